@@ -1,0 +1,18 @@
+from dataclasses import dataclass
+
+from api_keys.models import MasterAPIKey
+
+
+@dataclass(frozen=True)
+class APIKeyUser:
+    """A master API key as the caller of the Admin API: an admin of its organisation, but no person."""
+
+    key: MasterAPIKey
+
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
+
+    @property
+    def organisation_id(self) -> int:
+        return self.key.organisation_id

@@ -1,0 +1,12 @@
+from django.db import models
+from rest_framework_api_key.models import AbstractAPIKey
+
+
+class MasterAPIKey(AbstractAPIKey):
+    """A key of an organisation for scripts; only its hash is stored. It acts as an organisation admin."""
+
+    organisation = models.ForeignKey(
+        "organisations.Organisation", on_delete=models.CASCADE, related_name="master_api_keys"
+    )
+    created_by = models.ForeignKey("users.FFAdminUser", on_delete=models.SET_NULL, null=True, blank=True)
+    is_admin = models.BooleanField(default=True)

@@ -1,0 +1,36 @@
+"""Every failure as JSON in Django REST framework's shape, whoever raised it."""
+
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.http import HttpRequest, JsonResponse
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+logger = structlog.get_logger(__name__)
+
+SERVER_ERROR = {"detail": "Something failed on our side. It has been logged."}
+NOT_FOUND = {"detail": "Not found."}
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
+    """Answer a view's exception. A failure of ours is logged here, once, with what is needed to find it."""
+    response = drf_exception_handler(error, context)
+    if response is None:
+        request = context["request"]
+        logger.exception("request_failed", method=request.method, path=request.path, error=repr(error))
+        if transaction.get_connection().in_atomic_block:
+            transaction.set_rollback(True)
+        response = Response(SERVER_ERROR, status=500)
+    return response
+
+
+def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """A path that no view serves."""
+    return JsonResponse(NOT_FOUND, status=404)
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    """A failure outside of a view; Django has logged it."""
+    return JsonResponse(SERVER_ERROR, status=500)

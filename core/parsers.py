@@ -1,0 +1,40 @@
+import codecs
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import JSONParser
+from rest_framework.utils import json as strict_json
+
+
+class BodyTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = "The request's body is too large."
+    default_code = "body_too_large"
+
+
+class StrictJSONParser(JSONParser):
+    """JSON that can be stored and sent again.
+
+    Raises ParseError (400) for what is not JSON, for NaN and infinities, for text that is no Unicode (half of a
+    surrogate pair, which no UTF-8 can hold) and for nesting too deep to walk; BodyTooLarge (413) for more bytes than
+    ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+    """
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise BodyTooLarge
+        try:
+            parsed = json.loads(codecs.decode(body, "utf-8"), parse_constant=strict_json.strict_constant)
+            if b"\\u" in body:
+                json.dumps(parsed, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise ParseError(f"JSON parse error - {error}") from error
+        return parsed

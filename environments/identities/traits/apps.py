@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class TraitsConfig(AppConfig):
+    name = "environments.identities.traits"
+    label = "traits"

@@ -1,0 +1,106 @@
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from core.models import AtomicModel, UUIDModel
+from features.values import TypedValue
+
+
+class FeatureType(models.TextChoices):
+    STANDARD = "STANDARD"
+    MULTIVARIATE = "MULTIVARIATE"
+
+
+class Feature(UUIDModel):
+    """A feature of a project; it has a state in every environment. Names are unique whatever their case."""
+
+    name = models.CharField(max_length=2000)
+    created_date = models.DateTimeField(auto_now_add=True)
+    project = models.ForeignKey("projects.Project", on_delete=models.CASCADE, related_name="features")
+    initial_value = models.CharField(max_length=settings.FEATURE_VALUE_LIMIT, null=True, blank=True)
+    description = models.TextField(null=True, blank=True)
+    default_enabled = models.BooleanField(default=False)
+    type = models.CharField(max_length=50, choices=FeatureType.choices, default=FeatureType.STANDARD, blank=True)
+    tags = models.ManyToManyField("tags.Tag", blank=True)
+    is_archived = models.BooleanField(default=False)
+    owners = models.ManyToManyField("users.FFAdminUser", related_name="owned_features", blank=True)
+    is_server_key_only = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint("project", Lower("name"), name="unique_feature_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FeatureSegment(UUIDModel):
+    """That a segment overrides a feature in an environment; the override's state points here.
+
+    The lower the ``priority``, the stronger the override.
+    """
+
+    feature = models.ForeignKey(Feature, on_delete=models.CASCADE, related_name="feature_segments")
+    segment = models.ForeignKey("segments.Segment", on_delete=models.CASCADE, related_name="feature_segments")
+    environment = models.ForeignKey(
+        "environments.Environment", on_delete=models.CASCADE, related_name="feature_segments"
+    )
+    priority = models.IntegerField(default=0)
+
+    class Meta:
+        ordering = ["priority", "id"]
+
+
+class FeatureState(AtomicModel):
+    """Whether a feature is on, in an environment, for a segment's members or for one identity.
+
+    A live state has a ``version``; there is one for each place, which the constraints guard. A state without a
+    version belongs to a change request that has not gone live, and nothing serves it.
+    """
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    feature = models.ForeignKey(Feature, on_delete=models.CASCADE, related_name="feature_states")
+    environment = models.ForeignKey(
+        "environments.Environment", on_delete=models.CASCADE, related_name="feature_states"
+    )
+    identity = models.ForeignKey(
+        "identities.Identity", on_delete=models.CASCADE, related_name="identity_features", null=True, blank=True
+    )
+    feature_segment = models.ForeignKey(
+        FeatureSegment, on_delete=models.CASCADE, related_name="feature_states", null=True, blank=True
+    )
+    enabled = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    live_from = models.DateTimeField(null=True, blank=True, default=timezone.now)
+    version = models.IntegerField(null=True, blank=True, default=1)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "feature"],
+                condition=models.Q(identity=None, feature_segment=None, version__isnull=False),
+                name="unique_environment_default",
+            ),
+            models.UniqueConstraint(
+                fields=["feature_segment"],
+                condition=models.Q(identity=None, version__isnull=False),
+                name="unique_segment_override",
+            ),
+            models.UniqueConstraint(
+                fields=["identity", "feature"],
+                condition=models.Q(version__isnull=False),
+                name="unique_identity_override",
+            ),
+        ]
+
+
+class FeatureStateValue(TypedValue, AtomicModel):
+    """The value of a feature state."""
+
+    feature_state = models.OneToOneField(FeatureState, on_delete=models.CASCADE, related_name="feature_state_value")
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)

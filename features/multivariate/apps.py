@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class MultivariateConfig(AppConfig):
+    name = "features.multivariate"
+    label = "multivariate"

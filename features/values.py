@@ -1,0 +1,63 @@
+"""A flag's value: text, a whole number of 32 bits, or a boolean, each kept in a column of its own.
+
+The columns that the type does not point to keep what they held before, as in Flagsmith: after "abc", 13 and true the
+object form is ``{"type": "bool", "string_value": "abc", "integer_value": 13, "boolean_value": true}``.
+"""
+
+from django.conf import settings
+from django.db import models
+
+Value = str | int | bool | None
+
+MAX_32_BIT_INTEGER = 2_147_483_647
+
+
+class ValueType(models.TextChoices):
+    INTEGER = "int"
+    STRING = "unicode"
+    BOOLEAN = "bool"
+
+
+class TypedValue(models.Model):
+    """The columns of a value."""
+
+    type = models.CharField(max_length=10, choices=ValueType.choices, default=ValueType.STRING, null=True, blank=True)
+    boolean_value = models.BooleanField(null=True, blank=True)
+    integer_value = models.IntegerField(null=True, blank=True)
+    string_value = models.CharField(max_length=settings.FEATURE_VALUE_LIMIT, null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def value(self) -> Value:
+        """What an SDK gets."""
+        match self.type:
+            case ValueType.INTEGER:
+                return self.integer_value
+            case ValueType.BOOLEAN:
+                return self.boolean_value
+        return self.string_value
+
+    @value.setter
+    def value(self, value: Value) -> None:
+        match value:
+            case bool():
+                self.type, self.boolean_value = ValueType.BOOLEAN, value
+            case int():
+                self.type, self.integer_value = ValueType.INTEGER, value
+            case _:
+                self.type, self.string_value = ValueType.STRING, value
+
+
+def typed(text: str | None) -> Value:
+    """The value that an initial value's text stands for: "12" is a number, "true" a boolean, anything else text."""
+    if text in ("true", "True"):
+        return True
+    if text in ("false", "False"):
+        return False
+    try:
+        number = int(text or "")
+    except ValueError:
+        return text
+    return number if abs(number) < MAX_32_BIT_INTEGER else text

@@ -1,0 +1,1 @@
+"""What is wrong with the configuration, said at start with an id and a hint."""

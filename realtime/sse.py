@@ -1,0 +1,40 @@
+"""Server-Sent Events as the six official SDKs read them (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+Their parsers are narrower than the standard: one event name, one data line, a space after each colon, a number that
+has a decimal point, and nothing but ``event``, ``data`` and comments. docs/wire-protocol.md names the SDK behind each.
+"""
+
+import json
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+
+from realtime.types import EPOCH, UpdatedAt, epoch_seconds
+
+KEEPALIVE = b":\n\n"
+
+# Apple's URL loading may hold back the first 512 bytes of a response.
+PADDING = b":" + b" " * 512 + b"\n"
+
+
+def data(updated_at: UpdatedAt) -> str:
+    """The event's data: seconds since the epoch, as JSON."""
+    return f'{{"updated_at": {epoch_seconds(updated_at)}}}'
+
+
+def frame(updated_at: UpdatedAt) -> bytes:
+    """The whole event. Written in one piece: two SDKs lose an event that is split."""
+    return f"event: environment_updated\ndata: {data(updated_at)}\n\n".encode()
+
+
+def parse(text: str) -> UpdatedAt:
+    """The version that ``data`` wrote. Raises ValueError for anything else."""
+    try:
+        seconds = json.loads(text, parse_float=Decimal)["updated_at"]
+        return EPOCH + timedelta(microseconds=int(Decimal(seconds) * 1_000_000))
+    except (KeyError, TypeError, InvalidOperation, OverflowError) as error:
+        raise ValueError(f"not an environment's version: {text!r}") from error
+
+
+def comment(text: str) -> bytes:
+    """A line for the person with curl; every SDK passes over it."""
+    return b": " + " ".join(text.split()).encode() + b"\n\n"

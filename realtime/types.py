@@ -1,0 +1,53 @@
+"""The words that everybody here uses."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import NamedTuple, NewType
+
+EnvironmentKey = NewType("EnvironmentKey", str)
+"""An environment's public key: it names the stream, the channel and the subscribers."""
+
+EnvironmentID = int
+"""An environment's primary key in the host's database."""
+
+UpdatedAt = datetime
+"""An environment's version: an aware time, exact to the microsecond, that only ever rises."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class EnvironmentState(NamedTuple):
+    """What there is to say of an environment at one moment: its version, and whether its streams may hear of it."""
+
+    key: EnvironmentKey
+    updated_at: UpdatedAt
+    live: bool
+
+
+class Change(Enum):
+    """What happened to a row of a watched model."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+
+
+class Effect(NamedTuple):
+    """The environments that a change touches; ``silent`` when an SDK reads it but must not hear of it."""
+
+    environments: Iterable[EnvironmentID]
+    silent: bool = False
+
+
+NOTHING = Effect(())
+
+
+def epoch_seconds(updated_at: UpdatedAt) -> str:
+    """Seconds since the epoch as a decimal number with six places, never rounded.
+
+    Event, response header and document must hold the same microsecond (SDKs compare them), so this counts whole
+    microseconds: a float's ``timestamp()`` would round some of them up.
+    """
+    since = updated_at - EPOCH
+    return f"{since.days * 86_400 + since.seconds}.{since.microseconds:06d}"

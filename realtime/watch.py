@@ -1,0 +1,209 @@
+"""The table: which models' changes an SDK can read, and in which environments.
+
+Models are named by label and never imported, so the table fits any project whose models have Flagsmith's names. A
+model that the project does not have is passed over.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+
+from realtime.conf import conf
+from realtime.types import NOTHING, Change, Effect, EnvironmentID
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A watched model."""
+
+    model: str
+    """Its label, "features.FeatureState"."""
+
+    fields: tuple[str, ...]
+    """The columns that show in what SDKs read. A save that leaves them as they were changes nothing."""
+
+    effect: Callable[[Any, Change], Effect]
+    """What a change of a row means. Called before a deletion, and after a creation or an update."""
+
+    reads: Callable[[Row], Any] = dict
+    """What an SDK gets to see of these columns, where that is less than all of them."""
+
+
+def environments_of(**lookup: Any) -> Iterable[EnvironmentID]:
+    return apps.get_model(conf.ENVIRONMENT_MODEL)._base_manager.filter(**lookup).values_list("pk", flat=True)
+
+
+def of_project(instance: Any) -> Effect:
+    return Effect(environments_of(project_id=instance.project_id))
+
+
+def project(instance: Any, change: Change) -> Effect:
+    return Effect(environments_of(project_id=instance.pk)) if change is Change.UPDATED else NOTHING
+
+
+def organisation(instance: Any, change: Change) -> Effect:
+    """Its name and switches stand in the document, but are no flag's change."""
+    if change is not Change.UPDATED:
+        return NOTHING
+    return Effect(environments_of(project__organisation_id=instance.pk), silent=True)
+
+
+def subscription(instance: Any, change: Change) -> Effect:
+    """The plan is a gate where ``REALTIME_PLANS`` makes it one; no SDK reads it."""
+    if change is not Change.UPDATED or not conf.PLANS:
+        return NOTHING
+    return Effect(environments_of(project__organisation_id=instance.organisation_id))
+
+
+def environment(instance: Any, change: Change) -> Effect:
+    return NOTHING if change is Change.DELETED else Effect([instance.pk])
+
+
+def feature(instance: Any, change: Change) -> Effect:
+    return of_project(instance)
+
+
+def of_state(state: Any) -> Effect:
+    """What a live state's change touches: its environment, silently if it belongs to one identity."""
+    if state.version is None:
+        return NOTHING
+    silent = state.identity_id is not None and not conf.ANNOUNCE_IDENTITY_OVERRIDES
+    return Effect([state.environment_id], silent)
+
+
+def feature_state(instance: Any, change: Change) -> Effect:
+    effect = of_state(instance)
+    if change is Change.CREATED and instance.feature_segment_id is not None and instance.identity_id is None:
+        # Its value comes in a row of its own, after this one, and speaks for itself.
+        default = _default(instance)
+        if default is not None and default.enabled == instance.enabled:
+            return effect._replace(silent=True)
+    return effect
+
+
+def feature_state_value(instance: Any, change: Change) -> Effect:
+    state = instance.feature_state
+    effect = of_state(state)
+    if change is Change.CREATED and state.feature_segment_id is not None and _says_nothing_new(state, instance):
+        return effect._replace(silent=True)
+    return effect
+
+
+def _default(state: Any) -> Any:
+    """The environment's own state of the same feature."""
+    return (
+        type(state)
+        ._base_manager.filter(
+            feature_id=state.feature_id,
+            environment_id=state.environment_id,
+            identity=None,
+            feature_segment=None,
+            version__isnull=False,
+        )
+        .select_related("feature_state_value")
+        .first()
+    )
+
+
+def _says_nothing_new(state: Any, value: Any) -> bool:
+    """Whether a new segment override gives its members what they had: the default, whole, and no other override."""
+    default = _default(state)
+    if default is None or default.enabled != state.enabled or default.feature_state_value.value != value.value:
+        return False
+    others = type(state)._base_manager.filter(
+        feature_id=state.feature_id, environment_id=state.environment_id, feature_segment__isnull=False
+    )
+    return not others.exclude(pk=state.pk).exists() and not default.multivariate_feature_state_values.exists()
+
+
+def multivariate_state_value(instance: Any, change: Change) -> Effect:
+    return of_state(instance.feature_state)
+
+
+def multivariate_option(instance: Any, change: Change) -> Effect:
+    return of_project(instance.feature)
+
+
+def feature_segment(instance: Any, change: Change) -> Effect:
+    """An override's place in the order. Without a state it overrides nothing yet."""
+    has_state = change is not Change.CREATED and instance.feature_states.filter(version__isnull=False).exists()
+    return Effect([instance.environment_id]) if has_state else NOTHING
+
+
+def segment(instance: Any, change: Change) -> Effect:
+    return of_project(instance)
+
+
+def segment_rule(instance: Any, change: Change) -> Effect:
+    while instance.segment_id is None and instance.rule_id is not None:
+        instance = instance.rule
+    return of_project(instance.segment) if instance.segment_id is not None else NOTHING
+
+
+def condition(instance: Any, change: Change) -> Effect:
+    return segment_rule(instance.rule, change)
+
+
+def identity(instance: Any, change: Change) -> Effect:
+    """An identity that has overrides stands in the document with its name."""
+    if change is Change.CREATED or not instance.identity_features.exists():
+        return NOTHING
+    return Effect([instance.environment_id], silent=not conf.ANNOUNCE_IDENTITY_OVERRIDES)
+
+
+VALUE = ("type", "string_value", "integer_value", "boolean_value")
+
+
+def typed(row: Row) -> Any:
+    """A typed value's columns keep old values of the other types; only the one that the type names is read."""
+    column = {"int": "integer_value", "bool": "boolean_value"}.get(row["type"], "string_value")
+    rest = {name: value for name, value in row.items() if name not in VALUE}
+    return column, row[column], rest
+
+
+WATCHED = (
+    Watch(
+        "organisations.Organisation",
+        ("name", "feature_analytics", "stop_serving_flags", "persist_trait_data"),
+        organisation,
+    ),
+    Watch("organisations.Subscription", ("plan",), subscription),
+    Watch("projects.Project", ("name", "hide_disabled_flags", "enable_realtime_updates"), project),
+    Watch(
+        "environments.Environment",
+        (
+            "name",
+            "api_key",
+            "allow_client_traits",
+            "hide_disabled_flags",
+            "hide_sensitive_data",
+            "use_identity_composite_key_for_hashing",
+            "use_identity_overrides_in_local_eval",
+        ),
+        environment,
+    ),
+    Watch(
+        "features.Feature",
+        ("name", "type", "description", "initial_value", "default_enabled", "is_server_key_only"),
+        feature,
+    ),
+    Watch("features.FeatureState", ("enabled", "version"), feature_state),
+    Watch("features.FeatureStateValue", VALUE, feature_state_value, reads=typed),
+    Watch("features.FeatureSegment", ("priority",), feature_segment),
+    Watch(
+        "multivariate.MultivariateFeatureOption",
+        (*VALUE, "key", "default_percentage_allocation"),
+        multivariate_option,
+        reads=typed,
+    ),
+    Watch("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), multivariate_state_value),
+    Watch("segments.Segment", ("name",), segment),
+    Watch("segments.SegmentRule", ("type",), segment_rule),
+    Watch("segments.Condition", ("operator", "property", "value"), condition),
+    Watch("identities.Identity", ("identifier",), identity),
+)

@@ -1,0 +1,39 @@
+"""Reading settings from environment variables, with the variable named in every complaint."""
+
+import os
+from collections.abc import Mapping
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off", ""}
+
+
+def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.environ) -> bool:
+    """The variable as a boolean: 1/true/yes/on or 0/false/no/off, in any case."""
+    text = environ.get(name)
+    if text is None:
+        return default
+    if text.strip().lower() in TRUE:
+        return True
+    if text.strip().lower() in FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {text!r}.")
+
+
+def names(name: str, default: str = "", environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The variable as a list of words separated by commas."""
+    return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
+
+
+def required(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The variable's text; ImproperlyConfigured when it is missing or empty."""
+    text = environ.get(name, "").strip()
+    if not text:
+        raise ImproperlyConfigured(f"{name} must be set.")
+    return text
+
+
+def prefixed(prefix: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """All variables whose names begin so, as text under their full names."""
+    return {name: text for name, text in environ.items() if name.startswith(prefix)}

@@ -1,0 +1,27 @@
+"""Production: nothing is guessed. What is missing or unsafe stops the start, with the variable's name."""
+
+import os
+
+from django.core.exceptions import ImproperlyConfigured
+
+from settings import environment
+from settings.base import *
+from settings.base import ALLOWED_HOSTS
+
+SECRET_KEY = environment.required("SECRET_KEY")
+if len(SECRET_KEY) < 40 or len(set(SECRET_KEY)) < 10:
+    raise ImproperlyConfigured("SECRET_KEY must be at least 40 characters, chosen at random.")
+if environment.flag("DEBUG"):
+    raise ImproperlyConfigured("DEBUG must not be set in production.")
+if not ALLOWED_HOSTS or "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS must list the host names that this server answers to, without '*'.")
+
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.flag("BEHIND_TLS_PROXY") else None
+SECURE_SSL_REDIRECT = environment.flag("SECURE_SSL_REDIRECT", default=True)
+# The stream must never redirect: a client that asks over plain HTTP would be lost for good (Kotlin).
+SECURE_REDIRECT_EXEMPT = [r"^sse/", r"^health/"]
+SECURE_HSTS_SECONDS = int(os.environ.get("SECURE_HSTS_SECONDS", 31_536_000))
+SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=True)
+SECURE_HSTS_PRELOAD = environment.flag("SECURE_HSTS_PRELOAD", default=True)
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
