@@ -10,9 +10,7 @@ from realtime.types import EnvironmentKey, EnvironmentState
 
 logger = structlog.get_logger(__name__)
 
-UPDATED = "environment_updated"
-SILENCED = "environment_silenced"
-"""Between processes only, never to a client: the gate was closed."""
+EVENT = "environment_updated"
 
 CHANNEL_PREFIX = "realtime-environment-"
 
@@ -23,10 +21,14 @@ def channel(key: EnvironmentKey) -> str:
 
 
 def publish(states: Iterable[EnvironmentState]) -> None:
-    """Send each state to every process. Never raises: the change is committed, and a reconcile brings what is lost."""
+    """Send each state to every process, unless its gate is closed.
+
+    Never raises: the change is committed, and a reconcile brings what is lost here.
+    """
     for state in states:
+        if not state.live:
+            continue
         try:
-            kind = UPDATED if state.live else SILENCED
-            send_event(channel(state.key), kind, sse.data(state.updated_at), json_encode=False)
+            send_event(channel(state.key), EVENT, sse.data(state.updated_at), json_encode=False)
         except Exception:
             logger.exception("publish_failed", environment=state.key, updated_at=state.updated_at.isoformat())
