@@ -1,3 +1,12 @@
-from django.urls import URLPattern
+"""The app's paths: Django's own, and the stream's, which is raw ASGI and stands ahead of Django."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path, re_path
+
+from realtime.stream import stream
+from realtime.views import queue_change
+
+urlpatterns = [path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change")]
+
+# For channels' URLRouter. Any query string will do, and a slash at the end.
+stream_urlpatterns = [re_path(r"^sse/environments/(?P<key>[^/]*)/stream/?$", stream)]
+

@@ -1,8 +1,21 @@
-"""The ASGI application."""
+"""The ASGI application: streams go straight to the hub, everything else to Django."""
 
 import os
 
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
-application = get_asgi_application()
+django_application = get_asgi_application()
+
+# They import models, so they come after Django is set up.
+from realtime.lifespan import lifespan  # noqa: E402
+from realtime.urls import stream_urlpatterns  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": URLRouter([*stream_urlpatterns, re_path(r"", django_application)]),
+        "lifespan": lifespan,
+    }
+)

@@ -1,0 +1,79 @@
+"""A shutdown that clients do not notice: SIGTERM first ends the streams, spread over a window, then the server.
+
+It stands before whichever handler the server has installed (uvicorn and daphne alike), and calls that one when the
+streams have ended, or at once at a second signal.
+"""
+
+import asyncio
+import signal
+import threading
+from types import FrameType
+
+import structlog
+
+from realtime import hub
+from realtime.conf import conf
+
+logger = structlog.get_logger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+# A client that reads nothing cannot be ended; the server's own shutdown gets rid of it.
+GRACE_SECONDS = 1.0
+
+
+class Drain:
+    """The signal handlers of a process, put in front of the server's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._servers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+        for signum in SIGNALS:
+            signal.signal(signum, self._signalled)
+
+    def _signalled(self, signum: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._begin, signum)
+
+    def _begin(self, signum: int) -> None:
+        if in_progress():
+            self._hand_on(signum)
+            return
+        _begun.set()
+        hub.current().spawn(self._drain(signum))
+
+    async def _drain(self, signum: int) -> None:
+        streams = hub.current()
+        logger.info("drain_started", environments=len(streams.topics), seconds=conf.DRAIN_SECONDS)
+        try:
+            async with asyncio.timeout(conf.DRAIN_SECONDS + GRACE_SECONDS):
+                await streams.drain(conf.DRAIN_SECONDS)
+        except TimeoutError:
+            logger.warning("drain_incomplete", environments=len(streams.topics))
+        self._hand_on(signum)
+
+    def _hand_on(self, signum: int) -> None:
+        server = self._servers[signal.Signals(signum)]
+        for restored in SIGNALS:
+            signal.signal(restored, self._servers[restored])
+        if callable(server):
+            server(signum, None)
+        else:
+            signal.raise_signal(signum)
+
+
+_prepared: set[int] = set()
+_begun = threading.Event()
+
+
+def in_progress() -> bool:
+    """Whether this process is shutting down. To be asked from any thread."""
+    return _begun.is_set()
+
+
+def prepare() -> None:
+    """Stand before the server's signal handlers, once for each loop; only the main thread has any."""
+    loop = asyncio.get_running_loop()
+    if id(loop) not in _prepared:
+        _prepared.add(id(loop))
+        if threading.current_thread() is threading.main_thread():
+            Drain(loop)

@@ -1,0 +1,222 @@
+"""One process's streams: the latest frame of each environment, and who wants it.
+
+Everything here runs in the event loop, so nothing is locked. Delivery goes by levels, not by edges: what counts is
+the newest version that anybody has told us of, by the bus, by a stream's first read, or by the reconcile.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import structlog
+from django.utils import timezone
+from django_eventstream.event import Event
+
+from realtime import publish, sse
+from realtime.conf import conf
+from realtime.listener import EnvironmentListener
+from realtime.reader import StateReader
+from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
+
+logger = structlog.get_logger(__name__)
+
+# The reconcile looks back so far behind its last look: for transactions that take long to commit, and for processes
+# whose clocks differ.
+OVERLAP = timedelta(seconds=10)
+
+
+class Subscriber(Protocol):
+    """Who wants an environment's frames. None of these may block or raise."""
+
+    subscribed_at: float
+    """The loop's time."""
+
+    def deliver(self, frame: bytes, updated_at: UpdatedAt) -> None:
+        """Take the latest frame; one that waits untaken is replaced."""
+
+    def end_by(self, when: float) -> None:
+        """End the stream at this time of the loop at the latest."""
+
+
+class Topic:
+    """An environment that somebody here streams."""
+
+    def __init__(self, hub: "Hub", key: EnvironmentKey) -> None:
+        self.hub = hub
+        self.key = key
+        self.subscribers: set[Subscriber] = set()
+        self.updated_at: UpdatedAt | None = None
+        self.frame = b""
+        self.accepted_at = float("-inf")
+        self.stale = False
+        """Something may have been missed: the state has to be read again."""
+        self._repeat: asyncio.TimerHandle | None = None
+        self._listener = EnvironmentListener(key, self._receive)
+
+    def open(self) -> None:
+        self._listener.start()
+
+    def close(self) -> None:
+        self._listener.stop()
+        if self._repeat is not None:
+            self._repeat.cancel()
+
+    def offer(self, state: EnvironmentState) -> None:
+        """Take a state that somebody read or sent. Only a newer one, with its gate open, goes out."""
+        if not state.live or (self.updated_at is not None and state.updated_at <= self.updated_at):
+            return
+        self.updated_at = state.updated_at
+        self.frame = sse.frame(state.updated_at)
+        for subscriber in self.subscribers:
+            subscriber.deliver(self.frame, state.updated_at)
+        self._plan_repeat(first=self.accepted_at == float("-inf"))
+
+    def _receive(self, events: list[Event], overflow: bool) -> None:
+        for event in events:
+            try:
+                if event.type == publish.EVENT:
+                    self.offer(EnvironmentState(self.key, sse.parse(event.data), True))
+            except ValueError:
+                logger.warning("foreign_event", channel=event.channel, data=event.data)
+        if overflow:
+            self.hub.refresh(self)
+
+    def _plan_repeat(self, first: bool) -> None:
+        """Say the last of two close events again: the JavaScript SDK drops one that arrives while it fetches."""
+        now = self.hub.loop.time()
+        close = not first and now - self.accepted_at < conf.REPEAT_SECONDS
+        self.accepted_at = now
+        if close:
+            if self._repeat is not None:
+                self._repeat.cancel()
+            self._repeat = self.hub.loop.call_later(conf.REPEAT_SECONDS, self._start_repeat)
+
+    def _start_repeat(self) -> None:
+        self.hub.spawn(self._say_again(self.accepted_at))
+
+    async def _say_again(self, accepted_at: float) -> None:
+        """The gate may have closed meanwhile, so this reads the state first."""
+        state = await self.hub.reader.state(self.key)
+        if state is None or not state.live or accepted_at != self.accepted_at or self.updated_at is None:
+            return
+        for subscriber in self.subscribers:
+            if subscriber.subscribed_at < accepted_at:
+                subscriber.deliver(self.frame, self.updated_at)
+
+
+class Hub:
+    """All topics of a process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.reader = StateReader()
+        self.topics: dict[EnvironmentKey, Topic] = {}
+        self._drained_by: float | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.spawn(self._reconcile())
+
+    @contextmanager
+    def subscription(self, key: EnvironmentKey, subscriber: Subscriber) -> Iterator[Topic]:
+        """Deliver the environment's frames to the subscriber, as long as this is open."""
+        topic = self.topics.get(key)
+        if topic is None:
+            topic = self.topics[key] = Topic(self, key)
+            topic.open()
+        topic.subscribers.add(subscriber)
+        self._empty.clear()
+        if self._drained_by is not None:
+            subscriber.end_by(self._some_time_until(self._drained_by))
+        try:
+            yield topic
+        finally:
+            topic.subscribers.discard(subscriber)
+            if not topic.subscribers:
+                del self.topics[key]
+                topic.close()
+            if not self.topics:
+                self._empty.set()
+
+    @property
+    def draining(self) -> bool:
+        return self._drained_by is not None
+
+    async def drain(self, seconds: float) -> None:
+        """End all streams, spread over this window: SDKs connect again at once, and not all in one moment."""
+        self._drained_by = self.loop.time() + seconds
+        for topic in self.topics.values():
+            for subscriber in topic.subscribers:
+                subscriber.end_by(self._some_time_until(self._drained_by))
+        await self._empty.wait()
+
+    def refresh(self, topic: Topic) -> None:
+        """Read the topic's state again, now, and until it succeeds at each reconcile."""
+        topic.stale = True
+        self.spawn(self._refresh([topic]))
+
+    def spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+        """Run this in the background; a failure is logged."""
+        task = self.loop.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        for task in self._tasks:
+            task.cancel()
+        await self.reader.close()
+
+    def _some_time_until(self, end: float) -> float:
+        now = self.loop.time()
+        return now + random.random() * max(0.0, end - now)  # noqa: S311
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("background_task_failed", exc_info=error)
+
+    async def _refresh(self, topics: list[Topic]) -> None:
+        for topic in topics:
+            state = await self.reader.state(topic.key)
+            topic.stale = False
+            if state is not None:
+                topic.offer(state)
+
+    async def _reconcile(self) -> None:
+        """Ask the database, about once a second, what moved: a bus that loses everything costs a second, no update."""
+        looked_at = timezone.now()
+        failing = False
+        while True:
+            await asyncio.sleep(conf.RECONCILE_SECONDS)
+            if not self.topics:
+                looked_at = timezone.now()
+                continue
+            looking_at = timezone.now()
+            try:
+                for state in await self.reader.moved_since(looked_at - OVERLAP):
+                    if state.key in self.topics:
+                        self.topics[state.key].offer(state)
+                await self._refresh([topic for topic in self.topics.values() if topic.stale])
+            except Exception:
+                if not failing:
+                    logger.exception("reconcile_failed")
+                failing = True
+            else:
+                looked_at, failing = looking_at, False
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def current() -> Hub:
+    """The hub of the running event loop: of this process, where a server has one loop."""
+    loop = asyncio.get_running_loop()
+    hub = _hubs.get(loop)
+    if hub is None:
+        hub = _hubs[loop] = Hub(loop)
+    return hub
