@@ -19,7 +19,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     response = drf_exception_handler(error, context)
     if response is None:
         request = context["request"]
-        logger.exception("request_failed", method=request.method, path=request.path, error=repr(error))
+        logger.error("request_failed", method=request.method, path=request.path, exc_info=error)
         if transaction.get_connection().in_atomic_block:
             transaction.set_rollback(True)
         response = Response(SERVER_ERROR, status=500)

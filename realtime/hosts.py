@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
-from django.db import models
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -27,7 +26,8 @@ class Host:
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         """The present state of each of these environments; a key that nobody knows is left out."""
         rows = ExternalEnvironment.objects.filter(key__in=keys).values_list("key", "updated_at")
-        return {key: EnvironmentState(EnvironmentKey(key), updated_at, True) for key, updated_at in rows}
+        states = [EnvironmentState(EnvironmentKey(key), updated_at, True) for key, updated_at in rows]
+        return {state.key: state for state in states}
 
     def moved_since(self, moment: datetime) -> list[EnvironmentState]:
         """The states of the environments whose version is later than this."""
@@ -49,8 +49,9 @@ class EmbeddedHost(Host):
     """Environments of the project's own models."""
 
     @property
-    def environments(self) -> "QuerySet[Any]":
-        return apps.get_model(conf.ENVIRONMENT_MODEL)._base_manager.all()
+    def environments(self) -> QuerySet[Any]:
+        environments: QuerySet[Any] = apps.get_model(conf.ENVIRONMENT_MODEL)._base_manager.all()
+        return environments
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         found = {state.key: state for state in self._read(self.environments.filter(api_key__in=keys))}
@@ -96,7 +97,7 @@ class EmbeddedHost(Host):
     def _has_revision(self) -> bool:
         return any(field.name == "revision" for field in self.environments.model._meta.concrete_fields)
 
-    def _read(self, environments: "QuerySet[models.Model]") -> list[EnvironmentState]:
+    def _read(self, environments: QuerySet[Any]) -> list[EnvironmentState]:
         fields = ["api_key", "updated_at", conf.GATE_FIELD, *([conf.PLAN_FIELD] if conf.PLANS else [])]
         return [
             EnvironmentState(EnvironmentKey(key), updated_at, bool(gate) and plan_allows(*plan))

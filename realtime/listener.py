@@ -22,6 +22,8 @@ class EnvironmentListener(Listener):  # type: ignore[misc]
     def __init__(self, key: EnvironmentKey, receive: Receive) -> None:
         super().__init__()
         self.channels = {publish.channel(key)}
+        self.channel_items: dict[str, list[Event]] = {}
+        self.overflow = False
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._receive = receive
 

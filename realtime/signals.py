@@ -71,7 +71,9 @@ def connect() -> None:
             (post_save, watcher.saved),
             (pre_delete, watcher.about_to_delete),
         ):
-            signal.connect(receiver, sender=model, weak=False, dispatch_uid=f"realtime:{watch.model}:{receiver.__name__}")
+            signal.connect(
+                receiver, sender=model, weak=False, dispatch_uid=f"realtime:{watch.model}:{receiver.__name__}"
+            )
 
 
 def _model(label: str) -> type[Model] | None:

@@ -59,7 +59,7 @@ def lock(environment_ids: Iterable[EnvironmentID]) -> None:
 
 
 def _waiting(connection: BaseDatabaseWrapper) -> list[Announcement]:
-    return [hook for _, hook, _ in connection.run_on_commit if isinstance(hook, Announcement)]
+    return [hook for _, hook, *_ in connection.run_on_commit if isinstance(hook, Announcement)]
 
 
 def _doubt_after_rollback(

@@ -23,7 +23,7 @@ MAX_KEY_LENGTH = 100
 MAX_AHEAD = timedelta(days=1)
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """What is wrong with a call, in Django REST framework's shape."""
 
     def __init__(self, status: int, **errors: str | list[str]) -> None:
@@ -44,8 +44,8 @@ def queue_change(request: HttpRequest, key: str) -> JsonResponse:
         _authenticate(request)
         updated_at = _updated_at(request)
         if len(key) > MAX_KEY_LENGTH or "\0" in key:
-            raise Refusal(400, key=[f"A key has at most {MAX_KEY_LENGTH} characters."])
-    except Refusal as refusal:
+            raise RefusalError(400, key=[f"A key has at most {MAX_KEY_LENGTH} characters."])
+    except RefusalError as refusal:
         return JsonResponse(refusal.errors, status=refusal.status)
     publish.publish(_news(EnvironmentKey(key), updated_at))
     return JsonResponse({}, status=202)
@@ -56,21 +56,21 @@ def _authenticate(request: HttpRequest) -> None:
         raise Http404
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "token" or not constant_time_compare(token.strip(), conf.TOKEN):
-        raise Refusal(401, detail="Invalid token.")
+        raise RefusalError(401, detail="Invalid token.")
 
 
 def _updated_at(request: HttpRequest) -> UpdatedAt:
     body = request.read(MAX_BODY_BYTES + 1)
     if len(body) > MAX_BODY_BYTES:
-        raise Refusal(413, detail="The request's body is too large.")
+        raise RefusalError(413, detail="The request's body is too large.")
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, detail="JSON parse error.") from error
+        raise RefusalError(400, detail="JSON parse error.") from error
     if not isinstance(parsed, dict):
-        raise Refusal(400, detail="Expected an object.")
+        raise RefusalError(400, detail="Expected an object.")
     if "updated_at" not in parsed:
-        raise Refusal(400, updated_at=["This field is required."])
+        raise RefusalError(400, updated_at=["This field is required."])
     return _time(parsed["updated_at"])
 
 
@@ -81,9 +81,9 @@ def _time(text: object) -> UpdatedAt:
     except (ValueError, OverflowError):
         utc = None
     if not isinstance(utc, datetime):
-        raise Refusal(400, updated_at=["Datetime has wrong format. Use ISO 8601."])
+        raise RefusalError(400, updated_at=["Datetime has wrong format. Use ISO 8601."])
     if not EPOCH <= utc <= timezone.now() + MAX_AHEAD:
-        raise Refusal(400, updated_at=["The time must be neither before 1970 nor more than a day ahead."])
+        raise RefusalError(400, updated_at=["The time must be neither before 1970 nor more than a day ahead."])
     return utc
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Model
+from django.db.models import QuerySet
 
 from realtime.conf import conf
 from realtime.types import NOTHING, Change, Effect, EnvironmentID
@@ -35,7 +35,8 @@ class Watch:
 
 
 def environments_of(**lookup: Any) -> Iterable[EnvironmentID]:
-    return apps.get_model(conf.ENVIRONMENT_MODEL)._base_manager.filter(**lookup).values_list("pk", flat=True)
+    environments: QuerySet[Any] = apps.get_model(conf.ENVIRONMENT_MODEL)._base_manager.filter(**lookup)
+    return environments.values_list("pk", flat=True)
 
 
 def of_project(instance: Any) -> Effect:

@@ -1,0 +1,311 @@
+"""Promises I1 and I2: one event for a commit, none for a rollback, and versions that only rise."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from unittest import mock
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from environments.identities.models import Identity
+from environments.models import Environment
+from features.models import Feature, FeatureState
+from projects.models import Project
+from realtime import versions
+from tests.support.heard import Heard
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+class Undo(Exception):
+    pass
+
+
+def version(environment: Environment) -> object:
+    return Environment.objects.values_list("updated_at", flat=True).get(pk=environment.pk)
+
+
+def revision(environment: Environment) -> int:
+    return Environment.objects.values_list("revision", flat=True).get(pk=environment.pk)
+
+
+def toggle(state: FeatureState) -> None:
+    state.enabled = not state.enabled
+    state.save()
+
+
+def test_commit__one_change__one_event_with_the_version_of_the_row(
+    heard: Heard, state: FeatureState, environment: Environment, production: Environment
+) -> None:
+    heard.clear()
+    toggle(state)
+    assert heard.of(environment) == [version(environment)]
+    assert heard.of(production) == []
+
+
+def test_commit__many_changes_in_one_transaction__one_event_for_each_environment(
+    heard: Heard, state: FeatureState, feature: Feature, environment: Environment, production: Environment
+) -> None:
+    heard.clear()
+    with transaction.atomic():
+        for _ in range(5):
+            toggle(state)
+        feature.description = "new"
+        feature.save()
+    assert heard.of(environment) == [version(environment)]
+    assert heard.of(production) == [version(production)]
+
+
+def test_commit__many_changes_in_one_transaction__versions_are_raised_once(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        for _ in range(5):
+            toggle(state)
+    raised = [query for query in queries if "environments_environment" in query["sql"] and "UPDATE" in query["sql"][:6]]
+    assert len(raised) == 1
+
+
+def test_rollback__whole_transaction__no_event_and_the_old_version(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    before = version(environment)
+    heard.clear()
+    with pytest.raises(Undo), transaction.atomic():
+        toggle(state)
+        raise Undo
+    assert heard.of(environment) == []
+    assert version(environment) == before
+
+
+def test_rollback__atomic_savepoint_only__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
+    before = version(environment)
+    heard.clear()
+    with transaction.atomic():
+        with pytest.raises(Undo), transaction.atomic():
+            toggle(state)
+            raise Undo
+    assert heard.of(environment) == []
+    assert version(environment) == before
+
+
+def test_rollback__savepoint_then_another_change__one_event_with_the_later_version(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    before = version(environment)
+    heard.clear()
+    with transaction.atomic():
+        with pytest.raises(Undo), transaction.atomic():
+            toggle(state)
+            raise Undo
+        state.refresh_from_db()
+        toggle(state)
+    assert heard.of(environment) == [version(environment)]
+    assert version(environment) != before
+
+
+def test_rollback__savepoint_after_a_change__the_change_before_it_is_told(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    heard.clear()
+    with transaction.atomic():
+        toggle(state)
+        with pytest.raises(Undo), transaction.atomic():
+            toggle(state)
+            raise Undo
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_rollback__savepoint_by_hand__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
+    before = version(environment)
+    heard.clear()
+    with transaction.atomic():
+        savepoint = transaction.savepoint()
+        toggle(state)
+        transaction.savepoint_rollback(savepoint)
+    assert heard.of(environment) == []
+    assert version(environment) == before
+
+
+def test_rollback__savepoint_by_hand_then_another_change__one_event(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    heard.clear()
+    with transaction.atomic():
+        savepoint = transaction.savepoint()
+        toggle(state)
+        transaction.savepoint_rollback(savepoint)
+        state.refresh_from_db()
+        toggle(state)
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_rollback__savepoint_by_hand_between_two_changes__one_event(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    heard.clear()
+    with transaction.atomic():
+        toggle(state)
+        savepoint = transaction.savepoint()
+        toggle(state)
+        transaction.savepoint_rollback(savepoint)
+        state.refresh_from_db()
+        toggle(state)
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_version__clock_set_back__still_rises(heard: Heard, state: FeatureState, environment: Environment) -> None:
+    before = version(environment)
+    with mock.patch("django.utils.timezone.now", return_value=timezone.now() - timedelta(hours=1)):
+        toggle(state)
+        toggle(state)
+    assert version(environment) == before + timedelta(microseconds=2)
+
+
+def test_version__environment_saved_from_an_old_instance__is_not_set_back(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    old = Environment.objects.get(pk=environment.pk)
+    toggle(state)
+    raised, counted = version(environment), revision(environment)
+    old.banner_text = "Careful"
+    old.save()
+    assert version(environment) == raised
+    assert revision(environment) == counted
+
+
+def test_version__environment_created__is_published_once(project: Project) -> None:
+    from tests.support.heard import listening
+
+    environment = Environment(name="Staging", project=project)
+    with listening(environment) as heard:
+        environment.save()
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_announce__silent__raises_the_revision_alone(heard: Heard, environment: Environment) -> None:
+    before, counted = version(environment), revision(environment)
+    heard.clear()
+    versions.announce([environment.pk], silent=True)
+    assert heard.of(environment) == []
+    assert (version(environment), revision(environment)) == (before, counted + 1)
+
+
+def test_announce__silent_then_loud_in_one_transaction__one_event(heard: Heard, environment: Environment) -> None:
+    heard.clear()
+    with transaction.atomic():
+        versions.announce([environment.pk], silent=True)
+        versions.announce([environment.pk])
+        versions.announce([environment.pk], silent=True)
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_announce__no_environments__does_nothing(heard: Heard, environment: Environment) -> None:
+    before = revision(environment)
+    versions.announce([])
+    assert revision(environment) == before
+
+
+def test_announce__unknown_environment__does_nothing(heard: Heard) -> None:
+    versions.announce([999_999])
+    assert heard.events == []
+
+
+def test_gate__closed__nothing_is_published_but_versions_rise(
+    heard: Heard, project: Project, state: FeatureState, environment: Environment
+) -> None:
+    project.enable_realtime_updates = False
+    project.save()
+    before = version(environment)
+    heard.clear()
+    toggle(state)
+    assert heard.events == []
+    assert version(environment) > before
+
+
+def test_gate__opened__the_newest_version_of_each_environment_is_published(
+    heard: Heard, project: Project, environment: Environment, production: Environment
+) -> None:
+    project.enable_realtime_updates = False
+    project.save()
+    heard.clear()
+    project.enable_realtime_updates = True
+    project.save()
+    assert heard.of(environment) == [version(environment)]
+    assert heard.of(production) == [version(production)]
+
+
+def test_bus__failing__the_change_is_kept_and_the_others_are_told(
+    heard: Heard, feature: Feature, environment: Environment, production: Environment
+) -> None:
+    from realtime import publish
+
+    heard.clear()
+    send, calls = publish.send_event, []
+
+    def failing_once(*args: object, **kwargs: object) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise ConnectionError("the bus is away")
+        send(*args, **kwargs)
+
+    with mock.patch.object(publish, "send_event", failing_once):
+        feature.description = "kept"
+        feature.save()
+    assert len(calls) == 2
+    assert len(heard.events) == 1
+    assert Feature.objects.get(pk=feature.pk).description == "kept"
+
+
+def test_identity_override__saved_and_deleted__silent_but_counted(
+    heard: Heard, feature: Feature, environment: Environment
+) -> None:
+    identity = Identity.objects.create(identifier="u", environment=environment)
+    before, counted = version(environment), revision(environment)
+    heard.clear()
+    override = FeatureState.objects.create(feature=feature, environment=environment, identity=identity, enabled=True)
+    toggle(override)
+    override.delete()
+    assert heard.events == []
+    assert version(environment) == before
+    assert revision(environment) == counted + 3
+
+
+def test_identity_override__announced_by_setting__one_event(
+    heard: Heard, feature: Feature, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_ANNOUNCE_IDENTITY_OVERRIDES = "true"  # type: ignore[attr-defined]
+    identity = Identity.objects.create(identifier="u", environment=environment)
+    heard.clear()
+    FeatureState.objects.create(feature=feature, environment=environment, identity=identity, enabled=True)
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_delete__feature_with_states_in_two_environments__one_event_each(
+    heard: Heard, make_feature: Callable[..., Feature], environment: Environment, production: Environment
+) -> None:
+    feature = make_feature("doomed")
+    heard.clear()
+    feature.delete()
+    assert heard.of(environment) == [version(environment)]
+    assert heard.of(production) == [version(production)]
+
+
+def test_delete__queryset_of_a_watched_model__one_event(
+    heard: Heard, make_feature: Callable[..., Feature], environment: Environment
+) -> None:
+    for name in ("a", "b", "c"):
+        make_feature(name)
+    heard.clear()
+    FeatureState.objects.filter(environment=environment).delete()
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_delete__environment__nothing_is_said_of_it(
+    heard: Heard, feature: Feature, environment: Environment, production: Environment
+) -> None:
+    heard.clear()
+    environment.delete()
+    assert heard.events == []

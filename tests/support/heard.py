@@ -1,0 +1,43 @@
+"""Listening where every process listens: at django-eventstream's door, without a stream."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from django_eventstream.event import Event
+from django_eventstream.views import Listener, get_listener_manager
+
+from realtime import publish, sse
+from realtime.types import EnvironmentKey, UpdatedAt
+
+
+class Heard(Listener):
+    """What was said of some environments: ``heard.of(environment)`` are the versions, in their order."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        super().__init__()
+        self.channels = {publish.channel(EnvironmentKey(key)) for key in keys}
+        self.events: list[Event] = []
+
+    def wake_threadsafe(self) -> None:
+        """Called in the sending thread, with the manager's lock held: take the events at once."""
+        for items in self.channel_items.values():
+            self.events += items
+        self.channel_items = {}
+
+    def of(self, environment: object) -> list[UpdatedAt]:
+        channel = publish.channel(environment.api_key)  # type: ignore[attr-defined]
+        return [sse.parse(event.data) for event in self.events if event.channel == channel]
+
+    def clear(self) -> None:
+        self.events = []
+
+
+@contextmanager
+def listening(*environments: object) -> Iterator[Heard]:
+    """Hear what is published of these environments while this is open."""
+    heard = Heard(environment.api_key for environment in environments)  # type: ignore[attr-defined]
+    get_listener_manager().add_listener(heard)
+    try:
+        yield heard
+    finally:
+        get_listener_manager().remove_listener(heard)
