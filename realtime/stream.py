@@ -139,6 +139,9 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
     except asyncio.CancelledError:
         await send(END)
         raise
+    except TimeoutError:
+        # Not even the end can be written to it. The server closes the connection.
+        logger.info("stalled_client_given_up", environment=key)
     except Exception:
         logger.exception("stream_failed", environment=key)
         await send(END)

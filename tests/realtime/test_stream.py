@@ -1,0 +1,337 @@
+"""The stream and its hub inside of one event loop: what a socket test could not bring about at will."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from unittest import mock
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError
+from django_eventstream import send_event
+from django_eventstream.views import get_listener_manager
+
+from environments.models import Environment
+from features.models import FeatureState
+from projects.models import Project
+from realtime import hub, publish, sse
+from realtime.hosts import EmbeddedHost
+from tests.support.asgi import Client, stream
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+@pytest.fixture
+async def streams() -> AsyncIterator[hub.Hub]:
+    """The loop's hub, closed again at the end."""
+    yield hub.current()
+    await hub.current().close()
+
+
+@sync_to_async
+def toggle(state: FeatureState) -> bytes:
+    """Change the state; the frame that has to follow."""
+    state.enabled = not state.enabled
+    state.save()
+    return latest(state.environment)
+
+
+def latest(environment: Environment) -> bytes:
+    return sse.frame(Environment.objects.values_list("updated_at", flat=True).get(pk=environment.pk))
+
+
+@sync_to_async
+def gate(project: Project, is_open: bool) -> None:
+    project.enable_realtime_updates = is_open
+    project.save()
+
+
+@sync_to_async
+def read(environment: Environment) -> bytes:
+    return latest(environment)
+
+
+async def test_stream__connect__opening_comment_then_newest_event_then_each_change(
+    streams: hub.Hub, state: FeatureState, environment: Environment
+) -> None:
+    async with stream(environment.api_key) as client:
+        await client.until(lambda client: client.events)
+        assert client.events == [await read(environment)]
+        frame = await toggle(state)
+        await client.until(lambda client: len(client.events) == 2)
+        assert client.events[-1] == frame
+
+
+async def test_stream__gate_closed__comments_only_until_it_opens(
+    streams: hub.Hub, project: Project, state: FeatureState, environment: Environment
+) -> None:
+    await gate(project, False)
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        assert b"off" in client.chunks[1]
+        await toggle(state)
+        await gate(project, True)
+        await client.until(lambda client: client.events)
+        assert client.events == [await read(environment)]
+        await gate(project, False)
+        await toggle(state)
+        await gate(project, True)
+        await client.until(lambda client: len(client.events) > 1)
+        assert client.events[1] == await read(environment)
+
+
+async def test_stream__last_subscriber_gone__nothing_is_kept(
+    streams: hub.Hub, state: FeatureState, environment: Environment
+) -> None:
+    async with stream(environment.api_key) as first, stream(environment.api_key) as second:
+        await first.opened()
+        await second.opened()
+        assert len(streams.topics) == 1
+    assert streams.topics == {}
+    assert publish.channel(environment.api_key) not in get_listener_manager().listeners_by_channel  # type: ignore[arg-type]
+
+
+async def test_stream__client_that_reads_nothing__others_are_served_and_it_gets_the_latest_alone(
+    streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_REPEAT_SECONDS = 0  # type: ignore[attr-defined]
+    async with stream(environment.api_key) as slow, stream(environment.api_key) as quick:
+        await slow.opened()
+        await quick.opened()
+        slow.reading.clear()
+        for count in range(1, 21):
+            frame = await toggle(state)
+            await quick.until(lambda client, count=count: len(client.events) == count + 1)
+        before = len(slow.events)
+        slow.reading.set()
+        await slow.until(lambda client: client.events[-1] == frame)
+        # The one that its write was stuck with, and the latest.
+        assert len(slow.events) <= before + 2
+
+
+async def test_stream__client_that_never_reads__is_given_up_after_another_age(
+    streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_STREAM_SECONDS = 0.5  # type: ignore[attr-defined]
+    client = Client(f"/sse/environments/{environment.api_key}/stream")
+    task = asyncio.create_task(client.run())
+    await client.opened()
+    client.reading.clear()
+    await toggle(state)
+    await asyncio.wait_for(task, 5)
+    assert streams.topics == {}
+
+
+async def test_stream__more_events_than_the_listener_holds__state_is_read_again(
+    streams: hub.Hub, environment: Environment
+) -> None:
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        channel = publish.channel(environment.api_key)  # type: ignore[arg-type]
+        # Without giving the loop a turn: the eleventh, the newest, is dropped.
+        newest = await read(environment)
+        with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
+            for ahead in range(11):
+                moved = environment.updated_at + timedelta(milliseconds=ahead)
+                send_event(channel, publish.EVENT, sse.data(moved), json_encode=False)
+            await client.until(lambda client: len(client.events) > 1)
+            async with asyncio.timeout(5):
+                while not states.called:
+                    await asyncio.sleep(0.01)
+        assert newest == client.events[0]
+
+
+async def test_stream__bus_that_loses_everything__reconcile_brings_it(
+    streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        with mock.patch.object(publish, "send_event"):
+            frame = await toggle(state)
+        await client.until(lambda client: client.events[-1] == frame)
+
+
+async def test_stream__database_away_for_a_moment__the_same_stream_gets_its_first_event(
+    streams: hub.Hub, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
+    real, calls = EmbeddedHost.states, []
+
+    def failing_twice(host: EmbeddedHost, keys: object) -> object:
+        calls.append(keys)
+        if len(calls) <= 2:
+            raise DatabaseError("gone")
+        return real(host, keys)  # type: ignore[arg-type]
+
+    with mock.patch.object(EmbeddedHost, "states", failing_twice):
+        async with stream(environment.api_key) as client:
+            await client.until(lambda client: client.events)
+    assert len(calls) == 3
+    assert b"cannot be read" in client.chunks[1]
+
+
+async def test_stream__database_away_while_reconciling__goes_on_afterwards(
+    streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_RECONCILE_SECONDS = 0.02  # type: ignore[attr-defined]
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def failing(host: EmbeddedHost, moment: object) -> object:
+        loop.call_soon_threadsafe(failed.set)
+        raise DatabaseError("gone")
+
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        with mock.patch.object(EmbeddedHost, "moved_since", failing):
+            with mock.patch.object(publish, "send_event"):
+                frame = await toggle(state)
+            await asyncio.wait_for(failed.wait(), 5)
+            failed.clear()
+            await asyncio.wait_for(failed.wait(), 5)
+        await client.until(lambda client: client.events[-1] == frame)
+
+
+async def test_stream__two_changes_close_together__the_last_is_said_again_once(
+    streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_REPEAT_SECONDS = 0.3  # type: ignore[attr-defined]
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        await toggle(state)
+        last = await toggle(state)
+        await client.until(lambda client: client.events.count(last) == 2)
+        async with stream(environment.api_key) as late:
+            await late.opened()
+            marker = None
+            async with asyncio.timeout(5):
+                while streams.topics[environment.api_key].accepted_at + 0.4 > streams.loop.time():  # type: ignore[index]
+                    await asyncio.sleep(0.01)
+            marker = await toggle(state)
+            await client.until(lambda client: client.events[-1] == marker)
+            assert client.events.count(last) == 2
+            assert late.events == [last, marker]
+
+
+async def test_stream__gate_closed_before_the_repetition__it_is_not_said(
+    streams: hub.Hub, project: Project, state: FeatureState, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_REPEAT_SECONDS = 0.2  # type: ignore[attr-defined]
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        await toggle(state)
+        last = await toggle(state)
+        await client.until(lambda client: client.events[-1] == last)
+        await gate(project, False)
+        async with asyncio.timeout(5):
+            while streams.topics[environment.api_key].accepted_at + 0.3 > streams.loop.time():  # type: ignore[index]
+                await asyncio.sleep(0.01)
+        await gate(project, True)
+        marker = await read(environment)
+        await client.until(lambda client: client.events[-1] == marker)
+        assert client.events.count(last) == 1
+
+
+async def test_stream__foreign_event_on_the_channel__is_passed_over(
+    streams: hub.Hub, state: FeatureState, environment: Environment
+) -> None:
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        channel = publish.channel(environment.api_key)  # type: ignore[arg-type]
+        for data in ("{}", '{"updated_at": "soon"}', "[", "null", '{"updated_at": 1e400}'):
+            send_event(channel, publish.EVENT, data, json_encode=False)
+        send_event(channel, "something_else", {})
+        frame = await toggle(state)
+        await client.until(lambda client: len(client.events) > 1)
+        assert client.events[1:] == [frame]
+
+
+async def test_stream__older_version_on_the_bus__is_passed_over(
+    streams: hub.Hub, state: FeatureState, environment: Environment
+) -> None:
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        older = environment.updated_at - timedelta(days=1)
+        send_event(publish.channel(environment.api_key), publish.EVENT, sse.data(older), json_encode=False)  # type: ignore[arg-type]
+        frame = await toggle(state)
+        await client.until(lambda client: len(client.events) > 1)
+        assert client.events[1:] == [frame]
+
+
+async def test_stream__failure_of_ours__still_ends_cleanly(streams: hub.Hub, environment: Environment) -> None:
+    with mock.patch.object(sse, "comment", side_effect=RuntimeError("a bug")):
+        async with stream(environment.api_key) as client:
+            await client.until(lambda client: client.ended)
+    assert client.sent[0]["status"] == 200
+
+
+async def test_stream__cancelled_by_the_server__still_ends_cleanly(streams: hub.Hub, environment: Environment) -> None:
+    client = Client(f"/sse/environments/{environment.api_key}/stream")
+    task = asyncio.create_task(client.run())
+    await client.opened()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert client.ended
+
+
+async def test_reader__herd_of_connects__few_queries(streams: hub.Hub, environment: Environment) -> None:
+    with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
+        answers = await asyncio.gather(*(streams.reader.state(environment.api_key) for _ in range(500)))  # type: ignore[arg-type]
+    assert {answer.key for answer in answers if answer} == {environment.api_key}
+    assert states.call_count <= 2
+
+
+async def test_reader__asked_while_a_query_runs__answered_by_a_later_one(
+    streams: hub.Hub, state: FeatureState, environment: Environment
+) -> None:
+    """An answer never comes from a read that began before the question."""
+    real, began, go_on = EmbeddedHost.states, asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(host: EmbeddedHost, keys: object) -> object:
+        found = real(host, keys)  # type: ignore[arg-type]
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(5)
+        return found
+
+    with mock.patch.object(EmbeddedHost, "states", slow):
+        early = asyncio.create_task(streams.reader.state(environment.api_key))  # type: ignore[arg-type]
+        await asyncio.wait_for(began.wait(), 5)
+        frame = await toggle(state)
+        late = asyncio.create_task(streams.reader.state(environment.api_key))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        go_on.set()
+        before, after = await early, await late
+    assert before is not None
+    assert after is not None
+    assert sse.frame(before.updated_at) != frame
+    assert sse.frame(after.updated_at) == frame
+
+
+async def test_drain__open_streams__all_end_within_the_window(streams: hub.Hub, environment: Environment) -> None:
+    async with stream(environment.api_key) as first, stream("unknown") as second:
+        await first.opened()
+        await second.opened()
+        await asyncio.wait_for(streams.drain(0.3), 5)
+        assert first.ended
+        assert second.ended
+        async with stream(environment.api_key) as late:
+            await late.until(lambda client: client.ended)
+        assert (b"connection", b"close") in late.sent[0]["headers"]
+
+
+async def test_drain__no_streams__is_over_at_once(streams: hub.Hub) -> None:
+    await asyncio.wait_for(streams.drain(60), 1)
+
+
+async def test_hub__background_work_that_fails__is_logged(streams: hub.Hub, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a bug")
+
+    streams.spawn(fail())
+    async with asyncio.timeout(5):
+        while "background_task_failed" not in caplog.text:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,87 @@
+"""A client of the ASGI application itself: no server, no socket, everything in the test's own event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from settings.asgi import application
+
+PATIENCE = 5.0
+
+
+class Client:
+    """One stream, as an ASGI server sees it: the messages that the application sends."""
+
+    def __init__(self, path: str, headers: dict[str, str] | None = None) -> None:
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        self.sent: list[dict[str, Any]] = []
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self._news = asyncio.Event()
+        self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """What the application sends with; it waits while the client reads nothing."""
+        await self.reading.wait()
+        self.sent.append(message)
+        self._news.set()
+
+    def disconnect(self) -> None:
+        self._received.put_nowait({"type": "http.disconnect"})
+
+    @property
+    def chunks(self) -> list[bytes]:
+        return [message["body"] for message in self.sent if message["type"] == "http.response.body"]
+
+    @property
+    def events(self) -> list[bytes]:
+        return [chunk for chunk in self.chunks if chunk.startswith(b"event:")]
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.sent) and not self.sent[-1].get("more_body", True)
+
+    async def until(self, holds: Any) -> None:
+        """Wait until this holds of the client; a TimeoutError says what had been sent."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not holds(self):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise TimeoutError(f"sent so far: {self.sent}") from None
+
+    async def opened(self) -> None:
+        """The stream has answered, and has said what the state is: an event or a comment."""
+        await self.until(lambda client: len(client.chunks) >= 2)
+
+    async def run(self) -> None:
+        await application(self.scope, self._received.get, self.send)
+
+
+@asynccontextmanager
+async def stream(key: str, headers: dict[str, str] | None = None) -> AsyncIterator[Client]:
+    """Open an environment's stream; it is left, as by a client that goes away, at the end."""
+    client = Client(f"/sse/environments/{key}/stream", headers)
+    task = asyncio.create_task(client.run())
+    try:
+        yield client
+    finally:
+        client.reading.set()
+        client.disconnect()
+        await asyncio.wait_for(task, PATIENCE)
