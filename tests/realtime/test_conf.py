@@ -1,0 +1,86 @@
+"""Settings as text, and the checks that say what is wrong with them."""
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+from realtime.conf import conf
+from realtime.hosts import plan_allows
+
+
+def ids() -> list[str | None]:
+    return [message.id for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("STREAM_SECONDS", "12.5", 12.5),
+        ("PLANS", "enterprise, scale-up", ("enterprise", "scale-up")),
+        ("PLANS", "", ()),
+        ("ANNOUNCE_IDENTITY_OVERRIDES", "Yes", True),
+        ("ANNOUNCE_IDENTITY_OVERRIDES", "0", False),
+        ("HOST", "detached", "detached"),
+    ],
+)
+def test_setting__text_of_an_environment_variable__has_its_type(
+    settings: object, name: str, text: str, value: object
+) -> None:
+    setattr(settings, f"REALTIME_{name}", text)
+    assert getattr(conf, name) == value
+
+
+@pytest.mark.parametrize(("name", "text"), [("STREAM_SECONDS", "long"), ("ANNOUNCE_IDENTITY_OVERRIDES", "maybe")])
+def test_setting__unreadable_text__named_in_the_error(settings: object, name: str, text: str) -> None:
+    setattr(settings, f"REALTIME_{name}", text)
+    with pytest.raises(ImproperlyConfigured, match=f"REALTIME_{name}"):
+        getattr(conf, name)
+    assert ids() == ["realtime.E001"]
+
+
+def test_setting__unknown_name__attribute_error() -> None:
+    with pytest.raises(AttributeError, match="REALTIME_NOPE"):
+        _ = conf.NOPE
+
+
+def test_checks__as_shipped__none() -> None:
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("REALTIME_HOST", "elsewhere", "realtime.E003"),
+        ("REALTIME_ENVIRONMENT_MODEL", "environments.Planet", "realtime.E004"),
+        ("REALTIME_GATE_FIELD", "project__enable_everything", "realtime.E005"),
+        ("REALTIME_STREAM_SECONDS", 0, "realtime.E006"),
+        ("REALTIME_WATCH", "realtime.watch.NOTHING_THERE", "realtime.E007"),
+    ],
+)
+def test_checks__wrong_setting__an_error_with_its_id(
+    settings: object, name: str, value: object, expected: str
+) -> None:
+    setattr(settings, name, value)
+    assert expected in ids()
+
+
+def test_checks__eventstream_missing__an_error(settings: object) -> None:
+    installed = [app for app in settings.INSTALLED_APPS if app != "django_eventstream"]  # type: ignore[attr-defined]
+    settings.INSTALLED_APPS = installed  # type: ignore[attr-defined]
+    assert "realtime.E002" in ids()
+
+
+@pytest.mark.parametrize(
+    ("plans", "plan", "allowed"),
+    [
+        ("", None, True),
+        ("", "free", True),
+        ("enterprise", "enterprise-2024", True),
+        ("enterprise", "free", False),
+        ("enterprise", None, False),
+        ("startup,enterprise", "startup", True),
+    ],
+)
+def test_plan_policy__plans_listed_or_not__only_those(settings: object, plans: str, plan: str, allowed: bool) -> None:
+    settings.REALTIME_PLANS = plans  # type: ignore[attr-defined]
+    assert plan_allows(plan) is allowed

@@ -1,0 +1,182 @@
+"""What an external publisher may send, and what comes of it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from environments.models import Environment
+from projects.models import Project
+from realtime import hosts
+from realtime.models import ExternalEnvironment
+from realtime.types import EnvironmentKey
+from tests.support.heard import Heard, listening
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+TOKEN = "t0ken"
+
+
+class Key:
+    """An environment that only the publisher knows."""
+
+    api_key = "external"
+
+
+@pytest.fixture(autouse=True)
+def token(settings: object) -> None:
+    settings.SSE_AUTHENTICATION_TOKEN = TOKEN  # type: ignore[attr-defined]
+
+
+def post(body: object, key: str = Key.api_key, authorization: str = f"Token {TOKEN}") -> tuple[int, object]:
+    data = body if isinstance(body, str | bytes) else json.dumps(body)
+    response = Client().post(
+        f"/sse/environments/{key}/queue-change",
+        data,
+        content_type="application/json",
+        headers={"Authorization": authorization},
+    )
+    return response.status_code, response.json()
+
+
+def stored() -> datetime | None:
+    return ExternalEnvironment.objects.values_list("updated_at", flat=True).filter(key=Key.api_key).first()
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-02T03:04:05.678901", datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)),
+        ("2026-01-02T03:04:05.678901+00:00", datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)),
+        ("2026-01-02T05:04:05.678901+02:00", datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)),
+        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ],
+)
+def test_queue_change__unknown_environment__is_kept_and_published(text: str, moment: datetime) -> None:
+    with listening(Key) as heard:
+        assert post({"updated_at": text}) == (202, {})
+    assert heard.of(Key) == [moment]
+    assert stored() == moment
+    assert hosts.current().states([EnvironmentKey(Key.api_key)])[EnvironmentKey(Key.api_key)].updated_at == moment
+
+
+def test_queue_change__older_or_equal_time__never_lowers_and_says_nothing() -> None:
+    post({"updated_at": "2026-01-02T00:00:00"})
+    with listening(Key) as heard:
+        assert post({"updated_at": "2026-01-01T00:00:00"}) == (202, {})
+        assert post({"updated_at": "2026-01-02T00:00:00"}) == (202, {})
+        assert heard.events == []
+        post({"updated_at": "2026-01-03T00:00:00"})
+    assert heard.of(Key) == [datetime(2026, 1, 3, tzinfo=UTC)]
+
+
+def test_queue_change__environment_of_our_database__only_makes_us_look_again(
+    heard: Heard, environment: Environment
+) -> None:
+    heard.clear()
+    assert post({"updated_at": "2026-01-01T00:00:00"}, key=environment.api_key) == (202, {})
+    environment.refresh_from_db()
+    assert heard.of(environment) == [environment.updated_at]
+    assert not ExternalEnvironment.objects.exists()
+
+
+def test_queue_change__gate_closed_in_our_database__says_nothing(
+    heard: Heard, environment: Environment, project: Project
+) -> None:
+    project.enable_realtime_updates = False
+    project.save()
+    heard.clear()
+    assert post({"updated_at": "2026-01-01T00:00:00"}, key=environment.api_key) == (202, {})
+    assert heard.events == []
+
+
+@pytest.mark.parametrize("authorization", ["", "Token", "Token wrong", f"Bearer {TOKEN}", TOKEN, "Token tökén"])
+def test_queue_change__wrong_token__401(authorization: str) -> None:
+    assert post({"updated_at": "2026-01-01T00:00:00"}, authorization=authorization) == (
+        401,
+        {"detail": "Invalid token."},
+    )
+    assert stored() is None
+
+
+def test_queue_change__no_token_configured__404(settings: object) -> None:
+    settings.SSE_AUTHENTICATION_TOKEN = ""  # type: ignore[attr-defined]
+    assert post({"updated_at": "2026-01-01T00:00:00"}, authorization="Token ")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 3000,
+        "[]",
+        "null",
+        {},
+        {"updated_at": None},
+        {"updated_at": 1735229888.1},
+        {"updated_at": ""},
+        {"updated_at": "yesterday"},
+        {"updated_at": "2026-13-01T00:00:00"},
+        {"updated_at": "0001-01-01T00:00:00+14:00"},
+        {"updated_at": "1969-12-31T23:59:59"},
+        {"updated_at": "9999-12-31T23:59:59"},
+    ],
+)
+def test_queue_change__bad_body__400_that_names_the_field(body: object) -> None:
+    status, errors = post(body)
+    assert status == 400
+    assert set(errors) <= {"detail", "updated_at"}  # type: ignore[call-overload]
+    assert stored() is None
+
+
+def test_queue_change__time_a_little_ahead__is_taken() -> None:
+    ahead = timezone.now() + timedelta(minutes=5)
+    assert post({"updated_at": ahead.isoformat()})[0] == 202
+    assert stored() == ahead
+
+
+def test_queue_change__large_body__413() -> None:
+    assert post({"updated_at": "2026-01-01T00:00:00", "more": "x" * 5000})[0] == 413
+
+
+def test_queue_change__long_key__400() -> None:
+    assert post({"updated_at": "2026-01-01T00:00:00"}, key="k" * 101)[0] == 400
+
+
+def test_queue_change__get__405() -> None:
+    assert Client().get("/sse/environments/k/queue-change").status_code == 405
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("updated_at"), inner),
+    max_leaves=8,
+)
+
+
+@given(json_values | st.fixed_dictionaries({"updated_at": st.text() | st.datetimes().map(str)}) | st.binary())
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_queue_change__any_body__is_taken_or_refused_and_never_lowers(body: object) -> None:
+    before = stored()
+    status, _ = post(body)
+    assert status in (202, 400)
+    after = stored()
+    assert before is None or (after is not None and after >= before)
+    if status == 400:
+        assert after == before
+
+
+@given(st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1)), min_size=1, max_size=6))
+@hypothesis_settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_queue_change__times_in_any_order__the_greatest_stays(times: list[datetime]) -> None:
+    ExternalEnvironment.objects.all().delete()
+    for time in times:
+        post({"updated_at": time.isoformat()})
+    assert stored() == max(times).replace(tzinfo=UTC)

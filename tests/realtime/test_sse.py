@@ -1,0 +1,67 @@
+"""The frame, byte by byte: what the narrowest of six parsers accepts."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime import sse
+from realtime.types import EPOCH, epoch_seconds
+
+# As far as SDKs count: a double holds the microseconds of any time before the year 2100 exactly enough.
+versions = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))
+
+FRAME = re.compile(rb'event: environment_updated\ndata: \{"updated_at": \d+\.\d{6}\}\n\n')
+
+
+def test_frame__known_time__these_bytes() -> None:
+    moment = datetime(2024, 12, 26, 15, 44, 48, 123456, tzinfo=UTC)
+    assert sse.frame(moment) == b'event: environment_updated\ndata: {"updated_at": 1735227888.123456}\n\n'
+
+
+def test_frame__whole_second__still_has_a_decimal_point() -> None:
+    assert sse.frame(datetime(2024, 12, 26, tzinfo=UTC)).endswith(b'{"updated_at": 1735171200.000000}\n\n')
+
+
+@given(versions)
+def test_frame__any_time__one_event_line_one_data_line(moment: datetime) -> None:
+    assert FRAME.fullmatch(sse.frame(moment))
+
+
+@given(versions)
+def test_epoch_seconds__any_time__is_never_rounded(moment: datetime) -> None:
+    assert EPOCH + timedelta(microseconds=int(Decimal(epoch_seconds(moment)) * 1_000_000)) == moment
+
+
+@given(versions)
+def test_data__read_as_a_double__is_the_same_microsecond(moment: datetime) -> None:
+    seconds = json.loads(sse.data(moment))["updated_at"]
+    assert isinstance(seconds, float)
+    assert datetime.fromtimestamp(seconds, tz=UTC) == moment
+
+
+@given(versions)
+def test_parse__what_data_wrote__the_same_time(moment: datetime) -> None:
+    assert sse.parse(sse.data(moment)) == moment
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", "1", '{"updated_at": null}', '{"updated_at": "x"}', "{"])
+def test_parse__anything_else__value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        sse.parse(text)
+
+
+@given(st.text())
+def test_comment__any_text__stays_one_comment(text: str) -> None:
+    lines = sse.comment(text).decode().split("\n")
+    assert lines[0].startswith(":")
+    assert lines[1:] == ["", ""]
+
+
+def test_padding__opening__holds_512_bytes_of_comment() -> None:
+    assert sse.PADDING.startswith(b":")
+    assert len(sse.PADDING) > 512
