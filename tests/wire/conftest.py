@@ -1,0 +1,99 @@
+"""Real server processes, each rule of the wire on both of them."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.server import MigratedDatabase, ServerProcess, migrated_sqlite
+
+TOKEN = "publisher-t0ken"
+
+FLAVOURS = ["uvicorn", "daphne"]
+
+# Short, so that a test sees a whole stream; what the defaults are is a test of its own.
+QUICK = {
+    "SSE_AUTHENTICATION_TOKEN": TOKEN,
+    "REALTIME_STREAM_SECONDS": "3",
+    "REALTIME_KEEPALIVE_SECONDS": "0.5",
+    "REALTIME_REPEAT_SECONDS": "0.5",
+}
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> MigratedDatabase:
+    return migrated_sqlite(tmp_path_factory.mktemp("migrated"))
+
+
+@pytest.fixture(scope="module", params=FLAVOURS)
+def server(
+    request: pytest.FixtureRequest, migrated: MigratedDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """A server whose streams live 3 s and are silent for half a second at most."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with ServerProcess(migrated.copy(folder) | QUICK, flavour=request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest, migrated: MigratedDatabase, tmp_path: Path) -> Iterator["Starter"]:
+    starter = Starter(migrated, tmp_path)
+    yield starter
+    starter.stop()
+
+
+class Starter:
+    """Starts servers with settings of a test's own."""
+
+    def __init__(self, migrated: MigratedDatabase, folder: Path) -> None:
+        self._migrated = migrated
+        self._folder = folder
+        self._servers: list[ServerProcess] = []
+
+    def __call__(self, flavour: str, **variables: str) -> ServerProcess:
+        folder = self._folder / str(len(self._servers))
+        server = ServerProcess(self._migrated.copy(folder) | QUICK | variables, flavour=flavour)  # type: ignore[arg-type]
+        server.start()
+        self._servers.append(server)
+        return server
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.stop()
+
+
+_keys = itertools.count()
+_START = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class Publisher:
+    """An external publisher's environment: it has a state of its own, and needs no project around it."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.key = f"environment-{next(_keys)}"
+        self._server = server
+        self._updated_at = _START
+
+    def publish(self, by: timedelta = timedelta(milliseconds=1)) -> str:
+        """Raise the version; what the event's data must then be."""
+        self._updated_at += by
+        response = requests.post(
+            f"{self._server.url}/sse/environments/{self.key}/queue-change",
+            json={"updated_at": self._updated_at.isoformat()},
+            headers={"Authorization": f"Token {TOKEN}"},
+            timeout=10,
+        )
+        assert response.status_code == 202, response.text
+        since = self._updated_at - datetime(1970, 1, 1, tzinfo=UTC)
+        return f'{{"updated_at": {since.days * 86400 + since.seconds}.{since.microseconds:06d}}}'
+
+
+@pytest.fixture
+def environment(server: ServerProcess) -> Publisher:
+    """An environment that has a version already."""
+    publisher = Publisher(server)
+    publisher.publish()
+    return publisher

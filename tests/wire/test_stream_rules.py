@@ -1,0 +1,261 @@
+"""What the six official SDKs force on the stream, rule by rule (docs/wire-protocol.md), on a real socket."""
+
+import http.client
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from realtime.conf import RealtimeSettings
+from tests.support import sse
+from tests.support.server import ServerProcess
+from tests.wire.conftest import FLAVOURS, Publisher, Starter
+
+ACCEPTS = ["*/*", "text/event-stream", "application/json, text/event-stream", "application/json", "image/png"]
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_s1__any_accept_header_any_query_no_credentials__200_without_redirect(
+    server: ServerProcess, environment: Publisher, accept: str
+) -> None:
+    for path in (
+        "/sse/environments/{key}/stream",
+        "/sse/environments/{key}/stream?lastEventId=12&x=%00",
+        "/sse/environments/{key}/stream/",
+    ):
+        with sse.connect(server.port, environment.key, {"Accept": accept}, path=path) as stream:
+            assert stream.status == 200
+            assert stream.next_event().is_event
+
+
+def test_s1__two_accept_lines_with_json_first__200(server: ServerProcess, environment: Publisher) -> None:
+    headers = {"accept": "application/json", "ACCEPT": "text/event-stream"}
+    with sse.connect(server.port, environment.key, headers) as stream:
+        assert stream.status == 200
+        assert stream.next_event().is_event
+
+
+def test_s1__wrong_credentials__are_not_looked_at(server: ServerProcess, environment: Publisher) -> None:
+    headers = {"Authorization": "Token nonsense", "X-Environment-Key": "nonsense", "Cookie": "a=b"}
+    with sse.connect(server.port, environment.key, headers) as stream:
+        assert stream.status == 200
+        assert stream.next_event().is_event
+
+
+@pytest.mark.parametrize("key", ["unknown", "%20", "%C3%A9", "..", "a" * 3000, "%00", "%FF", "", "%2F"])
+def test_s2__any_key__200_and_an_event_stream(server: ServerProcess, key: str) -> None:
+    with sse.connect(server.port, key) as stream:
+        assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "HEAD"])
+def test_s2__another_method__200_all_the_same(server: ServerProcess, environment: Publisher, method: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request(method, f"/sse/environments/{environment.key}/stream")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def test_s3__unknown_environment__comments_for_a_full_age_the_first_says_why(server: ServerProcess) -> None:
+    started = time.monotonic()
+    with sse.connect(server.port, "nobody-has-this-key") as stream:
+        assert stream.end() is sse.End.CLEAN
+    assert 2.3 <= time.monotonic() - started <= 4
+    lines = stream.body.decode().splitlines()
+    assert all(line.startswith(":") for line in lines if line)
+    assert "no environment has this key" in stream.body.decode()
+
+
+def test_s4__response__chunked_neither_compressed_nor_buffered(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key, {"Accept-Encoding": "gzip, br"}) as stream:
+        assert stream.head.startswith(b"HTTP/1.1 200")
+        assert stream.headers["transfer-encoding"] == "chunked"
+        assert stream.headers["cache-control"] == "no-cache"
+        assert stream.headers["x-accel-buffering"] == "no"
+        assert stream.headers["x-content-type-options"] == "nosniff"
+        assert "content-encoding" not in stream.headers
+        assert "content-length" not in stream.headers
+        # At once: not when a buffer is full, nor at the first event.
+        assert stream.next_chunk(timeout=2) is not None
+
+
+def test_s5__event__exactly_these_bytes(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key) as stream:
+        stream.next_event()
+        data = environment.publish()
+        assert stream.next_event().data == f"event: environment_updated\ndata: {data}\n\n".encode()
+
+
+def test_s6__event__one_chunk_in_one_segment(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key) as stream:
+        stream.next_event()
+        for _ in range(5):
+            environment.publish()
+            stream.next_event()
+        events = [chunk for chunk in stream.chunks if b"event:" in chunk.data]
+        assert all(chunk.data.startswith(b"event:") and chunk.data.endswith(b"\n\n") for chunk in events)
+        segments = [read.data for read in stream.reads if b"event:" in read.data]
+        assert all(segment.endswith(b"\n\n\r\n") for segment in segments[1:])
+        assert len(segments) >= len(events) - 1
+
+
+def test_s7__whole_stream__event_data_and_comment_lines_only(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key) as stream:
+        environment.publish()
+        stream.end()
+    lines = [line for line in stream.body.decode().split("\n") if line]
+    assert {line.partition(":")[0] for line in lines} == {"", "event", "data"}
+    assert {line for line in lines if line.startswith("event")} == {"event: environment_updated"}
+    assert all(line.startswith('data: {"updated_at": ') for line in lines if line.startswith("data"))
+
+
+def test_s8__whole_stream__no_retry_line(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key) as stream:
+        stream.end()
+    assert b"retry" not in stream.body
+
+
+def test_s9__silence__a_comment_in_each_interval(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key) as stream:
+        stream.next_event()
+        at = stream.reads[-1].at
+        for _ in range(3):
+            comment = stream.next_comment(timeout=2)
+            assert comment.data == b":\n\n"
+            assert comment.at - at < 1.0
+            at = comment.at
+
+
+def test_s9__default__at_most_15_seconds() -> None:
+    assert RealtimeSettings.DEFAULTS["KEEPALIVE_SECONDS"] <= 15
+
+
+def test_s10__each_connect__512_bytes_of_comment_then_the_newest_version(
+    server: ServerProcess, environment: Publisher
+) -> None:
+    for _ in range(2):
+        data = environment.publish()
+        with sse.connect(server.port, environment.key) as stream:
+            event = stream.next_event()
+            assert event.fields["data"] == data
+            opening = stream.body.partition(b"event:")[0]
+            assert len(opening) >= 512
+            assert all(line.startswith(b":") for line in opening.split(b"\n") if line)
+
+
+def test_s11__forty_streams__end_cleanly_spread_over_the_last_fifth_of_the_age(
+    server: ServerProcess, environment: Publisher
+) -> None:
+    def live(_: int) -> float:
+        started = time.monotonic()
+        with sse.connect(server.port, environment.key) as stream:
+            assert stream.end() is sse.End.CLEAN
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(40) as pool:
+        ages = sorted(pool.map(live, range(40)))
+    assert ages[0] >= 2.4
+    assert ages[-1] <= 4.0
+    assert ages[-1] - ages[0] >= 0.3
+
+
+def test_s11__default__about_30_seconds() -> None:
+    assert RealtimeSettings.DEFAULTS["STREAM_SECONDS"] == 30
+
+
+def test_s12__faraday__ends_right_after_the_first_newer_event(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key, {"User-Agent": "Faraday v2.7.4"}) as stream:
+        stream.next_event()
+        data = environment.publish()
+        assert stream.end(timeout=1) is sse.End.CLEAN
+        assert stream.body.endswith(f"data: {data}\n\n".encode())
+
+
+def test_s12__faraday_without_news__lives_a_full_age(server: ServerProcess, environment: Publisher) -> None:
+    started = time.monotonic()
+    with sse.connect(server.port, environment.key, {"User-Agent": "Faraday v1.0"}) as stream:
+        assert stream.end() is sse.End.CLEAN
+    assert time.monotonic() - started >= 2.3
+
+
+def test_s12__faraday_before_the_first_version__ends_with_it(server: ServerProcess) -> None:
+    environment = Publisher(server)
+    with sse.connect(server.port, environment.key, {"User-Agent": "faraday"}) as stream:
+        stream.next_comment()
+        stream.next_comment()
+        environment.publish()
+        assert stream.end(timeout=1) is sse.End.CLEAN
+        assert stream.body.count(b"event:") == 1
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_s13__shutdown__every_stream_ends_with_the_terminating_chunk(flavour: str, start: Starter) -> None:
+    server = start(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="1")
+    streams = [sse.connect(server.port, f"key-{number}") for number in range(20)]
+    server.stop()
+    assert {stream.end() for stream in streams} == {sse.End.CLEAN}
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_s14__shutdown__streams_end_spread_over_the_window_and_newcomers_are_sent_on(
+    flavour: str, start: Starter
+) -> None:
+    server = start(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="3")
+    streams = [sse.connect(server.port, f"key-{number}") for number in range(30)]
+    started = time.perf_counter()
+
+    def ended(stream: sse.Stream) -> float:
+        assert stream.end() is sse.End.CLEAN
+        return time.perf_counter() - started
+
+    with ThreadPoolExecutor(30) as pool:
+        ending = pool.map(ended, streams)
+        server.process.send(signal.SIGTERM)
+        server.process.wait_for_log("drain_started")
+        assert server.get("/health/readiness").status == 503
+        with sse.connect(server.port, "newcomer") as newcomer:
+            assert newcomer.status == 200
+            assert newcomer.headers["connection"] == "close"
+            assert newcomer.end() is sse.End.CLEAN
+        ends = sorted(ending)
+    server.process.wait()
+    assert ends[-1] <= 4.5
+    assert ends[-1] - ends[0] >= 1.5
+    middle = [end for end in ends if 0.5 < end < 2.5]
+    assert len(middle) >= 8
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_s14__second_signal__ends_at_once(flavour: str, start: Starter) -> None:
+    server = start(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="60")
+    with sse.connect(server.port, "key") as stream:
+        server.process.send(signal.SIGTERM)
+        server.process.wait_for_log("drain_started")
+        server.process.send(signal.SIGTERM)
+        server.process.wait(timeout=20)
+        assert stream.end() is sse.End.CLEAN
+
+
+def test_s15__stream__readable_from_any_origin(server: ServerProcess, environment: Publisher) -> None:
+    with sse.connect(server.port, environment.key, {"Origin": "https://app.example"}) as stream:
+        assert stream.headers["access-control-allow-origin"] == "*"
+
+
+def test_t2__times_out_of_order__the_greatest_is_replayed(server: ServerProcess, environment: Publisher) -> None:
+    data = environment.publish(timedelta(hours=1))
+    environment.publish(timedelta(hours=-2))
+    with sse.connect(server.port, environment.key) as stream:
+        assert stream.next_event().fields["data"] == data
+
+
+def test_stream__two_updates_close_together__the_last_is_said_again_once(
+    server: ServerProcess, environment: Publisher
+) -> None:
+    with sse.connect(server.port, environment.key) as stream:
+        stream.next_event()
+        environment.publish()
+        last = environment.publish()
+        stream.end()
+    assert stream.body.decode().count(last) == 2
