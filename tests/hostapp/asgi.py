@@ -1,0 +1,15 @@
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.urls import re_path
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.hostapp.settings"
+django_application = get_asgi_application()
+
+from realtime.lifespan import lifespan  # noqa: E402
+from realtime.urls import stream_urlpatterns  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {"http": URLRouter([*stream_urlpatterns, re_path(r"", django_application)]), "lifespan": lifespan}
+)

@@ -1,0 +1,31 @@
+from django.db import models
+from django.utils import timezone
+
+
+class Product(models.Model):
+    live = models.BooleanField(default=True)
+
+    class Meta:
+        app_label = "hostapp"
+
+
+class Stage(models.Model):
+    """What this host calls an environment. It has no ``revision``."""
+
+    api_key = models.CharField(max_length=50, unique=True)
+    updated_at = models.DateTimeField(default=timezone.now, db_index=True)
+    product = models.ForeignKey(Product, on_delete=models.CASCADE)
+
+    class Meta:
+        app_label = "hostapp"
+
+
+class Switch(models.Model):
+    """What this host calls a flag."""
+
+    stage = models.ForeignKey(Stage, on_delete=models.CASCADE)
+    on = models.BooleanField(default=False)
+    note = models.TextField(default="")
+
+    class Meta:
+        app_label = "hostapp"

@@ -1,0 +1,22 @@
+import os
+from pathlib import Path
+
+SECRET_KEY = "for a stand-in host" + "x" * 40
+ALLOWED_HOSTS = ["*"]
+INSTALLED_APPS = ["django_eventstream", "channels", "realtime", "tests.hostapp"]
+MIDDLEWARE: list[str] = []
+ROOT_URLCONF = "tests.hostapp.urls"
+ASGI_APPLICATION = "tests.hostapp.asgi.application"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": Path(os.environ["VAR_DIR"]) / "host.sqlite3",
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 10},
+    }
+}
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+
+REALTIME_ENVIRONMENT_MODEL = "hostapp.Stage"
+REALTIME_GATE_FIELD = "product__live"
+REALTIME_WATCH = "tests.hostapp.watch.WATCHED"

@@ -1,0 +1,85 @@
+"""Promise I9: ``realtime`` needs none of its siblings. Here it runs in a project that has none of them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import ports, programs, sse
+from tests.support.processes import Process, accepts_connections
+from tests.support.server import Answer, environ
+
+SIBLINGS = {"api_keys", "core", "environments", "features", "organisations", "permissions", "projects", "segments"}
+
+ROWS = """
+from tests.hostapp.models import Product, Stage, Switch
+product = Product.objects.create()
+stage = Stage.objects.create(api_key="stage", product=product)
+print(stage.pk, Switch.objects.create(stage=stage).pk, Switch.objects.create(stage=stage, note="quiet").pk)
+"""
+
+
+class Host:
+    def __init__(self, folder: Path) -> None:
+        self.port = ports.free_port()
+        self.environ = environ(DJANGO_SETTINGS_MODULE="tests.hostapp.settings", VAR_DIR=str(folder))
+        self.manage("migrate", "--run-syncdb", "--verbosity=0")
+        self.stage, self.switch, self.quiet = self.manage("shell", "-v0", "-c", ROWS).split()
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "django", *arguments]
+        return subprocess.run(
+            command, env=self.environ, cwd=programs.ROOT, check=True, capture_output=True, text=True
+        ).stdout
+
+    def get(self, path: str) -> Answer:
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return Answer(response.status, response.read())
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    host = Host(tmp_path_factory.mktemp("host"))
+    option = {"uvicorn": "--port", "daphne": "-p"}[request.param]
+    command = [sys.executable, "-m", request.param, option, str(host.port), "tests.hostapp.asgi:application"]
+    process = Process(command, environ=host.environ | {"REALTIME_DRAIN_SECONDS": "0"}, cwd=programs.ROOT)
+    try:
+        process.wait_until(lambda: accepts_connections(host.port), 30)
+        yield host
+    finally:
+        process.stop()
+
+
+def test_host__its_own_models__streams_their_changes(host: Host) -> None:
+    with sse.connect(host.port, "stage") as stream:
+        version = stream.next_event().updated_at
+        for value in ("on", "off"):
+            assert host.get(f"/switch/{host.switch}/{value}").status == 200
+            version = stream.event_after(version).updated_at
+        host.get(f"/switch/{host.switch}/off")
+        host.get(f"/switch/{host.quiet}/on")
+        host.get(f"/whisper/{host.stage}")
+        host.get(f"/bulk/{host.stage}")
+        marker = stream.event_after(version).updated_at
+    with sse.connect(host.port, "stage") as stream:
+        assert stream.next_event().updated_at == marker
+
+
+def test_host__unknown_key__stream_of_comments(host: Host) -> None:
+    with sse.connect(host.port, "elsewhere") as stream:
+        assert b"no environment" in stream.next_block().data + stream.next_block().data  # type: ignore[union-attr]
+
+
+def test_host__running__has_imported_none_of_the_siblings(host: Host) -> None:
+    assert not SIBLINGS & set(json.loads(host.get("/modules").body))
+
+
+def test_host__checks__pass(host: Host) -> None:
+    assert "no issues" in host.manage("check")

@@ -1,0 +1,40 @@
+import sys
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+
+from realtime import versions
+from tests.hostapp.models import Switch
+
+
+def change(request: HttpRequest, pk: int, value: str) -> JsonResponse:
+    """A save, which the signals notice."""
+    row = Switch.objects.get(pk=pk)
+    row.on = value == "on"
+    row.save()
+    return JsonResponse({})
+
+
+def change_in_bulk(request: HttpRequest, stage: int) -> JsonResponse:
+    """A write that sends no signal, told through the public door."""
+    versions.announce([stage])
+    Switch.objects.filter(stage_id=stage).update(on=True)
+    return JsonResponse({})
+
+
+def whisper(request: HttpRequest, stage: int) -> JsonResponse:
+    versions.announce([stage], silent=True)
+    return JsonResponse({})
+
+
+def modules(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(sorted({name.partition(".")[0] for name in sys.modules}), safe=False)
+
+
+urlpatterns = [
+    path("switch/<int:pk>/<str:value>", change),
+    path("bulk/<int:stage>", change_in_bulk),
+    path("whisper/<int:stage>", whisper),
+    path("modules", modules),
+    path("", include("realtime.urls")),
+]
