@@ -1,3 +1,5 @@
+from typing import cast
+
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
@@ -17,7 +19,7 @@ class MasterAPIKeyAuthentication(BaseAuthentication):
         if scheme.lower() != KEYWORD:
             return None
         try:
-            key = MasterAPIKey.objects.get_from_key(secret.strip())
+            key = cast(MasterAPIKey, MasterAPIKey.objects.get_from_key(secret.strip()))
         except MasterAPIKey.DoesNotExist:
             key = None
         if key is None or (key.expiry_date is not None and key.expiry_date < timezone.now()):

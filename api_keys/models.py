@@ -10,3 +10,6 @@ class MasterAPIKey(AbstractAPIKey):
     )
     created_by = models.ForeignKey("users.FFAdminUser", on_delete=models.SET_NULL, null=True, blank=True)
     is_admin = models.BooleanField(default=True)
+
+    key: str
+    """The key itself. Only an instance that was just created has it."""

@@ -1,5 +1,6 @@
 import codecs
 import json
+import math
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -16,12 +17,16 @@ class BodyTooLarge(APIException):
     default_code = "body_too_large"
 
 
+# Far more than any body that means something. Beyond it a mere ``repr`` in an error's message can overflow the stack.
+MAX_LEVELS = 100
+
+
 class StrictJSONParser(JSONParser):
     """JSON that can be stored and sent again.
 
-    Raises ParseError (400) for what is not JSON, for NaN and infinities, for text that is no Unicode (half of a
-    surrogate pair, which no UTF-8 can hold) and for nesting too deep to walk; BodyTooLarge (413) for more bytes than
-    ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+    Raises ParseError (400) for what is not JSON, for NaN and infinities (1e999 is one), for text that is no Unicode
+    (half of a surrogate pair, which no UTF-8 can hold) and for nesting too deep to walk; BodyTooLarge (413) for more
+    bytes than ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
     """
 
     def parse(
@@ -32,9 +37,30 @@ class StrictJSONParser(JSONParser):
         if len(body) > limit:
             raise BodyTooLarge
         try:
-            parsed = json.loads(codecs.decode(body, "utf-8"), parse_constant=strict_json.strict_constant)
+            parsed = json.loads(
+                codecs.decode(body, "utf-8"), parse_constant=strict_json.strict_constant, parse_float=_finite
+            )
+            if body.count(b"[") + body.count(b"{") > MAX_LEVELS:
+                _limit_levels(parsed)
             if b"\\u" in body:
                 json.dumps(parsed, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise ParseError(f"JSON parse error - {error}") from error
         return parsed
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is out of range")
+    return number
+
+
+def _limit_levels(parsed: Any) -> None:
+    level = [parsed]
+    for _ in range(MAX_LEVELS + 1):
+        lists = [item if isinstance(item, list) else item.values() for item in level if isinstance(item, (list, dict))]
+        level = [child for children in lists for child in children]
+        if not level:
+            return
+    raise ValueError(f"nested more than {MAX_LEVELS} levels deep")

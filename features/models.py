@@ -63,9 +63,7 @@ class FeatureState(AtomicModel):
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     feature = models.ForeignKey(Feature, on_delete=models.CASCADE, related_name="feature_states")
-    environment = models.ForeignKey(
-        "environments.Environment", on_delete=models.CASCADE, related_name="feature_states"
-    )
+    environment = models.ForeignKey("environments.Environment", on_delete=models.CASCADE, related_name="feature_states")
     identity = models.ForeignKey(
         "identities.Identity", on_delete=models.CASCADE, related_name="identity_features", null=True, blank=True
     )

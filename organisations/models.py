@@ -2,6 +2,7 @@ from django.conf import settings
 from django.db import models
 
 from core.models import UUIDModel
+from permissions.models import PermissionModel
 
 
 class OrganisationRole(models.TextChoices):
@@ -42,6 +43,20 @@ class UserOrganisation(models.Model):
         constraints = [models.UniqueConstraint(fields=["user", "organisation"], name="unique_user_organisation")]
 
 
+class UserOrganisationPermission(models.Model):
+    """What a member may do in an organisation; an admin of it needs none of these."""
+
+    user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="userpermission")
+    permissions = models.ManyToManyField(PermissionModel, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "organisation"], name="unique_user_organisation_permission")
+        ]
+
+
 def default_plan() -> str:
     return settings.DEFAULT_SUBSCRIPTION_PLAN
 
@@ -60,5 +75,3 @@ class Subscription(UUIDModel):
     billing_status = models.CharField(max_length=20, null=True, blank=True)
     payment_method = models.CharField(max_length=20, null=True, blank=True)
     notes = models.CharField(max_length=500, null=True, blank=True)
-
-

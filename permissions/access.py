@@ -62,9 +62,26 @@ def administered_projects(actor: Actor) -> QuerySet[Project]:
 def is_organisation_admin(actor: Actor, organisation: Organisation) -> bool:
     if isinstance(actor, APIKeyUser):
         return actor.organisation_id == organisation.pk
-    return UserOrganisation.objects.filter(
-        user=actor, organisation=organisation, role=OrganisationRole.ADMIN
-    ).exists()
+    return UserOrganisation.objects.filter(user=actor, organisation=organisation, role=OrganisationRole.ADMIN).exists()
+
+
+def organisation_permissions(actor: Actor, organisation: Organisation) -> set[str]:
+    """The keys given to the actor in the organisation; an admin needs none."""
+    if isinstance(actor, APIKeyUser):
+        return set()
+    granted = organisation.userpermission.filter(user=actor)
+    return set(granted.exclude(permissions=None).values_list("permissions", flat=True))
+
+
+def has_organisation_permission(actor: Actor, organisation: Organisation, key: str) -> bool:
+    return is_organisation_admin(actor, organisation) or key in organisation_permissions(actor, organisation)
+
+
+def may_create_project(actor: Actor, organisation: Organisation) -> bool:
+    """An admin may; others with CREATE_PROJECT, unless the organisation leaves it to admins."""
+    if organisation.restrict_project_create_to_admin:
+        return is_organisation_admin(actor, organisation)
+    return has_organisation_permission(actor, organisation, "CREATE_PROJECT")
 
 
 def is_project_admin(actor: Actor, project: Project) -> bool:
@@ -86,7 +103,7 @@ def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
 def is_environment_admin(actor: Actor, environment: Environment) -> bool:
     if is_project_admin(actor, environment.project):
         return True
-    return environment.userpermission.filter(user=actor, admin=True).exists()
+    return not isinstance(actor, APIKeyUser) and environment.userpermission.filter(user=actor, admin=True).exists()
 
 
 def environment_permissions(actor: Actor, environment: Environment) -> set[str]:

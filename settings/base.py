@@ -125,7 +125,7 @@ FEATURE_VALUE_LIMIT = 20_000
 # Bytes of a request's body; a larger one is refused with 413 before it is parsed.
 DATA_UPLOAD_MAX_MEMORY_SIZE = int(os.environ.get("MAX_BODY_BYTES", 1_048_576))
 
-# Bytes of encoded documents that a process keeps (environments/cache.py).
+# Bytes of memory that a process spends on keeping environments in the form that SDKs get (environments/cache.py).
 DOCUMENT_CACHE_BYTES = int(os.environ.get("DOCUMENT_CACHE_BYTES", 64 * 1_048_576))
 
 # realtime/conf.py lists these with their defaults.

@@ -1,7 +1,16 @@
-"""Tests: a quick password hasher and a key that means nothing."""
+"""Tests: a quick password hasher, a key that means nothing, and a database for each process that runs some."""
+
+import os
+import tempfile
+from pathlib import Path
 
 from settings.base import *
+from settings.base import DATABASES
 
-SECRET_KEY = "for tests only: " + "x" * 40  # noqa: S105
+SECRET_KEY = "for tests only: " + "x" * 40
 ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, since threads share it; its own, so that two runs of the tests do not meet in it.
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"test-{os.getpid()}.sqlite3")}

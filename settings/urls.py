@@ -3,11 +3,27 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from core import health
+from core.version import version
+
 handler404 = "core.errors.not_found"
 handler500 = "core.errors.server_error"
 
 urlpatterns = [
     path("api/v1/swagger.json", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("api/v1/", include("users.urls")),
+    path("api/v1/", include("organisations.urls")),
+    path("api/v1/", include("projects.urls")),
+    path("api/v1/", include("environments.urls")),
+    path("api/v1/", include("environments.identities.urls")),
+    path("api/v1/", include("environments.sdk.urls")),
+    path("api/v1/", include("features.urls")),
+    path("api/v1/", include("features.multivariate.urls")),
+    path("api/v1/", include("segments.urls")),
+    path("version", version),
+    path("version/", version),
+    path("health/liveness", health.liveness),
+    path("health/readiness", health.readiness),
     path("", include("realtime.urls")),
 ]

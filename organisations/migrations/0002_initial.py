@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('organisations', '0001_initial'),
+        ('permissions', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -23,5 +24,18 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='userorganisation',
             constraint=models.UniqueConstraint(fields=('user', 'organisation'), name='unique_user_organisation'),
+        ),
+        migrations.CreateModel(
+            name='UserOrganisationPermission',
+            fields=[
+                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('organisation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='userpermission', to='organisations.organisation')),
+                ('permissions', models.ManyToManyField(blank=True, to='permissions.permissionmodel')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['id'],
+                'constraints': [models.UniqueConstraint(fields=('user', 'organisation'), name='unique_user_organisation_permission')],
+            },
         ),
     ]

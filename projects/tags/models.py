@@ -7,7 +7,7 @@ class Tag(UUIDModel):
     """A coloured label for features. Tags are for people: no SDK reads them."""
 
     label = models.CharField(max_length=100)
-    color = models.CharField(max_length=10)
+    color = models.CharField(max_length=10, default="#6837FC")
     description = models.CharField(max_length=512, null=True, blank=True)
     project = models.ForeignKey("projects.Project", on_delete=models.CASCADE, related_name="tags")
     is_permanent = models.BooleanField(default=False)

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('label', models.CharField(max_length=100)),
-                ('color', models.CharField(max_length=10)),
+                ('color', models.CharField(default='#6837FC', max_length=10)),
                 ('description', models.CharField(blank=True, max_length=512, null=True)),
                 ('is_permanent', models.BooleanField(default=False)),
                 ('is_system_tag', models.BooleanField(default=False)),

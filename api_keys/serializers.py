@@ -1,0 +1,40 @@
+from typing import Any
+
+from rest_framework import serializers
+
+from api_keys.models import MasterAPIKey
+
+
+class MasterAPIKeySerializer(serializers.ModelSerializer):
+    key = serializers.CharField(
+        read_only=True, help_text="The key itself, only in the answer to its creation: a hash is all that is stored."
+    )
+    is_admin = serializers.BooleanField(default=True)
+    has_expired = serializers.BooleanField(read_only=True)
+
+    class Meta:
+        model = MasterAPIKey
+        fields = (
+            "id",
+            "prefix",
+            "created",
+            "name",
+            "revoked",
+            "expiry_date",
+            "key",
+            "is_admin",
+            "has_expired",
+            "created_by",
+        )
+        read_only_fields = ("created_by",)
+
+    def validate_is_admin(self, is_admin: bool) -> bool:
+        if not is_admin:
+            raise serializers.ValidationError("RBAC is not installed, cannot create non-admin key")
+        return is_admin
+
+    def create(self, validated_data: dict[str, Any]) -> MasterAPIKey:
+        api_key = MasterAPIKey(**validated_data)
+        api_key.key = MasterAPIKey.objects.assign_key(api_key)
+        api_key.save()
+        return api_key

@@ -1,0 +1,30 @@
+"""``organisations/{organisation}/master-api-keys/``."""
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from api_keys.models import MasterAPIKey
+from api_keys.serializers import MasterAPIKeySerializer
+from core.pagination import FixedPages
+from core.views import ScopedView
+from users.authentication import UserTokenAuthentication
+
+
+@extend_schema(tags=["master API keys"])
+class MasterAPIKeyViewSet(ScopedView, ModelViewSet[MasterAPIKey]):
+    """An organisation's master API keys, for users only: no key may make or revoke keys."""
+
+    rules = "organisations/master-api-keys"
+    authentication_classes = [UserTokenAuthentication]
+    queryset = MasterAPIKey.objects.none()
+    serializer_class = MasterAPIKeySerializer
+    pagination_class = FixedPages
+    lookup_field = "prefix"
+
+    def get_queryset(self) -> QuerySet[MasterAPIKey]:
+        return self.organisation.master_api_keys.filter(revoked=False)
+
+    def perform_create(self, serializer: BaseSerializer) -> None:
+        serializer.save(organisation=self.organisation, created_by=self.request.user)

@@ -1,0 +1,31 @@
+"""Fields of Flagsmith's answers that say the same of everything here.
+
+Not fields with a default: Django REST framework leaves those out of the answer to a PATCH.
+"""
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class Constant(serializers.Field):
+    """A field that is read only and has one value, or null."""
+
+    def __init__(self, value: Any, **kwargs: Any) -> None:
+        self.value = value
+        super().__init__(read_only=True, allow_null=value is None, **kwargs)
+
+    def get_attribute(self, instance: Any) -> Any:
+        return self.value
+
+
+class ConstantBoolean(Constant, serializers.BooleanField):
+    pass
+
+
+class ConstantText(Constant, serializers.CharField):
+    pass
+
+
+class ConstantList(Constant, serializers.ListField):
+    child = serializers.JSONField()

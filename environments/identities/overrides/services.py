@@ -1,0 +1,99 @@
+"""An identity's overrides: all of them at once, and what its flags come to with them.
+
+Bulk writes throughout, so each writer announces first, in silence unless ``REALTIME_ANNOUNCE_IDENTITY_OVERRIDES`` says
+otherwise. Callers hold the environment's lock.
+"""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from environments.cache import documents
+from environments.document import read_head
+from environments.evaluation import Flag
+from environments.identities.models import Identity
+from features.models import FeatureState, FeatureStateValue
+from features.multivariate.models import MultivariateFeatureStateValue
+from realtime import versions, watch
+
+VALUE_COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
+
+
+def flags_of(identity: Identity) -> list[Flag]:
+    """The identity's flags as an SDK gets them, those for servers included."""
+    entry = documents.entry(read_head(identity.environment_id).version)
+    traits = {trait.trait_key: trait.trait_value for trait in identity.identity_traits.all()}
+    return entry.visible(entry.evaluator.identity_flags(identity.identifier, traits, identity.pk), server=True)
+
+
+def clone_overrides(source: Identity, target: Identity) -> None:
+    """Give ``target`` the overrides of ``source``, and no others. What both override keeps its row."""
+    wanted = {state.feature_id: state for state in _overrides(source)}
+    present = {state.feature_id: state for state in _overrides(target)}
+    if {feature: _read(state) for feature, state in wanted.items()} == {
+        feature: _read(state) for feature, state in present.items()
+    }:
+        return
+    effect = watch.of_state(next(iter([*wanted.values(), *present.values()])))
+    versions.announce(effect.environments, silent=effect.silent)
+    FeatureState.objects.filter(pk__in=[present[feature].pk for feature in present.keys() - wanted.keys()]).delete()
+    states = {
+        feature: present.get(feature)
+        or FeatureState(environment_id=target.environment_id, feature_id=feature, identity=target)
+        for feature in wanted
+    }
+    _write_states(wanted, states)
+    _write_values(wanted, states)
+    _write_shares(wanted, states)
+
+
+def _overrides(identity: Identity) -> QuerySet[FeatureState]:
+    states = FeatureState.objects.filter(identity=identity, version__isnull=False)
+    return states.select_related("feature_state_value").prefetch_related("multivariate_feature_state_values")
+
+
+def _read(state: FeatureState) -> Any:
+    """What SDKs read of a state."""
+    shares = state.multivariate_feature_state_values.all()
+    split = {share.multivariate_feature_option_id: share.percentage_allocation for share in shares}
+    return state.enabled, state.feature_state_value.type, state.feature_state_value.value, split
+
+
+def _write_states(wanted: dict[int, FeatureState], states: dict[int, FeatureState]) -> None:
+    now = timezone.now()
+    for feature, state in states.items():
+        state.enabled, state.updated_at = wanted[feature].enabled, now
+    FeatureState.objects.bulk_update((state for state in states.values() if state.pk), ["enabled", "updated_at"])
+    FeatureState.objects.bulk_create(state for state in states.values() if not state.pk)
+
+
+def _write_values(wanted: dict[int, FeatureState], states: dict[int, FeatureState]) -> None:
+    """One row for each state, whether it has one already or not."""
+    FeatureStateValue.objects.bulk_create(
+        (
+            FeatureStateValue(
+                feature_state=states[feature],
+                **{column: getattr(state.feature_state_value, column) for column in VALUE_COLUMNS},
+            )
+            for feature, state in wanted.items()
+        ),
+        update_conflicts=True,
+        unique_fields=["feature_state"],
+        update_fields=VALUE_COLUMNS,
+    )
+
+
+def _write_shares(wanted: dict[int, FeatureState], states: dict[int, FeatureState]) -> None:
+    # Raw: each row's signal would ask for its state.
+    rows = MultivariateFeatureStateValue.objects.filter(feature_state__in=[state.pk for state in states.values()])
+    rows._raw_delete(rows.db)
+    MultivariateFeatureStateValue.objects.bulk_create(
+        MultivariateFeatureStateValue(
+            feature_state=states[feature],
+            multivariate_feature_option_id=share.multivariate_feature_option_id,
+            percentage_allocation=share.percentage_allocation,
+        )
+        for feature, state in wanted.items()
+        for share in state.multivariate_feature_state_values.all()
+    )

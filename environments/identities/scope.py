@@ -1,0 +1,22 @@
+from functools import cached_property
+
+from rest_framework.exceptions import NotFound
+
+from core.views import ScopedView
+from environments.identities.models import Identity
+
+
+class IdentityScopedView(ScopedView):
+    """A view below ``environments/{environment_api_key}/identities/{identity_pk}/``.
+
+    A write locks the environment, as the identity's deletion does: neither can come between the other's steps.
+    """
+
+    locked = "environment"
+
+    @cached_property
+    def identity(self) -> Identity:
+        identity = Identity.objects.filter(environment=self.environment, pk=self.kwargs["identity_pk"]).first()
+        if identity is None:
+            raise NotFound("No Identity matches the given query.")
+        return identity

@@ -1,0 +1,39 @@
+"""``environments/{api_key}/identities/``."""
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from core.pagination import LargePages
+from core.paths import ID
+from core.views import ScopedView
+from environments.identities.models import Identity
+from environments.identities.serializers import IdentityFilterSerializer, IdentitySerializer
+
+
+@extend_schema_view(list=extend_schema(parameters=[IdentityFilterSerializer]))
+class IdentityViewSet(ScopedView, ModelViewSet[Identity]):
+    rules = "identities"
+    # An identity's overrides stand in the environment's document, under its name.
+    locked = "environment"
+    pagination_class = LargePages
+    serializer_class = IdentitySerializer
+    lookup_value_regex = ID
+    queryset = Identity.objects.all()
+
+    def get_queryset(self) -> QuerySet[Identity]:
+        return Identity.objects.filter(environment=self.environment)
+
+    def filter_queryset(self, queryset: QuerySet[Identity]) -> QuerySet[Identity]:
+        if self.action != "list":
+            return queryset
+        query = IdentityFilterSerializer(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        q = query.validated_data.get("q", "")
+        if q.startswith('"') and q.endswith('"'):
+            return queryset.filter(identifier=q.replace('"', ""))
+        return queryset.filter(identifier__icontains=q) if q else queryset
+
+    def perform_create(self, serializer: BaseSerializer[Identity]) -> None:
+        serializer.save(environment=self.environment)

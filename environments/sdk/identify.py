@@ -1,0 +1,165 @@
+"""Identities and their traits as SDKs send them: what is stored, and what counts for one answer only.
+
+Nothing here is an event, and nothing raises a version: a document holds no traits.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypedDict
+
+from django.db import transaction
+
+from environments.identities.models import Identity
+from environments.identities.traits.models import Trait, TraitValue
+
+# The column of each type's value.
+VALUE_COLUMNS = {
+    Trait.ValueType.STRING: "string_value",
+    Trait.ValueType.INTEGER: "integer_value",
+    Trait.ValueType.BOOLEAN: "boolean_value",
+    Trait.ValueType.FLOAT: "float_value",
+}
+
+Changes = Mapping[str, Mapping[str, TraitValue]]
+"""By identifier, then by the trait's key. None takes the trait away."""
+
+
+class TraitInput(TypedDict):
+    """A trait of a request's body, validated."""
+
+    trait_key: str
+    trait_value: TraitValue
+    transient: bool | None
+
+
+class SeenTrait(NamedTuple):
+    """A trait that counts for an answer; only a stored one has an ``id``."""
+
+    id: int | None
+    trait_key: str
+    trait_value: TraitValue
+    transient: bool
+
+
+@dataclass
+class Identified:
+    """Who asks: an identity, stored if it has an ``id``, with the traits that count, by their keys."""
+
+    identifier: str
+    id: int | None = None
+    traits: dict[str, SeenTrait] = field(default_factory=dict)
+
+    @property
+    def trait_values(self) -> dict[str, TraitValue]:
+        return {key: trait.trait_value for key, trait in self.traits.items()}
+
+    def overlay(self, items: Iterable[TraitInput], transient: bool) -> None:
+        """Let traits count that are not stored."""
+        for item in items:
+            key, value = item["trait_key"], item["trait_value"]
+            if value is None:
+                self.traits.pop(key, None)
+            else:
+                self.traits[key] = SeenTrait(None, key, value, transient)
+
+    def differs(self, traits: Mapping[str, TraitValue]) -> bool:
+        """Whether storing these traits would change anything."""
+        present = self.trait_values
+        return any(not _same(present.get(key), value) for key, value in traits.items())
+
+
+def identify(
+    environment_id: int, identifier: str, items: list[TraitInput], *, transient: bool, persist_traits: bool
+) -> Identified:
+    """The identity with these traits set. Stores what is new, unless it is transient or not to be persisted."""
+    identified = _read(environment_id, identifier)
+    if transient:
+        identified.overlay(items, transient=True)
+        return identified
+    kept = {item["trait_key"]: item["trait_value"] for item in items if persist_traits and not item["transient"]}
+    if identified.id is None or identified.differs(kept):
+        store(environment_id, {identifier: kept})
+        identified = _read(environment_id, identifier)
+    if not persist_traits:
+        identified.overlay([item for item in items if not item["transient"]], transient=False)
+    identified.overlay([item for item in items if item["transient"]], transient=True)
+    return identified
+
+
+def anonymous(items: list[TraitInput]) -> Identified:
+    """Somebody without an identifier. The traits make one, so the same traits always get the same flags."""
+    told = [item for item in sorted(items, key=lambda item: item["trait_key"]) if item["trait_value"] is not None]
+    text = "".join(f"{item['trait_key']}{item['trait_value']}" for item in told)
+    identified = Identified(hashlib.sha256(text.encode()).hexdigest() if items else uuid.uuid4().hex)
+    identified.overlay(items, transient=True)
+    return identified
+
+
+def store(environment_id: int, changes: Changes) -> None:
+    """Set traits of many identities, and create those identities that are new. Six queries at most."""
+    with transaction.atomic():
+        identities = _locked(environment_id, list(changes))
+        present = {
+            (trait.identity_id, trait.trait_key): trait
+            for trait in Trait.objects.filter(identity__in=identities.values())
+        }
+        written, removed = [], []
+        for identifier, pk in identities.items():
+            for key, value in changes[identifier].items():
+                stored = present.get((pk, key))
+                if value is None:
+                    removed += [] if stored is None else [stored.pk]
+                elif stored is None or not _same(stored.trait_value, value):
+                    written.append(Trait(identity_id=pk, trait_key=key))
+                    written[-1].trait_value = value
+        if removed:
+            Trait.objects.filter(pk__in=removed).delete()
+        if written:
+            Trait.objects.bulk_create(
+                written,
+                update_conflicts=True,
+                unique_fields=["identity", "trait_key"],
+                update_fields=["value_type", *VALUE_COLUMNS.values()],
+            )
+
+
+def _locked(environment_id: int, identifiers: list[str]) -> dict[str, int]:
+    """The identities' primary keys. Locked, in one order: writers of one identity's traits follow each other.
+
+    One that somebody deletes at this moment is missing. Its traits are as gone as if they had come before.
+    """
+    rows = (
+        Identity.objects.filter(environment_id=environment_id, identifier__in=identifiers)
+        .order_by("pk")
+        .select_for_update(no_key=True)
+        .values_list("identifier", "pk")
+    )
+    found = dict(rows)
+    missing = [identifier for identifier in identifiers if identifier not in found]
+    if missing:
+        Identity.objects.bulk_create(
+            [Identity(environment_id=environment_id, identifier=identifier) for identifier in sorted(missing)],
+            ignore_conflicts=True,
+        )
+        found = dict(rows.all())
+    return found
+
+
+def _read(environment_id: int, identifier: str) -> Identified:
+    """What is stored of the identity, in one query."""
+    rows = Identity.objects.filter(environment_id=environment_id, identifier=identifier).order_by("identity_traits")
+    paths = (f"identity_traits__{name}" for name in ("id", "trait_key", "value_type", *VALUE_COLUMNS.values()))
+    identified = Identified(identifier)
+    for pk, trait, key, kind, *values in rows.values_list("pk", *paths):
+        identified.id = pk
+        value = dict(zip(VALUE_COLUMNS, values, strict=True)).get(kind)
+        if value is not None:
+            identified.traits[key] = SeenTrait(trait, key, value, False)
+    return identified
+
+
+def _same(one: TraitValue, other: TraitValue) -> bool:
+    """1, 1.0 and true are three values."""
+    return type(one) is type(other) and one == other

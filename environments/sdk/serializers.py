@@ -1,0 +1,106 @@
+"""What SDKs send, validated."""
+
+import math
+from typing import Any
+
+from rest_framework import serializers
+
+from environments.identities.traits.models import TraitValue
+from features.items import Items
+
+# Of UTF-8. PostgreSQL's index over identifiers holds 2,704 bytes a row.
+IDENTIFIER_BYTES = 2_600
+IDENTIFIER_LENGTH = 2_000
+TRAIT_KEY_LENGTH = 200
+TRAIT_STRING_LENGTH = 2_000
+INTEGERS = range(-(2**63), 2**63)
+
+# Of one call. Each is a parameter of a query, and databases limit those.
+TRAITS = 10_000
+
+
+class IdentifierField(serializers.CharField):
+    """An identity's identifier, taken as it is: an SDK that evaluates locally trims nothing either."""
+
+    default_error_messages = {"too_large": "Ensure this field has no more than {limit} bytes."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=IDENTIFIER_LENGTH, trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        if len(value.encode()) > IDENTIFIER_BYTES:
+            self.fail("too_large", limit=IDENTIFIER_BYTES)
+        return value
+
+
+class TraitValueField(serializers.Field[TraitValue, Any, Any, Any]):
+    """Text, a whole number, a decimal number or a boolean. Anything else is taken as its text, as in Flagsmith."""
+
+    default_error_messages = {
+        "too_long": "Value string is too long. Must be less than {limit} character",
+        "null_character": "Null characters are not allowed.",
+        "too_large": "A number must be finite, a whole one between -2^63 and 2^63 - 1.",
+    }
+
+    def to_internal_value(self, data: Any) -> TraitValue:
+        match data:
+            case bool():
+                return data
+            case int() if data in INTEGERS:
+                return data
+            case float() if math.isfinite(data):
+                return data
+            case int() | float():
+                self.fail("too_large")
+        text = str(data)
+        if len(text) > TRAIT_STRING_LENGTH:
+            self.fail("too_long", limit=TRAIT_STRING_LENGTH)
+        if "\0" in text:
+            self.fail("null_character")
+        return text
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class TraitSerializer(serializers.Serializer[Any]):
+    """A trait of ``identities/``; null takes it away."""
+
+    trait_key = serializers.CharField(max_length=TRAIT_KEY_LENGTH, trim_whitespace=False)
+    trait_value = TraitValueField(allow_null=True)
+    transient = serializers.BooleanField(default=False, allow_null=True)
+
+
+class IdentitiesSerializer(serializers.Serializer[Any]):
+    """The body of ``identities/``."""
+
+    identifier = IdentifierField(required=False, allow_blank=True, allow_null=True)
+    transient = serializers.BooleanField(default=False, allow_null=True)
+    traits = Items(child=TraitSerializer(), required=False, allow_null=True, max_length=TRAITS)
+
+
+class IdentitiesQuerySerializer(serializers.Serializer[Any]):
+    """The query of ``identities/``."""
+
+    identifier = IdentifierField()
+    transient = serializers.BooleanField(default=False)
+    feature = serializers.CharField(required=False)
+
+
+class IdentitySerializer(serializers.Serializer[Any]):
+    identifier = IdentifierField()
+
+
+class IdentityTraitSerializer(serializers.Serializer[Any]):
+    """The body of ``traits/``."""
+
+    identity = IdentitySerializer()
+    trait_value = TraitValueField()
+    trait_key = serializers.CharField(max_length=TRAIT_KEY_LENGTH, trim_whitespace=False)
+
+
+class BulkTraitSerializer(IdentityTraitSerializer):
+    """An item of ``traits/bulk/``; null takes the trait away."""
+
+    trait_value = TraitValueField(allow_null=True)

@@ -1,0 +1,176 @@
+"""The SDK API. Answers are bytes of JSON from ``responses``; these views say who may ask, and read what is asked.
+
+None of them is one transaction as a whole: what is served is read in a snapshot of its own, after what was sent has
+been stored.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from environments.cache import Entry, documents
+from environments.identities.traits.models import TraitValue
+from environments.models import Environment
+from environments.sdk import identify, responses
+from environments.sdk.authentication import (
+    UNKNOWN,
+    EnvironmentKeyAuthentication,
+    SDKClient,
+    ServerKeyAuthentication,
+)
+from environments.sdk.serializers import (
+    TRAITS,
+    BulkTraitSerializer,
+    IdentitiesQuerySerializer,
+    IdentitiesSerializer,
+    IdentityTraitSerializer,
+)
+from features.items import Items
+
+FEATURE = OpenApiParameter("feature", str, description="A feature's name: the answer is this flag alone.")
+
+
+class SDKView(APIView):
+    """A view for the holder of an environment's key."""
+
+    rules: str
+    authentication_classes = [EnvironmentKeyAuthentication]
+
+    @property
+    def client(self) -> SDKClient:
+        client: Any = self.request.user
+        assert isinstance(client, SDKClient)
+        return client
+
+    def entry(self) -> Entry:
+        """The environment, at the version that the key's query read or a newer one."""
+        try:
+            return documents.entry(self.client.version)
+        except Environment.DoesNotExist:
+            # Deleted a moment ago.
+            raise AuthenticationFailed(UNKNOWN) from None
+
+
+class FlagsView(SDKView):
+    rules = "sdk/flags"
+
+    @extend_schema(parameters=[FEATURE], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> HttpResponse:
+        """The environment's flags."""
+        name = request.query_params.get("feature")
+        if name is None:
+            return responses.flags(self.entry(), self.client.server)
+        return responses.flag(self.entry(), name, self.client.server)
+
+
+class IdentitiesView(SDKView):
+    rules = "sdk/identities"
+
+    @extend_schema(parameters=[IdentitiesQuerySerializer, FEATURE], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> HttpResponse:
+        """An identity's flags and traits. One that is new is stored, unless it is transient."""
+        if not request.query_params.get("identifier"):
+            raise ParseError("Missing identifier")
+        query = IdentitiesQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        identified = identify.identify(
+            self.client.environment_id,
+            query.validated_data["identifier"],
+            [],
+            transient=query.validated_data["transient"],
+            persist_traits=self.client.persist_trait_data,
+        )
+        if name := request.query_params.get("feature"):
+            return responses.identity_flag(self.entry(), identified, name, self.client.server)
+        return responses.identity(self.entry(), identified, self.client.server)
+
+    @extend_schema(request=IdentitiesSerializer, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request) -> HttpResponse:
+        """Set an identity's traits; its flags and traits are the answer."""
+        body = IdentitiesSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        identifier, transient = body.validated_data.get("identifier"), body.validated_data["transient"]
+        traits = (body.validated_data.get("traits") or []) if self.client.may_set_traits else []
+        if identifier:
+            identified = identify.identify(
+                self.client.environment_id,
+                identifier,
+                traits,
+                transient=bool(transient),
+                persist_traits=self.client.persist_trait_data,
+            )
+        else:
+            identified = identify.anonymous(traits)
+        return responses.identity(self.entry(), identified, self.client.server)
+
+
+class TraitsView(SDKView):
+    rules = "sdk/traits"
+
+    @extend_schema(request=IdentityTraitSerializer, responses=IdentityTraitSerializer)
+    def post(self, request: Request) -> Response:
+        """Set one trait of an identity."""
+        self.check_traits_are_stored()
+        trait = IdentityTraitSerializer(data=request.data)
+        trait.is_valid(raise_exception=True)
+        if not self.client.may_set_traits:
+            raise ValidationError({"non_field_errors": ["Setting traits not allowed with client key."]})
+        self.store([trait.validated_data])
+        return Response(trait.data)
+
+    def check_traits_are_stored(self) -> None:
+        if not self.client.persist_trait_data:
+            raise PermissionDenied("Organisation is not authorised to store traits.")
+
+    def store(self, traits: list[dict[str, Any]]) -> None:
+        changes: dict[str, dict[str, TraitValue]] = defaultdict(dict)
+        for trait in traits:
+            changes[trait["identity"]["identifier"]][trait["trait_key"]] = trait["trait_value"]
+        identify.store(self.client.environment_id, changes)
+
+
+class BulkTraitsView(TraitsView):
+    rules = "sdk/traits/bulk"
+
+    @extend_schema(request=BulkTraitSerializer(many=True), responses=BulkTraitSerializer(many=True))
+    def put(self, request: Request) -> Response:
+        """Set traits of many identities; null takes one away. Either all are stored or none."""
+        self.check_traits_are_stored()
+        if not self.client.may_set_traits:
+            raise ParseError("Unable to set traits with client key.")
+        traits = Items(child=BulkTraitSerializer(), data=request.data, max_length=TRAITS)
+        traits.is_valid(raise_exception=True)
+        self.store(traits.validated_data)
+        return Response([trait for trait in traits.data if trait["trait_value"] is not None])
+
+    # Some SDKs send it so.
+    post = put
+
+
+class DocumentView(SDKView):
+    rules = "sdk/environment-document"
+    authentication_classes = [ServerKeyAuthentication]
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> HttpResponse:
+        """All that an SDK needs to evaluate the environment's flags itself. Only with a server-side key."""
+        return responses.document(self.entry())
+
+
+class FlagAnalyticsView(SDKView):
+    rules = "sdk/analytics/flags"
+
+    @extend_schema(request=OpenApiTypes.OBJECT, responses={200: None})
+    def post(self, request: Request) -> HttpResponse:
+        """How often an application has asked its SDK for each flag: ``{"name": count}``."""
+        if not isinstance(request.data, dict):
+            raise ValidationError({"non_field_errors": ["Expected a JSON object."]})
+        # A body, although there is nothing to say: Kotlin's SDK takes an empty one for a failure.
+        return HttpResponse(b"null", content_type="application/json")

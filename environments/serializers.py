@@ -1,0 +1,146 @@
+import re
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.validators import UniqueTogetherValidator
+
+from core.fields import ConstantList
+from core.paths import ENVIRONMENT_KEY
+from environments.models import Environment, EnvironmentAPIKey, UserEnvironmentPermission
+from environments.services import clone_environment, create_environment
+from permissions import catalogue
+from permissions.serializers import ListedUserMixin, PermissionKeysField, UserPermissionSerializer
+
+NAME_TAKEN = "An environment with this name already exists."
+KEY_TAKEN = "environment with this api key already exists."
+
+# They would not be reached: paths of ours have these words where keys stand.
+RESERVED_KEYS = frozenset({"permissions", "get-by-uuid"})
+
+
+class EnvironmentSerializer(serializers.ModelSerializer):
+    """An environment where another object shows it."""
+
+    use_mv_v2_evaluation = serializers.BooleanField(source="use_identity_composite_key_for_hashing", read_only=True)
+
+    class Meta:
+        model = Environment
+        fields: tuple[str, ...] = (
+            "id",
+            "uuid",
+            "name",
+            "api_key",
+            "description",
+            "project",
+            "minimum_change_request_approvals",
+            "allow_client_traits",
+            "banner_text",
+            "banner_colour",
+            "hide_disabled_flags",
+            "use_mv_v2_evaluation",
+            "use_identity_composite_key_for_hashing",
+            "hide_sensitive_data",
+            "use_v2_feature_versioning",
+            "use_identity_overrides_in_local_eval",
+            "is_creating",
+        )
+        read_only_fields: tuple[str, ...] = ("use_v2_feature_versioning", "is_creating")
+
+
+class EnvironmentWithMetadataSerializer(EnvironmentSerializer):
+    metadata = ConstantList([])
+
+    class Meta(EnvironmentSerializer.Meta):
+        fields = (*EnvironmentSerializer.Meta.fields, "metadata")
+
+
+class EnvironmentDetailSerializer(EnvironmentWithMetadataSerializer):
+    total_segment_overrides = serializers.IntegerField(source="feature_segments.count", read_only=True)
+
+    class Meta(EnvironmentWithMetadataSerializer.Meta):
+        fields = (*EnvironmentWithMetadataSerializer.Meta.fields, "total_segment_overrides")
+
+
+class CreateEnvironmentSerializer(EnvironmentWithMetadataSerializer):
+    """A new environment. The view has found the project already, and that the caller may add to it."""
+
+    class Meta(EnvironmentWithMetadataSerializer.Meta):
+        validators = [
+            UniqueTogetherValidator(Environment.objects.all(), fields=("name", "project"), message=NAME_TAKEN)
+        ]
+        extra_kwargs = {"minimum_change_request_approvals": {"min_value": 0}}
+
+    def validate_api_key(self, key: str) -> str:
+        """The key stands in paths: the stream's, and most of this API."""
+        if not re.fullmatch(ENVIRONMENT_KEY, key) or key in RESERVED_KEYS:
+            raise serializers.ValidationError("A key has only letters and digits of ASCII, hyphens and underscores.")
+        return key
+
+    def create(self, validated_data: dict[str, Any]) -> Environment:
+        return create_environment(self.context["request"].user, **validated_data)
+
+
+class UpdateEnvironmentSerializer(CreateEnvironmentSerializer):
+    """An environment stays in its project."""
+
+    class Meta(CreateEnvironmentSerializer.Meta):
+        read_only_fields = (*EnvironmentSerializer.Meta.read_only_fields, "project")
+
+
+class CloneEnvironmentSerializer(serializers.ModelSerializer):
+    """The clone is complete when it is answered, also if ``clone_feature_states_async`` would let it be later."""
+
+    clone_feature_states_async = serializers.BooleanField(default=False, write_only=True)
+
+    class Meta:
+        model = Environment
+        fields = ("id", "name", "api_key", "project", "clone_feature_states_async")
+        read_only_fields = ("api_key", "project")
+        validators: tuple[Any, ...] = ()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if Environment.objects.filter(project=self.context["view"].project, name=attrs["name"]).exists():
+            raise serializers.ValidationError(NAME_TAKEN)
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> Environment:
+        return clone_environment(self.context["request"].user, self.context["view"].environment, validated_data["name"])
+
+
+class EnvironmentAPIKeySerializer(serializers.ModelSerializer):
+    class Meta:
+        model = EnvironmentAPIKey
+        fields = ("id", "key", "active", "created_at", "name", "expires_at")
+        read_only_fields = ("key",)
+
+
+class TraitKeysSerializer(serializers.Serializer):
+    keys = serializers.ListField(child=serializers.CharField())
+
+
+class DeleteTraitsSerializer(serializers.Serializer):
+    key = serializers.CharField()
+
+
+class MetricSerializer(serializers.Serializer):
+    value = serializers.IntegerField()
+    description = serializers.CharField()
+    name = serializers.CharField()
+    entity = serializers.CharField()
+    rank = serializers.IntegerField()
+
+
+class MetricsSerializer(serializers.Serializer):
+    metrics = MetricSerializer(many=True)
+
+
+class UserEnvironmentPermissionSerializer(UserPermissionSerializer):
+    permissions = PermissionKeysField(catalogue.ENVIRONMENT, required=False)
+
+    class Meta:
+        model = UserEnvironmentPermission
+        fields = ("id", "permissions", "admin", "user")
+
+
+class ListedUserEnvironmentPermissionSerializer(ListedUserMixin, UserEnvironmentPermissionSerializer):
+    pass

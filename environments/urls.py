@@ -1,0 +1,16 @@
+from django.urls import include, path
+from rest_framework.routers import SimpleRouter
+
+from core.paths import ENVIRONMENT_KEY
+from environments import views
+
+BELOW = f"environments/(?P<environment_api_key>{ENVIRONMENT_KEY})"
+
+router = SimpleRouter()
+router.register("environments", views.EnvironmentViewSet, basename="environment")
+router.register(f"{BELOW}/api-keys", views.EnvironmentAPIKeyViewSet, basename="environment-api-keys")
+router.register(
+    f"{BELOW}/user-permissions", views.UserEnvironmentPermissionViewSet, basename="environment-user-permissions"
+)
+
+urlpatterns = [path("", include(router.urls))]

@@ -1,0 +1,174 @@
+"""``environments/`` in the Admin API, with server-side keys and who may do what in them."""
+
+import re
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.mixins import CreateModelMixin, DestroyModelMixin, ListModelMixin, UpdateModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet, ModelViewSet
+
+from core import conflicts
+from core.pagination import FixedPages
+from core.paths import ENVIRONMENT_KEY, ID, UUID
+from core.references import body_id
+from core.views import ScopedView
+from environments.figures import figures
+from environments.identities.traits.models import Trait
+from environments.models import Environment, EnvironmentAPIKey, UserEnvironmentPermission
+from environments.serializers import (
+    KEY_TAKEN,
+    CloneEnvironmentSerializer,
+    CreateEnvironmentSerializer,
+    DeleteTraitsSerializer,
+    EnvironmentAPIKeySerializer,
+    EnvironmentDetailSerializer,
+    EnvironmentWithMetadataSerializer,
+    ListedUserEnvironmentPermissionSerializer,
+    MetricsSerializer,
+    TraitKeysSerializer,
+    UpdateEnvironmentSerializer,
+    UserEnvironmentPermissionSerializer,
+)
+from environments.services import delete_traits
+from permissions import access, catalogue
+from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from permissions.views import UserPermissionsViewSet, own_permissions
+from projects.models import Project
+
+
+@extend_schema(tags=["environments"])
+@extend_schema_view(list=extend_schema(parameters=[OpenApiParameter("project", int, required=True)]))
+class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
+    """Environments. All writes lock the project: names are unique there, and features have a state in each."""
+
+    rules = "environments"
+    locked = "project"
+    queryset = Environment.objects.none()
+    pagination_class = FixedPages
+    lookup_field = "api_key"
+    lookup_url_kwarg = "environment_api_key"
+    lookup_value_regex = ENVIRONMENT_KEY
+
+    def find_project(self) -> Project | None:
+        """A new environment's project stands in the body."""
+        if self.action != "create":
+            return super().find_project()
+        return access.visible_projects(self.actor).filter(pk=body_id(self.request, "project")).first()
+
+    def get_queryset(self) -> QuerySet[Environment]:
+        environments = access.visible_environments(self.actor)
+        return environments.filter(project=self.listed_project()) if self.action == "list" else environments
+
+    def listed_project(self) -> int:
+        """The project whose environments are asked for. Every fault is answered with the same list of one text."""
+        number = self.request.query_params.get("project", "")
+        project = int(number) if re.fullmatch(ID, number) else None
+        if project is None or not access.visible_projects(self.actor).filter(pk=project).exists():
+            raise ValidationError("Invalid or missing value for project parameter.")
+        return project
+
+    def get_serializer_class(self) -> type[BaseSerializer]:
+        serializers: dict[str, type[BaseSerializer]] = {
+            "create": CreateEnvironmentSerializer,
+            "update": UpdateEnvironmentSerializer,
+            "partial_update": UpdateEnvironmentSerializer,
+            "retrieve": EnvironmentDetailSerializer,
+            "clone": CloneEnvironmentSerializer,
+            "trait_keys": TraitKeysSerializer,
+            "delete_traits": DeleteTraitsSerializer,
+            "metrics": MetricsSerializer,
+        }
+        return serializers.get(self.action, EnvironmentWithMetadataSerializer)
+
+    def perform_create(self, serializer: BaseSerializer) -> None:
+        with conflicts.refused(KEY_TAKEN, "api_key"):
+            serializer.save()
+
+    def perform_update(self, serializer: BaseSerializer) -> None:
+        with conflicts.refused(KEY_TAKEN, "api_key"):
+            serializer.save()
+
+    @extend_schema(operation_id="environments_retrieve_by_uuid")
+    @action(detail=False, url_path=rf"get-by-uuid/(?P<uuid>{UUID})")
+    def get_by_uuid(self, request: Request, uuid: str) -> Response:
+        return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
+
+    @extend_schema(responses=CloneEnvironmentSerializer)
+    @action(detail=True, methods=["POST"])
+    def clone(self, request: Request, environment_api_key: str) -> Response:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data)
+
+    @extend_schema(responses=PermissionSerializer(many=True))
+    @action(detail=False, pagination_class=None)
+    def permissions(self, request: Request) -> Response:
+        """The permissions that there are for environments."""
+        return Response(PermissionSerializer(described(catalogue.ENVIRONMENT), many=True).data)
+
+    @extend_schema(responses=OwnPermissionsSerializer)
+    @action(detail=True, url_path="my-permissions")
+    def my_permissions(self, request: Request, environment_api_key: str) -> Response:
+        return own_permissions(
+            request,
+            access.is_environment_admin(self.actor, self.environment),
+            access.environment_permissions(self.actor, self.environment),
+        )
+
+    @action(detail=True, url_path="trait-keys")
+    def trait_keys(self, request: Request, environment_api_key: str) -> Response:
+        traits = Trait.objects.filter(identity__environment=self.environment).order_by("trait_key")
+        keys = traits.values_list("trait_key", flat=True).distinct()
+        return Response(self.get_serializer({"keys": list(keys)}).data)
+
+    @extend_schema(responses={200: None})
+    @action(detail=True, methods=["POST"], url_path="delete-traits", locked=None)
+    def delete_traits(self, request: Request, environment_api_key: str) -> Response:
+        """Take this trait from all identities of the environment."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        delete_traits(self.environment, serializer.validated_data["key"])
+        return Response()
+
+    @action(detail=True)
+    def metrics(self, request: Request, environment_api_key: str) -> Response:
+        return Response(self.get_serializer({"metrics": figures(self.environment)}).data)
+
+
+@extend_schema(tags=["environments"])
+class EnvironmentAPIKeyViewSet(
+    ScopedView,
+    ListModelMixin,
+    CreateModelMixin,
+    UpdateModelMixin,
+    DestroyModelMixin,
+    GenericViewSet[EnvironmentAPIKey],
+):
+    """An environment's server-side keys."""
+
+    rules = "environments/api-keys"
+    queryset = EnvironmentAPIKey.objects.none()
+    serializer_class = EnvironmentAPIKeySerializer
+    pagination_class = None
+
+    def get_queryset(self) -> QuerySet[EnvironmentAPIKey]:
+        return self.environment.api_keys.all()
+
+    def perform_create(self, serializer: BaseSerializer) -> None:
+        serializer.save(environment=self.environment)
+
+
+@extend_schema(tags=["environments"])
+class UserEnvironmentPermissionViewSet(UserPermissionsViewSet):
+    rules = "environments/user-permissions"
+    scope = "environment"
+    queryset = UserEnvironmentPermission.objects.all()
+    serializer_class = UserEnvironmentPermissionSerializer
+    list_serializer_class = ListedUserEnvironmentPermissionSerializer

@@ -1,0 +1,255 @@
+"""Feature states: with the value as a scalar below an environment, as an object elsewhere."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from core.fields import ConstantText
+from environments.identities.models import Identity
+from environments.models import Environment
+from features.feature_states import services
+from features.fields import INTEGER_BOUNDS, ObjectID, RawValue
+from features.items import Items, WholeItem
+from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
+from features.multivariate.models import MultivariateFeatureStateValue
+from features.multivariate.percentages import exceed_whole
+from features.values import ValueType
+from permissions import access
+
+FIELDS = (
+    "id",
+    "feature_state_value",
+    "multivariate_feature_state_values",
+    "deleted_at",
+    "uuid",
+    "enabled",
+    "created_at",
+    "updated_at",
+    "live_from",
+    "version",
+    "feature",
+    "environment",
+    "identity",
+    "feature_segment",
+    "change_request",
+    "environment_feature_version",
+)
+
+
+class FeatureStateValueSerializer(serializers.ModelSerializer[FeatureStateValue]):
+    """The columns of a value. Those that a body leaves out stay as they are."""
+
+    class Meta:
+        model = FeatureStateValue
+        fields = ("type", "string_value", "integer_value", "boolean_value")
+        extra_kwargs = {**INTEGER_BOUNDS, "type": {"allow_blank": False}}
+
+
+def raw_value(value: Any) -> dict[str, Any]:
+    """The columns that a scalar stands for; its JSON type decides. Raises ValidationError naming the column."""
+    match value:
+        case bool():
+            columns = {"type": ValueType.BOOLEAN, "boolean_value": value}
+        case int():
+            columns = {"type": ValueType.INTEGER, "integer_value": value}
+        case _:
+            columns = {"type": ValueType.STRING, "string_value": value}
+    serializer = FeatureStateValueSerializer(data=columns)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+class ShareSerializer(WholeItem, serializers.ModelSerializer[MultivariateFeatureStateValue]):
+    """How many percent of the identities get an option. The option says which share is meant, with or without id."""
+
+    multivariate_feature_option = ObjectID(source="multivariate_feature_option_id")
+
+    class Meta:
+        model = MultivariateFeatureStateValue
+        fields = ("id", "multivariate_feature_option", "percentage_allocation")
+        list_serializer_class = Items
+
+
+def check_shares(shares: list[dict[str, Any]], feature: Feature) -> None:
+    """Raise ValidationError unless these are shares of the feature's own options, one each, and 100 % at most."""
+    if exceed_whole(share["percentage_allocation"] for share in shares):
+        raise ValidationError("Multivariate percentage values exceed 100%.")
+    options = [share["multivariate_feature_option_id"] for share in shares]
+    known = set(feature.multivariate_options.values_list("pk", flat=True)) if options else set()
+    times = Counter(options)
+    errors: list[dict[str, list[str]]] = [{} for _ in options]
+    for error, pk in zip(errors, options, strict=True):
+        if pk not in known:
+            error["multivariate_feature_option"] = [f'Invalid pk "{pk}" - object does not exist.']
+        elif times[pk] > 1:
+            error["multivariate_feature_option"] = ["This option is given more than once."]
+    if any(errors):
+        raise ValidationError({"multivariate_feature_state_values": errors})
+
+
+class ProjectFeature(serializers.PrimaryKeyRelatedField[Feature]):
+    """A feature of the project of the view's environment."""
+
+    def get_queryset(self) -> QuerySet[Feature]:
+        return Feature.objects.filter(project_id=self.context["view"].environment.project_id)
+
+
+class VisibleEnvironment(serializers.PrimaryKeyRelatedField[Environment]):
+    """An environment that the caller may see."""
+
+    def get_queryset(self) -> QuerySet[Environment]:
+        return access.visible_environments(self.context["view"].actor)
+
+
+class EnvironmentFeatureSegment(serializers.PrimaryKeyRelatedField[FeatureSegment]):
+    """A feature segment of the view's environment."""
+
+    def get_queryset(self) -> QuerySet[FeatureSegment]:
+        return FeatureSegment.objects.filter(environment=self.context["view"].environment)
+
+
+class EnvironmentIdentity(serializers.PrimaryKeyRelatedField[Identity]):
+    """An identity of the view's environment."""
+
+    def get_queryset(self) -> QuerySet[Identity]:
+        return Identity.objects.filter(environment=self.context["view"].environment)
+
+
+class FeatureStateSerializer(serializers.ModelSerializer[FeatureState]):
+    """What the two formats have in common. A state stays where it is: its feature, environment, … cannot change."""
+
+    FIXED = ("feature", "environment", "feature_segment", "identity")
+
+    multivariate_feature_state_values = ShareSerializer(many=True, required=False)
+    deleted_at = ConstantText(None)
+    feature = ProjectFeature(queryset=Feature.objects.all())
+    change_request = ConstantText(None)
+    environment_feature_version = ConstantText(None)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        state = self.instance
+        for name in self.FIXED if state is not None else ():
+            if name in attrs and getattr(attrs[name], "pk", None) != getattr(state, f"{name}_id"):
+                raise ValidationError({name: [f"Cannot change the {name.replace('_', ' ')} of a feature state"]})
+        if attrs.get("multivariate_feature_state_values"):
+            feature = attrs["feature"] if state is None else state.feature
+            check_shares(attrs["multivariate_feature_state_values"], feature)
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> FeatureState:
+        return services.create_state(self.context["view"].environment, **_parts(validated_data))
+
+    def update(self, instance: FeatureState, validated_data: dict[str, Any]) -> FeatureState:
+        return services.update_state(instance, **_parts(validated_data))
+
+
+def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
+    """What the services take: the state's own columns, its value's, and its shares."""
+    columns = {name: value for name, value in validated_data.items() if name != "environment"}
+    value = columns.pop("feature_state_value", None)
+    shares = columns.pop("multivariate_feature_state_values", None)
+    return {"value": value, "shares": shares, **columns}
+
+
+class RawFeatureStateSerializer(FeatureStateSerializer):
+    """Below an environment (and below an identity of it): the value is a scalar."""
+
+    feature_state_value = RawValue(required=False, allow_null=True)
+    environment = VisibleEnvironment(queryset=Environment.objects.all(), required=False)
+
+    class Meta:
+        model = FeatureState
+        fields: tuple[str, ...] = FIELDS
+        read_only_fields: tuple[str, ...] = ("version", "identity", "feature_segment")
+        # Whether there is such a state already is services.create_state's question, under the view's lock.
+        validators: list[Any] = []
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = None
+        if isinstance(data, Mapping) and "feature_state_value" in data:
+            value = raw_value(data["feature_state_value"])
+        attrs = super().to_internal_value(data)
+        return attrs if value is None else {**attrs, "feature_state_value": value}
+
+
+class PatchedFeatureStateSerializer(RawFeatureStateSerializer):
+    """What a PATCH below an environment takes, and the little that it answers."""
+
+    feature_state_value = RawValue(required=False, allow_null=True, write_only=True)
+    feature = ProjectFeature(read_only=True)
+
+    class Meta(RawFeatureStateSerializer.Meta):
+        fields = ("feature", "enabled", "feature_state_value")
+
+
+class IdentitySummarySerializer(serializers.ModelSerializer[Identity]):
+    class Meta:
+        model = Identity
+        fields = ("id", "identifier")
+
+
+class ListedFeatureStateSerializer(RawFeatureStateSerializer):
+    """In a list below an environment, the identity is an object."""
+
+    identity = IdentitySummarySerializer(read_only=True)
+
+    class Meta(RawFeatureStateSerializer.Meta):
+        fields = (*FIELDS[:3], "identity", *(name for name in FIELDS[3:] if name != "identity"))
+
+
+class ObjectFeatureStateSerializer(FeatureStateSerializer):
+    """``features/featurestates/``: the value is an object with a column for each type."""
+
+    feature_state_value = FeatureStateValueSerializer(required=False)
+    environment = VisibleEnvironment(queryset=Environment.objects.all())
+    feature_segment = EnvironmentFeatureSegment(queryset=FeatureSegment.objects.all(), required=False, allow_null=True)
+    identity = EnvironmentIdentity(queryset=Identity.objects.all(), required=False, allow_null=True)
+    identifier = serializers.CharField(required=False, write_only=True, help_text="In place of `identity`.")
+
+    class Meta:
+        model = FeatureState
+        fields = (*FIELDS, "identifier")
+        read_only_fields = ("version",)
+        validators: list[Any] = []
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        identifier = attrs.pop("identifier", None)
+        if identifier is not None:
+            identity = self.context["view"].environment.identities.filter(identifier=identifier).first()
+            if identity is None:
+                raise ValidationError("Invalid identifier")
+            attrs["identity"] = identity
+        if self.instance is None:
+            self._check_place(attrs)
+        return super().validate(attrs)
+
+    def _check_place(self, attrs: dict[str, Any]) -> None:
+        feature_segment = attrs.get("feature_segment")
+        if feature_segment is None:
+            return
+        if attrs.get("identity") is not None:
+            raise ValidationError("A state is a segment's or an identity's, not both.")
+        if feature_segment.feature_id != attrs["feature"].pk:
+            raise ValidationError({"feature_segment": ["Feature segment does not belong to feature."]})
+
+
+class FeatureStateFilterSerializer(serializers.Serializer[Any]):
+    """The query of ``features/featurestates/``."""
+
+    environment = ObjectID()
+    feature = ObjectID(required=False)
+    feature_segment = ObjectID(required=False)
+
+
+class EnvironmentFeatureStateFilterSerializer(serializers.Serializer[Any]):
+    """The query of ``environments/{api_key}/featurestates/``."""
+
+    feature = ObjectID(required=False)
+    feature_name = serializers.CharField(required=False, help_text="The whole name, in any case.")
+    anyIdentity = serializers.CharField(  # noqa: N815
+        required=False, help_text="Any value: the overrides of identities in place of the defaults."
+    )

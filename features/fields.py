@@ -1,0 +1,112 @@
+"""Serializer fields that the features' end points share."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import Model, QuerySet
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.plumbing import build_array_type
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from core.fields import ConstantList
+from features.values import MAX_32_BIT_INTEGER, Value
+from projects.models import Project
+from users.serializers import UserSummarySerializer
+
+# A query can hold only so many parameters.
+MOST_IDS = 1_000
+
+# Databases differ in what they hold; SDKs read 32 bits.
+INTEGER_BOUNDS = {"integer_value": {"min_value": -MAX_32_BIT_INTEGER - 1, "max_value": MAX_32_BIT_INTEGER}}
+
+
+class ObjectID(serializers.IntegerField):
+    """A primary key that a query or a body names."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=MAX_32_BIT_INTEGER, **kwargs)
+
+
+class NoItems(ConstantList):
+    """A list of what Flagsmith has and this product has not."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__([], **kwargs)
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}], "nullable": True})
+class RawValue(serializers.Field):
+    """A feature state's value as a scalar, which is how SDKs get it."""
+
+    def get_attribute(self, instance: Any) -> Value:
+        stored = getattr(instance, "feature_state_value", None)
+        return stored.value if stored is not None else None
+
+    def to_representation(self, value: Value) -> Value:
+        return value
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+
+class InitialValue(serializers.CharField):
+    """Text; a number is taken as its text, and true as "True". False is refused, as by Flagsmith."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return super().to_internal_value("True" if data is True else data)
+
+
+class ProjectObjects(serializers.ListField):
+    """Objects by their primary keys, read with one query; ``candidates`` says which ones a project has."""
+
+    default_error_messages = {"does_not_exist": 'Invalid pk "{pk_value}" - object does not exist.'}
+    child = ObjectID()
+
+    def __init__(self, candidates: Callable[[Project], QuerySet[Any]] | None = None, **kwargs: Any) -> None:
+        self.candidates = candidates
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        wanted = dict.fromkeys(super().to_internal_value(data))
+        found: dict[int, Any] = {}
+        if wanted and self.candidates is not None:
+            found = self.candidates(self.context["view"].project).in_bulk(list(wanted))
+        for pk in wanted:
+            if pk not in found:
+                self.fail("does_not_exist", pk_value=pk)
+        return [found[pk] for pk in wanted]
+
+    def to_representation(self, value: Any) -> list[Any]:
+        return [self.represent(found) for found in value.all()]
+
+    def represent(self, found: Model) -> Any:
+        return found.pk
+
+
+class Owners(ProjectObjects):
+    """Users: their ids in a body, their summaries in an answer."""
+
+    def represent(self, found: Model) -> Any:
+        return UserSummarySerializer(found).data
+
+
+class OwnersSchema(OpenApiSerializerFieldExtension):
+    """One component of the schema describes both what is sent and what is answered."""
+
+    target_class = Owners
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        summary = auto_schema.resolve_serializer(UserSummarySerializer, "response").ref
+        return build_array_type(summary if self.target.read_only else {"oneOf": [{"type": "integer"}, summary]})
+
+
+@extend_schema_field({"type": "array", "items": {"type": "object"}})
+class GroupOwners(ProjectObjects):
+    """There are no groups of users: none is accepted, none is shown."""
+
+    def get_attribute(self, instance: Any) -> Any:
+        return instance
+
+    def to_representation(self, value: Any) -> list[Any]:
+        return []

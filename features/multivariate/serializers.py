@@ -1,0 +1,79 @@
+from typing import Any
+
+from django.core.validators import validate_slug
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from features.fields import INTEGER_BOUNDS, ObjectID
+from features.items import Items
+from features.models import Feature
+from features.multivariate import services
+from features.multivariate.models import MultivariateFeatureOption
+
+FIELDS = (
+    "id",
+    "uuid",
+    "type",
+    "integer_value",
+    "string_value",
+    "boolean_value",
+    "default_percentage_allocation",
+    "key",
+)
+
+COLUMNS = {**INTEGER_BOUNDS, "type": {"allow_blank": False}}
+
+OVER = "Invalid percentage allocation"
+
+# What SDKs call the value of those who get no option.
+CONTROL = "control"
+
+
+class NestedOptionSerializer(serializers.ModelSerializer[MultivariateFeatureOption]):
+    """An option inside of its feature. An ``id`` says which of the feature's options it is; without one it is new."""
+
+    id = ObjectID(required=False)
+
+    class Meta:
+        model = MultivariateFeatureOption
+        fields = FIELDS
+        read_only_fields = ("key",)
+        list_serializer_class = Items
+        extra_kwargs = COLUMNS
+
+
+class SameFeature(serializers.PrimaryKeyRelatedField[Feature]):
+    """The feature that the path names. A body may leave it out."""
+
+    def get_queryset(self) -> Any:
+        return Feature.objects.filter(pk=self.context["view"].feature.pk)
+
+
+class OptionSerializer(serializers.ModelSerializer[MultivariateFeatureOption]):
+    feature = SameFeature(queryset=Feature.objects.all(), required=False)
+
+    class Meta:
+        model = MultivariateFeatureOption
+        fields = (*FIELDS, "feature")
+        extra_kwargs = {**COLUMNS, "key": {"allow_blank": False, "validators": [validate_slug]}}
+
+    def validate_key(self, key: str | None) -> str | None:
+        if key == CONTROL:
+            raise ValidationError(f'"{CONTROL}" stands for the value of those who get no option.')
+        others = self.context["view"].feature.multivariate_options.exclude(pk=self.instance and self.instance.pk)
+        if key is not None and others.filter(key=key).exists():
+            raise ValidationError("Multivariate option with this key already exists for the feature.")
+        return key
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        feature, option = self.context["view"].feature, self.instance
+        if option is None:
+            attrs.setdefault("default_percentage_allocation", services.DEFAULT_PERCENTAGE)
+        if "default_percentage_allocation" in attrs and services.no_room_for(
+            attrs["default_percentage_allocation"], feature, option
+        ):
+            raise ValidationError({"default_percentage_allocation": [OVER]})
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> MultivariateFeatureOption:
+        return services.add_option(**{**validated_data, "feature": self.context["view"].feature})

@@ -1,0 +1,217 @@
+import re
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied, ValidationError
+
+from core.fields import ConstantText
+from features import services
+from features.fields import (
+    MOST_IDS,
+    GroupOwners,
+    InitialValue,
+    NoItems,
+    ObjectID,
+    Owners,
+    ProjectObjects,
+    RawValue,
+)
+from features.models import Feature, FeatureState
+from features.multivariate.serializers import OVER, NestedOptionSerializer
+from features.multivariate.services import no_room_for_all
+from permissions import access
+from projects.models import Project
+from projects.tags.models import Tag
+from users.models import FFAdminUser
+
+
+class StateSummarySerializer(serializers.ModelSerializer[FeatureState]):
+    """A state as it is shown inside of its feature."""
+
+    feature_state_value = RawValue(read_only=True)
+
+    class Meta:
+        model = FeatureState
+        fields = ("id", "feature_state_value", "environment", "identity", "feature_segment", "enabled")
+        read_only_fields = fields
+
+
+def project_tags(project: Project) -> Any:
+    return Tag.objects.filter(project=project)
+
+
+class FeatureSerializer(serializers.ModelSerializer[Feature]):
+    """A feature. ``filters.listed`` reads what is shown of it in an environment; otherwise that is empty."""
+
+    initial_value = InitialValue(
+        max_length=settings.FEATURE_VALUE_LIMIT, required=False, allow_null=True, allow_blank=True
+    )
+    tags = ProjectObjects(project_tags, required=False)
+    multivariate_options = NestedOptionSerializer(many=True, required=False)
+    owners = Owners(services.possible_owners, required=False)
+    group_owners = GroupOwners(required=False)
+    environment_feature_state = serializers.SerializerMethodField()
+    segment_feature_state = serializers.SerializerMethodField()
+    num_segment_overrides = serializers.SerializerMethodField()
+    num_identity_overrides = serializers.SerializerMethodField()
+    is_num_identity_overrides_complete = serializers.BooleanField(read_only=True, default=True)
+    last_modified_in_any_environment = ConstantText(None)
+    last_modified_in_current_environment = ConstantText(None)
+
+    class Meta:
+        model = Feature
+        fields: tuple[str, ...] = (
+            "id",
+            "name",
+            "type",
+            "default_enabled",
+            "initial_value",
+            "created_date",
+            "description",
+            "tags",
+            "multivariate_options",
+            "is_archived",
+            "owners",
+            "group_owners",
+            "uuid",
+            "project",
+            "environment_feature_state",
+            "segment_feature_state",
+            "num_segment_overrides",
+            "num_identity_overrides",
+            "is_num_identity_overrides_complete",
+            "is_server_key_only",
+            "last_modified_in_any_environment",
+            "last_modified_in_current_environment",
+        )
+        read_only_fields: tuple[str, ...] = ("project",)
+        extra_kwargs = {"type": {"allow_blank": False}}
+
+    @extend_schema_field(StateSummarySerializer(allow_null=True))
+    def get_environment_feature_state(self, feature: Feature) -> Any:
+        return _summary(feature, "environment_states")
+
+    @extend_schema_field(StateSummarySerializer(allow_null=True))
+    def get_segment_feature_state(self, feature: Feature) -> Any:
+        return _summary(feature, "segment_states")
+
+    def get_num_segment_overrides(self, feature: Feature) -> int:
+        return getattr(feature, "segment_overrides", 0)
+
+    def get_num_identity_overrides(self, feature: Feature) -> int | None:
+        """Null for none, as in Flagsmith."""
+        return getattr(feature, "identity_overrides", None) or None
+
+    def validate_name(self, name: str) -> str:
+        project = self.context["view"].project
+        if project.feature_name_regex and not _matches(project.feature_name_regex, name):
+            raise ValidationError(f"Feature name must match regex: {project.feature_name_regex}")
+        if services.name_is_taken(project, name):
+            raise ValidationError(services.NAME_TAKEN)
+        return name
+
+    def validate_multivariate_options(self, options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        removes = self.instance is not None and not options and self.instance.multivariate_options.exists()
+        if (options or removes) and not access.is_project_admin(
+            self.context["view"].actor, self.context["view"].project
+        ):
+            raise PermissionDenied
+        if no_room_for_all(options, self.instance):
+            raise ValidationError(OVER)
+        return options
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs.pop("group_owners", None)
+        if self.instance is None and self.context["view"].project.enforce_feature_owners and not attrs.get("owners"):
+            raise ValidationError({"owners": ["Features of this project need an owner."]})
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> Feature:
+        actor = self.context["view"].actor
+        return services.create_feature(
+            self.context["view"].project,
+            creator=actor if isinstance(actor, FFAdminUser) else None,
+            **_parts(validated_data),
+        )
+
+    def update(self, instance: Feature, validated_data: dict[str, Any]) -> Feature:
+        return services.update_feature(instance, **_parts(validated_data))
+
+
+class NewFeatureSerializer(FeatureSerializer):
+    """What a creation takes and answers."""
+
+    metadata = NoItems()
+
+    class Meta(FeatureSerializer.Meta):
+        fields = (*FeatureSerializer.Meta.fields, "metadata")
+
+
+class ListedFeatureSerializer(NewFeatureSerializer):
+    """A feature in a list, or alone."""
+
+    code_references_counts = NoItems()
+
+    class Meta(NewFeatureSerializer.Meta):
+        fields = (*NewFeatureSerializer.Meta.fields, "code_references_counts")
+
+
+class ChangedFeatureSerializer(ListedFeatureSerializer):
+    """An update: what the feature began with cannot change any more, and owners have end points of their own."""
+
+    initial_value = InitialValue(read_only=True, allow_null=True)
+    owners = Owners(read_only=True)
+    group_owners = GroupOwners(read_only=True)
+
+    class Meta(ListedFeatureSerializer.Meta):
+        read_only_fields = ("project", "name", "default_enabled")
+
+
+class OwnedFeatureSerializer(serializers.ModelSerializer[Feature]):
+    """A feature after a change of its owners."""
+
+    owners = Owners(read_only=True)
+    group_owners = GroupOwners(read_only=True)
+
+    class Meta:
+        model = Feature
+        fields = (
+            "id",
+            "name",
+            "created_date",
+            "description",
+            "initial_value",
+            "default_enabled",
+            "type",
+            "owners",
+            "group_owners",
+            "is_server_key_only",
+        )
+        read_only_fields = fields
+
+
+class UserIDsSerializer(serializers.Serializer[Any]):
+    user_ids = serializers.ListField(child=ObjectID(), max_length=MOST_IDS)
+
+
+def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
+    """What the services take: a feature's options under that name, the rest as it is."""
+    columns = dict(validated_data)
+    if "multivariate_options" in columns:
+        columns["options"] = columns.pop("multivariate_options")
+    return columns
+
+
+def _summary(feature: Feature, states: str) -> Any:
+    found = getattr(feature, states, None)
+    return StateSummarySerializer(found[0]).data if found else None
+
+
+def _matches(regex: str, name: str) -> bool:
+    """Whether the name as a whole matches. Nothing matches what is no regular expression."""
+    try:
+        return re.fullmatch(regex, name) is not None
+    except re.error:
+        return False

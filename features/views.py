@@ -1,0 +1,103 @@
+"""``projects/{project}/features/``."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.generics import RetrieveAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from core import paths
+from core.pagination import LargePages
+from core.views import ScopedView
+from features import filters, services
+from features.models import Feature
+from features.serializers import (
+    ChangedFeatureSerializer,
+    FeatureSerializer,
+    ListedFeatureSerializer,
+    NewFeatureSerializer,
+    OwnedFeatureSerializer,
+    UserIDsSerializer,
+)
+from permissions import access
+
+QUERY = extend_schema(parameters=[filters.FeatureFilterSerializer])
+OWNERS = extend_schema(request=UserIDsSerializer, responses=OwnedFeatureSerializer)
+
+
+@extend_schema_view(list=QUERY, retrieve=QUERY)
+class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
+    rules = "features"
+    locked = "project"
+    lookup_value_regex = paths.ID
+    pagination_class = LargePages
+    queryset = Feature.objects.all()
+
+    def get_serializer_class(self) -> type[BaseSerializer[Feature]]:
+        match self.action:
+            case "create":
+                return NewFeatureSerializer
+            case "update" | "partial_update":
+                return ChangedFeatureSerializer
+        return ListedFeatureSerializer
+
+    def get_queryset(self) -> QuerySet[Feature]:
+        wanted = filters.FeatureFilterSerializer.read(self.request.query_params)
+        environment = None
+        if "environment" in wanted:
+            visible = access.visible_environments(self.actor).filter(project=self.project)
+            environment = visible.filter(pk=wanted["environment"]).first()
+            if environment is None:
+                raise NotFound("No Environment matches the given query.")
+        return filters.listed(self.project.features.all(), wanted, environment)
+
+    def perform_destroy(self, instance: Feature) -> None:
+        services.delete_feature(instance)
+
+    @OWNERS
+    @action(detail=True, methods=["POST"], url_path="add-owners", serializer_class=OwnedFeatureSerializer)
+    def add_owners(self, request: Request, **kwargs: Any) -> Response:
+        feature = self.get_object()
+        wanted = self._user_ids(request)
+        if services.possible_owners(self.project).filter(pk__in=wanted).count() != len(wanted):
+            raise ValidationError("Some users not found")
+        feature.owners.add(*wanted)
+        return self._owned(feature)
+
+    @OWNERS
+    @action(detail=True, methods=["POST"], url_path="remove-owners", serializer_class=OwnedFeatureSerializer)
+    def remove_owners(self, request: Request, **kwargs: Any) -> Response:
+        feature = self.get_object()
+        unwanted = self._user_ids(request)
+        if self.project.enforce_feature_owners and not feature.owners.exclude(pk__in=unwanted).exists():
+            raise ValidationError("Features of this project need an owner.")
+        feature.owners.remove(*unwanted)
+        return self._owned(feature)
+
+    def _user_ids(self, request: Request) -> set[int]:
+        serializer = UserIDsSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return set(serializer.validated_data["user_ids"])
+
+    def _owned(self, feature: Feature) -> Response:
+        return Response(OwnedFeatureSerializer(self.get_queryset().get(pk=feature.pk)).data)
+
+
+class FeatureByUUIDView(ScopedView, RetrieveAPIView[Feature]):
+    """``features/get-by-uuid/{uuid}/``."""
+
+    rules = "features/get-by-uuid"
+    lookup_field = "uuid"
+    serializer_class = FeatureSerializer
+    queryset = Feature.objects.all()
+
+    def get_queryset(self) -> QuerySet[Feature]:
+        visible = access.visible_projects(self.actor)
+        features = Feature.objects.filter(project__in=visible.values("pk"))
+        return features.prefetch_related("multivariate_options", "owners", "tags")

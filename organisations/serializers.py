@@ -1,0 +1,147 @@
+from typing import Any
+
+from rest_framework import serializers
+
+from core.fields import ConstantBoolean, ConstantText
+from organisations.models import (
+    Organisation,
+    OrganisationRole,
+    Subscription,
+    UserOrganisation,
+    UserOrganisationPermission,
+)
+from organisations.services import create_organisation
+from permissions import catalogue
+from permissions.serializers import ListedUserMixin, PermissionKeysField, UserPermissionSerializer
+from users.models import FFAdminUser
+from users.serializers import UserSummarySerializer
+
+
+class SubscriptionSerializer(serializers.ModelSerializer):
+    has_active_billing_periods = ConstantBoolean(False)
+    deleted_at = ConstantText(None)
+
+    class Meta:
+        model = Subscription
+        fields = (
+            "id",
+            "has_active_billing_periods",
+            "deleted_at",
+            "uuid",
+            "subscription_id",
+            "subscription_date",
+            "plan",
+            "max_seats",
+            "max_api_calls",
+            "cancellation_date",
+            "customer_id",
+            "billing_status",
+            "payment_method",
+            "notes",
+        )
+        read_only_fields = fields
+
+
+class OrganisationSerializer(serializers.ModelSerializer):
+    """An organisation as ``organisations.views.organisations_of`` reads it.
+
+    The defaults are for one that was just created: its creator is its one member, and the role is null there, as in
+    Flagsmith.
+    """
+
+    num_seats = serializers.IntegerField(read_only=True, default=1)
+    subscription = SubscriptionSerializer(read_only=True, allow_null=True)
+    role = serializers.ChoiceField(OrganisationRole.choices, read_only=True, default=None, allow_null=True)
+
+    class Meta:
+        model = Organisation
+        fields = (
+            "id",
+            "uuid",
+            "name",
+            "created_date",
+            "webhook_notification_email",
+            "num_seats",
+            "subscription",
+            "role",
+            "persist_trait_data",
+            "block_access_to_admin",
+            "restrict_project_create_to_admin",
+            "force_2fa",
+        )
+        read_only_fields = ("persist_trait_data", "block_access_to_admin")
+
+    def create(self, validated_data: dict[str, Any]) -> Organisation:
+        return create_organisation(self.context["request"].user, **validated_data)
+
+
+class MemberSerializer(UserSummarySerializer):
+    """A user in an organisation, with the role there."""
+
+    role = serializers.ChoiceField(OrganisationRole.choices, read_only=True)
+
+    class Meta:
+        model = FFAdminUser
+        fields = (*UserSummarySerializer.Meta.fields, "role", "date_joined")
+        read_only_fields = fields
+
+
+class OrganisationNameSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Organisation
+        fields = ("id", "name")
+        read_only_fields = fields
+
+
+class MembershipSerializer(serializers.ModelSerializer):
+    """A member's role, and whose it is where. Flagsmith documents ``organisation`` here and answers with the user."""
+
+    organisation = OrganisationNameSerializer(read_only=True)
+
+    class Meta:
+        model = UserOrganisation
+        fields = ("role", "organisation")
+
+    def to_representation(self, instance: UserOrganisation) -> dict[str, Any]:
+        user = UserSummarySerializer(instance.user).data
+        return {**user, "date_joined": instance.user.date_joined, **super().to_representation(instance)}
+
+
+class MemberIDListSerializer(serializers.ListSerializer):
+    """Any number of members, looked up in one query."""
+
+    def to_internal_value(self, data: Any) -> list[int]:
+        ids = [item["id"] for item in super().to_internal_value(data)]
+        members = UserOrganisation.objects.filter(organisation=self.context["view"].organisation, user__in=ids)
+        known = set(members.values_list("user_id", flat=True))
+        errors = [{} if pk in known else {"id": [f"User with id {pk} does not exist"]} for pk in ids]
+        if any(errors):
+            raise serializers.ValidationError(errors)
+        return ids
+
+
+class MemberIDSerializer(serializers.Serializer):
+    id = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
+
+    class Meta:
+        list_serializer_class = MemberIDListSerializer
+
+
+class MemberFilterSerializer(serializers.Serializer):
+    exclude_current = serializers.BooleanField(default=False)
+
+
+class UserOrganisationPermissionFilterSerializer(serializers.Serializer):
+    user = serializers.IntegerField(required=False)
+
+
+class UserOrganisationPermissionSerializer(UserPermissionSerializer):
+    permissions = PermissionKeysField(catalogue.ORGANISATION, required=False)
+
+    class Meta:
+        model = UserOrganisationPermission
+        fields = ("id", "user", "permissions")
+
+
+class ListedUserOrganisationPermissionSerializer(ListedUserMixin, UserOrganisationPermissionSerializer):
+    pass

@@ -1,0 +1,143 @@
+"""``organisations/`` and what stands directly below."""
+
+from typing import Any
+
+from django.db.models import CharField, Count, F, OuterRef, QuerySet, Subquery, Value
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.generics import get_object_or_404
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet, ModelViewSet
+
+from api_keys.actor import APIKeyUser
+from core.pagination import FixedPages
+from core.paths import ID, UUID
+from core.views import ScopedView
+from organisations.models import Organisation, OrganisationRole, UserOrganisation, UserOrganisationPermission
+from organisations.serializers import (
+    ListedUserOrganisationPermissionSerializer,
+    MemberFilterSerializer,
+    MemberIDSerializer,
+    MemberSerializer,
+    MembershipSerializer,
+    OrganisationSerializer,
+    UserOrganisationPermissionFilterSerializer,
+    UserOrganisationPermissionSerializer,
+)
+from organisations.services import delete_organisations, remove_members
+from permissions import access, catalogue
+from permissions.access import Actor
+from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from permissions.views import UserPermissionsViewSet, own_permissions
+from projects.serializers import ProjectSerializer
+from users.models import FFAdminUser
+
+
+def organisations_of(actor: Actor) -> QuerySet[Organisation]:
+    """The actor's organisations, each with its number of members (``num_seats``) and the actor's ``role``."""
+    role: Any
+    if isinstance(actor, APIKeyUser):
+        role = Value(OrganisationRole.ADMIN.value, CharField())
+    else:
+        role = Subquery(UserOrganisation.objects.filter(organisation=OuterRef("pk"), user=actor).values("role")[:1])
+    visible = access.visible_organisations(actor).order_by().values("pk")
+    organisations = Organisation.objects.filter(pk__in=visible).select_related("subscription")
+    return organisations.annotate(num_seats=Count("userorganisation"), role=role).order_by("pk")
+
+
+@extend_schema(tags=["organisations"])
+class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
+    rules = "organisations"
+    queryset = Organisation.objects.none()
+    serializer_class = OrganisationSerializer
+    pagination_class = FixedPages
+    lookup_url_kwarg = "organisation_pk"
+    lookup_value_regex = ID
+
+    def get_queryset(self) -> QuerySet[Organisation]:
+        return organisations_of(self.actor)
+
+    def perform_destroy(self, instance: Organisation) -> None:
+        delete_organisations([instance])
+
+    @extend_schema(operation_id="organisations_retrieve_by_uuid")
+    @action(detail=False, url_path=rf"get-by-uuid/(?P<uuid>{UUID})")
+    def get_by_uuid(self, request: Request, uuid: str) -> Response:
+        return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
+
+    @extend_schema(responses=ProjectSerializer(many=True))
+    @action(detail=True, pagination_class=None)
+    def projects(self, request: Request, organisation_pk: str) -> Response:
+        """Those that the caller may see."""
+        projects = access.visible_projects(self.actor).filter(organisation=self.organisation)
+        return Response(ProjectSerializer(projects, many=True).data)
+
+    @extend_schema(request=MemberIDSerializer(many=True), responses=MemberIDSerializer(many=True))
+    @action(detail=True, methods=["POST"], url_path="remove-users")
+    def remove_users(self, request: Request, organisation_pk: str) -> Response:
+        serializer = MemberIDSerializer(data=request.data, many=True, context=self.get_serializer_context())
+        serializer.is_valid(raise_exception=True)
+        remove_members(self.organisation, serializer.validated_data)
+        return Response([{"id": pk} for pk in serializer.validated_data])
+
+    @extend_schema(responses=PermissionSerializer(many=True))
+    @action(detail=False, pagination_class=None)
+    def permissions(self, request: Request) -> Response:
+        """The permissions that there are for organisations."""
+        return Response(PermissionSerializer(described(catalogue.ORGANISATION), many=True).data)
+
+    @extend_schema(responses=OwnPermissionsSerializer)
+    @action(detail=True, url_path="my-permissions")
+    def my_permissions(self, request: Request, organisation_pk: str) -> Response:
+        return own_permissions(
+            request,
+            access.is_organisation_admin(self.actor, self.organisation),
+            access.organisation_permissions(self.actor, self.organisation),
+        )
+
+
+@extend_schema(tags=["organisations"])
+@extend_schema_view(list=extend_schema(parameters=[MemberFilterSerializer]))
+class OrganisationUserViewSet(ScopedView, ListModelMixin, GenericViewSet[FFAdminUser]):
+    """The members."""
+
+    rules = "organisations/users"
+    queryset = FFAdminUser.objects.none()
+    serializer_class = MemberSerializer
+    pagination_class = None
+    lookup_value_regex = ID
+
+    def get_queryset(self) -> QuerySet[FFAdminUser]:
+        query = MemberFilterSerializer(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        members = FFAdminUser.objects.filter(userorganisation__organisation=self.organisation)
+        if query.validated_data["exclude_current"] and isinstance(self.actor, FFAdminUser):
+            members = members.exclude(pk=self.actor.pk)
+        return members.annotate(role=F("userorganisation__role"))
+
+    @extend_schema(request=MembershipSerializer, responses=MembershipSerializer)
+    @action(detail=True, methods=["POST"], url_path="update-role")
+    def update_role(self, request: Request, organisation_pk: str, pk: str) -> Response:
+        memberships = UserOrganisation.objects.filter(organisation=self.organisation).select_related("user")
+        membership = get_object_or_404(memberships.select_related("organisation"), user=pk)
+        serializer = MembershipSerializer(membership, data=request.data)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data)
+
+
+@extend_schema(tags=["organisations"])
+@extend_schema_view(list=extend_schema(parameters=[UserOrganisationPermissionFilterSerializer]))
+class UserOrganisationPermissionViewSet(UserPermissionsViewSet):
+    rules = "organisations/user-permissions"
+    scope = "organisation"
+    queryset = UserOrganisationPermission.objects.all()
+    serializer_class = UserOrganisationPermissionSerializer
+    list_serializer_class = ListedUserOrganisationPermissionSerializer
+
+    def get_queryset(self) -> QuerySet[Any]:
+        query = UserOrganisationPermissionFilterSerializer(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        return super().get_queryset().filter(**query.validated_data)

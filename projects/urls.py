@@ -1,0 +1,15 @@
+from django.urls import include, path
+from rest_framework.routers import SimpleRouter
+
+from core.paths import ID
+from projects import views
+from projects.tags.views import TagViewSet
+
+BELOW = f"projects/(?P<project_pk>{ID})"
+
+router = SimpleRouter()
+router.register("projects", views.ProjectViewSet, basename="project")
+router.register(f"{BELOW}/user-permissions", views.UserProjectPermissionViewSet, basename="project-user-permissions")
+router.register(f"{BELOW}/tags", TagViewSet, basename="project-tags")
+
+urlpatterns = [path("", include(router.urls))]

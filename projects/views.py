@@ -1,0 +1,111 @@
+"""``projects/`` and who may do what in them."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from core import conflicts
+from core.paths import ID, UUID
+from core.references import body_id
+from core.views import ScopedView
+from environments.serializers import EnvironmentSerializer
+from organisations.models import Organisation
+from permissions import access, catalogue
+from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from permissions.views import UserPermissionsViewSet, own_permissions
+from projects.models import Project, UserProjectPermission
+from projects.serializers import (
+    NAME_TAKEN,
+    CreateProjectSerializer,
+    ListedUserProjectPermissionSerializer,
+    ProjectDetailSerializer,
+    ProjectFilterSerializer,
+    ProjectSerializer,
+    UpdateProjectSerializer,
+    UserProjectPermissionSerializer,
+)
+
+
+@extend_schema(tags=["projects"])
+@extend_schema_view(list=extend_schema(parameters=[ProjectFilterSerializer]))
+class ProjectViewSet(ScopedView, ModelViewSet[Project]):
+    rules = "projects"
+    queryset = Project.objects.none()
+    pagination_class = None
+    lookup_url_kwarg = "project_pk"
+    lookup_value_regex = ID
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.locked = None if self.action == "create" else "project"
+        super().initial(request, *args, **kwargs)
+
+    def find_organisation(self) -> Organisation | None:
+        """A new project's, which stands in the body."""
+        organisations = access.visible_organisations(self.actor)
+        return organisations.filter(pk=body_id(self.request, "organisation")).first()
+
+    def get_queryset(self) -> QuerySet[Project]:
+        projects = access.visible_projects(self.actor)
+        if self.action == "list":
+            query = ProjectFilterSerializer(data=self.request.query_params)
+            query.is_valid(raise_exception=True)
+            projects = projects.filter(**query.validated_data)
+        return projects
+
+    def get_serializer_class(self) -> type[BaseSerializer]:
+        serializers: dict[str, type[BaseSerializer]] = {
+            "create": CreateProjectSerializer,
+            "update": UpdateProjectSerializer,
+            "partial_update": UpdateProjectSerializer,
+            "retrieve": ProjectDetailSerializer,
+        }
+        return serializers.get(self.action, ProjectSerializer)
+
+    def perform_create(self, serializer: BaseSerializer) -> None:
+        with conflicts.refused(NAME_TAKEN):
+            serializer.save()
+
+    def perform_update(self, serializer: BaseSerializer) -> None:
+        with conflicts.refused(NAME_TAKEN):
+            serializer.save()
+
+    @extend_schema(operation_id="projects_retrieve_by_uuid")
+    @action(detail=False, url_path=rf"get-by-uuid/(?P<uuid>{UUID})")
+    def get_by_uuid(self, request: Request, uuid: str) -> Response:
+        return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
+
+    @extend_schema(responses=EnvironmentSerializer(many=True))
+    @action(detail=True)
+    def environments(self, request: Request, project_pk: str) -> Response:
+        return Response(EnvironmentSerializer(self.project.environments.all(), many=True).data)
+
+    @extend_schema(responses=PermissionSerializer(many=True))
+    @action(detail=False)
+    def permissions(self, request: Request) -> Response:
+        """The permissions that there are for projects."""
+        return Response(PermissionSerializer(described(catalogue.PROJECT), many=True).data)
+
+    @extend_schema(responses=OwnPermissionsSerializer)
+    @action(detail=True, url_path="my-permissions")
+    def my_permissions(self, request: Request, project_pk: str) -> Response:
+        return own_permissions(
+            request,
+            access.is_project_admin(self.actor, self.project),
+            access.project_permissions(self.actor, self.project),
+        )
+
+
+@extend_schema(tags=["projects"])
+class UserProjectPermissionViewSet(UserPermissionsViewSet):
+    rules = "projects/user-permissions"
+    scope = "project"
+    queryset = UserProjectPermission.objects.all()
+    serializer_class = UserProjectPermissionSerializer
+    list_serializer_class = ListedUserProjectPermissionSerializer

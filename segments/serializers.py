@@ -1,0 +1,132 @@
+"""Segments as the Admin API speaks of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from features.fields import NoItems
+from features.items import Items, WholeItem
+from features.models import Feature, FeatureState
+from segments import bodies, evaluability, services
+from segments.models import Condition, Segment, SegmentRule
+
+
+class ConditionSerializer(WholeItem, serializers.ModelSerializer[Condition]):
+    class Meta:
+        model = Condition
+        fields = ["id", "operator", "property", "value", "description"]
+        extra_kwargs = {"property": {"allow_blank": False}}
+        list_serializer_class = Items
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The value is kept as text, whatever was sent: 1 is "1", true is "True", null is "None"."""
+        if isinstance(data, Mapping) and "value" in data:
+            data = {**data, "value": str(data["value"])}
+        return super().to_internal_value(data)
+
+    def validate(self, attrs: Any) -> Any:
+        refusal = evaluability.refusal(attrs["operator"], attrs.get("property") or "", attrs.get("value") or "")
+        if refusal:
+            raise ValidationError(refusal)
+        return attrs
+
+
+class NestedRuleSerializer(WholeItem, serializers.ModelSerializer[SegmentRule]):
+    conditions = ConditionSerializer(many=True, required=False)
+
+    class Meta:
+        model = SegmentRule
+        fields = ["id", "type", "conditions"]
+        list_serializer_class = Items
+
+
+class RuleSerializer(WholeItem, serializers.ModelSerializer[SegmentRule]):
+    rules = NestedRuleSerializer(many=True, required=False)
+    conditions = ConditionSerializer(many=True, required=False)
+
+    class Meta:
+        model = SegmentRule
+        fields = ["id", "type", "rules", "conditions"]
+        list_serializer_class = Items
+
+
+class ProjectFeatureField(serializers.PrimaryKeyRelatedField):
+    """A feature of the view's project."""
+
+    def get_queryset(self) -> Any:
+        return Feature.objects.filter(project=self.context["view"].project)
+
+
+class SegmentSerializer(serializers.ModelSerializer[Segment]):
+    """A segment with its tree.
+
+    Revisions, metadata, counts of members and management by others are not kept here: what tells of them is constant.
+    """
+
+    feature = ProjectFeatureField(queryset=Feature.objects.all(), allow_null=True, required=False)
+    version_of = serializers.IntegerField(source="pk", read_only=True)
+    rules = RuleSerializer(many=True, allow_empty=False)
+    metadata = NoItems()
+    membership_counts = NoItems()
+    managed_by = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Segment
+        fields = [
+            "id",
+            "uuid",
+            "created_at",
+            "updated_at",
+            "name",
+            "description",
+            "project",
+            "feature",
+            "version_of",
+            "rules",
+            "metadata",
+            "membership_counts",
+            "managed_by",
+        ]
+        read_only_fields = ["project"]
+
+    def get_managed_by(self, segment: Segment) -> str:
+        return ""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and "rules" in data:
+            data = {**data, "rules": bodies.tree(data["rules"])}
+        return super().to_internal_value(data)
+
+    def create(self, validated_data: Any) -> Segment:
+        return services.create_segment(**validated_data)
+
+    def update(self, instance: Segment, validated_data: Any) -> Segment:
+        return services.update_segment(instance, **validated_data)
+
+
+class CloneSegmentSerializer(serializers.ModelSerializer[Segment]):
+    class Meta:
+        model = Segment
+        fields = ["name"]
+
+
+class SegmentFilterSerializer(serializers.Serializer[Any]):
+    """The query of a list of segments."""
+
+    q = serializers.CharField(required=False, allow_blank=True, help_text="Part of the name, in any case.")
+    identity = serializers.IntegerField(required=False, help_text="Only segments that this identity belongs to.")
+    include_feature_specific = serializers.BooleanField(default=True)
+
+
+class AssociatedFeatureSerializer(serializers.ModelSerializer[FeatureState]):
+    """The state of an override that uses the segment."""
+
+    class Meta:
+        model = FeatureState
+        fields = ["id", "feature", "environment"]
+
+
+class AssociatedFeatureFilterSerializer(serializers.Serializer[Any]):
+    environment = serializers.IntegerField(required=False)

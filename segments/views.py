@@ -1,0 +1,104 @@
+"""``projects/{project}/segments/``."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.generics import RetrieveAPIView, get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from core.pagination import LargePages
+from core.paths import ID
+from core.views import ScopedView
+from environments.identities.models import Identity
+from features.models import FeatureState
+from permissions import access
+from segments import services, trees
+from segments.membership import segments_of
+from segments.models import Segment
+from segments.serializers import (
+    AssociatedFeatureFilterSerializer,
+    AssociatedFeatureSerializer,
+    CloneSegmentSerializer,
+    SegmentFilterSerializer,
+    SegmentSerializer,
+)
+
+
+@extend_schema_view(list=extend_schema(parameters=[SegmentFilterSerializer]))
+class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
+    rules = "segments"
+    locked = "project"
+    pagination_class = LargePages
+    serializer_class = SegmentSerializer
+    lookup_value_regex = ID
+    queryset = Segment.objects.all()
+
+    def get_queryset(self) -> QuerySet[Segment]:
+        return trees.with_trees(self.project.segments.all())
+
+    def filter_queryset(self, queryset: QuerySet[Segment]) -> QuerySet[Segment]:
+        if self.action != "list":
+            return queryset
+        query = SegmentFilterSerializer(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        wanted = query.validated_data
+        if wanted.get("q"):
+            queryset = queryset.filter(name__icontains=wanted["q"])
+        if not wanted["include_feature_specific"]:
+            queryset = queryset.filter(feature=None)
+        if "identity" in wanted:
+            identity = get_object_or_404(self._visible_identities(), pk=wanted["identity"])
+            queryset = queryset.filter(pk__in=segments_of(identity))
+        return queryset
+
+    def _visible_identities(self) -> QuerySet[Identity]:
+        environments = access.visible_environments(self.actor).filter(project=self.project)
+        return Identity.objects.filter(environment__in=environments.values("pk"))
+
+    def perform_create(self, serializer: BaseSerializer[Segment]) -> None:
+        serializer.save(project=self.project)
+
+    @extend_schema(request=CloneSegmentSerializer, responses={201: SegmentSerializer})
+    @action(detail=True, methods=["POST"], serializer_class=CloneSegmentSerializer)
+    def clone(self, request: Request, **kwargs: Any) -> Response:
+        segment = self.get_object()
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        clone = services.clone_segment(segment, serializer.validated_data["name"])
+        return Response(SegmentSerializer(clone).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(parameters=[AssociatedFeatureFilterSerializer], responses=AssociatedFeatureSerializer(many=True))
+    @action(detail=True, url_path="associated-features", serializer_class=AssociatedFeatureSerializer)
+    def associated_features(self, request: Request, **kwargs: Any) -> Response:
+        """The live overrides that use the segment, in the environments that the caller may see."""
+        query = AssociatedFeatureFilterSerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        environments = access.visible_environments(self.actor)
+        if "environment" in query.validated_data:
+            environments = environments.filter(pk=query.validated_data["environment"])
+        states = FeatureState.objects.filter(
+            feature_segment__segment=self.get_object(),
+            environment__in=environments.values("pk"),
+            version__isnull=False,
+        )
+        page = self.paginate_queryset(states)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class SegmentByUUIDView(ScopedView, RetrieveAPIView[Segment]):
+    """``segments/get-by-uuid/{uuid}/``."""
+
+    rules = "segments/get-by-uuid"
+    lookup_field = "uuid"
+    serializer_class = SegmentSerializer
+    queryset = Segment.objects.all()
+
+    def get_queryset(self) -> QuerySet[Segment]:
+        visible = access.visible_projects(self.actor)
+        return trees.with_trees(Segment.objects.filter(project__in=visible.values("pk")))

@@ -1,0 +1,127 @@
+from typing import Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as WeakPassword
+from rest_framework import serializers
+from rest_framework.authtoken.models import Token
+
+from core.fields import ConstantText
+from users.models import FFAdminUser
+from users.services import EMAIL_TAKEN, register
+
+
+class UserSummarySerializer(serializers.ModelSerializer):
+    """A user as others see them: a feature's owner, the author of a change, who holds a permission."""
+
+    class Meta:
+        model = FFAdminUser
+        fields = ("id", "email", "first_name", "last_name", "last_login", "uuid")
+        read_only_fields = fields
+
+
+class TokenSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Token
+        fields = ("key",)
+        read_only_fields = fields
+
+
+class LoginSerializer(serializers.Serializer):
+    """Finds out who signs in. An unknown address costs the time of a wrong password, and is answered like one."""
+
+    email = serializers.CharField()
+    password = serializers.CharField(trim_whitespace=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        request = self.context["request"]
+        user = authenticate(getattr(request, "_request", request), username=attrs["email"], password=attrs["password"])
+        if user is None:
+            raise serializers.ValidationError("Unable to log in with provided credentials.")
+        return {"user": user}
+
+
+class RegistrationSerializer(serializers.ModelSerializer):
+    """A new user, answered with the token that signs them in."""
+
+    password = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
+    superuser = serializers.BooleanField(write_only=True, required=False)
+    key = serializers.CharField(source="auth_token.key", read_only=True)
+
+    class Meta:
+        model = FFAdminUser
+        fields = (
+            "first_name",
+            "last_name",
+            "sign_up_type",
+            "email",
+            "password",
+            "superuser",
+            "id",
+            "is_active",
+            "marketing_consent_given",
+            "uuid",
+            "key",
+        )
+        read_only_fields = ("is_active", "marketing_consent_given")
+        # The check for uniqueness is below: it ignores the case of letters.
+        extra_kwargs: dict[str, dict[str, Any]] = {"email": {"validators": []}}
+
+    def validate_email(self, email: str) -> str:
+        email = email.lower()
+        if FFAdminUser.objects.filter(email=email).exists():
+            raise serializers.ValidationError(EMAIL_TAKEN)
+        return email
+
+    def validate_superuser(self, superuser: bool) -> bool:
+        if superuser and FFAdminUser.objects.exists():
+            raise serializers.ValidationError("Only the first user can be made a superuser here.")
+        return superuser
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        person = FFAdminUser(**{name: attrs[name] for name in ("email", "first_name", "last_name")})
+        try:
+            validate_password(attrs["password"], person)
+        except WeakPassword as error:
+            raise serializers.ValidationError({"password": error.messages}) from error
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> FFAdminUser:
+        return register(**validated_data)
+
+
+class CurrentUserSerializer(serializers.ModelSerializer):
+    """The user who calls. What Flagsmith alone has (other ways to sign in, its support chat) has its default."""
+
+    auth_type = ConstantText("EMAIL")
+    pylon_email_signature = ConstantText(None)
+    onboarding = ConstantText(None)
+
+    class Meta:
+        model = FFAdminUser
+        fields = (
+            "first_name",
+            "last_name",
+            "sign_up_type",
+            "id",
+            "email",
+            "auth_type",
+            "is_superuser",
+            "date_joined",
+            "uuid",
+            "pylon_email_signature",
+            "onboarding",
+        )
+        read_only_fields = ("email", "is_superuser", "date_joined")
+
+
+class DeleteUserSerializer(serializers.Serializer):
+    """What the user who wants to be deleted has to say."""
+
+    current_password = serializers.CharField(trim_whitespace=False)
+    delete_orphan_organisations = serializers.BooleanField(default=False)
+
+    def validate_current_password(self, password: str) -> str:
+        if not self.context["request"].user.check_password(password):
+            raise serializers.ValidationError("Invalid password.")
+        return password
