@@ -57,9 +57,7 @@ def test_checks__as_shipped__none() -> None:
         ("REALTIME_WATCH", "realtime.watch.NOTHING_THERE", "realtime.E007"),
     ],
 )
-def test_checks__wrong_setting__an_error_with_its_id(
-    settings: object, name: str, value: object, expected: str
-) -> None:
+def test_checks__wrong_setting__an_error_with_its_id(settings: object, name: str, value: object, expected: str) -> None:
     setattr(settings, name, value)
     assert expected in ids()
 

@@ -1,0 +1,197 @@
+"""Fixtures for all: a tenant with a project and two environments, clients that are signed in to it, and servers.
+
+The tenant needs the database, so a test that asks for any of it also asks for ``pytest.mark.django_db``. A real server
+has a database of its own, and needs no mark.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from environments.models import Environment
+from features.defaults import create_default_states
+from features.models import Feature, FeatureState
+from organisations.models import Organisation, OrganisationRole, Subscription, UserOrganisation
+from projects.models import Project
+from segments.models import Condition, Segment, SegmentRule
+from tests.support.postgresql import PostgreSQL
+from tests.support.programs import ProgramMissingError
+from tests.support.redis import Redis
+from tests.support.server import (
+    Flavour,
+    MigratedPostgreSQL,
+    MigratedSQLite,
+    ServerProcess,
+    migrated_postgresql,
+    migrated_sqlite,
+)
+from users.models import FFAdminUser
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, Any, Any]:
+    """Where a program is missing: skip, with the reason. Under continuous integration fail."""
+    try:
+        return (yield)
+    except ProgramMissingError as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A private PostgreSQL. A test that stops it starts it again."""
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A private Redis. A test that stops it starts it again."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> MigratedSQLite:
+    return migrated_sqlite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> MigratedPostgreSQL:
+    return migrated_postgresql(postgresql, tmp_path_factory.mktemp("postgresql"))
+
+
+@pytest.fixture
+def start_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Start a real server on a new database, which the test's end stops: ``start_server("daphne", "postgresql")``.
+
+    More of the server's environment variables may follow as keywords.
+    """
+    with ExitStack() as servers:
+
+        def start(flavour: Flavour = "uvicorn", database: str = "sqlite", **variables: str) -> ServerProcess:
+            template = request.getfixturevalue(f"{database}_template")
+            copy = template.copy(tmp_path / f"server-{len(started)}")
+            started.append(servers.enter_context(ServerProcess(copy | variables, flavour=flavour)))
+            return started[-1]
+
+        started: list[ServerProcess] = []
+        yield start
+
+
+def signed_in(user: FFAdminUser) -> APIClient:
+    """A client that sends the user's token with each request."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {Token.objects.get_or_create(user=user)[0].key}")
+    return client
+
+
+def make_organisation(name: str, admin: FFAdminUser) -> Organisation:
+    organisation = Organisation.objects.create(name=name)
+    Subscription.objects.create(organisation=organisation)
+    UserOrganisation.objects.create(user=admin, organisation=organisation, role=OrganisationRole.ADMIN)
+    return organisation
+
+
+@pytest.fixture
+def anonymous() -> APIClient:
+    """A client without credentials; it needs no database."""
+    return APIClient()
+
+
+@pytest.fixture
+def user(db: None) -> FFAdminUser:
+    """The admin of ``organisation``."""
+    return FFAdminUser.objects.create_user("admin@example.com", "pa55-word-1", first_name="Ada", last_name="Admin")
+
+
+@pytest.fixture
+def organisation(user: FFAdminUser) -> Organisation:
+    return make_organisation("Acme", user)
+
+
+@pytest.fixture
+def admin(user: FFAdminUser, organisation: Organisation) -> APIClient:
+    """Signed in as the admin of ``organisation``."""
+    return signed_in(user)
+
+
+@pytest.fixture
+def member_user(organisation: Organisation) -> FFAdminUser:
+    """A member of ``organisation`` without any permission there."""
+    member = FFAdminUser.objects.create_user("member@example.com", "pa55-word-1", first_name="Max", last_name="Member")
+    UserOrganisation.objects.create(user=member, organisation=organisation, role=OrganisationRole.USER)
+    return member
+
+
+@pytest.fixture
+def member(member_user: FFAdminUser) -> APIClient:
+    return signed_in(member_user)
+
+
+@pytest.fixture
+def outsider(db: None) -> APIClient:
+    """Signed in as the admin of another organisation: nothing of ``organisation`` exists for it."""
+    stranger = FFAdminUser.objects.create_user(
+        "stranger@example.com", "pa55-word-1", first_name="Sam", last_name="Stranger"
+    )
+    make_organisation("Strangers", stranger)
+    return signed_in(stranger)
+
+
+@pytest.fixture
+def project(organisation: Organisation) -> Project:
+    """A project with real time on."""
+    return Project.objects.create(name="Web", organisation=organisation, enable_realtime_updates=True)
+
+
+@pytest.fixture
+def environment(project: Project) -> Environment:
+    return Environment.objects.create(name="Development", project=project)
+
+
+@pytest.fixture
+def production(project: Project) -> Environment:
+    """A second environment of the same project."""
+    return Environment.objects.create(name="Production", project=project)
+
+
+@pytest.fixture
+def make_feature(project: Project) -> Callable[..., Feature]:
+    """Make a feature of ``project``, with a live state in each environment that exists by then."""
+
+    def make(name: str = "banner", **fields: object) -> Feature:
+        feature = Feature.objects.create(name=name, project=project, **fields)
+        create_default_states([feature], project.environments.select_related("project"))
+        return feature
+
+    return make
+
+
+@pytest.fixture
+def feature(environment: Environment, make_feature: Callable[..., Feature]) -> Feature:
+    """A feature that is off and has no value; ``state`` is what ``environment`` says of it."""
+    return make_feature()
+
+
+@pytest.fixture
+def state(environment: Environment, feature: Feature) -> FeatureState:
+    return FeatureState.objects.get(environment=environment, feature=feature, identity=None, feature_segment=None)
+
+
+@pytest.fixture
+def segment(project: Project) -> Segment:
+    """The identities whose trait ``plan`` is ``pro``."""
+    segment = Segment.objects.create(name="professionals", project=project)
+    outer = SegmentRule.objects.create(segment=segment, type=SegmentRule.Type.ALL)
+    inner = SegmentRule.objects.create(rule=outer, type=SegmentRule.Type.ANY)
+    Condition.objects.create(rule=inner, operator=Condition.Operator.EQUAL, property="plan", value="pro")
+    return segment

@@ -1,0 +1,123 @@
+"""Whether an answer of ours says what the recorded one says.
+
+Keys and their order, JSON types, and every value must be the same, but for what is another in each run: times need the
+same form, and numbers and keys that name an object must correspond one to one over the whole session. So an answer
+that refers to another object than the recorded one is found, although no number is the same.
+"""
+
+import re
+from typing import Any
+
+Step = str | int
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|\+00:00)")
+
+NAMES_AN_OBJECT = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # UUID
+    r"|[0-9a-f]{40}"  # a user's token
+    r"|[A-Za-z0-9]{22}|ser\.\w+"  # an environment's keys
+    r"|[A-Za-z0-9]{8}(\..+)?"  # a master API key and its parts
+)
+NAMING_FIELDS = {"uuid", "key", "api_key", "prefix", "featurestate_uuid", "mv_fs_value_uuid", "related_object_uuid"}
+
+# What the number of such a field names.
+KINDS = {
+    "author": "user",
+    "created_by": "user",
+    "django_id": "feature state",
+    "environment": "environment",
+    "environments": "environment",
+    "feature": "feature",
+    "feature_segment": "feature segment",
+    "feature-segments": "feature segment",
+    "features": "feature",
+    "featurestates": "feature state",
+    "flags": "feature state",
+    "identities": "identity",
+    "identity": "identity",
+    "me": "user",
+    "multivariate_feature_option": "option",
+    "multivariate_feature_state_values": "option's share",
+    "multivariate_options": "option",
+    "mv-options": "option",
+    "organisation": "organisation",
+    "organisations": "organisation",
+    "owners": "user",
+    "project": "project",
+    "projects": "project",
+    "segment": "segment",
+    "segments": "segment",
+    "subscription": "subscription",
+    "tags": "tag",
+    "traits": "trait",
+    "user": "user",
+    "users": "user",
+    "version_of": "segment",
+}
+
+
+class Comparison:
+    """Compares the answers of one session, one after the other."""
+
+    def __init__(self) -> None:
+        self._ours: dict[tuple[str, Any], Any] = {}
+        self._recorded: dict[tuple[str, Any], Any] = {}
+
+    def differences(self, recorded: Any, ours: Any, resource: str) -> list[str]:
+        """Each difference in words; ``resource`` is what the answer's own ``id`` names, a key of ``KINDS``."""
+        return self._compare(recorded, ours, (), resource)
+
+    def _compare(self, recorded: Any, ours: Any, way: tuple[Step, ...], resource: str) -> list[str]:
+        where = ".".join(map(str, way)) or "answer"
+        if type(recorded) is not type(ours):
+            return [f"{where}: recorded {recorded!r}, got {ours!r}"]
+        if isinstance(recorded, dict):
+            return self._compare_objects(recorded, ours, way, resource)
+        if isinstance(recorded, list):
+            found = [] if len(recorded) == len(ours) else [f"{where}: recorded {len(recorded)} items, got {len(ours)}"]
+            for index, pair in enumerate(zip(recorded, ours, strict=False)):
+                found += self._compare(*pair, (*way, index), resource)
+            return found
+        if isinstance(recorded, str) and (form := TIME.fullmatch(recorded)):
+            other = TIME.fullmatch(ours)
+            same = other is not None and other[2] == form[2]
+        elif kind := self._kind(recorded, way, resource):
+            same = self._correspond(kind, recorded, ours)
+        else:
+            same = recorded == ours
+        return [] if same else [f"{where}: recorded {recorded!r}, got {ours!r}"]
+
+    def _compare_objects(
+        self, recorded: dict[str, Any], ours: dict[str, Any], way: tuple[Step, ...], resource: str
+    ) -> list[str]:
+        where = ".".join(map(str, way)) or "answer"
+        missing, unknown = sorted(set(recorded) - set(ours)), sorted(set(ours) - set(recorded))
+        found = [f"{where}: missing {missing}"] if missing else []
+        found += [f"{where}: unknown {unknown}"] if unknown else []
+        if not found and list(recorded) != list(ours):
+            found.append(f"{where}: recorded in the order {list(recorded)}, got {list(ours)}")
+        for key in recorded:
+            if key in ours:
+                found += self._compare(recorded[key], ours[key], (*way, key), resource)
+        return found
+
+    def _kind(self, recorded: Any, way: tuple[Step, ...], resource: str) -> str | None:
+        """What this value names, if it names an object."""
+        names = [step for step in way if isinstance(step, str)]
+        if not names:
+            return None
+        if isinstance(recorded, str) and names[-1] in NAMING_FIELDS and NAMES_AN_OBJECT.fullmatch(recorded):
+            return "key"
+        if names[-1] == "id" and isinstance(recorded, str):
+            return "key"
+        if isinstance(recorded, bool) or not isinstance(recorded, int):
+            return None
+        if names[-1] != "id":
+            return KINDS.get(names[-1])
+        parents = [name for name in names[:-1] if name != "results"]
+        return KINDS.get(parents[-1] if parents else resource, f"{resource} {parents}")
+
+    def _correspond(self, kind: str, recorded: Any, ours: Any) -> bool:
+        known = self._ours.setdefault((kind, recorded), ours)
+        back = self._recorded.setdefault((kind, ours), recorded)
+        return bool(known == ours and back == recorded)

@@ -1,0 +1,85 @@
+"""What the tests of features share: paths, makers of overrides, and an ear for events."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from environments.identities.models import Identity
+from environments.models import Environment
+from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
+from projects.models import Project
+from realtime.publish import channel
+from realtime.types import EnvironmentKey
+from segments.models import Segment
+
+
+@pytest.fixture
+def features(project: Project) -> str:
+    return f"/api/v1/projects/{project.pk}/features/"
+
+
+@pytest.fixture
+def states(environment: Environment) -> str:
+    """The end point with values as scalars."""
+    return f"/api/v1/environments/{environment.api_key}/featurestates/"
+
+
+@pytest.fixture
+def overrides(environment: Environment, feature: Feature) -> str:
+    """The end point that makes an override in one step."""
+    return f"/api/v1/environments/{environment.api_key}/features/{feature.pk}/create-segment-override/"
+
+
+@pytest.fixture
+def make_segment(project: Project) -> Callable[[str], Segment]:
+    return lambda name: Segment.objects.create(name=name, project=project)
+
+
+@pytest.fixture
+def make_override(environment: Environment, make_segment: Callable[[str], Segment]) -> Callable[..., FeatureSegment]:
+    """Override a feature in ``environment``, for a segment of its own; ``live=False`` leaves the state out."""
+
+    def make(feature: Feature, name: str, priority: int, live: bool = True) -> FeatureSegment:
+        place = FeatureSegment.objects.create(
+            feature=feature, environment=environment, segment=make_segment(name), priority=priority
+        )
+        if live:
+            state = FeatureState.objects.create(
+                feature=feature, environment=environment, feature_segment=place, enabled=True
+            )
+            FeatureStateValue.objects.create(feature_state=state, string_value=name)
+        return place
+
+    return make
+
+
+@pytest.fixture
+def make_identity_override(environment: Environment) -> Callable[..., FeatureState]:
+    def make(feature: Feature, identifier: str) -> FeatureState:
+        identity, _ = Identity.objects.get_or_create(environment=environment, identifier=identifier)
+        state = FeatureState.objects.create(feature=feature, environment=environment, identity=identity, enabled=True)
+        FeatureStateValue.objects.create(feature_state=state, string_value=identifier)
+        return state
+
+    return make
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The API keys of the environments that events went out for. Only commits make events."""
+    heard: list[str] = []
+    prefix = len(channel(EnvironmentKey("")))
+    monkeypatch.setattr("realtime.publish.send_event", lambda name, *args, **kwargs: heard.append(name[prefix:]))
+    return heard
+
+
+@pytest.fixture
+def permit(member_user: Any, project: Project) -> Callable[..., None]:
+    """Give the member keys in the project, or in an environment of it."""
+
+    def give(*keys: str, environment: Environment | None = None) -> None:
+        scope: Any = project if environment is None else environment
+        scope.userpermission.get_or_create(user=member_user)[0].permissions.add(*keys)
+
+    return give

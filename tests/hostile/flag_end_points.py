@@ -1,0 +1,263 @@
+"""Features, their states, segments, identities, and what SDKs call."""
+
+from tests.hostile import values
+from tests.hostile.end_points import (
+    FLAG_VALUE,
+    NAME,
+    OPTION,
+    RULES,
+    SHARES,
+    TRAIT,
+    TYPED,
+    EndPoint,
+    both,
+    end_point,
+)
+from tests.triggers.world import U1, rules
+
+FEATURE = {
+    "description": ([], {}, True, values.NULL_BYTE),
+    "is_archived": values.BOOLEAN,
+    "is_server_key_only": values.BOOLEAN,
+    "type": values.CHOICE,
+    "tags": values.REFERENCES,
+}
+SCALAR_STATE = {"enabled": (*values.BOOLEAN, None), "feature_state_value": values.VALUE, "live_from": values.TIME}
+SHARES_OF_STATE = {key: value for key, value in SHARES.items() if key != "multivariate_feature_state_values"}
+OBJECT_STATE = {
+    "environment": values.REFERENCE,
+    "feature": values.REFERENCE,
+    "enabled": (*values.BOOLEAN, None),
+    "live_from": values.TIME,
+    **TYPED,
+}
+SDK_TRAIT = {"trait_key": values.text(200), "trait_value": values.TRAIT_VALUE, "identity": (5, "x", [], {}, None)}
+
+FLAGS: tuple[EndPoint, ...] = (
+    end_point(
+        "POST projects/{id}/features/",
+        lambda w: w.features,
+        lambda w: {
+            "name": "new",
+            "initial_value": "v",
+            "type": "MULTIVARIATE",
+            "multivariate_options": [
+                {"type": "unicode", "string_value": "a", "default_percentage_allocation": 30},
+            ],
+        },
+        fields={
+            "name": NAME,
+            "initial_value": ([], {}, "x" * 20_001, values.NULL_BYTE),
+            "default_enabled": values.BOOLEAN,
+            **FEATURE,
+            "owners": values.REFERENCES,
+            "multivariate_options": (*values.LIST, [5], ["x"], [None]),
+            **{f"multivariate_options.0.{name}": bad for name, bad in OPTION.items()},
+        },
+        required=("name",),
+    ),
+    *both(
+        "projects/{id}/features/{id}/",
+        lambda w: f"{w.features}{w.feature['id']}/",
+        lambda w: {"name": "banner", "description": "d"},
+        fields=FEATURE,
+    ),
+    *(
+        end_point(
+            f"POST projects/{{id}}/features/{{id}}/{action}/",
+            lambda w, action=action: f"{w.features}{w.feature['id']}/{action}/",
+            lambda w: {"user_ids": [w.user.pk]},
+            fields={"user_ids": values.REFERENCES},
+            required=("user_ids",),
+        )
+        for action in ("add-owners", "remove-owners")
+    ),
+    end_point(
+        "POST projects/{id}/features/{id}/mv-options/",
+        lambda w: w.options,
+        lambda w: {
+            "type": "unicode",
+            "string_value": "c",
+            "default_percentage_allocation": 10,
+            "feature": w.split["id"],
+        },
+        fields=OPTION,
+    ),
+    *both(
+        "projects/{id}/features/{id}/mv-options/{id}/",
+        lambda w: f"{w.options}{w.option['id']}/",
+        lambda w: {"type": "unicode", "string_value": "z", "feature": w.split["id"]},
+        fields=OPTION,
+    ),
+    end_point(
+        "PUT environments/{key}/featurestates/{id}/",
+        lambda w: f"{w.of_a}featurestates/{w.split_state['id']}/",
+        lambda w: {"enabled": True, "feature_state_value": "v", **w.shares(40, 10)},
+        fields={**SCALAR_STATE, **SHARES},
+    ),
+    end_point(
+        "PATCH environments/{key}/featurestates/{id}/",
+        lambda w: w.default,
+        lambda w: {"enabled": True, "feature_state_value": "v"},
+        fields={name: SCALAR_STATE[name] for name in ("enabled", "feature_state_value")},
+    ),
+    end_point(
+        "POST features/featurestates/",
+        lambda w: "features/featurestates/",
+        lambda w: w.second_step(enabled=True, feature_state_value=FLAG_VALUE),
+        fields={**OBJECT_STATE, "feature_segment": values.REFERENCE},
+        required=("environment", "feature"),
+    ),
+    end_point(
+        "PUT features/featurestates/{id}/",
+        lambda w: f"features/featurestates/{w.split_override['id']}/",
+        lambda w: {**w.override_shares(40, 10), "feature_state_value": FLAG_VALUE},
+        fields={**OBJECT_STATE, **SHARES},
+        required=("environment", "feature"),
+    ),
+    end_point(
+        "PATCH features/featurestates/{id}/",
+        lambda w: w.override_state,
+        lambda w: {"enabled": False, "feature_state_value": FLAG_VALUE},
+        fields={"enabled": values.BOOLEAN, **TYPED},
+    ),
+    end_point(
+        "POST environments/{key}/features/{id}/create-segment-override/",
+        lambda w: f"{w.of_a}features/{w.feature['id']}/create-segment-override/",
+        lambda w: {
+            "feature_segment": {"segment": w.segment["id"], "priority": 0},
+            "enabled": True,
+            "feature_state_value": FLAG_VALUE,
+        },
+        fields={
+            "feature_segment": (*values.OBJECT, {}),
+            "feature_segment.segment": values.REFERENCE,
+            "feature_segment.priority": values.INTEGER,
+            "enabled": values.BOOLEAN,
+            **TYPED,
+        },
+        required=("feature_segment",),
+    ),
+    end_point(
+        "POST features/feature-segments/",
+        lambda w: "features/feature-segments/",
+        lambda w: {"feature": w.feature["id"], "segment": w.segment["id"], "environment": w.a.pk},
+        fields={"feature": values.REFERENCE, "segment": values.REFERENCE, "environment": values.REFERENCE},
+        required=("feature", "segment", "environment"),
+    ),
+    end_point(
+        "POST features/feature-segments/update-priorities/",
+        lambda w: "features/feature-segments/update-priorities/",
+        lambda w: [{"id": w.override["feature_segment"]["id"], "priority": 3}],
+        fields={"0": (5, "x", [], None), "0.id": values.INTEGER, "0.priority": values.INTEGER},
+        required=("0.id", "0.priority"),
+    ),
+    end_point(
+        "POST projects/{id}/segments/",
+        lambda w: w.segments,
+        lambda w: {"name": "new", "rules": rules()},
+        fields={"name": NAME, "description": ([], {}, True, values.NULL_BYTE), "feature": values.REFERENCE, **RULES},
+        required=("name", "rules"),
+    ),
+    *both(
+        "projects/{id}/segments/{id}/",
+        lambda w: f"{w.segments}{w.segment['id']}/",
+        lambda w: {"name": "renamed", "rules": rules("max")},
+        fields={"name": NAME, "description": ([], {}, True, values.NULL_BYTE), **RULES},
+        required=("name", "rules"),
+    ),
+    end_point(
+        "POST projects/{id}/segments/{id}/clone/",
+        lambda w: f"{w.segments}{w.segment['id']}/clone/",
+        lambda w: {"name": "clone"},
+        fields={"name": NAME},
+        required=("name",),
+    ),
+    end_point(
+        "POST environments/{key}/identities/",
+        lambda w: f"{w.of_a}identities/",
+        lambda w: {"identifier": "u7"},
+        fields={"identifier": NAME},
+        required=("identifier",),
+    ),
+    *both(
+        "environments/{key}/identities/{id}/",
+        lambda w: w.identity_path,
+        lambda w: {"identifier": "u7"},
+        fields={"identifier": NAME},
+        required=("identifier",),
+    ),
+    end_point(
+        "POST environments/{key}/identities/{id}/traits/",
+        lambda w: f"{w.identity_path}traits/",
+        lambda w: {"trait_key": "k", "value_type": "unicode", "string_value": "v"},
+        fields=TRAIT,
+        required=("trait_key",),
+    ),
+    *both(
+        "environments/{key}/identities/{id}/traits/{id}/",
+        lambda w: f"{w.identity_path}traits/{w.trait['id']}/",
+        lambda w: {"trait_key": "plan", "value_type": "unicode", "string_value": "v"},
+        fields=TRAIT,
+        required=("trait_key",),
+    ),
+    end_point(
+        "POST environments/{key}/identities/{id}/featurestates/",
+        lambda w: w.identity_states,
+        lambda w: {"feature": w.feature["id"], "enabled": True, "feature_state_value": "mine"},
+        fields={"feature": values.REFERENCE, "enabled": values.BOOLEAN, "feature_state_value": values.VALUE},
+        required=("feature",),
+    ),
+    *both(
+        "environments/{key}/identities/{id}/featurestates/{id}/",
+        lambda w: f"{w.identity_states}{w.identity_override['id']}/",
+        lambda w: {"feature": w.feature["id"], "enabled": False, "feature_state_value": "yours"},
+        fields={"enabled": values.BOOLEAN, "feature_state_value": values.VALUE},
+    ),
+    end_point(
+        "POST environments/{key}/identities/{id}/featurestates/clone-from-given-identity/",
+        lambda w: f"{w.of_a}identities/{w.other_identity['id']}/featurestates/clone-from-given-identity/",
+        lambda w: {"source_identity_id": w.identity["id"]},
+        fields={"source_identity_id": values.INTEGER},
+        required=("source_identity_id",),
+    ),
+)
+
+SDK: tuple[EndPoint, ...] = (
+    end_point(
+        "POST identities/",
+        lambda w: "identities/",
+        lambda w: {**U1, "traits": [{"trait_key": "plan", "trait_value": "pro"}], "transient": False},
+        fields={
+            "identifier": values.text(2_000),
+            "transient": values.BOOLEAN,
+            "traits": (*values.LIST, [5], ["x"], [None], [{}]),
+            "traits.0.trait_key": values.text(200),
+            "traits.0.trait_value": values.TRAIT_VALUE,
+            "traits.0.transient": values.BOOLEAN,
+        },
+        key="sdk",
+    ),
+    end_point(
+        "POST traits/",
+        lambda w: "traits/",
+        lambda w: {"identity": U1, "trait_key": "plan", "trait_value": "pro"},
+        fields={**SDK_TRAIT, "identity.identifier": values.text(2_000)},
+        required=("identity", "trait_key"),
+        key="sdk",
+    ),
+    end_point(
+        "PUT traits/bulk/",
+        lambda w: "traits/bulk/",
+        lambda w: [{"identity": U1, "trait_key": "plan", "trait_value": "pro"}],
+        fields={"0": (5, "x", [], None), **{f"0.{name}": bad for name, bad in SDK_TRAIT.items()}},
+        required=("0.identity", "0.trait_key"),
+        key="sdk",
+    ),
+    end_point(
+        "POST analytics/flags/",
+        lambda w: "analytics/flags/",
+        lambda w: {"banner": 3},
+        key="sdk",
+    ),
+)

@@ -1,0 +1,64 @@
+"""Every path that the API serves, read from its URL configuration."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import URLPattern, URLResolver, get_resolver
+
+ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
+GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path with its arguments in braces, and the methods that it serves, in upper case."""
+
+    path: str
+    methods: frozenset[str]
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def arguments(self) -> list[str]:
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    def filled(self, arguments: dict[str, Any]) -> str:
+        return "/" + self.path.format_map(arguments)
+
+
+def api() -> list[Route]:
+    """The routes below ``api/v1/``, but for the schema's own."""
+    routes = [Route(path, _methods(pattern)) for path, pattern in _patterns(get_resolver(), "")]
+    return [route for route in routes if route.path.startswith("api/v1/") and route.methods and _ours(route.path)]
+
+
+def _ours(path: str) -> bool:
+    return not path.startswith(("api/v1/swagger", "api/v1/docs"))
+
+
+def _patterns(resolver: URLResolver, before: str) -> Iterator[tuple[str, URLPattern]]:
+    for entry in resolver.url_patterns:
+        path = before + _readable(str(entry.pattern))
+        if isinstance(entry, URLResolver):
+            yield from _patterns(entry, path)
+        else:
+            yield path, entry
+
+
+def _readable(pattern: str) -> str:
+    pattern = GROUP.sub(r"{\1}", pattern)
+    pattern = ARGUMENT.sub(r"{\1}", pattern)
+    return pattern.removeprefix("^").removesuffix(r"\Z").removesuffix("$").replace(r"\.", ".")
+
+
+def _methods(pattern: URLPattern) -> frozenset[str]:
+    callback: Any = pattern.callback
+    actions = getattr(callback, "actions", None)
+    if actions:
+        return frozenset(method.upper() for method in actions)
+    view = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
+    names = ("get", "post", "put", "patch", "delete")
+    return frozenset(name.upper() for name in names if hasattr(view, name))

@@ -1,0 +1,181 @@
+"""People, organisations, projects and environments."""
+
+from tests.hostile import values
+from tests.hostile.end_points import (
+    NAME,
+    PERMISSION,
+    SETTINGS_OF_ENVIRONMENT,
+    SETTINGS_OF_PROJECT,
+    EndPoint,
+    both,
+    end_point,
+)
+
+PASSWORD = "pa55-word-1"
+PERSON = {"first_name": values.text(150), "last_name": values.text(150)}
+ORGANISATION = {
+    "name": NAME,
+    "webhook_notification_email": values.EMAIL,
+    "restrict_project_create_to_admin": values.BOOLEAN,
+    "force_2fa": values.BOOLEAN,
+}
+SERVER_KEY = {"name": values.text(100), "expires_at": values.TIME, "active": values.BOOLEAN}
+MASTER_KEY = {"name": values.text(50), "expiry_date": values.TIME, "revoked": values.BOOLEAN}
+TAG = {"label": values.text(100), "color": values.text(10), "description": values.text(512)}
+
+TENANT: tuple[EndPoint, ...] = (
+    end_point(
+        "POST auth/users/",
+        lambda w: "auth/users/",
+        lambda w: {"email": "new@example.com", "password": "a-Str0ng-one!", "first_name": "N", "last_name": "N"},
+        fields={"email": values.EMAIL, "password": ([], {}, "password", values.NULL_BYTE), **PERSON},
+        required=("email", "password", "first_name", "last_name"),
+        key="none",
+    ),
+    end_point(
+        "POST auth/login/",
+        lambda w: "auth/login/",
+        lambda w: {"email": w.user.email, "password": PASSWORD},
+        fields={"email": ([], {}, True, values.NULL_BYTE, "x" * 300), "password": ([], {}, True, values.NULL_BYTE)},
+        required=("email", "password"),
+        key="none",
+    ),
+    *both(
+        "auth/users/me/",
+        lambda w: "auth/users/me/",
+        lambda w: {"first_name": "N", "last_name": "N"},
+        fields=PERSON,
+        required=("first_name", "last_name"),
+    ),
+    end_point(
+        "POST organisations/",
+        lambda w: "organisations/",
+        lambda w: {"name": "Second", "restrict_project_create_to_admin": False, "force_2fa": False},
+        fields=ORGANISATION,
+        required=("name",),
+    ),
+    *both(
+        "organisations/{id}/",
+        lambda w: f"organisations/{w.organisation.pk}/",
+        lambda w: {"name": "Renamed"},
+        fields=ORGANISATION,
+        required=("name",),
+    ),
+    end_point(
+        "POST organisations/{id}/users/{id}/update-role/",
+        lambda w: f"organisations/{w.organisation.pk}/users/{w.member.pk}/update-role/",
+        lambda w: {"role": "ADMIN"},
+        fields={"role": values.CHOICE},
+        required=("role",),
+    ),
+    end_point(
+        "POST organisations/{id}/remove-users/",
+        lambda w: f"organisations/{w.organisation.pk}/remove-users/",
+        lambda w: [{"id": w.member.pk}],
+        fields={"0.id": values.INTEGER},
+        required=("0.id",),
+    ),
+    end_point(
+        "POST organisations/{id}/master-api-keys/",
+        lambda w: f"organisations/{w.organisation.pk}/master-api-keys/",
+        lambda w: {"name": "ci"},
+        fields=MASTER_KEY,
+        required=("name",),
+    ),
+    end_point(
+        "POST projects/",
+        lambda w: "projects/",
+        lambda w: {"name": "Second", "organisation": w.organisation.pk},
+        fields={"name": NAME, "organisation": values.REFERENCE, **SETTINGS_OF_PROJECT},
+        required=("name", "organisation"),
+    ),
+    *both(
+        "projects/{id}/",
+        lambda w: w.of_project,
+        lambda w: {"name": "Renamed", "organisation": w.organisation.pk},
+        fields={"name": NAME, **SETTINGS_OF_PROJECT},
+        required=("name",),
+    ),
+    end_point(
+        "POST projects/{id}/user-permissions/",
+        lambda w: f"{w.of_project}user-permissions/",
+        lambda w: {"user": w.member.pk, "permissions": ["VIEW_PROJECT"], "admin": False},
+        fields=PERMISSION,
+        required=("user",),
+    ),
+    *both(
+        "projects/{id}/user-permissions/{id}/",
+        lambda w: f"{w.of_project}user-permissions/{w.project_permission['id']}/",
+        lambda w: {"user": w.member.pk, "permissions": ["VIEW_PROJECT"], "admin": False},
+        fields={"permissions": PERMISSION["permissions"], "admin": PERMISSION["admin"]},
+    ),
+    end_point(
+        "POST projects/{id}/tags/",
+        lambda w: f"{w.of_project}tags/",
+        lambda w: {"label": "new", "color": "#ff0000"},
+        fields=TAG,
+        required=("label",),
+    ),
+    *both(
+        "projects/{id}/tags/{id}/",
+        lambda w: f"{w.of_project}tags/{w.tag['id']}/",
+        lambda w: {"label": "new", "color": "#ff0000"},
+        fields=TAG,
+        required=("label",),
+    ),
+    end_point(
+        "POST environments/",
+        lambda w: "environments/",
+        lambda w: {"name": "New", "project": w.project.pk},
+        fields={"name": NAME, "project": values.REFERENCE, **SETTINGS_OF_ENVIRONMENT},
+        required=("name", "project"),
+    ),
+    *both(
+        "environments/{key}/",
+        lambda w: w.of_a,
+        lambda w: {"name": "Renamed", "project": w.project.pk},
+        fields={"name": NAME, "api_key": values.text(100), **SETTINGS_OF_ENVIRONMENT},
+        required=("name",),
+    ),
+    end_point(
+        "POST environments/{key}/clone/",
+        lambda w: f"{w.of_a}clone/",
+        lambda w: {"name": "Clone"},
+        fields={"name": NAME, "clone_feature_states_async": values.BOOLEAN},
+        required=("name",),
+    ),
+    end_point(
+        "POST environments/{key}/api-keys/",
+        lambda w: f"{w.of_a}api-keys/",
+        lambda w: {"name": "k"},
+        fields=SERVER_KEY,
+        required=("name",),
+    ),
+    *both(
+        "environments/{key}/api-keys/{id}/",
+        lambda w: f"{w.of_a}api-keys/{w.server_key['id']}/",
+        lambda w: {"name": "l"},
+        fields=SERVER_KEY,
+        required=("name",),
+    ),
+    end_point(
+        "POST environments/{key}/user-permissions/",
+        lambda w: f"{w.of_a}user-permissions/",
+        lambda w: {"user": w.member.pk, "permissions": ["VIEW_ENVIRONMENT"], "admin": False},
+        fields=PERMISSION,
+        required=("user",),
+    ),
+    *both(
+        "environments/{key}/user-permissions/{id}/",
+        lambda w: f"{w.of_a}user-permissions/{w.environment_permission['id']}/",
+        lambda w: {"user": w.member.pk, "permissions": ["VIEW_ENVIRONMENT"], "admin": False},
+        fields={"permissions": PERMISSION["permissions"], "admin": PERMISSION["admin"]},
+    ),
+    end_point(
+        "POST environments/{key}/delete-traits/",
+        lambda w: f"{w.of_a}delete-traits/",
+        lambda w: {"key": w.trait["trait_key"]},
+        fields={"key": ([], {}, values.NULL_BYTE)},
+        required=("key",),
+    ),
+)

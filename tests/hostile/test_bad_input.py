@@ -1,0 +1,126 @@
+"""Bad bodies: each is refused in a way that a person can act on, and leaves every row as it was."""
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from tests.hostile import flag_end_points, tenant_end_points, values
+from tests.hostile.end_points import EndPoint
+from tests.hostile.refusals import client_of, complaint, kept_if_refused, rows, undone
+from tests.triggers.world import World
+
+pytestmark = pytest.mark.django_db
+
+END_POINTS = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.SDK)
+every_end_point = pytest.mark.parametrize("end_point", END_POINTS, ids=str)
+
+MISSING = object()
+
+NO_JSON = {
+    "cut off": b'{"name": "x"',
+    "a comma too many": b'{"name": "x",}',
+    "single quotes": b"{'name': 'x'}",
+    "NaN": b'{"name": NaN}',
+    "an infinity": b'{"name": -Infinity}',
+    "half of a surrogate pair": b'{"name": "\\ud800"}',
+    "half of a surrogate pair as a key": b'{"\\udfff": "x"}',
+    "no UTF-8": b'{"name": "\xff"}',
+    "2,000 lists deep": b"[" * 2_000 + b"]" * 2_000,
+    "2,000 objects deep": b'{"name": ' * 2_000 + b"1" + b"}" * 2_000,
+    "100,000 lists deep": b"[" * 100_000,
+    "a number of 5,000 digits": b'{"name": ' + b"9" * 5_000 + b"}",
+}
+
+
+@every_end_point
+def test_field__bad_value__refused_by_name_and_nothing_stored(end_point: EndPoint, world: World) -> None:
+    path, body = f"/api/v1/{end_point.path(world)}", end_point.body(world)
+    client = client_of(world, end_point.key)
+    accepted = undone(client, end_point.method, path, values.encode(body))
+    assert accepted.status_code < 300, f"the body that has nothing wrong: {accepted.status_code} {accepted.content!r}"
+
+    bad = [(name, value) for name, refused in end_point.fields.items() for value in refused]
+    bad += [(name, value) for name in end_point.required for value in (None, MISSING)]
+    before = rows()
+    wrong = []
+    for name, value in bad:
+        response = kept_if_refused(client, end_point.method, path, values.encode(changed(body, name, value)))
+        if problem := complaint(response, name=named(name)):
+            wrong.append(f"{name} {'missing' if value is MISSING else values.shown(value)}: {problem}")
+    assert rows() == before
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@every_end_point
+def test_body__no_json__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
+    path = f"/api/v1/{end_point.path(world)}"
+    client = client_of(world, end_point.key)
+    before = rows()
+    wrong = {
+        says: problem
+        for says, body in NO_JSON.items()
+        if (problem := complaint(client.generic(end_point.method, path, body, content_type="application/json"), (400,)))
+    }
+    assert rows() == before
+    assert wrong == {}
+
+
+@every_end_point
+def test_body__json_of_another_type__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
+    path, body = f"/api/v1/{end_point.path(world)}", end_point.body(world)
+    client = client_of(world, end_point.key)
+    others: list[Any] = [5, "x", None, True, 1.5, [[]], [5], {} if isinstance(body, list) else []]
+    before = rows()
+    wrong = {}
+    for other in others:
+        response = client.generic(end_point.method, path, json.dumps(other), content_type="application/json")
+        if problem := complaint(response, (400,)):
+            wrong[json.dumps(other)] = problem
+    assert rows() == before
+    assert wrong == {}
+
+
+@every_end_point
+def test_body__other_content_type__unsupported(end_point: EndPoint, world: World) -> None:
+    path, body = f"/api/v1/{end_point.path(world)}", values.encode(end_point.body(world))
+    client = client_of(world, end_point.key)
+    before = rows()
+    wrong = {}
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
+        if problem := complaint(client.generic(end_point.method, path, body, content_type=content_type), (415,)):
+            wrong[content_type] = problem
+    assert rows() == before
+    assert wrong == {}
+
+
+@every_end_point
+def test_body__above_the_limit__too_large(end_point: EndPoint, world: World) -> None:
+    path, body = f"/api/v1/{end_point.path(world)}", values.encode(end_point.body(world)).encode()
+    client = client_of(world, end_point.key)
+    padding = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1 - len(body)
+    before = rows()
+    response = client.generic(end_point.method, path, body + b" " * padding, content_type="application/json")
+    assert complaint(response, (413,)) == ""
+    assert rows() == before
+
+
+def changed(body: Any, name: str, value: Any) -> Any:
+    """A copy of the body, with the field of this name, "rules.0.type", set to the value or left out."""
+    copy = deepcopy(body)
+    *way, last = [int(step) if step.isdigit() else step for step in name.split(".")]
+    part = copy
+    for step in way:
+        part = part.setdefault(step, {}) if isinstance(part, dict) else part[step]
+    if value is MISSING:
+        part.pop(last, None)
+    else:
+        part[last] = value
+    return copy
+
+
+def named(name: str) -> str:
+    """The name that the refusal of a field has to contain."""
+    return next((step for step in reversed(name.split(".")) if not step.isdigit()), "")

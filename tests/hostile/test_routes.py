@@ -1,0 +1,232 @@
+"""Every route of the API with hostile paths, queries, credentials and methods: a clear 4xx, and nothing stored."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from rest_framework.test import APIClient
+
+from tests.hostile import flag_end_points, routes, tenant_end_points
+from tests.hostile.refusals import client_of, complaint, kept_if_refused, rows
+from tests.hostile.routes import Route
+from tests.hostile.values import MANY_DIGITS
+from tests.triggers.world import World
+
+pytestmark = pytest.mark.django_db
+
+ROUTES = routes.api()
+every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
+
+HOSTILE_ARGUMENTS = (
+    "0",
+    "-1",
+    str(2**31),
+    str(2**63),
+    str(2**70),
+    MANY_DIGITS,
+    "1e3",
+    "١٢",
+    "x",
+    "%00",
+    "1%00",
+    "%ff",
+    "%F0%9F%8F%81",
+    "' OR 1=1 --",
+    "x" * 2_000,
+)
+HOSTILE_QUERY = (
+    "",
+    "-1",
+    "x",
+    str(2**63),
+    str(2**70),
+    MANY_DIGITS,
+    "%00",
+    "%ff",
+    "1,x",
+    "1,,2",
+    "[]",
+    "true",
+    "x" * 2_000,
+)
+# Query parameters by the last word of the path; each list also has its page.
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "projects": ("organisation", "uuid"),
+    "environments": ("project",),
+    "features": (
+        "environment",
+        "segment",
+        "identity",
+        "search",
+        "sort_field",
+        "sort_direction",
+        "tags",
+        "tag_strategy",
+        "is_archived",
+        "is_enabled",
+        "value_search",
+        "type",
+        "owners",
+        "group_owners",
+    ),
+    "featurestates": ("environment", "feature", "feature_name", "feature_segment", "anyIdentity"),
+    "feature-segments": ("environment", "feature"),
+    "segments": ("q", "identity", "include_feature_specific"),
+    "associated-features": ("environment",),
+    "identities": ("q", "identifier", "transient"),
+    "traits": ("deleteAllMatchingTraits",),
+    "users": ("exclude_current",),
+    "flags": ("feature",),
+}
+PAGE = ("page", "page_size")
+
+SDK = ("flags", "identities", "traits", "environment-document", "analytics")
+OPEN = {"api/v1/auth/users/": "POST", "api/v1/auth/login/": "POST"}
+
+# Whoever calls these without a key is let in.
+NO_BODY = {
+    "POST api/v1/auth/logout/",
+    "POST api/v1/environments/{environment_api_key}/enable-v2-versioning/",
+    "POST api/v1/environments/{environment_api_key}/disable-v2-versioning/",
+}
+
+
+def test_routes__all_apps__found() -> None:
+    paths = {route.path for route in ROUTES}
+    assert {"api/v1/flags/", "api/v1/projects/", "api/v1/environments/", "api/v1/auth/login/"} <= paths
+    assert len(paths) > 50
+
+
+def test_end_points__every_route_with_a_body__has_its_table(world: World) -> None:
+    """A new end point has to be added to the tables, so that its fields are tried as well."""
+    tables = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.SDK)
+    covered = {f"{each.method} {route_of(each.path(world)).path}" for each in tables}
+    with_body = {f"{method} {route.path}" for route in ROUTES for method in route.methods & {"POST", "PUT", "PATCH"}}
+    assert sorted(with_body - covered - NO_BODY) == []
+
+
+@every_route
+def test_path__hostile_arguments__client_error(route: Route, world: World) -> None:
+    if not route.arguments:
+        pytest.skip("its path has no arguments")
+    client = client_of(world, key_of(route))
+    before = rows()
+    wrong = {}
+    for name in route.arguments:
+        for value in HOSTILE_ARGUMENTS:
+            path = route.filled({**arguments(route, world), name: quote(value, safe="%")})
+            for method in sorted(route.methods):
+                response = kept_if_refused(client, method, path, "{}")
+                if problem := complaint(response):
+                    wrong[f"{method} {path[:150]}"] = problem
+    assert rows() == before
+    assert wrong == {}
+
+
+@every_route
+def test_query__hostile_values__no_server_error(route: Route, world: World) -> None:
+    if "GET" not in route.methods:
+        pytest.skip("it has no GET")
+    client = client_of(world, key_of(route))
+    path = route.filled(arguments(route, world))
+    required = f"environment={world.a.pk}&feature={world.feature['id']}&identifier=u1&project={world.project.pk}"
+    before = rows()
+    wrong = {}
+    for name in (*PARAMETERS.get(route.path.split("/")[-2], ()), *PAGE):
+        for value in HOSTILE_QUERY:
+            response = kept_if_refused(client, "GET", f"{path}?{required}&{name}={quote(value, safe='%')}")
+            if response.status_code >= 400 and (problem := complaint(response)):
+                wrong[f"{name}={value[:50]}"] = problem
+    assert rows() == before
+    assert wrong == {}
+
+
+@every_route
+def test_credentials__none_or_wrong__refused(route: Route, world: World) -> None:
+    path = route.filled(arguments(route, world))
+    sdk = key_of(route) == "sdk"
+    headers: list[dict[str, str]] = [{}]
+    if sdk:
+        headers += [{"X-Environment-Key": key} for key in ("nope", "", "ser.nope", "x" * 5_000, "a\x00b", "ü")]
+        headers += [{"Authorization": world.admin._credentials["HTTP_AUTHORIZATION"]}]
+    else:
+        headers += [{"X-Environment-Key": world.a.api_key}]
+        values = ("Token", "Token ", "Token a b", "Token nope", "Token \xff", "Token a\x00b", "Api-Key nope", "Api-Key")
+        headers += [
+            {"Authorization": value} for value in (*values, f"Api-Key {'x' * 5_000}", "Basic eDp5", "x" * 5_000)
+        ]
+    before = rows()
+    wrong = {}
+    for header in headers:
+        for method in sorted(route.methods - {OPEN.get(route.path)}):
+            client = APIClient(raise_request_exception=False)
+            response = kept_if_refused(client, method, path, "{}", header)
+            if problem := complaint(response, (403,) if sdk else (401,)):
+                wrong[f"{method} {str(header)[:60]}"] = problem
+    assert rows() == before
+    assert wrong == {}
+
+
+@every_route
+def test_method__not_served__405(route: Route, world: World) -> None:
+    path = route.filled(arguments(route, world))
+    client = client_of(world, key_of(route))
+    before = rows()
+    wrong = {}
+    for method in sorted({"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - served(route)):
+        if problem := complaint(kept_if_refused(client, method, path, "{}"), (405,)):
+            wrong[method] = problem
+    assert rows() == before
+    assert wrong == {}
+
+
+def key_of(route: Route) -> str:
+    return "sdk" if route.path.split("/")[2] in SDK else "user"
+
+
+def served(route: Route) -> set[str]:
+    """The methods of all routes of this path: two views may share it."""
+    return {method for other in ROUTES if other.path == route.path for method in other.methods}
+
+
+def route_of(path: str) -> Route:
+    """The route that serves this path below ``api/v1/``."""
+    steps = f"api/v1/{path}".split("/")
+    for route in ROUTES:
+        pattern = route.path.split("/")
+        if len(pattern) == len(steps) and all(p.startswith("{") or p == s for p, s in zip(pattern, steps, strict=True)):
+            return route
+    raise LookupError(path)
+
+
+def arguments(route: Route, world: World) -> dict[str, Any]:
+    """Arguments of objects that exist, so that only what a test changes is wrong."""
+    return {name: found(route, name, world) for name in route.arguments}
+
+
+def found(route: Route, name: str, world: World) -> Any:
+    """The value for an argument: by its name, or by the word before it in the path."""
+    owner = re.split(r"/(?:get-by-uuid/)?\{" + name, route.path)[0].rsplit("/", 1)[-1]
+    objects: dict[str, Callable[[], Any]] = {
+        "organisations": lambda: {"id": world.organisation.pk, "uuid": world.organisation.uuid},
+        "projects": lambda: {"id": world.project.pk, "uuid": world.project.uuid},
+        "environments": lambda: {"id": world.a.api_key, "uuid": world.a.uuid},
+        "users": lambda: {"id": world.member.pk},
+        "features": lambda: world.split,
+        "mv-options": lambda: world.option,
+        "options": lambda: world.option,
+        "featurestates": lambda: world.identity_override if "identities" in route.path else world.split_state,
+        "feature-segments": lambda: world.override["feature_segment"],
+        "segments": lambda: world.segment,
+        "identities": lambda: world.identity,
+        "traits": lambda: world.trait,
+        "tags": lambda: world.tag,
+        "api-keys": lambda: world.server_key,
+        "master-api-keys": lambda: {"id": world.master_key["prefix"]},
+        "user-permissions": lambda: (
+            world.project_permission if "projects" in route.path else world.environment_permission
+        ),
+    }
+    return objects[owner]()["uuid" if "uuid" in name else "id"]

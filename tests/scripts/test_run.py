@@ -1,0 +1,181 @@
+"""``scripts/run`` in a copy of the project: from nothing, again, and where it cannot work."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support import ports, programs
+from tests.support.processes import Process, accepts_connections
+from tests.support.server import environ
+
+pytestmark = pytest.mark.timeout(600)  # The first test fills a virtual environment.
+
+
+class Copy:
+    """The project's files, and nothing that was made from them, in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=programs.ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (programs.ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(programs.ROOT / name, folder / name)
+
+    @contextmanager
+    def running(self, **variables: str) -> Iterator[tuple[Process, int]]:
+        """Run it on a free port until it listens there."""
+        port = ports.free_port()
+        process = Process(["scripts/run"], environ=environ(PORT=str(port), **variables), cwd=self.folder)
+        try:
+            process.wait_until(lambda: accepts_connections(port), 300)
+            yield process, port
+        finally:
+            process.stop()
+
+    def refused(self, **variables: str) -> str:
+        """Run it where it cannot work; it must end with status 1 and one line, which is returned."""
+        variables.setdefault("PORT", str(ports.free_port()))
+        done = subprocess.run(
+            ["scripts/run"], cwd=self.folder, env=environ(**variables), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1, done
+        assert done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        return line
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy in which nothing ever ran."""
+    return Copy(tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.fixture(scope="module")
+def first_start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, str]:
+    """A copy that was started once, and what that printed, after the line that it says how to stream was tried."""
+    copy = Copy(tmp_path_factory.mktemp("started"))
+    with copy.running() as (process, port):
+        streamed = follow(curl_line(process.log))
+        documentation = requests.get(f"http://127.0.0.1:{port}/api/v1/docs/", timeout=10)
+        log = process.log
+    assert "event: environment_updated" in streamed
+    assert documentation.ok
+    return copy, log
+
+
+def curl_line(log: str) -> str:
+    (line,) = re.findall(r"curl -N http://\S+", log)
+    return str(line)
+
+
+def follow(command: str) -> str:
+    """What the command prints until its first event is complete."""
+    process = Process(command.split())
+    try:
+        process.wait_for_log("data: ")
+        return process.log
+    finally:
+        process.kill()
+
+
+def test_run__from_nothing__streams_and_says_how_to_get_in(first_start: tuple[Copy, str]) -> None:
+    _, log = first_start
+
+    assert "/api/v1/docs/" in log
+    assert re.search(r"E-mail: +demo@example.com", log)
+    assert re.search(r"Password: +\S{12,}\n", log)
+
+
+def test_run__second_start__installs_nothing_and_keeps_the_data(first_start: tuple[Copy, str]) -> None:
+    copy, first_log = first_start
+
+    with copy.running() as (process, _):
+        again = process.log
+        streamed = follow(curl_line(again))
+
+    assert "Installing" not in again
+    assert curl_line(again).partition("/sse/")[2] == curl_line(first_log).partition("/sse/")[2]
+    assert "event: environment_updated" in streamed
+    (password,) = re.findall(r"Password: +(\S{12,})\n", first_log)
+    assert password not in again
+
+
+def test_run__requirements_changed__installs_them(first_start: tuple[Copy, str]) -> None:
+    copy, _ = first_start
+    with (copy.folder / "requirements.txt").open("a") as file:
+        file.write("# one more line\n")
+
+    with copy.running() as (process, _):
+        assert "Installing requirements.txt" in process.log
+
+
+def test_run__port_is_taken__one_line_that_names_it(fresh: Copy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1:{port}" in fresh.refused(PORT=str(port))
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536"])
+def test_run__port_that_is_none__one_line_that_names_it(fresh: Copy, port: str) -> None:
+    assert f"cannot listen on 127.0.0.1:{port}" in fresh.refused(PORT=port)
+
+
+def test_run__data_folder_cannot_be_made__one_line_that_names_it(fresh: Copy, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert f"cannot write to the folder {tmp_path}/file/var" in fresh.refused(VAR_DIR=str(tmp_path / "file" / "var"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_run__project_folder_not_writable__one_line_that_names_it(tmp_path: Path) -> None:
+    copy = Copy(tmp_path / "copy")
+    copy.folder.chmod(0o500)
+
+    assert "cannot write to the folder" in copy.refused(VAR_DIR=str(tmp_path / "var"))
+
+
+@pytest.fixture
+def old_python(tmp_path: Path) -> Path:
+    """A stand-in for Python 3.10: it answers what scripts ask of a Python before they use it."""
+    path = tmp_path / "bin" / "python3"
+    path.parent.mkdir()
+    path.write_text('#!/bin/sh\ncase "$2" in *version_info*) exit 1 ;; *) echo 3.10.13 ;; esac\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_run__named_python_is_too_old__one_line_with_its_version(fresh: Copy, old_python: Path) -> None:
+    line = fresh.refused(PYTHON=str(old_python))
+
+    assert "Python 3.11 or newer is needed" in line
+    assert "3.10.13" in line
+
+
+def test_run__only_an_old_python_there__one_line_with_its_version(fresh: Copy, old_python: Path) -> None:
+    for name in ("bash", "dirname", "mkdir", "touch", "rm"):
+        found = shutil.which(name)
+        assert found
+        (old_python.parent / name).symlink_to(found)
+
+    line = fresh.refused(PATH=str(old_python.parent))
+
+    assert "Python 3.11 or newer is needed; python3 is 3.10.13" in line
+
+
+def test_run__named_python_does_not_exist__one_line(fresh: Copy) -> None:
+    assert "Python 3.11 or newer is needed" in fresh.refused(PYTHON="/nowhere/python3")

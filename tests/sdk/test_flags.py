@@ -1,0 +1,196 @@
+"""``flags/``: the environment's defaults."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from environments.models import Environment
+from features.models import Feature, FeatureState
+from organisations.models import Organisation
+from projects.models import Project
+from realtime.types import epoch_seconds
+from segments.models import Segment
+
+pytestmark = pytest.mark.django_db
+
+VERSION = "X-Flagsmith-Document-Updated-At"
+
+
+def names(answer: Any) -> list[str]:
+    assert answer.status_code == 200
+    return [flag["feature"]["name"] for flag in answer.json()]
+
+
+def test_flags__one_feature__flagsmiths_fields_in_their_order(
+    sdk: APIClient, environment: Environment, make_feature: Callable[..., Feature]
+) -> None:
+    feature = make_feature("size", initial_value="12", default_enabled=True, description="How large")
+    state = FeatureState.objects.get(feature=feature)
+    answer = sdk.get("/api/v1/flags/")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    expected = {
+        "id": state.pk,
+        "feature": {
+            "id": feature.pk,
+            "name": "size",
+            "created_date": feature.created_date.isoformat().replace("+00:00", "Z"),
+            "description": "How large",
+            "initial_value": "12",
+            "default_enabled": True,
+            "type": "STANDARD",
+        },
+        "feature_state_value": 12,
+        "environment": environment.pk,
+        "identity": None,
+        "feature_segment": None,
+        "enabled": True,
+    }
+    assert answer.json() == [expected]
+    assert list(answer.json()[0]) == list(expected)
+    assert list(answer.json()[0]["feature"]) == list(expected["feature"])
+
+
+def test_flags__any__header_is_the_environments_version(sdk: APIClient, environment: Environment) -> None:
+    environment.refresh_from_db()
+    assert sdk.get("/api/v1/flags/").headers[VERSION] == epoch_seconds(environment.updated_at)
+
+
+@pytest.mark.parametrize("value", ["text", "", 7, -7, True, False, None, "Ünï \u2028", '"quoted"'])
+def test_flags__value__keeps_its_type(value: object, sdk: APIClient, feature: Feature, state: FeatureState) -> None:
+    state.feature_state_value.value = value
+    state.feature_state_value.save()
+    found = sdk.get("/api/v1/flags/").json()[0]["feature_state_value"]
+    assert (type(found), found) == (type(value), value)
+
+
+def test_flags__overrides_exist__only_defaults(
+    sdk: APIClient, environment: Environment, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
+) -> None:
+    override(feature, "professional", segment)
+    override(feature, "hers", identity=environment.identities.create(identifier="ada"))
+    assert [flag["feature_state_value"] for flag in sdk.get("/api/v1/flags/").json()] == [None]
+
+
+def test_flags__state_that_is_not_live__is_not_served(
+    sdk: APIClient, environment: Environment, feature: Feature
+) -> None:
+    FeatureState.objects.create(feature=feature, environment=environment, enabled=True, version=None)
+    assert [flag["enabled"] for flag in sdk.get("/api/v1/flags/").json()] == [False]
+
+
+def test_flags__another_environment__has_its_own(
+    sdk: APIClient, production: Environment, environment: Environment, make_feature: Callable[..., Feature]
+) -> None:
+    feature = make_feature()
+    state = FeatureState.objects.get(feature=feature, environment=production)
+    state.enabled = True
+    state.save()
+    assert [flag["enabled"] for flag in sdk.get("/api/v1/flags/").json()] == [False]
+
+
+def test_flags__one_asked_for__one_object(sdk: APIClient, make_feature: Callable[..., Feature]) -> None:
+    make_feature("one")
+    make_feature("two")
+    answer = sdk.get("/api/v1/flags/?feature=two")
+    assert answer.status_code == 200
+    assert answer.json()["feature"]["name"] == "two"
+
+
+@pytest.mark.parametrize("name", ["nope", "", "\0"])
+def test_flags__unknown_one_asked_for__404(name: str, sdk: APIClient, feature: Feature) -> None:
+    answer = sdk.get("/api/v1/flags/", {"feature": name})
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Given feature not found"})
+
+
+@pytest.mark.parametrize(
+    "own, of_project, shown",
+    [
+        (None, False, ["off", "on"]),
+        (None, True, ["on"]),
+        (False, True, ["off", "on"]),
+        (True, False, ["on"]),
+    ],
+)
+def test_flags__disabled_ones_hidden__environments_setting_before_the_projects(
+    own: bool | None,
+    of_project: bool,
+    shown: list[str],
+    sdk: APIClient,
+    environment: Environment,
+    project: Project,
+    make_feature: Callable[..., Feature],
+) -> None:
+    make_feature("off")
+    make_feature("on", default_enabled=True)
+    environment.hide_disabled_flags, project.hide_disabled_flags = own, of_project
+    environment.save()
+    project.save()
+    assert names(sdk.get("/api/v1/flags/")) == shown
+    identity = sdk.get("/api/v1/identities/?identifier=ada").json()
+    assert [flag["feature"]["name"] for flag in identity["flags"]] == shown
+    for path in ("/api/v1/flags/?feature=off", "/api/v1/identities/?identifier=ada&feature=off"):
+        assert sdk.get(path).status_code == (200 if "off" in shown else 404)
+
+
+def test_flags__feature_for_servers__only_with_a_server_key(
+    sdk: APIClient, server: APIClient, make_feature: Callable[..., Feature]
+) -> None:
+    make_feature("public")
+    secret = make_feature("secret", is_server_key_only=True)
+    assert names(sdk.get("/api/v1/flags/")) == ["public"]
+    assert names(server.get("/api/v1/flags/")) == ["public", "secret"]
+    for path in ("/api/v1/flags/?feature=secret", "/api/v1/identities/?identifier=ada&feature=secret"):
+        assert sdk.get(path).status_code == 404
+        assert server.get(path).status_code == 200
+    document = server.get("/api/v1/environment-document/").json()
+    assert document["project"]["server_key_only_feature_ids"] == [secret.pk]
+
+
+def test_flags__sensitive_data_hidden__nothing_but_the_flag(
+    sdk: APIClient, environment: Environment, make_feature: Callable[..., Feature]
+) -> None:
+    feature = make_feature("size", initial_value="12", description="secret")
+    environment.hide_sensitive_data = True
+    environment.save()
+    (flag,) = sdk.get("/api/v1/flags/").json()
+    assert flag == {
+        "id": None,
+        "feature": {
+            "id": feature.pk,
+            "name": "size",
+            "created_date": None,
+            "description": None,
+            "initial_value": None,
+            "default_enabled": None,
+            "type": "STANDARD",
+        },
+        "feature_state_value": 12,
+        "environment": None,
+        "identity": None,
+        "feature_segment": None,
+        "enabled": False,
+    }
+
+
+def test_flags__organisation_renamed__same_version(
+    sdk: APIClient, environment: Environment, organisation: Organisation
+) -> None:
+    before = sdk.get("/api/v1/flags/").headers[VERSION]
+    organisation.name = "Other"
+    organisation.save()
+    assert sdk.get("/api/v1/flags/").headers[VERSION] == before
+
+
+def test_analytics__counts__200_and_null(sdk: APIClient) -> None:
+    answer = sdk.post("/api/v1/analytics/flags/", {"banner": 2, "unknown": "x"})
+    assert (answer.status_code, answer.content) == (200, b"null")
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("body", [[], "text", 5])
+def test_analytics__no_object__400(body: object, sdk: APIClient) -> None:
+    answer = sdk.post("/api/v1/analytics/flags/", body)
+    assert (answer.status_code, answer.json()) == (400, {"non_field_errors": ["Expected a JSON object."]})

@@ -1,0 +1,472 @@
+"""``identities/``: who is asking, with what is stored of them, and the flags that they get."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from environments.identities.models import Identity
+from environments.identities.traits.models import Trait
+from environments.models import Environment
+from features.models import Feature, FeatureState
+from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
+from organisations.models import Organisation
+from realtime.types import epoch_seconds
+from segments.models import Condition, Segment, SegmentRule
+
+pytestmark = pytest.mark.django_db
+
+URL = "/api/v1/identities/"
+
+
+def identify(client: APIClient, **body: Any) -> Any:
+    answer = client.post(URL, body)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def traits(**values: Any) -> list[dict[str, Any]]:
+    return [{"trait_key": key, "trait_value": value} for key, value in values.items()]
+
+
+def seen(answer: Any) -> dict[str, Any]:
+    return {trait["trait_key"]: trait["trait_value"] for trait in answer["traits"]}
+
+
+def stored(identifier: str = "ada") -> dict[str, Any]:
+    return {trait.trait_key: trait.trait_value for trait in Trait.objects.filter(identity__identifier=identifier)}
+
+
+def test_identity__get_of_a_new_one__is_stored(sdk: APIClient, environment: Environment, feature: Feature) -> None:
+    answer = sdk.get(URL, {"identifier": "ada"})
+    assert answer.status_code == 200
+    assert answer.json()["identifier"] == "ada"
+    assert answer.json()["traits"] == []
+    assert [flag["feature"]["name"] for flag in answer.json()["flags"]] == ["banner"]
+    assert Identity.objects.get().environment == environment
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_identity__any_answer__header_is_the_environments_version(
+    method: str, sdk: APIClient, environment: Environment
+) -> None:
+    answer = getattr(sdk, method)(URL, {"identifier": "ada"})
+    environment.refresh_from_db()
+    assert answer.headers["X-Flagsmith-Document-Updated-At"] == epoch_seconds(environment.updated_at)
+
+
+@pytest.mark.parametrize("query", [{}, {"identifier": ""}, {"transient": "true"}])
+def test_identity__get_without_identifier__400(query: dict[str, str], sdk: APIClient) -> None:
+    answer = sdk.get(URL, query)
+    assert (answer.status_code, answer.json()) == (400, {"detail": "Missing identifier"})
+
+
+@pytest.mark.parametrize(
+    "query, field",
+    [
+        ({"identifier": "x" * 2_001}, "identifier"),
+        ({"identifier": "語" * 1_000}, "identifier"),
+        ({"identifier": "a\0b"}, "identifier"),
+        ({"identifier": "ada", "transient": "maybe"}, "transient"),
+    ],
+)
+def test_identity__get_that_makes_no_sense__400_names_the_field(
+    query: dict[str, str], field: str, sdk: APIClient
+) -> None:
+    answer = sdk.get(URL, query)
+    assert answer.status_code == 400
+    assert list(answer.json()) == [field]
+    assert not Identity.objects.exists()
+
+
+@pytest.mark.parametrize("identifier", ["a" * 2_000, "語" * 800, " spaced ", "42", "ada+1@example.com", "'; --", "%00"])
+def test_identity__any_identifier__is_taken_as_it_is(identifier: str, sdk: APIClient) -> None:
+    assert sdk.get(URL, {"identifier": identifier}).json()["identifier"] == identifier
+    assert identify(sdk, identifier=identifier)["identifier"] == identifier
+    assert Identity.objects.get().identifier == identifier
+
+
+def test_identity__post__flagsmiths_fields_in_their_order(
+    sdk: APIClient, environment: Environment, feature: Feature, state: FeatureState
+) -> None:
+    answer = identify(sdk, identifier="ada", traits=traits(plan="pro", n=3, x=1.5, yes=True))
+    ids = list(Trait.objects.order_by("pk").values_list("pk", flat=True))
+    assert list(answer) == ["identifier", "traits", "flags"]
+    assert answer["traits"] == [
+        {"id": ids[0], "trait_key": "plan", "trait_value": "pro", "transient": False},
+        {"id": ids[1], "trait_key": "n", "trait_value": 3, "transient": False},
+        {"id": ids[2], "trait_key": "x", "trait_value": 1.5, "transient": False},
+        {"id": ids[3], "trait_key": "yes", "trait_value": True, "transient": False},
+    ]
+    (flag,) = answer["flags"]
+    assert list(flag) == [
+        "id",
+        "feature",
+        "feature_state_value",
+        "environment",
+        "identity",
+        "feature_segment",
+        "enabled",
+        "variant",
+    ]
+    assert (flag["id"], flag["environment"], flag["variant"]) == (state.pk, environment.pk, None)
+
+
+def test_identity__known_one__keeps_traits_that_are_not_sent(sdk: APIClient) -> None:
+    first = identify(sdk, identifier="ada", traits=traits(plan="pro", n=3))
+    second = identify(sdk, identifier="ada", traits=traits(n=4, new="x"))
+    assert seen(second) == {"plan": "pro", "n": 4, "new": "x"}
+    assert second["traits"][:2] == [first["traits"][0], first["traits"][1] | {"trait_value": 4}]
+    assert sdk.get(URL, {"identifier": "ada"}).json() == second
+    assert Identity.objects.count() == 1
+
+
+@pytest.mark.parametrize("before, after", [(1, True), (1, 1.0), ("1", 1), (True, "True")])
+def test_trait__same_value_of_another_type__is_another_value(before: Any, after: Any, sdk: APIClient) -> None:
+    identify(sdk, identifier="ada", traits=traits(key=before))
+    found = seen(identify(sdk, identifier="ada", traits=traits(key=after)))["key"]
+    assert (type(found), found) == (type(after), after)
+
+
+def test_trait__null__is_deleted(sdk: APIClient) -> None:
+    identify(sdk, identifier="ada", traits=traits(plan="pro", n=3))
+    assert seen(identify(sdk, identifier="ada", traits=traits(n=None, unknown=None))) == {"plan": "pro"}
+    assert stored() == {"plan": "pro"}
+
+
+def test_trait__twice_in_one_call__the_last_counts(sdk: APIClient) -> None:
+    twice = traits(plan="free") + traits(plan="pro")
+    assert seen(identify(sdk, identifier="ada", traits=twice)) == {"plan": "pro"}
+    assert stored() == {"plan": "pro"}
+
+
+@pytest.mark.parametrize("value, taken", [([1, "a"], "[1, 'a']"), ({"a": 1}, "{'a': 1}")])
+def test_trait__list_or_object__is_kept_as_text(value: Any, taken: str, sdk: APIClient) -> None:
+    assert seen(identify(sdk, identifier="ada", traits=traits(key=value))) == {"key": taken}
+
+
+@pytest.mark.parametrize(
+    "body, path",
+    [
+        ({"identifier": "ada", "traits": 5}, ["traits", "non_field_errors"]),
+        ({"identifier": "ada", "traits": [5]}, ["traits", 0, "non_field_errors"]),
+        ({"identifier": "ada", "traits": [{"trait_key": "k"}]}, ["traits", 0, "trait_value"]),
+        ({"identifier": "ada", "traits": [{"trait_value": 1}]}, ["traits", 0, "trait_key"]),
+        ({"identifier": "ada", "traits": traits(**{"k" * 201: 1})}, ["traits", 0, "trait_key"]),
+        ({"identifier": "ada", "traits": traits(**{"k\0": 1})}, ["traits", 0, "trait_key"]),
+        ({"identifier": "ada", "traits": traits(k="v" * 2_001)}, ["traits", 0, "trait_value"]),
+        ({"identifier": "ada", "traits": traits(k="v\0")}, ["traits", 0, "trait_value"]),
+        ({"identifier": "ada", "traits": traits(k=["\0"] * 600)}, ["traits", 0, "trait_value"]),
+        ({"identifier": "ada", "traits": traits(k=2**63)}, ["traits", 0, "trait_value"]),
+        ({"identifier": "ada", "traits": traits(k=-(2**63) - 1)}, ["traits", 0, "trait_value"]),
+        ({"identifier": "ada", "transient": "maybe"}, ["transient"]),
+        ({"identifier": ["ada"]}, ["identifier"]),
+        ({"identifier": True}, ["identifier"]),
+        ({"identifier": "a\0"}, ["identifier"]),
+        ({"identifier": "語" * 1_000}, ["identifier"]),
+        ([], ["non_field_errors"]),
+        ("ada", ["non_field_errors"]),
+    ],
+)
+def test_identity__post_that_makes_no_sense__400_and_nothing_stored(
+    body: Any, path: list[str | int], sdk: APIClient
+) -> None:
+    answer = sdk.post(URL, body)
+    assert answer.status_code == 400, answer.content
+    found = answer.json()
+    for step in path:
+        found = found[step]
+    assert found
+    assert not Identity.objects.exists()
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5_000])
+def test_trait__number_that_is_none__400(number: str, sdk: APIClient) -> None:
+    body = '{"identifier": "ada", "traits": [{"trait_key": "k", "trait_value": %s}]}' % number  # noqa: UP031
+    assert sdk.generic("POST", URL, body, content_type="application/json").status_code == 400
+    assert not Identity.objects.exists()
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1.7976931348623157e308, 5e-324, -0.5])
+def test_trait__extreme_number__is_stored_exactly(number: float, sdk: APIClient) -> None:
+    assert seen(identify(sdk, identifier="ada", traits=traits(k=number))) == {"k": number}
+    assert stored() == {"k": number}
+
+
+def test_traits__ten_thousand_and_one__400(sdk: APIClient) -> None:
+    answer = sdk.post(URL, {"identifier": "ada", "traits": traits(k=1) * 10_001})
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["traits"]
+
+
+@pytest.mark.parametrize("body", [{}, {"traits": None}, {"transient": None}])
+def test_identity__null_for_what_is_optional__is_as_if_left_out(body: dict[str, Any], sdk: APIClient) -> None:
+    assert identify(sdk, identifier="ada", **body)["traits"] == []
+
+
+# What is not to be stored.
+
+
+def test_identity__transient__evaluates_and_stores_nothing(
+    sdk: APIClient, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
+) -> None:
+    override(feature, "professional", segment)
+    answer = identify(sdk, identifier="ghost", transient=True, traits=traits(plan="pro"))
+    assert answer["traits"] == [{"id": None, "trait_key": "plan", "trait_value": "pro", "transient": True}]
+    assert [flag["feature_state_value"] for flag in answer["flags"]] == ["professional"]
+    assert sdk.get(URL, {"identifier": "ghost", "transient": "true"}).status_code == 200
+    assert not Identity.objects.exists()
+
+
+def test_identity__transient_but_known__keeps_what_is_stored(
+    sdk: APIClient, environment: Environment, feature: Feature, override: Callable[..., FeatureState]
+) -> None:
+    identify(sdk, identifier="ada", traits=traits(plan="free", n=3))
+    override(feature, "hers", identity=environment.identities.get())
+    answer = identify(sdk, identifier="ada", transient=True, traits=traits(plan="pro", n=None))
+    assert seen(answer) == {"plan": "pro"}
+    assert [flag["feature_state_value"] for flag in answer["flags"]] == ["hers"]
+    assert stored() == {"plan": "free", "n": 3}
+
+
+def test_identity__transient_is_false__is_stored(sdk: APIClient) -> None:
+    sdk.get(URL, {"identifier": "ada", "transient": "false"})
+    assert Identity.objects.exists()
+
+
+def test_trait__transient__counts_once(sdk: APIClient) -> None:
+    mixed = [*traits(plan="pro"), {"trait_key": "n", "trait_value": 3, "transient": True}]
+    answer = identify(sdk, identifier="ada", traits=mixed)
+    assert seen(answer) == {"plan": "pro", "n": 3}
+    assert [trait["transient"] for trait in answer["traits"]] == [False, True]
+    assert stored() == {"plan": "pro"}
+
+
+def test_trait__transient_over_a_stored_one__hides_it_once(sdk: APIClient) -> None:
+    identify(sdk, identifier="ada", traits=traits(plan="free"))
+    answer = identify(sdk, identifier="ada", traits=[{"trait_key": "plan", "trait_value": "pro", "transient": True}])
+    assert answer["traits"] == [{"id": None, "trait_key": "plan", "trait_value": "pro", "transient": True}]
+    assert stored() == {"plan": "free"}
+
+
+def test_traits__organisation_persists_none__count_and_are_not_stored(
+    sdk: APIClient,
+    organisation: Organisation,
+    feature: Feature,
+    segment: Segment,
+    override: Callable[..., FeatureState],
+) -> None:
+    override(feature, "professional", segment)
+    organisation.persist_trait_data = False
+    organisation.save()
+    answer = identify(sdk, identifier="ada", traits=traits(plan="pro"))
+    assert answer["traits"] == [{"id": None, "trait_key": "plan", "trait_value": "pro", "transient": False}]
+    assert [flag["feature_state_value"] for flag in answer["flags"]] == ["professional"]
+    assert not Trait.objects.exists()
+
+
+def test_traits__client_may_set_none__are_ignored(sdk: APIClient, server: APIClient, environment: Environment) -> None:
+    environment.allow_client_traits = False
+    environment.save()
+    assert identify(sdk, identifier="ada", traits=traits(plan="pro"))["traits"] == []
+    assert stored() == {}
+    assert seen(identify(server, identifier="ada", traits=traits(plan="pro"))) == {"plan": "pro"}
+    assert stored() == {"plan": "pro"}
+
+
+@pytest.mark.parametrize("identifier", [{}, {"identifier": ""}, {"identifier": None}])
+def test_identity__post_without_identifier__same_traits_are_the_same_stranger(
+    identifier: dict[str, Any], sdk: APIClient
+) -> None:
+    one = identify(sdk, **identifier, traits=traits(plan="pro", n=3))
+    same = identify(sdk, **identifier, traits=traits(n=3, plan="pro"))
+    other = identify(sdk, **identifier, traits=traits(plan="free", n=3))
+    assert one["identifier"] == same["identifier"] != other["identifier"]
+    assert [trait["transient"] for trait in one["traits"]] == [True, True]
+    assert not Identity.objects.exists()
+
+
+def test_identity__post_without_anything__is_somebody_new_each_time(sdk: APIClient) -> None:
+    assert identify(sdk)["identifier"] != identify(sdk)["identifier"]
+
+
+# Which flags.
+
+
+def test_flag__in_a_segment__segments_state(
+    sdk: APIClient, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
+) -> None:
+    state = override(feature, "professional", segment)
+    (flag,) = identify(sdk, identifier="ada", traits=traits(plan="pro"))["flags"]
+    assert (flag["id"], flag["feature_segment"], flag["identity"]) == (state.pk, state.feature_segment_id, None)
+    assert (flag["enabled"], flag["feature_state_value"]) == (True, "professional")
+    (flag,) = identify(sdk, identifier="bob", traits=traits(plan="free"))["flags"]
+    assert (flag["enabled"], flag["feature_segment"]) == (False, None)
+
+
+def test_flag__in_two_segments__the_lower_priority_number_wins(
+    sdk: APIClient, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
+) -> None:
+    other = Segment.objects.create(name="all", project=feature.project)
+    rule = SegmentRule.objects.create(segment=other, type="ALL")
+    Condition.objects.create(rule=rule, operator="IS_SET", property="plan")
+    override(feature, "professional", segment, priority=1)
+    override(feature, "all", other, priority=0)
+    (flag,) = identify(sdk, identifier="ada", traits=traits(plan="pro"))["flags"]
+    assert flag["feature_state_value"] == "all"
+
+
+def test_flag__overridden_for_the_identity__before_any_segment(
+    sdk: APIClient, environment: Environment, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
+) -> None:
+    override(feature, "professional", segment)
+    identity = environment.identities.create(identifier="ada")
+    state = override(feature, "hers", identity=identity, enabled=False)
+    for answer in (
+        identify(sdk, identifier="ada", traits=traits(plan="pro")),
+        sdk.get(URL, {"identifier": "ada"}).json(),
+    ):
+        (flag,) = answer["flags"]
+        assert (flag["id"], flag["identity"], flag["feature_segment"]) == (state.pk, identity.pk, None)
+        assert (flag["enabled"], flag["feature_state_value"]) == (False, "hers")
+
+
+def test_flag__overridden_in_another_environment__is_not(
+    sdk: APIClient, production: Environment, feature: Feature, override: Callable[..., FeatureState]
+) -> None:
+    elsewhere = production.identities.create(identifier="ada")
+    override(feature, "elsewhere", identity=elsewhere, environment=production)
+    (flag,) = identify(sdk, identifier="ada")["flags"]
+    assert flag["feature_state_value"] is None
+
+
+def test_flag__overridden_though_documents_have_no_overrides__counts(
+    sdk: APIClient, server: APIClient, environment: Environment, feature: Feature, override: Callable[..., FeatureState]
+) -> None:
+    override(feature, "hers", identity=environment.identities.create(identifier="ada"))
+    environment.use_identity_overrides_in_local_eval = False
+    environment.save()
+    assert server.get("/api/v1/environment-document/").json()["identity_overrides"] == []
+    assert identify(sdk, identifier="ada")["flags"][0]["feature_state_value"] == "hers"
+
+
+def test_flag__one_asked_for__one_object(sdk: APIClient, make_feature: Callable[..., Feature]) -> None:
+    make_feature("one")
+    make_feature("two")
+    answer = sdk.get(URL, {"identifier": "ada", "feature": "two"})
+    assert answer.status_code == 200
+    assert answer.json()["feature"]["name"] == "two"
+    assert list(answer.json())[-1] == "variant"
+
+
+def test_flag__unknown_one_asked_for__404(sdk: APIClient, feature: Feature) -> None:
+    answer = sdk.get(URL, {"identifier": "ada", "feature": "nope"})
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Given feature not found"})
+
+
+def test_identity__sensitive_data_hidden__no_traits(
+    sdk: APIClient, environment: Environment, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
+) -> None:
+    override(feature, "professional", segment)
+    environment.hide_sensitive_data = True
+    environment.save()
+    answer = identify(sdk, identifier="ada", traits=traits(plan="pro"))
+    assert answer["traits"] == []
+    (flag,) = answer["flags"]
+    assert [flag[name] for name in ("id", "environment", "identity", "feature_segment")] == [None] * 4
+    assert flag["feature_state_value"] == "professional"
+    assert flag["feature"]["created_date"] is None
+    assert stored() == {"plan": "pro"}
+
+
+# Shares of a multivariate feature.
+
+
+@pytest.fixture
+def split(environment: Environment, make_feature: Callable[..., Feature]) -> Callable[..., FeatureState]:
+    """Make a feature that gives "a" (key "first") and "b" (without a key) to these percentages of the identities."""
+
+    def make(a: float, b: float) -> FeatureState:
+        feature = make_feature("split", type="MULTIVARIATE", initial_value="own")
+        state = FeatureState.objects.get(feature=feature)
+        for value, key, share in (("a", "first", a), ("b", None, b)):
+            option = MultivariateFeatureOption.objects.create(feature=feature, string_value=value, key=key)
+            MultivariateFeatureStateValue.objects.create(
+                feature_state=state, multivariate_feature_option=option, percentage_allocation=share
+            )
+        return state
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "shares, value, variant", [((100, 0), "a", "first"), ((0, 100), "b", None), ((0, 0), "own", "control")]
+)
+def test_split__all_to_one_side__value_and_variant(
+    shares: tuple[float, float], value: str, variant: str | None, sdk: APIClient, split: Callable[..., FeatureState]
+) -> None:
+    split(*shares)
+    (flag,) = identify(sdk, identifier="ada")["flags"]
+    assert (flag["feature_state_value"], flag["variant"]) == (value, variant)
+    assert sdk.get("/api/v1/flags/").json()[0]["feature_state_value"] == "own"
+
+
+@pytest.mark.parametrize("composite", [True, False])
+def test_split__many_identities__each_keeps_its_share(
+    composite: bool, sdk: APIClient, environment: Environment, split: Callable[..., FeatureState]
+) -> None:
+    environment.use_identity_composite_key_for_hashing = composite
+    environment.save()
+    split(30, 20)
+
+    def ask() -> dict[str, str]:
+        return {
+            name: identify(sdk, identifier=name)["flags"][0]["feature_state_value"]
+            for name in (f"user-{number}" for number in range(150))
+        }
+
+    first = ask()
+    assert ask() == first
+    counts = {value: list(first.values()).count(value) for value in ("a", "b", "own")}
+    assert 20 < counts["a"] < 75
+    assert 10 < counts["b"] < 55
+    assert 45 < counts["own"] < 105
+
+
+def test_split__overridden_for_an_identity__its_own_shares_in_answer_and_document(
+    sdk: APIClient,
+    server: APIClient,
+    environment: Environment,
+    split: Callable[..., FeatureState],
+    override: Callable[..., FeatureState],
+) -> None:
+    default = split(0, 0)
+    state = override(default.feature, "own", identity=environment.identities.create(identifier="ada"))
+    option = MultivariateFeatureOption.objects.get(string_value="b")
+    MultivariateFeatureStateValue.objects.create(
+        feature_state=state, multivariate_feature_option=option, percentage_allocation=100
+    )
+    (flag,) = identify(sdk, identifier="ada")["flags"]
+    assert (flag["id"], flag["feature_state_value"], flag["variant"]) == (state.pk, "b", None)
+    (identity,) = server.get("/api/v1/environment-document/").json()["identity_overrides"]
+    assert identity["identity_features"][0]["feature_state_value"] == "b"
+
+
+# What it costs.
+
+
+def test_identity__many_features_and_traits__as_many_queries(
+    sdk: APIClient,
+    make_feature: Callable[..., Feature],
+    django_assert_max_num_queries: Callable[[int], Any],
+) -> None:
+    for number in range(20):
+        make_feature(f"feature-{number}")
+    body = {"identifier": "ada", "traits": traits(**{f"trait-{number}": number for number in range(50)})}
+    # The key; the identity before and after; savepoint, lock, insert, lock, traits, insert; the document.
+    with django_assert_max_num_queries(20):
+        assert sdk.post(URL, body).status_code == 200
+    # The key, the identity, the document.
+    with django_assert_max_num_queries(9):
+        assert sdk.post(URL, body).status_code == 200

@@ -1,0 +1,79 @@
+"""Settings from environment variables, and the two kinds of database."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from hypothesis import given
+from hypothesis import strategies as st
+
+from settings import databases, environment
+from settings.dev import installation_key
+
+
+@pytest.mark.parametrize("text", ["1", "true", "True", "YES", " on "])
+def test_flag__true_words__true(text: str) -> None:
+    assert environment.flag("X", environ={"X": text}) is True
+
+
+@pytest.mark.parametrize("text", ["0", "false", "False", "NO", "off", ""])
+def test_flag__false_words__false(text: str) -> None:
+    assert environment.flag("X", default=True, environ={"X": text}) is False
+
+
+def test_flag__missing__default() -> None:
+    assert environment.flag("X", default=True, environ={}) is True
+
+
+def test_flag__other_word__complaint_names_the_variable() -> None:
+    with pytest.raises(ImproperlyConfigured, match="X must be true or false, not 'maybe'"):
+        environment.flag("X", environ={"X": "maybe"})
+
+
+@given(st.lists(st.text(alphabet="abc.*-", min_size=1)))
+def test_names__any_words_with_spaces_around__come_back(words: list[str]) -> None:
+    assert environment.names("X", environ={"X": " , ".join(words)}) == words
+
+
+@pytest.mark.parametrize("environ", [{}, {"X": ""}, {"X": "  "}])
+def test_required__missing_or_empty__complaint_names_the_variable(environ: dict[str, str]) -> None:
+    with pytest.raises(ImproperlyConfigured, match="X must be set"):
+        environment.required("X", environ)
+
+
+def test_prefixed__some_variables__only_those_of_the_prefix() -> None:
+    assert environment.prefixed("REALTIME_", {"REALTIME_A": "1", "OTHER": "2"}) == {"REALTIME_A": "1"}
+
+
+def test_from_url__postgresql__has_a_pool_of_that_size() -> None:
+    database = databases.from_url("postgres://u:p@db.example.com:5433/flags?sslmode=require", pool_size=7)
+
+    assert (database["HOST"], database["PORT"], database["NAME"]) == ("db.example.com", 5433, "flags")
+    assert database["OPTIONS"]["sslmode"] == "require"
+    assert database["OPTIONS"]["pool"]["max_size"] == 7
+    assert not database.get("CONN_MAX_AGE")
+
+
+def test_from_url__sqlite__same_options_as_without_a_url() -> None:
+    assert databases.from_url("sqlite:////data/flags.sqlite3", pool_size=7) == databases.sqlite(
+        Path("/data/flags.sqlite3")
+    )
+
+
+def test_sqlite__any_file__writers_take_their_lock_when_they_begin() -> None:
+    assert databases.sqlite(Path("/data/flags.sqlite3"))["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+
+
+def test_installation_key__first_use__made_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "secret_key"
+
+    key = installation_key(path)
+
+    assert len(key) >= 50
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert installation_key(path) == key
+
+
+def test_installation_key__two_installations__two_keys(tmp_path: Path) -> None:
+    assert installation_key(tmp_path / "a") != installation_key(tmp_path / "b")

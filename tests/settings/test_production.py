@@ -1,0 +1,85 @@
+"""The production settings start with sound values and with no others: each refusal in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import ROOT
+from tests.support.server import environ
+
+SOUND = {
+    "DJANGO_SETTINGS_MODULE": "settings.production",
+    "SECRET_KEY": "q7Zr2mVx9LpK4sTnW8bYcF3dGhJ6uAeR5tQyXzMvBnPwC1kDfU",
+    "ALLOWED_HOSTS": "flags.example.com",
+}
+
+
+def check(variables: dict[str, str | None], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``manage.py check`` under the sound variables with these changes; None takes one away."""
+    wanted = {name: value for name, value in (SOUND | variables).items() if value is not None}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", *arguments],
+        cwd=ROOT,
+        env=environ(**wanted),
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_production__sound_values__starts_and_passes_the_deployment_checks(tmp_path: Path) -> None:
+    done = check({"VAR_DIR": str(tmp_path)}, "--deploy", "--fail-level=WARNING")
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SECRET_KEY": None},
+        {"SECRET_KEY": ""},
+        {"SECRET_KEY": "changeme"},
+        {"SECRET_KEY": "x" * 60},
+        {"SECRET_KEY": "django-insecure-q7Zr2mVx9LpK4sTnW8bYcF3dGhJ6uAeR5tQyXzMvBnPwC1kDfU"},
+        {"DEBUG": "true"},
+        {"DEBUG": "1"},
+        {"ALLOWED_HOSTS": None},
+        {"ALLOWED_HOSTS": ""},
+        {"ALLOWED_HOSTS": " , "},
+        {"ALLOWED_HOSTS": "*"},
+        {"ALLOWED_HOSTS": "flags.example.com,*"},
+    ],
+    ids=str,
+)
+def test_production__missing_or_unsafe_value__refuses_to_start_and_names_it(variables: dict[str, str | None]) -> None:
+    (name,) = variables
+
+    done = check(variables)
+
+    assert done.returncode != 0
+    assert name in done.stderr.splitlines()[-1]
+    assert "ImproperlyConfigured" in done.stderr
+
+
+def test_production__secret_key_of_the_tests__refuses_to_start() -> None:
+    from settings import test
+
+    assert check({"SECRET_KEY": test.SECRET_KEY}).returncode != 0
+
+
+@pytest.mark.parametrize("text", ["maybe", "2"])
+def test_production__flag_that_is_neither_true_nor_false__refuses_to_start_and_names_it(text: str) -> None:
+    done = check({"SECURE_SSL_REDIRECT": text})
+
+    assert done.returncode != 0
+    assert "SECURE_SSL_REDIRECT" in done.stderr.splitlines()[-1]
+
+
+def test_asgi__nothing_configured__production_settings_are_the_default() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import settings.asgi"], cwd=ROOT, env=environ(), capture_output=True, text=True
+    )
+
+    assert done.returncode != 0
+    assert "SECRET_KEY" in done.stderr.splitlines()[-1]

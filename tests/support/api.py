@@ -1,0 +1,181 @@
+"""The Admin API over HTTP, for tests and benchmarks that talk to a real server.
+
+api = AdminAPI.registered(server.url)
+tenant = Tenant.create(api)
+flag = tenant.feature("banner")
+api.put(flag.path(tenant.environment), enabled=True)
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Self
+
+import requests
+
+TIMEOUT = 15
+
+Body = dict[str, Any]
+
+VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
+
+
+class AdminAPI:
+    """A signed-in caller of the Admin API, on one connection that is kept open. Paths are those below ``/api/v1/``.
+
+    Any answer of 400 and up raises, with the body.
+    """
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        if token:
+            self.session.headers["Authorization"] = f"Token {token}"
+
+    @classmethod
+    def registered(cls, url: str) -> Self:
+        """Register a new user, and sign in as that one."""
+        answer = cls(url).post(
+            "auth/users/",
+            email=f"{secrets.token_hex(8)}@example.com",
+            password=secrets.token_urlsafe(16),
+            first_name="Test",
+            last_name="User",
+        )
+        return cls(url, answer["key"])
+
+    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        """Call it, and return the answer's JSON; None where it has no body."""
+        answer = self.response(method, path, body, headers)
+        if answer.status_code >= 400:
+            raise AssertionError(f"{method} {path} {body}: {answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None
+
+    def response(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        """Call it, and return the answer, whatever its status."""
+        return self.session.request(method, f"{self.url}/api/v1/{path}", json=body, headers=headers, timeout=TIMEOUT)
+
+    def get(self, path: str) -> Any:
+        return self.send("GET", path)
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self.send("POST", path, body)
+
+    def put(self, path: str, **body: Any) -> Any:
+        return self.send("PUT", path, body)
+
+    def patch(self, path: str, **body: Any) -> Any:
+        return self.send("PATCH", path, body)
+
+    def delete(self, path: str) -> None:
+        self.send("DELETE", path)
+
+
+@dataclass(frozen=True)
+class EnvironmentOfTenant:
+    """An environment and its two keys."""
+
+    id: int
+    name: str
+    key: str
+    """The client-side key: ``X-Environment-Key``, and the stream's name."""
+
+    server_key: str
+
+
+@dataclass
+class Tenant:
+    """An organisation with a project, real time on, and environments in it."""
+
+    api: AdminAPI
+    organisation: int
+    project: int
+    environments: list[EnvironmentOfTenant] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, api: AdminAPI, environments: tuple[str, ...] = ("Development",)) -> Self:
+        organisation = api.post("organisations/", name="Acme")["id"]
+        project = api.post("projects/", name="Web", organisation=organisation)["id"]
+        api.patch(f"projects/{project}/", enable_realtime_updates=True)
+        tenant = cls(api, organisation, project)
+        for name in environments:
+            tenant.add_environment(name)
+        return tenant
+
+    @property
+    def environment(self) -> EnvironmentOfTenant:
+        """The first one."""
+        return self.environments[0]
+
+    def add_environment(self, name: str) -> EnvironmentOfTenant:
+        made = self.api.post("environments/", name=name, project=self.project)
+        server_key = self.api.post(f"environments/{made['api_key']}/api-keys/", name="tests")["key"]
+        self.environments.append(EnvironmentOfTenant(made["id"], name, made["api_key"], server_key))
+        return self.environments[-1]
+
+    def add_feature(self, name: str, **fields: Any) -> Body:
+        """A new feature, as the API answers; ``initial_value``, ``default_enabled`` and so on may be given."""
+        feature: Body = self.api.post(f"projects/{self.project}/features/", name=name, **fields)
+        return feature
+
+    def add_segment(self, name: str, **traits: str) -> Body:
+        """A new segment: the identities that have all of these traits."""
+        segment: Body = self.api.post(f"projects/{self.project}/segments/", name=name, rules=rules(**traits))
+        return segment
+
+    def state(self, feature: int, environment: EnvironmentOfTenant | None = None) -> Body:
+        """What the environment says of the feature to everybody."""
+        environment = environment or self.environment
+        state: Body = self.api.get(f"environments/{environment.key}/featurestates/?feature={feature}")["results"][0]
+        return state
+
+    def change(self, feature: int, environment: EnvironmentOfTenant | None = None, **fields: Any) -> Body:
+        """Change that: ``enabled``, ``feature_state_value`` (a plain value), ``multivariate_feature_state_values``."""
+        environment = environment or self.environment
+        state = self.state(feature, environment)
+        changed: Body = self.api.put(f"environments/{environment.key}/featurestates/{state['id']}/", **fields)
+        return changed
+
+    def override(self, feature: int, segment: int, **fields: Any) -> Body:
+        """Override the feature for a segment, in one step; ``enabled``, ``feature_state_value`` (an object)."""
+        made: Body = self.api.post(
+            f"environments/{self.environment.key}/features/{feature}/create-segment-override/",
+            **{
+                "feature_segment": {"segment": segment},
+                "enabled": True,
+                "feature_state_value": text(""),
+                "multivariate_feature_state_values": [],
+                **fields,
+            },
+        )
+        return made
+
+    def flags(self, environment: EnvironmentOfTenant | None = None) -> dict[str, tuple[bool, Any]]:
+        """What an SDK reads for everybody: feature name to (enabled, value)."""
+        answer = self.flags_response(environment)
+        return {flag["feature"]["name"]: (flag["enabled"], flag["feature_state_value"]) for flag in answer.json()}
+
+    def version(self, environment: EnvironmentOfTenant | None = None) -> Decimal:
+        """The environment's version, from the header that SDKs compare with events."""
+        return Decimal(self.flags_response(environment).headers[VERSION_HEADER])
+
+    def flags_response(self, environment: EnvironmentOfTenant | None = None) -> requests.Response:
+        key = (environment or self.environment).key
+        answer = requests.get(f"{self.api.url}/api/v1/flags/", headers={"X-Environment-Key": key}, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return answer
+
+
+def text(value: str) -> Body:
+    """A text value in the object form."""
+    return {"type": "unicode", "string_value": value, "integer_value": None, "boolean_value": None}
+
+
+def rules(**traits: str) -> list[Body]:
+    """A segment's rules: all of these traits have these values."""
+    conditions = [{"operator": "EQUAL", "property": name, "value": value} for name, value in traits.items()]
+    return [{"type": "ALL", "rules": [{"type": "ALL", "conditions": conditions}], "conditions": []}]

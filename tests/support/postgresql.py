@@ -1,0 +1,123 @@
+"""A private PostgreSQL, on a free port, in a folder of its own.
+
+``python -m tests.support.postgresql COMMAND...`` runs the command with ``DATABASE_URL`` set to a database of one.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+
+from tests.support import ports, programs
+
+# A test's data may be lost in a power failure.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+class PostgreSQL:
+    """A cluster for tests: made when entered, removed when left. It may be stopped and started in between."""
+
+    def __init__(self) -> None:
+        self._programs = programs.require("pg_ctl").parent
+        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self._data = self._folder / "data"
+        self._account = _account()
+        self._databases = 0
+        self.port = ports.free_port()
+
+    def __enter__(self) -> Self:
+        if self._account:
+            shutil.chown(self._folder, self._account.pw_uid, self._account.pw_gid)
+        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--locale=C")
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self._folder)}
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._folder / 'log'}", f"--options={options}")
+
+    def stop(self) -> None:
+        """End it, and every connection to it, at once."""
+        self._run("pg_ctl", "stop", "--wait", "--silent", "--mode=immediate")
+
+    def execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def create_database(self, template: str = "template0") -> str:
+        """Make a database, empty or a copy of another one, and return its name."""
+        self._databases += 1
+        name = f"database_{self._databases}"
+        self.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+        return name
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run a program on the cluster, as the account that may: PostgreSQL refuses to run as root."""
+        account: dict[str, Any] = {}
+        if self._account:
+            account = {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+        # The server that pg_ctl starts inherits the output, so a pipe would not end before the server does.
+        with (self._folder / "output").open("w+") as output:
+            done = subprocess.run(
+                [str(self._programs / program), f"--pgdata={self._data}", *arguments],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                **account,
+            )
+        if done.returncode:
+            log = self._folder / "log"
+            said = (self._folder / "output").read_text() + (log.read_text() if log.exists() else "")
+            raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{said}")
+
+
+def _account() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise RuntimeError("neither of the accounts postgres and nobody exists, and PostgreSQL does not run as root")
+
+
+def main() -> int:
+    """Run the command of the arguments, and return its exit status."""
+    try:
+        server = PostgreSQL()
+    except programs.ProgramMissingError as missing:
+        print(f"skipped on PostgreSQL: {missing}", file=sys.stderr)
+        return 1 if os.environ.get("CI") == "true" else 0
+    with server:
+        return subprocess.run(sys.argv[1:], env=os.environ | {"DATABASE_URL": server.url()}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Child processes that are waited for by what they do, and that leave nothing behind."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+
+
+class Process:
+    """A program in a process group of its own; its output is collected line by line."""
+
+    def __init__(
+        self, command: list[str], *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
+        self.command = command
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            command,
+            env=environ,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._collect, name=f"log of {self.pid}", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, or None while it runs."""
+        return self._process.poll()
+
+    @property
+    def log(self) -> str:
+        """All that it has written so far, to stdout or stderr."""
+        with self._changed:
+            return "\n".join(self.lines)
+
+    def wait_for_log(self, text: str, timeout: float = 10) -> str:
+        """The first line that holds the text, as soon as it is there."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                for line in self.lines:
+                    if text in line:
+                        return line
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise TimeoutError(f"no line with {text!r} in {timeout} s:\n" + "\n".join(self.lines))
+
+    def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
+        """Ask again and again, until ``ready`` says yes. An end of the process, or the timeout, raises with its log."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.command} is not ready after {timeout} s:\n{self.log}")
+            try:
+                status = self._process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            self._reader.join(5)
+            raise RuntimeError(f"{self.command} ended with status {status}:\n{self.log}")
+
+    def send(self, number: Signals) -> None:
+        """Send a signal to the process alone, not to its children."""
+        self._process.send_signal(number)
+
+    def wait(self, timeout: float = 20) -> int:
+        """Its exit status, when it has ended by itself."""
+        return self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """End it at once, with all its children."""
+        self._signal_group(SIGKILL)
+        self._process.wait()
+        self._reader.join(5)
+
+    def stop(self, timeout: float = 20) -> int:
+        """Ask it to end, wait for that, and see that no child is left. What does not end in time is killed."""
+        if self.returncode is None:
+            self.send(SIGTERM)
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        self._signal_group(SIGKILL)
+        self._reader.join(5)
+        return self._process.returncode
+
+    def _signal_group(self, number: Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def _collect(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether somebody listens on this port of the loopback interface."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

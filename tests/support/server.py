@@ -1,0 +1,189 @@
+"""A real server in a process of its own, with a database of its own.
+
+with ServerProcess(database.copy(folder)) as server:
+    requests.get(f"{server.url}/api/v1/flags/", ...)
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from tests.support import ports, programs
+from tests.support.postgresql import PostgreSQL
+from tests.support.processes import Process
+
+ASGI = "settings.asgi:application"
+
+Flavour = Literal["uvicorn", "daphne"]
+"""``manage.py serve``, and what the documentation names beside it."""
+
+# A test's own surroundings must not decide how the server under test behaves.
+FOREIGN = ("DATABASE_", "REDIS_", "REALTIME_", "SSE_", "SECRET_KEY", "ALLOWED_HOSTS", "DJANGO_", "PORT", "PYTEST_")
+
+
+def environ(**variables: str) -> dict[str, str]:
+    """This process's environment without what would configure a server, and with these variables.
+
+    The settings are then those that ``manage.py`` chooses by itself: ``settings.dev``.
+    """
+    own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return own | {"PYTHONUNBUFFERED": "1"} | variables
+
+
+def manage(*arguments: str, variables: Mapping[str, str]) -> str:
+    """Run ``manage.py`` and return what it prints; a failure raises with what it said."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=programs.ROOT,
+        env=environ(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"manage.py {' '.join(arguments)} ended with status {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+class MigratedDatabase(Protocol):
+    """A database with all tables and no rows, from which servers get copies: a migration takes seconds, a copy none."""
+
+    def copy(self, folder: Path) -> dict[str, str]:
+        """Make a new database, in the folder where it is a file, and return the variables that point to it."""
+
+
+@dataclass
+class MigratedSQLite:
+    file: Path
+
+    def copy(self, folder: Path) -> dict[str, str]:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.file, folder / "db.sqlite3")
+        return {"VAR_DIR": str(folder)}
+
+
+@dataclass
+class MigratedPostgreSQL:
+    server: PostgreSQL
+    template: str
+
+    def copy(self, folder: Path) -> dict[str, str]:
+        return {"VAR_DIR": str(folder), "DATABASE_URL": self.server.url(self.server.create_database(self.template))}
+
+
+def migrated_sqlite(folder: Path) -> MigratedSQLite:
+    """Make one, in this folder."""
+    manage("migrate", "--verbosity=0", variables={"VAR_DIR": str(folder)})
+    file = folder / "db.sqlite3"
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return MigratedSQLite(file)
+
+
+def migrated_postgresql(server: PostgreSQL, folder: Path) -> MigratedPostgreSQL:
+    """Make one, in this PostgreSQL."""
+    template = server.create_database()
+    manage("migrate", "--verbosity=0", variables={"VAR_DIR": str(folder), "DATABASE_URL": server.url(template)})
+    return MigratedPostgreSQL(server, template)
+
+
+class ServerProcess:
+    """The product, serving on a free port of the loopback interface while this is entered.
+
+    ``variables`` are its environment variables: a database's (``MigratedDatabase.copy``), and any setting. Its streams
+    end at once when it is asked to end, unless ``REALTIME_DRAIN_SECONDS`` is among them.
+    """
+
+    def __init__(
+        self, variables: Mapping[str, str], *, flavour: Flavour = "uvicorn", arguments: tuple[str, ...] = ()
+    ) -> None:
+        self.flavour = flavour
+        self.arguments = arguments
+        self.variables = {"DJANGO_SETTINGS_MODULE": "settings.dev", "REALTIME_DRAIN_SECONDS": "0.1", **variables}
+        self.port = ports.free_port()
+        self._process: Process | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process is None:
+            return
+        if error is None:
+            self.stop()
+            return
+        self.process.kill()
+        error.add_note(f"The server's log:\n{self.log}")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> Process:
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    @property
+    def log(self) -> str:
+        """All that the server wrote to its log so far."""
+        return self.process.log
+
+    def start(self, timeout: float = 60) -> None:
+        """Start it, on the same port as before, and wait until it says that it is ready."""
+        self._process = Process(self._command(), environ=environ(**self.variables), cwd=programs.ROOT)
+        self._process.wait_until(self.is_ready, timeout)
+
+    def stop(self, timeout: float = 30) -> int:
+        """Ask it to end, wait, and return its exit status."""
+        return self.process.stop(timeout)
+
+    def is_ready(self) -> bool:
+        """Whether it answers that new clients may be sent to it."""
+        try:
+            return self.get("/health/readiness").status == 200
+        except OSError:
+            return False
+
+    def get(self, path: str) -> "Answer":
+        """A plain GET, on a connection of its own."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return Answer(response.status, response.read())
+        finally:
+            connection.close()
+
+    def manage(self, *arguments: str) -> str:
+        """Run ``manage.py`` on the server's database."""
+        return manage(*arguments, variables=self.variables)
+
+    def _command(self) -> list[str]:
+        if self.flavour == "daphne":
+            return [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), *self.arguments, ASGI]
+        return [sys.executable, "manage.py", "serve", "--host=127.0.0.1", f"--port={self.port}", *self.arguments]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)

@@ -1,0 +1,88 @@
+import pytest
+from rest_framework.test import APIClient
+
+from users.models import FFAdminUser
+
+PATH = "/api/v1/auth/users/"
+NEW = {"email": "Grace@Example.com", "password": "pw-Strong-1!x", "first_name": "Grace", "last_name": "Hopper"}
+
+pytestmark = pytest.mark.django_db
+
+
+def test_registration__new_address__user_in_lower_case_with_a_token_that_works(anonymous: APIClient) -> None:
+    response = anonymous.post(PATH, NEW, format="json")
+
+    assert response.status_code == 201
+    answer = response.json()
+    assert list(answer) == [
+        "first_name",
+        "last_name",
+        "sign_up_type",
+        "email",
+        "id",
+        "is_active",
+        "marketing_consent_given",
+        "uuid",
+        "key",
+    ]
+    assert answer["email"] == "grace@example.com"
+    me = anonymous.get("/api/v1/auth/users/me/", HTTP_AUTHORIZATION=f"Token {answer['key']}")
+    assert me.json()["id"] == answer["id"]
+
+
+def test_registration__stale_token_in_the_header__no_matter(anonymous: APIClient) -> None:
+    assert anonymous.post(PATH, NEW, format="json", HTTP_AUTHORIZATION="Token nonsense").status_code == 201
+
+
+@pytest.mark.parametrize("address", ["admin@example.com", "ADMIN@example.com"])
+def test_registration__address_taken_in_any_case__refused(
+    anonymous: APIClient, user: FFAdminUser, address: str
+) -> None:
+    response = anonymous.post(PATH, {**NEW, "email": address}, format="json")
+
+    assert (response.status_code, response.json()) == (
+        400,
+        {"email": ["Email already exists. Please log in."]},
+    )
+    assert FFAdminUser.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"password": "password"}, "password"),
+        ({"password": "grace@example.com"}, "password"),
+        ({"password": "x" * 4097}, "password"),
+        ({"password": None}, "password"),
+        ({"email": "no address"}, "email"),
+        ({"email": f"{'a' * 250}@b.co"}, "email"),
+        ({"first_name": "x" * 151}, "first_name"),
+        ({"last_name": ""}, "last_name"),
+        ({"sign_up_type": "BRIBE"}, "sign_up_type"),
+    ],
+)
+def test_registration__bad_field__named_and_nothing_stored(
+    anonymous: APIClient, change: dict[str, object], field: str
+) -> None:
+    response = anonymous.post(PATH, NEW | change, format="json")
+
+    assert response.status_code == 400
+    assert list(response.json()) == [field]
+    assert not FFAdminUser.objects.exists()
+
+
+def test_registration__superuser__first_user_only(anonymous: APIClient) -> None:
+    first = anonymous.post(PATH, {**NEW, "superuser": True}, format="json")
+    second = anonymous.post(PATH, {**NEW, "email": "b@example.com", "superuser": True}, format="json")
+
+    assert first.status_code == 201
+    assert "superuser" not in first.json()
+    assert (second.status_code, list(second.json())) == (400, ["superuser"])
+    assert [user.is_superuser for user in FFAdminUser.objects.all()] == [True]
+
+
+def test_registration__closed__403(anonymous: APIClient, settings: object) -> None:
+    settings.ALLOW_REGISTRATION_WITHOUT_INVITE = False
+
+    assert anonymous.post(PATH, NEW, format="json").status_code == 403
+    assert not FFAdminUser.objects.exists()
