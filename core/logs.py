@@ -1,17 +1,18 @@
 """Logs are events with fields, one JSON object a line; `python -m json.tool --json-lines` reads them."""
 
 import structlog
+from structlog.typing import Processor
 
-_SHARED = [
+_SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
-FOREIGN_PRE_CHAIN = [*_SHARED, structlog.stdlib.ExtraAdder()]
+FOREIGN_PRE_CHAIN: list[Processor] = [*_SHARED, structlog.stdlib.ExtraAdder()]
 
-PROCESSORS = [
+PROCESSORS: list[Processor] = [
     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
     structlog.processors.format_exc_info,
     structlog.processors.JSONRenderer(),

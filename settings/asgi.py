@@ -15,7 +15,7 @@ from realtime.urls import stream_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": URLRouter([*stream_urlpatterns, re_path(r"", django_application)]),
+        "http": URLRouter([*stream_urlpatterns, re_path(r"", django_application)]),  # type: ignore[arg-type]
         "lifespan": lifespan,
     }
 )

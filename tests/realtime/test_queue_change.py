@@ -173,7 +173,9 @@ def test_queue_change__any_body__is_taken_or_refused_and_never_lowers(body: obje
         assert after == before
 
 
-@given(st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1)), min_size=1, max_size=6))
+@given(
+    st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1)), min_size=1, max_size=6)  # noqa: DTZ001
+)
 @hypothesis_settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_queue_change__times_in_any_order__the_greatest_stays(times: list[datetime]) -> None:
     ExternalEnvironment.objects.all().delete()

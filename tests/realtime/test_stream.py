@@ -17,7 +17,8 @@ from features.models import FeatureState
 from projects.models import Project
 from realtime import hub, publish, sse
 from realtime.hosts import EmbeddedHost
-from tests.support.asgi import Client, stream
+from realtime.types import EnvironmentKey
+from tests.support.asgi import Client, eventually, stream
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -50,6 +51,11 @@ def gate(project: Project, is_open: bool) -> None:
 @sync_to_async
 def read(environment: Environment) -> bytes:
     return latest(environment)
+
+
+def is_quiet(streams: hub.Hub, environment: Environment, seconds: float) -> bool:
+    """Whether the environment's last event was so long ago."""
+    return streams.topics[EnvironmentKey(environment.api_key)].accepted_at + seconds < streams.loop.time()
 
 
 async def test_stream__connect__opening_comment_then_newest_event_then_each_change(
@@ -136,9 +142,7 @@ async def test_stream__more_events_than_the_listener_holds__state_is_read_again(
                 moved = environment.updated_at + timedelta(milliseconds=ahead)
                 send_event(channel, publish.EVENT, sse.data(moved), json_encode=False)
             await client.until(lambda client: len(client.events) > 1)
-            async with asyncio.timeout(5):
-                while not states.called:
-                    await asyncio.sleep(0.01)
+            await eventually(lambda: states.called)
         assert newest == client.events[0]
 
 
@@ -205,10 +209,7 @@ async def test_stream__two_changes_close_together__the_last_is_said_again_once(
         await client.until(lambda client: client.events.count(last) == 2)
         async with stream(environment.api_key) as late:
             await late.opened()
-            marker = None
-            async with asyncio.timeout(5):
-                while streams.topics[environment.api_key].accepted_at + 0.4 > streams.loop.time():  # type: ignore[index]
-                    await asyncio.sleep(0.01)
+            await eventually(lambda: is_quiet(streams, environment, 0.4))
             marker = await toggle(state)
             await client.until(lambda client: client.events[-1] == marker)
             assert client.events.count(last) == 2
@@ -225,9 +226,7 @@ async def test_stream__gate_closed_before_the_repetition__it_is_not_said(
         last = await toggle(state)
         await client.until(lambda client: client.events[-1] == last)
         await gate(project, False)
-        async with asyncio.timeout(5):
-            while streams.topics[environment.api_key].accepted_at + 0.3 > streams.loop.time():  # type: ignore[index]
-                await asyncio.sleep(0.01)
+        await eventually(lambda: is_quiet(streams, environment, 0.3))
         await gate(project, True)
         marker = await read(environment)
         await client.until(lambda client: client.events[-1] == marker)
@@ -332,6 +331,4 @@ async def test_hub__background_work_that_fails__is_logged(streams: hub.Hub, capl
         raise RuntimeError("a bug")
 
     streams.spawn(fail())
-    async with asyncio.timeout(5):
-        while "background_task_failed" not in caplog.text:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: "background_task_failed" in caplog.text)

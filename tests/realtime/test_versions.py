@@ -1,6 +1,7 @@
 """Promises I1 and I2: one event for a commit, none for a rollback, and versions that only rise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from unittest import mock
 
@@ -19,8 +20,19 @@ from tests.support.heard import Heard
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-class Undo(Exception):
+class UndoError(Exception):
     pass
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """A transaction, or a savepoint inside of one, that is rolled back."""
+    try:
+        with transaction.atomic():
+            yield
+            raise UndoError
+    except UndoError:
+        return
 
 
 def version(environment: Environment) -> object:
@@ -73,9 +85,8 @@ def test_rollback__whole_transaction__no_event_and_the_old_version(
 ) -> None:
     before = version(environment)
     heard.clear()
-    with pytest.raises(Undo), transaction.atomic():
+    with undone():
         toggle(state)
-        raise Undo
     assert heard.of(environment) == []
     assert version(environment) == before
 
@@ -83,10 +94,8 @@ def test_rollback__whole_transaction__no_event_and_the_old_version(
 def test_rollback__atomic_savepoint_only__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
     before = version(environment)
     heard.clear()
-    with transaction.atomic():
-        with pytest.raises(Undo), transaction.atomic():
-            toggle(state)
-            raise Undo
+    with transaction.atomic(), undone():
+        toggle(state)
     assert heard.of(environment) == []
     assert version(environment) == before
 
@@ -97,9 +106,8 @@ def test_rollback__savepoint_then_another_change__one_event_with_the_later_versi
     before = version(environment)
     heard.clear()
     with transaction.atomic():
-        with pytest.raises(Undo), transaction.atomic():
+        with undone():
             toggle(state)
-            raise Undo
         state.refresh_from_db()
         toggle(state)
     assert heard.of(environment) == [version(environment)]
@@ -112,9 +120,8 @@ def test_rollback__savepoint_after_a_change__the_change_before_it_is_told(
     heard.clear()
     with transaction.atomic():
         toggle(state)
-        with pytest.raises(Undo), transaction.atomic():
+        with undone():
             toggle(state)
-            raise Undo
     assert heard.of(environment) == [version(environment)]
 
 

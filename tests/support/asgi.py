@@ -1,7 +1,7 @@
 """A client of the ASGI application itself: no server, no socket, everything in the test's own event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -56,7 +56,7 @@ class Client:
     def ended(self) -> bool:
         return bool(self.sent) and not self.sent[-1].get("more_body", True)
 
-    async def until(self, holds: Any) -> None:
+    async def until(self, holds: Callable[["Client"], object]) -> None:
         """Wait until this holds of the client; a TimeoutError says what had been sent."""
         try:
             async with asyncio.timeout(PATIENCE):
@@ -72,6 +72,13 @@ class Client:
 
     async def run(self) -> None:
         await application(self.scope, self._received.get, self.send)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Give the loop turns until this holds, for what nothing announces."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
