@@ -3,10 +3,13 @@
 from typing import Any
 
 import structlog
+from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
+
+from core.parsers import BodyTooLarge
 
 logger = structlog.get_logger(__name__)
 
@@ -16,6 +19,8 @@ NOT_FOUND = {"detail": "Not found."}
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """Answer a view's exception. A failure of ours is logged here, once, with what is needed to find it."""
+    if isinstance(error, RequestDataTooBig):  # Django's, from a body that something read before the parser did
+        error = BodyTooLarge()
     response = drf_exception_handler(error, context)
     if response is None:
         request = context["request"]

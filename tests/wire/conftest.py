@@ -3,12 +3,11 @@
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import requests
 
-from tests.support.server import MigratedDatabase, ServerProcess, migrated_sqlite
+from tests.support.server import MigratedSQLite, ServerProcess
 
 TOKEN = "publisher-t0ken"
 
@@ -23,46 +22,14 @@ QUICK = {
 }
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> MigratedDatabase:
-    return migrated_sqlite(tmp_path_factory.mktemp("migrated"))
-
-
 @pytest.fixture(scope="module", params=FLAVOURS)
 def server(
-    request: pytest.FixtureRequest, migrated: MigratedDatabase, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     """A server whose streams live 3 s and are silent for half a second at most."""
     folder = tmp_path_factory.mktemp(request.param)
-    with ServerProcess(migrated.copy(folder) | QUICK, flavour=request.param) as server:
+    with ServerProcess(sqlite_template.copy(folder) | QUICK, flavour=request.param) as server:
         yield server
-
-
-@pytest.fixture
-def start(request: pytest.FixtureRequest, migrated: MigratedDatabase, tmp_path: Path) -> Iterator["Starter"]:
-    starter = Starter(migrated, tmp_path)
-    yield starter
-    starter.stop()
-
-
-class Starter:
-    """Starts servers with settings of a test's own."""
-
-    def __init__(self, migrated: MigratedDatabase, folder: Path) -> None:
-        self._migrated = migrated
-        self._folder = folder
-        self._servers: list[ServerProcess] = []
-
-    def __call__(self, flavour: str, **variables: str) -> ServerProcess:
-        folder = self._folder / str(len(self._servers))
-        server = ServerProcess(self._migrated.copy(folder) | QUICK | variables, flavour=flavour)  # type: ignore[arg-type]
-        server.start()
-        self._servers.append(server)
-        return server
-
-    def stop(self) -> None:
-        for server in self._servers:
-            server.stop()
 
 
 _keys = itertools.count()

@@ -3,6 +3,7 @@
 import http.client
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ import pytest
 from realtime.conf import RealtimeSettings
 from tests.support import sse
 from tests.support.server import ServerProcess
-from tests.wire.conftest import FLAVOURS, Publisher, Starter
+from tests.wire.conftest import FLAVOURS, Publisher
 
 ACCEPTS = ["*/*", "text/event-stream", "application/json, text/event-stream", "application/json", "image/png"]
 
@@ -191,8 +192,10 @@ def test_s12__faraday_before_the_first_version__ends_with_it(server: ServerProce
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_s13__shutdown__every_stream_ends_with_the_terminating_chunk(flavour: str, start: Starter) -> None:
-    server = start(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="1")
+def test_s13__shutdown__every_stream_ends_with_the_terminating_chunk(
+    flavour: str, start_server: Callable[..., ServerProcess]
+) -> None:
+    server = start_server(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="1")
     streams = [sse.connect(server.port, f"key-{number}") for number in range(20)]
     server.stop()
     assert {stream.end() for stream in streams} == {sse.End.CLEAN}
@@ -200,9 +203,9 @@ def test_s13__shutdown__every_stream_ends_with_the_terminating_chunk(flavour: st
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_s14__shutdown__streams_end_spread_over_the_window_and_newcomers_are_sent_on(
-    flavour: str, start: Starter
+    flavour: str, start_server: Callable[..., ServerProcess]
 ) -> None:
-    server = start(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="3")
+    server = start_server(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="3")
     streams = [sse.connect(server.port, f"key-{number}") for number in range(30)]
     started = time.perf_counter()
 
@@ -228,8 +231,8 @@ def test_s14__shutdown__streams_end_spread_over_the_window_and_newcomers_are_sen
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_s14__second_signal__ends_at_once(flavour: str, start: Starter) -> None:
-    server = start(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="60")
+def test_s14__second_signal__ends_at_once(flavour: str, start_server: Callable[..., ServerProcess]) -> None:
+    server = start_server(flavour, REALTIME_STREAM_SECONDS="60", REALTIME_DRAIN_SECONDS="60")
     with sse.connect(server.port, "key") as stream:
         server.process.send(signal.SIGTERM)
         server.process.wait_for_log("drain_started")
