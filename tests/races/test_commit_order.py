@@ -1,0 +1,105 @@
+"""Promise I2 with two database sessions: the order of versions is the order of commits."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection, connections, transaction
+
+from environments.models import Environment
+from features.models import Feature, FeatureState
+from realtime import versions
+from tests.support.heard import listening
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def in_a_session_of_its_own(work: Callable[[], None]) -> None:
+    try:
+        work()
+    finally:
+        connections.close_all()
+
+
+def test_versions__transaction_that_began_earlier_commits_later__has_the_later_version(
+    environment: Environment, production: Environment, feature: Feature
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time: who begins first commits first")
+    began, other_committed = threading.Event(), threading.Event()
+
+    def early_bird() -> None:
+        with transaction.atomic():
+            # Its first statement, so that its transaction has begun; the change comes later.
+            list(Feature.objects.all())
+            began.set()
+            assert other_committed.wait(10)
+            toggle(environment, feature)
+
+    def late_comer() -> None:
+        assert began.wait(10)
+        toggle(environment, feature)
+        other_committed.set()
+
+    with listening(environment) as heard, ThreadPoolExecutor(2) as sessions:
+        for done in [sessions.submit(in_a_session_of_its_own, work) for work in (early_bird, late_comer)]:
+            done.result(20)
+    assert heard.of(environment) == sorted(heard.of(environment))
+    assert len(heard.of(environment)) == 2
+    environment.refresh_from_db()
+    assert heard.of(environment)[-1] == environment.updated_at
+
+
+def test_versions__many_sessions_at_once__strictly_rising_and_none_is_lost(
+    environment: Environment, production: Environment, feature: Feature
+) -> None:
+    def work() -> None:
+        for _ in range(15):
+            with transaction.atomic():
+                versions.announce([production.pk, environment.pk])
+
+    with listening(environment, production) as heard, ThreadPoolExecutor(6) as sessions:
+        for done in [sessions.submit(in_a_session_of_its_own, work) for _ in range(6)]:
+            done.result(60)
+    for place in (environment, production):
+        place.refresh_from_db()
+        assert len(heard.of(place)) == len(set(heard.of(place))) == 90
+        assert max(heard.of(place)) == place.updated_at
+
+
+def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_deadlock(
+    many: list[Environment], make_feature: Callable[..., Feature]
+) -> None:
+    from features import services
+
+    features = [make_feature(f"doomed-{number}") for number in range(2)]
+
+    def delete(feature: Feature) -> None:
+        def work() -> None:
+            with transaction.atomic():
+                versions.lock([place.pk for place in many])
+                services.delete_feature(feature)
+
+        in_a_session_of_its_own(work)
+
+    with listening(*many) as heard, ThreadPoolExecutor(2) as sessions:
+        for done in [sessions.submit(delete, feature) for feature in features]:
+            done.result(60)
+    for place in many:
+        assert len(set(heard.of(place))) == 2
+    assert not FeatureState.objects.exists()
+
+
+@pytest.fixture
+def many(environment: Environment) -> list[Environment]:
+    others = [Environment.objects.create(name=f"e{number}", project=environment.project) for number in range(19)]
+    return [environment, *others]
+
+
+def toggle(environment: Environment, feature: Feature) -> None:
+    with transaction.atomic():
+        versions.lock([environment.pk])
+        state = FeatureState.objects.get(environment=environment, feature=feature)
+        state.enabled = not state.enabled
+        state.save()
