@@ -9,8 +9,12 @@ from settings.base import DATABASES
 
 SECRET_KEY = "for tests only: " + "x" * 40
 ALLOWED_HOSTS = ["*"]
+LOGIN_THROTTLE_RATE = None
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since threads share it; its own, so that two runs of the tests do not meet in it.
     DATABASES["default"]["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"test-{os.getpid()}.sqlite3")}
+else:
+    # The test database cannot be dropped while a pool holds connections to it. Servers that tests start have pools.
+    DATABASES["default"]["OPTIONS"].pop("pool")
