@@ -27,7 +27,7 @@ from tests.support.heard import Heard, listening
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-SESSIONS = 3
+SESSIONS = 2
 
 
 class RolledBackError(Exception):
@@ -169,6 +169,16 @@ class AnyOrder(RuleBasedStateMachine):
             session.levels[-1] |= {environment} if change else set()
         elif change:
             self.expect({environment})
+
+    @rule(number=st.integers(0, SESSIONS - 1), index=st.integers(0, 2), by_hand=st.booleans(), keep=st.booleans())
+    def save_in_a_savepoint(self, number: int, index: int, by_hand: bool, keep: bool) -> None:
+        """All of one: in a savepoint of a transaction that is open, change a state."""
+        session = self.session(number)
+        if not session.levels:
+            session.enter()
+        (session.enter_by_hand if by_hand else session.enter)()
+        self.save(number, index, change=True)
+        self.expect(session.leave(keep))
 
     @rule(index=st.integers(0, 2), valid=st.booleans())
     @precondition(lambda self: hasattr(self, "sessions"))
