@@ -6,14 +6,17 @@ from typing import Any, Self
 from django.db import transaction
 from rest_framework.authtoken.models import Token
 
+from core.locks import lock_project
 from core.management.demo_password import PasswordFile, new_password
 from environments.models import Environment, EnvironmentAPIKey
-from features.defaults import create_default_states
-from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue, FeatureType
-from features.multivariate.models import MultivariateFeatureOption
+from environments.services import create_environment
+from features.feature_segments.services import create_override
+from features.models import Feature, FeatureState
+from features.services import create_feature
 from organisations.models import Organisation
 from organisations.services import create_organisation
 from projects.models import Project
+from projects.services import create_project
 from segments.models import Segment
 from segments.services import create_segment
 from segments.trees import RuleData
@@ -37,15 +40,15 @@ FEATURES: dict[str, dict[str, Any]] = {
     "items_per_page": {"default_enabled": True, "initial_value": "20", "description": "A number."},
     "onboarding": {"default_enabled": True, "initial_value": '{"steps": ["profile", "team"]}', "description": "JSON."},
     "button_colour": {
-        "type": FeatureType.MULTIVARIATE,
         "default_enabled": True,
         "initial_value": "blue",
         "description": "An experiment: half see blue, the others green or orange.",
+        "options": [
+            {"string_value": "green", "default_percentage_allocation": 30.0},
+            {"string_value": "orange", "default_percentage_allocation": 20.0},
+        ],
     },
 }
-
-# The multivariate feature's other values, and the share of the identities that sees each, in percent.
-OPTIONS = ("button_colour", {"green": 30.0, "orange": 20.0})
 
 SEGMENT = "Beta testers"
 RULES: list[RuleData] = [
@@ -69,31 +72,23 @@ class Demo:
     segment: Segment
 
     @classmethod
-    def find(cls) -> Project | None:
-        """The demo's project, if the demo is there."""
-        return Project.objects.filter(name=PROJECT, organisation__users__email=EMAIL).first()
-
-    @classmethod
     @transaction.atomic
     def seed(cls, user: FFAdminUser) -> Self:
         """Make what of the demo is missing; what is there stays as it is."""
         organisation = Organisation.objects.filter(name=ORGANISATION, users=user).first()
         organisation = organisation or create_organisation(user, name=ORGANISATION)
-        project, _ = Project.objects.get_or_create(
-            name=PROJECT, organisation=organisation, defaults={"enable_realtime_updates": True}
-        )
-        environments = [Environment.objects.get_or_create(name=name, project=project)[0] for name in ENVIRONMENTS]
-        for environment in environments:
-            if not environment.api_keys.exists():
-                EnvironmentAPIKey.objects.create(environment=environment, name="Demo")
-        features = _features(project)
+        project = organisation.projects.filter(name=PROJECT).first()
+        project = project or create_project(user, name=PROJECT, organisation=organisation, enable_realtime_updates=True)
+        lock_project(project.pk)
+        environments = [_environment(user, project, name) for name in ENVIRONMENTS]
+        features = {name: _feature(user, project, name) for name in FEATURES}
         return cls(
             user=user,
             token=Token.objects.get_or_create(user=user)[0].key,
             project=project,
             environments=environments,
-            features=features,
-            segment=_segment(project, environments, next(f for f in features if f.name == OVERRIDDEN)),
+            features=list(features.values()),
+            segment=_segment(project, environments, features[OVERRIDDEN]),
         )
 
     def as_json(self, password: str) -> dict[str, Any]:
@@ -117,6 +112,22 @@ class Demo:
             "segment_id": self.segment.pk,
         }
 
+    def as_variables(self) -> dict[str, str]:
+        """What the README's commands use: the first environment's keys, the token, and one feature's state there."""
+        environment, feature = self.environments[0], self.features[0]
+        state = FeatureState.objects.get(environment=environment, feature=feature, identity=None, feature_segment=None)
+        return {
+            "ENVIRONMENT_KEY": environment.api_key,
+            "SERVER_KEY": environment.api_keys.all()[0].key,
+            "TOKEN": self.token,
+            "FEATURE_STATE": str(state.pk),
+        }
+
+
+def find_project() -> Project | None:
+    """The demo's project, if the demo is there."""
+    return Project.objects.filter(name=PROJECT, organisation__users__email=EMAIL).first()
+
 
 def user_with_password(file: PasswordFile) -> tuple[FFAdminUser, str, bool]:
     """The demo's user, the password that signs them in, and whether it is a new one.
@@ -136,34 +147,23 @@ def user_with_password(file: PasswordFile) -> tuple[FFAdminUser, str, bool]:
     return user, password, True
 
 
-def _features(project: Project) -> list[Feature]:
-    there = {feature.name: feature for feature in project.features.all()}
-    missing = [
-        Feature.objects.create(name=name, project=project, **fields)
-        for name, fields in FEATURES.items()
-        if name not in there
-    ]
-    multivariate, options = OPTIONS
-    for feature in missing:
-        if feature.name == multivariate:
-            for value, percentage in options.items():
-                MultivariateFeatureOption.objects.create(
-                    feature=feature, string_value=value, default_percentage_allocation=percentage
-                )
-    create_default_states(missing, project.environments.select_related("project"))
-    there |= {feature.name: feature for feature in missing}
-    return [there[name] for name in FEATURES]
+def _environment(user: FFAdminUser, project: Project, name: str) -> Environment:
+    environment = project.environments.filter(name=name).first()
+    environment = environment or create_environment(user, name=name, project=project)
+    if not environment.api_keys.exists():
+        EnvironmentAPIKey.objects.create(environment=environment, name="Demo")
+    return environment
+
+
+def _feature(user: FFAdminUser, project: Project, name: str) -> Feature:
+    feature = project.features.filter(name__iexact=name).first()
+    return feature or create_feature(project, creator=user, name=name, **FEATURES[name])
 
 
 def _segment(project: Project, environments: list[Environment], overridden: Feature) -> Segment:
     segment = project.segments.filter(name=SEGMENT).first()
-    if segment is not None:
-        return segment
-    segment = create_segment(project, name=SEGMENT, rules=RULES)
-    for environment in environments:
-        place = FeatureSegment.objects.create(feature=overridden, segment=segment, environment=environment)
-        state = FeatureState.objects.create(
-            feature=overridden, environment=environment, feature_segment=place, enabled=True
-        )
-        FeatureStateValue.objects.create(feature_state=state)
+    if segment is None:
+        segment = create_segment(project, name=SEGMENT, rules=RULES)
+        for environment in environments:
+            create_override(environment, overridden, segment, enabled=True)
     return segment

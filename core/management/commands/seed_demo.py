@@ -1,10 +1,11 @@
 import json
+import shlex
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from core.management.demo import EMAIL, Demo, user_with_password
+from core.management.demo import EMAIL, Demo, find_project, user_with_password
 from core.management.demo_password import PasswordFile
 from environments.models import Environment
 from users.models import FFAdminUser
@@ -18,13 +19,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
+        how.add_argument("--shell", action="store_true", help="print assignments for a shell's eval")
         how.add_argument("--if-empty", action="store_true", help="leave a database alone that has any user")
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="where the server is, or will be")
 
     def handle(self, *args: Any, **options: Any) -> None:
         file = PasswordFile()
         if options["if_empty"] and FFAdminUser.objects.exists():
-            project = Demo.find()
+            project = find_project()
             environment = project.environments.first() if project else None
             self._print_where_to_look(options["url"], environment, f"is in {file.path}")
             return
@@ -35,6 +37,9 @@ class Command(BaseCommand):
         demo = Demo.seed(user)
         if options["json"]:
             self.stdout.write(json.dumps(demo.as_json(password)))
+        elif options["shell"]:
+            for name, value in demo.as_variables().items():
+                self.stdout.write(f"{name}={shlex.quote(value)}")
         else:
             self._print_where_to_look(options["url"], demo.environments[0], password)
 

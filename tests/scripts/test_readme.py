@@ -1,0 +1,50 @@
+"""The README's commands, as somebody would type them: in this order, in terminals beside each other."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import ports, programs
+from tests.support.processes import Process
+from tests.support.server import environ
+
+README = (programs.ROOT / "README.md").read_text()
+
+COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+pytestmark = [pytest.mark.timeout(300)]
+
+
+def test_readme__commands_in_their_order__stream_shows_the_change_and_flags_the_new_state(tmp_path: Path) -> None:
+    run, stream, change, read = COMMANDS
+    port = str(ports.free_port())
+    variables = environ(PORT=port, VAR_DIR=str(tmp_path), REALTIME_DRAIN_SECONDS="0")
+
+    def typed(command: str) -> list[str]:
+        return ["bash", "-euc", command.replace("localhost:8000", f"localhost:{port}")]
+
+    server = Process(typed(run), environ=variables, cwd=programs.ROOT)
+    streaming = None
+    try:
+        server.wait_for_log("Uvicorn running", timeout=120)
+        streaming = Process(typed(stream), environ=variables, cwd=programs.ROOT)
+        first = streaming.wait_for_log("data: ")
+        took = subprocess.run(
+            typed(change + read), env=variables, cwd=programs.ROOT, check=True, capture_output=True, text=True
+        ).stdout
+        version = re.search(r"x-flagsmith-document-updated-at: ([\d.]+)", took, re.IGNORECASE)
+        assert version is not None
+        event = streaming.wait_for_log(f'data: {{"updated_at": {version[1]}}}')
+        assert event != first
+        assert '"enabled":true' in took.replace(" ", "")
+    finally:
+        if streaming is not None:
+            streaming.kill()
+        server.stop()
+
+
+def test_readme__links__lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (programs.ROOT / target).exists(), target
