@@ -46,7 +46,7 @@ make_environment() {
     if new_enough .venv/bin/python && cat "$@" | cmp -s - "$stamp"; then
         return
     fi
-    need_writable .
+    need_writable "$PWD"
     if ! new_enough .venv/bin/python; then
         echo "Making the virtual environment .venv with $python"
         rm -rf .venv

@@ -36,8 +36,10 @@ INSTALLED_APPS = [
     "environments.identities.traits",
     "features",
     "features.multivariate",
+    "features.workflows.core",
     "segments",
     "realtime",
+    "audit",
 ]
 
 MIDDLEWARE = [
@@ -119,6 +121,10 @@ CORS_URLS_REGEX = r"^/api/.*$"
 # The plan of a new organisation. Flagsmith gates features by plan; "enterprise" has them all.
 DEFAULT_SUBSCRIPTION_PLAN = os.environ.get("DEFAULT_SUBSCRIPTION_PLAN", "enterprise")
 
+# Log-ins from one address, in Django REST framework's notation, and whether strangers may make themselves accounts.
+LOGIN_THROTTLE_RATE: str | None = os.environ.get("LOGIN_THROTTLE_RATE", "20/min")
+ALLOW_REGISTRATION_WITHOUT_INVITE = environment.flag("ALLOW_REGISTRATION_WITHOUT_INVITE", default=True)
+
 # Characters of a flag's value, as in Flagsmith.
 FEATURE_VALUE_LIMIT = 20_000
 
@@ -127,6 +133,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = int(os.environ.get("MAX_BODY_BYTES", 1_048_576))
 
 # Bytes of memory that a process spends on keeping environments in the form that SDKs get (environments/cache.py).
 DOCUMENT_CACHE_BYTES = int(os.environ.get("DOCUMENT_CACHE_BYTES", 64 * 1_048_576))
+
+# Whether each server process makes scheduled change requests live itself (features/workflows/core/scheduler.py).
+# Otherwise somebody has to run "manage.py run_scheduler".
+RUN_SCHEDULER = environment.flag("RUN_SCHEDULER", default=True)
 
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))

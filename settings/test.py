@@ -10,6 +10,8 @@ from settings.base import DATABASES
 SECRET_KEY = "for tests only: " + "x" * 40
 ALLOWED_HOSTS = ["*"]
 LOGIN_THROTTLE_RATE = None
+# Tests that want one run one.
+RUN_SCHEDULER = False
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

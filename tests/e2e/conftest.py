@@ -5,15 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.api import AdminAPI, Tenant
-from tests.support.server import MigratedSQLite, ServerProcess
+from tests.support.server import ServerProcess
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
-def server(
-    request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServerProcess]:
-    variables = sqlite_template.copy(tmp_path_factory.mktemp(request.param))
-    with ServerProcess(variables, flavour=request.param) as server:
+@pytest.fixture(scope="session", params=["uvicorn", "uvicorn on postgresql", "daphne"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    flavour, _, database = request.param.partition(" on ")
+    template = request.getfixturevalue(f"{database or 'sqlite'}_template")
+    with ServerProcess(template.copy(tmp_path_factory.mktemp("server")), flavour=flavour) as server:
         yield server
 
 

@@ -1,13 +1,16 @@
 """``scripts/run`` in a copy of the project: from nothing, again, and where it cannot work."""
 
 import os
+import pwd
 import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,7 +19,8 @@ from tests.support import ports, programs
 from tests.support.processes import Process, accepts_connections
 from tests.support.server import environ
 
-pytestmark = pytest.mark.timeout(600)  # The first test fills a virtual environment.
+# The first test fills a virtual environment, which the others of its group use.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scripts/run")]
 
 
 class Copy:
@@ -24,6 +28,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.account: dict[str, Any] = {}
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=programs.ROOT,
@@ -51,7 +56,13 @@ class Copy:
         """Run it where it cannot work; it must end with status 1 and one line, which is returned."""
         variables.setdefault("PORT", str(ports.free_port()))
         done = subprocess.run(
-            ["scripts/run"], cwd=self.folder, env=environ(**variables), capture_output=True, text=True, timeout=60
+            ["scripts/run"],
+            cwd=self.folder,
+            env=environ(**variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            **self.account,
         )
         assert done.returncode == 1, done
         assert done.stdout == ""
@@ -141,12 +152,46 @@ def test_run__data_folder_cannot_be_made__one_line_that_names_it(fresh: Copy, tm
     assert f"cannot write to the folder {tmp_path}/file/var" in fresh.refused(VAR_DIR=str(tmp_path / "file" / "var"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_run__project_folder_not_writable__one_line_that_names_it(tmp_path: Path) -> None:
-    copy = Copy(tmp_path / "copy")
-    copy.folder.chmod(0o500)
+@pytest.fixture
+def read_only() -> Iterator[Copy]:
+    """A copy that whoever runs the script may read only. Root may write anywhere, so it then runs as nobody."""
+    folder = Path(tempfile.mkdtemp())
+    copy = Copy(folder / "project")
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        copy.account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    folder.chmod(0o755)
+    copy.folder.chmod(0o555)
+    yield copy
+    copy.folder.chmod(0o755)
+    shutil.rmtree(folder)
 
-    assert "cannot write to the folder" in copy.refused(VAR_DIR=str(tmp_path / "var"))
+
+@pytest.fixture
+def any_python(read_only: Copy) -> str:
+    """A stand-in for a Python that is new enough and finds the port free. Nobody may not see ours."""
+    path = read_only.folder.parent / "python3"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_run__no_data_folder_in_a_project_that_is_read_only__one_line_that_names_it(
+    read_only: Copy, any_python: str
+) -> None:
+    assert f"cannot write to the folder {read_only.folder}/var" in read_only.refused(PYTHON=any_python)
+
+
+def test_run__no_environment_in_a_project_that_is_read_only__one_line_that_names_it(
+    read_only: Copy, any_python: str
+) -> None:
+    data = read_only.folder.parent / "data"
+    data.mkdir()
+    data.chmod(0o777)
+
+    line = read_only.refused(PYTHON=any_python, VAR_DIR=str(data))
+
+    assert line.endswith(f"cannot write to the folder {read_only.folder}")
 
 
 @pytest.fixture
