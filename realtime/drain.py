@@ -8,6 +8,7 @@ import asyncio
 import signal
 import threading
 from types import FrameType
+from weakref import WeakSet
 
 import structlog
 
@@ -32,7 +33,10 @@ class Drain:
             signal.signal(signum, self._signalled)
 
     def _signalled(self, signum: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._begin, signum)
+        if self._loop.is_closed():
+            self._hand_on(signum)
+        else:
+            self._loop.call_soon_threadsafe(self._begin, signum)
 
     def _begin(self, signum: int) -> None:
         if in_progress():
@@ -61,7 +65,7 @@ class Drain:
             signal.raise_signal(signum)
 
 
-_prepared: set[int] = set()
+_prepared: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 _begun = threading.Event()
 
 
@@ -73,7 +77,7 @@ def in_progress() -> bool:
 def prepare() -> None:
     """Stand before the server's signal handlers, once for each loop; only the main thread has any."""
     loop = asyncio.get_running_loop()
-    if id(loop) not in _prepared:
-        _prepared.add(id(loop))
+    if loop not in _prepared:
+        _prepared.add(loop)
         if threading.current_thread() is threading.main_thread():
             Drain(loop)

@@ -41,8 +41,8 @@ class Host:
     def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
         return {}
 
-    def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> list[EnvironmentState]:
-        return []
+    def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
+        return {}
 
 
 class EmbeddedHost(Host):
@@ -54,12 +54,13 @@ class EmbeddedHost(Host):
         return environments
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        found = {state.key: state for state in self._read(self.environments.filter(api_key__in=keys))}
+        found = {state.key: state for state in self._read(self.environments.filter(api_key__in=keys)).values()}
         unknown = [key for key in keys if key not in found]
         return found | super().states(unknown) if unknown else found
 
     def moved_since(self, moment: datetime) -> list[EnvironmentState]:
-        return self._read(self.environments.filter(updated_at__gt=moment)) + super().moved_since(moment)
+        moved = self._read(self.environments.filter(updated_at__gt=moment))
+        return [*moved.values(), *super().moved_since(moment)]
 
     def knows(self, key: EnvironmentKey) -> bool:
         return self.environments.filter(api_key=key).exists()
@@ -72,8 +73,8 @@ class EmbeddedHost(Host):
         rows = self.environments.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
         return dict(rows.values_list("pk", "updated_at"))
 
-    def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> list[EnvironmentState]:
-        """Raise the versions of these environments and say what they then are.
+    def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
+        """Raise the versions of these environments and say what they then are; nothing of those raised silently.
 
         The new ``updated_at`` is the clock's time, or a microsecond more than the old one where a clock lags. Not the
         database's ``now()``: that is the time at which the transaction began, and one that began earlier may commit
@@ -85,7 +86,7 @@ class EmbeddedHost(Host):
         if silent:
             if raised:
                 self.environments.filter(pk__in=locked).update(**raised)
-            return []
+            return {}
         now = timezone.now()
         by_value: dict[UpdatedAt, list[EnvironmentID]] = {}
         for pk, updated_at in locked.items():
@@ -97,12 +98,12 @@ class EmbeddedHost(Host):
     def _has_revision(self) -> bool:
         return any(field.name == "revision" for field in self.environments.model._meta.concrete_fields)
 
-    def _read(self, environments: QuerySet[Any]) -> list[EnvironmentState]:
-        fields = ["api_key", "updated_at", conf.GATE_FIELD, *([conf.PLAN_FIELD] if conf.PLANS else [])]
-        return [
-            EnvironmentState(EnvironmentKey(key), updated_at, bool(gate) and plan_allows(*plan))
-            for key, updated_at, gate, *plan in environments.values_list(*fields)
-        ]
+    def _read(self, environments: QuerySet[Any]) -> dict[EnvironmentID, EnvironmentState]:
+        fields = ["pk", "api_key", "updated_at", conf.GATE_FIELD, *([conf.PLAN_FIELD] if conf.PLANS else [])]
+        return {
+            pk: EnvironmentState(EnvironmentKey(key), updated_at, bool(gate) and plan_allows(*plan))
+            for pk, key, updated_at, gate, *plan in environments.values_list(*fields)
+        }
 
 
 def plan_allows(plan: str | None = None) -> bool:

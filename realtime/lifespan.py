@@ -12,13 +12,10 @@ async def lifespan(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
     """The ASGI application of the ``lifespan`` scope. Servers without it (daphne) start the hub with a stream."""
-    while True:
-        match (await receive())["type"]:
-            case "lifespan.startup":
-                hub.current()
-                drain.prepare()
-                await send({"type": "lifespan.startup.complete"})
-            case "lifespan.shutdown":
-                await hub.current().close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    await receive()
+    hub.current()
+    drain.prepare()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await hub.current().close()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -32,6 +32,9 @@ HEADERS = [
 # The terminating chunk, sent whatever happened: a cut would lose the client for good.
 END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
+# uvloop's timers count milliseconds, and one may fire that much too early.
+TIMER_SECONDS = 0.002
+
 # Clients that show a response only once it has ended: the Ruby SDK reads with Faraday.
 LONG_POLLERS = b"faraday"
 
@@ -43,7 +46,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         self.subscribed_at = loop.time()
         # A random fifth less, so that streams opened by one herd do not end as one.
-        self.ends_at = self.subscribed_at + conf.STREAM_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
+        self.ends_at: float = self.subscribed_at + conf.STREAM_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
         self._loop = loop
         self._send = send
         self._long_poll = long_poll
@@ -70,13 +73,13 @@ class Stream:
             served = await self._write_present_state(topic)
             if not served:
                 await self._write(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
-            while self._loop.time() < self.ends_at and not (self._long_poll and self._has_news()):
+            while not self._is_over() and not (self._long_poll and self._has_news()):
                 woken = await self._wait(conf.KEEPALIVE_SECONDS if served else conf.RECONCILE_SECONDS)
                 if not served:
                     served = await self._write_present_state(topic)
                 elif self._waiting:
                     await self._write_waiting()
-                elif not woken and self._loop.time() < self.ends_at:
+                elif not woken and not self._is_over():
                     await self._write(sse.KEEPALIVE)
 
     async def _write_present_state(self, topic: hub.Topic) -> bool:
@@ -97,6 +100,9 @@ class Stream:
             self._connected = self._offered
             await self._write_waiting()
         return True
+
+    def _is_over(self) -> bool:
+        return self._loop.time() > self.ends_at - TIMER_SECONDS
 
     def _has_news(self) -> bool:
         return self._written is not None and (self._connected is None or self._written > self._connected)

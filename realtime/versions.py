@@ -5,9 +5,16 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.dispatch import Signal
 
 from realtime import hosts, publish
 from realtime.types import EnvironmentID, EnvironmentState
+
+raised = Signal()
+"""Sent in the transaction in which versions rose: ``states``, a dict of the new states by environments' primary keys.
+
+Not sent where nobody is to be told. What a receiver writes is kept, or undone, together with the versions.
+"""
 
 
 class Announcement:
@@ -50,7 +57,9 @@ def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, 
                 due -= waiting.ids
         if due:
             states = hosts.current().raise_versions(due, silent)
-            transaction.on_commit(Announcement(due, states, silent), using=using, robust=True)
+            transaction.on_commit(Announcement(due, list(states.values()), silent), using=using, robust=True)
+            if states:
+                raised.send(sender=None, states=states)
 
 
 def lock(environment_ids: Iterable[EnvironmentID]) -> None:

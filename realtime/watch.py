@@ -4,7 +4,7 @@ Models are named by label and never imported, so the table fits any project whos
 model that the project does not have is passed over.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,8 @@ from django.apps import apps
 from django.db.models import QuerySet
 
 from realtime.conf import conf
+from realtime.rows import Row
 from realtime.types import NOTHING, Change, Effect, EnvironmentID
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import hosts
+from realtime import hosts, versions
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey
 from tests.support.heard import Heard, listening
@@ -182,3 +182,15 @@ def test_queue_change__times_in_any_order__the_greatest_stays(times: list[dateti
     for time in times:
         post({"updated_at": time.isoformat()})
     assert stored() == max(times).replace(tzinfo=UTC)
+
+
+def test_queue_change__detached__the_app_has_nothing_but_its_own_table(
+    heard: Heard, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_HOST = "detached"  # type: ignore[attr-defined]
+    heard.clear()
+    assert post({"updated_at": "2026-01-01T00:00:00"}, key=environment.api_key)[0] == 202
+    assert heard.of(environment) == [datetime(2026, 1, 1, tzinfo=UTC)]
+    versions.lock([environment.pk])
+    versions.announce([environment.pk])
+    assert len(heard.events) == 1

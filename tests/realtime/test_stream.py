@@ -136,14 +136,16 @@ async def test_stream__more_events_than_the_listener_holds__state_is_read_again(
         await client.opened()
         channel = publish.channel(environment.api_key)  # type: ignore[arg-type]
         # Without giving the loop a turn: the eleventh, the newest, is dropped.
-        newest = await read(environment)
+        await sync_to_async(environment.refresh_from_db)()
+        newest = environment.updated_at
         with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
             for ahead in range(11):
-                moved = environment.updated_at + timedelta(milliseconds=ahead)
+                moved = newest + timedelta(milliseconds=ahead)
                 send_event(channel, publish.EVENT, sse.data(moved), json_encode=False)
             await client.until(lambda client: len(client.events) > 1)
             await eventually(lambda: states.called)
-        assert newest == client.events[0]
+        assert client.events[0] == sse.frame(newest)
+        assert client.events[-1] > client.events[0]
 
 
 async def test_stream__bus_that_loses_everything__reconcile_brings_it(

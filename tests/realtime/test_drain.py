@@ -1,0 +1,102 @@
+"""A shutdown's signals, in one process: what the streams do, and when the server's own handler is called."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from environments.models import Environment
+from realtime import drain, hub
+from tests.support.asgi import Client, eventually, stream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Stands for a server: the signals that its handler got."""
+    got: list[int] = []
+    before = {signum: signal.getsignal(signum) for signum in drain.SIGNALS}
+    monkeypatch.setattr(drain, "_begun", threading.Event())
+    for signum in drain.SIGNALS:
+        signal.signal(signum, lambda number, frame: got.append(number))
+    yield got
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture
+async def streams(server: list[int]) -> AsyncIterator[hub.Hub]:
+    yield hub.current()
+    await hub.current().close()
+
+
+async def test_signal__open_stream__ends_and_then_the_server_is_told(
+    streams: hub.Hub, server: list[int], environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_DRAIN_SECONDS = 0.2  # type: ignore[attr-defined]
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        assert not drain.in_progress()
+        signal.raise_signal(signal.SIGTERM)
+        await client.until(lambda client: client.ended)
+        await eventually(lambda: server == [signal.SIGTERM])
+    assert drain.in_progress()
+
+
+async def test_signal__twice__the_server_is_told_at_once(
+    streams: hub.Hub, server: list[int], environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_DRAIN_SECONDS = 60  # type: ignore[attr-defined]
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        signal.raise_signal(signal.SIGTERM)
+        await eventually(drain.in_progress)
+        signal.raise_signal(signal.SIGTERM)
+        await eventually(lambda: server == [signal.SIGTERM])
+
+
+async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_same(
+    streams: hub.Hub, server: list[int], environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REALTIME_DRAIN_SECONDS = 0.05  # type: ignore[attr-defined]
+    settings.REALTIME_KEEPALIVE_SECONDS = 0.01  # type: ignore[attr-defined]
+    monkeypatch.setattr(drain, "GRACE_SECONDS", 0.05)
+    client = Client(f"/sse/environments/{environment.api_key}/stream")
+    task = asyncio.create_task(client.run())
+    await client.opened()
+    client.reading.clear()
+    signal.raise_signal(signal.SIGTERM)
+    await eventually(lambda: server == [signal.SIGTERM])
+    client.reading.set()
+    await asyncio.wait_for(task, 5)
+
+
+async def test_signal__server_that_ignores_it__goes_on(streams: hub.Hub, environment: Environment) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    async with stream(environment.api_key) as client:
+        await client.opened()
+    signal.raise_signal(signal.SIGTERM)
+    await eventually(lambda: signal.getsignal(signal.SIGTERM) is signal.SIG_IGN)
+
+
+def test_signal__after_the_loop_is_closed__goes_to_the_server(server: list[int]) -> None:
+    async def prepare() -> None:
+        drain.prepare()
+
+    asyncio.run(prepare())
+    signal.raise_signal(signal.SIGINT)
+    assert server == [signal.SIGINT]
+
+
+def test_prepare__outside_of_the_main_thread__leaves_the_handlers_alone(server: list[int]) -> None:
+    async def prepare() -> None:
+        drain.prepare()
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=asyncio.run, args=[prepare()])
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,75 @@
+"""How a change of a row is noticed, whatever way it is saved."""
+
+import pytest
+from django.core import serializers
+from django.db.models import F
+
+from environments.models import Environment
+from features.models import Feature, FeatureSegment, FeatureState
+from projects.models import Project
+from segments.models import Segment
+from tests.support.heard import Heard
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def test_save__instance_made_by_hand_over_an_existing_row__is_an_event(
+    heard: Heard, feature: Feature, project: Project, environment: Environment
+) -> None:
+    heard.clear()
+    Feature(
+        pk=feature.pk, uuid=feature.uuid, created_date=feature.created_date, name="replaced", project=project
+    ).save()
+    assert len(heard.of(environment)) == 1
+
+
+def test_save__fixture__is_none(heard: Heard, feature: Feature) -> None:
+    feature.description = "from a fixture"
+    text = serializers.serialize("json", [feature])
+    heard.clear()
+    for row in serializers.deserialize("json", text):
+        row.save()
+    assert heard.events == []
+
+
+def test_save__only_a_column_that_nobody_reads__is_none(heard: Heard, feature: Feature) -> None:
+    feature.is_archived, feature.name = True, "not saved"
+    heard.clear()
+    feature.save(update_fields=["is_archived"])
+    assert heard.events == []
+
+
+def test_save__from_an_instance_older_than_the_row__is_judged_by_the_row(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    old = FeatureState.objects.get(pk=state.pk)
+    state.enabled = True
+    state.save()
+    heard.clear()
+    old.save()
+    assert len(heard.of(environment)) == 1
+
+
+def test_save__value_that_the_database_computes__is_an_event(
+    heard: Heard, state: FeatureState, segment: Segment, environment: Environment
+) -> None:
+    override = FeatureSegment.objects.create(feature=state.feature, segment=segment, environment=environment)
+    FeatureState.objects.create(feature=state.feature, environment=environment, feature_segment=override)
+    heard.clear()
+    override.priority = F("priority") + 1
+    override.save()
+    assert len(heard.of(environment)) == 1
+
+
+def test_save__draft_of_a_state__is_none(heard: Heard, state: FeatureState, environment: Environment) -> None:
+    heard.clear()
+    FeatureState.objects.create(feature=state.feature, environment=environment, version=None, enabled=True)
+    assert heard.events == []
+
+
+def test_delete__override_without_a_state__is_none(
+    heard: Heard, feature: Feature, segment: Segment, environment: Environment
+) -> None:
+    heard.clear()
+    FeatureSegment.objects.create(feature=feature, segment=segment, environment=environment).delete()
+    assert heard.events == []
