@@ -1,6 +1,5 @@
 from typing import cast
 
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -18,13 +17,20 @@ class MasterAPIKeyAuthentication(BaseAuthentication):
         scheme, _, secret = get_authorization_header(request).decode("latin-1").partition(" ")
         if scheme.lower() != KEYWORD:
             return None
-        try:
-            key = cast(MasterAPIKey, MasterAPIKey.objects.get_from_key(secret.strip()))
-        except MasterAPIKey.DoesNotExist:
-            key = None
-        if key is None or (key.expiry_date is not None and key.expiry_date < timezone.now()):
+        key = _find(secret.strip())
+        if key is None or key.has_expired:
             raise AuthenticationFailed("Valid Master API Key not found.")
         return APIKeyUser(key), key
 
     def authenticate_header(self, request: Request) -> str:
         return "Api-Key"
+
+
+def _find(secret: str) -> MasterAPIKey | None:
+    # A null byte is no text for PostgreSQL, not even to look for.
+    if not secret.isprintable():
+        return None
+    try:
+        return cast(MasterAPIKey, MasterAPIKey.objects.get_from_key(secret))
+    except MasterAPIKey.DoesNotExist:
+        return None

@@ -6,6 +6,7 @@ from api_keys.models import MasterAPIKey
 
 
 class MasterAPIKeySerializer(serializers.ModelSerializer):
+    name = serializers.CharField(max_length=50)
     key = serializers.CharField(
         read_only=True, help_text="The key itself, only in the answer to its creation: a hash is all that is stored."
     )

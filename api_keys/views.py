@@ -22,6 +22,7 @@ class MasterAPIKeyViewSet(ScopedView, ModelViewSet[MasterAPIKey]):
     serializer_class = MasterAPIKeySerializer
     pagination_class = FixedPages
     lookup_field = "prefix"
+    lookup_value_regex = "[0-9A-Za-z]{1,8}"
 
     def get_queryset(self) -> QuerySet[MasterAPIKey]:
         return self.organisation.master_api_keys.filter(revoked=False)

@@ -12,6 +12,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from audit import actor
 from core.locks import lock_environment, lock_project
 from environments.models import Environment
 from organisations.models import Organisation
@@ -28,11 +29,17 @@ class AtomicWrites(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method in SAFE_METHODS:
             return super().dispatch(request, *args, **kwargs)
-        with transaction.atomic():
+        with transaction.atomic(), actor.request():
             response = super().dispatch(request, *args, **kwargs)
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             return response
+
+    def perform_authentication(self, request: Request) -> None:
+        """The audit log names whoever calls as the author of what changes."""
+        super().perform_authentication(request)
+        if request.method not in SAFE_METHODS:
+            actor.signed_in(request.user)
 
 
 class ScopedView(AtomicWrites, GenericAPIView):
@@ -82,7 +89,7 @@ class ScopedView(AtomicWrites, GenericAPIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if request.method in SAFE_METHODS:
+        if request.method in SAFE_METHODS or not hasattr(self, (request.method or "").lower()):
             return
         if self.locked == "project":
             lock_project(self.project.pk)

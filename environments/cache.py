@@ -103,6 +103,11 @@ class DocumentCache:
         with self._building[version.environment_id % LOCKS]:
             return self._find(version) or self._build(version.environment_id)
 
+    @property
+    def bytes(self) -> int:
+        """What the entries take, as they estimate it themselves."""
+        return self._bytes
+
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()

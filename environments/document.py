@@ -38,6 +38,11 @@ class Version(NamedTuple):
     revision: int
     updated_at: UpdatedAt
 
+    @classmethod
+    def of(cls, environment: Environment) -> "Version":
+        """The version that the environment had when it was read."""
+        return cls(environment.pk, environment.revision, environment.updated_at)
+
 
 class Feature(NamedTuple):
     """What SDKs get to see of a feature itself."""
@@ -53,8 +58,9 @@ class Feature(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a feature state stands: all None for the environment's default."""
+    """Which feature state it is, and where it stands: all None for the environment's default."""
 
+    state_id: int
     identity_id: int | None = None
     feature_segment_id: int | None = None
     segment_id: int | None = None
@@ -85,7 +91,7 @@ class EnvironmentDocument:
     """By primary key."""
 
     places: dict[int, Place]
-    """By the feature state's primary key, the document's ``django_id``."""
+    """By the document's ``django_id``."""
 
     @property
     def hides_disabled_flags(self) -> bool:
@@ -259,6 +265,7 @@ class _Builder:
             "identity_id",
             "identity__identifier",
             "identity__created_date",
+            "mv_hashing_salt",
             *(f"feature_state_value__{field}" for field in VALUE),
         ):
             if row["feature_id"] not in self.features:
@@ -268,14 +275,15 @@ class _Builder:
             elif row["feature_segment_id"] is not None:
                 self._add_segment_override(row)
             else:
-                self.places[row["id"]] = Place()
+                self.places[_django_id(row)] = Place(row["id"])
                 self.defaults.append(self._state(row))
 
     def _add_segment_override(self, row: Mapping[str, Any]) -> None:
         segment = self.segments.get(row["feature_segment__segment_id"])
         if segment is None:
             return
-        self.places[row["id"]] = Place(None, row["feature_segment_id"], segment["id"], segment["name"])
+        place = Place(row["id"], None, row["feature_segment_id"], segment["id"], segment["name"])
+        self.places[_django_id(row)] = place
         segment["feature_states"].append(self._state(row))
 
     def _add_identity_override(self, row: Mapping[str, Any]) -> None:
@@ -285,7 +293,7 @@ class _Builder:
         state = self._state(row)
         # SDKs do not split an identity's own override, so what they get is the value that the split gives it.
         state["feature_state_value"] = value_for(state, hashing_key(self.row, identifier, pk))
-        self.places[row["id"]] = Place(pk)
+        self.places[_django_id(row)] = Place(row["id"], pk)
         self.identities[pk]["identity_features"].append(state)
 
     def _identity(self, pk: int, identifier: str, created_date: datetime) -> Json:
@@ -308,12 +316,21 @@ class _Builder:
         return {
             "feature": {"id": feature.id, "name": feature.name, "type": feature.type},
             "enabled": row["enabled"],
-            "django_id": row["id"],
+            "django_id": _django_id(row),
             "feature_segment": {"priority": row["feature_segment__priority"]} if in_segment else None,
             "featurestate_uuid": str(row["uuid"]),
             "feature_state_value": _value(row, "feature_state_value__"),
             "multivariate_feature_state_values": self.shares.get(row["id"], []),
         }
+
+
+def _django_id(state: Mapping[str, Any]) -> int:
+    """What identities are split by: the primary key of the state that was the first at its place.
+
+    A state that a change request puts there has another key of its own, and must not give anybody another variant.
+    """
+    pk: int = state["mv_hashing_salt"] or state["id"]
+    return pk
 
 
 def _value(row: Mapping[str, Any], prefix: str = "") -> Value:

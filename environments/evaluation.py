@@ -109,11 +109,11 @@ class Evaluator:
         return [engine.feature_context(state, self._metadata(state), priority) for state in states]
 
     def _metadata(self, state: Json) -> dict[str, Any]:
-        pk, feature = state["django_id"], self.document.features[state["feature"]["id"]]
+        place, feature = self.document.places[state["django_id"]], self.document.features[state["feature"]["id"]]
         # Conditions can read "id" by a path, as in SDKs.
         return {
             "id": feature.id,
-            "state": State(pk, feature, self.document.places[pk], state["enabled"], state),
+            "state": State(place.state_id, feature, place, state["enabled"], state),
         }
 
     def _flags(self, result: EvaluationResult[Any, Any]) -> list[Flag]:

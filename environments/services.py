@@ -28,6 +28,9 @@ SETTINGS = (
 VALUE = ("type", "boolean_value", "integer_value", "string_value")
 SHARE = ("multivariate_feature_option_id", "percentage_allocation")
 
+Overrides = dict[int | None, FeatureSegment | None]
+"""The copies of overrides by the primary keys of the originals; no override has none."""
+
 
 def create_environment(actor: Actor, **fields: Any) -> Environment:
     """An environment with a state for each of the project's features. Its own row announces it, and nothing else."""
@@ -60,8 +63,8 @@ def _create(actor: Actor, **fields: Any) -> Environment:
     return environment
 
 
-def _copy_overrides(source: Environment, clone: Environment) -> dict[int | None, FeatureSegment]:
-    """Copy which segments override what, in which order; the copies by the primary keys of the originals."""
+def _copy_overrides(source: Environment, clone: Environment) -> Overrides:
+    """Copy which segments override what, in which order."""
     originals = list(
         FeatureSegment.objects.filter(
             environment=source, feature_states__identity=None, feature_states__version__isnull=False
@@ -71,16 +74,16 @@ def _copy_overrides(source: Environment, clone: Environment) -> dict[int | None,
         FeatureSegment(environment=clone, **_fields(original, ("feature_id", "segment_id", "priority")))
         for original in originals
     )
-    return {original.pk: copy for original, copy in zip(originals, copies, strict=True)}
+    return {None: None} | {original.pk: copy for original, copy in zip(originals, copies, strict=True)}
 
 
-def _copy_states(source: Environment, clone: Environment, overrides: dict[int | None, FeatureSegment]) -> None:
-    """Copy the live states with their values and shares. All keep their order, so identities keep their variants."""
+def _copy_states(source: Environment, clone: Environment, overrides: Overrides) -> None:
+    """Copy the live states with their values and shares, and keep the shares' order: variants are dealt out in it."""
     originals = FeatureState.objects.filter(environment=source, identity=None, version__isnull=False).order_by("pk")
     copies = FeatureState.objects.bulk_create(
         FeatureState(
             environment=clone,
-            feature_segment=overrides.get(original.feature_segment_id),
+            feature_segment=overrides[original.feature_segment_id],
             **_fields(original, ("feature_id", "enabled", "version")),
         )
         for original in originals

@@ -3,9 +3,11 @@
 import re
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import CreateModelMixin, DestroyModelMixin, ListModelMixin, UpdateModelMixin
 from rest_framework.request import Request
@@ -18,9 +20,12 @@ from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
 from core.views import ScopedView
+from environments.cache import documents
+from environments.document import Version
 from environments.figures import figures
 from environments.identities.traits.models import Trait
 from environments.models import Environment, EnvironmentAPIKey, UserEnvironmentPermission
+from environments.sdk import responses
 from environments.serializers import (
     KEY_TAKEN,
     CloneEnvironmentSerializer,
@@ -136,6 +141,15 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
         serializer.is_valid(raise_exception=True)
         delete_traits(self.environment, serializer.validated_data["key"])
         return Response()
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @action(detail=True)
+    def document(self, request: Request, environment_api_key: str) -> HttpResponse:
+        """The environment document, as SDKs get it with a server-side key."""
+        try:
+            return responses.document(documents.entry(Version.of(self.environment)))
+        except Environment.DoesNotExist:  # Deleted a moment ago.
+            raise NotFound("No Environment matches the given query.") from None
 
     @action(detail=True)
     def metrics(self, request: Request, environment_api_key: str) -> Response:

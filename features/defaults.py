@@ -9,17 +9,17 @@ from features.values import typed
 from projects.models import Project
 
 
-def create_default_states(features: Iterable[Feature], environments: Iterable[Environment]) -> None:
+def create_default_states(features: Iterable[Feature], environments: Iterable[Environment]) -> list[FeatureState]:
     """Give each of these environments a live state of each of these features, all of one project.
 
     A feature's ``default_enabled``, its ``initial_value`` and the default percentages of its options say what the state
     is; in a project with ``prevent_flag_defaults`` it is off and has no value. A handful of queries, however many
-    states there are to make (SQLite splits large inserts). Announces nothing: whoever calls says which environments
-    change.
+    states there are to make (SQLite splits large inserts). Announces and logs nothing: whoever calls says which
+    environments change.
     """
     features, environments = list(features), list(environments)
     if not features or not environments:
-        return
+        return []
     plain = Project.objects.filter(pk=features[0].project_id, prevent_flag_defaults=True).exists()
     states = FeatureState.objects.bulk_create(
         [
@@ -33,6 +33,7 @@ def create_default_states(features: Iterable[Feature], environments: Iterable[En
         value.value = None if plain else typed(value.feature_state.feature.initial_value)
     FeatureStateValue.objects.bulk_create(values)
     _create_multivariate_values(states, features)
+    return states
 
 
 def _create_multivariate_values(states: list[FeatureState], features: list[Feature]) -> None:

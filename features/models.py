@@ -75,6 +75,15 @@ class FeatureState(AtomicModel):
     updated_at = models.DateTimeField(auto_now=True)
     live_from = models.DateTimeField(null=True, blank=True, default=timezone.now)
     version = models.IntegerField(null=True, blank=True, default=1)
+    change_request = models.ForeignKey(
+        "workflows_core.ChangeRequest",
+        on_delete=models.SET_NULL,
+        related_name="feature_states",
+        null=True,
+        blank=True,
+    )
+    # A state that replaced another one splits identities as that one did, which did it by its primary key.
+    mv_hashing_salt = models.IntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ["id"]

@@ -6,6 +6,8 @@ from typing import Any
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Lower
 
+from audit import bulk
+from audit.recording import record
 from features.defaults import create_default_states
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue, FeatureType
 from features.multivariate.models import MultivariateFeatureStateValue
@@ -54,7 +56,8 @@ def create_feature(
     feature.tags.set(tags)
     feature.owners.set(owners)
     create_options(feature, options)
-    create_default_states([feature], project.environments.all())
+    states = create_default_states([feature], project.environments.all())
+    record(bulk.first_states(feature, states, len(options)))
     return feature
 
 
@@ -82,6 +85,7 @@ def delete_feature(feature: Feature) -> None:
     Their rows go first and raw: a delete that sends signals would read them all, only to find that the feature's own
     signal announces for them too.
     """
+    record(bulk.feature_deleted(feature))
     states = FeatureState.objects.filter(feature=feature)
     for rows in (
         MultivariateFeatureStateValue.objects.filter(feature_state__in=states),

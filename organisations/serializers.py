@@ -3,6 +3,7 @@ from typing import Any
 from rest_framework import serializers
 
 from core.fields import ConstantBoolean, ConstantText
+from core.paths import MAX_ID
 from organisations.models import (
     Organisation,
     OrganisationRole,
@@ -121,7 +122,7 @@ class MemberIDListSerializer(serializers.ListSerializer):
 
 
 class MemberIDSerializer(serializers.Serializer):
-    id = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
+    id = serializers.IntegerField(min_value=0, max_value=MAX_ID)
 
     class Meta:
         list_serializer_class = MemberIDListSerializer
@@ -132,7 +133,7 @@ class MemberFilterSerializer(serializers.Serializer):
 
 
 class UserOrganisationPermissionFilterSerializer(serializers.Serializer):
-    user = serializers.IntegerField(required=False)
+    user = serializers.IntegerField(required=False, min_value=0, max_value=MAX_ID)
 
 
 class UserOrganisationPermissionSerializer(UserPermissionSerializer):

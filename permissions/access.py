@@ -22,6 +22,14 @@ def visible_organisations(actor: Actor) -> QuerySet[Organisation]:
     return Organisation.objects.filter(userorganisation__user=actor)
 
 
+def administered_organisations(actor: Actor) -> QuerySet[Organisation]:
+    """The organisations that the actor is an admin of."""
+    if isinstance(actor, APIKeyUser):
+        return visible_organisations(actor)
+    admin = UserOrganisation.objects.filter(user=actor, role=OrganisationRole.ADMIN)
+    return Organisation.objects.filter(pk__in=admin.values("organisation"))
+
+
 def visible_projects(actor: Actor) -> QuerySet[Project]:
     """The projects that the actor may see: all of an admin's organisations, otherwise those with VIEW_PROJECT."""
     if isinstance(actor, APIKeyUser):

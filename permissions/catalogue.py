@@ -7,13 +7,12 @@ PROJECT = {
     "CREATE_ENVIRONMENT": "Ability to create an environment in the given project.",
     "DELETE_FEATURE": "Ability to delete features in the given project.",
     "CREATE_FEATURE": "Ability to create features in the given project.",
-    "EDIT_FEATURE": "Ability to edit features in the given project.",
     "MANAGE_SEGMENTS": "Ability to manage segments in the given project.",
-    "MANAGE_TAGS": "Ability to manage tags in the given project.",
-    "VIEW_AUDIT_LOG": "Ability to read the audit log of the given project.",
     "MANAGE_PROJECT_LEVEL_CHANGE_REQUESTS": "Ability to publish and delete the project's change requests.",
     "APPROVE_PROJECT_LEVEL_CHANGE_REQUESTS": "Ability to approve the project's change requests.",
     "CREATE_PROJECT_LEVEL_CHANGE_REQUESTS": "Ability to create change requests of the project.",
+    "MANAGE_TAGS": "Ability to manage tags in the given project.",
+    "VIEW_AUDIT_LOG": "Ability to read the audit log of the given project.",
 }
 
 ENVIRONMENT = {

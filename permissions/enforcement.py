@@ -16,7 +16,7 @@ class RulesPermission(BasePermission):
         method = (request.method or "").lower()
         action = getattr(view, "action", method)
         if action is None or not hasattr(view, method):
-            # No handler: who is signed in gets the 405 that comes next.
-            return request.user is not None
+            # No handler: who is signed in, or need not be, gets the 405 that comes next.
+            return request.user is not None or not request.authenticators
         rule = RULES.get(getattr(view, "rules", ""), {}).get(action)
         return rule is not None and rule.permits(request.user, view)

@@ -70,6 +70,8 @@ def environment(key: str) -> Rule:
 
 ALL = ("list", "create", "retrieve", "update", "partial_update", "destroy")
 
+READ = ("list", "retrieve")
+
 ENVIRONMENT_KEY = Rule("whoever has a key of the environment", lambda actor, view: isinstance(actor, SDKClient))
 SERVER_KEY = Rule(
     "whoever has a server-side key of the environment",
@@ -131,6 +133,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "clone": project("CREATE_ENVIRONMENT"),
         "permissions": ACTOR,
         "my_permissions": environment("VIEW_ENVIRONMENT"),
+        "document": environment("VIEW_ENVIRONMENT"),
         "trait_keys": environment("VIEW_ENVIRONMENT"),
         "delete_traits": ENVIRONMENT_ADMIN,
         "metrics": ENVIRONMENT_ADMIN,
@@ -219,6 +222,17 @@ RULES: dict[str, dict[str, Rule]] = {
     # MANAGE_SEGMENT_OVERRIDES in the environment of the feature segments that the body names.
     "feature-segments/update-priorities": {"post": ACTOR},
     "create-segment-override": {"post": environment("MANAGE_SEGMENT_OVERRIDES")},
+    "create-change-request": {"post": environment("CREATE_CHANGE_REQUEST")},
+    "list-change-requests": {"get": environment("VIEW_ENVIRONMENT"), "head": environment("VIEW_ENVIRONMENT")},
+    "change-requests": {
+        "retrieve": environment("VIEW_ENVIRONMENT"),
+        "update": environment("CREATE_CHANGE_REQUEST"),
+        "partial_update": environment("CREATE_CHANGE_REQUEST"),
+        "destroy": environment("CREATE_CHANGE_REQUEST"),
+        # Never of one's own; services.approve sees to that.
+        "approve": environment("APPROVE_CHANGE_REQUEST"),
+        "commit": environment("UPDATE_FEATURE_STATE"),
+    },
     "segments": {
         "list": project("VIEW_PROJECT"),
         "retrieve": project("VIEW_PROJECT"),
@@ -230,4 +244,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "associated_features": project("MANAGE_SEGMENTS"),
     },
     "segments/get-by-uuid": {"get": ACTOR, "head": ACTOR},
+    # The entries of those organisations that the user is an admin of.
+    "audit": dict.fromkeys(READ, USER),
+    "organisations/audit": dict.fromkeys(READ, ORGANISATION_ADMIN),
+    "projects/audit": dict.fromkeys(READ, project("VIEW_AUDIT_LOG")),
 }

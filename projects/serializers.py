@@ -5,6 +5,7 @@ from rest_framework import serializers
 from rest_framework.validators import UniqueTogetherValidator
 
 from core.fields import ConstantBoolean, ConstantText
+from core.paths import MAX_ID
 from permissions import catalogue
 from permissions.serializers import ListedUserMixin, PermissionKeysField, UserPermissionSerializer
 from projects.models import Project, UserProjectPermission
@@ -103,7 +104,7 @@ class ProjectDetailSerializer(ProjectSerializer):
 
 
 class ProjectFilterSerializer(serializers.Serializer):
-    organisation = serializers.IntegerField(required=False)
+    organisation = serializers.IntegerField(required=False, min_value=0, max_value=MAX_ID)
     uuid = serializers.UUIDField(required=False)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:

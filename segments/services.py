@@ -6,6 +6,7 @@ send no signal.
 
 from typing import Any
 
+from audit.table import rules_change
 from projects.models import Project
 from realtime import versions
 from segments import trees
@@ -25,8 +26,11 @@ def update_segment(segment: Segment, *, rules: list[RuleData] | None = None, **f
 
     A tree that SDKs would read as before is replaced in silence: it may have other descriptions.
     """
-    if rules is not None and trees.read_by_sdks(rules) != trees.read_by_sdks(trees.read(segment)):
-        versions.announce(segment.project.environments.values_list("pk", flat=True))
+    if rules is not None:
+        stored = trees.read(segment)
+        if trees.read_by_sdks(rules) != trees.read_by_sdks(stored):
+            versions.announce(segment.project.environments.values_list("pk", flat=True))
+        rules_change(segment, stored, trees.complete(rules))
     for name, value in fields.items():
         setattr(segment, name, value)
     segment.save()

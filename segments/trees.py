@@ -55,6 +55,26 @@ def _read_rule(rule: SegmentRule) -> RuleData:
     return {"type": rule.type, "conditions": conditions}
 
 
+def complete(rules: Iterable[RuleData]) -> list[RuleData]:
+    """What ``read`` gives of a tree that was given: with everything that was left out."""
+    return [
+        {**_complete_rule(rule), "rules": [_complete_rule(each) for each in rule.get("rules", ())]} for rule in rules
+    ]
+
+
+def _complete_rule(rule: RuleData) -> RuleData:
+    conditions: list[ConditionData] = [
+        {
+            "operator": condition["operator"],
+            "property": condition.get("property"),
+            "value": condition.get("value"),
+            "description": condition.get("description"),
+        }
+        for condition in rule.get("conditions", ())
+    ]
+    return {"type": rule["type"], "conditions": conditions}
+
+
 def read_by_sdks(rules: Iterable[RuleData]) -> list[Any]:
     """What of a tree SDKs get to see: all but the descriptions."""
     return [

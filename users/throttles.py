@@ -5,7 +5,7 @@ from rest_framework.views import APIView
 
 
 class LoginThrottle(SimpleRateThrottle):
-    """Twenty log-ins a minute from one address, or ``LOGIN_THROTTLE_RATE``; None sets no limit.
+    """``LOGIN_THROTTLE_RATE`` log-ins from one address; None sets no limit.
 
     The counters live in Django's default cache, so by default in each process for itself. Behind a proxy the address
     is what Django REST framework's ``NUM_PROXIES`` makes of X-Forwarded-For.
@@ -14,7 +14,7 @@ class LoginThrottle(SimpleRateThrottle):
     scope = "login"
 
     def get_rate(self) -> str | None:
-        rate: str | None = getattr(settings, "LOGIN_THROTTLE_RATE", "20/min")
+        rate: str | None = settings.LOGIN_THROTTLE_RATE
         return rate
 
     def get_cache_key(self, request: Request, view: APIView) -> str:

@@ -35,7 +35,7 @@ class RegistrationView(generics.CreateAPIView):
     serializer_class = RegistrationSerializer
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        if not getattr(settings, "ALLOW_REGISTRATION_WITHOUT_INVITE", True):
+        if not settings.ALLOW_REGISTRATION_WITHOUT_INVITE:
             raise PermissionDenied("User registration without an invite is disabled for this installation.")
         serializer.save()
 

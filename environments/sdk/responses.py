@@ -4,6 +4,7 @@ from django.http import HttpResponse
 
 from environments.cache import Entry
 from environments.evaluation import Flag
+from environments.sdk.authentication import HEADER
 from environments.sdk.identify import Identified
 from environments.sdk.shapes import encode
 from realtime.types import epoch_seconds
@@ -56,5 +57,5 @@ def _feature_not_found(entry: Entry) -> HttpResponse:
 
 
 def _answer(entry: Entry, body: bytes, status: int = 200) -> HttpResponse:
-    headers = {VERSION_HEADER: epoch_seconds(entry.version.updated_at)}
+    headers = {VERSION_HEADER: epoch_seconds(entry.version.updated_at), "Vary": HEADER}
     return HttpResponse(body, status=status, content_type="application/json", headers=headers)

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from environments.identities.traits.models import TraitValue
@@ -34,6 +35,12 @@ class IdentifierField(serializers.CharField):
         return value
 
 
+@extend_schema_field(
+    {
+        "oneOf": [{"type": kind} for kind in ("string", "integer", "number", "boolean")],
+        "description": "A trait's value.",
+    }
+)
 class TraitValueField(serializers.Field[TraitValue, Any, Any, Any]):
     """Text, a whole number, a decimal number or a boolean. Anything else is taken as its text, as in Flagsmith."""
 
@@ -64,7 +71,7 @@ class TraitValueField(serializers.Field[TraitValue, Any, Any, Any]):
         return value
 
 
-class TraitSerializer(serializers.Serializer[Any]):
+class SDKTraitSerializer(serializers.Serializer[Any]):
     """A trait of ``identities/``; null takes it away."""
 
     trait_key = serializers.CharField(max_length=TRAIT_KEY_LENGTH, trim_whitespace=False)
@@ -77,7 +84,7 @@ class IdentitiesSerializer(serializers.Serializer[Any]):
 
     identifier = IdentifierField(required=False, allow_blank=True, allow_null=True)
     transient = serializers.BooleanField(default=False, allow_null=True)
-    traits = Items(child=TraitSerializer(), required=False, allow_null=True, max_length=TRAITS)
+    traits = Items(child=SDKTraitSerializer(), required=False, allow_null=True, max_length=TRAITS)
 
 
 class IdentitiesQuerySerializer(serializers.Serializer[Any]):
@@ -85,17 +92,16 @@ class IdentitiesQuerySerializer(serializers.Serializer[Any]):
 
     identifier = IdentifierField()
     transient = serializers.BooleanField(default=False)
-    feature = serializers.CharField(required=False)
 
 
-class IdentitySerializer(serializers.Serializer[Any]):
+class SDKIdentitySerializer(serializers.Serializer[Any]):
     identifier = IdentifierField()
 
 
 class IdentityTraitSerializer(serializers.Serializer[Any]):
     """The body of ``traits/``."""
 
-    identity = IdentitySerializer()
+    identity = SDKIdentitySerializer()
     trait_value = TraitValueField()
     trait_key = serializers.CharField(max_length=TRAIT_KEY_LENGTH, trim_whitespace=False)
 

@@ -104,7 +104,7 @@ class OverrideSerializer(serializers.ModelSerializer[FeatureState]):
     feature_state_value = FeatureStateValueSerializer()
     feature_segment = OverridePlaceSerializer()
     deleted_at = ConstantText(None)
-    change_request = ConstantText(None)
+    change_request = serializers.IntegerField(source="change_request_id", read_only=True, allow_null=True)
     multivariate_feature_state_values = ShareSerializer(many=True, required=False)
 
     class Meta:

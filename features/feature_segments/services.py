@@ -11,6 +11,8 @@ from typing import Any
 from django.db.models import F, Max, QuerySet
 from rest_framework.exceptions import ValidationError
 
+from audit import bulk
+from audit.recording import record
 from environments.models import Environment
 from features.feature_states.services import Columns, Shares, create_state, require_direct_writes
 from features.models import Feature, FeatureSegment, FeatureState
@@ -81,9 +83,12 @@ def reorder(environment: Environment, feature: Feature, wanted: Mapping[int, int
         places = _places([each.pk for each in present], wanted)
         moved = [each for each in present if each.priority != places[each.pk]]
         _announce_if_live(moved)
+        before = [each.segment.name for each in present]
         for each in moved:
             each.priority = places[each.pk]
         FeatureSegment.objects.bulk_update(moved, ["priority"])
+        after = [each.segment.name for each in sorted(present, key=lambda each: each.priority)]
+        record(bulk.overrides_reordered(environment, feature, before, after))
     return sorted((each for each in present if each.pk in wanted), key=lambda each: each.priority)
 
 

@@ -1,7 +1,7 @@
 """Feature states: with the value as a scalar below an environment, as an object elsewhere."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db.models import QuerySet
@@ -38,6 +38,8 @@ FIELDS = (
     "change_request",
     "environment_feature_version",
 )
+
+OVER_WHOLE = "Multivariate percentage values exceed 100%."
 
 
 class FeatureStateValueSerializer(serializers.ModelSerializer[FeatureStateValue]):
@@ -77,18 +79,23 @@ class ShareSerializer(WholeItem, serializers.ModelSerializer[MultivariateFeature
 def check_shares(shares: list[dict[str, Any]], feature: Feature) -> None:
     """Raise ValidationError unless these are shares of the feature's own options, one each, and 100 % at most."""
     if exceed_whole(share["percentage_allocation"] for share in shares):
-        raise ValidationError("Multivariate percentage values exceed 100%.")
-    options = [share["multivariate_feature_option_id"] for share in shares]
-    known = set(feature.multivariate_options.values_list("pk", flat=True)) if options else set()
-    times = Counter(options)
-    errors: list[dict[str, list[str]]] = [{} for _ in options]
-    for error, pk in zip(errors, options, strict=True):
-        if pk not in known:
+        raise ValidationError(OVER_WHOLE)
+    options = feature.multivariate_options.values_list("pk", flat=True) if shares else ()
+    if errors := share_errors(shares, set(options)):
+        raise ValidationError(errors)
+
+
+def share_errors(shares: list[dict[str, Any]], options: Collection[int]) -> dict[str, Any]:
+    """What is wrong with these shares of a feature that has these options, by the field's name; empty if nothing is."""
+    given = [share["multivariate_feature_option_id"] for share in shares]
+    times = Counter(given)
+    errors: list[dict[str, list[str]]] = [{} for _ in given]
+    for error, pk in zip(errors, given, strict=True):
+        if pk not in options:
             error["multivariate_feature_option"] = [f'Invalid pk "{pk}" - object does not exist.']
         elif times[pk] > 1:
             error["multivariate_feature_option"] = ["This option is given more than once."]
-    if any(errors):
-        raise ValidationError({"multivariate_feature_state_values": errors})
+    return {"multivariate_feature_state_values": errors} if any(errors) else {}
 
 
 class ProjectFeature(serializers.PrimaryKeyRelatedField[Feature]):
@@ -127,7 +134,7 @@ class FeatureStateSerializer(serializers.ModelSerializer[FeatureState]):
     multivariate_feature_state_values = ShareSerializer(many=True, required=False)
     deleted_at = ConstantText(None)
     feature = ProjectFeature(queryset=Feature.objects.all())
-    change_request = ConstantText(None)
+    change_request = serializers.IntegerField(source="change_request_id", read_only=True, allow_null=True)
     environment_feature_version = ConstantText(None)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

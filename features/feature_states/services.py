@@ -10,6 +10,8 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from audit import bulk
+from audit.recording import record
 from environments.models import Environment
 from features.models import Feature, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
@@ -82,7 +84,7 @@ def update_state(
     if value:
         _set(getattr(state, "feature_state_value", None) or FeatureStateValue(feature_state=state), value)
     if shares is not None:
-        set_shares(state, shares)
+        record(bulk.shares_replaced(state, set_shares(state, shares)))
     return state
 
 
@@ -94,8 +96,11 @@ def initial_value(state: FeatureState) -> FeatureStateValue:
     return value
 
 
-def set_shares(state: FeatureState, shares: Shares) -> None:
-    """Make these the shares of a state. The share of an option keeps its row; a constant number of queries."""
+def set_shares(state: FeatureState, shares: Shares) -> bulk.Shares:
+    """Make these the shares of a state. The share of an option keeps its row; a constant number of queries.
+
+    Returns the percentages before and after, by the options whose share is another one now.
+    """
     present = {share.multivariate_feature_option_id: share for share in state.multivariate_feature_state_values.all()}
     wanted = {share["multivariate_feature_option_id"]: share["percentage_allocation"] for share in shares}
     gone = [share.pk for option, share in present.items() if option not in wanted]
@@ -110,7 +115,8 @@ def set_shares(state: FeatureState, shares: Shares) -> None:
         share for option, share in present.items() if wanted.get(option, ...) not in (..., share.percentage_allocation)
     ]
     if not (gone or new or changed):
-        return
+        return {}
+    before = {option: share.percentage_allocation for option, share in present.items()}
     effect = watch.of_state(state)
     versions.announce(effect.environments, silent=effect.silent)
     # Raw: each row's signal would ask for its state.
@@ -120,6 +126,7 @@ def set_shares(state: FeatureState, shares: Shares) -> None:
         share.percentage_allocation = wanted[share.multivariate_feature_option_id]
     MultivariateFeatureStateValue.objects.bulk_update(changed, ["percentage_allocation"])
     MultivariateFeatureStateValue.objects.bulk_create(new)
+    return bulk.changed_shares(before, wanted)
 
 
 def _set(value: FeatureStateValue, columns: Columns) -> None:

@@ -52,6 +52,7 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('live_from', models.DateTimeField(blank=True, default=django.utils.timezone.now, null=True)),
                 ('version', models.IntegerField(blank=True, default=1, null=True)),
+                ('mv_hashing_salt', models.IntegerField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['id'],

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
         ('projects', '0001_initial'),
         ('segments', '0001_initial'),
         ('tags', '0001_initial'),
+        ('workflows_core', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -50,6 +51,11 @@ class Migration(migrations.Migration):
             model_name='featuresegment',
             name='segment',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='feature_segments', to='segments.segment'),
+        ),
+        migrations.AddField(
+            model_name='featurestate',
+            name='change_request',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='feature_states', to='workflows_core.changerequest'),
         ),
         migrations.AddField(
             model_name='featurestate',

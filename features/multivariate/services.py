@@ -5,6 +5,8 @@ from typing import Any
 
 from django.db.models import Sum
 
+from audit import bulk
+from audit.recording import record
 from features.models import Feature, FeatureState, FeatureType
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.multivariate.percentages import exceed_whole
@@ -71,6 +73,7 @@ def remove_option(option: MultivariateFeatureOption) -> None:
     feature = option.feature
     versions.announce(feature.project.environments.values_list("pk", flat=True))
     _delete([option.pk])
+    record(bulk.options_replaced(feature, removed=1))
     if not feature.multivariate_options.exists():
         _match_type(feature, FeatureType.STANDARD)
 
@@ -89,6 +92,7 @@ def replace_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> Non
     """
     present = {option.pk: option for option in feature.multivariate_options.all()}
     before = {pk: _read(option) for pk, option in present.items()}
+    columns = {pk: _writable(option) for pk, option in present.items()}
     kept, new = [], []
     for item in items:
         option = present.get(item.get("id", 0))
@@ -105,6 +109,8 @@ def replace_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> Non
     MultivariateFeatureOption.objects.bulk_update(kept, WRITABLE)
     MultivariateFeatureOption.objects.bulk_create(new)
     _put_into_defaults(feature, new)
+    changed = ((columns[option.pk], _writable(option)) for option in kept)
+    record(bulk.options_replaced(feature, added=len(new), removed=len(gone), changed=changed))
     if new:
         _match_type(feature, FeatureType.MULTIVARIATE)
     elif gone and not kept:
@@ -113,6 +119,10 @@ def replace_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> Non
 
 def _columns(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: content for name, content in item.items() if name in WRITABLE}
+
+
+def _writable(option: MultivariateFeatureOption) -> dict[str, Any]:
+    return {name: getattr(option, name) for name in WRITABLE}
 
 
 def _read(option: MultivariateFeatureOption) -> Any:

@@ -55,6 +55,14 @@ KINDS = {
     "version_of": "segment",
 }
 
+# What the number of ``related_object_id`` names, by the ``related_object_type`` beside it.
+RELATED = {
+    "ENVIRONMENT": "environment",
+    "FEATURE": "feature",
+    "FEATURE_STATE": "feature state",
+    "SEGMENT": "segment",
+}
+
 
 class Comparison:
     """Compares the answers of one session, one after the other."""
@@ -97,8 +105,13 @@ class Comparison:
         if not found and list(recorded) != list(ours):
             found.append(f"{where}: recorded in the order {list(recorded)}, got {list(ours)}")
         for key in recorded:
-            if key in ours:
+            if key in ours and key != "related_object_id":
                 found += self._compare(recorded[key], ours[key], (*way, key), resource)
+        if "related_object_id" in recorded and "related_object_id" in ours:
+            kind = RELATED[recorded["related_object_type"]]
+            pair = recorded["related_object_id"], ours["related_object_id"]
+            if not self._correspond(kind, *pair):
+                found.append(f"{where}.related_object_id: recorded {pair[0]!r}, got {pair[1]!r} for the same {kind}")
         return found
 
     def _kind(self, recorded: Any, way: tuple[Step, ...], resource: str) -> str | None:

@@ -13,6 +13,10 @@ from tests.contract import differences, recording
 from tests.contract.comparison import Comparison
 from tests.contract.recording import Answer, Call
 
+# The session below is made outside of any test. Without the second mark, and run alone, it would be made to, and then
+# flushed from, the database that the developer works with.
+pytestmark = [pytest.mark.database, pytest.mark.django_db]
+
 # An identity's share of the multivariate feature follows from its environment's random key: value and variant.
 BY_CHANCE = {("a", None), ("b", None), ("ctrl", "control")}
 

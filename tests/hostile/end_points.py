@@ -38,7 +38,8 @@ RULES = {
     "rules.0.rules.0.conditions": (*values.LIST, [5], [None], ["x"]),
     "rules.0.rules.0.conditions.0.operator": (*values.CHOICE, None),
     "rules.0.rules.0.conditions.0.property": values.text(1_000),
-    "rules.0.rules.0.conditions.0.value": ([], {}, "x" * 1_001, values.NULL_BYTE),
+    # Anything else becomes text, as in Flagsmith.
+    "rules.0.rules.0.conditions.0.value": ("x" * 1_001, values.NULL_BYTE),
 }
 PERMISSION = {
     "user": values.REFERENCE,

@@ -31,6 +31,17 @@ OBJECT_STATE = {
     "live_from": values.TIME,
     **TYPED,
 }
+CHANGE_REQUEST = {
+    "title": values.text(500),
+    "description": ([], {}, True, values.NULL_BYTE),
+    "ignore_conflicts": values.BOOLEAN,
+    "feature_states": (*values.LIST, [5], ["x"], [None], [{}]),
+    "feature_states.0.feature": values.REFERENCE,
+    "feature_states.0.enabled": values.BOOLEAN,
+    "feature_states.0.live_from": values.TIME,
+    **{f"feature_states.0.{name}": bad for name, bad in TYPED.items()},
+    "approvals": (*values.LIST, [5], [{"user": 0}], [{"user": "x"}], [{"user": 2**70}]),
+}
 SDK_TRAIT = {"trait_key": values.text(200), "trait_value": values.TRAIT_VALUE, "identity": (5, "x", [], {}, None)}
 
 FLAGS: tuple[EndPoint, ...] = (
@@ -67,10 +78,14 @@ FLAGS: tuple[EndPoint, ...] = (
             f"POST projects/{{id}}/features/{{id}}/{action}/",
             lambda w, action=action: f"{w.features}{w.feature['id']}/{action}/",
             lambda w: {"user_ids": [w.user.pk]},
-            fields={"user_ids": values.REFERENCES},
+            fields={"user_ids": bad},
             required=("user_ids",),
         )
-        for action in ("add-owners", "remove-owners")
+        for action, bad in (
+            ("add-owners", values.REFERENCES),
+            # Nobody has to own it to be removed.
+            ("remove-owners", tuple(value for value in values.REFERENCES if value != [0])),
+        )
     ),
     end_point(
         "POST projects/{id}/features/{id}/mv-options/",
@@ -88,6 +103,13 @@ FLAGS: tuple[EndPoint, ...] = (
         lambda w: f"{w.options}{w.option['id']}/",
         lambda w: {"type": "unicode", "string_value": "z", "feature": w.split["id"]},
         fields=OPTION,
+    ),
+    end_point(
+        "POST environments/{key}/featurestates/",
+        lambda w: f"{w.of_a}featurestates/",
+        lambda w: {"feature": w.bare_feature.pk, "enabled": True, "feature_state_value": "v"},
+        fields={**SCALAR_STATE, "feature": values.REFERENCE},
+        required=("feature",),
     ),
     end_point(
         "PUT environments/{key}/featurestates/{id}/",
@@ -141,6 +163,13 @@ FLAGS: tuple[EndPoint, ...] = (
     end_point(
         "POST features/feature-segments/",
         lambda w: "features/feature-segments/",
+        lambda w: {"feature": w.feature["id"], "segment": w.segment["id"], "environment": w.a.pk},
+        fields={"feature": values.REFERENCE, "segment": values.REFERENCE, "environment": values.REFERENCE},
+        required=("feature", "segment", "environment"),
+    ),
+    *both(
+        "features/feature-segments/{id}/",
+        lambda w: f"features/feature-segments/{w.feature_segment['id']}/",
         lambda w: {"feature": w.feature["id"], "segment": w.segment["id"], "environment": w.a.pk},
         fields={"feature": values.REFERENCE, "segment": values.REFERENCE, "environment": values.REFERENCE},
         required=("feature", "segment", "environment"),
@@ -223,6 +252,23 @@ FLAGS: tuple[EndPoint, ...] = (
     ),
 )
 
+WORKFLOW: tuple[EndPoint, ...] = (
+    end_point(
+        "POST environments/{key}/create-change-request/",
+        lambda w: f"{w.of_a}create-change-request/",
+        lambda w: w.change_request_body(),
+        fields=CHANGE_REQUEST,
+        required=("title", "feature_states"),
+    ),
+    *both(
+        "features/workflows/change-requests/{id}/",
+        lambda w: f"features/workflows/change-requests/{w.change_request['id']}/",
+        lambda w: w.change_request_body(),
+        fields=CHANGE_REQUEST,
+        required=("title", "feature_states"),
+    ),
+)
+
 SDK: tuple[EndPoint, ...] = (
     end_point(
         "POST identities/",
@@ -246,13 +292,16 @@ SDK: tuple[EndPoint, ...] = (
         required=("identity", "trait_key"),
         key="sdk",
     ),
-    end_point(
-        "PUT traits/bulk/",
-        lambda w: "traits/bulk/",
-        lambda w: [{"identity": U1, "trait_key": "plan", "trait_value": "pro"}],
-        fields={"0": (5, "x", [], None), **{f"0.{name}": bad for name, bad in SDK_TRAIT.items()}},
-        required=("0.identity", "0.trait_key"),
-        key="sdk",
+    *(
+        end_point(
+            f"{method} traits/bulk/",
+            lambda w: "traits/bulk/",
+            lambda w: [{"identity": U1, "trait_key": "plan", "trait_value": "pro"}],
+            fields={"0": (5, "x", [], None), **{f"0.{name}": bad for name, bad in SDK_TRAIT.items()}},
+            required=("0.identity", "0.trait_key"),
+            key="sdk",
+        )
+        for method in ("PUT", "POST")
     ),
     end_point(
         "POST analytics/flags/",

@@ -23,6 +23,8 @@ SERVER_KEY = {"name": values.text(100), "expires_at": values.TIME, "active": val
 MASTER_KEY = {"name": values.text(50), "expiry_date": values.TIME, "revoked": values.BOOLEAN}
 TAG = {"label": values.text(100), "color": values.text(10), "description": values.text(512)}
 
+PERMISSION_IN_ORGANISATION = {name: PERMISSION[name] for name in ("user", "permissions")}
+
 TENANT: tuple[EndPoint, ...] = (
     end_point(
         "POST auth/users/",
@@ -36,7 +38,7 @@ TENANT: tuple[EndPoint, ...] = (
         "POST auth/login/",
         lambda w: "auth/login/",
         lambda w: {"email": w.user.email, "password": PASSWORD},
-        fields={"email": ([], {}, True, values.NULL_BYTE, "x" * 300), "password": ([], {}, True, values.NULL_BYTE)},
+        fields={"email": ([], {}, True, values.NULL_BYTE), "password": ([], {}, True, values.NULL_BYTE)},
         required=("email", "password"),
         key="none",
     ),
@@ -81,6 +83,26 @@ TENANT: tuple[EndPoint, ...] = (
         lambda w: {"name": "ci"},
         fields=MASTER_KEY,
         required=("name",),
+    ),
+    *both(
+        "organisations/{id}/master-api-keys/{prefix}/",
+        lambda w: f"organisations/{w.organisation.pk}/master-api-keys/{w.master_key['prefix']}/",
+        lambda w: {"name": "other"},
+        fields=MASTER_KEY,
+        required=("name",),
+    ),
+    end_point(
+        "POST organisations/{id}/user-permissions/",
+        lambda w: f"organisations/{w.organisation.pk}/user-permissions/",
+        lambda w: {"user": w.member.pk, "permissions": ["CREATE_PROJECT"]},
+        fields=PERMISSION_IN_ORGANISATION,
+        required=("user",),
+    ),
+    *both(
+        "organisations/{id}/user-permissions/{id}/",
+        lambda w: f"organisations/{w.organisation.pk}/user-permissions/{w.organisation_permission['id']}/",
+        lambda w: {"user": w.member.pk, "permissions": ["CREATE_PROJECT"]},
+        fields={"permissions": PERMISSION["permissions"]},
     ),
     end_point(
         "POST projects/",

@@ -14,7 +14,7 @@ from tests.hostile.routes import Route
 from tests.hostile.values import MANY_DIGITS
 from tests.triggers.world import World
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 ROUTES = routes.api()
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
@@ -79,14 +79,19 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "traits": ("deleteAllMatchingTraits",),
     "users": ("exclude_current",),
     "flags": ("feature",),
+    "audit": ("project", "environments", "search", "is_system_event"),
 }
 PAGE = ("page", "page_size")
 
-SDK = ("flags", "identities", "traits", "environment-document", "analytics")
+SDK = ("flags", "identities", "traits", "analytics")
+# Whoever calls these is let in without a key.
 OPEN = {"api/v1/auth/users/": "POST", "api/v1/auth/login/": "POST"}
 
-# Whoever calls these without a key is let in.
+SCOPE_NOT_IN_PATH = {"api/v1/features/featurestates/", "api/v1/features/feature-segments/"}
+
 NO_BODY = {
+    "POST api/v1/features/workflows/change-requests/{pk}/approve/",
+    "POST api/v1/features/workflows/change-requests/{pk}/commit/",
     "POST api/v1/auth/logout/",
     "POST api/v1/environments/{environment_api_key}/enable-v2-versioning/",
     "POST api/v1/environments/{environment_api_key}/disable-v2-versioning/",
@@ -101,22 +106,21 @@ def test_routes__all_apps__found() -> None:
 
 def test_end_points__every_route_with_a_body__has_its_table(world: World) -> None:
     """A new end point has to be added to the tables, so that its fields are tried as well."""
-    tables = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.SDK)
+    tables = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.WORKFLOW, *flag_end_points.SDK)
     covered = {f"{each.method} {route_of(each.path(world)).path}" for each in tables}
     with_body = {f"{method} {route.path}" for route in ROUTES for method in route.methods & {"POST", "PUT", "PATCH"}}
-    assert sorted(with_body - covered - NO_BODY) == []
+    assert " ".join(sorted(with_body - covered - NO_BODY)) == ""
 
 
-@every_route
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.arguments], ids=str)
 def test_path__hostile_arguments__client_error(route: Route, world: World) -> None:
-    if not route.arguments:
-        pytest.skip("its path has no arguments")
     client = client_of(world, key_of(route))
+    valid = arguments(route, world)
     before = rows()
     wrong = {}
     for name in route.arguments:
         for value in HOSTILE_ARGUMENTS:
-            path = route.filled({**arguments(route, world), name: quote(value, safe="%")})
+            path = route.filled({**valid, name: quote(value, safe="%")})
             for method in sorted(route.methods):
                 response = kept_if_refused(client, method, path, "{}")
                 if problem := complaint(response):
@@ -125,13 +129,12 @@ def test_path__hostile_arguments__client_error(route: Route, world: World) -> No
     assert wrong == {}
 
 
-@every_route
+@pytest.mark.parametrize("route", [route for route in ROUTES if "GET" in route.methods], ids=str)
 def test_query__hostile_values__no_server_error(route: Route, world: World) -> None:
-    if "GET" not in route.methods:
-        pytest.skip("it has no GET")
     client = client_of(world, key_of(route))
     path = route.filled(arguments(route, world))
-    required = f"environment={world.a.pk}&feature={world.feature['id']}&identifier=u1&project={world.project.pk}"
+    required = f"environment={world.a.pk}&project={world.project.pk}"
+    required += "&identifier=u1" if key_of(route) == "sdk" else f"&feature={world.feature['id']}"
     before = rows()
     wrong = {}
     for name in (*PARAMETERS.get(route.path.split("/")[-2], ()), *PAGE):
@@ -146,7 +149,7 @@ def test_query__hostile_values__no_server_error(route: Route, world: World) -> N
 @every_route
 def test_credentials__none_or_wrong__refused(route: Route, world: World) -> None:
     path = route.filled(arguments(route, world))
-    sdk = key_of(route) == "sdk"
+    sdk = key_of(route) != "user"
     headers: list[dict[str, str]] = [{}]
     if sdk:
         headers += [{"X-Environment-Key": key} for key in ("nope", "", "ser.nope", "x" * 5_000, "a\x00b", "ü")]
@@ -176,14 +179,20 @@ def test_method__not_served__405(route: Route, world: World) -> None:
     before = rows()
     wrong = {}
     for method in sorted({"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} - served(route)):
-        if problem := complaint(kept_if_refused(client, method, path, "{}"), (405,)):
+        # Where the body or the query says what a call is about, it may be missed first.
+        statuses = (400, 403, 405) if route.path in SCOPE_NOT_IN_PATH else (405,)
+        if problem := complaint(kept_if_refused(client, method, path, "{}"), statuses):
             wrong[method] = problem
     assert rows() == before
     assert wrong == {}
 
 
 def key_of(route: Route) -> str:
-    return "sdk" if route.path.split("/")[2] in SDK else "user"
+    """Whose key the route takes."""
+    first = route.path.split("/")[2]
+    if first == "environment-document":
+        return "server"
+    return "sdk" if first in SDK else "user"
 
 
 def served(route: Route) -> set[str]:
@@ -223,10 +232,14 @@ def found(route: Route, name: str, world: World) -> Any:
         "identities": lambda: world.identity,
         "traits": lambda: world.trait,
         "tags": lambda: world.tag,
+        "change-requests": lambda: world.change_request,
+        "audit": lambda: world.audit_record,
         "api-keys": lambda: world.server_key,
         "master-api-keys": lambda: {"id": world.master_key["prefix"]},
-        "user-permissions": lambda: (
-            world.project_permission if "projects" in route.path else world.environment_permission
-        ),
+        "user-permissions": lambda: {
+            "organisations": world.organisation_permission,
+            "projects": world.project_permission,
+            "environments": world.environment_permission,
+        }[route.path.split("/")[2]],
     }
     return objects[owner]()["uuid" if "uuid" in name else "id"]

@@ -58,6 +58,10 @@ def test_flags__any__header_is_the_environments_version(sdk: APIClient, environm
     assert sdk.get("/api/v1/flags/").headers[VERSION] == epoch_seconds(environment.updated_at)
 
 
+def test_flags__any__caches_tell_environments_apart(sdk: APIClient, feature: Feature) -> None:
+    assert "x-environment-key" in sdk.get("/api/v1/flags/").headers["Vary"].lower()
+
+
 @pytest.mark.parametrize("value", ["text", "", 7, -7, True, False, None, "Ünï \u2028", '"quoted"'])
 def test_flags__value__keeps_its_type(value: object, sdk: APIClient, feature: Feature, state: FeatureState) -> None:
     state.feature_state_value.value = value

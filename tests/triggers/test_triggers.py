@@ -13,6 +13,8 @@ from tests.triggers import flag_cases, segment_cases, tenant_cases
 from tests.triggers.case import Case
 from tests.triggers.world import Reading, World, listening
 
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
 CASES = (
     *flag_cases.DEFAULTS,
     *flag_cases.FEATURES,
@@ -39,7 +41,6 @@ NOT_HERE = {
 }
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_action__real_time_as_the_case_says__one_event_per_environment_touched(case: Case, world: World) -> None:
     before = prepared(case, world, gate=case.gate)
@@ -55,7 +56,6 @@ def test_action__real_time_as_the_case_says__one_event_per_environment_touched(c
         assert_versions(case, name, before[name], after)
 
 
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", [case for case in CASES if case.gate and not case.unheard], ids=str)
 def test_action__real_time_off__no_event_but_the_version_rises(case: Case, world: World) -> None:
     before = prepared(case, world, gate=False)
@@ -68,7 +68,6 @@ def test_action__real_time_off__no_event_but_the_version_rises(case: Case, world
         assert_versions(case, name, before[name], world.read(environment))
 
 
-@pytest.mark.django_db(transaction=True)
 def test_environment_key__changed__event_on_the_new_stream_alone(world: World) -> None:
     old, new = world.a.api_key, "another-key"
     with listening(old, new, world.b.api_key) as heard:
@@ -78,7 +77,6 @@ def test_environment_key__changed__event_on_the_new_stream_alone(world: World) -
     assert world.read(world.a).document["api_key"] == new
 
 
-@pytest.mark.django_db(transaction=True)
 def test_two_actions__one_after_the_other__versions_rise(world: World) -> None:
     default = (world.state, world.default)[1]
     with listening(world.a.api_key) as heard:

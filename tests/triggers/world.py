@@ -12,6 +12,7 @@ from django_eventstream.views import Listener, get_listener_manager
 from rest_framework.test import APIClient
 
 from environments.models import Environment, EnvironmentAPIKey
+from features.models import Feature
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
 from realtime.publish import channel
@@ -290,6 +291,22 @@ class World:
         return self.call("POST", f"{self.identity_path}traits/", body)
 
     @cached_property
+    def change_request(self) -> Any:
+        """It asks for ``feature`` to be on in A."""
+        return self.call("POST", f"{self.of_a}create-change-request/", self.change_request_body())
+
+    def change_request_body(self) -> Body:
+        value = {"type": "unicode", "string_value": "blue"}
+        state = {"feature": self.feature["id"], "enabled": True, "feature_state_value": value, "live_from": None}
+        return {"title": "on", "feature_states": [state]}
+
+    @cached_property
+    def audit_record(self) -> Any:
+        """The newest of the project; making ``feature`` is one."""
+        assert self.feature
+        return self.call("GET", f"{self.of_project}audit/")["results"][0]
+
+    @cached_property
     def tag(self) -> Any:
         return self.call("POST", f"{self.of_project}tags/", {"label": "l", "color": "#ff0000"})
 
@@ -303,6 +320,16 @@ class World:
         member = FFAdminUser.objects.create_user("member@example.org", "pa55-word-1", first_name="M", last_name="M")
         UserOrganisation.objects.create(user=member, organisation=self.organisation, role=OrganisationRole.USER)
         return member
+
+    @cached_property
+    def bare_feature(self) -> Feature:
+        """A feature that has no state in any environment yet."""
+        return Feature.objects.create(name="bare", project=self.project)
+
+    @cached_property
+    def organisation_permission(self) -> Any:
+        body = {"user": self.member.pk, "permissions": []}
+        return self.call("POST", f"organisations/{self.organisation.pk}/user-permissions/", body)
 
     @cached_property
     def project_permission(self) -> Any:

@@ -1,4 +1,5 @@
 import pytest
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from users.models import FFAdminUser
@@ -81,7 +82,7 @@ def test_registration__superuser__first_user_only(anonymous: APIClient) -> None:
     assert [user.is_superuser for user in FFAdminUser.objects.all()] == [True]
 
 
-def test_registration__closed__403(anonymous: APIClient, settings: object) -> None:
+def test_registration__closed__403(anonymous: APIClient, settings: Settings) -> None:
     settings.ALLOW_REGISTRATION_WITHOUT_INVITE = False
 
     assert anonymous.post(PATH, NEW, format="json").status_code == 403

@@ -4,6 +4,7 @@ from unittest import mock
 
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
+from pytest_django import Settings
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
@@ -56,7 +57,10 @@ def test_login__incomplete__400(anonymous: APIClient, body: object) -> None:
     assert anonymous.post(LOGIN, body, format="json").status_code == 400
 
 
-def test_login__21st_attempt_in_a_minute__throttled(anonymous: APIClient, user: FFAdminUser) -> None:
+def test_login__21st_attempt_in_a_minute__throttled(
+    anonymous: APIClient, user: FFAdminUser, settings: Settings
+) -> None:
+    settings.LOGIN_THROTTLE_RATE = "20/min"
     statuses = [log_in(anonymous, password="nope").status_code for _ in range(20)]
     last = log_in(anonymous)
 

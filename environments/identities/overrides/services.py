@@ -9,6 +9,9 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from audit import bulk
+from audit.bulk import Stored
+from audit.recording import record
 from environments.cache import documents
 from environments.document import read_head
 from environments.evaluation import Flag
@@ -35,6 +38,7 @@ def clone_overrides(source: Identity, target: Identity) -> None:
         feature: _read(state) for feature, state in present.items()
     }:
         return
+    before = {feature: Stored.of(state) for feature, state in present.items()}
     effect = watch.of_state(next(iter([*wanted.values(), *present.values()])))
     versions.announce(effect.environments, silent=effect.silent)
     FeatureState.objects.filter(pk__in=[present[feature].pk for feature in present.keys() - wanted.keys()]).delete()
@@ -46,6 +50,8 @@ def clone_overrides(source: Identity, target: Identity) -> None:
     _write_states(wanted, states)
     _write_values(wanted, states)
     _write_shares(wanted, states)
+    after = {feature: Stored.of(state)._replace(state_id=states[feature].pk) for feature, state in wanted.items()}
+    record(bulk.overrides_copied(target, before, after))
 
 
 def _overrides(identity: Identity) -> QuerySet[FeatureState]:

@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+
+
+class AuditConfig(AppConfig):
+    name = "audit"
+
+    def ready(self) -> None:
+        from audit import events, signals
+        from realtime import versions
+
+        signals.connect()
+        versions.raised.connect(events.keep, dispatch_uid="audit:announced_versions")

@@ -1,0 +1,161 @@
+"""What services have to say of what they write in bulk: ``record(bulk.first_states(…))``.
+
+All are generators, so that they cost nothing where nobody acts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from audit import actor, flags, places, texts
+from audit.entries import Entry, Scope, detail, differences
+from audit.models import ChangeType, RelatedObjectType
+from audit.places import Place
+from environments.identities.models import Identity
+from environments.models import Environment
+from features.models import Feature, FeatureSegment, FeatureState
+from features.workflows.core.models import ChangeRequest
+from realtime.types import Change
+
+Shares = Mapping[int, tuple[float | None, float | None]]
+"""Percentages before and after, by the primary keys of the options; None: there is no share."""
+
+
+def changed_shares(before: Mapping[int, float], after: Mapping[int, float]) -> Shares:
+    """Of a state's shares, those that are others now."""
+    pairs = {option: (before.get(option), after.get(option)) for option in sorted({*before, *after})}
+    return {option: (old, new) for option, (old, new) in pairs.items() if old != new}
+
+
+class Stored(NamedTuple):
+    """An identity's override as it was stored at one moment."""
+
+    state_id: int
+    enabled: bool
+    value: Mapping[str, Any]
+    shares: Mapping[int, float]
+
+    @classmethod
+    def of(cls, state: FeatureState) -> "Stored":
+        shares = state.multivariate_feature_state_values.all()
+        return cls(
+            state.pk,
+            state.enabled,
+            {name: getattr(state.feature_state_value, name) for name in flags.VALUE},
+            {share.multivariate_feature_option_id: share.percentage_allocation for share in shares},
+        )
+
+
+def first_states(feature: Feature, states: Iterable[FeatureState], options: int) -> Iterator[Entry]:
+    """Of a new feature: its state in each environment, and so many options."""
+    for state in states:
+        yield Entry(
+            texts.FEATURE_CREATED % feature.name,
+            RelatedObjectType.FEATURE_STATE,
+            state.pk,
+            Scope.of(feature.project, state.environment_id),
+            ChangeType.CREATE,
+            [detail("enabled", None, state.enabled)],
+        )
+    for _ in range(options):
+        yield flags.option(feature, Change.CREATED)
+
+
+def feature_deleted(feature: Feature) -> Iterator[Entry]:
+    """Of a feature that is about to go: its state in each environment, and the segments' overrides of it.
+
+    Not the identities', of which there may be any number.
+    """
+    states = FeatureState.objects.filter(feature=feature, identity=None, feature_segment=None, version__isnull=False)
+    for pk, environment_id in states.values_list("pk", "environment_id"):
+        scope = Scope.of(feature.project, environment_id)
+        log = texts.FEATURE_DELETED % feature.name
+        yield Entry(log, RelatedObjectType.FEATURE_STATE, pk, scope, ChangeType.DELETE)
+    for override in FeatureSegment.objects.filter(feature=feature).select_related("feature", "segment"):
+        yield flags.override_deleted(override, Scope.of(feature.project, override.environment_id))
+
+
+def options_replaced(
+    feature: Feature,
+    *,
+    added: int = 0,
+    removed: int = 0,
+    changed: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]] = (),
+) -> Iterator[Entry]:
+    """Of a feature's options: how many came and went, and of those that stay their columns, old and new."""
+    for old, new in changed:
+        if changes := differences(old, new):
+            yield flags.option(feature, Change.UPDATED, changes)
+    for _ in range(removed):
+        yield flags.option(feature, Change.DELETED)
+    for _ in range(added):
+        yield flags.option(feature, Change.CREATED)
+
+
+def shares_replaced(state: FeatureState, shares: Shares) -> Iterator[Entry]:
+    """Of a state that was there before: an entry for each option that has another share now."""
+    if shares:
+        yield from _shares(places.of(state.pk), shares)
+
+
+def _shares(place: Place, shares: Shares) -> Iterator[Entry]:
+    for old, new in shares.values():
+        details = [detail("percentage_allocation", old, new)]
+        yield place.entry(place.say(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
+
+
+def overrides_reordered(environment: Environment, feature: Feature, old: list[str], new: list[str]) -> Iterator[Entry]:
+    """Of the segments' overrides of a feature: the segments' names in the old order and in the new one."""
+    yield Entry(
+        texts.OVERRIDES_REORDERED % feature.name,
+        RelatedObjectType.FEATURE,
+        feature.pk,
+        Scope.of(environment.project, environment.pk),
+        ChangeType.UPDATE,
+        [detail("priority", ", ".join(old), ", ".join(new))],
+    )
+
+
+def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Mapping[int, Stored]) -> Iterator[Entry]:
+    """Of an identity that has another's overrides now, by the features' primary keys."""
+    names = dict(Feature.objects.filter(pk__in={*before, *after}).values_list("pk", "name"))
+    there = places.read(stored.state_id for stored in after.values())
+    scope = Scope.of(identity.environment.project, identity.environment_id)
+    for feature in sorted(names):
+        old, new = before.get(feature), after.get(feature)
+        if new is not None:
+            yield from _override_copied(there[new.state_id], old, new)
+        elif old is not None:
+            log = texts.IDENTITY_OVERRIDE_DELETED % (names[feature], identity.identifier)
+            yield Entry(log, RelatedObjectType.FEATURE_STATE, old.state_id, scope, ChangeType.DELETE)
+
+
+def _override_copied(place: Place, old: Stored | None, new: Stored) -> Iterator[Entry]:
+    if old is None or old.enabled != new.enabled:
+        details = [detail("enabled", None if old is None else old.enabled, new.enabled)]
+        kind = ChangeType.CREATE if old is None else ChangeType.UPDATE
+        yield place.entry(place.say(texts.STATE_UPDATED), kind, details)
+    if old is not None:
+        if changes := differences(old.value, new.value):
+            yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
+        yield from _shares(place, changed_shares(old.shares, new.shares))
+
+
+def went_live(states: Iterable[FeatureState]) -> Iterator[Entry]:
+    """Of a change request that is being applied, inside of ``actor.system(change_request)``: the states now live."""
+    who = actor.current()
+    if who is None or who.change_request is None:
+        return
+    said = texts.STATE_WENT_LIVE if who.is_scheduled else texts.STATE_CHANGED_BY_CHANGE_REQUEST
+    for _, place in sorted(places.read(state.pk for state in states).items()):
+        yield place.entry(said % (place.feature, who.change_request.title), ChangeType.UPDATE)
+
+
+def change_request_failed(change_request: ChangeRequest, reason: str) -> Iterator[Entry]:
+    """Of a committed change request that could not go live, and never will."""
+    yield Entry(
+        texts.CHANGE_REQUEST_FAILED % (change_request.title, reason),
+        RelatedObjectType.CHANGE_REQUEST,
+        change_request.pk,
+        Scope.of(change_request.project, change_request.environment_id),
+        ChangeType.UPDATE,
+    )

@@ -1,0 +1,61 @@
+"""Entries before they are written: what changed, without who changed it and when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+
+from audit.models import ChangeType, RelatedObjectType
+from projects.models import Project
+
+Plain = str | int | float | bool | None
+
+
+class Detail(TypedDict):
+    """A field's content before and after the change."""
+
+    field: str
+    old: Plain
+    new: Plain
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where something changed; without an environment, in all those of the project."""
+
+    organisation_id: int
+    project_id: int
+    environment_id: int | None = None
+
+    @classmethod
+    def of(cls, project: Project, environment_id: int | None = None) -> "Scope":
+        return cls(project.organisation_id, project.pk, environment_id)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What ``audit.recording.record`` writes."""
+
+    log: str
+    type: RelatedObjectType
+    object_id: int
+    scope: Scope
+    change: ChangeType = ChangeType.UNKNOWN
+    details: Sequence[Detail] = ()
+
+
+def detail(field: str, old: Any, new: Any) -> Detail:
+    return {"field": field, "old": _plain(old), "new": _plain(new)}
+
+
+def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Detail]:
+    """The fields of ``after`` that hold something else than in ``before``. Nothing, where either is not known."""
+    if before is None or after is None:
+        return []
+    return [detail(name, before[name], after[name]) for name in after if before[name] != after[name]]
+
+
+def _plain(value: Any) -> Plain:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

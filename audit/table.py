@@ -1,0 +1,149 @@
+"""The table: which models' changes are logged, and in which words.
+
+Like realtime/watch.py it names models by label. What Flagsmith does not log is not logged: projects and organisations,
+identities and their traits, tags, keys, permissions, and the deletion of an environment.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from audit import flags, texts
+from audit.entries import Entry, Scope, detail, differences
+from audit.models import ChangeType, RelatedObjectType
+from features.models import FeatureSegment
+from realtime.rows import RowChange
+from realtime.types import Change
+
+CHANGE_TYPE = {
+    Change.CREATED: ChangeType.CREATE,
+    Change.UPDATED: ChangeType.UPDATE,
+    Change.DELETED: ChangeType.DELETE,
+}
+
+
+@dataclass(frozen=True)
+class Audited:
+    """An audited model."""
+
+    model: str
+    """Its label, "features.FeatureState"."""
+
+    fields: tuple[str, ...]
+    """The columns whose change is one. A save that leaves them as they were makes no entry."""
+
+    entries: Callable[[RowChange], Iterable[Entry]]
+    """What there is to say of a change. Called where somebody acts: before a deletion, otherwise after the change."""
+
+    every_update: bool = False
+    """Log any save of an existing row: what belongs to it was written beside it."""
+
+
+def feature(row: RowChange) -> Iterator[Entry]:
+    said = {
+        Change.CREATED: texts.FEATURE_CREATED,
+        Change.UPDATED: texts.FEATURE_UPDATED,
+        Change.DELETED: texts.FEATURE_DELETED,
+    }[row.change]
+    yield _entry(row, said % row.instance.name, RelatedObjectType.FEATURE, Scope.of(row.instance.project))
+
+
+def option(row: RowChange) -> Iterator[Entry]:
+    yield flags.option(row.instance.feature, row.change, differences(row.before, row.after))
+
+
+SEGMENT_RULES = "_audit_rules"
+
+
+def rules_change(segment: Any, old: Any, new: Any) -> None:
+    """Say what the segment's rules are, and what they are to be; its next save logs the difference, as JSON."""
+    setattr(segment, SEGMENT_RULES, [detail("rules", json.dumps(old), json.dumps(new))] if old != new else [])
+
+
+def segment(row: RowChange) -> Iterator[Entry]:
+    """A deletion takes its overrides along, whose entries come before its own."""
+    segment = row.instance
+    scope = Scope.of(segment.project)
+    if row.change is Change.DELETED:
+        for override in FeatureSegment.objects.filter(segment=segment).select_related("feature", "segment"):
+            yield flags.override_deleted(override, replace(scope, environment_id=override.environment_id))
+    said = {
+        Change.CREATED: texts.SEGMENT_CREATED,
+        Change.UPDATED: texts.SEGMENT_UPDATED,
+        Change.DELETED: texts.SEGMENT_DELETED,
+    }[row.change]
+    rules = segment.__dict__.pop(SEGMENT_RULES, [])
+    yield _entry(row, said % segment.name, RelatedObjectType.SEGMENT, scope, *rules)
+
+
+def environment(row: RowChange) -> Iterator[Entry]:
+    if row.change is Change.DELETED:
+        return
+    said = texts.ENVIRONMENT_CREATED if row.change is Change.CREATED else texts.ENVIRONMENT_UPDATED
+    scope = Scope.of(row.instance.project, row.instance.pk)
+    yield _entry(row, said % row.instance.name, RelatedObjectType.ENVIRONMENT, scope)
+
+
+def change_request(row: RowChange) -> Iterator[Entry]:
+    """Made, committed and deleted; other changes of one are not logged."""
+    request = row.instance
+    committed = row.before is not None and row.before["committed_at"] is None and request.committed_at is not None
+    if row.change is not Change.UPDATED or committed:
+        said = {
+            Change.CREATED: texts.CHANGE_REQUEST_CREATED,
+            Change.UPDATED: texts.CHANGE_REQUEST_COMMITTED,
+            Change.DELETED: texts.CHANGE_REQUEST_DELETED,
+        }[row.change]
+        scope = Scope.of(request.project, request.environment_id)
+        yield _entry(row, said % request.title, RelatedObjectType.CHANGE_REQUEST, scope)
+
+
+def approval(row: RowChange) -> Iterator[Entry]:
+    """The first time that somebody approves."""
+    request = row.instance.change_request
+    asked_before = row.before is None or row.before["approved_at"] is None
+    if row.change is not Change.DELETED and asked_before and row.instance.approved_at is not None:
+        log = texts.CHANGE_REQUEST_APPROVED % request.title
+        scope = Scope.of(request.project, request.environment_id)
+        yield Entry(log, RelatedObjectType.CHANGE_REQUEST, request.pk, scope, CHANGE_TYPE[row.change])
+
+
+def _entry(row: RowChange, log: str, kind: RelatedObjectType, scope: Scope, *more: Any) -> Entry:
+    details = [*differences(row.before, row.after), *more]
+    return Entry(log, kind, row.instance.pk, scope, CHANGE_TYPE[row.change], details)
+
+
+AUDITED = (
+    Audited(
+        "environments.Environment",
+        (
+            "name",
+            "description",
+            "api_key",
+            "minimum_change_request_approvals",
+            "allow_client_traits",
+            "banner_text",
+            "banner_colour",
+            "hide_disabled_flags",
+            "use_identity_composite_key_for_hashing",
+            "hide_sensitive_data",
+            "use_v2_feature_versioning",
+            "use_identity_overrides_in_local_eval",
+        ),
+        environment,
+    ),
+    Audited(
+        "features.Feature",
+        ("name", "type", "description", "initial_value", "default_enabled", "is_archived", "is_server_key_only"),
+        feature,
+    ),
+    Audited("features.FeatureState", ("enabled", "live_from", "version"), flags.state),
+    Audited("features.FeatureStateValue", flags.VALUE, flags.value),
+    Audited("features.FeatureSegment", ("segment_id",), flags.feature_segment),
+    Audited("multivariate.MultivariateFeatureOption", (*flags.VALUE, "key", "default_percentage_allocation"), option),
+    Audited("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), flags.share),
+    Audited("workflows_core.ChangeRequest", ("committed_at",), change_request),
+    Audited("workflows_core.ChangeRequestApproval", ("approved_at",), approval),
+    Audited("segments.Segment", ("name", "description", "feature_id"), segment, every_update=True),
+)

@@ -1,0 +1,50 @@
+"""What the log says. These are Flagsmith's words: clients search and show them, so they are part of the API."""
+
+FEATURE_CREATED = "New Flag / Remote Config created: %s"
+FEATURE_UPDATED = "Flag / Remote Config updated: %s"
+FEATURE_DELETED = "Flag / Remote Config Deleted: %s"
+
+OPTION_ADDED = "Multivariate option added to feature '%s'."
+# Flagsmith does not log it. Here it is an event, and an event has its entry.
+OPTION_UPDATED = "Multivariate option updated for feature '%s'."
+OPTION_REMOVED = "Multivariate option removed from feature '%s'."
+
+SEGMENT_CREATED = "New Segment created: %s"
+SEGMENT_UPDATED = "Segment updated: %s"
+SEGMENT_DELETED = "Segment deleted: %s"
+
+ENVIRONMENT_CREATED = "New Environment created: %s"
+ENVIRONMENT_UPDATED = "Environment updated: %s"
+
+OVERRIDES_REORDERED = "Segment overrides re-ordered for feature '%s'."
+SEGMENT_OVERRIDE_DELETED = "Flag state / Remote config value deleted for feature '%s' and segment '%s'"
+IDENTITY_OVERRIDE_DELETED = "Flag state / Remote config value deleted for feature '%s' and identity '%s'"
+
+STATE_CHANGED_BY_CHANGE_REQUEST = "Flag state / Remote config updated for feature: %s by Change Request: %s"
+STATE_WENT_LIVE = "Scheduled change to Flag state / Remote config value went live for feature: %s by Change Request: %s"
+
+CHANGE_REQUEST_CREATED = "Change Request: %s created"
+CHANGE_REQUEST_APPROVED = "Change Request: %s approved"
+CHANGE_REQUEST_COMMITTED = "Change Request: %s committed"
+CHANGE_REQUEST_DELETED = "Change Request: %s deleted"
+# Flagsmith has no such entry: what cannot go live there is dropped.
+CHANGE_REQUEST_FAILED = "Change Request: %s could not go live: %s"
+
+Worded = tuple[str, str, str]
+"""Of the environment's default (takes the feature), a segment's override and an identity's (take both names)."""
+
+STATE_UPDATED: Worded = (
+    "Flag state updated for feature: %s",
+    "Flag state / Remote config value updated for feature '%s' and segment '%s'",
+    "Flag state / Remote config value updated for feature '%s' and identity '%s'",
+)
+VALUE_UPDATED: Worded = (
+    "Remote config value updated for feature: %s",
+    "Remote config updated for segment override on feature '%s' and segment '%s'.",
+    "Remote config value updated for identity override on feature '%s' and identity '%s'.",
+)
+SHARE_UPDATED: Worded = (
+    "Multivariate value changed for feature '%s'.",
+    "Multivariate value changed for feature '%s' and segment '%s'.",
+    "Multivariate value changed for feature '%s' and identity '%s'.",
+)

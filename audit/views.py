@@ -1,0 +1,68 @@
+"""``audit/``, and below an organisation and a project."""
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from audit.models import AuditLog
+from audit.serializers import AuditFilterSerializer, AuditLogDetailSerializer, AuditLogSerializer
+from core.pagination import LargePages
+from core.paths import ID
+from core.views import ScopedView
+from permissions import access
+
+
+@extend_schema_view(list=extend_schema(parameters=[AuditFilterSerializer]))
+class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ScopedView, GenericViewSet[AuditLog]):
+    """The entries of all organisations that the caller is an admin of, the newest first."""
+
+    rules = "audit"
+    queryset = AuditLog.objects.all()
+    pagination_class = LargePages
+    lookup_value_regex = ID
+
+    def get_serializer_class(self) -> type[BaseSerializer[AuditLog]]:
+        return AuditLogDetailSerializer if self.action == "retrieve" else AuditLogSerializer
+
+    def get_queryset(self) -> QuerySet[AuditLog]:
+        # Not joined: a project or an environment that is gone would take its entries along where they are filtered by.
+        entries = self.visible_entries().prefetch_related("author", "environment", "project")
+        return entries.defer("change_details") if self.action == "list" else entries
+
+    def visible_entries(self) -> QuerySet[AuditLog]:
+        organisations = access.administered_organisations(self.actor)
+        return AuditLog.objects.filter(organisation__in=organisations.values("pk"))
+
+    def filter_queryset(self, queryset: QuerySet[AuditLog]) -> QuerySet[AuditLog]:
+        if self.action != "list":
+            return queryset
+        wanted = AuditFilterSerializer.read(self.request.query_params)
+        if "project" in wanted:
+            queryset = queryset.filter(project=wanted["project"])
+        if "environments" in wanted:
+            queryset = queryset.filter(environment__in=wanted["environments"])
+        if "search" in wanted:
+            queryset = queryset.filter(log__icontains=wanted["search"])
+        if "is_system_event" in wanted:
+            queryset = queryset.filter(is_system_event=wanted["is_system_event"])
+        return queryset
+
+
+class OrganisationAuditLogViewSet(AuditLogViewSet):
+    """The entries of an organisation, of projects that are gone too."""
+
+    rules = "organisations/audit"
+
+    def visible_entries(self) -> QuerySet[AuditLog]:
+        return AuditLog.objects.filter(organisation=self.organisation)
+
+
+class ProjectAuditLogViewSet(AuditLogViewSet):
+    """The entries of a project."""
+
+    rules = "projects/audit"
+
+    def visible_entries(self) -> QuerySet[AuditLog]:
+        return AuditLog.objects.filter(project=self.project)

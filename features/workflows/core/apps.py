@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class WorkflowsCoreConfig(AppConfig):
+    name = "features.workflows.core"
+    label = "workflows_core"

@@ -1,0 +1,27 @@
+"""Changes of the same places by other change requests, since a request was made: it would overwrite them unseen."""
+
+from typing import Any
+
+from features.workflows.core.models import ChangeRequest, PlannedChange
+
+
+def conflicts_of(request: ChangeRequest) -> list[dict[str, Any]]:
+    """Where a request that is not live yet meets what went live after it was made, newest first. It only warns."""
+    places = {(change.feature_id, change.segment_id) for change in request.changes.all() if change.live_at is None}
+    if not places:
+        return []
+    others = PlannedChange.objects.filter(
+        change_request__environment=request.environment_id,
+        feature_id__in={feature for feature, _ in places},
+        live_at__gte=request.created_at,
+    ).exclude(change_request=request)
+    return [
+        {
+            "original_cr_id": other.change_request_id,
+            "segment_id": other.segment_id,
+            "is_environment_default": other.segment_id is None,
+            "published_at": other.live_at,
+        }
+        for other in others.order_by("-live_at", "-pk").defer("content")
+        if (other.feature_id, other.segment_id) in places
+    ]

@@ -1,0 +1,14 @@
+from django.urls import include, path, re_path
+from rest_framework.routers import SimpleRouter
+
+from features.urls import ENVIRONMENT
+from features.workflows.core.views import ChangeRequestViewSet, CreateChangeRequestView, ListChangeRequestsView
+
+router = SimpleRouter()
+router.register("features/workflows/change-requests", ChangeRequestViewSet, basename="change-requests")
+
+urlpatterns = [
+    re_path(rf"^{ENVIRONMENT}/create-change-request/$", CreateChangeRequestView.as_view()),
+    re_path(rf"^{ENVIRONMENT}/list-change-requests/$", ListChangeRequestsView.as_view()),
+    path("", include(router.urls)),
+]

@@ -1,0 +1,207 @@
+"""Who is named as the author, and what is logged at all: what a request did, and what the system does."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from api_keys.models import MasterAPIKey
+from audit import actor, bulk
+from audit.models import AuditLog
+from audit.recording import record
+from environments.models import Environment
+from features.models import Feature, FeatureState
+from features.workflows.core.models import ChangeRequest, ChangeRequestApproval
+from projects.models import Project
+from tests.audit.conftest import Entries
+from users.models import FFAdminUser
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+Logged = Callable[[], Entries]
+
+
+def test_author__user__in_each_entry(
+    admin: APIClient, user: FFAdminUser, of_environment: str, state: FeatureState, logged: Logged
+) -> None:
+    admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
+
+    (entry,) = logged()
+    assert entry["author"] == {
+        "id": user.pk,
+        "email": "admin@example.com",
+        "first_name": "Ada",
+        "last_name": "Admin",
+        "last_login": None,
+        "uuid": str(user.uuid),
+    }
+
+
+def test_author__master_api_key__none_but_the_key_is_kept(
+    script: APIClient, of_environment: str, state: FeatureState, logged: Logged
+) -> None:
+    script.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
+
+    (entry,) = logged()
+    assert (entry["author"], entry["is_system_event"]) == (None, False)
+    assert AuditLog.objects.get().master_api_key == MasterAPIKey.objects.get()
+
+
+def test_author__deleted__the_entry_stays(
+    admin: APIClient, member_user: FFAdminUser, state: FeatureState, logged: Logged
+) -> None:
+    with actor.request():
+        actor.signed_in(member_user)
+        state.enabled = True
+        state.save()
+    member_user.delete()
+
+    (entry,) = logged()
+    assert (entry["log"], entry["author"]) == ("Flag state updated for feature: banner", None)
+
+
+def test_change__outside_of_a_request__no_entry(state: FeatureState, logged: Logged) -> None:
+    state.enabled = True
+    state.save()
+
+    assert logged() == []
+
+
+def test_change__after_a_request__no_entry(
+    admin: APIClient, of_environment: str, state: FeatureState, logged: Logged
+) -> None:
+    admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    admin.get(f"{of_environment}featurestates/")
+    state.save()
+
+    assert len(logged()) == 1
+    assert actor.current() is None
+
+
+def test_change__in_a_request_of_nobody_known__no_entry(state: FeatureState, logged: Logged) -> None:
+    with actor.system(), actor.request():
+        actor.signed_in(None)
+        state.enabled = True
+        state.save()
+
+    assert logged() == []
+
+
+def test_change__by_the_system__system_event_without_author(state: FeatureState, logged: Logged) -> None:
+    with actor.system():
+        state.enabled = True
+        state.save()
+
+    (entry,) = logged()
+    assert (entry["author"], entry["is_system_event"], entry["log"]) == (
+        None,
+        True,
+        "Flag state updated for feature: banner",
+    )
+
+
+def test_change_request__made_approved_committed_and_deleted__logged(
+    user: FFAdminUser, member_user: FFAdminUser, project: Project, environment: Environment, logged: Logged
+) -> None:
+    with actor.request():
+        actor.signed_in(user)
+        request = ChangeRequest.objects.create(title="t", project=project, environment=environment, user=user)
+        request.description = "not logged"
+        request.save()
+        asked = ChangeRequestApproval.objects.create(change_request=request, user=member_user)
+        for _ in range(2):
+            asked.approved_at = timezone.now()
+            asked.save()
+        for _ in range(2):
+            request.committed_at = request.committed_at or timezone.now()
+            request.save()
+        pk = request.pk
+        request.delete()
+
+    entries = logged()
+    assert [(entry["log"], entry["change_type"]) for entry in entries] == [
+        ("Change Request: t created", "CREATE"),
+        ("Change Request: t approved", "UPDATE"),
+        ("Change Request: t committed", "UPDATE"),
+        ("Change Request: t deleted", "DELETE"),
+    ]
+    assert {
+        (entry["related_object_type"], entry["related_object_id"], entry["environment"]["id"]) for entry in entries
+    } == {("CHANGE_REQUEST", pk, environment.pk)}
+
+
+def test_change_request__applied__its_flags_entries_name_it(
+    user: FFAdminUser, project: Project, environment: Environment, state: FeatureState, logged: Logged
+) -> None:
+    request = ChangeRequest.objects.create(title="t", project=project, environment=environment)
+    with actor.system(request):
+        record(bulk.went_live([state]))
+    with actor.request():
+        actor.signed_in(user)
+        with actor.system(request):
+            record(bulk.went_live([state]))
+        record(bulk.change_request_failed(request, "The feature banner no longer exists."))
+
+    scheduled, at_once, failed = logged()
+    assert scheduled["log"] == (
+        "Scheduled change to Flag state / Remote config value went live for feature: banner by Change Request: t"
+    )
+    assert at_once["log"] == "Flag state / Remote config updated for feature: banner by Change Request: t"
+    for entry in (scheduled, at_once):
+        assert (entry["is_system_event"], entry["author"]) == (True, None)
+        assert (entry["related_object_type"], entry["related_object_id"]) == ("FEATURE_STATE", state.pk)
+    assert failed["log"] == "Change Request: t could not go live: The feature banner no longer exists."
+    assert failed["related_object_type"] == "CHANGE_REQUEST"
+
+
+def test_applied__no_change_request__no_entry(state: FeatureState, logged: Logged) -> None:
+    record(bulk.went_live([state]))
+    with actor.system():
+        record(bulk.went_live([state]))
+
+    assert logged() == []
+
+
+@pytest.mark.parametrize("body,status", [({"enabled": "maybe"}, 400), ({"enabled": True, "feature": 0}, 400)])
+def test_request__refused__no_entry(
+    admin: APIClient,
+    of_environment: str,
+    state: FeatureState,
+    logged: Logged,
+    body: dict[str, object],
+    status: int,
+) -> None:
+    assert admin.put(f"{of_environment}featurestates/{state.pk}/", body, format="json").status_code == status
+    assert logged() == []
+
+
+def test_request__fails_after_the_change__no_entry(
+    admin: APIClient,
+    of_environment: str,
+    state: FeatureState,
+    logged: Logged,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("features.feature_states.services._set", fail)
+    body = {"enabled": True, "feature_state_value": "v"}
+    answer = admin.put(f"{of_environment}featurestates/{state.pk}/", body, format="json")
+
+    assert answer.status_code == 500
+    assert logged() == []
+
+
+def test_transaction__rolled_back__no_entry(state: FeatureState, feature: Feature, logged: Logged) -> None:
+    with actor.system():
+        with transaction.atomic():
+            state.enabled = True
+            state.save()
+            transaction.set_rollback(True)
+        feature.description = "new"
+        feature.save()
+
+    assert [entry["log"] for entry in logged()] == ["Flag / Remote Config updated: banner"]

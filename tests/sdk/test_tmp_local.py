@@ -1,0 +1,75 @@
+"""Server and SDK agree: whatever an identity gets from ``identities/``, the official Python SDK computes from the
+environment document. Its code is not ours, so this also tests the document."""
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+from flagsmith import Flagsmith
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rest_framework.test import APIClient
+
+from environments.models import Environment, EnvironmentAPIKey
+from tests.sdk import generated
+
+Flags = dict[str, tuple[bool, Any]]
+
+
+class Downloaded:
+    """The SDK's handler for a document that is already here."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+
+    def get_environment(self) -> Any:
+        return self.document
+
+
+def server_client(environment: Environment) -> APIClient:
+    key = EnvironmentAPIKey.objects.create(environment=environment, name="test")
+    return APIClient(headers={"X-Environment-Key": key.key})
+
+
+def local_sdk(client: APIClient) -> Flagsmith:
+    document = client.get("/api/v1/environment-document/").json()
+    return Flagsmith(offline_mode=True, offline_handler=Downloaded(document))
+
+
+def of_sdk(flags: Any) -> Flags:
+    return {flag.feature_name: (flag.enabled, flag.value) for flag in flags.all_flags()}
+
+
+def of_api(answer: Any) -> Flags:
+    return {flag["feature"]["name"]: (flag["enabled"], flag["feature_state_value"]) for flag in answer}
+
+
+# The equality holds for the composite key, which SDKs always use.
+SPECS = generated.environments(
+    use_identity_composite_key_for_hashing=st.just(True), name=st.sampled_from(("pro", "12"))
+)
+
+
+@pytest.mark.django_db
+@settings(
+    max_examples=1200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(spec=SPECS, identities=st.lists(generated.IDENTITIES, min_size=1, max_size=5), transient=st.booleans())
+def test_flags__any_environment_and_identity__as_the_sdk_computes_them(
+    spec: generated.EnvironmentSpec, identities: list[tuple[str, dict[str, Any]]], transient: bool, db: None
+) -> None:
+    with transaction.atomic():
+        client = server_client(generated.store(spec))
+        sdk = local_sdk(client)
+        assert of_api(client.get("/api/v1/flags/").json()) == of_sdk(sdk.get_environment_flags())
+        # Each identifier once: its stored traits would count the second time.
+        for identifier, traits in dict(identities).items():
+            body = {
+                "identifier": identifier,
+                "transient": transient,
+                "traits": [{"trait_key": key, "trait_value": value} for key, value in traits.items()],
+            }
+            answer = client.post("/api/v1/identities/", body, format="json")
+            assert answer.status_code == 200
+            assert of_api(answer.json()["flags"]) == of_sdk(sdk.get_identity_flags(identifier, traits))
+        transaction.set_rollback(True)

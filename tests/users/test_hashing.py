@@ -1,0 +1,54 @@
+"""No password is hashed inside of a transaction: on SQLite nobody else could write meanwhile."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.db import connection
+from rest_framework.test import APIClient
+
+PASSWORD = "pa55-word-1"
+PERSON = {"email": "new@example.com", "password": "pw-Strong-1!x", "first_name": "N", "last_name": "N"}
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hashed() -> Iterator[list[bool]]:
+    """For each hash that is made: whether it was inside of a transaction."""
+    seen: list[bool] = []
+
+    def encode(self: MD5PasswordHasher, password: str, salt: str) -> str:
+        seen.append(connection.in_atomic_block)
+        return original(self, password, salt)
+
+    original = MD5PasswordHasher.encode
+    with mock.patch.object(MD5PasswordHasher, "encode", encode):
+        yield seen
+
+
+@pytest.mark.parametrize(
+    "call, status",
+    [
+        pytest.param(lambda client: client.post("/api/v1/auth/users/", PERSON, format="json"), 201, id="register"),
+        pytest.param(
+            lambda client: client.post(
+                "/api/v1/auth/login/", {"email": "admin@example.com", "password": PASSWORD}, format="json"
+            ),
+            200,
+            id="log in",
+        ),
+        pytest.param(
+            lambda client: client.delete("/api/v1/auth/users/me/", {"current_password": PASSWORD}, format="json"),
+            204,
+            id="delete",
+        ),
+    ],
+)
+def test_password__hashed__outside_of_a_transaction(
+    admin: APIClient, hashed: list[bool], call: Callable[[APIClient], Any], status: int
+) -> None:
+    assert call(admin).status_code == status
+    assert hashed == [False]

@@ -1,0 +1,411 @@
+"""Change requests that are not committed: made, shown, listed, edited, and invisible."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from environments.identities.models import Identity
+from environments.models import Environment, EnvironmentAPIKey
+from features.models import Feature, FeatureSegment, FeatureState
+from features.multivariate.models import MultivariateFeatureOption
+from features.workflows.core.models import ChangeRequest, PlannedChange
+from segments.models import Segment
+from tests.support.heard import listening
+from tests.workflows.conftest import REQUESTS, in_a, text
+from users.models import FFAdminUser
+
+pytestmark = pytest.mark.django_db
+
+CREATED = [
+    "id",
+    "created_at",
+    "updated_at",
+    "title",
+    "description",
+    "feature_states",
+    "deleted_at",
+    "environment",
+    "committed_at",
+    "approvals",
+    "user",
+    "committed_by",
+    "group_assignments",
+    "environment_feature_versions",
+    "change_sets",
+    "ignore_conflicts",
+]
+
+
+def test_creation__whole_body__answered_in_flagsmiths_shape(
+    admin: APIClient,
+    user: FFAdminUser,
+    member_user: FFAdminUser,
+    creation: str,
+    environment: Environment,
+    feature: Feature,
+) -> None:
+    state = {"feature": feature.pk, "enabled": True, "feature_state_value": text("v"), "live_from": None}
+    body = {
+        "title": "t",
+        "description": "d",
+        "feature_states": [state],
+        "approvals": [{"user": member_user.pk}],
+        "group_assignments": [],
+        "environment_feature_versions": [],
+        "change_sets": None,
+        "ignore_conflicts": True,
+    }
+    answer = admin.post(creation, body, "json")
+    assert answer.status_code == 201, answer.content
+    made = answer.json()
+    assert list(made) == CREATED
+    (shown,) = made["feature_states"]
+    assert shown == {**state, "id": shown["id"], "feature_segment": None, "multivariate_feature_state_values": []}
+    (approval,) = made["approvals"]
+    assert approval == {"id": approval["id"], "user": member_user.pk, "approved_at": None}
+    assert {name: made[name] for name in CREATED[3:5] + CREATED[6:9] + CREATED[10:]} == {
+        "title": "t",
+        "description": "d",
+        "deleted_at": None,
+        "environment": environment.pk,
+        "committed_at": None,
+        "user": user.pk,
+        "committed_by": None,
+        "group_assignments": [],
+        "environment_feature_versions": [],
+        "change_sets": [],
+        "ignore_conflicts": True,
+    }
+
+
+def test_retrieval__draft__whole(
+    admin: APIClient, propose: Callable[..., Any], environment: Environment, user: FFAdminUser
+) -> None:
+    made = propose()
+    answer = admin.get(f"{REQUESTS}{made['id']}/")
+    assert answer.status_code == 200
+    assert list(answer.json()) == [
+        "id",
+        "created_at",
+        "updated_at",
+        "environment",
+        "title",
+        "description",
+        "feature_states",
+        "user",
+        "committed_at",
+        "committed_by",
+        "deleted_at",
+        "approvals",
+        "is_approved",
+        "is_committed",
+        "group_assignments",
+        "environment_feature_versions",
+        "segments",
+        "change_sets",
+        "conflicts",
+        "ignore_conflicts",
+    ]
+    found = answer.json()
+    assert {name: found[name] for name in made} == made
+    assert found["is_approved"] is True
+    assert found["is_committed"] is False
+    assert (found["segments"], found["conflicts"]) == ([], [])
+
+
+def test_draft__what_it_leaves_out__is_as_in_the_live_state(
+    propose: Callable[..., Any], environment: Environment, feature: Feature, state: FeatureState
+) -> None:
+    option = MultivariateFeatureOption.objects.create(feature=feature, string_value="a")
+    state.multivariate_feature_state_values.create(multivariate_feature_option=option, percentage_allocation=40)
+    state.feature_state_value.value = 7
+    state.feature_state_value.save()
+    (shown,) = propose({"feature": feature.pk, "enabled": True})["feature_states"]
+    assert shown["enabled"] is True
+    assert shown["feature_state_value"] == {**text(None), "type": "int", "integer_value": 7}
+    (share,) = shown["multivariate_feature_state_values"]
+    assert (share["multivariate_feature_option"], share["percentage_allocation"]) == (option.pk, 40)
+    assert shown["live_from"] is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_draft__everywhere__invisible(
+    admin: APIClient,
+    propose: Callable[..., Any],
+    environment: Environment,
+    feature: Feature,
+    state: FeatureState,
+    segment: Segment,
+    flags: Callable[[], Any],
+) -> None:
+    place = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
+    key = EnvironmentAPIKey.objects.create(environment=environment, name="k").key
+    Identity.objects.create(environment=environment, identifier="u1")
+    objects = f"/api/v1/features/featurestates/?environment={environment.pk}"
+    in_environment = f"/api/v1/environments/{environment.api_key}/"
+    of_project = f"/api/v1/projects/{environment.project_id}/"
+    paths = (
+        f"{in_environment}featurestates/",
+        f"{in_environment}featurestates/?feature={feature.pk}",
+        f"{in_environment}featurestates/?anyIdentity=1",
+        objects,
+        f"{objects}&feature_segment={place.pk}",
+        f"{in_environment}metrics/",
+        f"{of_project}features/?environment={environment.pk}&segment={segment.pk}",
+        f"{of_project}features/?environment={environment.pk}&is_enabled=true",
+        f"{of_project}features/?environment={environment.pk}&value_search=new",
+        f"{of_project}segments/{segment.pk}/associated-features/",
+    )
+
+    def read() -> list[Any]:
+        sdk = APIClient()
+        identity = sdk.get("/api/v1/identities/?identifier=u1", headers={"X-Environment-Key": environment.api_key})
+        document = sdk.get("/api/v1/environment-document/", headers={"X-Environment-Key": key})
+        return [flags(), identity.json(), document.json(), *(admin.get(path).json() for path in paths)]
+
+    before = read()
+    with listening(environment) as heard:
+        made = propose(
+            {"feature": feature.pk, "enabled": True, "feature_state_value": text("new")},
+            {"feature": feature.pk, "feature_segment": place.pk, "enabled": True, "feature_state_value": text("new")},
+        )
+        answer = admin.put(f"{REQUESTS}{made['id']}/", {**made, "title": "u"}, "json")
+        assert answer.status_code == 200, answer.content
+        assert read() == before
+        assert heard.of(environment) == []
+    for shown in made["feature_states"]:
+        assert admin.get(f"{in_environment}featurestates/{shown['id']}/").status_code == 404
+        assert admin.patch(f"/api/v1/features/featurestates/{shown['id']}/", {}, "json").status_code == 404
+
+
+def test_clone__of_an_environment_with_a_draft__without_it(
+    admin: APIClient, propose: Callable[..., Any], environment: Environment
+) -> None:
+    propose()
+    answer = admin.post(f"/api/v1/environments/{environment.api_key}/clone/", {"name": "copy"}, "json")
+    assert answer.status_code == 200
+    assert FeatureState.objects.filter(environment=answer.json()["id"], version=None).count() == 0
+    assert ChangeRequest.objects.filter(environment=answer.json()["id"]).count() == 0
+
+
+def test_edit__the_object_as_it_was_read__changes_nothing(admin: APIClient, propose: Callable[..., Any]) -> None:
+    made = propose()
+    path = f"{REQUESTS}{made['id']}/"
+    before = admin.get(path).json()
+    answer = admin.put(path, before, "json")
+    assert answer.status_code == 200, answer.content
+    assert list(answer.json()) == CREATED
+    assert admin.get(path).json() == {**before, "updated_at": answer.json()["updated_at"]}
+
+
+def test_edit__states__kept_changed_added_and_removed(
+    admin: APIClient,
+    propose: Callable[..., Any],
+    make_feature: Callable[..., Feature],
+    feature: Feature,
+    override: FeatureSegment,
+) -> None:
+    second, third = make_feature("second"), make_feature("third")
+    made = propose({"feature": feature.pk, "enabled": True}, {"feature": second.pk, "enabled": True})
+    first_id = made["feature_states"][0]["id"]
+    later = in_a(days=1)
+    states = [
+        {"feature": third.pk, "enabled": True},
+        {"feature": feature.pk, "feature_state_value": text("edited"), "live_from": later},
+        {"feature": feature.pk, "feature_segment": {"id": override.pk, "segment": 1}, "enabled": False},
+    ]
+    answer = admin.patch(f"{REQUESTS}{made['id']}/", {"feature_states": states}, "json")
+    assert answer.status_code == 200, answer.content
+    shown = answer.json()["feature_states"]
+    assert [(each["feature"], each["feature_segment"], each["enabled"]) for each in shown] == [
+        (third.pk, None, True),
+        (feature.pk, None, True),
+        (feature.pk, override.pk, False),
+    ]
+    assert shown[1]["id"] == first_id
+    assert shown[1]["feature_state_value"] == text("edited")
+    assert shown[1]["live_from"][:19] == later[:19]
+    assert shown[2]["feature_state_value"]["string_value"] == "segment's"
+    assert FeatureState.objects.filter(version=None).count() == 3
+    assert PlannedChange.objects.count() == 3
+
+
+def test_edit__shares__replaced(admin: APIClient, propose: Callable[..., Any], feature: Feature) -> None:
+    options = [MultivariateFeatureOption.objects.create(feature=feature, string_value=name) for name in "ab"]
+
+    def shares(*percentages: float) -> list[dict[str, Any]]:
+        return [
+            {"multivariate_feature_option": option.pk, "percentage_allocation": percentage}
+            for option, percentage in zip(options, percentages, strict=True)
+        ]
+
+    made = propose({"feature": feature.pk, "multivariate_feature_state_values": shares(10, 20)})
+    states = [{"feature": feature.pk, "multivariate_feature_state_values": shares(30, 40)}]
+    answer = admin.patch(f"{REQUESTS}{made['id']}/", {"feature_states": states}, "json")
+    found = answer.json()["feature_states"][0]["multivariate_feature_state_values"]
+    assert [share["percentage_allocation"] for share in found] == [30, 40]
+
+
+def test_edit__reviewers__replaced(
+    admin: APIClient, propose: Callable[..., Any], user: FFAdminUser, member_user: FFAdminUser
+) -> None:
+    made = propose(approvals=[{"user": member_user.pk}])
+    answer = admin.patch(f"{REQUESTS}{made['id']}/", {"approvals": [{"user": user.pk}, {"user": user.pk}]}, "json")
+    assert [approval["user"] for approval in answer.json()["approvals"]] == [user.pk]
+
+
+def test_list__filters__as_the_dashboard_asks(
+    admin: APIClient,
+    listing: str,
+    propose: Callable[..., Any],
+    schedule: Callable[..., Any],
+    make_feature: Callable[..., Feature],
+    feature: Feature,
+    override: FeatureSegment,
+) -> None:
+    draft = propose(title="A draft")["id"]
+    of_segment = propose({"feature": feature.pk, "feature_segment": override.pk}, title="Of a segment")["id"]
+    live = propose(title="Live")["id"]
+    admin.post(f"{REQUESTS}{live}/commit/")
+    second = make_feature("second")
+    scheduled = schedule(in_a(days=1), second)["id"]
+
+    def ids(query: str = "") -> list[int]:
+        answer = admin.get(f"{listing}?{query}")
+        assert answer.status_code == 200, answer.content
+        return [item["id"] for item in answer.json()["results"]]
+
+    now = in_a(seconds=0).replace("+", "%2B")
+    assert ids() == [scheduled, live, of_segment, draft]
+    assert ids("committed=false") == [of_segment, draft]
+    assert ids("committed=true") == [scheduled, live]
+    assert ids(f"committed=true&live_from_after={now}") == [scheduled]
+    assert ids("search=DRAFT") == [draft]
+    assert ids(f"feature_id={second.pk}") == [scheduled]
+    assert ids(f"segment_id={override.segment_id}") == [of_segment]
+    assert ids("committed=&search=&feature_id=") == ids()
+    assert ids("page_size=1") == [scheduled]
+
+
+def test_list__item__in_flagsmiths_shape(admin: APIClient, listing: str, schedule: Callable[..., Any]) -> None:
+    later = in_a(days=1)
+    made = schedule(later)
+    answer = admin.get(listing).json()
+    (item,) = answer.pop("results")
+    assert answer == {"count": 1, "next": None, "previous": None}
+    live_from = item.pop("live_from")
+    assert live_from[:19] == later[:19]
+    names = ("id", "created_at", "updated_at", "title", "description", "user", "committed_at", "committed_by")
+    assert item == {
+        **{name: made[name] for name in names},
+        "deleted_at": None,
+        "environment_feature_versions": [],
+        "ignore_conflicts": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("committed=perhaps", "committed"),
+        ("feature_id=x", "feature_id"),
+        ("segment_id=-1", "segment_id"),
+        ("live_from_after=soon", "live_from_after"),
+    ],
+)
+def test_list__bad_filter__refused_by_name(admin: APIClient, listing: str, query: str, field: str) -> None:
+    answer = admin.get(f"{listing}?{query}")
+    assert answer.status_code == 400
+    assert list(answer.json()) == [field]
+
+
+def unknown(pk: int) -> list[str]:
+    return [f'Invalid pk "{pk}" - object does not exist.']
+
+
+NO_VERSIONS = ["There is no feature versioning v2 here: send feature_states instead."]
+NO_LIST = {"non_field_errors": ['Expected a list of items but got type "dict".']}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"title": None}, {"title": ["This field may not be null."]}),
+        ({"title": "x" * 501}, {"title": ["Ensure this field has no more than 500 characters."]}),
+        ({"feature_states": None}, {"feature_states": ["This field may not be null."]}),
+        ({"feature_states": {}}, {"feature_states": NO_LIST}),
+        ({"feature_states": [{}]}, {"feature_states": [{"feature": ["This field is required."]}]}),
+        ({"feature_states": [{"feature": 999_999}]}, {"feature_states": [{"feature": unknown(999_999)}]}),
+        ({"approvals": [{"user": 999_999}]}, {"approvals": [{"user": unknown(999_999)}]}),
+        ({"group_assignments": [{"group": 1}]}, {"group_assignments": [{"group": unknown(1)}]}),
+        ({"change_sets": [{"feature": 1}]}, {"change_sets": NO_VERSIONS}),
+        ({"environment_feature_versions": ["6f3b6e0e"]}, {"environment_feature_versions": NO_VERSIONS}),
+    ],
+)
+def test_creation__bad_body__refused_by_name_and_nothing_stored(
+    admin: APIClient, creation: str, change: dict[str, Any], error: dict[str, Any]
+) -> None:
+    answer = admin.post(creation, {"title": "t", "feature_states": [], **change}, "json")
+    assert (answer.status_code, answer.json()) == (400, error)
+    assert ChangeRequest.objects.count() == 0
+
+
+def test_creation__bad_states__refused_in_their_order(
+    admin: APIClient,
+    creation: str,
+    environment: Environment,
+    production: Environment,
+    make_feature: Callable[..., Feature],
+    feature: Feature,
+    segment: Segment,
+) -> None:
+    second = make_feature("second")
+    elsewhere = FeatureSegment.objects.create(feature=feature, environment=production, segment=segment)
+    of_second = FeatureSegment.objects.create(feature=second, environment=environment, segment=segment)
+    option = MultivariateFeatureOption.objects.create(feature=second)
+    share = {"multivariate_feature_option": option.pk, "percentage_allocation": 60}
+    states = [
+        {"feature": feature.pk},
+        {"feature": feature.pk, "feature_segment": elsewhere.pk},
+        {"feature": feature.pk, "feature_segment": of_second.pk},
+        {"feature": feature.pk, "multivariate_feature_state_values": [share]},
+        {"feature": second.pk, "multivariate_feature_state_values": [share, share]},
+    ]
+    answer = admin.post(creation, {"title": "t", "feature_states": states}, "json")
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "feature_states": [
+            {},
+            {"feature_segment": unknown(elsewhere.pk)},
+            {"feature_segment": ["Feature segment does not belong to feature."]},
+            {"multivariate_feature_state_values": [{"multivariate_feature_option": unknown(option.pk)}]},
+            {"non_field_errors": ["Multivariate percentage values exceed 100%."]},
+        ]
+    }
+
+
+def test_creation__two_states_of_one_place__refused(admin: APIClient, creation: str, feature: Feature) -> None:
+    body = {"title": "t", "feature_states": [{"feature": feature.pk}, {"feature": feature.pk, "enabled": True}]}
+    answer = admin.post(creation, body, "json")
+    assert answer.status_code == 400
+    message = "This request has a state for the same feature and segment already."
+    assert answer.json() == {"feature_states": [{}, {"feature": [message]}]}
+
+
+def test_creation__environment_with_versions__refused_in_both_words(
+    admin: APIClient, creation: str, environment: Environment
+) -> None:
+    Environment.objects.filter(pk=environment.pk).update(use_v2_feature_versioning=True)
+    answer = admin.post(creation, {"title": "t", "feature_states": []}, "json")
+    message = "This environment uses v2 feature versioning. Publish a version instead."
+    assert (answer.status_code, answer.json()) == (400, {"detail": message, "message": message})
+
+
+@pytest.mark.parametrize(("field", "name"), [("feature_states", "feature"), ("approvals", "user")])
+def test_edit__item_without_what_it_needs__refused_by_name(
+    admin: APIClient, propose: Callable[..., Any], field: str, name: str
+) -> None:
+    answer = admin.patch(f"{REQUESTS}{propose()['id']}/", {field: [{}]}, "json")
+    assert (answer.status_code, answer.json()) == (400, {field: [{name: ["This field is required."]}]})

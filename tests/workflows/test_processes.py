@@ -1,0 +1,203 @@
+"""Schedulers in processes of their own, and inside of real servers, on both databases."""
+
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import psycopg
+import pytest
+from django.utils import timezone
+
+from tests.support import programs, sse
+from tests.support.api import AdminAPI, Tenant, text
+from tests.support.postgresql import PostgreSQL
+from tests.support.processes import Process
+from tests.support.server import ServerProcess, environ, manage
+
+pytestmark = pytest.mark.e2e
+
+REQUESTS = 200
+
+SEED = """
+from django.utils import timezone
+from features.workflows.core.models import ChangeRequest
+from tests.workflows import seeding
+environment = seeding.environment_with_features({features})
+seeding.scheduled(environment, [timezone.now()] * {requests})
+ChangeRequest.objects.update(due_at=None)
+"""
+
+
+class Database:
+    """A database of its own, and the schedulers that run on it."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self.variables = {"DJANGO_SETTINGS_MODULE": "settings.dev", **variables}
+        self._processes = ExitStack()
+
+    def seed(self, requests: int) -> None:
+        """So many committed requests, that turn on two features each once they are ``released``."""
+        manage("shell", "-c", SEED.format(features=2 * requests, requests=requests), variables=self.variables)
+
+    def release(self) -> None:
+        """Make all requests due, in one moment."""
+        self.execute("UPDATE workflows_core_changerequest SET due_at = committed_at")
+
+    def start_schedulers(self, number: int) -> list[Process]:
+        command = [sys.executable, "manage.py", "run_scheduler"]
+        processes = [Process(command, environ=environ(**self.variables), cwd=programs.ROOT) for _ in range(number)]
+        for process in processes:
+            self._processes.callback(process.kill)
+        for process in processes:
+            process.wait_for_log("scheduler_started", 60)
+        return processes
+
+    def execute(self, statement: str) -> None:
+        with self._connected() as connection:
+            connection.execute(statement)
+            connection.commit()
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._connected() as connection:
+            return list(connection.execute(statement))
+
+    def _connected(self) -> Any:
+        if "DATABASE_URL" in self.variables:
+            return closing(psycopg.connect(self.variables["DATABASE_URL"]))
+        return closing(sqlite3.connect(Path(self.variables["VAR_DIR"]) / "db.sqlite3", timeout=20))
+
+    def waiting(self) -> int:
+        return int(self.query("SELECT count(*) FROM workflows_core_changerequest WHERE due_at IS NOT NULL")[0][0])
+
+    def close(self) -> None:
+        self._processes.close()
+
+    def assert_each_applied_once(self, requests: int) -> None:
+        """Each of these has both of its states live, each state is the second of its place, and each has one entry."""
+        states = "SELECT enabled, version, count(*) FROM features_featurestate GROUP BY enabled, version"
+        assert self.query(states) == [(True, 2, 2 * requests)]
+        entries = "SELECT count(*) FROM audit_auditlog WHERE related_object_type = 'FEATURE_STATE'"
+        assert self.query(entries) == [(2 * requests,)]
+        failed = "SELECT count(*) FROM workflows_core_changerequest WHERE failure IS NOT NULL OR applied_at IS NULL"
+        assert self.query(failed) == [(0,)]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    template = request.getfixturevalue(f"{request.param}_template")
+    with closing(Database(template.copy(tmp_path / "database"))) as database:
+        yield database
+
+
+def published(process: Process) -> list[int]:
+    """The requests that it says it has applied."""
+    lines = [line for line in process.log.splitlines() if "change_request_published" in line]
+    return [json.loads(line)["change_request"] for line in lines]
+
+
+def test_four_schedulers__200_due_requests_and_one_is_killed__each_applied_once_and_whole(database: Database) -> None:
+    database.seed(REQUESTS)
+    killed, *others = database.start_schedulers(4)
+    database.release()
+    killed.wait_until(lambda: len(published(killed)) >= 10, 60)
+    killed.send(SIGKILL)
+    killed.wait()
+    assert database.waiting() > 0, "everything was done before, so this has shown nothing"
+    halves = (
+        "SELECT change_request_id FROM features_featurestate WHERE change_request_id IS NOT NULL"
+        " GROUP BY change_request_id HAVING count(version) = 1"
+    )
+    assert database.query(halves) == []
+    others[0].wait_until(lambda: database.waiting() == 0, 60)
+    assert [scheduler.stop() for scheduler in others] == [0, 0, 0]
+    assert all("scheduler_ended" in scheduler.log for scheduler in others)
+    done = [pk for scheduler in (killed, *others) for pk in published(scheduler)]
+    assert len(done) == len(set(done))
+    database.assert_each_applied_once(REQUESTS)
+
+
+def test_scheduler__database_away_for_a_while__goes_on_when_it_is_back(
+    postgresql: PostgreSQL, postgresql_template: Any, tmp_path: Path
+) -> None:
+    with closing(Database(postgresql_template.copy(tmp_path))) as database:
+        database.seed(1)
+        (scheduler,) = database.start_schedulers(1)
+        postgresql.stop()
+        try:
+            scheduler.wait_for_log("scheduler_failing", 30)
+        finally:
+            postgresql.start()
+        scheduler.wait_for_log("scheduler_recovered", 30)
+        database.release()
+        scheduler.wait_for_log("change_request_published", 30)
+        assert scheduler.stop() == 0
+        assert scheduler.log.count("scheduler_failing") == 1
+        database.assert_each_applied_once(1)
+
+
+def schedule(tenant: Tenant, feature: int, live_from: datetime, value: str) -> None:
+    """Commit a change of the feature's default for this time."""
+    state = {
+        "feature": feature,
+        "enabled": True,
+        "feature_state_value": text(value),
+        "live_from": live_from.isoformat(),
+    }
+    path = f"environments/{tenant.environment.key}/create-change-request/"
+    made = tenant.api.post(path, title="Scheduled", feature_states=[state])
+    tenant.api.post(f"features/workflows/change-requests/{made['id']}/commit/")
+
+
+@pytest.mark.parametrize("flavour", ["uvicorn", "daphne"])
+def test_server__live_from_reached__event_on_the_stream_and_flags_serve_it(
+    start_server: Callable[..., ServerProcess], flavour: str
+) -> None:
+    server = start_server(flavour)
+    tenant = Tenant.create(AdminAPI.registered(server.url))
+    feature = tenant.add_feature("banner")["id"]
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        live_from = timezone.now() + timedelta(seconds=1)
+        schedule(tenant, feature, live_from, "new")
+        assert tenant.flags() == {"banner": (False, None)}
+        event = stream.event_after(before)
+        assert tenant.flags() == {"banner": (True, "new")}
+        assert tenant.version() == event.updated_at
+        assert float(event.updated_at) >= live_from.timestamp()
+
+
+def test_server__down_over_the_time__applied_at_the_start(start_server: Callable[..., ServerProcess]) -> None:
+    server = start_server()
+    tenant = Tenant.create(AdminAPI.registered(server.url))
+    schedule(tenant, tenant.add_feature("banner")["id"], timezone.now() + timedelta(hours=1), "new")
+    server.stop()
+    assert "scheduler_ended" in server.log
+    with closing(Database(server.variables)) as database:
+        # As if an hour had gone by.
+        database.execute("UPDATE workflows_core_plannedchange SET live_from = '2020-01-01 00:00:00+00:00'")
+        database.release()
+    server.start()
+    server.process.wait_for_log("change_request_published")
+    assert tenant.flags() == {"banner": (True, "new")}
+
+
+def test_server__that_leaves_it_to_a_process__the_process_applies_and_the_stream_hears(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    server = start_server("uvicorn", "sqlite", RUN_SCHEDULER="false")
+    tenant = Tenant.create(AdminAPI.registered(server.url))
+    feature = tenant.add_feature("banner")["id"]
+    with closing(Database(server.variables)) as database:
+        database.start_schedulers(1)
+        with sse.connect(server.port, tenant.environment.key) as stream:
+            before = stream.next_event().updated_at
+            schedule(tenant, feature, timezone.now() + timedelta(seconds=0.5), "new")
+            stream.event_after(before)
+            assert tenant.flags() == {"banner": (True, "new")}
+    assert "scheduler_started" not in server.log
