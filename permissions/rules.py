@@ -68,6 +68,20 @@ def environment(key: str) -> Rule:
     )
 
 
+def either(first: Rule, second: Rule) -> Rule:
+    return Rule(
+        f"{first.says}, or {second.says}",
+        lambda actor, view: first.permits(actor, view) or second.permits(actor, view),
+    )
+
+
+def both(first: Rule, second: Rule) -> Rule:
+    return Rule(
+        f"{first.says}, and {second.says}",
+        lambda actor, view: first.permits(actor, view) and second.permits(actor, view),
+    )
+
+
 ALL = ("list", "create", "retrieve", "update", "partial_update", "destroy")
 
 READ = ("list", "retrieve")
@@ -232,6 +246,18 @@ RULES: dict[str, dict[str, Rule]] = {
         # Never of one's own; services.approve sees to that.
         "approve": environment("APPROVE_CHANGE_REQUEST"),
         "commit": environment("UPDATE_FEATURE_STATE"),
+    },
+    "projects/change-requests": {
+        "list": project("VIEW_PROJECT"),
+        "retrieve": project("VIEW_PROJECT"),
+        "create": project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"),
+        "update": project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"),
+        "partial_update": project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"),
+        "destroy": either(
+            project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"), project("MANAGE_PROJECT_LEVEL_CHANGE_REQUESTS")
+        ),
+        "approve": project("APPROVE_PROJECT_LEVEL_CHANGE_REQUESTS"),
+        "commit": both(project("MANAGE_PROJECT_LEVEL_CHANGE_REQUESTS"), project("MANAGE_SEGMENTS")),
     },
     "segments": {
         "list": project("VIEW_PROJECT"),

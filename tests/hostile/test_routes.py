@@ -80,6 +80,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "users": ("exclude_current",),
     "flags": ("feature",),
     "audit": ("project", "environments", "search", "is_system_event"),
+    "list-change-requests": ("committed", "search", "feature_id", "segment_id", "live_from_after"),
 }
 PAGE = ("page", "page_size")
 

@@ -9,7 +9,7 @@ from environments.models import Environment
 from projects.models import Project
 from realtime import sse
 from realtime.types import epoch_seconds
-from tests.triggers import flag_cases, segment_cases, tenant_cases
+from tests.triggers import flag_cases, segment_cases, tenant_cases, workflow_cases
 from tests.triggers.case import Case
 from tests.triggers.world import Reading, World, listening
 
@@ -24,12 +24,12 @@ CASES = (
     *tenant_cases.ENVIRONMENTS,
     *tenant_cases.PROJECT,
     *tenant_cases.ORGANISATION,
+    *workflow_cases.CHANGE_REQUESTS,
     *tenant_cases.REFUSED,
 )
 
 # Rows of the upstream's table that have no case, and why.
 NOT_HERE = {
-    "change requests: created, edited, approved, committed, scheduled": "issue of their own",
     "drafts, versions and change sets of feature versioning v2": "the product has no versioning v2",
     "v2 versioning enabled or disabled": "the product has no versioning v2",
     "overrides through the command line's end points": "issue of their own",

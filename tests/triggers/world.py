@@ -17,6 +17,7 @@ from organisations.models import Organisation, OrganisationRole, UserOrganisatio
 from projects.models import Project
 from realtime.publish import channel
 from realtime.types import EnvironmentKey
+from tests.triggers.change_requests import ChangeRequests
 from users.models import FFAdminUser
 
 Body = dict[str, Any] | list[Any] | None
@@ -63,7 +64,7 @@ class Reading:
         return self.flags, self.document
 
 
-class World:
+class World(ChangeRequests):
     """A project with two environments, A and B. Objects are made when first asked for, by calls of the Admin API."""
 
     def __init__(
@@ -289,16 +290,6 @@ class World:
     def trait(self) -> Any:
         body = {"trait_key": "plan", "value_type": "unicode", "string_value": "pro"}
         return self.call("POST", f"{self.identity_path}traits/", body)
-
-    @cached_property
-    def change_request(self) -> Any:
-        """It asks for ``feature`` to be on in A."""
-        return self.call("POST", f"{self.of_a}create-change-request/", self.change_request_body())
-
-    def change_request_body(self) -> Body:
-        value = {"type": "unicode", "string_value": "blue"}
-        state = {"feature": self.feature["id"], "enabled": True, "feature_state_value": value, "live_from": None}
-        return {"title": "on", "feature_states": [state]}
 
     @cached_property
     def audit_record(self) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from features.workflows.core.models import ChangeRequest, PlannedChange
+from features.workflows.core.models import ChangeRequest, PlannedChange, SegmentChange
 
 
 def conflicts_of(request: ChangeRequest) -> list[dict[str, Any]]:
@@ -24,4 +24,22 @@ def conflicts_of(request: ChangeRequest) -> list[dict[str, Any]]:
         }
         for other in others.order_by("-live_at", "-pk").defer("content")
         if (other.feature_id, other.segment_id) in places
+    ]
+
+
+def segment_conflicts_of(request: ChangeRequest) -> list[dict[str, Any]]:
+    """The same for a project's request: its segments that others have changed since it was made."""
+    if request.is_committed:
+        return []
+    segments = {change.segment_id for change in request.segment_changes.all() if change.segment_id is not None}
+    others = SegmentChange.objects.filter(segment__in=segments, change_request__applied_at__gte=request.created_at)
+    others = others.exclude(change_request=request).select_related("change_request")
+    return [
+        {
+            "original_cr_id": other.change_request_id,
+            "segment_id": other.segment_id,
+            "is_environment_default": False,
+            "published_at": other.change_request.applied_at,
+        }
+        for other in others.order_by("-change_request__applied_at", "-pk")
     ]

@@ -1,5 +1,6 @@
 """Change requests: changes of flags that are reviewed, then committed, then live, at once or at a set time."""
 
+import uuid
 from typing import Any
 
 from django.db import models
@@ -112,3 +113,23 @@ class PlannedChange(models.Model):
         if self.segment_name is None:
             return self.feature_name
         return f"{self.feature_name} for {self.segment_name}"
+
+
+class SegmentChange(models.Model):
+    """What a change request of a project makes of a segment. It stays what it is when the segment changes later."""
+
+    change_request = models.ForeignKey(ChangeRequest, on_delete=models.CASCADE, related_name="segment_changes")
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    # None when the segment is gone; its name then says which it was.
+    segment = models.ForeignKey("segments.Segment", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    segment_name = models.CharField(max_length=2000)
+    name = models.CharField(max_length=2000)
+    description = models.TextField(null=True, blank=True)
+    # Whom the segment is made for. No foreign key: a feature that goes must not change what was asked for.
+    feature_id = models.IntegerField(null=True, blank=True)
+    rules = models.JSONField()
+
+    class Meta:
+        ordering = ["id"]

@@ -36,10 +36,10 @@ def create_change_request(
     """A draft: what it is to change is stored, and nothing serves it."""
     if environment.use_v2_feature_versioning:
         raise Refused(VERSIONED)
-    request = ChangeRequest(environment=environment, project=environment.project, user=_person(author), **columns)
+    request = ChangeRequest(environment=environment, project=environment.project, user=person(author), **columns)
     request.save()
     drafts.write(request, wishes)
-    _ask(request, reviewers)
+    ask(request, reviewers)
     return request
 
 
@@ -62,13 +62,13 @@ def update_change_request(
         setattr(request, name, content)
     request.save(update_fields=[*columns, "updated_at"])
     if reviewers is not None:
-        _ask(request, reviewers)
+        ask(request, reviewers)
     return request
 
 
 def approve(request: ChangeRequest, actor: Actor) -> None:
     """Note that somebody approves; a second time only renews the time of it."""
-    person = _person(actor)
+    person = person(actor)
     if person is None:
         raise Refused(NOT_A_USER)
     if person.pk == request.user_id:
@@ -85,7 +85,7 @@ def commit(request: ChangeRequest, actor: Actor) -> None:
     if not request.is_approved:
         raise Refused(NOT_APPROVED)
     now = timezone.now()
-    request.committed_at, request.committed_by = now, _person(actor)
+    request.committed_at, request.committed_by = now, person(actor)
     changes = list(request.changes.all())
     _date(changes, now)
     try:
@@ -117,7 +117,7 @@ def _differ(request: ChangeRequest, wishes: list[Wish]) -> bool:
     return drafts.planned(request, wishes, present) != present
 
 
-def _ask(request: ChangeRequest, reviewers: Iterable[FFAdminUser]) -> None:
+def ask(request: ChangeRequest, reviewers: Iterable[FFAdminUser]) -> None:
     """Make these the people who are asked to approve."""
     wanted = {reviewer.pk for reviewer in reviewers}
     ChangeRequestApproval.objects.filter(change_request=request).exclude(user__in=wanted).delete()
@@ -126,5 +126,5 @@ def _ask(request: ChangeRequest, reviewers: Iterable[FFAdminUser]) -> None:
     )
 
 
-def _person(actor: Actor) -> FFAdminUser | None:
+def person(actor: Actor) -> FFAdminUser | None:
     return actor if isinstance(actor, FFAdminUser) else None

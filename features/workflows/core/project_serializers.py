@@ -1,0 +1,202 @@
+"""A project's change requests as the Admin API speaks of them."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from core.fields import ConstantText
+from features.fields import NoItems, ObjectID
+from features.items import Items, WholeItem
+from features.workflows.core import items, segment_changes
+from features.workflows.core.conflicts import segment_conflicts_of
+from features.workflows.core.models import ChangeRequest, SegmentChange
+from features.workflows.core.segment_changes import SegmentWish
+from features.workflows.core.serializers import ConflictSerializer
+from segments.models import Segment
+from segments.serializers import SegmentSerializer
+
+
+class RequestedSegments(Items):
+    """What a request makes of its segments, each in a segment's shape."""
+
+    def get_attribute(self, instance: Any) -> Any:
+        return [_shown(change, instance) for change in instance.segment_changes.all()]
+
+    def to_representation(self, data: Any) -> Any:
+        return data
+
+
+def _shown(change: SegmentChange, request: ChangeRequest) -> dict[str, Any]:
+    moment = serializers.DateTimeField()
+    return {
+        "id": change.pk,
+        "uuid": str(change.uuid),
+        "created_at": moment.to_representation(change.created_at),
+        "updated_at": moment.to_representation(change.updated_at),
+        "name": change.name,
+        "description": change.description,
+        "project": request.project_id,
+        "feature": change.feature_id,
+        "version_of": change.segment_id,
+        "rules": change.rules,
+        "metadata": [],
+        "membership_counts": [],
+        "managed_by": "",
+        "change_request": request.pk,
+    }
+
+
+class RequestedSegmentSerializer(WholeItem, SegmentSerializer):
+    """A segment as it is to be; ``version_of`` is the one that there is."""
+
+    version_of = ObjectID()
+    change_request = serializers.IntegerField(read_only=True)
+
+    class Meta(SegmentSerializer.Meta):
+        fields = [*SegmentSerializer.Meta.fields, "change_request"]
+        list_serializer_class = RequestedSegments
+
+
+class ProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
+    """A project's change request as it is made, edited, and answered then."""
+
+    approvals = items.ApprovalSerializer(many=True, required=False)
+    deleted_at = ConstantText(None)
+    group_assignments = items.GroupAssignmentSerializer(many=True, required=False)
+    segments = RequestedSegmentSerializer(many=True)
+
+    class Meta:
+        model = ChangeRequest
+        fields: tuple[str, ...] = (
+            "id",
+            "approvals",
+            "committed_at",
+            "committed_by",
+            "created_at",
+            "deleted_at",
+            "description",
+            "group_assignments",
+            "project_id",
+            "segments",
+            "title",
+            "updated_at",
+            "user",
+        )
+        read_only_fields: tuple[str, ...] = ("committed_at", "committed_by", "project_id", "user")
+
+    def validate_approvals(self, approvals: list[dict[str, Any]]) -> Any:
+        return items.reviewers(approvals, self.context["view"].project)
+
+    def validate_group_assignments(self, groups: list[dict[str, Any]]) -> Any:
+        return items.no_groups(groups)
+
+    def validate_segments(self, segments: list[dict[str, Any]]) -> Any:
+        known = self.context["view"].project.segments.in_bulk([item["version_of"] for item in segments])
+        errors: list[dict[str, Any]] = []
+        seen: set[int] = set()
+        for item in segments:
+            pk = item["version_of"]
+            if pk not in known:
+                errors.append({"version_of": items.unknown(pk)})
+            elif pk in seen:
+                errors.append({"version_of": ["This request changes the same segment already."]})
+            else:
+                errors.append({})
+            seen.add(pk)
+        if any(errors):
+            raise ValidationError(errors)
+        return [_wish(item, known[item["version_of"]]) for item in segments]
+
+    def create(self, validated_data: dict[str, Any]) -> ChangeRequest:
+        view = self.context["view"]
+        request = segment_changes.create_change_request(view.project, view.actor, **_parts(validated_data))
+        return view.get_queryset().get(pk=request.pk)
+
+    def update(self, instance: ChangeRequest, validated_data: dict[str, Any]) -> ChangeRequest:
+        segment_changes.update_change_request(instance, **_parts(validated_data))
+        return self.context["view"].get_queryset().get(pk=instance.pk)
+
+
+def _wish(item: dict[str, Any], segment: Segment) -> SegmentWish:
+    feature = item.get("feature")
+    return SegmentWish(
+        segment, item["name"], item.get("description"), feature.pk if feature is not None else None, item["rules"]
+    )
+
+
+def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
+    """What the services take."""
+    parts: dict[str, Any] = {name: validated_data[name] for name in ("title", "description") if name in validated_data}
+    for name, part in (("segments", "wishes"), ("approvals", "reviewers")):
+        if name in validated_data:
+            parts[part] = validated_data[name]
+    return parts
+
+
+class RetrievedProjectChangeRequestSerializer(ProjectChangeRequestSerializer):
+    change_sets = NoItems()
+    conflicts = serializers.SerializerMethodField()
+
+    class Meta(ProjectChangeRequestSerializer.Meta):
+        fields = (
+            "id",
+            "created_at",
+            "updated_at",
+            "environment",
+            "title",
+            "description",
+            "user",
+            "committed_at",
+            "committed_by",
+            "deleted_at",
+            "approvals",
+            "is_approved",
+            "is_committed",
+            "group_assignments",
+            "segments",
+            "change_sets",
+            "conflicts",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(ConflictSerializer(many=True))
+    def get_conflicts(self, request: ChangeRequest) -> Any:
+        return ConflictSerializer(segment_conflicts_of(request), many=True).data
+
+
+class ListedProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
+    deleted_at = ConstantText(None)
+    live_from = ConstantText(None)
+
+    class Meta:
+        model = ChangeRequest
+        fields = (
+            "id",
+            "created_at",
+            "updated_at",
+            "title",
+            "description",
+            "user",
+            "committed_at",
+            "committed_by",
+            "deleted_at",
+            "live_from",
+        )
+        read_only_fields = fields
+
+
+class ProjectChangeRequestFilterSerializer(serializers.Serializer[Any]):
+    """The query of a list of a project's change requests."""
+
+    committed = serializers.BooleanField(required=False, allow_null=True)
+    search = serializers.CharField(required=False, help_text="Part of the title, in any case.")
+    segment_id = ObjectID(required=False)
+
+    @classmethod
+    def read(cls, query: Any) -> dict[str, Any]:
+        """What a query asks for. An empty parameter asks for nothing."""
+        serializer = cls(data={name: text for name, text in query.items() if text})
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)

@@ -1,0 +1,79 @@
+"""``projects/{project}/change-requests/``: change requests of segments."""
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from core import paths
+from core.pagination import LargePages
+from features.workflows.core import segment_changes, services
+from features.workflows.core.models import ChangeRequest, SegmentChange
+from features.workflows.core.project_serializers import (
+    ListedProjectChangeRequestSerializer,
+    ProjectChangeRequestFilterSerializer,
+    ProjectChangeRequestSerializer,
+    RetrievedProjectChangeRequestSerializer,
+)
+from features.workflows.core.views import WorkflowView
+
+ANSWER = extend_schema(request=None, responses=RetrievedProjectChangeRequestSerializer)
+
+
+@extend_schema_view(list=extend_schema(parameters=[ProjectChangeRequestFilterSerializer]))
+class ProjectChangeRequestViewSet(WorkflowView, ModelViewSet[ChangeRequest]):
+    rules = "projects/change-requests"
+    locked = "project"
+    lookup_value_regex = paths.ID
+    pagination_class = LargePages
+    queryset = ChangeRequest.objects.all()
+
+    def get_serializer_class(self) -> type[BaseSerializer[ChangeRequest]]:
+        match self.action:
+            case "list":
+                return ListedProjectChangeRequestSerializer
+            case "create" | "update" | "partial_update":
+                return ProjectChangeRequestSerializer
+        return RetrievedProjectChangeRequestSerializer
+
+    def get_queryset(self) -> QuerySet[ChangeRequest]:
+        requests = ChangeRequest.objects.filter(project=self.project, environment=None)
+        if self.action == "list":
+            return requests
+        return requests.select_related("project").prefetch_related("approvals", "segment_changes")
+
+    def filter_queryset(self, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
+        if self.action != "list":
+            return queryset
+        wanted = ProjectChangeRequestFilterSerializer.read(self.request.query_params)
+        if wanted.get("committed") is not None:
+            queryset = queryset.filter(committed_at__isnull=not wanted["committed"])
+        if "search" in wanted:
+            queryset = queryset.filter(title__icontains=wanted["search"])
+        if "segment_id" in wanted:
+            changes = SegmentChange.objects.filter(change_request=OuterRef("pk"), segment=wanted["segment_id"])
+            queryset = queryset.filter(Exists(changes))
+        return queryset
+
+    def perform_destroy(self, instance: ChangeRequest) -> None:
+        segment_changes.delete_change_request(instance)
+
+    @ANSWER
+    @action(detail=True, methods=["POST"])
+    def approve(self, request: Request, **kwargs: Any) -> Response:
+        services.approve(self.get_object(), self.actor)
+        return self._answer()
+
+    @ANSWER
+    @action(detail=True, methods=["POST"])
+    def commit(self, request: Request, **kwargs: Any) -> Response:
+        segment_changes.commit(self.get_object(), self.actor)
+        return self._answer()
+
+    def _answer(self) -> Response:
+        return Response(self.get_serializer(self.get_object()).data)

@@ -1,0 +1,63 @@
+"""Change requests of environment A: only what goes live is an event."""
+
+from features.workflows.core.scheduler import apply_next
+from tests.triggers.case import case
+
+CHANGE_REQUESTS = (
+    case("change request: created", "", lambda w: w.change_request, "feature"),
+    case(
+        "change request: edited",
+        "",
+        lambda w: w.call("PUT", w.of_request(w.change_request), w.change_request_body("2100-01-01T00:00:00Z")),
+        "change_request",
+    ),
+    case(
+        "change request: approved",
+        "",
+        lambda w: w.call("POST", f"{w.of_request(w.change_request)}approve/", client=w.approver),
+        "change_request approver",
+    ),
+    case(
+        "change request: deleted",
+        "",
+        lambda w: w.call("DELETE", w.of_request(w.change_request)),
+        "change_request",
+    ),
+    case(
+        "change request: committed, live now",
+        "A",
+        lambda w: w.call("POST", f"{w.of_request(w.change_request)}commit/"),
+        "change_request",
+    ),
+    case(
+        "change request: default, override and percentages live now",
+        "A",
+        lambda w: w.call("POST", f"{w.of_request(w.large_request)}commit/"),
+        "large_request",
+    ),
+    case(
+        "change request: committed for later",
+        "",
+        lambda w: w.scheduled_request,
+        "feature",
+    ),
+    case(
+        "change request: deleted before its time",
+        "",
+        lambda w: w.call("DELETE", w.of_request(w.scheduled_request)),
+        "scheduled_request",
+    ),
+    case("change request: its time has come", "A", lambda w: apply_next(), "due_request"),
+    case(
+        "change request: its time has come, but the feature has gone",
+        "",
+        lambda w: apply_next(),
+        "due_request_without_feature",
+    ),
+    case(
+        "refused: a change request's second commit",
+        "",
+        lambda w: w.refused("POST", f"{w.of_request(w.live_request)}commit/"),
+        "live_request",
+    ),
+)
