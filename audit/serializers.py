@@ -38,7 +38,7 @@ class AuditLogSerializer(serializers.ModelSerializer[AuditLog]):
         read_only_fields = fields
 
 
-@extend_schema_field({"type": ["string", "number", "boolean", "null"]})
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}], "nullable": True})
 class PlainField(serializers.ReadOnlyField):
     pass
 

@@ -100,6 +100,13 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    # Fields that are all called "type", and what each of them is the type of.
+    "ENUM_NAME_OVERRIDES": {
+        "FeatureTypeEnum": "features.models.FeatureType",
+        "ValueTypeEnum": "features.values.ValueType",
+        "RuleTypeEnum": "segments.models.SegmentRule.Type",
+        "TraitTypeEnum": "environments.identities.traits.models.Trait.ValueType",
+    },
 }
 
 # SDKs in browsers: any origin, their own headers, and the version header readable (a page that cannot read it

@@ -42,6 +42,16 @@ CHANGE_REQUEST = {
     **{f"feature_states.0.{name}": bad for name, bad in TYPED.items()},
     "approvals": (*values.LIST, [5], [{"user": 0}], [{"user": "x"}], [{"user": 2**70}]),
 }
+SEGMENT_CHANGE_REQUEST = {
+    "title": values.text(500),
+    "description": ([], {}, True, values.NULL_BYTE),
+    "segments": (*values.LIST, [5], ["x"], [None], [{}]),
+    "segments.0.version_of": values.REFERENCE,
+    "segments.0.name": NAME,
+    "segments.0.feature": values.REFERENCE,
+    **{f"segments.0.{name}": bad for name, bad in RULES.items()},
+    "approvals": (*values.LIST, [5], [{"user": 0}], [{"user": "x"}], [{"user": 2**70}]),
+}
 SDK_TRAIT = {"trait_key": values.text(200), "trait_value": values.TRAIT_VALUE, "identity": (5, "x", [], {}, None)}
 
 FLAGS: tuple[EndPoint, ...] = (
@@ -266,6 +276,20 @@ WORKFLOW: tuple[EndPoint, ...] = (
         lambda w: w.change_request_body(),
         fields=CHANGE_REQUEST,
         required=("title", "feature_states"),
+    ),
+    end_point(
+        "POST projects/{id}/change-requests/",
+        lambda w: f"{w.of_project}change-requests/",
+        lambda w: w.segment_request_body(),
+        fields=SEGMENT_CHANGE_REQUEST,
+        required=("title", "segments"),
+    ),
+    *both(
+        "projects/{id}/change-requests/{id}/",
+        lambda w: w.of_segment_request(w.segment_request),
+        lambda w: w.segment_request_body(),
+        fields=SEGMENT_CHANGE_REQUEST,
+        required=("title", "segments"),
     ),
 )
 

@@ -12,7 +12,7 @@ from tests.hostile.end_points import EndPoint
 from tests.hostile.refusals import client_of, complaint, kept_if_refused, rows, undone
 from tests.triggers.world import World
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
+pytestmark = pytest.mark.django_db
 
 END_POINTS = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.WORKFLOW, *flag_end_points.SDK)
 every_end_point = pytest.mark.parametrize("end_point", END_POINTS, ids=str)

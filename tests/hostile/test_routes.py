@@ -81,6 +81,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "flags": ("feature",),
     "audit": ("project", "environments", "search", "is_system_event"),
     "list-change-requests": ("committed", "search", "feature_id", "segment_id", "live_from_after"),
+    "change-requests": ("committed", "search", "segment_id"),
 }
 PAGE = ("page", "page_size")
 
@@ -93,6 +94,8 @@ SCOPE_NOT_IN_PATH = {"api/v1/features/featurestates/", "api/v1/features/feature-
 NO_BODY = {
     "POST api/v1/features/workflows/change-requests/{pk}/approve/",
     "POST api/v1/features/workflows/change-requests/{pk}/commit/",
+    "POST api/v1/projects/{project_pk}/change-requests/{pk}/approve/",
+    "POST api/v1/projects/{project_pk}/change-requests/{pk}/commit/",
     "POST api/v1/auth/logout/",
     "POST api/v1/environments/{environment_api_key}/enable-v2-versioning/",
     "POST api/v1/environments/{environment_api_key}/disable-v2-versioning/",
@@ -233,7 +236,7 @@ def found(route: Route, name: str, world: World) -> Any:
         "identities": lambda: world.identity,
         "traits": lambda: world.trait,
         "tags": lambda: world.tag,
-        "change-requests": lambda: world.change_request,
+        "change-requests": lambda: world.segment_request if "projects" in route.path else world.change_request,
         "audit": lambda: world.audit_record,
         "api-keys": lambda: world.server_key,
         "master-api-keys": lambda: {"id": world.master_key["prefix"]},

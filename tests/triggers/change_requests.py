@@ -16,12 +16,14 @@ class ChangeRequests:
     """A part of ``World``. All are made by its user, in environment A."""
 
     call: Any
-    of_a: str
-    features: str
+    of_a: Any
+    of_project: Any
+    features: Any
     organisation: Any
     feature: Any
     split: Any
     override: Any
+    segment: Any
     shares: Any
 
     @cached_property
@@ -75,6 +77,20 @@ class ChangeRequests:
             {"feature": self.split["id"], **shares},
         ]
         return self.call("POST", f"{self.of_a}create-change-request/", {"title": "all", "feature_states": states})
+
+    @cached_property
+    def segment_request(self) -> Any:
+        """A request of the project: it asks for ``segment`` to have another name and other rules."""
+        return self.call("POST", f"{self.of_project}change-requests/", self.segment_request_body())
+
+    def segment_request_body(self) -> Any:
+        condition = {"operator": "EQUAL", "property": "plan", "value": "max", "description": None}
+        rules = [{"type": "ALL", "conditions": [], "rules": [{"type": "ANY", "conditions": [condition]}]}]
+        wanted = {"name": "others", "description": "d", "version_of": self.segment["id"], "rules": rules}
+        return {"title": "segment", "segments": [wanted]}
+
+    def of_segment_request(self, request: Any) -> str:
+        return f"{self.of_project}change-requests/{request['id']}/"
 
     @cached_property
     def approver(self) -> APIClient:

@@ -13,7 +13,7 @@ from tests.triggers import flag_cases, segment_cases, tenant_cases, workflow_cas
 from tests.triggers.case import Case
 from tests.triggers.world import Reading, World, listening
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 CASES = (
     *flag_cases.DEFAULTS,

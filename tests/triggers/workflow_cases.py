@@ -1,4 +1,4 @@
-"""Change requests of environment A: only what goes live is an event."""
+"""Change requests of environment A, and of the project's segments: only what goes live is an event."""
 
 from features.workflows.core.scheduler import apply_next
 from tests.triggers.case import case
@@ -53,6 +53,25 @@ CHANGE_REQUESTS = (
         "",
         lambda w: apply_next(),
         "due_request_without_feature",
+    ),
+    case("segment change request: created", "", lambda w: w.segment_request, "segment"),
+    case(
+        "segment change request: edited",
+        "",
+        lambda w: w.call("PATCH", w.of_segment_request(w.segment_request), {"segments": []}),
+        "segment_request",
+    ),
+    case(
+        "segment change request: approved",
+        "",
+        lambda w: w.call("POST", f"{w.of_segment_request(w.segment_request)}approve/", client=w.approver),
+        "segment_request approver",
+    ),
+    case(
+        "segment change request: committed",
+        "AB",
+        lambda w: w.call("POST", f"{w.of_segment_request(w.segment_request)}commit/"),
+        "segment_request",
     ),
     case(
         "refused: a change request's second commit",
