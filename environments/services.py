@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import transaction
 
+from core.locks import keep_out_identities
 from environments.identities.traits.models import Trait
 from environments.models import Environment, UserEnvironmentPermission
 from features.defaults import create_default_states
@@ -53,7 +54,9 @@ def clone_environment(actor: Actor, source: Environment, name: str) -> Environme
 
 def delete_traits(environment: Environment, key: str) -> None:
     """Make all identities of the environment forget this trait."""
-    Trait.objects.filter(identity__environment=environment, trait_key=key).delete()
+    with transaction.atomic():
+        keep_out_identities([environment.pk])
+        Trait.objects.filter(identity__environment=environment, trait_key=key).delete()
 
 
 def _create(actor: Actor, **fields: Any) -> Environment:

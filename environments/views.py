@@ -16,6 +16,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from core import conflicts
+from core.locks import keep_out_identities
 from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
@@ -98,6 +99,10 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
     def perform_update(self, serializer: BaseSerializer) -> None:
         with conflicts.refused(KEY_TAKEN, "api_key"):
             serializer.save()
+
+    def perform_destroy(self, instance: Environment) -> None:
+        keep_out_identities([instance.pk])
+        instance.delete()
 
     @extend_schema(operation_id="environments_retrieve_by_uuid")
     @action(detail=False, url_path=rf"get-by-uuid/(?P<uuid>{UUID})")

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
+from core.locks import keep_out_identities
 from environments.models import Environment, UserEnvironmentPermission
 from organisations.models import (
     Organisation,
@@ -37,7 +38,9 @@ def delete_organisations(organisations: Iterable[Organisation]) -> None:
     with transaction.atomic():
         projects = Project.objects.filter(organisation__in=ids).order_by("pk")
         list(projects.select_for_update(no_key=True).values_list("pk"))
-        versions.lock(Environment.objects.filter(project__organisation__in=ids).values_list("pk", flat=True))
+        environments = Environment.objects.filter(project__organisation__in=ids).values_list("pk", flat=True)
+        versions.lock(environments)
+        keep_out_identities(environments)
         Organisation.objects.filter(pk__in=ids).delete()
 
 

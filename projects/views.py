@@ -12,6 +12,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core import conflicts
+from core.locks import keep_out_identities
 from core.paths import ID, UUID
 from core.references import body_id
 from core.views import ScopedView
@@ -58,6 +59,10 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
             query.is_valid(raise_exception=True)
             projects = projects.filter(**query.validated_data)
         return projects
+
+    def perform_destroy(self, instance: Project) -> None:
+        keep_out_identities(instance.environments.values_list("pk", flat=True))
+        instance.delete()
 
     def get_serializer_class(self) -> type[BaseSerializer]:
         serializers: dict[str, type[BaseSerializer]] = {

@@ -5,6 +5,7 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
+from core.locks import keep_out_identities
 from core.pagination import LargePages
 from core.paths import ID
 from core.views import ScopedView
@@ -37,3 +38,7 @@ class IdentityViewSet(ScopedView, ModelViewSet[Identity]):
 
     def perform_create(self, serializer: BaseSerializer[Identity]) -> None:
         serializer.save(environment=self.environment)
+
+    def perform_destroy(self, instance: Identity) -> None:
+        keep_out_identities([instance.environment_id])
+        instance.delete()

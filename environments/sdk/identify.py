@@ -11,6 +11,7 @@ from typing import NamedTuple, TypedDict
 
 from django.db import transaction
 
+from core.locks import share_environment
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait, TraitValue
 
@@ -98,8 +99,10 @@ def anonymous(items: list[TraitInput]) -> Identified:
 
 
 def store(environment_id: int, changes: Changes) -> None:
-    """Set traits of many identities, and create those identities that are new. Six queries at most."""
+    """Set traits of many identities, and create those identities that are new. Eight queries at most."""
     with transaction.atomic():
+        if not share_environment(environment_id):
+            return  # Deleted a moment ago.
         identities = _locked(environment_id, list(changes))
         present = {
             (trait.identity_id, trait.trait_key): trait

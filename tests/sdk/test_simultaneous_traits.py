@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from rest_framework.test import APIClient
 
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
@@ -64,14 +65,42 @@ def test_bulk__crosswise__nobody_waits_for_ever(environment: Environment) -> Non
     assert at_once(ask) == [[200] * 5] * THREADS
 
 
-def test_identity__deleted_while_it_asks__is_served(environment: Environment, feature: Feature) -> None:
-    def ask(number: int) -> Any:
-        if number == 0:
-            for _ in range(10):
-                Identity.objects.filter(identifier="ada").delete()
-            return [200] * 10
-        body = {"identifier": "ada", "traits": [{"trait_key": "n", "trait_value": number}]}
-        client = application(environment.api_key)
-        return [client.post("/api/v1/identities/", body).status_code for _ in range(10)]
+REMOVALS = {
+    "the identity": ("DELETE", "environments/{env}/identities/{identity}/"),
+    "its trait from all": ("POST", "environments/{env}/delete-traits/"),
+    "the environment": ("DELETE", "environments/{env}/"),
+    "the project": ("DELETE", "projects/{project}/"),
+    "the organisation": ("DELETE", "organisations/{organisation}/"),
+}
 
-    assert at_once(ask) == [[200] * 10] * THREADS
+
+@pytest.mark.parametrize("what", REMOVALS)
+def test_removal__while_sdks_send_traits__both_succeed(
+    what: str, environment: Environment, feature: Feature, admin: APIClient
+) -> None:
+    sdk = application(environment.api_key)
+    sdk.put("/api/v1/traits/bulk/", [trait(key, 0, name) for name in ("ada", "bob") for key in "abcdef"])
+    method, path = REMOVALS[what]
+    path = path.format(
+        env=environment.api_key,
+        identity=Identity.objects.get(identifier="ada").pk,
+        project=environment.project_id,
+        organisation=environment.project.organisation_id,
+    )
+
+    def ask(number: int) -> set[int]:
+        if number == 0:
+            return {
+                admin.generic(method, f"/api/v1/{path}", '{"key": "c"}', content_type="application/json").status_code
+            }
+        client, found = application(environment.api_key), set()
+        for turn in range(10):
+            order = "abcdef"[:: 1 if (number + turn) % 2 else -1]
+            body = [trait(key, turn * 10 + number, name) for name in ("bob", "ada", f"new-{number}") for key in order]
+            found.add(client.put("/api/v1/traits/bulk/", body).status_code)
+        return found
+
+    removed, *sent = at_once(ask)
+    assert removed in ({200}, {204})
+    # 403: the key of an environment that is gone.
+    assert all(statuses <= {200, 403} for statuses in sent)

@@ -13,7 +13,7 @@ from organisations.models import Organisation
 from tests.workflows.conftest import REQUESTS, in_a
 from users.models import FFAdminUser
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 OWN = "User cannot approve their own Change Request."
 NOT_APPROVED = "Change request has not been approved by all required approvers."
@@ -131,7 +131,22 @@ def test_edit__of_what_is_approved__refused_but_not_of_its_title(
     assert answer.json()["feature_states"] == whole["feature_states"]
 
 
-@pytest.mark.parametrize("live_from", [None, in_a(days=1)])
+def test_edit__of_another_persons_request__of_its_title_alone(
+    admin: APIClient, make_member: Callable[..., APIClient], propose: Propose, creation: str, feature: Feature
+) -> None:
+    other = make_member("other", "CREATE_CHANGE_REQUEST", "APPROVE_CHANGE_REQUEST", "UPDATE_FEATURE_STATE")
+    path = f"{REQUESTS}{propose()['id']}/"
+    states = [{"feature": feature.pk, "enabled": False}]
+    assert other.patch(path, {"feature_states": states}, "json").status_code == 403
+    whole = other.get(path).json()
+    assert other.put(path, {**whole, "title": "u"}, "json").status_code == 200
+    own = other.post(creation, {"title": "t", "feature_states": []}, "json").json()
+    for client in (other, admin):
+        assert client.patch(f"{REQUESTS}{own['id']}/", {"feature_states": states}, "json").status_code == 200
+        states[0]["enabled"] = not states[0]["enabled"]
+
+
+@pytest.mark.parametrize("live_from", [None, "2100-01-01T00:00:00Z"])
 def test_edit__of_what_is_committed__refused(
     admin: APIClient, propose: Propose, feature: Feature, live_from: str | None
 ) -> None:

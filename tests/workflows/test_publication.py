@@ -18,7 +18,7 @@ from tests.support.heard import listening
 from tests.workflows.conftest import REQUESTS, in_a, text
 
 # Events go out with commits.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 Propose = Callable[..., dict[str, Any]]
 

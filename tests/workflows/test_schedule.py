@@ -18,7 +18,7 @@ from features.workflows.core.scheduler import Scheduler
 from tests.workflows import seeding
 from tests.workflows.conftest import REQUESTS, Ear, in_a, running, text
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 Schedule = Callable[..., dict[str, Any]]
 

@@ -115,7 +115,7 @@ class ProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest])
         return view.get_queryset().get(pk=request.pk)
 
     def update(self, instance: ChangeRequest, validated_data: dict[str, Any]) -> ChangeRequest:
-        segment_changes.update_change_request(instance, **_parts(validated_data))
+        segment_changes.update_change_request(instance, self.context["view"].actor, **_parts(validated_data))
         return self.context["view"].get_queryset().get(pk=instance.pk)
 
 

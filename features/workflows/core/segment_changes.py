@@ -11,7 +11,7 @@ from django.utils import timezone
 from features.models import Feature
 from features.workflows.core.errors import Refused
 from features.workflows.core.models import ChangeRequest, SegmentChange
-from features.workflows.core.services import COMMITTED, FIXED, LIVE, NOT_APPROVED, ask, person
+from features.workflows.core.services import COMMITTED, LIVE, NOT_APPROVED, ask, check_rewriting, person
 from permissions.access import Actor
 from projects.models import Project
 from segments import trees
@@ -44,6 +44,7 @@ def create_change_request(
 
 def update_change_request(
     request: ChangeRequest,
+    editor: Actor,
     *,
     wishes: list[SegmentWish] | None = None,
     reviewers: Iterable[FFAdminUser] | None = None,
@@ -51,8 +52,7 @@ def update_change_request(
 ) -> ChangeRequest:
     """Set these columns, and replace what is to be changed and the reviewers where they are not None."""
     if wishes is not None and _differ(request, wishes):
-        if request.is_committed or any(approval.approved_at for approval in request.approvals.all()):
-            raise Refused(FIXED)
+        check_rewriting(request, editor)
         _write(request, wishes)
     for name, content in columns.items():
         setattr(request, name, content)

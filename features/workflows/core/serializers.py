@@ -78,7 +78,7 @@ class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
         return whole().get(pk=request.pk)
 
     def update(self, instance: ChangeRequest, validated_data: dict[str, Any]) -> ChangeRequest:
-        services.update_change_request(instance, **_parts(validated_data))
+        services.update_change_request(instance, self.context["view"].actor, **_parts(validated_data))
         return whole().get(pk=instance.pk)
 
 

@@ -1,4 +1,7 @@
-"""The life of a change request: made, edited, approved, committed, deleted. Callers hold the environment's lock."""
+"""The life of an environment's change request: made, edited, approved, committed, deleted.
+
+Callers hold the environment's lock.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from rest_framework.exceptions import PermissionDenied
 
 from environments.models import Environment
 from features.workflows.core import drafts, scheduler
@@ -13,6 +17,7 @@ from features.workflows.core.contents import Wish
 from features.workflows.core.errors import Refused
 from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, PlannedChange
 from features.workflows.core.publication import CannotGoLive, publish
+from permissions import access
 from permissions.access import Actor
 from users.models import FFAdminUser
 
@@ -45,6 +50,7 @@ def create_change_request(
 
 def update_change_request(
     request: ChangeRequest,
+    editor: Actor,
     *,
     wishes: list[Wish] | None = None,
     reviewers: Iterable[FFAdminUser] | None = None,
@@ -55,8 +61,7 @@ def update_change_request(
     What others have approved, or what waits for its time, stays what it is.
     """
     if wishes is not None and _differ(request, wishes):
-        if request.is_committed or any(approval.approved_at for approval in request.approvals.all()):
-            raise Refused(FIXED)
+        check_rewriting(request, editor)
         drafts.write(request, wishes)
     for name, content in columns.items():
         setattr(request, name, content)
@@ -68,13 +73,13 @@ def update_change_request(
 
 def approve(request: ChangeRequest, actor: Actor) -> None:
     """Note that somebody approves; a second time only renews the time of it."""
-    person = person(actor)
-    if person is None:
+    user = person(actor)
+    if user is None:
         raise Refused(NOT_A_USER)
-    if person.pk == request.user_id:
+    if user.pk == request.user_id:
         raise Refused(OWN_REQUEST)
     ChangeRequestApproval.objects.update_or_create(
-        change_request=request, user=person, defaults={"approved_at": timezone.now()}
+        change_request=request, user=user, defaults={"approved_at": timezone.now()}
     )
 
 
@@ -117,6 +122,24 @@ def _differ(request: ChangeRequest, wishes: list[Wish]) -> bool:
     return drafts.planned(request, wishes, present) != present
 
 
+def check_rewriting(request: ChangeRequest, editor: Actor) -> None:
+    """Raise unless what the request does may be changed, and by this editor.
+
+    Its author or an admin may. Anybody else could rewrite it and then approve what they wrote themselves.
+    """
+    if request.is_committed or any(approval.approved_at for approval in request.approvals.all()):
+        raise Refused(FIXED)
+    author = person(editor)
+    if author is not None and author.pk == request.user_id:
+        return
+    if request.environment is not None:
+        is_admin = access.is_environment_admin(editor, request.environment)
+    else:
+        is_admin = access.is_project_admin(editor, request.project)
+    if not is_admin:
+        raise PermissionDenied
+
+
 def ask(request: ChangeRequest, reviewers: Iterable[FFAdminUser]) -> None:
     """Make these the people who are asked to approve."""
     wanted = {reviewer.pk for reviewer in reviewers}
@@ -127,4 +150,5 @@ def ask(request: ChangeRequest, reviewers: Iterable[FFAdminUser]) -> None:
 
 
 def person(actor: Actor) -> FFAdminUser | None:
+    """Who stands in a request as its author, or as who committed it: nobody for a master API key."""
     return actor if isinstance(actor, FFAdminUser) else None
