@@ -1,8 +1,10 @@
 """What is wrong with the configuration, said at start with an id and a hint."""
 
+import math
 from typing import Any
 
 from django.apps import apps
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import Model
@@ -11,6 +13,8 @@ from django.utils.module_loading import import_string
 from realtime.conf import conf
 
 HOSTS = ("embedded", "detached")
+
+MAX_SILENCE_SECONDS = 15
 
 
 @register(Tags.compatibility)
@@ -42,9 +46,23 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         )
     elif conf.HOST == "embedded":
         messages += _check_models()
-    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS"):
-        if getattr(conf, name) <= 0:
-            messages.append(Error(f"REALTIME_{name} must be above 0.", id="realtime.E006"))
+    return messages + _check_times()
+
+
+def _check_times() -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "REPEAT_SECONDS", "DRAIN_SECONDS"):
+        seconds, may_be_zero = getattr(conf, name), name in ("REPEAT_SECONDS", "DRAIN_SECONDS")
+        if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not may_be_zero):
+            messages.append(Error(f"REALTIME_{name} cannot be {seconds}.", id="realtime.E006"))
+    if conf.KEEPALIVE_SECONDS > MAX_SILENCE_SECONDS:
+        messages.append(
+            checks.Warning(
+                f"REALTIME_KEEPALIVE_SECONDS is above {MAX_SILENCE_SECONDS}.",
+                hint="Some SDKs and proxies give up on a stream that is silent for long.",
+                id="realtime.W001",
+            )
+        )
     return messages
 
 

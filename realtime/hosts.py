@@ -19,20 +19,23 @@ from realtime.types import EnvironmentID, EnvironmentKey, EnvironmentState, Upda
 
 TICK = timedelta(microseconds=1)
 
+MAX_KEY_LENGTH = 100
+
+# Keys of one query.
+BATCH = 1000
+
 
 class Host:
     """Environments of the app's own table: the detached host, and what every other one falls back to."""
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         """The present state of each of these environments; a key that nobody knows is left out."""
-        rows = ExternalEnvironment.objects.filter(key__in=keys).values_list("key", "updated_at")
-        states = [EnvironmentState(EnvironmentKey(key), updated_at, True) for key, updated_at in rows]
-        return {state.key: state for state in states}
+        found = self._external(ExternalEnvironment.objects.filter(key__in=filter(is_possible, keys)))
+        return {state.key: state for state in found}
 
     def moved_since(self, moment: datetime) -> list[EnvironmentState]:
-        """The states of the environments whose version is later than this."""
-        rows = ExternalEnvironment.objects.filter(updated_at__gt=moment).values_list("key", "updated_at")
-        return [EnvironmentState(EnvironmentKey(key), updated_at, True) for key, updated_at in rows]
+        """The states of the environments that moved after this moment, by the clocks of those who moved them."""
+        return self._external(ExternalEnvironment.objects.filter(received_at__gt=moment))
 
     def knows(self, key: EnvironmentKey) -> bool:
         """Whether the host's own database has the environment, so that a publisher's word on it is only a hint."""
@@ -40,6 +43,10 @@ class Host:
 
     def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
         return {}
+
+    def _external(self, environments: QuerySet[ExternalEnvironment]) -> list[EnvironmentState]:
+        rows = environments.values_list("key", "updated_at")
+        return [EnvironmentState(EnvironmentKey(key), updated_at, True) for key, updated_at in rows]
 
     def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
         return {}
@@ -54,13 +61,18 @@ class EmbeddedHost(Host):
         return environments
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        found = {state.key: state for state in self._read(self.environments.filter(api_key__in=keys)).values()}
+        possible = list(filter(is_possible, keys))
+        found = {state.key: state for state in self._read(self.environments.filter(api_key__in=possible)).values()}
         unknown = [key for key in keys if key not in found]
         return found | super().states(unknown) if unknown else found
 
     def moved_since(self, moment: datetime) -> list[EnvironmentState]:
         moved = self._read(self.environments.filter(updated_at__gt=moment))
         return [*moved.values(), *super().moved_since(moment)]
+
+    def _external(self, environments: QuerySet[ExternalEnvironment]) -> list[EnvironmentState]:
+        """A key that this database has come to know since it was posted is the database's alone."""
+        return super()._external(environments.exclude(key__in=self.environments.values("api_key")))
 
     def knows(self, key: EnvironmentKey) -> bool:
         return self.environments.filter(api_key=key).exists()
@@ -104,6 +116,11 @@ class EmbeddedHost(Host):
             pk: EnvironmentState(EnvironmentKey(key), updated_at, bool(gate) and plan_allows(*plan))
             for pk, key, updated_at, gate, *plan in environments.values_list(*fields)
         }
+
+
+def is_possible(key: str) -> bool:
+    """Whether anything can have this key. A database may refuse to even look for one that is none (a null byte)."""
+    return len(key) <= MAX_KEY_LENGTH and "\0" not in key
 
 
 def plan_allows(plan: str | None = None) -> bool:

@@ -166,7 +166,8 @@ class Hub:
         task.add_done_callback(self._finished)
 
     async def close(self) -> None:
-        """Stop what runs in the background."""
+        """Stop what runs in the background, and be no longer the loop's."""
+        _hubs.pop(self.loop, None)
         for task in self._tasks:
             task.cancel()
         await self.reader.close()
@@ -181,15 +182,19 @@ class Hub:
             logger.error("background_task_failed", exc_info=error)
 
     async def _refresh(self, topics: list[Topic]) -> None:
-        for topic in topics:
-            state = await self.reader.state(topic.key)
+        states = await asyncio.gather(*(self.reader.state(topic.key) for topic in topics))
+        for topic, state in zip(topics, states, strict=True):
             topic.stale = False
             if state is not None:
                 topic.offer(state)
 
     async def _reconcile(self) -> None:
-        """Ask the database, about once a second, what moved: a bus that loses everything costs a second, no update."""
-        looked_at = timezone.now()
+        """Ask the database, about once a second, what moved: a bus that loses everything costs a second, no update.
+
+        What took longer from its version to its commit than the overlap is not among what moved. So all topics are
+        read as often as that, too.
+        """
+        looked_at = looked_at_all = timezone.now()
         failing = False
         while True:
             await asyncio.sleep(conf.RECONCILE_SECONDS)
@@ -201,7 +206,9 @@ class Hub:
                 for state in await self.reader.moved_since(looked_at - OVERLAP):
                     if state.key in self.topics:
                         self.topics[state.key].offer(state)
-                await self._refresh([topic for topic in self.topics.values() if topic.stale])
+                everything = looking_at - looked_at_all > OVERLAP
+                await self._refresh([topic for topic in self.topics.values() if topic.stale or everything])
+                looked_at_all = looking_at if everything else looked_at_all
             except Exception:
                 if not failing:
                     logger.exception("reconcile_failed")

@@ -6,12 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
+import structlog
 from django.db import connections
 
 from realtime import hosts
 from realtime.types import EnvironmentKey, EnvironmentState
 
+logger = structlog.get_logger(__name__)
+
 T = TypeVar("T")
+
+CLOSE_SECONDS = 2.0
 
 
 class StateReader:
@@ -25,6 +30,7 @@ class StateReader:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="realtime-reader")
         self._asked: dict[EnvironmentKey, asyncio.Future[EnvironmentState | None]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._failing = False
 
     async def state(self, key: EnvironmentKey) -> EnvironmentState | None:
         """The environment's present state, or None when nobody knows the key."""
@@ -41,9 +47,13 @@ class StateReader:
         return await self._run(lambda: hosts.current().moved_since(moment))
 
     async def close(self) -> None:
-        """Let the thread end, and its database connection with it."""
-        await self._run(connections.close_all)
-        self._thread.shutdown(wait=False)
+        """Let the thread end, and its database connection with it; a query that hangs is not waited for."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._run(connections.close_all)
+        except TimeoutError:
+            logger.warning("reader_hangs")
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self) -> None:
         try:
@@ -57,11 +67,15 @@ class StateReader:
         try:
             states = await self._run(lambda: hosts.current().states(list(asked)))
         except Exception as error:
+            if not self._failing:
+                logger.warning("states_unreadable", error=repr(error))
+            self._failing = True
             for future in asked.values():
                 future.set_exception(error)
                 # Who waited may have gone; then nobody fetches the exception, and asyncio would complain.
                 future.exception()
             return
+        self._failing = False
         for key, future in asked.items():
             future.set_result(states.get(key))
 

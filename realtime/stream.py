@@ -50,6 +50,7 @@ class Stream:
         self._loop = loop
         self._send = send
         self._long_poll = long_poll
+        self._wrote_at = self.subscribed_at
         self._woken = asyncio.Event()
         self._waiting = b""
         self._written: UpdatedAt | None = None
@@ -74,21 +75,25 @@ class Stream:
             if not served:
                 await self._write(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
             while not self._is_over() and not (self._long_poll and self._has_news()):
-                woken = await self._wait(conf.KEEPALIVE_SECONDS if served else conf.RECONCILE_SECONDS)
+                keepalive_at = self._wrote_at + conf.KEEPALIVE_SECONDS
+                await self._wait_until(keepalive_at if served else self._loop.time() + conf.RECONCILE_SECONDS)
                 if not served:
                     served = await self._write_present_state(topic)
                 elif self._waiting:
                     await self._write_waiting()
-                elif not woken and not self._is_over():
+                if self._loop.time() > self._wrote_at + conf.KEEPALIVE_SECONDS - TIMER_SECONDS and not self._is_over():
                     await self._write(sse.KEEPALIVE)
 
     async def _write_present_state(self, topic: hub.Topic) -> bool:
         """Write the newest event, or a comment that says why there is none. False when the database cannot say."""
         try:
-            state = await topic.hub.reader.state(topic.key)
-        except Exception as error:
-            logger.warning("state_unreadable", environment=topic.key, error=repr(error))
+            async with asyncio.timeout(conf.RECONCILE_SECONDS):
+                state = await topic.hub.reader.state(topic.key)
+        except Exception:  # The reader has logged it. A database that hangs is a TimeoutError.
             return False
+        if state is None or not state.live:
+            # What came while we read was sent before the gate closed, and is not to be heard any more.
+            self._waiting = b""
         if state is None:
             await self._write(sse.comment("no environment has this key; nothing will be sent"))
         elif not state.live:
@@ -107,15 +112,14 @@ class Stream:
     def _has_news(self) -> bool:
         return self._written is not None and (self._connected is None or self._written > self._connected)
 
-    async def _wait(self, seconds: float) -> bool:
-        """Wait for a delivery or for an earlier end, at most so long; say whether there was one."""
+    async def _wait_until(self, when: float) -> None:
+        """Wait for a delivery or for an earlier end, at most until then."""
         try:
-            async with asyncio.timeout_at(min(self._loop.time() + seconds, self.ends_at)):
+            async with asyncio.timeout_at(min(when, self.ends_at)):
                 await self._woken.wait()
         except TimeoutError:
-            return False
+            return
         self._woken.clear()
-        return True
 
     async def _write_waiting(self) -> None:
         frame, self._waiting = self._waiting, b""
@@ -125,6 +129,7 @@ class Stream:
     async def _write(self, body: bytes) -> None:
         """One write, one chunk: two SDKs lose an event that is split."""
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        self._wrote_at = self._loop.time()
 
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:

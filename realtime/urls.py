@@ -8,4 +8,4 @@ from realtime.views import queue_change
 urlpatterns = [path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change")]
 
 # For channels' URLRouter. Any query string will do, and a slash at the end.
-stream_urlpatterns = [re_path(r"^sse/environments/(?P<key>.*)/stream/?$", stream)]  # type: ignore[arg-type]
+stream_urlpatterns = [re_path(r"^sse/environments/(?P<key>(?s:.*))/stream/?$", stream)]  # type: ignore[arg-type]

@@ -17,7 +17,6 @@ from realtime.models import ExternalEnvironment
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 MAX_BODY_BYTES = 4096
-MAX_KEY_LENGTH = 100
 
 # A publisher's clock may be ahead of ours. A time far ahead would silence the environment until then.
 MAX_AHEAD = timedelta(days=1)
@@ -43,8 +42,8 @@ def queue_change(request: HttpRequest, key: str) -> JsonResponse:
     try:
         _authenticate(request)
         updated_at = _updated_at(request)
-        if len(key) > MAX_KEY_LENGTH or "\0" in key:
-            raise RefusalError(400, key=[f"A key has at most {MAX_KEY_LENGTH} characters."])
+        if not hosts.is_possible(key):
+            raise RefusalError(400, key=[f"A key has at most {hosts.MAX_KEY_LENGTH} characters, and no null byte."])
     except RefusalError as refusal:
         return JsonResponse(refusal.errors, status=refusal.status)
     publish.publish(_news(EnvironmentKey(key), updated_at))

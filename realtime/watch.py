@@ -116,7 +116,10 @@ def _says_nothing_new(state: Any, value: Any) -> bool:
     if default is None or default.enabled != state.enabled or default.feature_state_value.value != value.value:
         return False
     others = type(state)._base_manager.filter(
-        feature_id=state.feature_id, environment_id=state.environment_id, feature_segment__isnull=False
+        feature_id=state.feature_id,
+        environment_id=state.environment_id,
+        feature_segment__isnull=False,
+        version__isnull=False,
     )
     return not others.exclude(pk=state.pk).exists() and not default.multivariate_feature_state_values.exists()
 

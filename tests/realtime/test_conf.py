@@ -43,6 +43,11 @@ def test_setting__unknown_name__attribute_error() -> None:
         _ = conf.NOPE
 
 
+def test_checks__no_drain_and_no_repetition__may_be(settings: object) -> None:
+    settings.REALTIME_DRAIN_SECONDS = settings.REALTIME_REPEAT_SECONDS = 0  # type: ignore[attr-defined]
+    assert ids() == []
+
+
 def test_checks__as_shipped__none() -> None:
     assert ids() == []
 
@@ -54,6 +59,10 @@ def test_checks__as_shipped__none() -> None:
         ("REALTIME_ENVIRONMENT_MODEL", "environments.Planet", "realtime.E004"),
         ("REALTIME_GATE_FIELD", "project__enable_everything", "realtime.E005"),
         ("REALTIME_STREAM_SECONDS", 0, "realtime.E006"),
+        ("REALTIME_KEEPALIVE_SECONDS", float("nan"), "realtime.E006"),
+        ("REALTIME_DRAIN_SECONDS", -1, "realtime.E006"),
+        ("REALTIME_REPEAT_SECONDS", float("inf"), "realtime.E006"),
+        ("REALTIME_KEEPALIVE_SECONDS", 60, "realtime.W001"),
         ("REALTIME_WATCH", "realtime.watch.NOTHING_THERE", "realtime.E007"),
     ],
 )

@@ -5,7 +5,7 @@ from django.core import serializers
 from django.db.models import F
 
 from environments.models import Environment
-from features.models import Feature, FeatureSegment, FeatureState
+from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from projects.models import Project
 from segments.models import Segment
 from tests.support.heard import Heard
@@ -73,3 +73,28 @@ def test_delete__override_without_a_state__is_none(
     heard.clear()
     FeatureSegment.objects.create(feature=feature, segment=segment, environment=environment).delete()
     assert heard.events == []
+
+
+@pytest.mark.parametrize(("version", "events"), [(None, 0), (1, 1)], ids=["draft", "live"])
+def test_create__override_that_changes_nothing_beside_another_one__is_an_event_if_that_is_live(
+    heard: Heard,
+    state: FeatureState,
+    segment: Segment,
+    project: Project,
+    environment: Environment,
+    version: int | None,
+    events: int,
+) -> None:
+    """A live one could have been the stronger, and no longer is."""
+    places = [
+        FeatureSegment.objects.create(feature=state.feature, segment=of, environment=environment)
+        for of in (segment, Segment.objects.create(name="others", project=project))
+    ]
+    other = FeatureState.objects.create(
+        feature=state.feature, environment=environment, feature_segment=places[0], enabled=True, version=version
+    )
+    FeatureStateValue.objects.create(feature_state=other)
+    heard.clear()
+    added = FeatureState.objects.create(feature=state.feature, environment=environment, feature_segment=places[1])
+    FeatureStateValue.objects.create(feature_state=added)
+    assert len(heard.of(environment)) == events

@@ -23,7 +23,7 @@ def test_serve__two_workers_on_sqlite__warns_and_the_reconcile_brings_events_to_
 ) -> None:
     server = ServerProcess(sqlite_template.copy(tmp_path), arguments=("--workers=2",))
     with server:
-        server.process.wait_for_log("Several workers on SQLite")
+        server.process.wait_for_log("Several workers")
         tenant = Tenant.create(AdminAPI.registered(server.url))
         feature = tenant.add_feature("banner")["id"]
         streams = [sse.connect(server.port, tenant.environment.key) for _ in range(16)]

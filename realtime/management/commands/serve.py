@@ -23,9 +23,9 @@ class Command(BaseCommand):
             raise CommandError("--port must be between 1 and 65535.")
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
-        if options["workers"] > 1 and "sqlite3" in settings.DATABASES["default"]["ENGINE"]:
+        if options["workers"] > 1:
             self.stderr.write(
-                "Several workers on SQLite: an event reaches the streams of another worker by the reconcile, "
+                "Several workers: an event reaches the streams of another worker by the reconcile, "
                 f"within about {conf.RECONCILE_SECONDS:g} s."
             )
         uvicorn.run(
