@@ -70,14 +70,17 @@ def feature(instance: Any, change: Change) -> Effect:
 
 def of_state(state: Any) -> Effect:
     """What a live state's change touches: its environment, silently if it belongs to one identity."""
-    if state.version is None:
-        return NOTHING
+    return NOTHING if state.version is None else _of_place(state)
+
+
+def _of_place(state: Any) -> Effect:
     silent = state.identity_id is not None and not conf.ANNOUNCE_IDENTITY_OVERRIDES
     return Effect([state.environment_id], silent)
 
 
 def feature_state(instance: Any, change: Change) -> Effect:
-    effect = of_state(instance)
+    # An update that shows is one of a live state, or one that made it live, or no longer live.
+    effect = _of_place(instance) if change is Change.UPDATED else of_state(instance)
     if change is Change.CREATED and instance.feature_segment_id is not None and instance.identity_id is None:
         # Its value comes in a row of its own, after this one, and speaks for itself.
         default = _default(instance)
@@ -169,6 +172,11 @@ def typed(row: Row) -> Any:
     return column, row[column], rest
 
 
+def live(row: Row) -> Any:
+    """Nobody reads a state without a version."""
+    return None if row["version"] is None else row["enabled"]
+
+
 WATCHED = (
     Watch(
         "organisations.Organisation",
@@ -195,7 +203,7 @@ WATCHED = (
         ("name", "type", "description", "initial_value", "default_enabled", "is_server_key_only"),
         feature,
     ),
-    Watch("features.FeatureState", ("enabled", "version"), feature_state),
+    Watch("features.FeatureState", ("enabled", "version"), feature_state, reads=live),
     Watch("features.FeatureStateValue", VALUE, feature_state_value, reads=typed),
     Watch("features.FeatureSegment", ("priority",), feature_segment),
     Watch(

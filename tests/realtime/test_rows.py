@@ -67,6 +67,16 @@ def test_save__draft_of_a_state__is_none(heard: Heard, state: FeatureState, envi
     assert heard.events == []
 
 
+def test_save__live_state_made_a_draft_and_live_again__is_an_event_each_time(
+    heard: Heard, state: FeatureState, environment: Environment
+) -> None:
+    heard.clear()
+    for version, enabled, events in ((None, False, 1), (None, True, 1), (2, True, 2), (3, True, 2)):
+        state.version, state.enabled = version, enabled
+        state.save()
+        assert len(heard.of(environment)) == events
+
+
 def test_delete__override_without_a_state__is_none(
     heard: Heard, feature: Feature, segment: Segment, environment: Environment
 ) -> None:

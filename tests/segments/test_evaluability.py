@@ -51,7 +51,7 @@ def test_property__path_that_fails__400(admin: APIClient, path: str, prop: str) 
     ("operator", "prop", "value"),
     [
         ("REGEX", "plan", r"^v\d+(\.\d+)*$"),
-        ("REGEX", "plan", "(" * 50 + "a" + ")" * 50),
+        ("REGEX", "plan", "(" * 20 + "a" + ")" * 20),
         ("MODULO", "n", "2|0"),
         ("MODULO", "n", "two"),
         ("MODULO", "n", ""),
