@@ -48,10 +48,10 @@ class Drain:
     async def _drain(self, signum: int) -> None:
         streams = hub.current()
         logger.info("drain_started", environments=len(streams.topics), seconds=conf.DRAIN_SECONDS)
-        try:
-            async with asyncio.timeout(conf.DRAIN_SECONDS + GRACE_SECONDS):
-                await streams.drain(conf.DRAIN_SECONDS)
-        except TimeoutError:
+        draining = asyncio.ensure_future(streams.drain(conf.DRAIN_SECONDS))
+        await asyncio.wait([draining], timeout=conf.DRAIN_SECONDS + GRACE_SECONDS)
+        if not draining.done():
+            draining.cancel()
             logger.warning("drain_incomplete", environments=len(streams.topics))
         self._hand_on(signum)
 

@@ -34,13 +34,17 @@ class StateReader:
 
     async def state(self, key: EnvironmentKey) -> EnvironmentState | None:
         """The environment's present state, or None when nobody knows the key."""
+        # One of many who wait may be cancelled; the others still want the answer.
+        return await asyncio.shield(self.ask(key))
+
+    def ask(self, key: EnvironmentKey) -> "asyncio.Future[EnvironmentState | None]":
+        """The same as a future that all who ask meanwhile share: it is not to be cancelled."""
         future = self._asked.get(key)
         if future is None:
             future = self._asked[key] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._answer())
-        # One of many who wait may be cancelled; the others still want the answer.
-        return await asyncio.shield(future)
+        return future
 
     async def moved_since(self, moment: datetime) -> list[EnvironmentState]:
         """The states of all environments whose version is later than this."""

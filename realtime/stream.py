@@ -86,11 +86,11 @@ class Stream:
 
     async def _write_present_state(self, topic: hub.Topic) -> bool:
         """Write the newest event, or a comment that says why there is none. False when the database cannot say."""
-        try:
-            async with asyncio.timeout(conf.RECONCILE_SECONDS):
-                state = await topic.hub.reader.state(topic.key)
-        except Exception:  # The reader has logged it. A database that hangs is a TimeoutError.
+        asked = topic.hub.reader.ask(topic.key)
+        await asyncio.wait([asked], timeout=conf.RECONCILE_SECONDS)
+        if not asked.done() or asked.exception() is not None:
             return False
+        state = asked.result()
         if state is None or not state.live:
             # What came while we read was sent before the gate closed, and is not to be heard any more.
             self._waiting = b""
@@ -114,11 +114,11 @@ class Stream:
 
     async def _wait_until(self, when: float) -> None:
         """Wait for a delivery or for an earlier end, at most until then."""
+        timer = self._loop.call_at(min(when, self.ends_at), self._woken.set)
         try:
-            async with asyncio.timeout_at(min(when, self.ends_at)):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+            await self._woken.wait()
+        finally:
+            timer.cancel()
         self._woken.clear()
 
     async def _write_waiting(self) -> None:

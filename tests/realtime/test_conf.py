@@ -43,6 +43,11 @@ def test_setting__unknown_name__attribute_error() -> None:
         _ = conf.NOPE
 
 
+def test_checks__detached__needs_no_models(settings: object) -> None:
+    settings.REALTIME_HOST, settings.REALTIME_ENVIRONMENT_MODEL = "detached", "no.Model"  # type: ignore[attr-defined]
+    assert ids() == []
+
+
 def test_checks__no_drain_and_no_repetition__may_be(settings: object) -> None:
     settings.REALTIME_DRAIN_SECONDS = settings.REALTIME_REPEAT_SECONDS = 0  # type: ignore[attr-defined]
     assert ids() == []

@@ -218,6 +218,24 @@ async def test_stream__two_changes_close_together__the_last_is_said_again_once(
             assert late.events == [last, marker]
 
 
+async def test_stream__opened_between_an_event_and_its_repetition__hears_it_once(
+    streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_REPEAT_SECONDS = 0.4  # type: ignore[attr-defined]
+    async with stream(environment.api_key) as early:
+        await early.opened()
+        await toggle(state)
+        last = await toggle(state)
+        await early.until(lambda client: client.events[-1] == last)
+        async with stream(environment.api_key) as late:
+            await late.until(lambda client: client.events)
+            await early.until(lambda client: client.events.count(last) == 2)
+            await eventually(lambda: is_quiet(streams, environment, 0.6))
+            marker = await toggle(state)
+            await late.until(lambda client: client.events[-1] == marker)
+        assert late.events == [last, marker]
+
+
 async def test_stream__gate_closed_before_the_repetition__it_is_not_said(
     streams: hub.Hub, project: Project, state: FeatureState, environment: Environment, settings: object
 ) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.models import Feature, FeatureState
+from organisations.models import Organisation
 from projects.models import Project
 from realtime import versions
 from tests.support.heard import Heard
@@ -315,4 +316,25 @@ def test_delete__environment__nothing_is_said_of_it(
 ) -> None:
     heard.clear()
     environment.delete()
+    assert heard.events == []
+
+
+def test_plan__one_that_may_not_use_real_time__silences_and_another_one_speaks_at_once(
+    heard: Heard, state: FeatureState, organisation: Organisation, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_PLANS = "enterprise"  # type: ignore[attr-defined]
+    organisation.subscription.plan = "free"
+    organisation.subscription.save()
+    heard.clear()
+    toggle(state)
+    assert heard.events == []
+    organisation.subscription.plan = "enterprise-2024"
+    organisation.subscription.save()
+    assert heard.of(environment) == [version(environment)]
+
+
+def test_plan__every_plan_allowed__its_change_is_no_event(heard: Heard, organisation: Organisation) -> None:
+    heard.clear()
+    organisation.subscription.plan = "free"
+    organisation.subscription.save()
     assert heard.events == []
