@@ -21,9 +21,6 @@ TICK = timedelta(microseconds=1)
 
 MAX_KEY_LENGTH = 100
 
-# Keys of one query.
-BATCH = 1000
-
 
 class Host:
     """Environments of the app's own table: the detached host, and what every other one falls back to."""
