@@ -68,6 +68,7 @@ async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_sam
     task = asyncio.create_task(client.run())
     await client.opened()
     client.reading.clear()
+    await eventually(lambda: client.blocked)
     signal.raise_signal(signal.SIGTERM)
     await eventually(lambda: server == [signal.SIGTERM])
     client.reading.set()

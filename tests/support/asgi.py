@@ -31,13 +31,16 @@ class Client:
         self.sent: list[dict[str, Any]] = []
         self.reading = asyncio.Event()
         self.reading.set()
+        self.blocked = False
         self._news = asyncio.Event()
         self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
 
     async def send(self, message: dict[str, Any]) -> None:
         """What the application sends with; it waits while the client reads nothing."""
+        self.blocked = not self.reading.is_set()
         await self.reading.wait()
+        self.blocked = False
         self.sent.append(message)
         self._news.set()
 
