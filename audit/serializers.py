@@ -1,11 +1,11 @@
 from typing import Any
 
-from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from audit.models import AuditLog
 from core.paths import MAX_ID
+from core.queries import QuerySerializer
 from environments.serializers import EnvironmentSerializer
 from projects.serializers import ProjectSerializer
 from users.serializers import UserSummarySerializer
@@ -57,7 +57,7 @@ class AuditLogDetailSerializer(AuditLogSerializer):
         read_only_fields = fields
 
 
-class AuditFilterSerializer(serializers.Serializer[Any]):
+class AuditFilterSerializer(QuerySerializer):
     """The query of a list of entries."""
 
     project = serializers.IntegerField(required=False, min_value=0, max_value=MAX_ID)
@@ -69,13 +69,3 @@ class AuditFilterSerializer(serializers.Serializer[Any]):
     )
     search = serializers.CharField(required=False, max_length=256, help_text="Part of the log's text, in any case.")
     is_system_event = serializers.BooleanField(required=False)
-
-    @classmethod
-    def read(cls, query: QueryDict) -> dict[str, Any]:
-        """What a query asks for. An empty parameter asks for nothing."""
-        given: dict[str, Any] = {name: text for name, text in query.items() if text}
-        if environments := [text for text in query.getlist("environments") if text]:
-            given["environments"] = environments
-        serializer = cls(data=given)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)

@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from core.queries import QuerySerializer
 from environments.models import Environment
 from features.fields import MOST_IDS, ObjectID
 from features.models import Feature, FeatureSegment, FeatureState, FeatureType
@@ -29,7 +30,9 @@ class IDs(serializers.CharField):
         return ",".join(map(str, value))
 
 
-class FeatureFilterSerializer(serializers.Serializer[Any]):
+class FeatureFilterSerializer(QuerySerializer):
+    speaks_empty = ("tags",)
+
     search = serializers.CharField(required=False, help_text="Part of the name, in any case.")
     sort_field = serializers.ChoiceField(choices=("created_date", "name"), default="created_date")
     sort_direction = serializers.ChoiceField(choices=("ASC", "DESC"), default="ASC")
@@ -50,13 +53,6 @@ class FeatureFilterSerializer(serializers.Serializer[Any]):
         if by_state and "environment" not in attrs:
             raise ValidationError({"environment": ["This field is required to filter by is_enabled or value_search."]})
         return attrs
-
-    @classmethod
-    def read(cls, query: Any) -> dict[str, Any]:
-        """What a query asks for. An empty parameter asks for nothing, unless it is ``tags``."""
-        serializer = cls(data={name: text for name, text in query.items() if text or name == "tags"})
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
 
 
 def listed(features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment | None) -> QuerySet[Feature]:

@@ -6,8 +6,8 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from core.items import Items, WholeItem
 from features.fields import NoItems
-from features.items import Items, WholeItem
 from features.models import Feature, FeatureState
 from segments import bodies, evaluability, services
 from segments.models import Condition, Segment, SegmentRule

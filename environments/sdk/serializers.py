@@ -6,8 +6,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from core.items import Items
 from environments.identities.traits.models import TraitValue
-from features.items import Items
 
 # Of UTF-8. PostgreSQL's index over identifiers holds 2,704 bytes a row.
 IDENTIFIER_BYTES = 2_600

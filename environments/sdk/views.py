@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from core.items import Items
 from environments.cache import Entry, documents
 from environments.identities.traits.models import TraitValue
 from environments.models import Environment
@@ -32,7 +33,6 @@ from environments.sdk.serializers import (
     IdentitiesSerializer,
     IdentityTraitSerializer,
 )
-from features.items import Items
 
 FEATURE = OpenApiParameter("feature", str, description="A feature's name: the answer is this flag alone.")
 

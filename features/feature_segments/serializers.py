@@ -5,6 +5,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
+from core.items import Items
 from environments.models import Environment
 from features.feature_segments import services
 from features.feature_states.serializers import (
@@ -15,7 +16,6 @@ from features.feature_states.serializers import (
     check_shares,
 )
 from features.fields import ObjectID
-from features.items import Items
 from features.models import Feature, FeatureSegment, FeatureState
 from segments.models import Segment
 

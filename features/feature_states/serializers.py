@@ -9,11 +9,11 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
+from core.items import Items, WholeItem
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.feature_states import services
 from features.fields import INTEGER_BOUNDS, ObjectID, RawValue
-from features.items import Items, WholeItem
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.multivariate.percentages import exceed_whole

@@ -4,8 +4,8 @@ from django.core.validators import validate_slug
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from core.items import Items
 from features.fields import INTEGER_BOUNDS, ObjectID
-from features.items import Items
 from features.models import Feature
 from features.multivariate import services
 from features.multivariate.models import MultivariateFeatureOption

@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from core.items import Items, WholeItem
 from environments.models import Environment
 from features.feature_states.serializers import (
     OVER_WHOLE,
@@ -14,7 +15,6 @@ from features.feature_states.serializers import (
     share_errors,
 )
 from features.fields import ObjectID
-from features.items import Items, WholeItem
 from features.models import Feature, FeatureSegment
 from features.multivariate.models import MultivariateFeatureOption
 from features.multivariate.percentages import exceed_whole

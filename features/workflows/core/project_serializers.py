@@ -7,13 +7,13 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
+from core.items import Items, WholeItem
 from features.fields import NoItems, ObjectID
-from features.items import Items, WholeItem
 from features.workflows.core import items, segment_changes
 from features.workflows.core.conflicts import segment_conflicts_of
 from features.workflows.core.models import ChangeRequest, SegmentChange
 from features.workflows.core.segment_changes import SegmentWish
-from features.workflows.core.serializers import ConflictSerializer
+from features.workflows.core.serializers import ConflictSerializer, RequestSerializer, parts
 from segments.models import Segment
 from segments.serializers import SegmentSerializer
 
@@ -59,12 +59,9 @@ class RequestedSegmentSerializer(WholeItem, SegmentSerializer):
         list_serializer_class = RequestedSegments
 
 
-class ProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
+class ProjectChangeRequestSerializer(RequestSerializer):
     """A project's change request as it is made, edited, and answered then."""
 
-    approvals = items.ApprovalSerializer(many=True, required=False)
-    deleted_at = ConstantText(None)
-    group_assignments = items.GroupAssignmentSerializer(many=True, required=False)
     segments = RequestedSegmentSerializer(many=True)
 
     class Meta:
@@ -86,12 +83,6 @@ class ProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest])
         )
         read_only_fields: tuple[str, ...] = ("committed_at", "committed_by", "project_id", "user")
 
-    def validate_approvals(self, approvals: list[dict[str, Any]]) -> Any:
-        return items.reviewers(approvals, self.context["view"].project)
-
-    def validate_group_assignments(self, groups: list[dict[str, Any]]) -> Any:
-        return items.no_groups(groups)
-
     def validate_segments(self, segments: list[dict[str, Any]]) -> Any:
         known = self.context["view"].project.segments.in_bulk([item["version_of"] for item in segments])
         errors: list[dict[str, Any]] = []
@@ -111,11 +102,11 @@ class ProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest])
 
     def create(self, validated_data: dict[str, Any]) -> ChangeRequest:
         view = self.context["view"]
-        request = segment_changes.create_change_request(view.project, view.actor, **_parts(validated_data))
+        request = segment_changes.create_change_request(view.project, view.actor, **parts(validated_data, "segments"))
         return view.get_queryset().get(pk=request.pk)
 
     def update(self, instance: ChangeRequest, validated_data: dict[str, Any]) -> ChangeRequest:
-        segment_changes.update_change_request(instance, self.context["view"].actor, **_parts(validated_data))
+        segment_changes.update_change_request(instance, self.context["view"].actor, **parts(validated_data, "segments"))
         return self.context["view"].get_queryset().get(pk=instance.pk)
 
 
@@ -124,15 +115,6 @@ def _wish(item: dict[str, Any], segment: Segment) -> SegmentWish:
     return SegmentWish(
         segment, item["name"], item.get("description"), feature.pk if feature is not None else None, item["rules"]
     )
-
-
-def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
-    """What the services take."""
-    parts: dict[str, Any] = {name: validated_data[name] for name in ("title", "description") if name in validated_data}
-    for name, part in (("segments", "wishes"), ("approvals", "reviewers")):
-        if name in validated_data:
-            parts[part] = validated_data[name]
-    return parts
 
 
 class RetrievedProjectChangeRequestSerializer(ProjectChangeRequestSerializer):
@@ -185,18 +167,3 @@ class ListedProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeReq
             "live_from",
         )
         read_only_fields = fields
-
-
-class ProjectChangeRequestFilterSerializer(serializers.Serializer[Any]):
-    """The query of a list of a project's change requests."""
-
-    committed = serializers.BooleanField(required=False, allow_null=True)
-    search = serializers.CharField(required=False, help_text="Part of the title, in any case.")
-    segment_id = ObjectID(required=False)
-
-    @classmethod
-    def read(cls, query: Any) -> dict[str, Any]:
-        """What a query asks for. An empty parameter asks for nothing."""
-        serializer = cls(data={name: text for name, text in query.items() if text})
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)

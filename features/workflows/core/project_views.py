@@ -1,32 +1,25 @@
 """``projects/{project}/change-requests/``: change requests of segments."""
 
-from typing import Any
-
 from django.db.models import Exists, OuterRef, QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework.decorators import action
-from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core import paths
 from core.pagination import LargePages
-from features.workflows.core import segment_changes, services
+from features.workflows.core import segment_changes
 from features.workflows.core.models import ChangeRequest, SegmentChange
 from features.workflows.core.project_serializers import (
     ListedProjectChangeRequestSerializer,
-    ProjectChangeRequestFilterSerializer,
     ProjectChangeRequestSerializer,
     RetrievedProjectChangeRequestSerializer,
 )
-from features.workflows.core.views import WorkflowView
+from features.workflows.core.serializers import RequestFilterSerializer
+from features.workflows.core.views import DecisionMixin, filtered
 
-ANSWER = extend_schema(request=None, responses=RetrievedProjectChangeRequestSerializer)
 
-
-@extend_schema_view(list=extend_schema(parameters=[ProjectChangeRequestFilterSerializer]))
-class ProjectChangeRequestViewSet(WorkflowView, ModelViewSet[ChangeRequest]):
+@extend_schema_view(list=extend_schema(parameters=[RequestFilterSerializer]))
+class ProjectChangeRequestViewSet(DecisionMixin, ModelViewSet[ChangeRequest]):
     rules = "projects/change-requests"
     locked = "project"
     lookup_value_regex = paths.ID
@@ -50,11 +43,8 @@ class ProjectChangeRequestViewSet(WorkflowView, ModelViewSet[ChangeRequest]):
     def filter_queryset(self, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
         if self.action != "list":
             return queryset
-        wanted = ProjectChangeRequestFilterSerializer.read(self.request.query_params)
-        if wanted.get("committed") is not None:
-            queryset = queryset.filter(committed_at__isnull=not wanted["committed"])
-        if "search" in wanted:
-            queryset = queryset.filter(title__icontains=wanted["search"])
+        wanted = RequestFilterSerializer.read(self.request.query_params)
+        queryset = filtered(queryset, wanted)
         if "segment_id" in wanted:
             changes = SegmentChange.objects.filter(change_request=OuterRef("pk"), segment=wanted["segment_id"])
             queryset = queryset.filter(Exists(changes))
@@ -63,17 +53,5 @@ class ProjectChangeRequestViewSet(WorkflowView, ModelViewSet[ChangeRequest]):
     def perform_destroy(self, instance: ChangeRequest) -> None:
         segment_changes.delete_change_request(instance)
 
-    @ANSWER
-    @action(detail=True, methods=["POST"])
-    def approve(self, request: Request, **kwargs: Any) -> Response:
-        services.approve(self.get_object(), self.actor)
-        return self._answer()
-
-    @ANSWER
-    @action(detail=True, methods=["POST"])
-    def commit(self, request: Request, **kwargs: Any) -> Response:
-        segment_changes.commit(self.get_object(), self.actor)
-        return self._answer()
-
-    def _answer(self) -> Response:
-        return Response(self.get_serializer(self.get_object()).data)
+    def perform_commit(self, instance: ChangeRequest) -> None:
+        segment_changes.commit(instance, self.actor)

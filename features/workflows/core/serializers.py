@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
+from core.queries import QuerySerializer
 from features.fields import NoItems, ObjectID
 from features.workflows.core import items, services
 from features.workflows.core.conflicts import conflicts_of
@@ -31,13 +32,31 @@ class Nothing(serializers.ListField):
         return []
 
 
-class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
-    """A change request as it is made, edited, and answered then."""
+class RequestSerializer(serializers.ModelSerializer[ChangeRequest]):
+    """What the change requests of an environment and those of a project have in common."""
 
-    feature_states = items.RequestedStateSerializer(many=True)
     deleted_at = ConstantText(None)
     approvals = items.ApprovalSerializer(many=True, required=False)
     group_assignments = items.GroupAssignmentSerializer(many=True, required=False)
+
+    def validate_approvals(self, approvals: list[dict[str, Any]]) -> Any:
+        return items.reviewers(approvals, self.context["view"].project)
+
+    def validate_group_assignments(self, groups: list[dict[str, Any]]) -> Any:
+        return items.no_groups(groups)
+
+
+def parts(validated_data: dict[str, Any], changes: str) -> dict[str, Any]:
+    """What the services take: a request's own columns, what it is to do (``changes`` in the body), who is asked."""
+    named = {"title": "title", "description": "description", "ignore_conflicts": "ignore_conflicts"}
+    named |= {changes: "wishes", "approvals": "reviewers"}
+    return {part: validated_data[name] for name, part in named.items() if name in validated_data}
+
+
+class ChangeRequestSerializer(RequestSerializer):
+    """A change request as it is made, edited, and answered then."""
+
+    feature_states = items.RequestedStateSerializer(many=True)
     environment_feature_versions = Nothing(required=False)
     change_sets = Nothing(required=False, allow_null=True)
 
@@ -66,33 +85,16 @@ class ChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
     def validate_feature_states(self, states: list[dict[str, Any]]) -> Any:
         return items.wishes(states, self.context["view"].environment)
 
-    def validate_approvals(self, approvals: list[dict[str, Any]]) -> Any:
-        return items.reviewers(approvals, self.context["view"].project)
-
-    def validate_group_assignments(self, groups: list[dict[str, Any]]) -> Any:
-        return items.no_groups(groups)
-
     def create(self, validated_data: dict[str, Any]) -> ChangeRequest:
         view = self.context["view"]
-        request = services.create_change_request(view.environment, view.actor, **_parts(validated_data))
+        request = services.create_change_request(
+            view.environment, view.actor, **parts(validated_data, "feature_states")
+        )
         return whole().get(pk=request.pk)
 
     def update(self, instance: ChangeRequest, validated_data: dict[str, Any]) -> ChangeRequest:
-        services.update_change_request(instance, self.context["view"].actor, **_parts(validated_data))
+        services.update_change_request(instance, self.context["view"].actor, **parts(validated_data, "feature_states"))
         return whole().get(pk=instance.pk)
-
-
-def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
-    """What the services take: the request's own columns, what it is to do, and who is asked to approve."""
-    parts: dict[str, Any] = {}
-    for name in ("title", "description", "ignore_conflicts"):
-        if name in validated_data:
-            parts[name] = validated_data[name]
-    if "feature_states" in validated_data:
-        parts["wishes"] = validated_data["feature_states"]
-    if "approvals" in validated_data:
-        parts["reviewers"] = validated_data["approvals"]
-    return parts
 
 
 class ConflictSerializer(serializers.Serializer[Any]):
@@ -166,18 +168,14 @@ class ListedChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
         read_only_fields = fields
 
 
-class ChangeRequestFilterSerializer(serializers.Serializer[Any]):
-    """The query of a list of change requests."""
+class RequestFilterSerializer(QuerySerializer):
+    """The query of a list of change requests, of an environment or of a project."""
 
     committed = serializers.BooleanField(required=False, allow_null=True)
     search = serializers.CharField(required=False, help_text="Part of the title, in any case.")
-    feature_id = ObjectID(required=False)
     segment_id = ObjectID(required=False)
-    live_from_after = serializers.DateTimeField(required=False, help_text="What goes live, or went, after this time.")
 
-    @classmethod
-    def read(cls, query: Any) -> dict[str, Any]:
-        """What a query asks for. An empty parameter asks for nothing."""
-        serializer = cls(data={name: text for name, text in query.items() if text})
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
+
+class ChangeRequestFilterSerializer(RequestFilterSerializer):
+    feature_id = ObjectID(required=False)
+    live_from_after = serializers.DateTimeField(required=False, help_text="What goes live, or went, after this time.")

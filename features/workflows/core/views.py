@@ -1,5 +1,6 @@
 """An environment's change requests: made and listed below the environment, all else below the features."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -29,8 +30,6 @@ from features.workflows.core.serializers import (
 )
 from permissions import access
 
-ANSWER = extend_schema(request=None, responses=RetrievedChangeRequestSerializer)
-
 
 class WorkflowView(ScopedView):
     """A view whose refusals say the same in ``message`` as in ``detail``: clients of Flagsmith read either."""
@@ -40,6 +39,40 @@ class WorkflowView(ScopedView):
         if isinstance(response.data, dict) and "detail" in response.data:
             response.data.setdefault("message", response.data["detail"])
         return response
+
+
+class DecisionMixin(WorkflowView):
+    """Approving and committing a change request, an environment's or a project's."""
+
+    get_object: Callable[[], ChangeRequest]
+    get_serializer: Callable[..., BaseSerializer[ChangeRequest]]
+
+    def perform_commit(self, instance: ChangeRequest) -> None:
+        raise NotImplementedError
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["POST"])
+    def approve(self, request: Request, **kwargs: Any) -> Response:
+        services.approve(self.get_object(), self.actor)
+        return self._answer()
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["POST"])
+    def commit(self, request: Request, **kwargs: Any) -> Response:
+        self.perform_commit(self.get_object())
+        return self._answer()
+
+    def _answer(self) -> Response:
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+def filtered(queryset: QuerySet[ChangeRequest], wanted: dict[str, Any]) -> QuerySet[ChangeRequest]:
+    """The requests that a list's query asks for, as far as any list can be asked."""
+    if wanted.get("committed") is not None:
+        queryset = queryset.filter(committed_at__isnull=not wanted["committed"])
+    if "search" in wanted:
+        queryset = queryset.filter(title__icontains=wanted["search"])
+    return queryset
 
 
 class CreateChangeRequestView(WorkflowView, CreateAPIView[ChangeRequest]):
@@ -67,10 +100,7 @@ class ListChangeRequestsView(WorkflowView, ListAPIView[ChangeRequest]):
 
     def filter_queryset(self, queryset: Any) -> QuerySet[ChangeRequest]:
         wanted = ChangeRequestFilterSerializer.read(self.request.query_params)
-        if wanted.get("committed") is not None:
-            queryset = queryset.filter(committed_at__isnull=not wanted["committed"])
-        if "search" in wanted:
-            queryset = queryset.filter(title__icontains=wanted["search"])
+        queryset = filtered(queryset, wanted)
         if "live_from_after" in wanted:
             queryset = queryset.filter(live_from__gt=wanted["live_from_after"])
         for name in ("feature_id", "segment_id"):
@@ -84,7 +114,7 @@ class ChangeRequestViewSet(
     mixins.RetrieveModelMixin,
     mixins.UpdateModelMixin,
     mixins.DestroyModelMixin,
-    WorkflowView,
+    DecisionMixin,
     GenericViewSet[ChangeRequest],
 ):
     """``features/workflows/change-requests/{id}/``. The request itself says which environment it is about."""
@@ -118,17 +148,5 @@ class ChangeRequestViewSet(
     def perform_destroy(self, instance: ChangeRequest) -> None:
         services.delete_change_request(instance)
 
-    @ANSWER
-    @action(detail=True, methods=["POST"])
-    def approve(self, request: Request, **kwargs: Any) -> Response:
-        services.approve(self.get_object(), self.actor)
-        return self._answer()
-
-    @ANSWER
-    @action(detail=True, methods=["POST"])
-    def commit(self, request: Request, **kwargs: Any) -> Response:
-        services.commit(self.get_object(), self.actor)
-        return self._answer()
-
-    def _answer(self) -> Response:
-        return Response(self.get_serializer(self.get_object()).data)
+    def perform_commit(self, instance: ChangeRequest) -> None:
+        services.commit(instance, self.actor)
