@@ -6,9 +6,9 @@ the newest version that anybody has told us of, by the bus, by a stream's first 
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -20,6 +20,8 @@ from realtime import publish, sse
 from realtime.conf import conf
 from realtime.listener import EnvironmentListener
 from realtime.reader import StateReader
+from realtime.sinks import Piece, piece
+from realtime.timers import Timers, Waiting
 from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
@@ -29,14 +31,22 @@ logger = structlog.get_logger(__name__)
 OVERLAP = timedelta(seconds=10)
 
 
-class Subscriber(Protocol):
+class Subscriber(Waiting, Protocol):
     """Who wants an environment's frames. None of these may block or raise."""
 
     subscribed_at: float
     """The loop's time."""
 
-    def deliver(self, frame: bytes, updated_at: UpdatedAt) -> None:
+    def deliver(self, frame: Piece) -> None:
         """Take the latest frame; one that waits untaken is replaced."""
+
+    def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
+        """Take the state that ``Topic.ask_for`` has asked for, None where no environment has this key, and the frame
+        that goes out now.
+        """
+
+    def unreadable(self) -> None:
+        """The state could not be read."""
 
     def end_by(self, when: float) -> None:
         """End the stream at this time of the loop at the latest."""
@@ -49,12 +59,13 @@ class Topic:
         self.hub = hub
         self.key = key
         self.subscribers: set[Subscriber] = set()
-        self.updated_at: UpdatedAt | None = None
-        self.frame = b""
+        self.frame: Piece | None = None
         self.accepted_at = float("-inf")
         self.stale = False
         """Something may have been missed: the state has to be read again."""
         self._repeat: asyncio.TimerHandle | None = None
+        self._asked: asyncio.Future[EnvironmentState | None] | None = None
+        self._newcomers: list[Subscriber] = []
         self._listener = EnvironmentListener(key, self._receive)
 
     def open(self) -> None:
@@ -69,11 +80,42 @@ class Topic:
         """Take a state that somebody read or sent. Only a newer one, with its gate open, goes out."""
         if not state.live or (self.updated_at is not None and state.updated_at <= self.updated_at):
             return
-        self.updated_at = state.updated_at
-        self.frame = sse.frame(state.updated_at)
-        for subscriber in self.subscribers:
-            subscriber.deliver(self.frame, state.updated_at)
+        frame = self.frame = piece(sse.frame(state.updated_at), state.updated_at)
+        # A copy: a long poll ends with what it is given.
+        for subscriber in list(self.subscribers):
+            subscriber.deliver(frame)
         self._plan_repeat(first=self.accepted_at == float("-inf"))
+
+    @property
+    def updated_at(self) -> UpdatedAt | None:
+        """The newest version that was told here."""
+        return self.frame.updated_at if self.frame is not None else None
+
+    def ask_for(self, subscriber: Subscriber) -> None:
+        """Welcome the subscriber with a state that is read from now on. A herd's reads and answers are shared."""
+        asked = self.hub.reader.ask(self.key)
+        if asked is not self._asked:
+            self._asked, self._newcomers = asked, []
+            asked.add_done_callback(partial(self._welcome, self._newcomers))
+        self._newcomers.append(subscriber)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Deliver nothing to it any more."""
+        self.subscribers.discard(subscriber)
+        if not self.subscribers and self.hub.topics.get(self.key) is self:
+            del self.hub.topics[self.key]
+            self.close()
+
+    def _welcome(self, newcomers: list[Subscriber], asked: "asyncio.Future[EnvironmentState | None]") -> None:
+        if asked.cancelled() or asked.exception() is not None:
+            for subscriber in newcomers:
+                subscriber.unreadable()
+            return
+        state = asked.result()
+        if state is not None:
+            self.offer(state)
+        for subscriber in newcomers:
+            subscriber.welcome(state, self.frame)
 
     def _receive(self, events: list[Event], overflow: bool) -> None:
         for event in events:
@@ -101,11 +143,11 @@ class Topic:
     async def _say_again(self, accepted_at: float) -> None:
         """The gate may have closed meanwhile, so this reads the state first."""
         state = await self.hub.reader.state(self.key)
-        if state is None or not state.live or accepted_at != self.accepted_at or self.updated_at is None:
+        if state is None or not state.live or accepted_at != self.accepted_at or self.frame is None:
             return
-        for subscriber in self.subscribers:
+        for subscriber in list(self.subscribers):
             if subscriber.subscribed_at < accepted_at:
-                subscriber.deliver(self.frame, self.updated_at)
+                subscriber.deliver(self.frame)
 
 
 class Hub:
@@ -114,33 +156,36 @@ class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.reader = StateReader()
+        self.timers = Timers(loop)
         self.topics: dict[EnvironmentKey, Topic] = {}
+        self.open = 0
+        """Streams whose connection has not ended; in no topic any more once they have nothing else to say."""
         self._drained_by: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self.spawn(self._reconcile())
 
-    @contextmanager
-    def subscription(self, key: EnvironmentKey, subscriber: Subscriber) -> Iterator[Topic]:
-        """Deliver the environment's frames to the subscriber, as long as this is open."""
+    def join(self, key: EnvironmentKey, subscriber: Subscriber) -> Topic:
+        """Deliver the environment's frames to the subscriber, until it leaves the topic."""
         topic = self.topics.get(key)
         if topic is None:
             topic = self.topics[key] = Topic(self, key)
             topic.open()
         topic.subscribers.add(subscriber)
+        self.open += 1
         self._empty.clear()
         if self._drained_by is not None:
             subscriber.end_by(self._some_time_until(self._drained_by))
-        try:
-            yield topic
-        finally:
-            topic.subscribers.discard(subscriber)
-            if not topic.subscribers:
-                del self.topics[key]
-                topic.close()
-            if not self.topics:
-                self._empty.set()
+        return topic
+
+    def part(self, topic: Topic, subscriber: Subscriber) -> None:
+        """The subscriber's connection has ended."""
+        topic.leave(subscriber)
+        self.timers.drop(subscriber)
+        self.open -= 1
+        if not self.open:
+            self._empty.set()
 
     @property
     def draining(self) -> bool:
@@ -149,8 +194,8 @@ class Hub:
     async def drain(self, seconds: float) -> None:
         """End all streams, spread over this window: SDKs connect again at once, and not all in one moment."""
         self._drained_by = self.loop.time() + seconds
-        for topic in self.topics.values():
-            for subscriber in topic.subscribers:
+        for topic in list(self.topics.values()):
+            for subscriber in list(topic.subscribers):
                 subscriber.end_by(self._some_time_until(self._drained_by))
         await self._empty.wait()
 
@@ -170,6 +215,7 @@ class Hub:
         _hubs.pop(self.loop, None)
         for task in self._tasks:
             task.cancel()
+        self.timers.close()
         await self.reader.close()
 
     def _some_time_until(self, end: float) -> float:

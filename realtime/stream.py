@@ -1,4 +1,4 @@
-"""The stream itself: a raw ASGI application, one call for each client.
+"""The stream itself: one object for each client, and no task of its own where the server lends us its transport.
 
 Whatever happens, a client gets 200 and a clean end. Of six SDKs one stops for good after any other status, two hammer
 the server, and one never comes back after a connection that breaks (docs/wire-protocol.md).
@@ -6,158 +6,216 @@ the server, and one never comes back after a connection that breaks (docs/wire-p
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from realtime import drain, hub, sse
 from realtime.conf import conf
-from realtime.types import EnvironmentKey, UpdatedAt
+from realtime.sinks import TRANSPORT, ASGISink, Message, Piece, Send, Sink, piece
+from realtime.timers import NONE
+from realtime.types import EnvironmentKey, EnvironmentState
 
 logger = structlog.get_logger(__name__)
 
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
-HEADERS = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"access-control-allow-origin", b"*"),
-]
+OPENING = piece(sse.PADDING + sse.comment("Flagsmith real-time updates"))
+KEEPALIVE = piece(sse.KEEPALIVE)
+UNREADABLE = piece(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
+UNKNOWN = piece(sse.comment("no environment has this key; nothing will be sent"))
+OFF = piece(sse.comment("real-time updates are off for this project; see its SDK settings"))
 
-# The terminating chunk, sent whatever happened: a cut would lose the client for good.
-END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
-
-# uvloop's timers count milliseconds, and one may fire that much too early.
-TIMER_SECONDS = 0.002
+# Ages and silences are a random fifth shorter than their settings.
+LEAST = 0.8
 
 # Clients that show a response only once it has ended: the Ruby SDK reads with Faraday.
 LONG_POLLERS = b"faraday"
 
 
 class Stream:
-    """One client's stream, and its mailbox of one place in which the latest frame waits to be written."""
+    """One client's stream, and its mailbox of one place in which the latest piece waits to be written."""
 
-    def __init__(self, send: Send, long_poll: bool) -> None:
-        loop = asyncio.get_running_loop()
-        self.subscribed_at = loop.time()
-        # A random fifth less, so that streams opened by one herd do not end as one.
-        self.ends_at: float = self.subscribed_at + conf.STREAM_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311
-        self._loop = loop
-        self._send = send
+    __slots__ = (
+        "_clock",
+        "_connected",
+        "_ending",
+        "_long_poll",
+        "_served",
+        "_sink",
+        "_topic",
+        "_waiting",
+        "_written",
+        "_wrote_at",
+        "ends_at",
+        "slot",
+        "subscribed_at",
+    )
+
+    def __init__(self, sink: Sink, long_poll: bool) -> None:
+        self.slot = NONE
+        self._sink = sink
         self._long_poll = long_poll
-        self._wrote_at = self.subscribed_at
-        self._woken = asyncio.Event()
-        self._waiting = b""
-        self._written: UpdatedAt | None = None
-        self._offered: UpdatedAt | None = None
-        self._connected: UpdatedAt | None = None
+        self._topic: hub.Topic | None = None
+        self._served = False
+        self._ending = False
+        self._waiting: Piece | None = None
+        self._written: Piece | None = None
+        self._connected: Piece | None = None
 
-    def deliver(self, frame: bytes, updated_at: UpdatedAt) -> None:
-        self._waiting = frame
-        self._offered = updated_at
-        self._woken.set()
+    def open(self, key: EnvironmentKey) -> None:
+        """Everything from the headers on. The rest follows from what the hub, the timers and the sink call."""
+        streams = hub.current()
+        self._clock = streams.loop.time
+        self.subscribed_at = self._wrote_at = self._clock()
+        # A random fifth less, so that streams opened by one herd do not end as one.
+        self.ends_at: float = self.subscribed_at + conf.STREAM_SECONDS * _some()
+        self._sink.open(self, OPENING, closing=streams.draining)
+        # Subscribed first, read then: nothing can fall between the two.
+        self._topic = streams.join(key, self)
+        self._topic.ask_for(self)
+        self._plan()
+
+    def deliver(self, frame: Piece) -> None:
+        """Take the latest frame; one that waits untaken is replaced."""
+        # Until the first state has been read nobody knows whether the gate is open. Then the newest frame follows.
+        if self._served and not self._ending:
+            self._put(frame)
+
+    def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
+        """Take what was read for this stream: the newest event, or a comment that says why there is none."""
+        if self._served or self._ending:
+            return
+        self._served = True
+        if state is None:
+            self._put(UNKNOWN)
+        elif not state.live or frame is None:
+            self._put(OFF)
+        else:
+            self._connected = frame
+            self._put(frame)
+        self._plan()
+
+    def unreadable(self) -> None:
+        """The database cannot say the state; ``due`` asks again."""
+        if not self._served and not self._ending and self._written is None:
+            self._put(UNREADABLE)
 
     def end_by(self, when: float) -> None:
-        self.ends_at = min(self.ends_at, when)
-        self._woken.set()
+        """End the stream at this time of the loop at the latest."""
+        if when < self.ends_at and not self._ending:
+            self.ends_at = when
+            self._plan()
 
-    async def run(self, key: EnvironmentKey) -> None:
-        """Everything between the headers and the end."""
-        await self._write(sse.PADDING + sse.comment("Flagsmith real-time updates"))
-        with hub.current().subscription(key, self) as topic:
-            # Subscribed first, read then: nothing can fall between the two.
-            served = await self._write_present_state(topic)
-            if not served:
-                await self._write(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
-            while not self._is_over() and not (self._long_poll and self._has_news()):
-                keepalive_at = self._wrote_at + conf.KEEPALIVE_SECONDS
-                await self._wait_until(keepalive_at if served else self._loop.time() + conf.RECONCILE_SECONDS)
-                if not served:
-                    served = await self._write_present_state(topic)
-                elif self._waiting:
-                    await self._write_waiting()
-                if self._loop.time() > self._wrote_at + conf.KEEPALIVE_SECONDS - TIMER_SECONDS and not self._is_over():
-                    await self._write(sse.KEEPALIVE)
+    def end(self) -> None:
+        """End the stream now, with what waits for its client."""
+        if self._topic is None or self._ending:
+            return
+        self._ending = True
+        self._topic.leave(self)
+        if self._waiting is not None:
+            self._sink.write(self._waiting)
+        self._sink.end()
+        self._plan()
 
-    async def _write_present_state(self, topic: hub.Topic) -> bool:
-        """Write the newest event, or a comment that says why there is none. False when the database cannot say."""
-        asked = topic.hub.reader.ask(topic.key)
-        await asyncio.wait([asked], timeout=conf.RECONCILE_SECONDS)
-        if not asked.done() or asked.exception() is not None:
-            return False
-        state = asked.result()
-        if state is None or not state.live:
-            # What came while we read was sent before the gate closed, and is not to be heard any more.
-            self._waiting = b""
-        if state is None:
-            await self._write(sse.comment("no environment has this key; nothing will be sent"))
-        elif not state.live:
-            await self._write(sse.comment("real-time updates are off for this project; see its SDK settings"))
+    def due(self, now: float) -> None:
+        """What has come: the end, a keep-alive, another try to read the state, or the end of all patience."""
+        if self._topic is None:
+            return
+        if self._ending:
+            logger.info("stalled_client_given_up", environment=self._topic.key)
+            self._sink.abort()
+            return
+        if now >= self.ends_at:
+            self.end()
+            return
+        if not self._served:
+            self.unreadable()
+            self._topic.ask_for(self)
+        if now >= self._wrote_at + LEAST * conf.KEEPALIVE_SECONDS and self._sink.ready:
+            self._write(KEEPALIVE)
+        self._plan()
+
+    def drained(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not self._ending:
+            self._write(waiting)
+
+    def lost(self) -> None:
+        if self._topic is not None:
+            self._topic.hub.part(self._topic, self)
+            self._topic = None
+
+    def _put(self, piece: Piece) -> None:
+        if self._sink.ready:
+            self._write(piece)
         else:
-            topic.offer(state)
-            if topic.updated_at is not None and self._offered != topic.updated_at:
-                self.deliver(topic.frame, topic.updated_at)
-            self._connected = self._offered
-            await self._write_waiting()
-        return True
+            self._waiting = piece
 
-    def _is_over(self) -> bool:
-        return self._loop.time() > self.ends_at - TIMER_SECONDS
+    def _write(self, piece: Piece) -> None:
+        self._wrote_at = self._clock()
+        self._sink.write(piece)
+        if piece is not KEEPALIVE:
+            self._written = piece
+        if self._long_poll and self._is_news(piece):
+            self.end()
 
-    def _has_news(self) -> bool:
-        return self._written is not None and (self._connected is None or self._written > self._connected)
+    def _is_news(self, piece: Piece) -> bool:
+        if piece.updated_at is None:
+            return False
+        connected = self._connected.updated_at if self._connected is not None else None
+        return connected is None or piece.updated_at > connected
 
-    async def _wait_until(self, when: float) -> None:
-        """Wait for a delivery or for an earlier end, at most until then."""
-        timer = self._loop.call_at(min(when, self.ends_at), self._woken.set)
-        try:
-            await self._woken.wait()
-        finally:
-            timer.cancel()
-        self._woken.clear()
+    def _plan(self) -> None:
+        if self._topic is None:
+            return
+        if self._ending:
+            # A client that reads nothing holds up its own end, past its age.
+            when = self._clock() + conf.STREAM_SECONDS
+        elif not self._served:
+            when = min(self.ends_at, self._clock() + conf.RECONCILE_SECONDS)
+        else:
+            when = min(self.ends_at, self._wrote_at + conf.KEEPALIVE_SECONDS * _some())
+        self._topic.hub.timers.put(self, when)
 
-    async def _write_waiting(self) -> None:
-        frame, self._waiting = self._waiting, b""
-        self._written = self._offered
-        await self._write(frame)
 
-    async def _write(self, body: bytes) -> None:
-        """One write, one chunk: two SDKs lose an event that is split."""
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        self._wrote_at = self._loop.time()
+def _some() -> float:
+    """Between ``LEAST`` and 1: what many begin as one does not come round as one."""
+    return random.uniform(LEAST, 1.0)  # noqa: S311
 
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
     """The ASGI application of ``GET /sse/environments/{key}/stream``. Anybody may call it: the key is public."""
     key = EnvironmentKey(scope["url_route"]["kwargs"]["key"])
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+    long_poll = agent.lower().startswith(LONG_POLLERS)
     drain.prepare()
-    closing = [(b"connection", b"close")] if hub.current().draining else []
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS + closing})
-    client = Stream(send, long_poll=agent.lower().startswith(LONG_POLLERS))
+    lend = scope.get("extensions", {}).get(TRANSPORT)
+    if lend is not None:
+        _opened(key, lend(), long_poll)
+        return
+    sink = ASGISink(send)
+    client = _opened(key, sink, long_poll)
     gone = asyncio.create_task(_disconnected(receive))
-    gone.add_done_callback(lambda _: client.end_by(float("-inf")))
+    gone.add_done_callback(lambda _: sink.abort())
     try:
-        # A client that reads nothing holds up its own writes, past its age; it is given up after another one.
-        async with asyncio.timeout_at(client.ends_at + conf.STREAM_SECONDS):
-            await client.run(key)
-            await send(END)
+        await sink.run()
     except asyncio.CancelledError:
-        await send(END)
+        await sink.finish()
         raise
-    except TimeoutError:
-        # Not even the end can be written to it. The server closes the connection.
-        logger.info("stalled_client_given_up", environment=key)
-    except Exception:
-        logger.exception("stream_failed", environment=key)
-        await send(END)
     finally:
         gone.cancel()
+        client.lost()
+
+
+def _opened(key: EnvironmentKey, sink: Sink, long_poll: bool) -> Stream:
+    client = Stream(sink, long_poll)
+    try:
+        client.open(key)
+    except Exception:
+        logger.exception("stream_failed", environment=key)
+        sink.end()
+    return client
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -280,10 +280,11 @@ async def test_stream__older_version_on_the_bus__is_passed_over(
 
 
 async def test_stream__failure_of_ours__still_ends_cleanly(streams: hub.Hub, environment: Environment) -> None:
-    with mock.patch.object(sse, "comment", side_effect=RuntimeError("a bug")):
+    with mock.patch.object(hub.Topic, "ask_for", side_effect=RuntimeError("a bug")):
         async with stream(environment.api_key) as client:
             await client.until(lambda client: client.ended)
     assert client.sent[0]["status"] == 200
+    assert streams.open == 0
 
 
 async def test_stream__cancelled_by_the_server__still_ends_cleanly(streams: hub.Hub, environment: Environment) -> None:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime.conf import conf
+from realtime.transport import LendingProtocol
 
 
 class Command(BaseCommand):
@@ -34,7 +35,7 @@ class Command(BaseCommand):
             port=options["port"],
             workers=options["workers"],
             loop="uvloop",
-            http="httptools",
+            http=LendingProtocol,
             ws="none",
             lifespan="on",
             backlog=4096,

@@ -1,0 +1,100 @@
+"""What uvicorn's ASGI has no words for: a stream that writes straight to its connection's transport.
+
+Through ASGI's ``send`` each stream keeps a task, a parser, a request and its scope (24 KiB), and each write of an event
+takes a turn of the event loop. ``manage.py serve`` gives uvicorn this protocol; other servers do without it.
+"""
+
+import asyncio
+from typing import Any
+
+from realtime.heads import BoundedHeads
+from realtime.sinks import CLOSE, HEADERS, TRANSPORT, Piece, Source
+
+HEAD = b"".join(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        *(b"%b: %b\r\n" % header for header in [*HEADERS, CLOSE]),
+        b"transfer-encoding: chunked\r\n",
+    ]
+)
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is nothing but a stream any more: a ``Sink``. It closes when the stream has ended.
+
+    What the client still sends is not read: there is nothing left to ask for.
+    """
+
+    __slots__ = ("_server", "_source", "_transport", "ready")
+
+    def __init__(self, transport: asyncio.Transport, server: Any) -> None:
+        self.ready = True
+        self._transport = transport
+        self._server = server
+        self._source: Source | None = None
+        # Paused as soon as the kernel takes no more, ready when it has taken all: nothing piles up here.
+        transport.set_write_buffer_limits(high=0)
+        transport.set_protocol(self)
+        server.connections.add(self)
+
+    def open(self, source: Source, opening: Piece, closing: bool) -> None:
+        self._source = source
+        date = b"".join([b"%b: %b\r\n" % header for header in self._server.default_headers])
+        self._transport.write(b"%b%b\r\n%b" % (HEAD, date, opening.chunk))
+
+    def write(self, piece: Piece) -> None:
+        self._transport.write(piece.chunk)
+
+    def end(self) -> None:
+        self._transport.write(LAST_CHUNK)
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def shutdown(self) -> None:
+        """Uvicorn stops, and has no patience left."""
+        if self._source is not None:
+            self._source.end()
+
+    def pause_writing(self) -> None:
+        self.ready = False
+
+    def resume_writing(self) -> None:
+        self.ready = True
+        if self._source is not None:
+            self._source.drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        if self._source is not None:
+            self._source.lost()
+            self._source = None
+
+
+class LendingProtocol(BoundedHeads):
+    """Uvicorn's own protocol, which lends a GET's transport to the application that asks for it in the scope."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        # A request that waits behind another one of the same connection is answered by ASGI's means.
+        if (
+            scope["method"] == "GET"
+            and scope["http_version"] == "1.1"
+            and self.cycle.scope is scope
+            and not self.pipeline
+        ):
+            extensions: dict[str, Any] = {TRANSPORT: self._lend}
+            scope["extensions"] = extensions
+
+    def _lend(self) -> Connection:
+        # As far as uvicorn sees, this request has been answered, and the connection is gone.
+        self.cycle.response_started = self.cycle.response_complete = True
+        self.connections.discard(self)
+        self.server_state.total_requests += 1
+        connection = Connection(self.transport, self.server_state)
+        # They name each other: without this they stay until the garbage is collected.
+        self.cycle = self.scope = self.parser = None  # type: ignore[assignment]
+        return connection
