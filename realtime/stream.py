@@ -7,10 +7,11 @@ the server, and one never comes back after a connection that breaks (docs/wire-p
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
-from realtime import drain, hub, sse
+from realtime import connections, drain, hub, sse
 from realtime.conf import conf
 from realtime.sinks import TRANSPORT, ASGISink, Message, Piece, Send, Sink, piece
 from realtime.timers import NONE
@@ -87,6 +88,8 @@ class Stream:
         if self._served or self._ending:
             return
         self._served = True
+        if state is not None:
+            connections.opened.send_robust(sender=None, key=state.key)
         if state is None:
             self._put(UNKNOWN)
         elif not state.live or frame is None:
@@ -192,7 +195,8 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
     drain.prepare()
     lend = scope.get("extensions", {}).get(TRANSPORT)
     if lend is not None:
-        _opened(key, lend(), long_poll)
+        with suppress(ConnectionError):
+            _opened(key, lend(), long_poll)
         return
     sink = ASGISink(send)
     client = _opened(key, sink, long_poll)

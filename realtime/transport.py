@@ -41,17 +41,22 @@ class Connection(asyncio.Protocol):
     def open(self, source: Source, opening: Piece, closing: bool) -> None:
         self._source = source
         date = b"".join([b"%b: %b\r\n" % header for header in self._server.default_headers])
-        self._transport.write(b"%b%b\r\n%b" % (HEAD, date, opening.chunk))
+        self._write(b"%b%b\r\n%b" % (HEAD, date, opening.chunk))
 
     def write(self, piece: Piece) -> None:
-        self._transport.write(piece.chunk)
+        self._write(piece.chunk)
 
     def end(self) -> None:
-        self._transport.write(LAST_CHUNK)
+        self._write(LAST_CHUNK)
         self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _write(self, data: bytes) -> None:
+        # Between a reset and ``connection_lost``, uvloop raises.
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def shutdown(self) -> None:
         """Uvicorn stops, and has no patience left."""
@@ -90,6 +95,9 @@ class LendingProtocol(BoundedHeads):
             scope["extensions"] = extensions
 
     def _lend(self) -> Connection:
+        """The connection as a sink. Raises ConnectionError when it has gone already."""
+        if self.cycle.disconnected:
+            raise ConnectionError
         # As far as uvicorn sees, this request has been answered, and the connection is gone.
         self.cycle.response_started = self.cycle.response_complete = True
         self.connections.discard(self)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import hosts, hub, publish, reader, sse
+from realtime import hosts, hub, publish, reading, sse
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -63,7 +63,7 @@ async def test_stream__database_that_hangs__comments_go_on_and_the_stream_ends_c
 async def test_reader__closed_while_a_query_hangs__is_not_waited_for(
     streams: hub.Hub, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "CLOSE_SECONDS", 0.05)
     released = threading.Event()
     with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(5) and {}):
         asked = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))

@@ -1,0 +1,107 @@
+"""Reads of the database for the event loop: in a thread of their own, and shared by all who ask at the same time."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Generic, TypeVar
+
+import structlog
+from django.db import connections
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+CLOSE_SECONDS = 2.0
+
+# Two shared reads begin at least so far apart: each takes the interpreter's lock away from the event loop, and a herd
+# that connects would start one for every few of its clients.
+GATHER_SECONDS = 0.005
+
+# Questions of one read: a query can hold only so many parameters.
+MOST = 1_000
+
+
+class ReadingThread:
+    """One thread with one database connection, for one event loop."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    async def run(self, read: Callable[[], T]) -> T:
+        """What ``read`` gives, after the reads that were there before. Raises whatever it raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, read)
+
+    async def close(self) -> None:
+        """Let the thread end, and its database connection with it; a query that hangs is not waited for."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.run(connections.close_all)
+        except TimeoutError:
+            logger.warning("reader_hangs")
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class SharedReads(Generic[K, V]):
+    """One read at a time; whoever asks meanwhile shares the next one, for whatever he asks.
+
+    So an answer always comes from a read that began after the question, and a herd of 10,000 that asks at once costs
+    a few queries. ``read`` is called in the thread with all questions and answers each; what it leaves out is None.
+    It may raise, then all who wait for it get that.
+    """
+
+    def __init__(self, thread: ReadingThread, read: Callable[[list[K]], dict[K, V]]) -> None:
+        self._thread = thread
+        self._read = read
+        self._asked: dict[K, asyncio.Future[V | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
+
+    def ask(self, question: K) -> "asyncio.Future[V | None]":
+        """The answer, as a future that all who ask the same meanwhile share: it is not to be cancelled."""
+        future = self._asked.get(question)
+        if future is None:
+            future = self._asked[question] = asyncio.get_running_loop().create_future()
+        if self._task is None:
+            self._task = asyncio.create_task(self._answer())
+        return future
+
+    async def _answer(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._asked:
+                began = loop.time()
+                asked = {question: self._asked.pop(question) for question in list(islice(self._asked, MOST))}
+                await self._answer_all(asked)
+                if self._asked:
+                    await asyncio.sleep(began + GATHER_SECONDS - loop.time())
+        finally:
+            self._task = None
+
+    async def _answer_all(self, asked: "dict[K, asyncio.Future[V | None]]") -> None:
+        try:
+            answers = await self._thread.run(lambda: self._read(list(asked)))
+        except Exception as error:
+            if not self._failing:
+                logger.warning("states_unreadable", error=repr(error))
+            self._failing = True
+            for future in asked.values():
+                future.set_exception(error)
+                # Who waited may have gone; then nobody fetches the exception, and asyncio would complain.
+                future.exception()
+            return
+        self._failing = False
+        for question, future in asked.items():
+            future.set_result(answers.get(question))
+
+
+def _with_connection(read: Callable[[], T]) -> T:
+    """Read on the thread's own connection, which stays open; after a failure the next read gets a new one."""
+    try:
+        return read()
+    except Exception:
+        connections.close_all()
+        raise
