@@ -27,7 +27,7 @@ def changed_shares(before: Mapping[int, float], after: Mapping[int, float]) -> S
 
 
 class Stored(NamedTuple):
-    """An identity's override as it was stored at one moment."""
+    """A state as it was stored at one moment."""
 
     state_id: int
     enabled: bool
@@ -130,14 +130,36 @@ def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Ma
 
 
 def _override_copied(place: Place, old: Stored | None, new: Stored) -> Iterator[Entry]:
-    if old is None or old.enabled != new.enabled:
-        details = [detail("enabled", None if old is None else old.enabled, new.enabled)]
-        kind = ChangeType.CREATE if old is None else ChangeType.UPDATE
-        yield place.entry(place.say(texts.STATE_UPDATED), kind, details)
-    if old is not None:
-        if changes := differences(old.value, new.value):
-            yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
-        yield from _shares(place, changed_shares(old.shares, new.shares))
+    if old is None:
+        details = [detail("enabled", None, new.enabled)]
+        yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.CREATE, details)
+    else:
+        yield from _changed(place, old, new)
+
+
+def _changed(place: Place, old: Stored, new: Stored) -> Iterator[Entry]:
+    if old.enabled != new.enabled:
+        details = [detail("enabled", old.enabled, new.enabled)]
+        yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.UPDATE, details)
+    if changes := differences(old.value, new.value):
+        yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
+    yield from _shares(place, changed_shares(old.shares, new.shares))
+
+
+def states_written(before: Mapping[int, Stored], after: Mapping[int, Stored], default_enabled: bool) -> Iterator[Entry]:
+    """Of an environment's states of a feature, by their primary keys: those that changed, and new overrides."""
+    there = places.read(after)
+    for pk, new in after.items():
+        if pk in before:
+            yield from _changed(there[pk], before[pk], new)
+        else:
+            yield from flags.new_override(there[pk], new.enabled, default_enabled, new.value)
+
+
+def overrides_deleted(overrides: Iterable[FeatureSegment]) -> Iterator[Entry]:
+    """Of segments' overrides that are about to go; best read with their features, projects and segments."""
+    for override in overrides:
+        yield flags.override_deleted(override, Scope.of(override.feature.project, override.environment_id))
 
 
 def went_live(states: Iterable[FeatureState]) -> Iterator[Entry]:

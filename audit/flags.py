@@ -11,7 +11,7 @@ from audit.models import ChangeType, RelatedObjectType
 from audit.places import Place
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.values import typed
-from realtime.rows import RowChange
+from realtime.rows import Row, RowChange
 from realtime.types import Change
 
 VALUE = ("type", "string_value", "integer_value", "boolean_value")
@@ -54,6 +54,16 @@ def _new_state(state: FeatureState, place: Place) -> Iterator[Entry]:
         yield place.entry(log, ChangeType.CREATE, [detail("enabled", None, state.enabled)])
 
 
+def new_override(place: Place, enabled: bool, default_enabled: bool, value: Row) -> Iterator[Entry]:
+    """One that is on or off as the default is speaks by its value alone."""
+    if enabled != default_enabled:
+        details = [detail("enabled", None, enabled)]
+        yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.CREATE, details)
+    changes = _new_value(place, value)
+    if changes and not _says_nothing(changes):
+        yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
+
+
 def value(row: RowChange) -> Iterator[Entry]:
     """Of a new state, too, the value counts as updated, if it is not what new values begin with."""
     place = places.of(row.instance.feature_state_id)
@@ -61,11 +71,16 @@ def value(row: RowChange) -> Iterator[Entry]:
         return
     changes = differences(row.before, row.after)
     if row.change is Change.CREATED:
-        first = FeatureStateValue()
-        first.value = typed(place.first_value)
-        changes = differences(*({name: getattr(each, name) for name in VALUE} for each in (first, row.instance)))
+        changes = _new_value(place, {name: getattr(row.instance, name) for name in VALUE})
     if (changes or row.change is Change.UPDATED) and not _says_nothing(changes):
         yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
+
+
+def _new_value(place: Place, value: Row) -> list[Detail]:
+    """What is unlike the value that a new state begins with."""
+    first = FeatureStateValue()
+    first.value = typed(place.first_value)
+    return differences({name: getattr(first, name) for name in VALUE}, value)
 
 
 def _says_nothing(changes: list[Detail]) -> bool:

@@ -3,10 +3,14 @@
 from collections.abc import Iterable
 
 from django.db import transaction
+from django.dispatch import Signal
 
 from audit import actor, transactions
 from audit.entries import Entry
 from audit.models import AuditLog
+
+recorded = Signal()
+"""Sent in the transaction in which entries were written: ``entries``, the rows."""
 
 
 def record(entries: Iterable[Entry]) -> None:
@@ -22,6 +26,7 @@ def record(entries: Iterable[Entry]) -> None:
     with transaction.atomic(savepoint=False):
         rows = [_row(entry, who) for entry in entries]
         AuditLog.objects.bulk_create(rows)
+        recorded.send(sender=None, entries=rows)
 
 
 def _row(entry: Entry, who: actor.Actor) -> AuditLog:

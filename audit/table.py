@@ -1,7 +1,7 @@
 """The table: which models' changes are logged, and in which words.
 
 Like realtime/watch.py it names models by label. What Flagsmith does not log is not logged: projects and organisations,
-identities and their traits, tags, keys, permissions, and the deletion of an environment.
+identities and their traits, tags, keys, permissions, groups and invitations, and the deletion of an environment.
 """
 
 import json

@@ -14,6 +14,7 @@ from core.parsers import BodyTooLarge
 logger = structlog.get_logger(__name__)
 
 SERVER_ERROR = {"detail": "Something failed on our side. It has been logged."}
+BAD_REQUEST = {"detail": "Bad request."}
 NOT_FOUND = {"detail": "Not found."}
 
 
@@ -29,6 +30,11 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
             transaction.set_rollback(True)
         response = Response(SERVER_ERROR, status=500)
     return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """What Django refuses ahead of any view: a host that ``ALLOWED_HOSTS`` does not list."""
+    return JsonResponse(BAD_REQUEST, status=400)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:

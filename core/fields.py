@@ -23,6 +23,10 @@ class ConstantBoolean(Constant, serializers.BooleanField):
     pass
 
 
+class ConstantNumber(Constant, serializers.IntegerField):
+    pass
+
+
 class ConstantText(Constant, serializers.CharField):
     pass
 

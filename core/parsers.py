@@ -6,8 +6,9 @@ from typing import IO, Any
 
 from django.conf import settings
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
 from rest_framework.utils import json as strict_json
 
 
@@ -25,20 +26,25 @@ class StrictJSONParser(JSONParser):
     """JSON that can be stored and sent again.
 
     Raises ParseError (400) for what is not JSON, for NaN and infinities (1e999 is one), for text that is no Unicode
-    (half of a surrogate pair, which no UTF-8 can hold) and for nesting too deep to walk; BodyTooLarge (413) for more
-    bytes than ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+    (half of a surrogate pair, which no UTF-8 can hold), for a name that an object has twice (readers differ in which of
+    the two counts) and for nesting too deep to walk; BodyTooLarge (413) for more bytes than
+    ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
     """
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
+        _refuse_codings((parser_context or {}).get("request"))
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise BodyTooLarge
         try:
             parsed = json.loads(
-                codecs.decode(body, "utf-8"), parse_constant=strict_json.strict_constant, parse_float=_finite
+                codecs.decode(body, "utf-8"),
+                parse_constant=strict_json.strict_constant,
+                parse_float=_finite,
+                object_pairs_hook=_unambiguous,
             )
             if body.count(b"[") + body.count(b"{") > MAX_LEVELS:
                 _limit_levels(parsed)
@@ -49,11 +55,25 @@ class StrictJSONParser(JSONParser):
         return parsed
 
 
+def _refuse_codings(request: Request | None) -> None:
+    """Nothing is unpacked here: a megabyte of gzip can be a gigabyte."""
+    coding = request.headers.get("Content-Encoding", "identity") if request else "identity"
+    if coding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(coding, f'Unsupported content coding "{coding[:50]}" in request.')
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is out of range")
     return number
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError("an object has the same name twice")
+    return names
 
 
 def _limit_levels(parsed: Any) -> None:

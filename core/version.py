@@ -1,5 +1,6 @@
 """Which Flagsmith this is, for its command line and dashboards, which ask before they call anything else."""
 
+from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 
 from users.models import FFAdminUser
@@ -15,7 +16,7 @@ def version(request: HttpRequest) -> JsonResponse:
         {
             "ci_commit_sha": "unknown",
             "image_tag": FLAGSMITH,
-            "has_email_provider": False,
+            "has_email_provider": bool(settings.EMAIL_HOST),
             "is_enterprise": False,
             "is_saas": False,
             "self_hosted_data": {

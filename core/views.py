@@ -18,6 +18,8 @@ from environments.models import Environment
 from organisations.models import Organisation
 from permissions import access
 from projects.models import Project
+from webhooks.changes import collected
+from webhooks.outbox import enqueue
 
 
 class AtomicWrites(APIView):
@@ -29,10 +31,12 @@ class AtomicWrites(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method in SAFE_METHODS:
             return super().dispatch(request, *args, **kwargs)
-        with transaction.atomic(), actor.request():
+        with transaction.atomic(), actor.request(), collected() as changes:
             response = super().dispatch(request, *args, **kwargs)
             if response.status_code >= 400:
                 transaction.set_rollback(True)
+            else:
+                enqueue(changes)
             return response
 
     def perform_authentication(self, request: Request) -> None:

@@ -4,6 +4,7 @@ An entry is good for exactly one version. Whoever asks has just read the environ
 nothing here can be stale, and nothing has to be told when something changes.
 """
 
+import gzip
 from collections import OrderedDict
 from functools import cached_property
 from threading import Lock
@@ -28,13 +29,29 @@ BYTES_FOR_BYTE = 4
 BYTES_FOR_STATE = 2_200
 
 
+# Bytes that fit into one packet of the network with their headers.
+ONE_PACKET = 1_200
+
+
+class Body:
+    """An answer's body, which is compressed once, when somebody first wants it so."""
+
+    def __init__(self, encoded: bytes) -> None:
+        self.encoded = encoded
+
+    @cached_property
+    def packed(self) -> bytes | None:
+        """By gzip. None where that saves no packet."""
+        return gzip.compress(self.encoded, mtime=0) if len(self.encoded) > ONE_PACKET else None
+
+
 class Entry:
     """All that requests need of an environment at one version. Made when first asked for, then shared by threads."""
 
     def __init__(self, document: EnvironmentDocument) -> None:
         self.document = document
-        self.encoded = encode(document.content).encode()
-        """The body of ``environment-document/``."""
+        self.document_body = Body(encode(document.content).encode())
+        """Of ``environment-document/``."""
 
     @property
     def version(self) -> Version:
@@ -46,7 +63,7 @@ class Entry:
         content = self.document.content
         states = len(content["feature_states"])
         states += sum(len(segment["feature_states"]) for segment in content["project"]["segments"])
-        return BYTES_FOR_BYTE * len(self.encoded) + BYTES_FOR_STATE * states
+        return BYTES_FOR_BYTE * len(self.document_body.encoded) + BYTES_FOR_STATE * states
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -57,15 +74,15 @@ class Entry:
         return FlagShapes(self.document)
 
     @cached_property
-    def encoded_flags(self) -> bytes:
-        """The body of ``flags/`` for applications, which have a client key."""
-        return self._encoded_flags(server=False)
+    def flags(self) -> Body:
+        """Of ``flags/``, for applications, which have a client key."""
+        return self._flags(server=False)
 
     @cached_property
-    def encoded_flags_for_servers(self) -> bytes:
+    def flags_for_servers(self) -> Body:
         if self.document.content["project"]["server_key_only_feature_ids"]:
-            return self._encoded_flags(server=True)
-        return self.encoded_flags
+            return self._flags(server=True)
+        return self.flags
 
     def visible(self, flags: list[Flag], server: bool) -> list[Flag]:
         """Those that the caller may see: disabled ones can be hidden, and some features are for servers only."""
@@ -76,9 +93,9 @@ class Entry:
             if (flag.state.enabled or not hides_disabled) and (server or not flag.state.feature.is_server_key_only)
         ]
 
-    def _encoded_flags(self, server: bool) -> bytes:
+    def _flags(self, server: bool) -> Body:
         flags = self.visible(self.evaluator.environment_flags(), server)
-        return encode([self.shapes.flag(flag) for flag in flags]).encode()
+        return Body(encode([self.shapes.flag(flag) for flag in flags]).encode())
 
 
 class DocumentCache:

@@ -80,3 +80,32 @@ class UserEnvironmentPermission(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["user", "environment"], name="unique_user_environment")]
+
+
+class UserPermissionGroupEnvironmentPermission(models.Model):
+    """What the members of a group may do in an environment."""
+
+    group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="grouppermission")
+    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    admin = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["group", "environment"], name="unique_group_environment_permission")
+        ]
+
+
+class Webhook(UUIDModel):
+    """Where to tell of changes of an environment's flags; ``webhooks`` does it."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="webhooks")
+    url = models.URLField(max_length=200)
+    secret = models.CharField(max_length=255, blank=True)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["id"]

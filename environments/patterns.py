@@ -4,9 +4,15 @@ A pattern is stored by one tenant, the text to match it with is sent by anybody 
 share the process. Python's ``re``, which the flag engine uses, needs seconds for ``(a+)+$`` and 26 letters, and twice
 as long for each letter more; meanwhile no other thread runs. The ``regex`` library finds the same matches, gives up
 after a time, and lets others run. It writes fixed repetitions out, so nested ones have a limit of their own.
+
+An evaluation may meet fifty thousand conditions, so all its patterns together have a limit as well.
 """
 
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -20,10 +26,23 @@ logger = structlog.get_logger(__name__)
 
 SECONDS = 0.05
 
+# For all patterns of one evaluation. People's patterns take microseconds.
+EVALUATION_SECONDS = 0.25
+
 # Places in a pattern whose fixed repetitions are written out; 10,000 take 4 ms and 2 MB, 100,000,000 take all there is.
 PLACES = 10_000
 
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT)
+
+
+class _Budget:
+    """Seconds that are left."""
+
+    def __init__(self) -> None:
+        self.left = EVALUATION_SECONDS
+
+
+_budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
 
 
 class UnboundedPattern(ValueError):
@@ -33,14 +52,33 @@ class UnboundedPattern(ValueError):
 def matches(pattern: str | None, value: Any) -> bool:
     """Whether the text of a trait's value begins with a match. Raises re.error for what is no pattern.
 
-    A pattern that takes too long for this text does not match it.
+    A pattern that takes too long for this text does not match it, nor does one whose turn comes when the evaluation's
+    time is spent.
     """
-    try:
-        found = _compiled(str(pattern)).match(str(value), timeout=SECONDS, concurrent=True)
-    except TimeoutError:
-        logger.warning("pattern_took_too_long", pattern=pattern, seconds=SECONDS)
+    budget = _budget.get()
+    seconds = SECONDS if budget is None else min(SECONDS, budget.left)
+    if seconds <= 0:
         return False
+    began = time.perf_counter()
+    try:
+        found = _compiled(str(pattern)).match(str(value), timeout=seconds, concurrent=True)
+    except TimeoutError:
+        logger.warning("pattern_took_too_long", pattern=pattern, seconds=seconds)
+        return False
+    finally:
+        if budget is not None:
+            budget.left -= time.perf_counter() - began
     return found is not None
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """All patterns that are matched within share ``EVALUATION_SECONDS``."""
+    token = _budget.set(_Budget())
+    try:
+        yield
+    finally:
+        _budget.reset(token)
 
 
 def install() -> None:

@@ -6,10 +6,21 @@ from rest_framework.validators import UniqueTogetherValidator
 
 from core.fields import ConstantList
 from core.paths import ENVIRONMENT_KEY
-from environments.models import Environment, EnvironmentAPIKey, UserEnvironmentPermission
+from environments.models import (
+    Environment,
+    EnvironmentAPIKey,
+    UserEnvironmentPermission,
+    UserPermissionGroupEnvironmentPermission,
+)
 from environments.services import clone_environment, create_environment
+from organisations.groups.serializers import GroupSerializer
 from permissions import catalogue
-from permissions.serializers import ListedUserMixin, PermissionKeysField, UserPermissionSerializer
+from permissions.serializers import (
+    GroupPermissionSerializer,
+    ListedUserMixin,
+    PermissionKeysField,
+    UserPermissionSerializer,
+)
 
 NAME_TAKEN = "An environment with this name already exists."
 KEY_TAKEN = "environment with this api key already exists."
@@ -144,3 +155,17 @@ class UserEnvironmentPermissionSerializer(UserPermissionSerializer):
 
 class ListedUserEnvironmentPermissionSerializer(ListedUserMixin, UserEnvironmentPermissionSerializer):
     pass
+
+
+class GroupEnvironmentPermissionSerializer(GroupPermissionSerializer):
+    permissions = PermissionKeysField(catalogue.ENVIRONMENT, required=False)
+
+    class Meta:
+        model = UserPermissionGroupEnvironmentPermission
+        fields = ("id", "permissions", "admin", "group")
+
+
+class ListedGroupEnvironmentPermissionSerializer(GroupEnvironmentPermissionSerializer):
+    """Other than in lists of projects' and organisations' permissions, the group shows its users whole."""
+
+    group = GroupSerializer()

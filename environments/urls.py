@@ -13,4 +13,10 @@ router.register(
     f"{BELOW}/user-permissions", views.UserEnvironmentPermissionViewSet, basename="environment-user-permissions"
 )
 
-urlpatterns = [path("", include(router.urls))]
+router.register(
+    f"{BELOW}/user-group-permissions",
+    views.GroupEnvironmentPermissionViewSet,
+    basename="environment-user-group-permissions",
+)
+
+urlpatterns = [path("", include("environments.versioning")), path("", include(router.urls))]

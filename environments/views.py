@@ -25,7 +25,12 @@ from environments.cache import documents
 from environments.document import Version
 from environments.figures import figures
 from environments.identities.traits.models import Trait
-from environments.models import Environment, EnvironmentAPIKey, UserEnvironmentPermission
+from environments.models import (
+    Environment,
+    EnvironmentAPIKey,
+    UserEnvironmentPermission,
+    UserPermissionGroupEnvironmentPermission,
+)
 from environments.sdk import responses
 from environments.serializers import (
     KEY_TAKEN,
@@ -35,6 +40,8 @@ from environments.serializers import (
     EnvironmentAPIKeySerializer,
     EnvironmentDetailSerializer,
     EnvironmentWithMetadataSerializer,
+    GroupEnvironmentPermissionSerializer,
+    ListedGroupEnvironmentPermissionSerializer,
     ListedUserEnvironmentPermissionSerializer,
     MetricsSerializer,
     TraitKeysSerializer,
@@ -44,7 +51,7 @@ from environments.serializers import (
 from environments.services import delete_traits
 from permissions import access, catalogue
 from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import UserPermissionsViewSet, own_permissions
+from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
 from projects.models import Project
 
 
@@ -152,7 +159,7 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
     def document(self, request: Request, environment_api_key: str) -> HttpResponse:
         """The environment document, as SDKs get it with a server-side key."""
         try:
-            return responses.document(documents.entry(Version.of(self.environment)))
+            return responses.document(documents.entry(Version.of(self.environment))).response(request)
         except Environment.DoesNotExist:  # Deleted a moment ago.
             raise NotFound("No Environment matches the given query.") from None
 
@@ -191,3 +198,12 @@ class UserEnvironmentPermissionViewSet(UserPermissionsViewSet):
     queryset = UserEnvironmentPermission.objects.all()
     serializer_class = UserEnvironmentPermissionSerializer
     list_serializer_class = ListedUserEnvironmentPermissionSerializer
+
+
+@extend_schema(tags=["environments"])
+class GroupEnvironmentPermissionViewSet(GroupPermissionsViewSet):
+    rules = "environments/user-group-permissions"
+    scope = "environment"
+    queryset = UserPermissionGroupEnvironmentPermission.objects.all()
+    serializer_class = GroupEnvironmentPermissionSerializer
+    list_serializer_class = ListedGroupEnvironmentPermissionSerializer

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from core.fields import ConstantList
 from features.values import MAX_32_BIT_INTEGER, Value
+from organisations.groups.serializers import GroupSummarySerializer
 from projects.models import Project
 from users.serializers import UserSummarySerializer
 
@@ -94,19 +95,21 @@ class Owners(ProjectObjects):
 class OwnersSchema(OpenApiSerializerFieldExtension):
     """One component of the schema describes both what is sent and what is answered."""
 
-    target_class = Owners
+    target_class: type[ProjectObjects] = Owners
+    summary: type[serializers.BaseSerializer] = UserSummarySerializer
 
     def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
-        summary = auto_schema.resolve_serializer(UserSummarySerializer, "response").ref
+        summary = auto_schema.resolve_serializer(self.summary, "response").ref
         return build_array_type(summary if self.target.read_only else {"oneOf": [{"type": "integer"}, summary]})
 
 
-@extend_schema_field({"type": "array", "items": {"type": "object"}})
 class GroupOwners(ProjectObjects):
-    """There are no groups of users: none is accepted, none is shown."""
+    """Groups of users: their ids in a body, their summaries in an answer."""
 
-    def get_attribute(self, instance: Any) -> Any:
-        return instance
+    def represent(self, found: Any) -> Any:
+        return GroupSummarySerializer(found).data
 
-    def to_representation(self, value: Any) -> list[Any]:
-        return []
+
+class GroupOwnersSchema(OwnersSchema):
+    target_class = GroupOwners
+    summary = GroupSummarySerializer

@@ -57,7 +57,7 @@ class FeatureFilterSerializer(QuerySerializer):
 
 def listed(features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment | None) -> QuerySet[Feature]:
     """The features that are wanted, in the wanted order, each with what its serializer shows."""
-    features = _filtered(features, wanted).prefetch_related("multivariate_options", "owners", "tags")
+    features = _filtered(features, wanted).prefetch_related("multivariate_options", "owners", "group_owners", "tags")
     overridden: list[QuerySet[Any]] = []
     if environment is not None:
         features = _filtered_by_state(features, wanted, environment)
@@ -82,9 +82,10 @@ def _filtered(features: QuerySet[Feature], wanted: dict[str, Any]) -> QuerySet[F
         if name in wanted:
             features = features.filter(condition(wanted[name]))
     if "owners" in wanted or "group_owners" in wanted:
-        # Any of the owners, or any of the groups; no group owns anything.
-        owned = Feature.owners.through.objects.filter(ffadminuser__in=wanted.get("owners", ()))
-        features = features.filter(pk__in=owned.values("feature"))
+        # Any of the owners, or any of the groups.
+        of_users = Feature.owners.through.objects.filter(ffadminuser__in=wanted.get("owners", ()))
+        of_groups = Feature.group_owners.through.objects.filter(userpermissiongroup__in=wanted.get("group_owners", ()))
+        features = features.filter(Q(pk__in=of_users.values("feature")) | Q(pk__in=of_groups.values("feature")))
     return features
 
 

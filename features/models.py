@@ -27,6 +27,7 @@ class Feature(UUIDModel):
     tags = models.ManyToManyField("tags.Tag", blank=True)
     is_archived = models.BooleanField(default=False)
     owners = models.ManyToManyField("users.FFAdminUser", related_name="owned_features", blank=True)
+    group_owners = models.ManyToManyField("users.UserPermissionGroup", related_name="owned_features", blank=True)
     is_server_key_only = models.BooleanField(default=False)
 
     class Meta:

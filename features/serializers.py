@@ -51,7 +51,7 @@ class FeatureSerializer(serializers.ModelSerializer[Feature]):
     tags = ProjectObjects(project_tags, required=False)
     multivariate_options = NestedOptionSerializer(many=True, required=False)
     owners = Owners(services.possible_owners, required=False)
-    group_owners = GroupOwners(required=False)
+    group_owners = GroupOwners(services.possible_group_owners, required=False)
     environment_feature_state = serializers.SerializerMethodField()
     segment_feature_state = serializers.SerializerMethodField()
     num_segment_overrides = serializers.SerializerMethodField()
@@ -123,8 +123,8 @@ class FeatureSerializer(serializers.ModelSerializer[Feature]):
         return options
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs.pop("group_owners", None)
-        if self.instance is None and self.context["view"].project.enforce_feature_owners and not attrs.get("owners"):
+        enforced = self.instance is None and self.context["view"].project.enforce_feature_owners
+        if enforced and not (attrs.get("owners") or attrs.get("group_owners")):
             raise ValidationError({"owners": ["Features of this project need an owner."]})
         return attrs
 
@@ -194,6 +194,10 @@ class OwnedFeatureSerializer(serializers.ModelSerializer[Feature]):
 
 class UserIDsSerializer(serializers.Serializer[Any]):
     user_ids = serializers.ListField(child=ObjectID(), max_length=MOST_IDS)
+
+
+class GroupIDsSerializer(serializers.Serializer[Any]):
+    group_ids = serializers.ListField(child=ObjectID(), max_length=MOST_IDS)
 
 
 def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:

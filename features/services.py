@@ -3,19 +3,20 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db.models import Q, QuerySet, Value
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 
 from audit import bulk
 from audit.recording import record
 from features.defaults import create_default_states
-from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue, FeatureType
-from features.multivariate.models import MultivariateFeatureStateValue
+from features.feature_states.services import remove_states
+from features.models import Feature, FeatureSegment, FeatureState, FeatureType
 from features.multivariate.services import create_options, replace_options
-from organisations.models import OrganisationRole, UserOrganisation
-from projects.models import Project, UserProjectPermission
+from permissions import access
+from projects.models import Project
 from projects.tags.models import Tag
-from users.models import FFAdminUser
+from users.models import FFAdminUser, UserPermissionGroup
+from webhooks import changes as webhooks
 
 NAME_TAKEN = "Feature with that name already exists for this project. Note that feature names are case insensitive."
 
@@ -27,11 +28,17 @@ def name_is_taken(project: Project, name: str) -> bool:
 
 def possible_owners(project: Project) -> QuerySet[FFAdminUser]:
     """The users who may see the project."""
-    granted = UserProjectPermission.objects.filter(Q(admin=True) | Q(permissions="VIEW_PROJECT"), project=project)
-    members = UserOrganisation.objects.filter(
-        Q(role=OrganisationRole.ADMIN) | Q(user__in=granted.values("user")), organisation=project.organisation_id
-    )
-    return FFAdminUser.objects.filter(pk__in=members.values("user"))
+    return access.viewers(project)
+
+
+def possible_group_owners(project: Project) -> QuerySet[UserPermissionGroup]:
+    """The groups of the project's organisation."""
+    return UserPermissionGroup.objects.filter(organisation=project.organisation_id)
+
+
+def has_owner_without(feature: Feature, *, users: Iterable[int] = (), groups: Iterable[int] = ()) -> bool:
+    """Whether somebody, or a group, still owns the feature when these do not."""
+    return feature.owners.exclude(pk__in=users).exists() or feature.group_owners.exclude(pk__in=groups).exists()
 
 
 def create_feature(
@@ -39,6 +46,7 @@ def create_feature(
     *,
     creator: FFAdminUser | None,
     owners: Iterable[FFAdminUser] = (),
+    group_owners: Iterable[UserPermissionGroup] = (),
     tags: Iterable[Tag] = (),
     options: Iterable[Mapping[str, Any]] = (),
     **columns: Any,
@@ -53,8 +61,10 @@ def create_feature(
         columns["type"] = FeatureType.MULTIVARIATE
     feature = Feature(project=project, **columns)
     feature.save()
+    webhooks.feature_created(feature)
     feature.tags.set(tags)
     feature.owners.set(owners)
+    feature.group_owners.set(group_owners)
     create_options(feature, options)
     states = create_default_states([feature], project.environments.all())
     record(bulk.first_states(feature, states, len(options)))
@@ -85,13 +95,9 @@ def delete_feature(feature: Feature) -> None:
     Their rows go first and raw: a delete that sends signals would read them all, only to find that the feature's own
     signal announces for them too.
     """
+    webhooks.feature_deleted(feature)
     record(bulk.feature_deleted(feature))
-    states = FeatureState.objects.filter(feature=feature)
-    for rows in (
-        MultivariateFeatureStateValue.objects.filter(feature_state__in=states),
-        FeatureStateValue.objects.filter(feature_state__in=states),
-        states,
-        FeatureSegment.objects.filter(feature=feature),
-    ):
-        rows._raw_delete(rows.db)
+    remove_states(FeatureState.objects.filter(feature=feature))
+    overrides = FeatureSegment.objects.filter(feature=feature)
+    overrides._raw_delete(overrides.db)
     feature.delete()

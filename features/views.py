@@ -20,6 +20,7 @@ from features.models import Feature
 from features.serializers import (
     ChangedFeatureSerializer,
     FeatureSerializer,
+    GroupIDsSerializer,
     ListedFeatureSerializer,
     NewFeatureSerializer,
     OwnedFeatureSerializer,
@@ -29,6 +30,8 @@ from permissions import access
 
 QUERY = extend_schema(parameters=[filters.FeatureFilterSerializer])
 OWNERS = extend_schema(request=UserIDsSerializer, responses=OwnedFeatureSerializer)
+GROUP_OWNERS = extend_schema(request=GroupIDsSerializer, responses=OwnedFeatureSerializer)
+NEEDS_OWNER = "Features of this project need an owner."
 
 
 @extend_schema_view(list=QUERY, retrieve=QUERY)
@@ -64,7 +67,7 @@ class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
     @action(detail=True, methods=["POST"], url_path="add-owners", serializer_class=OwnedFeatureSerializer)
     def add_owners(self, request: Request, **kwargs: Any) -> Response:
         feature = self.get_object()
-        wanted = self._user_ids(request)
+        wanted = self._ids(request, UserIDsSerializer, "user_ids")
         if services.possible_owners(self.project).filter(pk__in=wanted).count() != len(wanted):
             raise ValidationError("Some users not found")
         feature.owners.add(*wanted)
@@ -74,16 +77,36 @@ class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
     @action(detail=True, methods=["POST"], url_path="remove-owners", serializer_class=OwnedFeatureSerializer)
     def remove_owners(self, request: Request, **kwargs: Any) -> Response:
         feature = self.get_object()
-        unwanted = self._user_ids(request)
-        if self.project.enforce_feature_owners and not feature.owners.exclude(pk__in=unwanted).exists():
-            raise ValidationError("Features of this project need an owner.")
+        unwanted = self._ids(request, UserIDsSerializer, "user_ids")
+        if self.project.enforce_feature_owners and not services.has_owner_without(feature, users=unwanted):
+            raise ValidationError(NEEDS_OWNER)
         feature.owners.remove(*unwanted)
         return self._owned(feature)
 
-    def _user_ids(self, request: Request) -> set[int]:
-        serializer = UserIDsSerializer(data=request.data)
+    @GROUP_OWNERS
+    @action(detail=True, methods=["POST"], url_path="add-group-owners", serializer_class=OwnedFeatureSerializer)
+    def add_group_owners(self, request: Request, **kwargs: Any) -> Response:
+        feature = self.get_object()
+        wanted = self._ids(request, GroupIDsSerializer, "group_ids")
+        if services.possible_group_owners(self.project).filter(pk__in=wanted).count() != len(wanted):
+            raise ValidationError("Some groups not found")
+        feature.group_owners.add(*wanted)
+        return self._owned(feature)
+
+    @GROUP_OWNERS
+    @action(detail=True, methods=["POST"], url_path="remove-group-owners", serializer_class=OwnedFeatureSerializer)
+    def remove_group_owners(self, request: Request, **kwargs: Any) -> Response:
+        feature = self.get_object()
+        unwanted = self._ids(request, GroupIDsSerializer, "group_ids")
+        if self.project.enforce_feature_owners and not services.has_owner_without(feature, groups=unwanted):
+            raise ValidationError(NEEDS_OWNER)
+        feature.group_owners.remove(*unwanted)
+        return self._owned(feature)
+
+    def _ids(self, request: Request, serializer_class: type[BaseSerializer[Any]], field: str) -> set[int]:
+        serializer = serializer_class(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return set(serializer.validated_data["user_ids"])
+        return set(serializer.validated_data[field])
 
     def _owned(self, feature: Feature) -> Response:
         return Response(OwnedFeatureSerializer(self.get_queryset().get(pk=feature.pk)).data)
@@ -100,4 +123,4 @@ class FeatureByUUIDView(ScopedView, RetrieveAPIView[Feature]):
     def get_queryset(self) -> QuerySet[Feature]:
         visible = access.visible_projects(self.actor)
         features = Feature.objects.filter(project__in=visible.values("pk"))
-        return features.prefetch_related("multivariate_options", "owners", "tags")
+        return features.prefetch_related("multivariate_options", "owners", "group_owners", "tags")

@@ -57,6 +57,20 @@ class UserOrganisationPermission(models.Model):
         ]
 
 
+class UserPermissionGroupOrganisationPermission(models.Model):
+    """What the members of a group may do in their organisation."""
+
+    group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="grouppermission")
+    permissions = models.ManyToManyField(PermissionModel, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["group", "organisation"], name="unique_group_organisation_permission")
+        ]
+
+
 def default_plan() -> str:
     return settings.DEFAULT_SUBSCRIPTION_PLAN
 
@@ -75,3 +89,18 @@ class Subscription(UUIDModel):
     billing_status = models.CharField(max_length=20, null=True, blank=True)
     payment_method = models.CharField(max_length=20, null=True, blank=True)
     notes = models.CharField(max_length=500, null=True, blank=True)
+
+
+class OrganisationWebhook(UUIDModel):
+    """Where to tell of all changes in an organisation; ``webhooks`` does it."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="webhooks")
+    name = models.CharField(max_length=100, blank=True)
+    url = models.URLField(max_length=200)
+    secret = models.CharField(max_length=255, blank=True)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["id"]

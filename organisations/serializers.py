@@ -2,18 +2,26 @@ from typing import Any
 
 from rest_framework import serializers
 
-from core.fields import ConstantBoolean, ConstantText
+from core.fields import ConstantBoolean, ConstantNumber, ConstantText
 from core.paths import MAX_ID
+from organisations import plans
 from organisations.models import (
     Organisation,
     OrganisationRole,
     Subscription,
     UserOrganisation,
     UserOrganisationPermission,
+    UserPermissionGroupOrganisationPermission,
 )
 from organisations.services import create_organisation
 from permissions import catalogue
-from permissions.serializers import ListedUserMixin, PermissionKeysField, UserPermissionSerializer
+from permissions.serializers import (
+    GroupPermissionSerializer,
+    ListedGroupMixin,
+    ListedUserMixin,
+    PermissionKeysField,
+    UserPermissionSerializer,
+)
 from users.models import FFAdminUser
 from users.serializers import UserSummarySerializer
 
@@ -41,6 +49,33 @@ class SubscriptionSerializer(serializers.ModelSerializer):
             "notes",
         )
         read_only_fields = fields
+
+
+class SubscriptionMetadataSerializer(serializers.ModelSerializer):
+    """What the plan allows; null: no limit. Nobody sells anything here, and no plan limits projects or history."""
+
+    max_seats = serializers.SerializerMethodField()
+    max_projects = ConstantNumber(None)
+    payment_source = ConstantText(None)
+    chargebee_email = ConstantText(None)
+    feature_history_visibility_days = ConstantNumber(None)
+    audit_log_visibility_days = ConstantNumber(None)
+
+    class Meta:
+        model = Subscription
+        fields = (
+            "max_seats",
+            "max_api_calls",
+            "max_projects",
+            "payment_source",
+            "chargebee_email",
+            "feature_history_visibility_days",
+            "audit_log_visibility_days",
+        )
+        read_only_fields = fields
+
+    def get_max_seats(self, subscription: Subscription) -> int | None:
+        return plans.seats(subscription)
 
 
 class OrganisationSerializer(serializers.ModelSerializer):
@@ -145,4 +180,20 @@ class UserOrganisationPermissionSerializer(UserPermissionSerializer):
 
 
 class ListedUserOrganisationPermissionSerializer(ListedUserMixin, UserOrganisationPermissionSerializer):
+    pass
+
+
+class GroupOrganisationPermissionFilterSerializer(serializers.Serializer):
+    group = serializers.IntegerField(required=False, min_value=0, max_value=MAX_ID)
+
+
+class GroupOrganisationPermissionSerializer(GroupPermissionSerializer):
+    permissions = PermissionKeysField(catalogue.ORGANISATION, required=False)
+
+    class Meta:
+        model = UserPermissionGroupOrganisationPermission
+        fields = ("id", "group", "permissions")
+
+
+class ListedGroupOrganisationPermissionSerializer(ListedGroupMixin, GroupOrganisationPermissionSerializer):
     pass

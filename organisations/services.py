@@ -4,9 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
+from rest_framework.exceptions import ValidationError
 
+from core import conflicts
 from core.locks import keep_out_identities
 from environments.models import Environment, UserEnvironmentPermission
+from organisations import plans
+from organisations.groups.services import join_default_groups
 from organisations.models import (
     Organisation,
     OrganisationRole,
@@ -16,7 +20,9 @@ from organisations.models import (
 )
 from projects.models import Project, UserProjectPermission
 from realtime import versions
-from users.models import FFAdminUser
+from users.models import FFAdminUser, UserPermissionGroupMembership
+
+ALREADY_MEMBER = "You are a member of this organisation already."
 
 
 def create_organisation(admin: FFAdminUser, **fields: Any) -> Organisation:
@@ -26,6 +32,20 @@ def create_organisation(admin: FFAdminUser, **fields: Any) -> Organisation:
         Subscription.objects.create(organisation=organisation)
         UserOrganisation.objects.create(user=admin, organisation=organisation, role=OrganisationRole.ADMIN)
     return organisation
+
+
+def add_member(organisation: Organisation, user: FFAdminUser, role: str) -> None:
+    """Make the user a member, and of the groups that all new members belong to.
+
+    Raises NoSeatError where the plan has no room, and ValidationError for who is a member already.
+    """
+    with transaction.atomic():
+        plans.require_seat(organisation)
+        if UserOrganisation.objects.filter(user=user, organisation=organisation).exists():
+            raise ValidationError({"detail": ALREADY_MEMBER})
+        with conflicts.refused(ALREADY_MEMBER):
+            UserOrganisation.objects.create(user=user, organisation=organisation, role=role)
+        join_default_groups(organisation, user)
 
 
 def delete_organisations(organisations: Iterable[Organisation]) -> None:
@@ -45,10 +65,13 @@ def delete_organisations(organisations: Iterable[Organisation]) -> None:
 
 
 def remove_members(organisation: Organisation, user_ids: list[int]) -> None:
-    """End these users' memberships, and take from them whatever they may do in the organisation."""
+    """End these users' memberships, of groups too, and take from them whatever they may do in the organisation."""
     theirs = {"user__in": user_ids}
     with transaction.atomic():
         UserEnvironmentPermission.objects.filter(environment__project__organisation=organisation, **theirs).delete()
         UserProjectPermission.objects.filter(project__organisation=organisation, **theirs).delete()
         UserOrganisationPermission.objects.filter(organisation=organisation, **theirs).delete()
+        UserPermissionGroupMembership.objects.filter(
+            userpermissiongroup__organisation=organisation, ffadminuser__in=user_ids
+        ).delete()
         UserOrganisation.objects.filter(organisation=organisation, **theirs).delete()

@@ -1,9 +1,10 @@
-from django.urls import include, path
+from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from api_keys.views import MasterAPIKeyViewSet
 from core.paths import ID
 from organisations import views
+from organisations.groups.views import GroupViewSet, MakeGroupAdminView, RemoveGroupAdminView
 
 BELOW = f"organisations/(?P<organisation_pk>{ID})"
 
@@ -13,6 +14,20 @@ router.register(f"{BELOW}/users", views.OrganisationUserViewSet, basename="organ
 router.register(
     f"{BELOW}/user-permissions", views.UserOrganisationPermissionViewSet, basename="organisation-user-permissions"
 )
+router.register(
+    f"{BELOW}/user-group-permissions",
+    views.GroupOrganisationPermissionViewSet,
+    basename="organisation-user-group-permissions",
+)
+router.register(f"{BELOW}/groups", GroupViewSet, basename="organisation-groups")
 router.register(f"{BELOW}/master-api-keys", MasterAPIKeyViewSet, basename="organisation-master-api-keys")
 
-urlpatterns = [path("", include(router.urls))]
+MEMBER_OF_GROUP = f"{BELOW}/groups/(?P<group_pk>{ID})/users/(?P<user_pk>{ID})"
+
+urlpatterns = [
+    # Flagsmith has no slash at their ends.
+    re_path(rf"^{MEMBER_OF_GROUP}/make-admin$", MakeGroupAdminView.as_view()),
+    re_path(rf"^{MEMBER_OF_GROUP}/remove-admin$", RemoveGroupAdminView.as_view()),
+    path("", include("organisations.invites.urls")),
+    path("", include(router.urls)),
+]

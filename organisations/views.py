@@ -15,14 +15,25 @@ from api_keys.actor import APIKeyUser
 from core.pagination import FixedPages
 from core.paths import ID, UUID
 from core.views import ScopedView
-from organisations.models import Organisation, OrganisationRole, UserOrganisation, UserOrganisationPermission
+from organisations.models import (
+    Organisation,
+    OrganisationRole,
+    Subscription,
+    UserOrganisation,
+    UserOrganisationPermission,
+    UserPermissionGroupOrganisationPermission,
+)
 from organisations.serializers import (
+    GroupOrganisationPermissionFilterSerializer,
+    GroupOrganisationPermissionSerializer,
+    ListedGroupOrganisationPermissionSerializer,
     ListedUserOrganisationPermissionSerializer,
     MemberFilterSerializer,
     MemberIDSerializer,
     MemberSerializer,
     MembershipSerializer,
     OrganisationSerializer,
+    SubscriptionMetadataSerializer,
     UserOrganisationPermissionFilterSerializer,
     UserOrganisationPermissionSerializer,
 )
@@ -30,7 +41,7 @@ from organisations.services import delete_organisations, remove_members
 from permissions import access, catalogue
 from permissions.access import Actor
 from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import UserPermissionsViewSet, own_permissions
+from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
 from projects.serializers import ProjectSerializer
 from users.models import FFAdminUser
 
@@ -81,6 +92,13 @@ class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
         serializer.is_valid(raise_exception=True)
         remove_members(self.organisation, serializer.validated_data)
         return Response([{"id": pk} for pk in serializer.validated_data])
+
+    @extend_schema(responses=SubscriptionMetadataSerializer)
+    @action(detail=True, url_path="get-subscription-metadata")
+    def get_subscription_metadata(self, request: Request, organisation_pk: str) -> Response:
+        """What the organisation's plan allows."""
+        subscription = Subscription.objects.filter(organisation=self.organisation).first()
+        return Response(SubscriptionMetadataSerializer(subscription or Subscription(plan=None)).data)
 
     @extend_schema(responses=PermissionSerializer(many=True))
     @action(detail=False, pagination_class=None)
@@ -139,5 +157,20 @@ class UserOrganisationPermissionViewSet(UserPermissionsViewSet):
 
     def get_queryset(self) -> QuerySet[Any]:
         query = UserOrganisationPermissionFilterSerializer(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        return super().get_queryset().filter(**query.validated_data)
+
+
+@extend_schema(tags=["organisations"])
+@extend_schema_view(list=extend_schema(parameters=[GroupOrganisationPermissionFilterSerializer]))
+class GroupOrganisationPermissionViewSet(GroupPermissionsViewSet):
+    rules = "organisations/user-group-permissions"
+    scope = "organisation"
+    queryset = UserPermissionGroupOrganisationPermission.objects.all()
+    serializer_class = GroupOrganisationPermissionSerializer
+    list_serializer_class = ListedGroupOrganisationPermissionSerializer
+
+    def get_queryset(self) -> QuerySet[Any]:
+        query = GroupOrganisationPermissionFilterSerializer(data=self.request.query_params)
         query.is_valid(raise_exception=True)
         return super().get_queryset().filter(**query.validated_data)

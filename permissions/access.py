@@ -2,7 +2,12 @@
 
 An actor is whoever calls the Admin API: a user (``FFAdminUser``) or a master API key (``APIKeyUser``), which acts as
 an admin of its organisation.
+
+A user has what was given to them and what was given to their groups, as long as they belong to the organisation. Both
+are asked for in the same query.
 """
+
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -10,7 +15,7 @@ from api_keys.actor import APIKeyUser
 from environments.models import Environment
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
-from users.models import FFAdminUser
+from users.models import FFAdminUser, UserPermissionGroup, UserPermissionGroupMembership
 
 Actor = FFAdminUser | APIKeyUser
 
@@ -34,14 +39,7 @@ def visible_projects(actor: Actor) -> QuerySet[Project]:
     """The projects that the actor may see: all of an admin's organisations, otherwise those with VIEW_PROJECT."""
     if isinstance(actor, APIKeyUser):
         return Project.objects.filter(organisation_id=actor.organisation_id)
-    granted = Project.objects.filter(
-        Q(userpermission__admin=True) | Q(userpermission__permissions="VIEW_PROJECT"), userpermission__user=actor
-    )
-    member = UserOrganisation.objects.filter(user=actor)
-    return Project.objects.filter(
-        Q(organisation__in=member.filter(role=OrganisationRole.ADMIN).values("organisation"))
-        | Q(pk__in=granted.values("pk"), organisation__in=member.values("organisation"))
-    )
+    return Project.objects.filter(_of_member(actor, _granted(Project, actor, "VIEW_PROJECT")))
 
 
 def visible_environments(actor: Actor) -> QuerySet[Environment]:
@@ -49,22 +47,44 @@ def visible_environments(actor: Actor) -> QuerySet[Environment]:
     visible = Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
     if isinstance(actor, APIKeyUser):
         return visible
-    granted = Environment.objects.filter(
-        Q(userpermission__admin=True) | Q(userpermission__permissions="VIEW_ENVIRONMENT"), userpermission__user=actor
-    )
-    return visible.filter(Q(project__in=administered_projects(actor).values("pk")) | Q(pk__in=granted.values("pk")))
+    granted = _granted(Environment, actor, "VIEW_ENVIRONMENT")
+    return visible.filter(Q(project__in=administered_projects(actor).values("pk")) | granted)
 
 
 def administered_projects(actor: Actor) -> QuerySet[Project]:
     """The projects that the actor is an admin of, by the organisation's role or by the project's own permission."""
     if isinstance(actor, APIKeyUser):
         return visible_projects(actor)
-    member = UserOrganisation.objects.filter(user=actor)
-    granted = Project.objects.filter(userpermission__admin=True, userpermission__user=actor)
-    return Project.objects.filter(
-        Q(organisation__in=member.filter(role=OrganisationRole.ADMIN).values("organisation"))
-        | Q(pk__in=granted.values("pk"), organisation__in=member.values("organisation"))
+    return Project.objects.filter(_of_member(actor, _granted(Project, actor)))
+
+
+def viewers(project: Project) -> QuerySet[FFAdminUser]:
+    """The users who may see the project."""
+    enough = Q(admin=True) | Q(permissions="VIEW_PROJECT")
+    users = project.userpermission.filter(enough).values("user")
+    groups = project.grouppermission.filter(enough).values("group")
+    of_groups = UserPermissionGroupMembership.objects.filter(userpermissiongroup__in=groups)
+    members = UserOrganisation.objects.filter(
+        Q(role=OrganisationRole.ADMIN) | Q(user__in=users) | Q(user__in=of_groups.values("ffadminuser")),
+        organisation=project.organisation_id,
     )
+    return FFAdminUser.objects.filter(pk__in=members.values("user"))
+
+
+def manageable_groups(actor: Actor, organisation: Organisation) -> QuerySet[UserPermissionGroup]:
+    """The groups of the organisation that the actor may change: all with MANAGE_USER_GROUPS, else as a group admin."""
+    groups = UserPermissionGroup.objects.filter(organisation=organisation)
+    if isinstance(actor, APIKeyUser) or has_organisation_permission(actor, organisation, "MANAGE_USER_GROUPS"):
+        return groups
+    return groups.filter(memberships__ffadminuser=actor, memberships__group_admin=True)
+
+
+def own_groups(actor: Actor, organisation: Organisation) -> QuerySet[UserPermissionGroup]:
+    """The groups that the actor belongs to; whoever may manage all of them has all of them, as in Flagsmith."""
+    groups = UserPermissionGroup.objects.filter(organisation=organisation)
+    if isinstance(actor, APIKeyUser) or has_organisation_permission(actor, organisation, "MANAGE_USER_GROUPS"):
+        return groups
+    return groups.filter(memberships__ffadminuser=actor)
 
 
 def is_organisation_admin(actor: Actor, organisation: Organisation) -> bool:
@@ -77,8 +97,7 @@ def organisation_permissions(actor: Actor, organisation: Organisation) -> set[st
     """The keys given to the actor in the organisation; an admin needs none."""
     if isinstance(actor, APIKeyUser):
         return set()
-    granted = organisation.userpermission.filter(user=actor)
-    return set(granted.exclude(permissions=None).values_list("permissions", flat=True))
+    return _keys(organisation, actor)
 
 
 def has_organisation_permission(actor: Actor, organisation: Organisation, key: str) -> bool:
@@ -100,8 +119,7 @@ def project_permissions(actor: Actor, project: Project) -> set[str]:
     """The keys given to the actor in the project; an admin needs none."""
     if isinstance(actor, APIKeyUser):
         return set()
-    granted = project.userpermission.filter(user=actor)
-    return set(granted.exclude(permissions=None).values_list("permissions", flat=True))
+    return _keys(project, actor)
 
 
 def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
@@ -111,16 +129,46 @@ def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
 def is_environment_admin(actor: Actor, environment: Environment) -> bool:
     if is_project_admin(actor, environment.project):
         return True
-    return not isinstance(actor, APIKeyUser) and environment.userpermission.filter(user=actor, admin=True).exists()
+    if isinstance(actor, APIKeyUser):
+        return False
+    return Environment.objects.filter(_granted(Environment, actor), pk=environment.pk).exists()
 
 
 def environment_permissions(actor: Actor, environment: Environment) -> set[str]:
     """The keys given to the actor in the environment; an admin needs none."""
     if isinstance(actor, APIKeyUser):
         return set()
-    granted = environment.userpermission.filter(user=actor)
-    return set(granted.exclude(permissions=None).values_list("permissions", flat=True))
+    return _keys(environment, actor)
 
 
 def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:
     return is_environment_admin(actor, environment) or key in environment_permissions(actor, environment)
+
+
+HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
+"""The two tables of permissions, as relations of what they are for, and how their rows lead to a user."""
+
+
+def _granted(scope: type[Any], user: FFAdminUser, key: str | None = None) -> Q:
+    """Of these projects or environments, those where the user, or a group of theirs, is admin or has this key."""
+    condition = Q()
+    for rows, holder in HELD_BY:
+        enough = Q(**{f"{rows}__admin": True})
+        if key is not None:
+            enough |= Q(**{f"{rows}__permissions": key})
+        condition |= Q(pk__in=scope.objects.filter(enough, **{f"{rows}__{holder}": user}).values("pk"))
+    return condition
+
+
+def _of_member(user: FFAdminUser, granted: Q) -> Q:
+    """Projects of the organisations that the user is an admin of, and those granted in the ones they belong to."""
+    member = UserOrganisation.objects.filter(user=user)
+    administered = Q(organisation__in=member.filter(role=OrganisationRole.ADMIN).values("organisation"))
+    return administered | (granted & Q(organisation__in=member.values("organisation")))
+
+
+def _keys(scope: Any, user: FFAdminUser) -> set[str]:
+    """The keys that the user, or a group of theirs, has there."""
+    rows = (getattr(scope, rows).filter(**{holder: user}).order_by() for rows, holder in HELD_BY)
+    own, of_groups = (each.exclude(permissions=None).values_list("permissions", flat=True) for each in rows)
+    return set(own.union(of_groups))

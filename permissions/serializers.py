@@ -4,10 +4,12 @@ from django.db.models import Model
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from organisations.groups.serializers import GroupWithUserIDsSerializer
 from permissions.catalogue import SUPPORTS_TAG
+from users.models import FFAdminUser, UserPermissionGroup
 from users.serializers import UserSummarySerializer
 
-HAS_PERMISSIONS = "This user has permissions here already. Change those instead."
+HAS_PERMISSIONS = "This {holder} has permissions here already. Change those instead."
 
 
 class PermissionSerializer(serializers.Serializer):
@@ -45,20 +47,21 @@ class PermissionKeysField(serializers.ListField):
         return sorted(permission.key for permission in instance.permissions.all())
 
 
-class UserPermissionSerializer(serializers.ModelSerializer):
-    """What one user may do in the view's scope. Subclasses add ``permissions`` and the model."""
+class HolderPermissionSerializer(serializers.ModelSerializer):
+    """What one user or group may do in the view's scope. Subclasses add ``permissions`` and the model."""
 
-    def validate_user(self, user: Any) -> Any:
-        """Only members of the organisation; others do not exist. One row for each of them."""
-        view = self.context["view"]
-        if not user.organisations.filter(pk=view.organisation.pk).exists():
-            self.fields["user"].fail("does_not_exist", pk_value=user.pk)
-        others = view.get_queryset().filter(user=user)
-        if self.instance is not None:
-            others = others.exclude(pk=self.instance.pk)
-        if others.exists():
-            raise serializers.ValidationError(HAS_PERMISSIONS)
-        return user
+    holder: str
+    """The field that names who has the permissions."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One row for each of them."""
+        if self.holder in attrs:
+            others = self.context["view"].get_queryset().filter(**{self.holder: attrs[self.holder]})
+            if self.instance is not None:
+                others = others.exclude(pk=self.instance.pk)
+            if others.exists():
+                raise serializers.ValidationError({self.holder: [HAS_PERMISSIONS.format(holder=self.holder)]})
+        return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Any:
         return super().create({"permissions": [], **validated_data})
@@ -68,7 +71,33 @@ class UserPermissionSerializer(serializers.ModelSerializer):
         return super().update(instance, {"permissions": [], **validated_data})
 
 
+class UserPermissionSerializer(HolderPermissionSerializer):
+    holder = "user"
+
+    def validate_user(self, user: FFAdminUser) -> FFAdminUser:
+        """Only members of the organisation; others do not exist."""
+        if not user.organisations.filter(pk=self.context["view"].organisation.pk).exists():
+            self.fields["user"].fail("does_not_exist", pk_value=user.pk)
+        return user
+
+
+class GroupPermissionSerializer(HolderPermissionSerializer):
+    holder = "group"
+
+    def validate_group(self, group: UserPermissionGroup) -> UserPermissionGroup:
+        """Only groups of the organisation; others do not exist."""
+        if group.organisation_id != self.context["view"].organisation.pk:
+            self.fields["group"].fail("does_not_exist", pk_value=group.pk)
+        return group
+
+
 class ListedUserMixin(serializers.Serializer):
     """In lists the user is an object; everywhere else a number."""
 
     user = UserSummarySerializer()
+
+
+class ListedGroupMixin(serializers.Serializer):
+    """In lists the group is an object, with the numbers of its users."""
+
+    group = GroupWithUserIDsSerializer()

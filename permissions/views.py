@@ -1,4 +1,4 @@
-"""``user-permissions/`` of an organisation, a project or an environment."""
+"""``user-permissions/`` and ``user-group-permissions/`` of an organisation, a project or an environment."""
 
 from typing import Any
 
@@ -16,10 +16,12 @@ from organisations.models import Organisation
 from permissions.serializers import HAS_PERMISSIONS, OwnPermissionsSerializer
 
 
-class UserPermissionsViewSet(ScopedView, ModelViewSet[Any]):
+class PermissionsViewSet(ScopedView, ModelViewSet[Any]):
     """Who may do what in the scope. ``scope`` names it: a property of the view and a field of the model."""
 
     scope: str
+    holder: str
+    """Whose permissions these are: a field of the model."""
     list_serializer_class: type[BaseSerializer]
     pagination_class = None
 
@@ -28,18 +30,32 @@ class UserPermissionsViewSet(ScopedView, ModelViewSet[Any]):
 
     def get_queryset(self) -> QuerySet[Any]:
         rows = super().get_queryset().filter(**{self.scope: getattr(self, self.scope)})
-        return rows.select_related("user").prefetch_related("permissions")
+        return rows.select_related(self.holder).prefetch_related("permissions")
 
     def get_serializer_class(self) -> type[BaseSerializer]:
         return self.list_serializer_class if self.action == "list" else super().get_serializer_class()
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(HAS_PERMISSIONS, "user"):
-            serializer.save(**{self.scope: getattr(self, self.scope)})
+        self._save(serializer, **{self.scope: getattr(self, self.scope)})
 
     def perform_update(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(HAS_PERMISSIONS, "user"):
-            serializer.save()
+        self._save(serializer)
+
+    def _save(self, serializer: BaseSerializer, **fields: Any) -> None:
+        with conflicts.refused(HAS_PERMISSIONS.format(holder=self.holder), self.holder):
+            serializer.save(**fields)
+
+
+class UserPermissionsViewSet(PermissionsViewSet):
+    holder = "user"
+
+
+class GroupPermissionsViewSet(PermissionsViewSet):
+    holder = "group"
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = super().get_queryset()
+        return rows.prefetch_related("group__memberships__ffadminuser") if self.action == "list" else rows
 
 
 def own_permissions(request: Request, admin: bool, keys: set[str]) -> Response:

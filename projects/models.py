@@ -44,3 +44,16 @@ class UserProjectPermission(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["user", "project"], name="unique_user_project")]
+
+
+class UserPermissionGroupProjectPermission(models.Model):
+    """What the members of a group may do in a project."""
+
+    group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="grouppermission")
+    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    admin = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["group", "project"], name="unique_group_project_permission")]

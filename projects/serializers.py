@@ -7,8 +7,14 @@ from rest_framework.validators import UniqueTogetherValidator
 from core.fields import ConstantBoolean, ConstantText
 from core.paths import MAX_ID
 from permissions import catalogue
-from permissions.serializers import ListedUserMixin, PermissionKeysField, UserPermissionSerializer
-from projects.models import Project, UserProjectPermission
+from permissions.serializers import (
+    GroupPermissionSerializer,
+    ListedGroupMixin,
+    ListedUserMixin,
+    PermissionKeysField,
+    UserPermissionSerializer,
+)
+from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from projects.services import create_project, plan_of
 from realtime.hosts import plan_allows
 
@@ -126,4 +132,16 @@ class UserProjectPermissionSerializer(UserPermissionSerializer):
 
 
 class ListedUserProjectPermissionSerializer(ListedUserMixin, UserProjectPermissionSerializer):
+    pass
+
+
+class GroupProjectPermissionSerializer(GroupPermissionSerializer):
+    permissions = PermissionKeysField(catalogue.PROJECT, required=False)
+
+    class Meta:
+        model = UserPermissionGroupProjectPermission
+        fields = ("id", "permissions", "admin", "group")
+
+
+class ListedGroupProjectPermissionSerializer(ListedGroupMixin, GroupProjectPermissionSerializer):
     pass

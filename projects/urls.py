@@ -10,6 +10,9 @@ BELOW = f"projects/(?P<project_pk>{ID})"
 router = SimpleRouter()
 router.register("projects", views.ProjectViewSet, basename="project")
 router.register(f"{BELOW}/user-permissions", views.UserProjectPermissionViewSet, basename="project-user-permissions")
+router.register(
+    f"{BELOW}/user-group-permissions", views.GroupProjectPermissionViewSet, basename="project-user-group-permissions"
+)
 router.register(f"{BELOW}/tags", TagViewSet, basename="project-tags")
 
 urlpatterns = [path("", include(router.urls))]

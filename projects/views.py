@@ -20,11 +20,13 @@ from environments.serializers import EnvironmentSerializer
 from organisations.models import Organisation
 from permissions import access, catalogue
 from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import UserPermissionsViewSet, own_permissions
-from projects.models import Project, UserProjectPermission
+from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from projects.serializers import (
     NAME_TAKEN,
     CreateProjectSerializer,
+    GroupProjectPermissionSerializer,
+    ListedGroupProjectPermissionSerializer,
     ListedUserProjectPermissionSerializer,
     ProjectDetailSerializer,
     ProjectFilterSerializer,
@@ -114,3 +116,12 @@ class UserProjectPermissionViewSet(UserPermissionsViewSet):
     queryset = UserProjectPermission.objects.all()
     serializer_class = UserProjectPermissionSerializer
     list_serializer_class = ListedUserProjectPermissionSerializer
+
+
+@extend_schema(tags=["projects"])
+class GroupProjectPermissionViewSet(GroupPermissionsViewSet):
+    rules = "projects/user-group-permissions"
+    scope = "project"
+    queryset = UserPermissionGroupProjectPermission.objects.all()
+    serializer_class = GroupProjectPermissionSerializer
+    list_serializer_class = ListedGroupProjectPermissionSerializer

@@ -60,6 +60,5 @@ class BoundedHeads(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         self._head_is_there()
-        if not self.transport.is_closing():
-            self.transport.write(REFUSALS[status])
-            self.transport.close()
+        self.transport.write(REFUSALS[status])
+        self.transport.close()

@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 from flag_engine.segments.evaluator import is_context_in_segment
 
-from environments import engine
+from environments import engine, patterns
 from environments.cache import documents
 from environments.document import hashing_key, read_head
 from environments.identities.models import Identity
@@ -24,7 +24,8 @@ def segments_of(identity: Identity) -> list[int]:
             "traits": {trait.trait_key: trait.trait_value for trait in identity.identity_traits.all()},
         },
     }
-    return [segment["id"] for segment in content["project"]["segments"] if _contains(segment, context)]
+    with patterns.limited():
+        return [segment["id"] for segment in content["project"]["segments"] if _contains(segment, context)]
 
 
 def _contains(segment: engine.Json, context: Any) -> bool:

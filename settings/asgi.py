@@ -10,13 +10,22 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 django_application = get_asgi_application()
 
 # They import models, so they come after Django is set up.
-from features.workflows.core.thread import with_first_request, with_lifespan  # noqa: E402
+from app_analytics.meter import meter  # noqa: E402
+from core.bodies import limited_bodies  # noqa: E402
+from core.threads import with_first_request, with_lifespan  # noqa: E402
+from environments.sdk.read_path import read_path  # noqa: E402
+from features.workflows.core.thread import scheduler_thread  # noqa: E402
 from realtime.lifespan import lifespan  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402
+from webhooks.thread import deliverer_thread  # noqa: E402
+
+threads = (scheduler_thread, deliverer_thread, meter.thread)
+
+http_application = with_first_request(read_path(limited_bodies(django_application)), *threads)
 
 application = ProtocolTypeRouter(
     {
-        "http": URLRouter([*stream_urlpatterns, re_path(r"", with_first_request(django_application))]),
-        "lifespan": with_lifespan(lifespan),
+        "http": URLRouter([*stream_urlpatterns, re_path(r"", http_application)]),
+        "lifespan": with_lifespan(lifespan, *threads),
     }
 )

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from settings import databases, environment
+from settings import caches, databases, environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR", BASE_DIR / "var"))
@@ -17,6 +17,8 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.staticfiles",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "rest_framework",
     "rest_framework.authtoken",
     "rest_framework_api_key",
@@ -28,6 +30,7 @@ INSTALLED_APPS = [
     "permissions",
     "users",
     "organisations",
+    "organisations.invites",
     "api_keys",
     "projects",
     "projects.tags",
@@ -40,9 +43,12 @@ INSTALLED_APPS = [
     "segments",
     "realtime",
     "audit",
+    "app_analytics",
+    "webhooks",
 ]
 
 MIDDLEWARE = [
+    "core.middleware.browser_headers",
     "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -60,7 +66,14 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
+# Counters of calls. With REDIS_URL all processes count together, otherwise each for itself.
+CACHES = {"default": caches.from_url(os.environ.get("REDIS_URL", ""))}
+
 AUTH_USER_MODEL = "users.FFAdminUser"
+# New passwords get the first one. Those of the second, from another installation, are hashed anew at their next log-in.
+PASSWORD_HASHERS = ["users.hashers.Argon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+# Seconds in which a link to a new password works.
+PASSWORD_RESET_TIMEOUT = 3600
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{validator}"}
     for validator in (
@@ -89,9 +102,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["permissions.enforcement.RulesPermission"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "core.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    # Proxies whose word on who calls is taken. None: X-Forwarded-For is what anybody can write.
+    "NUM_PROXIES": int(os.environ.get("NUM_PROXIES", "0")),
 }
 
 SPECTACULAR_SETTINGS = {
@@ -100,6 +115,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    # One release of the page's scripts, which come from elsewhere, instead of whatever is the latest.
+    "SWAGGER_UI_DIST": "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0",
     # Fields that are all called "type", and what each of them is the type of.
     "ENUM_NAME_OVERRIDES": {
         "FeatureTypeEnum": "features.models.FeatureType",
@@ -128,9 +145,36 @@ CORS_URLS_REGEX = r"^/api/.*$"
 # The plan of a new organisation. Flagsmith gates features by plan; "enterprise" has them all.
 DEFAULT_SUBSCRIPTION_PLAN = os.environ.get("DEFAULT_SUBSCRIPTION_PLAN", "enterprise")
 
-# Log-ins from one address, in Django REST framework's notation, and whether strangers may make themselves accounts.
+# Calls from one address, in Django REST framework's notation. None sets no limit.
 LOGIN_THROTTLE_RATE: str | None = os.environ.get("LOGIN_THROTTLE_RATE", "20/min")
+CODE_THROTTLE_RATE: str | None = os.environ.get("CODE_THROTTLE_RATE", "5/min")
+SIGNUP_THROTTLE_RATE: str | None = os.environ.get("SIGNUP_THROTTLE_RATE", "60/min")
+PASSWORD_RESET_THROTTLE_RATE: str | None = os.environ.get("PASSWORD_RESET_THROTTLE_RATE", "5/min")
+# Messages to one account, whoever asks for them.
+PASSWORD_RESET_MAIL_RATE: str | None = os.environ.get("PASSWORD_RESET_MAIL_RATE", "5/day")
+
+# Who issues second factors, in the words of the app that shows them.
+OTP_TOTP_ISSUER = os.environ.get("OTP_TOTP_ISSUER", "Flagsmith")
+
+# Mail. Without a mail server messages are files in VAR_DIR/mail, for whoever runs the installation.
+EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
+EMAIL_PORT = int(os.environ.get("EMAIL_PORT", "587"))
+EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = environment.flag("EMAIL_USE_TLS", default=True)
+EMAIL_TIMEOUT = 10
+EMAIL_FILE_PATH = VAR_DIR / "mail"
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+DEFAULT_FROM_EMAIL = os.environ.get("SENDER_EMAIL", "flagsmith@localhost")
+
+# Where people reach this installation: the beginning of links in messages. Never taken from a request's Host.
+PUBLIC_URL = os.environ.get("PUBLIC_URL", f"http://localhost:{os.environ.get('PORT', '8000')}").rstrip("/")
+
+# Whether strangers may make themselves accounts.
 ALLOW_REGISTRATION_WITHOUT_INVITE = environment.flag("ALLOW_REGISTRATION_WITHOUT_INVITE", default=True)
+# Whether organisations invite by mail alone, and how often one user may send such mail.
+DISABLE_INVITE_LINKS = environment.flag("DISABLE_INVITE_LINKS")
+INVITE_THROTTLE_RATE: str | None = os.environ.get("INVITE_THROTTLE_RATE", "10/min")
 
 # Characters of a flag's value, as in Flagsmith.
 FEATURE_VALUE_LIMIT = 20_000
@@ -144,6 +188,22 @@ DOCUMENT_CACHE_BYTES = int(os.environ.get("DOCUMENT_CACHE_BYTES", 64 * 1_048_576
 # Whether each server process makes scheduled change requests live itself (features/workflows/core/scheduler.py).
 # Otherwise somebody has to run "manage.py run_scheduler".
 RUN_SCHEDULER = environment.flag("RUN_SCHEDULER", default=True)
+
+# What Flagsmith bills is counted (app_analytics/). Names are Flagsmith's: how many seconds counts wait in memory before
+# they are written, and how many days they are kept.
+ENABLE_API_USAGE_TRACKING = environment.flag("ENABLE_API_USAGE_TRACKING", default=True)
+API_USAGE_CACHE_SECONDS = float(os.environ.get("API_USAGE_CACHE_SECONDS", "5"))
+BUCKETED_ANALYTICS_DATA_RETENTION_DAYS = int(os.environ.get("BUCKETED_ANALYTICS_DATA_RETENTION_DAYS", "90"))
+# How often one user may ask for the figures.
+USAGE_THROTTLE_RATE: str | None = os.environ.get("USAGE_THROTTLE_RATE", "5/min")
+
+# Whether each server process delivers webhooks itself (webhooks/deliverer.py). Otherwise somebody has to run
+# "manage.py deliver_webhooks". With DISABLE_WEBHOOKS there are none to deliver.
+DELIVER_WEBHOOKS = environment.flag("DELIVER_WEBHOOKS", default=True)
+DISABLE_WEBHOOKS = environment.flag("DISABLE_WEBHOOKS")
+WEBHOOK_TEST_THROTTLE_RATE: str | None = os.environ.get("WEBHOOK_TEST_THROTTLE_RATE", "20/min")
+# webhooks/conf.py lists these with their defaults.
+globals().update(environment.prefixed("WEBHOOKS_"))
 
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))

@@ -9,9 +9,17 @@ from settings.base import DATABASES
 
 SECRET_KEY = "for tests only: " + "x" * 40
 ALLOWED_HOSTS = ["*"]
-LOGIN_THROTTLE_RATE = None
+LOGIN_THROTTLE_RATE = CODE_THROTTLE_RATE = SIGNUP_THROTTLE_RATE = PASSWORD_RESET_THROTTLE_RATE = None
+PASSWORD_RESET_MAIL_RATE = INVITE_THROTTLE_RATE = None
 # Tests that want one run one.
 RUN_SCHEDULER = False
+DELIVER_WEBHOOKS = False
+WEBHOOK_TEST_THROTTLE_RATE = None
+# Tests' own receivers.
+WEBHOOKS_ALLOWED_NETWORKS = "127.0.0.0/8"
+WEBHOOKS_TIMEOUT_SECONDS = 2
+ENABLE_API_USAGE_TRACKING = False
+USAGE_THROTTLE_RATE = None
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from core import health
 from core.version import version
 
+handler400 = "core.errors.bad_request"
 handler404 = "core.errors.not_found"
 handler500 = "core.errors.server_error"
 
@@ -20,9 +21,12 @@ urlpatterns = [
     path("api/v1/", include("environments.sdk.urls")),
     path("api/v1/", include("features.urls")),
     path("api/v1/", include("features.multivariate.urls")),
+    path("api/__future__/", include("features.future.urls")),
     path("api/v1/", include("features.workflows.core.urls")),
     path("api/v1/", include("segments.urls")),
     path("api/v1/", include("audit.urls")),
+    path("api/v1/", include("webhooks.urls")),
+    path("api/v1/", include("app_analytics.urls")),
     path("version", version),
     path("version/", version),
     path("health/liveness", health.liveness),

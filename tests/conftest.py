@@ -4,6 +4,7 @@ The tenant needs the database, so a test that asks for any of it also asks for `
 has a database of its own, and needs no mark.
 """
 
+import logging
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -43,6 +44,14 @@ def pytest_fixture_setup() -> Generator[None, Any, Any]:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """For tests that are refused thousands of times: no line in the log for each."""
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,27 @@
 from typing import Any
 
 from rest_framework.authentication import TokenAuthentication
+from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import AuthenticationFailed
+
+from users import second_factor
 
 
 class UserTokenAuthentication(TokenAuthentication):
-    """``Authorization: Token <40 hex digits>``, the token that log-in and registration answer with."""
+    """``Authorization: Token <40 hex digits>``, the token that log-in and registration answer with.
+
+    One query, which also finds out whether the user owes a second factor.
+    """
 
     def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
         # A null byte is no text for PostgreSQL, not even to look for.
         if not key.isprintable():
             raise AuthenticationFailed("Invalid token.")
-        return super().authenticate_credentials(key)
+        tokens = Token.objects.select_related("user").annotate(owes=second_factor.owing())
+        token = tokens.filter(key=key).first()
+        if token is None:
+            raise AuthenticationFailed("Invalid token.")
+        if not token.user.is_active:
+            raise AuthenticationFailed("User inactive or deleted.")
+        token.user.owes_second_factor = token.owes
+        return token.user, token

@@ -1,14 +1,20 @@
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as WeakPassword
 from rest_framework import serializers
 from rest_framework.authtoken.models import Token
+from rest_framework.exceptions import PermissionDenied
 
 from core.fields import ConstantText
+from organisations.invites import services as invites
+from users import second_factor
 from users.models import FFAdminUser
 from users.services import EMAIL_TAKEN, register
+
+INVITE_NEEDED = "User registration without an invite is disabled for this installation."
 
 
 class UserSummarySerializer(serializers.ModelSerializer):
@@ -25,6 +31,13 @@ class TokenSerializer(serializers.ModelSerializer):
         model = Token
         fields = ("key",)
         read_only_fields = fields
+
+
+class EphemeralTokenSerializer(serializers.Serializer):
+    """That the password was right, and which second factor is wanted now."""
+
+    ephemeral_token = serializers.CharField()
+    method = serializers.ChoiceField(choices=[second_factor.METHOD])
 
 
 class LoginSerializer(serializers.Serializer):
@@ -46,6 +59,7 @@ class RegistrationSerializer(serializers.ModelSerializer):
 
     password = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
     superuser = serializers.BooleanField(write_only=True, required=False)
+    invite_hash = serializers.CharField(write_only=True, required=False, allow_null=True, allow_blank=True)
     key = serializers.CharField(source="auth_token.key", read_only=True)
 
     class Meta:
@@ -57,6 +71,7 @@ class RegistrationSerializer(serializers.ModelSerializer):
             "email",
             "password",
             "superuser",
+            "invite_hash",
             "id",
             "is_active",
             "marketing_consent_given",
@@ -68,10 +83,7 @@ class RegistrationSerializer(serializers.ModelSerializer):
         extra_kwargs: dict[str, dict[str, Any]] = {"email": {"validators": []}}
 
     def validate_email(self, email: str) -> str:
-        email = email.lower()
-        if FFAdminUser.objects.filter(email=email).exists():
-            raise serializers.ValidationError(EMAIL_TAKEN)
-        return email
+        return email.lower()
 
     def validate_superuser(self, superuser: bool) -> bool:
         if superuser and FFAdminUser.objects.exists():
@@ -79,6 +91,14 @@ class RegistrationSerializer(serializers.ModelSerializer):
         return superuser
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Who may not register hears nothing of who has."""
+        secret = attrs.pop("invite_hash", None)
+        if not settings.ALLOW_REGISTRATION_WITHOUT_INVITE and not invites.lets_in(
+            secret, attrs["email"], attrs.get("sign_up_type")
+        ):
+            raise PermissionDenied(INVITE_NEEDED)
+        if FFAdminUser.objects.filter(email=attrs["email"]).exists():
+            raise serializers.ValidationError({"email": [EMAIL_TAKEN]})
         person = FFAdminUser(**{name: attrs[name] for name in ("email", "first_name", "last_name")})
         try:
             validate_password(attrs["password"], person)

@@ -6,16 +6,29 @@ everybody else from writing.
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from rest_framework.authtoken.models import Token
 
-from core import conflicts
+from core import conflicts, mail
+from core.paths import MAX_ID
 from organisations.models import Organisation
 from organisations.services import delete_organisations
 from users.models import FFAdminUser
+
+RESET_SUBJECT = "A new password for Flagsmith"
+RESET_TEXT = """Somebody, you we hope, wants a new password for your account. Choose one here within an hour:
+
+{link}
+
+If it was not you, do nothing: your password stays as it is.
+"""
 
 EMAIL_TAKEN = "Email already exists. Please log in."
 
@@ -43,6 +56,32 @@ def sign_out(request: HttpRequest, user: FFAdminUser) -> None:
     with transaction.atomic():
         Token.objects.filter(user=user).delete()
         user_logged_out.send(sender=type(user), request=request, user=user)
+
+
+def send_reset(user: FFAdminUser) -> None:
+    """Send the user a link to a new password. It works once."""
+    uid, token = urlsafe_base64_encode(force_bytes(user.pk)), default_token_generator.make_token(user)
+    link = f"{settings.PUBLIC_URL}/password-reset/confirm/{uid}/{token}"
+    mail.send_later(RESET_SUBJECT, RESET_TEXT.format(link=link), user.email)
+
+
+def user_to_reset(uid: str, token: str) -> FFAdminUser | None:
+    """Who was sent this link; None if it was nobody, and once it has been used or is too old."""
+    try:
+        pk = int(urlsafe_base64_decode(uid))
+    except ValueError:
+        return None
+    user = FFAdminUser.objects.filter(pk=pk, is_active=True).first() if pk <= MAX_ID else None
+    return user if user is not None and default_token_generator.check_token(user, token) else None
+
+
+def change_password(user: FFAdminUser, password: str, *, sign_out: bool = False) -> None:
+    """Give the user a new password, and with ``sign_out`` destroy their token: somebody else may have it."""
+    user.set_password(password)
+    with transaction.atomic():
+        user.save(update_fields=["password"])
+        if sign_out:
+            Token.objects.filter(user=user).delete()
 
 
 def delete_user(user: FFAdminUser, *, with_orphans: bool) -> None:

@@ -1,21 +1,118 @@
+"""How many calls one address may make where passwords and codes can be guessed, and accounts made.
+
+Counters live in Django's default cache: in Redis for all processes together, or in each process for itself.
+"""
+
+import hashlib
+import time
+from ipaddress import IPv4Address, IPv6Network, ip_address
+from typing import Any
+
+import structlog
 from django.conf import settings
+from django.core.cache import BaseCache, cache
+from django.core.cache.backends.locmem import LocMemCache
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
+logger = structlog.get_logger(__name__)
 
-class LoginThrottle(SimpleRateThrottle):
-    """``LOGIN_THROTTLE_RATE`` log-ins from one address; None sets no limit.
+# Where this process counts while Redis is away: a limit for each process is better than none, and than no log-in.
+_own: BaseCache = LocMemCache("throttles", {"OPTIONS": {"MAX_ENTRIES": 50_000}})
 
-    The counters live in Django's default cache, so by default in each process for itself. Behind a proxy the address
-    is what Django REST framework's ``NUM_PROXIES`` makes of X-Forwarded-For.
+# One customer of a provider has at least so many addresses of version 6: they count as one.
+NETWORK_BITS = 64
+
+
+class Throttle(SimpleRateThrottle):
+    """Counts calls in windows that begin with a caller's first one.
+
+    Django REST framework's own reads a list, adds to it and writes it back, so that many calls at the same moment count
+    as one. A counter in the cache is raised by the cache. Behind a proxy the address is what ``NUM_PROXIES`` makes of
+    X-Forwarded-For.
     """
 
-    scope = "login"
+    setting: str
+    """Which setting has the rate: ``20/min``, or None for no limit."""
+
+    num_requests: int
+    duration: int
+    """What the rate says, in calls and seconds."""
 
     def get_rate(self) -> str | None:
-        rate: str | None = settings.LOGIN_THROTTLE_RATE
+        rate: str | None = getattr(settings, self.setting)
         return rate
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
-        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
+        return self.key_of(_network(self.get_ident(request)))
+
+    def key_of(self, who: object) -> str:
+        return self.cache_format % {"scope": self.scope, "ident": who}
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        return self.rate is None or self.allow(self.get_cache_key(request, view))
+
+    def allow(self, key: str) -> bool:
+        """Count a call; whether it is within the rate."""
+        if self.rate is None:
+            return True
+        try:
+            number, since = self._count(cache, key)
+        except (RedisError, OSError) as error:
+            logger.warning("throttle_counts_alone", scope=self.scope, error=repr(error))
+            number, since = self._count(_own, key)
+        self._ends_at = since + self.duration
+        return number <= self.num_requests
+
+    def wait(self) -> float:
+        return max(1.0, self._ends_at - time.time())
+
+    def _count(self, counters: Any, key: str) -> tuple[int, float]:
+        """Which call of its window this is, and when (Unix time) the window began."""
+        since: float = counters.get_or_set(key, time.time, self.duration)
+        # Of this window: a counter that outlives its window does not count for the next.
+        counter = f"{key}_{since}"
+        counters.add(counter, 0, self.duration + 60)
+        return counters.incr(counter), since
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        # Whatever a proxy wrote there: a key of the cache has to be short, and of plain characters.
+        return hashlib.sha256(address.encode()).hexdigest()
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(IPv6Network((parsed, NETWORK_BITS), strict=False).network_address)
+
+
+class LoginThrottle(Throttle):
+    scope = "login"
+    setting = "LOGIN_THROTTLE_RATE"
+
+
+class CodeThrottle(Throttle):
+    """Codes of second factors. Each account has a limit of its own beside it (users/second_factor.py)."""
+
+    scope = "mfa_code"
+    setting = "CODE_THROTTLE_RATE"
+
+
+class RegistrationThrottle(Throttle):
+    scope = "signup"
+    setting = "SIGNUP_THROTTLE_RATE"
+
+
+class PasswordResetThrottle(Throttle):
+    scope = "password_reset"
+    setting = "PASSWORD_RESET_THROTTLE_RATE"
+
+
+class ResetMailThrottle(Throttle):
+    """Messages to one account, whoever asks for them."""
+
+    scope = "reset_mail"
+    setting = "PASSWORD_RESET_MAIL_RATE"

@@ -5,56 +5,60 @@ These views take their transactions in users/services.py instead of around the w
 
 from typing import Any, cast
 
-from django.conf import settings
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import generics, status
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from users import services
+from users import second_factor, services
 from users.models import FFAdminUser
 from users.serializers import (
     CurrentUserSerializer,
     DeleteUserSerializer,
+    EphemeralTokenSerializer,
     LoginSerializer,
     RegistrationSerializer,
     TokenSerializer,
 )
-from users.throttles import LoginThrottle
+from users.throttles import LoginThrottle, PasswordResetThrottle, RegistrationThrottle
 
 
 @extend_schema(tags=["users"])
 class RegistrationView(generics.CreateAPIView):
-    """Anybody makes an account, unless the installation says ``ALLOW_REGISTRATION_WITHOUT_INVITE = False``."""
+    """Anybody makes an account, unless ``ALLOW_REGISTRATION_WITHOUT_INVITE`` is false: then those who are invited."""
 
     rules = "registration"
     authentication_classes = []
+    throttle_classes = [RegistrationThrottle]
     serializer_class = RegistrationSerializer
-
-    def perform_create(self, serializer: BaseSerializer) -> None:
-        if not settings.ALLOW_REGISTRATION_WITHOUT_INVITE:
-            raise PermissionDenied("User registration without an invite is disabled for this installation.")
-        serializer.save()
 
 
 @extend_schema(tags=["users"])
 class LoginView(generics.GenericAPIView):
-    """E-mail and password for a token."""
+    """E-mail and password for a token; for a user with a second factor, for a token that ``auth/login/code/`` takes."""
 
     rules = "login"
     authentication_classes = []
     throttle_classes = [LoginThrottle]
     serializer_class = LoginSerializer
 
-    @extend_schema(responses={200: TokenSerializer})
+    @extend_schema(
+        responses=PolymorphicProxySerializer(
+            component_name="LoginAnswer",
+            serializers=[TokenSerializer, EphemeralTokenSerializer],
+            resource_type_field_name=None,
+        )
+    )
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        token = services.sign_in(request._request, serializer.validated_data["user"])
-        return Response(TokenSerializer(token).data)
+        user = serializer.validated_data["user"]
+        if second_factor.active_device(user):
+            ephemeral = {"ephemeral_token": second_factor.ephemeral_token(user), "method": second_factor.METHOD}
+            return Response(EphemeralTokenSerializer(ephemeral).data)
+        return Response(TokenSerializer(services.sign_in(request._request, user)).data)
 
 
 class SignOut(APIView):
@@ -87,6 +91,10 @@ class CurrentUserView(generics.RetrieveUpdateDestroyAPIView):
 
     rules = "me"
     serializer_class = CurrentUserSerializer
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """A deletion asks for the password, so whoever has the token alone could try one after the other."""
+        return [PasswordResetThrottle()] if self.request.method == "DELETE" else []
 
     def get_object(self) -> FFAdminUser:
         return cast(FFAdminUser, self.request.user)

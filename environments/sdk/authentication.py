@@ -1,9 +1,10 @@
 """SDKs say which environment they belong to by one of its keys, in ``X-Environment-Key``."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -30,6 +31,14 @@ FIELDS = (
 )
 
 
+class ServingStopped(AuthenticationFailed):
+    """The key is good, but its organisation is not served."""
+
+    def __init__(self, environment_id: int) -> None:
+        super().__init__(STOPPED)
+        self.environment_id = environment_id
+
+
 @dataclass(frozen=True)
 class SDKClient:
     """The caller of the SDK API, and the environment that it is of, as the environment is at the moment."""
@@ -40,6 +49,8 @@ class SDKClient:
 
     allow_client_traits: bool
     persist_trait_data: bool
+    stopped: bool
+    """Its organisation is not served."""
 
     @property
     def environment_id(self) -> int:
@@ -62,14 +73,12 @@ class EnvironmentKeyAuthentication(BaseAuthentication):
         key = request.headers.get(HEADER, "")
         if not key or not key.startswith(self.prefix):
             raise AuthenticationFailed(MISSING)
-        row = _find(key)
-        if row is None:
+        client = clients([key]).get(key)
+        if client is None:
             raise AuthenticationFailed(UNKNOWN)
-        pk, revision, updated_at, allow_client_traits, persist_trait_data, stop_serving_flags = row
-        if stop_serving_flags:
-            raise AuthenticationFailed(STOPPED)
-        version = Version(pk, revision, updated_at)
-        return SDKClient(version, key.startswith(SERVER_PREFIX), allow_client_traits, persist_trait_data), key
+        if client.stopped:
+            raise ServingStopped(client.environment_id)
+        return client, key
 
 
 class ServerKeyAuthentication(EnvironmentKeyAuthentication):
@@ -78,14 +87,25 @@ class ServerKeyAuthentication(EnvironmentKeyAuthentication):
     prefix = SERVER_PREFIX
 
 
-def _find(key: str) -> tuple[Any, ...] | None:
-    if "\0" in key:  # PostgreSQL takes no such text, not even to compare with.
-        return None
-    keys: QuerySet[Any]
-    if key.startswith(SERVER_PREFIX):
+def clients(keys: Iterable[str]) -> dict[str, SDKClient]:
+    """Whom these keys are of, in one query for each of the two kinds. A key that is nobody's is left out."""
+    # PostgreSQL takes no text with a null, not even to compare with.
+    possible = [key for key in keys if "\0" not in key]
+    secrets = [key for key in possible if key.startswith(SERVER_PREFIX)]
+    public = [key for key in possible if not key.startswith(SERVER_PREFIX)]
+    found: dict[str, SDKClient] = {}
+    if public:
+        environments = Environment.objects.filter(api_key__in=public)
+        found.update(_clients(environments.values_list("api_key", *FIELDS), server=False))
+    if secrets:
         unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-        keys, path = EnvironmentAPIKey.objects.filter(unexpired, key=key, active=True), "environment__"
-    else:
-        keys, path = Environment.objects.filter(api_key=key), ""
-    row: tuple[Any, ...] | None = keys.values_list(*(path + field for field in FIELDS)).first()
-    return row
+        held = EnvironmentAPIKey.objects.filter(unexpired, key__in=secrets, active=True)
+        fields = (f"environment__{field}" for field in FIELDS)
+        found.update(_clients(held.values_list("key", *fields), server=True))
+    return found
+
+
+def _clients(rows: Iterable[tuple[Any, ...]], server: bool) -> Iterator[tuple[str, SDKClient]]:
+    for key, pk, revision, updated_at, allow_client_traits, persist_trait_data, stopped in rows:
+        version = Version(pk, revision, updated_at)
+        yield key, SDKClient(version, server, allow_client_traits, persist_trait_data, stopped)

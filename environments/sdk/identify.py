@@ -5,7 +5,7 @@ Nothing here is an event, and nothing raises a version: a document holds no trai
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
@@ -75,14 +75,14 @@ def identify(
     environment_id: int, identifier: str, items: list[TraitInput], *, transient: bool, persist_traits: bool
 ) -> Identified:
     """The identity with these traits set. Stores what is new, unless it is transient or not to be persisted."""
-    identified = _read(environment_id, identifier)
+    identified = read(environment_id, [identifier])[identifier]
     if transient:
         identified.overlay(items, transient=True)
         return identified
     kept = {item["trait_key"]: item["trait_value"] for item in items if persist_traits and not item["transient"]}
     if identified.id is None or identified.differs(kept):
         store(environment_id, {identifier: kept})
-        identified = _read(environment_id, identifier)
+        identified = read(environment_id, [identifier])[identifier]
     if not persist_traits:
         identified.overlay([item for item in items if not item["transient"]], transient=False)
     identified.overlay([item for item in items if item["transient"]], transient=True)
@@ -150,17 +150,20 @@ def _locked(environment_id: int, identifiers: list[str]) -> dict[str, int]:
     return found
 
 
-def _read(environment_id: int, identifier: str) -> Identified:
-    """What is stored of the identity, in one query."""
-    rows = Identity.objects.filter(environment_id=environment_id, identifier=identifier).order_by("identity_traits")
+def read(environment_id: int, identifiers: Collection[str]) -> dict[str, Identified]:
+    """What is stored of these identities, in one query. One that is new has no ``id``."""
+    rows = Identity.objects.filter(environment_id=environment_id, identifier__in=identifiers)
     paths = (f"identity_traits__{name}" for name in ("id", "trait_key", "value_type", *VALUE_COLUMNS.values()))
-    identified = Identified(identifier)
-    for pk, trait, key, kind, *values in rows.values_list("pk", *paths):
+    found = {identifier: Identified(identifier) for identifier in identifiers}
+    for identifier, pk, trait, key, kind, *values in rows.order_by("identity_traits").values_list(
+        "identifier", "pk", *paths
+    ):
+        identified = found[identifier]
         identified.id = pk
         value = dict(zip(VALUE_COLUMNS, values, strict=True)).get(kind)
         if value is not None:
             identified.traits[key] = SeenTrait(trait, key, value, False)
-    return identified
+    return found
 
 
 def _same(one: TraitValue, other: TraitValue) -> bool:

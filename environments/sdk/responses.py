@@ -1,23 +1,56 @@
 """Answers to SDKs: bytes of JSON that are ready, under the version that they are of."""
 
-from django.http import HttpResponse
+import re
+from typing import NamedTuple
+
+from django.http import HttpRequest, HttpResponse
 
 from environments.cache import Entry
 from environments.evaluation import Flag
 from environments.sdk.authentication import HEADER
 from environments.sdk.identify import Identified
 from environments.sdk.shapes import encode
-from realtime.types import epoch_seconds
+from realtime.types import UpdatedAt, epoch_seconds
+
+# "gzip;q=0", in whatever spelling.
+GZIP_REFUSED = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
 
 VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
 
 
-def flags(entry: Entry, server: bool) -> HttpResponse:
+class Answer(NamedTuple):
+    """What whoever serves it sends, by Django or ahead of it."""
+
+    updated_at: UpdatedAt
+    body: bytes
+    packed: bytes | None = None
+    """The body, compressed by gzip. None: not worth it."""
+    status: int = 200
+
+    def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+        """The body for a client that accepts these encodings (the header's text), and its headers."""
+        headers = {
+            "Content-Type": "application/json",
+            VERSION_HEADER: epoch_seconds(self.updated_at),
+            "Vary": f"{HEADER}, Accept-Encoding",
+        }
+        if self.packed is None or "gzip" not in accept_encoding or GZIP_REFUSED.search(accept_encoding):
+            return self.body, headers
+        return self.packed, {**headers, "Content-Encoding": "gzip"}
+
+    def response(self, request: HttpRequest) -> HttpResponse:
+        """The same by Django."""
+        body, headers = self.told_to(request.headers.get("Accept-Encoding", ""))
+        return HttpResponse(body, status=self.status, headers=headers)
+
+
+def flags(entry: Entry, server: bool) -> Answer:
     """All flags of the environment."""
-    return _answer(entry, entry.encoded_flags_for_servers if server else entry.encoded_flags)
+    body = entry.flags_for_servers if server else entry.flags
+    return Answer(entry.version.updated_at, body.encoded, body.packed)
 
 
-def flag(entry: Entry, name: str, server: bool) -> HttpResponse:
+def flag(entry: Entry, name: str, server: bool) -> Answer:
     """One flag of the environment, by its feature's name."""
     for each in entry.visible(entry.evaluator.environment_flags(), server):
         if each.state.feature.name == name:
@@ -25,7 +58,7 @@ def flag(entry: Entry, name: str, server: bool) -> HttpResponse:
     return _feature_not_found(entry)
 
 
-def identity(entry: Entry, identified: Identified, server: bool) -> HttpResponse:
+def identity(entry: Entry, identified: Identified, server: bool) -> Answer:
     """An identity with its flags and traits."""
     seen = () if entry.document.content["hide_sensitive_data"] else identified.traits.values()
     traits = encode([trait._asdict() for trait in seen])
@@ -34,7 +67,7 @@ def identity(entry: Entry, identified: Identified, server: bool) -> HttpResponse
     return _answer(entry, body.encode())
 
 
-def identity_flag(entry: Entry, identified: Identified, name: str, server: bool) -> HttpResponse:
+def identity_flag(entry: Entry, identified: Identified, name: str, server: bool) -> Answer:
     """One flag of an identity, by its feature's name."""
     for each in _identity_flags(entry, identified, server):
         if each.state.feature.name == name:
@@ -42,9 +75,9 @@ def identity_flag(entry: Entry, identified: Identified, name: str, server: bool)
     return _feature_not_found(entry)
 
 
-def document(entry: Entry) -> HttpResponse:
+def document(entry: Entry) -> Answer:
     """The environment document."""
-    return _answer(entry, entry.encoded)
+    return Answer(entry.version.updated_at, entry.document_body.encoded, entry.document_body.packed)
 
 
 def _identity_flags(entry: Entry, identified: Identified, server: bool) -> list[Flag]:
@@ -52,10 +85,9 @@ def _identity_flags(entry: Entry, identified: Identified, server: bool) -> list[
     return entry.visible(found, server)
 
 
-def _feature_not_found(entry: Entry) -> HttpResponse:
-    return _answer(entry, b'{"detail":"Given feature not found"}', status=404)
+def _feature_not_found(entry: Entry) -> Answer:
+    return Answer(entry.version.updated_at, b'{"detail":"Given feature not found"}', status=404)
 
 
-def _answer(entry: Entry, body: bytes, status: int = 200) -> HttpResponse:
-    headers = {VERSION_HEADER: epoch_seconds(entry.version.updated_at), "Vary": HEADER}
-    return HttpResponse(body, status=status, content_type="application/json", headers=headers)
+def _answer(entry: Entry, body: bytes) -> Answer:
+    return Answer(entry.version.updated_at, body)

@@ -15,6 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from app_analytics import meter
+from app_analytics.models import Resource
 from core.items import Items
 from environments.cache import Entry, documents
 from environments.identities.traits.models import TraitValue
@@ -25,6 +27,7 @@ from environments.sdk.authentication import (
     EnvironmentKeyAuthentication,
     SDKClient,
     ServerKeyAuthentication,
+    ServingStopped,
 )
 from environments.sdk.serializers import (
     TRAITS,
@@ -34,6 +37,9 @@ from environments.sdk.serializers import (
     IdentityTraitSerializer,
 )
 
+# An application sends what it counted in some seconds.
+EVALUATIONS = range(1, 2**31)
+
 FEATURE = OpenApiParameter("feature", str, description="A feature's name: the answer is this flag alone.")
 
 
@@ -42,6 +48,21 @@ class SDKView(APIView):
 
     rules: str
     authentication_classes = [EnvironmentKeyAuthentication]
+
+    resource: Resource | None = None
+    """What a request is counted as, once its key has turned out to be good, whatever the answer."""
+
+    def perform_authentication(self, request: Request) -> None:
+        try:
+            super().perform_authentication(request)
+        except ServingStopped as stopped:
+            self._count(stopped.environment_id)
+            raise
+        self._count(self.client.environment_id)
+
+    def _count(self, environment_id: int) -> None:
+        if self.resource is not None:
+            meter.count(self.resource, environment_id, self.request.headers)
 
     @property
     def client(self) -> SDKClient:
@@ -60,18 +81,20 @@ class SDKView(APIView):
 
 class FlagsView(SDKView):
     rules = "sdk/flags"
+    resource = Resource.FLAGS
 
     @extend_schema(parameters=[FEATURE], responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> HttpResponse:
         """The environment's flags."""
         name = request.query_params.get("feature")
         if name is None:
-            return responses.flags(self.entry(), self.client.server)
-        return responses.flag(self.entry(), name, self.client.server)
+            return responses.flags(self.entry(), self.client.server).response(request)
+        return responses.flag(self.entry(), name, self.client.server).response(request)
 
 
 class IdentitiesView(SDKView):
     rules = "sdk/identities"
+    resource = Resource.IDENTITIES
 
     @extend_schema(parameters=[IdentitiesQuerySerializer, FEATURE], responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> HttpResponse:
@@ -88,8 +111,8 @@ class IdentitiesView(SDKView):
             persist_traits=self.client.persist_trait_data,
         )
         if name := request.query_params.get("feature"):
-            return responses.identity_flag(self.entry(), identified, name, self.client.server)
-        return responses.identity(self.entry(), identified, self.client.server)
+            return responses.identity_flag(self.entry(), identified, name, self.client.server).response(request)
+        return responses.identity(self.entry(), identified, self.client.server).response(request)
 
     @extend_schema(request=IdentitiesSerializer, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request) -> HttpResponse:
@@ -108,11 +131,12 @@ class IdentitiesView(SDKView):
             )
         else:
             identified = identify.anonymous(traits)
-        return responses.identity(self.entry(), identified, self.client.server)
+        return responses.identity(self.entry(), identified, self.client.server).response(request)
 
 
 class TraitsView(SDKView):
     rules = "sdk/traits"
+    resource = Resource.TRAITS
 
     @extend_schema(request=IdentityTraitSerializer, responses=IdentityTraitSerializer)
     def post(self, request: Request) -> Response:
@@ -156,12 +180,13 @@ class BulkTraitsView(TraitsView):
 
 class DocumentView(SDKView):
     rules = "sdk/environment-document"
+    resource = Resource.ENVIRONMENT_DOCUMENT
     authentication_classes = [ServerKeyAuthentication]
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> HttpResponse:
         """All that an SDK needs to evaluate the environment's flags itself. Only with a server-side key."""
-        return responses.document(self.entry())
+        return responses.document(self.entry()).response(request)
 
 
 class FlagAnalyticsView(SDKView):
@@ -169,8 +194,18 @@ class FlagAnalyticsView(SDKView):
 
     @extend_schema(request=OpenApiTypes.OBJECT, responses={200: None})
     def post(self, request: Request) -> HttpResponse:
-        """How often an application has asked its SDK for each flag: ``{"name": count}``."""
+        """How often an application has asked its SDK for each flag: ``{"name": count}``.
+
+        As in Flagsmith, flags that do not exist and counts that make no sense are passed over.
+        """
         if not isinstance(request.data, dict):
             raise ValidationError({"non_field_errors": ["Expected a JSON object."]})
+        numbers = {feature.name: feature.id for feature in self.entry().document.features.values()}
+        told = {
+            numbers[name]: count
+            for name, count in request.data.items()
+            if name in numbers and type(count) is int and count in EVALUATIONS
+        }
+        meter.count_evaluations(self.client.environment_id, told, request.headers)
         # A body, although there is nothing to say: Kotlin's SDK takes an empty one for a failure.
         return HttpResponse(b"null", content_type="application/json")

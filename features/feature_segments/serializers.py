@@ -27,10 +27,17 @@ class ProjectSegment(serializers.PrimaryKeyRelatedField[Segment]):
         return Segment.objects.filter(project_id=self.context["view"].environment.project_id)
 
 
+def wrong_feature(segment: Segment, feature: Feature) -> str:
+    """Why this segment may not override this feature; empty: it may."""
+    return (
+        "" if segment.feature_id in (None, feature.pk) else f"This segment is for feature {segment.feature_id} alone."
+    )
+
+
 def check_segment(segment: Segment, feature: Feature) -> None:
     """Raise ValidationError if the segment was made for another feature."""
-    if segment.feature_id not in (None, feature.pk):
-        raise ValidationError({"segment": [f"This segment is for feature {segment.feature_id} alone."]})
+    if message := wrong_feature(segment, feature):
+        raise ValidationError({"segment": [message]})
 
 
 class FeatureSegmentFilterSerializer(serializers.Serializer[Any]):

@@ -74,7 +74,7 @@ class FeatureSegmentViewSet(ScopedView, ModelViewSet[FeatureSegment]):
         return queryset.filter(feature=self.wanted["feature"]) if self.action == "list" else queryset
 
     def perform_destroy(self, instance: FeatureSegment) -> None:
-        services.remove(instance)
+        services.remove([instance])
 
 
 class FeatureSegmentByUUIDView(ScopedView, RetrieveAPIView[FeatureSegment]):

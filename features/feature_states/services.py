@@ -7,6 +7,7 @@ written in bulk and announced here.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
@@ -17,6 +18,8 @@ from features.models import Feature, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.values import typed
 from realtime import versions, watch
+from webhooks import changes as webhooks
+from webhooks.payloads import Place
 
 Columns = Mapping[str, Any]
 """Columns of a value to set, by name. The others keep what they hold."""
@@ -88,6 +91,19 @@ def update_state(
     return state
 
 
+def remove_states(states: QuerySet[FeatureState]) -> None:
+    """Remove states with their values and shares, raw: each row's signal would look the others up.
+
+    Announces and logs nothing: whoever calls says what goes.
+    """
+    for rows in (
+        MultivariateFeatureStateValue.objects.filter(feature_state__in=states),
+        FeatureStateValue.objects.filter(feature_state__in=states),
+        states,
+    ):
+        rows._raw_delete(rows.db)
+
+
 def initial_value(state: FeatureState) -> FeatureStateValue:
     """The value that a new state begins with; not saved."""
     value = FeatureStateValue(feature_state=state)
@@ -97,36 +113,45 @@ def initial_value(state: FeatureState) -> FeatureStateValue:
 
 
 def set_shares(state: FeatureState, shares: Shares) -> bulk.Shares:
-    """Make these the shares of a state. The share of an option keeps its row; a constant number of queries.
+    """Make these the shares of a state. Returns the percentages that are others now, before and after, by options."""
+    return replace_shares({state: shares})[state.pk]
 
-    Returns the percentages before and after, by the options whose share is another one now.
+
+def replace_shares(wanted: Mapping[FeatureState, Shares]) -> dict[int, bulk.Shares]:
+    """``set_shares`` of many states, by their primary keys. The share of an option keeps its row.
+
+    A constant number of queries, but for reading the shares of states that were read without them.
     """
-    present = {share.multivariate_feature_option_id: share for share in state.multivariate_feature_state_values.all()}
-    wanted = {share["multivariate_feature_option_id"]: share["percentage_allocation"] for share in shares}
-    gone = [share.pk for option, share in present.items() if option not in wanted]
-    new = [
-        MultivariateFeatureStateValue(
-            feature_state=state, multivariate_feature_option_id=option, percentage_allocation=percentage
-        )
-        for option, percentage in wanted.items()
-        if option not in present
-    ]
-    changed = [
-        share for option, share in present.items() if wanted.get(option, ...) not in (..., share.percentage_allocation)
-    ]
-    if not (gone or new or changed):
-        return {}
-    before = {option: share.percentage_allocation for option, share in present.items()}
-    effect = watch.of_state(state)
-    versions.announce(effect.environments, silent=effect.silent)
+    gone: list[int] = []
+    new: list[MultivariateFeatureStateValue] = []
+    changed: list[MultivariateFeatureStateValue] = []
+    found = {}
+    for state, shares in wanted.items():
+        present = {each.multivariate_feature_option_id: each for each in state.multivariate_feature_state_values.all()}
+        before = {option: share.percentage_allocation for option, share in present.items()}
+        after = {share["multivariate_feature_option_id"]: share["percentage_allocation"] for share in shares}
+        found[state.pk] = bulk.changed_shares(before, after)
+        for option in found[state.pk]:
+            share = present.get(option)
+            if share is None:
+                share = MultivariateFeatureStateValue(feature_state=state, multivariate_feature_option_id=option)
+                new.append(share)
+            elif option in after:
+                changed.append(share)
+            else:
+                gone.append(share.pk)
+                continue
+            share.percentage_allocation = after[option]
+        if found[state.pk]:
+            effect = watch.of_state(state)
+            versions.announce(effect.environments, silent=effect.silent)
+    webhooks.about_to_change(Place.of(state) for state in wanted if found[state.pk])
     # Raw: each row's signal would ask for its state.
     rows = MultivariateFeatureStateValue.objects.filter(pk__in=gone)
     rows._raw_delete(rows.db)
-    for share in changed:
-        share.percentage_allocation = wanted[share.multivariate_feature_option_id]
     MultivariateFeatureStateValue.objects.bulk_update(changed, ["percentage_allocation"])
     MultivariateFeatureStateValue.objects.bulk_create(new)
-    return bulk.changed_shares(before, wanted)
+    return found
 
 
 def _set(value: FeatureStateValue, columns: Columns) -> None:

@@ -9,14 +9,8 @@ from core import version
 from permissions import catalogue
 from tests.contract.recording import Call
 
-FUTURE = "the end points of Flagsmith's command line are an issue of their own"
-
 # Calls whose end points do not exist yet. They fail as long as that is so, and the day they pass, the mark has to go.
 LATER: dict[str, str] = {
-    "webhook": "webhooks are an issue of their own",
-    "future get": FUTURE,
-    "future patch": FUTURE,
-    "usage": "usage figures are an issue of their own",
 }
 
 Step = str | int

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rest_framework.test import APIClient
 
+from audit.models import AuditLog
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
@@ -12,6 +14,7 @@ from projects.models import Project
 from realtime.publish import channel
 from realtime.types import EnvironmentKey
 from segments.models import Segment
+from tests.features.whole import Flag
 
 
 @pytest.fixture
@@ -83,3 +86,21 @@ def permit(member_user: Any, project: Project) -> Callable[..., None]:
         scope.userpermission.get_or_create(user=member_user)[0].permissions.add(*keys)
 
     return give
+
+
+@pytest.fixture
+def flag(admin: APIClient, environment: Environment, feature: Feature) -> Flag:
+    return Flag(admin, environment, feature)
+
+
+@pytest.fixture
+def logged(environment: Environment) -> Callable[[], list[str]]:
+    """What the log says of the environment since the last look."""
+    seen = AuditLog.objects.filter(environment=environment)
+
+    def since() -> list[str]:
+        entries = [entry.log for entry in seen.order_by("id")]
+        seen.delete()
+        return entries
+
+    return since

@@ -4,7 +4,7 @@ from rest_framework.test import APIClient
 from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
-from tests.triggers.world import World
+from tests.hostile.world import WorldInProcess
 from users.models import FFAdminUser
 
 
@@ -16,5 +16,5 @@ def world(
     project: Project,
     environment: Environment,
     production: Environment,
-) -> World:
-    return World(user, admin, organisation, project, environment, production)
+) -> WorldInProcess:
+    return WorldInProcess(user, admin, organisation, project, environment, production)

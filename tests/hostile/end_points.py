@@ -92,6 +92,11 @@ class EndPoint:
     key: str = "user"
     """Whose key it takes: user, sdk or none."""
     says: str = ""
+    root: str = "api/v1/"
+    """What paths are below of."""
+
+    def url(self, world: World) -> str:
+        return f"/{self.root}{self.path(world)}"
 
     def __str__(self) -> str:
         return f"{self.method} {self.says}"

@@ -31,6 +31,13 @@ OBJECT_STATE = {
     "live_from": values.TIME,
     **TYPED,
 }
+WHOLE_STATE = {
+    "enabled": values.BOOLEAN,
+    "value": values.OBJECT,
+    "value.type": values.CHOICE,
+    "value.value": values.text(20_000),
+    "variants": (*values.LIST, [5], [{}], ["x"], [None]),
+}
 CHANGE_REQUEST = {
     "title": values.text(500),
     "description": ([], {}, True, values.NULL_BYTE),
@@ -95,6 +102,19 @@ FLAGS: tuple[EndPoint, ...] = (
             ("add-owners", values.REFERENCES),
             # Nobody has to own it to be removed.
             ("remove-owners", tuple(value for value in values.REFERENCES if value != [0])),
+        )
+    ),
+    *(
+        end_point(
+            f"POST projects/{{id}}/features/{{id}}/{action}/",
+            lambda w, action=action: f"{w.features}{w.feature['id']}/{action}/",
+            lambda w: {"group_ids": [w.group["id"]]},
+            fields={"group_ids": bad},
+            required=("group_ids",),
+        )
+        for action, bad in (
+            ("add-group-owners", values.REFERENCES),
+            ("remove-group-owners", tuple(value for value in values.REFERENCES if value != [0])),
         )
     ),
     end_point(
@@ -169,6 +189,37 @@ FLAGS: tuple[EndPoint, ...] = (
             **TYPED,
         },
         required=("feature_segment",),
+    ),
+    *both(
+        "environments/{key}/features/{id}/",
+        lambda w: f"{w.of_a}features/{w.split['id']}/",
+        lambda w: {
+            "segment_overrides": [
+                {
+                    "segment": {"id": w.segment["id"]},
+                    "priority": 5,
+                    "enabled": True,
+                    "value": {"type": "string", "value": "v"},
+                    "variants": [
+                        {"id": option["id"], "weight": weight}
+                        for option, weight in zip(w.split["multivariate_options"], (40, 10), strict=True)
+                    ],
+                }
+            ]
+        },
+        root="api/__future__/",
+        fields={
+            **{f"environment_default.{name}": bad for name, bad in WHOLE_STATE.items()},
+            "environment_default": values.OBJECT,
+            "segment_overrides": (*values.LIST, [5], ["x"], [None], [{}]),
+            "segment_overrides.0.segment": (*values.OBJECT, {}),
+            "segment_overrides.0.segment.id": values.REFERENCE,
+            "segment_overrides.0.priority": values.INTEGER,
+            **{f"segment_overrides.0.{name}": bad for name, bad in WHOLE_STATE.items()},
+            # Flagsmith names but the variants where one of them is not there.
+            "segment_overrides.0.variants.0.id": tuple(each for each in values.REFERENCE if each != 0),
+            "segment_overrides.0.variants.0.weight": values.PERCENTAGE,
+        },
     ),
     end_point(
         "POST features/feature-segments/",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -11,12 +11,17 @@ ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
 GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
 
 
+ROOTS = ("api/v1/", "api/__future__/")
+
+
 @dataclass(frozen=True)
 class Route:
     """A path with its arguments in braces, and the methods that it serves, in upper case."""
 
     path: str
     methods: frozenset[str]
+    callback: Any = field(default=None, compare=False, repr=False)
+    """What Django calls for it."""
 
     def __str__(self) -> str:
         return self.path
@@ -30,9 +35,13 @@ class Route:
 
 
 def api() -> list[Route]:
-    """The routes below ``api/v1/``, but for the schema's own."""
-    routes = [Route(path, _methods(pattern)) for path, pattern in _patterns(get_resolver(), "")]
-    return [route for route in routes if route.path.startswith("api/v1/") and route.methods and _ours(route.path)]
+    """The routes below ``ROOTS``, but for the schema's own."""
+    return [route for route in every() if route.path.startswith(ROOTS) and route.methods and _ours(route.path)]
+
+
+def every() -> list[Route]:
+    """All that Django serves, also what is no part of the API."""
+    return [Route(path, _methods(pattern), pattern.callback) for path, pattern in _patterns(get_resolver(), "")]
 
 
 def _ours(path: str) -> bool:

@@ -10,8 +10,13 @@ from tests.hostile.end_points import (
     both,
     end_point,
 )
+from tests.hostile.people_end_points import PEOPLE
+from tests.support import accounts
+from tests.support.receiver import shared
 
 PASSWORD = "pa55-word-1"
+NEW_PASSWORD = "a-Str0ng-one!"
+WEAK_PASSWORD = ([], {}, "password", "x" * 4_097, values.NULL_BYTE)
 PERSON = {"first_name": values.text(150), "last_name": values.text(150)}
 ORGANISATION = {
     "name": NAME,
@@ -21,11 +26,27 @@ ORGANISATION = {
 }
 SERVER_KEY = {"name": values.text(100), "expires_at": values.TIME, "active": values.BOOLEAN}
 MASTER_KEY = {"name": values.text(50), "expiry_date": values.TIME, "revoked": values.BOOLEAN}
+WEBHOOK = {
+    "url": (
+        *values.text(200),
+        "x",
+        "ftp://example.com/",
+        "http://10.0.0.1/",
+        "http://[::1]/",
+        "https://user@169.254.169.254/",
+        "http://example.com:25/",
+        "http://example.com:65536/",
+        "http://example.com\r\nX: y/",
+    ),
+    "enabled": values.BOOLEAN,
+    "secret": values.text(255),
+}
 TAG = {"label": values.text(100), "color": values.text(10), "description": values.text(512)}
 
 PERMISSION_IN_ORGANISATION = {name: PERMISSION[name] for name in ("user", "permissions")}
 
 TENANT: tuple[EndPoint, ...] = (
+    *PEOPLE,
     end_point(
         "POST auth/users/",
         lambda w: "auth/users/",
@@ -41,6 +62,47 @@ TENANT: tuple[EndPoint, ...] = (
         fields={"email": ([], {}, True, values.NULL_BYTE), "password": ([], {}, True, values.NULL_BYTE)},
         required=("email", "password"),
         key="none",
+    ),
+    end_point(
+        "POST auth/login/code/",
+        lambda w: "auth/login/code/",
+        lambda w: accounts.code_login(w.user),
+        fields={
+            "ephemeral_token": ([], {}, True, values.NULL_BYTE, "x" * 1_001),
+            "code": ([], {}, True, values.NULL_BYTE, "x" * 101),
+        },
+        required=("ephemeral_token", "code"),
+        key="none",
+    ),
+    end_point(
+        "POST auth/app/activate/confirm/",
+        lambda w: "auth/app/activate/confirm/",
+        lambda w: {"code": accounts.code_of(w.user, confirmed=False)},
+        fields={"code": ([], {}, True, values.NULL_BYTE, "x" * 101)},
+        required=("code",),
+    ),
+    end_point(
+        "POST auth/users/reset_password/",
+        lambda w: "auth/users/reset_password/",
+        lambda w: {"email": "nobody@example.com"},
+        fields={"email": values.EMAIL},
+        required=("email",),
+        key="none",
+    ),
+    end_point(
+        "POST auth/users/reset_password_confirm/",
+        lambda w: "auth/users/reset_password_confirm/",
+        lambda w: {**accounts.reset_link(w.user), "new_password": NEW_PASSWORD, "re_new_password": NEW_PASSWORD},
+        fields={"new_password": WEAK_PASSWORD, "uid": ([], {}, True, values.NULL_BYTE), "token": values.text(2_000)},
+        required=("uid", "token", "new_password", "re_new_password"),
+        key="none",
+    ),
+    end_point(
+        "POST auth/users/set_password/",
+        lambda w: "auth/users/set_password/",
+        lambda w: {"current_password": PASSWORD, "new_password": NEW_PASSWORD, "re_new_password": NEW_PASSWORD},
+        fields={"new_password": WEAK_PASSWORD, "current_password": ([], {}, True, values.NULL_BYTE, "wrong")},
+        required=("current_password", "new_password", "re_new_password"),
     ),
     *both(
         "auth/users/me/",
@@ -192,6 +254,47 @@ TENANT: tuple[EndPoint, ...] = (
         lambda w: f"{w.of_a}user-permissions/{w.environment_permission['id']}/",
         lambda w: {"user": w.member.pk, "permissions": ["VIEW_ENVIRONMENT"], "admin": False},
         fields={"permissions": PERMISSION["permissions"], "admin": PERMISSION["admin"]},
+    ),
+    end_point(
+        "POST environments/{key}/webhooks/",
+        lambda w: f"{w.of_a}webhooks/",
+        lambda w: {"url": "https://hooks.example.com/", "enabled": True, "secret": "s"},
+        fields=WEBHOOK,
+        required=("url",),
+    ),
+    *both(
+        "environments/{key}/webhooks/{id}/",
+        lambda w: f"{w.of_a}webhooks/{w.webhook['id']}/",
+        lambda w: {"url": "https://hooks.example.com/other"},
+        fields=WEBHOOK,
+        required=("url",),
+    ),
+    end_point(
+        "POST organisations/{id}/webhooks/",
+        lambda w: f"organisations/{w.organisation.pk}/webhooks/",
+        lambda w: {"url": "https://hooks.example.com/", "enabled": True, "secret": "s"},
+        fields=WEBHOOK,
+        required=("url",),
+    ),
+    *both(
+        "organisations/{id}/webhooks/{id}/",
+        lambda w: f"organisations/{w.organisation.pk}/webhooks/{w.organisation_webhook['id']}/",
+        lambda w: {"url": "https://hooks.example.com/other"},
+        fields=WEBHOOK,
+        required=("url",),
+    ),
+    end_point(
+        "POST webhooks/test/",
+        lambda w: "webhooks/test/",
+        lambda w: {"webhook_url": shared().url, "scope": {"type": "environment", "id": w.a.api_key}, "secret": "s"},
+        fields={
+            "webhook_url": WEBHOOK["url"],
+            "scope": values.OBJECT,
+            "scope.type": values.CHOICE,
+            "scope.id": ([], {}, True, values.NULL_BYTE, "no such", ""),
+            "secret": values.text(255),
+        },
+        required=("webhook_url", "scope", "scope.type", "scope.id"),
     ),
     end_point(
         "POST environments/{key}/delete-traits/",

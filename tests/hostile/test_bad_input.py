@@ -24,6 +24,7 @@ NO_JSON = {
     "a comma too many": b'{"name": "x",}',
     "single quotes": b"{'name': 'x'}",
     "NaN": b'{"name": NaN}',
+    "the same name twice": b'{"name": "x", "nested": {"a": 1, "a": 1}}',
     "an infinity": b'{"name": -Infinity}',
     "half of a surrogate pair": b'{"name": "\\ud800"}',
     "half of a surrogate pair as a key": b'{"\\udfff": "x"}',
@@ -37,7 +38,7 @@ NO_JSON = {
 
 @every_end_point
 def test_field__bad_value__refused_by_name_and_nothing_stored(end_point: EndPoint, world: World) -> None:
-    path, body = f"/api/v1/{end_point.path(world)}", end_point.body(world)
+    path, body = end_point.url(world), end_point.body(world)
     client = client_of(world, end_point.key)
     accepted = undone(client, end_point.method, path, values.encode(body))
     assert accepted.status_code < 300, f"the body that has nothing wrong: {accepted.status_code} {accepted.content!r}"
@@ -56,7 +57,7 @@ def test_field__bad_value__refused_by_name_and_nothing_stored(end_point: EndPoin
 
 @every_end_point
 def test_body__no_json__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
-    path = f"/api/v1/{end_point.path(world)}"
+    path = end_point.url(world)
     client = client_of(world, end_point.key)
     before = rows()
     wrong = {
@@ -70,7 +71,7 @@ def test_body__no_json__refused_and_nothing_stored(end_point: EndPoint, world: W
 
 @every_end_point
 def test_body__json_of_another_type__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
-    path, body = f"/api/v1/{end_point.path(world)}", end_point.body(world)
+    path, body = end_point.url(world), end_point.body(world)
     client = client_of(world, end_point.key)
     others: list[Any] = [5, "x", None, True, 1.5, [[]], [5], {} if isinstance(body, list) else []]
     before = rows()
@@ -86,7 +87,7 @@ def test_body__json_of_another_type__refused_and_nothing_stored(end_point: EndPo
 
 @every_end_point
 def test_body__other_content_type__unsupported(end_point: EndPoint, world: World) -> None:
-    path, body = f"/api/v1/{end_point.path(world)}", values.encode(end_point.body(world))
+    path, body = end_point.url(world), values.encode(end_point.body(world))
     client = client_of(world, end_point.key)
     before = rows()
     wrong = {}
@@ -99,7 +100,7 @@ def test_body__other_content_type__unsupported(end_point: EndPoint, world: World
 
 @every_end_point
 def test_body__above_the_limit__too_large(end_point: EndPoint, world: World) -> None:
-    path, body = f"/api/v1/{end_point.path(world)}", values.encode(end_point.body(world)).encode()
+    path, body = end_point.url(world), values.encode(end_point.body(world)).encode()
     client = client_of(world, end_point.key)
     padding = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1 - len(body)
     before = rows()

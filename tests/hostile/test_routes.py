@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from rest_framework.test import APIClient
@@ -79,7 +80,12 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "traits": ("deleteAllMatchingTraits",),
     "users": ("exclude_current",),
     "flags": ("feature",),
+    "user-permissions": ("user",),
+    "user-group-permissions": ("group",),
     "audit": ("project", "environments", "search", "is_system_event"),
+    "usage-data": ("project_id", "environment_id", "period", "client_application_name", "user_agent"),
+    "streams": ("project_id", "environment_id", "period", "client_application_name", "user_agent"),
+    "evaluation-data": ("environment_id", "period", "client_application_name", "user_agent"),
     "list-change-requests": ("committed", "search", "feature_id", "segment_id", "live_from_after"),
     "change-requests": ("committed", "search", "segment_id"),
 }
@@ -87,9 +93,17 @@ PAGE = ("page", "page_size")
 
 SDK = ("flags", "identities", "traits", "analytics")
 # Whoever calls these is let in without a key.
-OPEN = {"api/v1/auth/users/": "POST", "api/v1/auth/login/": "POST"}
+OPEN = {
+    "api/v1/auth/users/": "POST",
+    "api/v1/auth/login/": "POST",
+    "api/v1/auth/login/code/": "POST",
+    "api/v1/auth/users/reset_password/": "POST",
+    "api/v1/auth/users/reset_password_confirm/": "POST",
+}
 
 SCOPE_NOT_IN_PATH = {"api/v1/features/featurestates/", "api/v1/features/feature-segments/"}
+
+VERSIONS = "api/v1/environments/{environment_pk}/features/{feature_pk}/versions/"
 
 NO_BODY = {
     "POST api/v1/features/workflows/change-requests/{pk}/approve/",
@@ -97,8 +111,17 @@ NO_BODY = {
     "POST api/v1/projects/{project_pk}/change-requests/{pk}/approve/",
     "POST api/v1/projects/{project_pk}/change-requests/{pk}/commit/",
     "POST api/v1/auth/logout/",
+    "POST api/v1/auth/app/activate/",
+    "POST api/v1/auth/app/deactivate/",
     "POST api/v1/environments/{environment_api_key}/enable-v2-versioning/",
     "POST api/v1/environments/{environment_api_key}/disable-v2-versioning/",
+    *(f"POST {VERSIONS}{rest}" for rest in ("", "{uuid}/publish/", "{uuid}/featurestates/")),
+    *(f"{method} {VERSIONS}{{uuid}}/featurestates/{{pk}}/" for method in ("PUT", "PATCH")),
+    "POST api/v1/organisations/{organisation_pk}/groups/{group_pk}/users/{user_pk}/make-admin",
+    "POST api/v1/organisations/{organisation_pk}/groups/{group_pk}/users/{user_pk}/remove-admin",
+    "POST api/v1/organisations/{organisation_pk}/invites/{pk}/resend/",
+    "POST api/v1/users/join/{hash}/",
+    "POST api/v1/users/join/link/{hash}/",
 }
 
 
@@ -111,7 +134,7 @@ def test_routes__all_apps__found() -> None:
 def test_end_points__every_route_with_a_body__has_its_table(world: World) -> None:
     """A new end point has to be added to the tables, so that its fields are tried as well."""
     tables = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.WORKFLOW, *flag_end_points.SDK)
-    covered = {f"{each.method} {route_of(each.path(world)).path}" for each in tables}
+    covered = {f"{each.method} {route_of(each.url(world)).path}" for each in tables}
     with_body = {f"{method} {route.path}" for route in ROUTES for method in route.methods & {"POST", "PUT", "PATCH"}}
     assert " ".join(sorted(with_body - covered - NO_BODY)) == ""
 
@@ -137,7 +160,7 @@ def test_path__hostile_arguments__client_error(route: Route, world: World) -> No
 def test_query__hostile_values__no_server_error(route: Route, world: World) -> None:
     client = client_of(world, key_of(route))
     path = route.filled(arguments(route, world))
-    required = f"environment={world.a.pk}&project={world.project.pk}"
+    required = f"environment={world.a.pk}&environment_id={world.a.pk}&project={world.project.pk}"
     required += "&identifier=u1" if key_of(route) == "sdk" else f"&feature={world.feature['id']}"
     before = rows()
     wrong = {}
@@ -205,8 +228,8 @@ def served(route: Route) -> set[str]:
 
 
 def route_of(path: str) -> Route:
-    """The route that serves this path below ``api/v1/``."""
-    steps = f"api/v1/{path}".split("/")
+    """The route that serves this path."""
+    steps = path.removeprefix("/").split("/")
     for route in ROUTES:
         pattern = route.path.split("/")
         if len(pattern) == len(steps) and all(p.startswith("{") or p == s for p, s in zip(pattern, steps, strict=True)):
@@ -225,7 +248,10 @@ def found(route: Route, name: str, world: World) -> Any:
     objects: dict[str, Callable[[], Any]] = {
         "organisations": lambda: {"id": world.organisation.pk, "uuid": world.organisation.uuid},
         "projects": lambda: {"id": world.project.pk, "uuid": world.project.uuid},
-        "environments": lambda: {"id": world.a.api_key, "uuid": world.a.uuid},
+        "environments": lambda: {
+            "id": world.a.pk if name == "environment_pk" else world.a.api_key,
+            "uuid": world.a.uuid,
+        },
         "users": lambda: {"id": world.member.pk},
         "features": lambda: world.split,
         "mv-options": lambda: world.option,
@@ -233,6 +259,7 @@ def found(route: Route, name: str, world: World) -> Any:
         "featurestates": lambda: world.identity_override if "identities" in route.path else world.split_state,
         "feature-segments": lambda: world.override["feature_segment"],
         "segments": lambda: world.segment,
+        "segment-overrides": lambda: {"id": world.split_override and world.segment["id"]},
         "identities": lambda: world.identity,
         "traits": lambda: world.trait,
         "tags": lambda: world.tag,
@@ -240,6 +267,19 @@ def found(route: Route, name: str, world: World) -> Any:
         "audit": lambda: world.audit_record,
         "api-keys": lambda: world.server_key,
         "master-api-keys": lambda: {"id": world.master_key["prefix"]},
+        "webhooks": lambda: world.organisation_webhook if "organisations" in route.path else world.webhook,
+        "groups": lambda: world.group,
+        "invites": lambda: world.invite,
+        "invite-links": lambda: world.invite_link,
+        "join": lambda: {"id": world.invite_hash},
+        "link": lambda: {"id": world.invite_link["hash"]},
+        "versions": lambda: {"uuid": uuid4()},
+        "environment-feature-versions": lambda: {"uuid": uuid4()},
+        "user-group-permissions": lambda: {
+            "organisations": world.organisation_group_permission,
+            "projects": world.project_group_permission,
+            "environments": world.environment_group_permission,
+        }[route.path.split("/")[2]],
         "user-permissions": lambda: {
             "organisations": world.organisation_permission,
             "projects": world.project_permission,

@@ -1,90 +1,60 @@
 """Many writers at once, as scripts are: each on a connection of its own, on objects that all of them share."""
 
 import random
-import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import requests
 
-from tests.support import sse
-from tests.support.api import AdminAPI, EnvironmentOfTenant, Tenant, rules
+from tests.races.watcher import Watcher
+from tests.support.api import AdminAPI, Tenant, rules, text
 
-# What another writer may have taken away in the meantime.
-GONE = {400, 404, 409}
+CHANGE_REQUESTS = "features/workflows/change-requests/"
 
 
-@dataclass
-class Watcher:
-    """A subscriber of one environment that fetches after each event, through streams that end and are opened again."""
+@dataclass(frozen=True)
+class Shared:
+    """What all writers change."""
 
     tenant: Tenant
-    environment: EnvironmentOfTenant
-    versions: list[Decimal] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    _wanted: Decimal | None = None
-    _changed: threading.Condition = field(default_factory=threading.Condition)
+    segment: int
+    features: list[int]
+    states: dict[tuple[str, int], int]
+    """The live states as somebody last saw them, by environment and feature: a change request puts others there."""
 
-    def run(self) -> None:
-        port = int(self.tenant.api.url.rpartition(":")[2])
-        while not self._is_done():
-            with sse.connect(port, self.environment.key) as stream:
-                if stream.status != 200:
-                    self.problems.append(f"the stream answered {stream.status}")
-                self._read(stream)
-
-    def finish_at(self, version: Decimal) -> None:
-        """Nothing newer will come."""
-        with self._changed:
-            self._wanted = version
-
-    def _is_done(self) -> bool:
-        with self._changed:
-            return self._wanted is not None and bool(self.versions) and self.versions[-1] >= self._wanted
-
-    def _read(self, stream: sse.Stream) -> None:
-        while not self._is_done():
-            try:
-                block = stream.next_block(timeout=60)
-            except TimeoutError:
-                self.problems.append("nothing came for a minute, not even a comment")
-                return
-            if block is None:
-                if stream.ended is not sse.End.CLEAN:
-                    self.problems.append(f"the stream ended {stream.ended}")
-                return
-            if block.is_event:
-                self._take(block.updated_at)
-
-    def _take(self, version: Decimal) -> None:
-        if self.versions and version < self.versions[-1]:
-            self.problems.append(f"{version} came after {self.versions[-1]}")
-        if not self.versions or version > self.versions[-1]:
-            self.versions.append(version)
-        served = self.tenant.version(self.environment)
-        if served < version:
-            self.problems.append(f"{version} was announced, {served} was served")
+    @classmethod
+    def create(cls, tenant: Tenant) -> "Shared":
+        segment = tenant.add_segment("shared", plan="0")["id"]
+        features = [tenant.add_feature(f"shared-{number}")["id"] for number in range(3)]
+        places = [(place, feature) for place in tenant.environments for feature in features]
+        states = {(place.key, feature): tenant.state(feature, place)["id"] for place, feature in places}
+        return cls(tenant, segment, features, states)
 
 
 class Writer:
-    """One script: random operations on a tenant that it shares with others."""
+    """One script: random operations, each of them one request or more.
 
-    def __init__(self, tenant: Tenant, number: int, states: list[tuple[str, int]], segment: int) -> None:
+    Other writers come in between its requests, so some may be refused; each call names the answers that there may be.
+    """
+
+    def __init__(self, shared: Shared, number: int) -> None:
         self.random = random.Random(number)
-        self.api = AdminAPI(tenant.api.url)
-        self.api.session.headers["Authorization"] = tenant.api.session.headers["Authorization"]
-        self.tenant = tenant
+        self.shared = shared
         self.number = number
-        self.states = states
-        self.segment = segment
-        self.statuses: list[int] = []
+        self.api = AdminAPI(shared.tenant.api.url)
+        self.api.session.headers["Authorization"] = shared.tenant.api.session.headers["Authorization"]
+        self.operations: Counter[str] = Counter()
+        self.answers: Counter[int] = Counter()
+        self.unexpected: list[str] = []
         self._features: list[int] = []
         self._made = 0
 
     def run(self, operations: int) -> None:
-        kinds: list[Callable[[], requests.Response]] = [
+        kinds: list[Callable[[], object]] = [
             self.toggle,
             self.toggle,
             self.toggle,
@@ -94,75 +64,166 @@ class Writer:
             self.delete_feature,
             self.override,
             self.change_settings,
+            self.commit_at_once,
+            self.delete_draft,
+            self.delete_scheduled,
+            self.delete_as_it_comes_due,
+            self.delete_what_is_scheduled,
+            self.commit_segment,
         ]
         for _ in range(operations):
-            self.statuses.append(self.random.choice(kinds)().status_code)
+            kind = self.random.choice(kinds)
+            self.operations[kind.__name__] += 1
+            kind()
 
-    def toggle(self) -> requests.Response:
-        key, state = self.random.choice(self.states)
-        path = f"environments/{key}/featurestates/{state}/"
-        return self.api.response("PATCH", path, {"enabled": self.random.random() < 0.5})
-
-    def set_value(self) -> requests.Response:
-        key, state = self.random.choice(self.states)
-        path = f"environments/{key}/featurestates/{state}/"
-        return self.api.response("PUT", path, {"feature_state_value": self.random.randrange(1000)})
-
-    def edit_segment(self) -> requests.Response:
-        path = f"projects/{self.tenant.project}/segments/{self.segment}/"
-        body = {"name": "shared", "rules": rules(plan=str(self.random.randrange(1000)))}
-        return self.api.response("PUT", path, body)
-
-    def create_feature(self) -> requests.Response:
-        self._made += 1
-        name = f"writer-{self.number}-{self._made}"
-        answer = self.api.response("POST", f"projects/{self.tenant.project}/features/", {"name": name})
-        if answer.status_code == 201:
-            self._features.append(answer.json()["id"])
+    def call(self, method: str, path: str, body: Any, *may_be: int) -> requests.Response:
+        answer = self.api.response(method, path, body)
+        self.answers[answer.status_code] += 1
+        if answer.status_code not in may_be:
+            self.unexpected.append(f"{method} {path} {body}: {answer.status_code} {answer.text}")
         return answer
 
-    def delete_feature(self) -> requests.Response:
-        if not self._features:
-            return self.create_feature()
-        return self.api.response("DELETE", f"projects/{self.tenant.project}/features/{self._features.pop()}/")
+    # Feature states.
 
-    def override(self) -> requests.Response:
+    def toggle(self) -> None:
+        self._write_state("PATCH", {"enabled": self.random.random() < 0.5})
+
+    def set_value(self) -> None:
+        self._write_state("PUT", {"feature_state_value": self.random.randrange(1000)})
+
+    def _write_state(self, method: str, body: Any) -> None:
+        place = self.random.choice(list(self.shared.states))
+        path = f"environments/{place[0]}/featurestates/"
+        if self.call(method, f"{path}{self.shared.states[place]}/", body, 200, 404).status_code == 404:
+            # A change request has put another state there.
+            found = self.call("GET", f"{path}?feature={place[1]}", None, 200).json()
+            self.shared.states[place] = found["results"][0]["id"]
+
+    # Segments, features, settings.
+
+    def edit_segment(self) -> None:
+        path = f"projects/{self.shared.tenant.project}/segments/{self.shared.segment}/"
+        self.call("PUT", path, self._segment(), 200)
+
+    def create_feature(self) -> None:
+        self._made += 1
+        body = {"name": f"writer-{self.number}-{self._made}"}
+        answer = self.call("POST", f"projects/{self.shared.tenant.project}/features/", body, 201)
+        self._features.append(answer.json()["id"])
+
+    def delete_feature(self) -> None:
         if not self._features:
-            return self.create_feature()
-        environment = self.random.choice(self.tenant.environments)
+            self.create_feature()
+        self.call("DELETE", f"projects/{self.shared.tenant.project}/features/{self._features.pop()}/", None, 204)
+
+    def override(self) -> None:
+        """400: the segment overrides it already."""
+        if not self._features:
+            self.create_feature()
+        environment = self.random.choice(self.shared.tenant.environments)
         path = f"environments/{environment.key}/features/{self._features[-1]}/create-segment-override/"
-        body = {
-            "feature_segment": {"segment": self.segment},
-            "enabled": True,
-            "feature_state_value": {"type": "unicode", "string_value": "v"},
-        }
-        return self.api.response("POST", path, body)
+        value = {"type": "unicode", "string_value": "v"}
+        body = {"feature_segment": {"segment": self.shared.segment}, "enabled": True, "feature_state_value": value}
+        self.call("POST", path, body, 201, 400)
 
-    def change_settings(self) -> requests.Response:
+    def change_settings(self) -> None:
         body = {"hide_disabled_flags": self.random.random() < 0.5}
-        return self.api.response("PATCH", f"projects/{self.tenant.project}/", body)
+        self.call("PATCH", f"projects/{self.shared.tenant.project}/", body, 200)
+
+    # Change requests.
+
+    def commit_at_once(self) -> None:
+        place = self.random.choice(list(self.shared.states))
+        made = self._propose(place)
+        self._commit(made)
+        self.shared.states[place] = made["feature_states"][0]["id"]
+
+    def delete_draft(self) -> None:
+        made = self._propose(self.random.choice(list(self.shared.states)))
+        self.call("DELETE", f"{CHANGE_REQUESTS}{made['id']}/", None, 204)
+
+    def delete_scheduled(self) -> None:
+        made = self._propose(self.random.choice(list(self.shared.states)), timedelta(hours=1))
+        self._commit(made)
+        self.call("DELETE", f"{CHANGE_REQUESTS}{made['id']}/", None, 204)
+
+    def delete_as_it_comes_due(self) -> None:
+        """Against the scheduler. 400: that was quicker."""
+        place = self.random.choice(list(self.shared.states))
+        made = self._propose(place, timedelta(seconds=self.random.random() / 2))
+        self._commit(made)
+        self.call("DELETE", f"{CHANGE_REQUESTS}{made['id']}/", None, 204, 400)
+
+    def delete_what_is_scheduled(self) -> None:
+        """The feature goes as the request comes due: that is applied before, or fails."""
+        self.create_feature()
+        feature = self._features.pop()
+        environment = self.random.choice(self.shared.tenant.environments)
+        self._commit(self._propose((environment.key, feature), timedelta(seconds=self.random.random() / 2)))
+        self.call("DELETE", f"projects/{self.shared.tenant.project}/features/{feature}/", None, 204)
+
+    def commit_segment(self) -> None:
+        """A project's change request, at once."""
+        path = f"projects/{self.shared.tenant.project}/change-requests/"
+        wanted = {**self._segment(), "version_of": self.shared.segment}
+        made = self.call("POST", path, {"title": "segment", "segments": [wanted]}, 201).json()
+        self.call("POST", f"{path}{made['id']}/commit/", None, 200)
+
+    def _propose(self, place: tuple[str, int], after: timedelta | None = None) -> Any:
+        key, feature = place
+        state = {
+            "feature": feature,
+            "enabled": self.random.random() < 0.5,
+            "feature_state_value": text(str(self.random.randrange(1000))),
+            "live_from": (datetime.now(UTC) + after).isoformat() if after is not None else None,
+        }
+        body = {"title": "flag", "feature_states": [state]}
+        return self.call("POST", f"environments/{key}/create-change-request/", body, 201).json()
+
+    def _commit(self, made: Any) -> None:
+        self.call("POST", f"{CHANGE_REQUESTS}{made['id']}/commit/", None, 200)
+
+    def _segment(self) -> dict[str, Any]:
+        return {"name": "shared", "rules": rules(plan=str(self.random.randrange(1000)))}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
+    shared: Shared
     watchers: list[Watcher]
-    statuses: list[int]
+    operations: Counter[str] = field(default_factory=Counter)
+    answers: Counter[int] = field(default_factory=Counter)
+    unexpected: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Figures, for whoever runs the long version."""
+        heard = {watcher.environment.name: len(watcher.versions) for watcher in self.watchers}
+        return (
+            f"{self.operations.total()} operations {dict(self.operations)}\n"
+            f"{self.answers.total()} requests {dict(sorted(self.answers.items()))}\n"
+            f"versions heard {heard}"
+        )
 
 
 def race(tenant: Tenant, writers: int, operations: int) -> Outcome:
     """Let so many writers do so many operations each, with a subscriber of each environment."""
-    segment = tenant.add_segment("shared", plan="0")["id"]
-    features = [tenant.add_feature(f"shared-{number}")["id"] for number in range(3)]
-    states = [(place.key, tenant.state(feature, place)["id"]) for place in tenant.environments for feature in features]
+    shared = Shared.create(tenant)
     watchers = [Watcher(tenant, environment) for environment in tenant.environments]
-    scripts = [Writer(tenant, number, states, segment) for number in range(writers)]
+    outcome = Outcome(shared, watchers)
+    scripts = [Writer(shared, number) for number in range(writers)]
     with ThreadPoolExecutor(len(watchers)) as watching:
         watched = [watching.submit(watcher.run) for watcher in watchers]
-        with ThreadPoolExecutor(writers) as writing:
-            for written in [writing.submit(script.run, operations) for script in scripts]:
-                written.result()
-        for watcher in watchers:
-            watcher.finish_at(tenant.version(watcher.environment))
+        try:
+            with ThreadPoolExecutor(writers) as writing:
+                for written in [writing.submit(script.run, operations) for script in scripts]:
+                    written.result()
+        finally:
+            for watcher in watchers:
+                watcher.finish_at(tenant.version(watcher.environment))
         for future in watched:
             future.result(timeout=90)
-    return Outcome(watchers, [status for script in scripts for status in script.statuses])
+    for script in scripts:
+        outcome.operations += script.operations
+        outcome.answers += script.answers
+        outcome.unexpected += script.unexpected
+    return outcome

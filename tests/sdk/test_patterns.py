@@ -84,3 +84,14 @@ def test_pattern__as_people_write_them__matches(pattern: str, text: str) -> None
 @pytest.mark.parametrize("trait, pattern", [(12, "^1"), (True, "True"), (1.5, r"1\.5"), ("12", r"\d+")])
 def test_pattern__trait_that_is_no_text__matches_its_text(trait: object, pattern: str) -> None:
     assert met(pattern, trait)
+
+
+def test_patterns__many_that_take_for_ever__share_the_time_of_one_evaluation() -> None:
+    started = time.perf_counter()
+    with patterns.limited():
+        assert patterns.matches("^(a|b)", "abc")
+        assert not any(patterns.matches(f"(a+)+{number}$", "a" * 1_999 + "!") for number in range(500))
+        # Then nothing is tried any more.
+        assert not patterns.matches("^(a|b)", "abc")
+    assert time.perf_counter() - started < 2
+    assert patterns.matches("^(a|b)", "abc")

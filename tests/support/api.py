@@ -9,6 +9,7 @@ api.put(flag.path(tenant.environment), enabled=True)
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
 
@@ -22,7 +23,8 @@ VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
 
 
 class AdminAPI:
-    """A signed-in caller of the Admin API, on one connection that is kept open. Paths are those below ``/api/v1/``.
+    """A signed-in caller of the Admin API, on one connection that is kept open. Paths are those below ``/api/v1/``,
+    or whole where they begin with a slash.
 
     Any answer of 400 and up raises, with the body.
     """
@@ -57,7 +59,8 @@ class AdminAPI:
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
         """Call it, and return the answer, whatever its status."""
-        return self.session.request(method, f"{self.url}/api/v1/{path}", json=body, headers=headers, timeout=TIMEOUT)
+        url = self.url + (path if path.startswith("/") else f"/api/v1/{path}")
+        return self.session.request(method, url, json=body, headers=headers, timeout=TIMEOUT)
 
     def get(self, path: str) -> Any:
         return self.send("GET", path)
@@ -153,6 +156,19 @@ class Tenant:
             },
         )
         return made
+
+    def schedule(self, feature: int, live_from: datetime, value: str) -> Body:
+        """Commit a change request that turns the feature on with this value at this time."""
+        state = {
+            "feature": feature,
+            "enabled": True,
+            "feature_state_value": text(value),
+            "live_from": live_from.isoformat(),
+        }
+        path = f"environments/{self.environment.key}/create-change-request/"
+        made = self.api.post(path, title="Scheduled", feature_states=[state])
+        committed: Body = self.api.post(f"features/workflows/change-requests/{made['id']}/commit/")
+        return committed
 
     def flags(self, environment: EnvironmentOfTenant | None = None) -> dict[str, tuple[bool, Any]]:
         """What an SDK reads for everybody: feature name to (enabled, value)."""

@@ -27,7 +27,18 @@ Flavour = Literal["uvicorn", "daphne"]
 """``manage.py serve``, and what the documentation names beside it."""
 
 # A test's own surroundings must not decide how the server under test behaves.
-FOREIGN = ("DATABASE_", "REDIS_", "REALTIME_", "SSE_", "SECRET_KEY", "ALLOWED_HOSTS", "DJANGO_", "PORT", "PYTEST_")
+FOREIGN = (
+    "DATABASE_",
+    "REDIS_",
+    "REALTIME_",
+    "SSE_",
+    "WEBHOOKS_",
+    "SECRET_KEY",
+    "ALLOWED_HOSTS",
+    "DJANGO_",
+    "PORT",
+    "PYTEST_",
+)
 
 
 def environ(**variables: str) -> dict[str, str]:

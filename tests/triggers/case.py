@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.triggers.world import World
+from tests.triggers.served import ServedWorld
 
 TEXT = {"type": "unicode", "string_value": "blue"}
 
@@ -14,7 +14,7 @@ class Case:
     """An action, and whom it concerns."""
 
     says: str
-    act: Callable[[World], Any]
+    act: Callable[[ServedWorld], Any]
     """The one call."""
     events: str = ""
     """The environments, A and B, that get exactly one event; the others get none."""
@@ -24,6 +24,8 @@ class Case:
     """The environments whose SDKs read something else afterwards, but are not told."""
     unheard: str = ""
     """The environments whose version rises, but whose streams the action itself has silenced."""
+    gone: str = ""
+    """The environments that are no more afterwards."""
     gate: bool = True
     """Whether real time is on before the call."""
     cosmetic: bool = False
@@ -33,5 +35,5 @@ class Case:
         return self.says
 
 
-def case(says: str, events: str, act: Callable[[World], Any], needs: str = "", **more: Any) -> Case:
+def case(says: str, events: str, act: Callable[[ServedWorld], Any], needs: str = "", **more: Any) -> Case:
     return Case(says, act, events, tuple(needs.split()), **more)

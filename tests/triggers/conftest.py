@@ -1,20 +1,21 @@
-import pytest
-from rest_framework.test import APIClient
+from collections.abc import Iterator
 
-from environments.models import Environment
-from organisations.models import Organisation
-from projects.models import Project
-from tests.triggers.world import World
-from users.models import FFAdminUser
+import pytest
+
+from tests.support.server import MigratedSQLite
+from tests.triggers.served import House, ServedWorld, house
+
+
+@pytest.fixture(scope="session")
+def served(
+    request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """One server for all tests here, with a tenant for each of them."""
+    tenants = sum("served" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    with house(sqlite_template.copy(tmp_path_factory.mktemp("triggers")), tenants) as served:
+        yield served
 
 
 @pytest.fixture
-def world(
-    user: FFAdminUser,
-    admin: APIClient,
-    organisation: Organisation,
-    project: Project,
-    environment: Environment,
-    production: Environment,
-) -> World:
-    return World(user, admin, organisation, project, environment, production)
+def world(served: House) -> ServedWorld:
+    return served.world()

@@ -30,6 +30,14 @@ DEFAULTS = (
         "state master",
     ),
     case(
+        "default: on and value, in the flag as a whole",
+        "A",
+        lambda w: w.call(
+            "PATCH", w.whole, {"environment_default": {"enabled": True, "value": {"type": "string", "value": "blue"}}}
+        ),
+        "feature",
+    ),
+    case(
         "default: nothing changed",
         "",
         lambda w: w.call("PUT", w.default, {"enabled": False, "feature_state_value": "red"}),

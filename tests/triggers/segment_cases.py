@@ -69,6 +69,12 @@ OVERRIDES = (
         "split_override",
     ),
     case(
+        "override: nothing changed, in the flag as a whole",
+        "",
+        lambda w: w.call("PATCH", w.whole, {"segment_overrides": [w.whole_override(enabled=True)]}),
+        "override",
+    ),
+    case(
         "override: removed",
         "A",
         lambda w: w.call("DELETE", f"features/feature-segments/{w.override['feature_segment']['id']}/"),
@@ -81,6 +87,12 @@ OVERRIDES = (
         "feature_segment",
     ),
     case("override: order changed", "A", lambda w: w.reorder(1, 0), "override other_override"),
+    case(
+        "override: its place alone, in the flag as a whole",
+        "A",
+        lambda w: w.call("PATCH", w.whole, {"segment_overrides": [w.whole_override(priority=5)]}),
+        "override other_override",
+    ),
     case("override: order unchanged", "", lambda w: w.reorder(0, 1), "override other_override"),
 )
 

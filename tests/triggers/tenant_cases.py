@@ -133,7 +133,7 @@ ENVIRONMENTS = (
         lambda w: w.call("POST", f"{w.of_a}clone/", {"name": "Clone"}),
         "override identity_override",
     ),
-    case("environment: deleted", "", lambda w: w.call("DELETE", w.of_a), "override identity_override"),
+    case("environment: deleted", "", lambda w: w.call("DELETE", w.of_a), "override identity_override", gone="A"),
     *(
         case(f"environment: {says}", events, lambda w, body=body: w.call("PATCH", w.of_a, body), "feature")
         for says, events, body in (
@@ -165,6 +165,14 @@ ENVIRONMENTS = (
     case(
         "server key: deleted", "", lambda w: w.call("DELETE", f"{w.of_a}api-keys/{w.server_key['id']}/"), "server_key"
     ),
+    case("webhook: created", "", lambda w: w.webhook),
+    case(
+        "webhook: changed",
+        "",
+        lambda w: w.call("PATCH", f"{w.of_a}webhooks/{w.webhook['id']}/", {"enabled": False}),
+        "webhook",
+    ),
+    case("webhook: deleted", "", lambda w: w.call("DELETE", f"{w.of_a}webhooks/{w.webhook['id']}/"), "webhook"),
 )
 
 PROJECT = (
@@ -242,6 +250,34 @@ ORGANISATION = (
             ("in the environment", lambda w: w.of_a, "VIEW_ENVIRONMENT"),
         )
     ),
+    *(
+        case(
+            f"group: permission {says}",
+            "",
+            lambda w, path=path, key=key: w.call(
+                "POST", f"{path(w)}user-group-permissions/", {"group": w.group["id"], "permissions": [key]}
+            ),
+            "group",
+        )
+        for says, path, key in (
+            ("in the project", lambda w: w.of_project, "VIEW_PROJECT"),
+            ("in the environment", lambda w: w.of_a, "VIEW_ENVIRONMENT"),
+        )
+    ),
+    case("group: made and filled", "", lambda w: w.group, "member"),
+    case(
+        "group: owns a feature",
+        "",
+        lambda w: w.call("POST", f"{w.features}{w.feature['id']}/add-group-owners/", {"group_ids": [w.group["id"]]}),
+        "feature group",
+    ),
+    case(
+        "group: deleted with all that it has",
+        "",
+        lambda w: w.call("DELETE", w.of_group(w.group)),
+        "project_group_permission environment_group_permission",
+    ),
+    case("invitation: by mail", "", lambda w: w.invite),
     case("user: own name", "", lambda w: w.call("PATCH", "auth/users/me/", {"first_name": "Eve"})),
 )
 

@@ -1,6 +1,5 @@
 """Change requests of environment A, and of the project's segments: only what goes live is an event."""
 
-from features.workflows.core.scheduler import apply_next
 from tests.triggers.case import case
 
 CHANGE_REQUESTS = (
@@ -26,13 +25,13 @@ CHANGE_REQUESTS = (
     case(
         "change request: committed, live now",
         "A",
-        lambda w: w.call("POST", f"{w.of_request(w.change_request)}commit/"),
+        lambda w: w.commit(w.change_request),
         "change_request",
     ),
     case(
         "change request: default, override and percentages live now",
         "A",
-        lambda w: w.call("POST", f"{w.of_request(w.large_request)}commit/"),
+        lambda w: w.commit(w.large_request),
         "large_request",
     ),
     case(
@@ -47,13 +46,7 @@ CHANGE_REQUESTS = (
         lambda w: w.call("DELETE", w.of_request(w.scheduled_request)),
         "scheduled_request",
     ),
-    case("change request: its time has come", "A", lambda w: apply_next(), "due_request"),
-    case(
-        "change request: its time has come, but the feature has gone",
-        "",
-        lambda w: apply_next(),
-        "due_request_without_feature",
-    ),
+    case("change request: its time has come", "A", lambda w: w.wait_until_live(w.schedule(seconds=0.5)), "feature"),
     case("segment change request: created", "", lambda w: w.segment_request, "segment"),
     case(
         "segment change request: edited",

@@ -1,24 +1,12 @@
-"""A tenant that the cases act on over HTTP, and ears on its two environments' streams."""
+"""A tenant that calls of the Admin API act on. How a call is made is for those who derive from it."""
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
-from django_eventstream.views import Listener, get_listener_manager
-from rest_framework.test import APIClient
-
-from environments.models import Environment, EnvironmentAPIKey
-from features.models import Feature
-from organisations.models import Organisation, OrganisationRole, UserOrganisation
-from projects.models import Project
-from realtime.publish import channel
-from realtime.types import EnvironmentKey
 from tests.triggers.change_requests import ChangeRequests
-from users.models import FFAdminUser
+from tests.triggers.people import People
 
 Body = dict[str, Any] | list[Any] | None
 
@@ -31,99 +19,37 @@ def rules(value: str = "pro") -> list[dict[str, Any]]:
     return [{"type": "ALL", "conditions": [], "rules": [{"type": "ANY", "rules": [], "conditions": [condition]}]}]
 
 
-@contextmanager
-def listening(*keys: str) -> Iterator[Callable[[str], list[str]]]:
-    """Listen to these environments as a stream does; gives a function from a key to the events' data so far."""
-    listener = Listener()
-    listener.channels = {channel(EnvironmentKey(key)) for key in keys}
-    # Nothing runs on it: it only takes the calls that would wake a stream.
-    listener.loop = asyncio.new_event_loop()
-    manager = get_listener_manager()
-    manager.add_listener(listener)
-    try:
-        yield lambda key: [event.data for event in listener.channel_items.get(channel(EnvironmentKey(key)), [])]
-    finally:
-        manager.remove_listener(listener)
-        listener.loop.close()
+class World(People, ChangeRequests):
+    """A project with two environments, A and B. Objects are made when first asked for, by calls of the Admin API.
 
+    ``user``, ``organisation`` and ``project`` have a ``pk``; environments also have a ``name`` and an ``api_key``.
+    """
 
-@dataclass(frozen=True)
-class Reading:
-    """What an SDK gets of an environment, and the environment's two versions."""
-
-    flags: Any
-    document: Any
-    """Without its ``updated_at``, which is below."""
-    header: str
-    document_updated_at: str
-    updated_at: Any
-    revision: int
-
-    @property
-    def content(self) -> tuple[Any, Any]:
-        return self.flags, self.document
-
-
-class World(ChangeRequests):
-    """A project with two environments, A and B. Objects are made when first asked for, by calls of the Admin API."""
-
-    def __init__(
-        self,
-        user: FFAdminUser,
-        admin: APIClient,
-        organisation: Organisation,
-        project: Project,
-        a: Environment,
-        b: Environment,
-    ) -> None:
+    def __init__(self, user: Any, admin: Any, organisation: Any, project: Any, a: Any, b: Any) -> None:
         self.user = user
         self.admin = admin
+        """The client that calls are made with, where no other is named; ``user`` is signed in to it."""
         self.organisation = organisation
         self.project = project
         self.a = a
         self.b = b
-        self._server_keys = {
-            key.environment_id: key.key
-            for key in (EnvironmentAPIKey.objects.create(environment=each, name="test") for each in (a, b))
-        }
 
     # Calls.
 
-    def call(self, method: str, path: str, body: Body = None, client: APIClient | None = None, **headers: str) -> Any:
+    @abstractmethod
+    def answer(self, method: str, path: str, body: Body, client: Any, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Make the call, of a path below ``/api/v1/`` or a whole one: the answer's status and body."""
+
+    def call(self, method: str, path: str, body: Body = None, client: Any = None, **headers: str) -> Any:
         """Make the call, which must succeed; its answer."""
-        answer = self._generic(method, path, body, client or self.admin, headers)
-        assert 200 <= answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.content[:500]!r}"
-        return json.loads(answer.content) if answer.content else None
+        status, content = self.answer(method, path, body, client or self.admin, headers)
+        assert 200 <= status < 300, f"{method} {path}: {status} {content[:500]!r}"
+        return json.loads(content) if content else None
 
     def refused(self, method: str, path: str, body: Body = None) -> None:
         """Make the call, which must be refused."""
-        answer = self._generic(method, path, body, self.admin, {})
-        assert 400 <= answer.status_code < 500, f"{method} {path}: {answer.status_code} {answer.content[:500]!r}"
-
-    def sdk(self, method: str, path: str, body: Body = None) -> Any:
-        """An SDK's call to environment A, which must succeed."""
-        return self.call(method, path, body, APIClient(), **{"X-Environment-Key": self.a.api_key})
-
-    def _generic(self, method: str, path: str, body: Body, client: APIClient, headers: dict[str, str]) -> Any:
-        data = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
-        return client.generic(method, f"/api/v1/{path}", headers=headers, **data)
-
-    def read(self, environment: Environment) -> Reading:
-        row = Environment.objects.get(pk=environment.pk)
-        client = APIClient()
-        flags = client.get("/api/v1/flags/", headers={"X-Environment-Key": row.api_key})
-        server_key = self._server_keys[environment.pk]
-        document = client.get("/api/v1/environment-document/", headers={"X-Environment-Key": server_key})
-        assert (flags.status_code, document.status_code) == (200, 200)
-        content = json.loads(document.content)
-        return Reading(
-            json.loads(flags.content),
-            {key: value for key, value in content.items() if key != "updated_at"},
-            flags.headers["X-Flagsmith-Document-Updated-At"],
-            content["updated_at"],
-            row.updated_at,
-            row.revision,
-        )
+        status, content = self.answer(method, path, body, self.admin, {})
+        assert 400 <= status < 500, f"{method} {path}: {status} {content[:500]!r}"
 
     # Paths.
 
@@ -147,6 +73,15 @@ class World(ChangeRequests):
     def default(self) -> str:
         """The default of ``feature`` in A, values as scalars."""
         return f"{self.of_a}featurestates/{self.state['id']}/"
+
+    @property
+    def whole(self) -> str:
+        """``feature`` in A with all its overrides, as the command line writes it."""
+        return f"/api/__future__/{self.of_a}features/{self.feature['id']}/"
+
+    def whole_override(self, **changes: Any) -> dict[str, Any]:
+        """``override`` in the form of ``whole``."""
+        return {"segment": {"id": self.segment["id"]}, **changes}
 
     @property
     def options(self) -> str:
@@ -306,39 +241,14 @@ class World(ChangeRequests):
         return self.call("POST", f"{self.of_a}api-keys/", {"name": "k"})
 
     @cached_property
-    def member(self) -> FFAdminUser:
-        """A member of the organisation without any permission there."""
-        member = FFAdminUser.objects.create_user("member@example.org", "pa55-word-1", first_name="M", last_name="M")
-        UserOrganisation.objects.create(user=member, organisation=self.organisation, role=OrganisationRole.USER)
-        return member
+    def webhook(self) -> Any:
+        return self.call("POST", f"{self.of_a}webhooks/", {"url": "https://hooks.example.com/"})
 
     @cached_property
-    def bare_feature(self) -> Feature:
-        """A feature that has no state in any environment yet."""
-        return Feature.objects.create(name="bare", project=self.project)
-
-    @cached_property
-    def organisation_permission(self) -> Any:
-        body = {"user": self.member.pk, "permissions": []}
-        return self.call("POST", f"organisations/{self.organisation.pk}/user-permissions/", body)
-
-    @cached_property
-    def project_permission(self) -> Any:
-        body = {"user": self.member.pk, "permissions": [], "admin": False}
-        return self.call("POST", f"{self.of_project}user-permissions/", body)
-
-    @cached_property
-    def environment_permission(self) -> Any:
-        body = {"user": self.member.pk, "permissions": [], "admin": False}
-        return self.call("POST", f"{self.of_a}user-permissions/", body)
+    def organisation_webhook(self) -> Any:
+        path = f"organisations/{self.organisation.pk}/webhooks/"
+        return self.call("POST", path, {"url": "https://hooks.example.com/"})
 
     @cached_property
     def master_key(self) -> Any:
         return self.call("POST", f"organisations/{self.organisation.pk}/master-api-keys/", {"name": "ci"})
-
-    @cached_property
-    def master(self) -> APIClient:
-        """A script's client, with a master API key."""
-        client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Api-Key {self.master_key['key']}")
-        return client

@@ -1,7 +1,10 @@
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from organisations.invites.models import Invite, InviteLink
+from organisations.models import Organisation
 from users.models import FFAdminUser
 
 PATH = "/api/v1/auth/users/"
@@ -87,3 +90,38 @@ def test_registration__closed__403(anonymous: APIClient, settings: Settings) -> 
 
     assert anonymous.post(PATH, NEW, format="json").status_code == 403
     assert not FFAdminUser.objects.exists()
+
+
+def test_registration__closed_but_invited__by_mail_for_that_address_or_by_a_link_that_is_valid(
+    anonymous: APIClient, organisation: Organisation, settings: Settings
+) -> None:
+    settings.ALLOW_REGISTRATION_WITHOUT_INVITE = False
+    Invite.objects.create(email="grace@example.com", organisation=organisation)
+    link = InviteLink.objects.create(organisation=organisation)
+    expired = InviteLink.objects.create(organisation=organisation, expires_at=timezone.now())
+
+    by_mail, by_link = {"sign_up_type": "INVITE_EMAIL"}, {"sign_up_type": "INVITE_LINK"}
+    for change in (
+        {"invite_hash": link.hash},
+        {"invite_hash": link.hash, "sign_up_type": "NO_INVITE"},
+        {**by_mail, "email": "other@example.com"},
+        by_link,
+        {**by_link, "invite_hash": None},
+        {**by_link, "invite_hash": "nonsense"},
+        {**by_link, "invite_hash": expired.hash},
+        # Nothing is said of who has an account.
+        {"email": "admin@example.com"},
+    ):
+        refused = anonymous.post(PATH, NEW | change, format="json")
+        assert refused.status_code == 403
+        assert refused.json() == {"detail": "User registration without an invite is disabled for this installation."}
+    assert FFAdminUser.objects.count() == 1
+
+    invited = anonymous.post(PATH, NEW | by_mail, format="json")
+    linked = anonymous.post(PATH, NEW | by_link | {"email": "b@example.com", "invite_hash": link.hash}, format="json")
+    assert (invited.status_code, linked.status_code) == (201, 201)
+    assert "invite_hash" not in linked.json()
+    # An account is no membership yet.
+    assert organisation.userorganisation_set.count() == 1
+    joined = anonymous.post(f"/api/v1/users/join/link/{link.hash}/", HTTP_AUTHORIZATION=f"Token {linked.json()['key']}")
+    assert joined.status_code == 200

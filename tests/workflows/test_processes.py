@@ -5,7 +5,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from django.utils import timezone
 
 from tests.support import programs, sse
-from tests.support.api import AdminAPI, Tenant, text
+from tests.support.api import AdminAPI, Tenant
 from tests.support.postgresql import PostgreSQL
 from tests.support.processes import Process
 from tests.support.server import ServerProcess, environ, manage
@@ -143,19 +143,6 @@ def test_scheduler__database_away_for_a_while__goes_on_when_it_is_back(
         database.assert_each_applied_once(1)
 
 
-def schedule(tenant: Tenant, feature: int, live_from: datetime, value: str) -> None:
-    """Commit a change of the feature's default for this time."""
-    state = {
-        "feature": feature,
-        "enabled": True,
-        "feature_state_value": text(value),
-        "live_from": live_from.isoformat(),
-    }
-    path = f"environments/{tenant.environment.key}/create-change-request/"
-    made = tenant.api.post(path, title="Scheduled", feature_states=[state])
-    tenant.api.post(f"features/workflows/change-requests/{made['id']}/commit/")
-
-
 @pytest.mark.parametrize("flavour", ["uvicorn", "daphne"])
 def test_server__live_from_reached__event_on_the_stream_and_flags_serve_it(
     start_server: Callable[..., ServerProcess], flavour: str
@@ -166,7 +153,7 @@ def test_server__live_from_reached__event_on_the_stream_and_flags_serve_it(
     with sse.connect(server.port, tenant.environment.key) as stream:
         before = stream.next_event().updated_at
         live_from = timezone.now() + timedelta(seconds=1)
-        schedule(tenant, feature, live_from, "new")
+        tenant.schedule(feature, live_from, "new")
         assert tenant.flags() == {"banner": (False, None)}
         event = stream.event_after(before)
         assert tenant.flags() == {"banner": (True, "new")}
@@ -177,7 +164,7 @@ def test_server__live_from_reached__event_on_the_stream_and_flags_serve_it(
 def test_server__down_over_the_time__applied_at_the_start(start_server: Callable[..., ServerProcess]) -> None:
     server = start_server()
     tenant = Tenant.create(AdminAPI.registered(server.url))
-    schedule(tenant, tenant.add_feature("banner")["id"], timezone.now() + timedelta(hours=1), "new")
+    tenant.schedule(tenant.add_feature("banner")["id"], timezone.now() + timedelta(hours=1), "new")
     server.stop()
     assert "scheduler_ended" in server.log
     with closing(Database(server.variables)) as database:
@@ -199,7 +186,7 @@ def test_server__that_leaves_it_to_a_process__the_process_applies_and_the_stream
         database.start_schedulers(1)
         with sse.connect(server.port, tenant.environment.key) as stream:
             before = stream.next_event().updated_at
-            schedule(tenant, feature, timezone.now() + timedelta(seconds=0.5), "new")
+            tenant.schedule(feature, timezone.now() + timedelta(seconds=0.5), "new")
             stream.event_after(before)
             assert tenant.flags() == {"banner": (True, "new")}
     assert "scheduler_started" not in server.log

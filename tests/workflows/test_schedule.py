@@ -1,6 +1,7 @@
 """Scheduled change requests, with a scheduler in a thread of this process."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,46 @@ from tests.workflows.conftest import REQUESTS, Ear, in_a, running, text
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-Schedule = Callable[..., dict[str, Any]]
+OFF, ON = (False, None), (True, "new")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where change requests of ``environment`` are made, and where it is seen what becomes of them."""
+
+    admin: APIClient
+    environment: Environment
+    feature: Feature
+    """"banner": off, without a value. A request that names no feature turns it on, with the value "new"."""
+    make_feature: Callable[..., Feature]
+    propose: Callable[..., dict[str, Any]]
+    schedule: Callable[..., dict[str, Any]]
+    flags: Callable[[], dict[str, Any]]
+    """What SDKs read."""
+    ear: Callable[..., Ear]
+
+    def listen(self) -> Ear:
+        """Hear the environment's events, and read ``flags`` at each."""
+        return self.ear(self.flags)
+
+    def delete(self, request: dict[str, Any]) -> int:
+        """The status of the answer."""
+        status: int = self.admin.delete(f"{REQUESTS}{request['id']}/").status_code
+        return status
+
+
+@pytest.fixture
+def desk(
+    admin: APIClient,
+    environment: Environment,
+    feature: Feature,
+    make_feature: Callable[..., Feature],
+    propose: Callable[..., dict[str, Any]],
+    schedule: Callable[..., dict[str, Any]],
+    flags: Callable[[], dict[str, Any]],
+    ear: Callable[..., Ear],
+) -> Desk:
+    return Desk(admin, environment, feature, make_feature, propose, schedule, flags, ear)
 
 
 def make_due(*pks: int) -> None:
@@ -32,70 +72,53 @@ def make_due(*pks: int) -> None:
         FeatureState.objects.filter(change_request=pk).update(live_from=moment)
 
 
-def test_live_from__reached__event_and_served_at_that_moment(
-    scheduler: Scheduler,
-    schedule: Schedule,
-    ear: Callable[..., Ear],
-    flags: Callable[[], Any],
-    environment: Environment,
-    feature: Feature,
-) -> None:
-    listener = ear(flags)
+def run_until_heard(listener: Ear, number: int = 1) -> None:
+    """Run a scheduler until so many events have come."""
+    with running():
+        listener.wait(number)
+
+
+def test_live_from__reached__event_and_served_at_that_moment(scheduler: Scheduler, desk: Desk) -> None:
+    listener = desk.listen()
+    assert desk.flags() == {"banner": OFF}
     live_from = timezone.now() + timedelta(seconds=1)
-    made = schedule(live_from.isoformat())
-    assert flags() == {"banner": (False, None)}
+    made = desk.schedule(live_from.isoformat())
+    assert desk.flags() == {"banner": OFF}
     listener.wait()
-    assert listener.seen == [{"banner": (True, "new")}]
+    assert listener.seen == [{"banner": ON}]
     assert live_from <= listener.times[0] < live_from + timedelta(seconds=5)
-    (updated_at,) = listener.of(environment)
-    environment.refresh_from_db()
-    assert environment.updated_at == updated_at
-    live = FeatureState.objects.get(environment=environment, feature=feature)
+    (updated_at,) = listener.of(desk.environment)
+    desk.environment.refresh_from_db()
+    assert desk.environment.updated_at == updated_at
+    live = FeatureState.objects.get(environment=desk.environment, feature=desk.feature)
     assert (live.pk, live.version, live.live_from) == (made["feature_states"][0]["id"], 2, live_from)
     request = ChangeRequest.objects.get(pk=made["id"])
     assert (request.due_at, request.failed_at) == (None, None)
     assert request.applied_at is not None
 
 
-def test_several_states__of_one_time__live_together_with_one_event(
-    scheduler: Scheduler,
-    schedule: Schedule,
-    ear: Callable[..., Ear],
-    flags: Callable[[], Any],
-    make_feature: Callable[..., Feature],
-    feature: Feature,
-) -> None:
-    second, marker = make_feature("second"), make_feature("marker")
-    listener = ear(flags)
-    schedule(in_a(seconds=0.8), feature, second)
-    schedule(in_a(seconds=1.0), marker)
+def test_several_states__of_one_time__live_together_with_one_event(scheduler: Scheduler, desk: Desk) -> None:
+    second, marker = desk.make_feature("second"), desk.make_feature("marker")
+    listener = desk.listen()
+    desk.schedule(in_a(seconds=0.8), desk.feature, second)
+    desk.schedule(in_a(seconds=1.0), marker)
     listener.wait(2)
-    off, on = (False, None), (True, "new")
     assert listener.seen == [
-        {"banner": on, "second": on, "marker": off},
-        {"banner": on, "second": on, "marker": on},
+        {"banner": ON, "second": ON, "marker": OFF},
+        {"banner": ON, "second": ON, "marker": ON},
     ]
 
 
-def test_states__of_two_times_in_one_request__live_one_after_the_other(
-    scheduler: Scheduler,
-    admin: APIClient,
-    propose: Schedule,
-    ear: Callable[..., Ear],
-    flags: Callable[[], Any],
-    make_feature: Callable[..., Feature],
-    feature: Feature,
-) -> None:
-    second, third = make_feature("second"), make_feature("third")
-    listener = ear(flags)
-    made = propose(
-        {"feature": feature.pk, "enabled": True, "live_from": in_a(seconds=1.3)},
+def test_states__of_two_times_in_one_request__live_one_after_the_other(scheduler: Scheduler, desk: Desk) -> None:
+    second, third = desk.make_feature("second"), desk.make_feature("third")
+    listener = desk.listen()
+    made = desk.propose(
+        {"feature": desk.feature.pk, "enabled": True, "live_from": in_a(seconds=1.3)},
         {"feature": second.pk, "enabled": True, "live_from": in_a(seconds=1.0)},
         {"feature": third.pk, "enabled": True},
     )
-    path = f"{REQUESTS}{made['id']}/"
-    assert admin.post(f"{path}commit/").status_code == 200
-    assert admin.delete(path).status_code == 400
+    assert desk.admin.post(f"{REQUESTS}{made['id']}/commit/").status_code == 200
+    assert desk.delete(made) == 400
     listener.wait(3)
     assert [sorted(name for name, (on, _) in seen.items() if on) for seen in listener.seen] == [
         ["third"],
@@ -105,81 +128,60 @@ def test_states__of_two_times_in_one_request__live_one_after_the_other(
 
 
 def test_scheduler__that_would_wait_long__is_woken_by_what_is_committed_here(
-    monkeypatch: pytest.MonkeyPatch, schedule: Schedule, ear: Callable[..., Ear], make_feature: Callable[..., Feature]
+    monkeypatch: pytest.MonkeyPatch, desk: Desk
 ) -> None:
     monkeypatch.setattr(scheduling, "LOOK_SECONDS", 3600.0)
-    listener = ear()
+    listener = desk.listen()
     with running():
-        schedule(in_a(days=1), make_feature("later"))
-        schedule(in_a(seconds=0.5))
+        desk.schedule(in_a(days=1), desk.make_feature("later"))
+        desk.schedule(in_a(seconds=0.5))
         listener.wait()
 
 
-def test_scheduler__request_committed_by_another_process__seen_to(
-    scheduler: Scheduler, environment: Environment, ear: Callable[..., Ear], make_feature: Callable[..., Feature]
-) -> None:
-    make_feature("one")
-    make_feature("two")
-    listener = ear()
-    seeding.scheduled(environment, [timezone.now() + timedelta(seconds=0.3)])
+def test_scheduler__request_committed_by_another_process__seen_to(scheduler: Scheduler, desk: Desk) -> None:
+    desk.make_feature("second")
+    listener = desk.listen()
+    seeding.scheduled(desk.environment, [timezone.now() + timedelta(seconds=0.3)])
     listener.wait()
 
 
-def test_request__deleted_before_its_time__never_applies(
-    scheduler: Scheduler,
-    admin: APIClient,
-    schedule: Schedule,
-    ear: Callable[..., Ear],
-    flags: Callable[[], Any],
-    make_feature: Callable[..., Feature],
-    feature: Feature,
-) -> None:
-    marker = make_feature("marker")
-    listener = ear(flags)
-    made = schedule(in_a(seconds=1))
-    assert admin.delete(f"{REQUESTS}{made['id']}/").status_code == 204
-    schedule(in_a(seconds=1.1), marker)
+def test_request__deleted_before_its_time__never_applies(scheduler: Scheduler, desk: Desk) -> None:
+    marker = desk.make_feature("marker")
+    listener = desk.listen()
+    made = desk.schedule(in_a(seconds=1))
+    assert desk.delete(made) == 204
+    desk.schedule(in_a(seconds=1.1), marker)
     listener.wait()
-    assert listener.seen == [{"banner": (False, None), "marker": (True, "new")}]
+    assert listener.seen == [{"banner": OFF, "marker": ON}]
 
 
 def test_feature__deleted_before_the_time__nothing_half_applied_and_the_failure_recorded(
-    admin: APIClient,
-    schedule: Schedule,
-    ear: Callable[..., Ear],
-    flags: Callable[[], Any],
-    make_feature: Callable[..., Feature],
-    environment: Environment,
-    feature: Feature,
-    caplog: pytest.LogCaptureFixture,
+    desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    second, marker = make_feature("second"), make_feature("marker")
-    failing = schedule(in_a(days=1), feature, second)["id"]
-    good = schedule(in_a(days=1), marker)["id"]
-    admin.delete(f"/api/v1/projects/{environment.project_id}/features/{feature.pk}/")
-    make_due(failing, good)
-    listener = ear(flags)
-    with running():
-        listener.wait()
-    assert listener.seen == [{"second": (False, None), "marker": (True, "new")}]
-    request = ChangeRequest.objects.get(pk=failing)
+    second, marker = desk.make_feature("second"), desk.make_feature("marker")
+    failing = desk.schedule(in_a(days=1), desk.feature, second)
+    good = desk.schedule(in_a(days=1), marker)
+    desk.admin.delete(f"/api/v1/projects/{desk.environment.project_id}/features/{desk.feature.pk}/")
+    make_due(failing["id"], good["id"])
+    listener = desk.listen()
+    run_until_heard(listener)
+    assert listener.seen == [{"second": OFF, "marker": ON}]
+    request = ChangeRequest.objects.get(pk=failing["id"])
     reason = "The feature banner no longer exists."
     assert (request.failure, request.due_at, request.applied_at) == (reason, None, None)
     assert request.failed_at is not None
     said = [record for record in caplog.records if "change_request_failed" in record.getMessage()]
     assert len(said) == 1
-    entry = AuditLog.objects.filter(related_object_type="CHANGE_REQUEST", related_object_id=failing).latest("pk")
+    entry = AuditLog.objects.filter(related_object_type="CHANGE_REQUEST", related_object_id=request.pk).latest("pk")
     assert entry.log == f"Change Request: Turn it on could not go live: {reason}"
     assert (entry.author, entry.is_system_event) == (None, True)
-    assert admin.delete(f"{REQUESTS}{failing}/").status_code == 204
+    assert desk.delete(failing) == 204
 
 
-def test_log__of_a_scheduled_change__names_the_request(schedule: Schedule, ear: Callable[..., Ear]) -> None:
-    made = schedule(in_a(days=1))
+def test_log__of_a_scheduled_change__names_the_request(desk: Desk) -> None:
+    made = desk.schedule(in_a(days=1))
     make_due(made["id"])
-    listener = ear()
-    with running():
-        listener.wait()
+    run_until_heard(desk.listen())
     entry = AuditLog.objects.get(related_object_type="FEATURE_STATE", is_system_event=True)
     assert entry.author is None
     assert entry.related_object_id == made["feature_states"][0]["id"]
@@ -189,32 +191,21 @@ def test_log__of_a_scheduled_change__names_the_request(schedule: Schedule, ear: 
     )
 
 
-def test_requests__that_came_due_while_nothing_ran__applied_at_the_start_in_their_order(
-    admin: APIClient,
-    propose: Schedule,
-    schedule: Schedule,
-    ear: Callable[..., Ear],
-    flags: Callable[[], Any],
-    feature: Feature,
-) -> None:
-    later = schedule(in_a(days=1))["id"]
-    state = {"feature": feature.pk, "enabled": False, "feature_state_value": text("old"), "live_from": in_a(hours=1)}
-    sooner = propose(state)["id"]
-    admin.post(f"{REQUESTS}{sooner}/commit/")
+def test_requests__that_came_due_while_nothing_ran__applied_at_the_start_in_their_order(desk: Desk) -> None:
+    later = desk.schedule(in_a(days=1))["id"]
+    old = {"feature": desk.feature.pk, "enabled": False, "feature_state_value": text("old")}
+    sooner = desk.propose({**old, "live_from": in_a(hours=1)})["id"]
+    desk.admin.post(f"{REQUESTS}{sooner}/commit/")
     make_due(sooner, later)
-    listener = ear(flags)
-    with running():
-        listener.wait(2)
-    assert listener.seen == [{"banner": (False, "old")}, {"banner": (True, "new")}]
+    listener = desk.listen()
+    run_until_heard(listener, 2)
+    assert listener.seen == [{"banner": (False, "old")}, {"banner": ON}]
 
 
 def test_request__that_cannot_be_applied_for_another_reason__set_aside(
-    monkeypatch: pytest.MonkeyPatch,
-    schedule: Schedule,
-    ear: Callable[..., Ear],
-    make_feature: Callable[..., Feature],
+    monkeypatch: pytest.MonkeyPatch, desk: Desk
 ) -> None:
-    bad, good = schedule(in_a(days=1))["id"], schedule(in_a(days=1), make_feature("good"))["id"]
+    bad, good = desk.schedule(in_a(days=1))["id"], desk.schedule(in_a(days=1), desk.make_feature("good"))["id"]
     make_due(bad, good)
     publish = scheduling.publish
 
@@ -224,9 +215,7 @@ def test_request__that_cannot_be_applied_for_another_reason__set_aside(
             raise RuntimeError("a fault")
 
     monkeypatch.setattr(scheduling, "publish", failing)
-    listener = ear()
-    with running():
-        listener.wait()
+    run_until_heard(desk.listen())
     request = ChangeRequest.objects.get(pk=bad)
     assert (request.failure, request.due_at) == ("It could not be applied: RuntimeError.", None)
     assert FeatureState.objects.filter(change_request=bad, version=None).count() == 1
@@ -234,12 +223,9 @@ def test_request__that_cannot_be_applied_for_another_reason__set_aside(
 
 
 def test_database__away_for_a_while__logged_once_and_tried_again(
-    monkeypatch: pytest.MonkeyPatch,
-    schedule: Schedule,
-    ear: Callable[..., Ear],
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = schedule(in_a(days=1))
+    made = desk.schedule(in_a(days=1))
     make_due(made["id"])
     publish = scheduling.publish
     failures = iter(range(3))
@@ -252,24 +238,9 @@ def test_database__away_for_a_while__logged_once_and_tried_again(
 
     monkeypatch.setattr(scheduling, "publish", failing)
     caplog.set_level("INFO")
-    listener = ear()
-    with running():
-        listener.wait()
+    listener = desk.listen()
+    run_until_heard(listener)
     said = [record.getMessage() for record in caplog.records]
     assert sum("scheduler_failing" in each for each in said) == 1
     assert FeatureState.objects.filter(change_request=made["id"], version=2).count() == 1
     assert len(listener.seen) == 1
-
-
-def test_50_schedules__on_one_environment__live_within_a_second(
-    scheduler: Scheduler, ear: Callable[..., Ear], environment: Environment, project: Any
-) -> None:
-    seeding.add_features(environment, 100)
-    listener = ear()
-    start = timezone.now() + timedelta(seconds=1)
-    moments = [start + timedelta(milliseconds=100 * number) for number in range(50)]
-    seeding.scheduled(environment, moments)
-    listener.wait(50)
-    late = sorted(at - due for at, due in zip(listener.times, moments, strict=True))
-    assert late[0] >= timedelta(0)
-    assert late[48] < timedelta(seconds=1), late

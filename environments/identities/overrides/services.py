@@ -19,6 +19,8 @@ from environments.identities.models import Identity
 from features.models import FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from realtime import versions, watch
+from webhooks import changes as webhooks
+from webhooks.payloads import Place
 
 VALUE_COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
 
@@ -41,6 +43,9 @@ def clone_overrides(source: Identity, target: Identity) -> None:
     before = {feature: Stored.of(state) for feature, state in present.items()}
     effect = watch.of_state(next(iter([*wanted.values(), *present.values()])))
     versions.announce(effect.environments, silent=effect.silent)
+    webhooks.about_to_change(
+        Place(target.environment_id, feature, identity_id=target.pk) for feature in {**present, **wanted}
+    )
     FeatureState.objects.filter(pk__in=[present[feature].pk for feature in present.keys() - wanted.keys()]).delete()
     states = {
         feature: present.get(feature)

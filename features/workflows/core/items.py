@@ -76,7 +76,7 @@ class ApprovalSerializer(WholeItem, serializers.ModelSerializer[ChangeRequestApp
 
 
 class NoGroups(Items):
-    """There are no groups of users: none is known, none is shown."""
+    """Groups are not asked to approve here: none is taken, none is shown."""
 
     def get_attribute(self, instance: Any) -> Any:
         return []

@@ -19,6 +19,8 @@ from features.workflows.core.contents import Place, shown
 from features.workflows.core.models import ChangeRequest, PlannedChange
 from realtime import versions
 from segments.models import Segment
+from webhooks import changes as webhooks
+from webhooks import payloads
 
 logger = structlog.get_logger(__name__)
 
@@ -108,6 +110,7 @@ def _replace(
 ) -> None:
     """Let these states take the places of the live ones. Written in bulk, so announced here, once, and first."""
     versions.announce([request.environment_pk])
+    webhooks.about_to_change(payloads.Place.of(state) for _, state in due)
     replaced = []
     for change, state in due:
         old = present.get(Place(state.feature_id, state.feature_segment_id))

@@ -17,6 +17,8 @@ from core.locks import lock_environment
 from environments.models import Environment
 from features.workflows.core.models import ChangeRequest
 from features.workflows.core.publication import CannotGoLive, give_up, publish
+from webhooks.changes import collected
+from webhooks.outbox import enqueue
 
 logger = structlog.get_logger(__name__)
 
@@ -39,7 +41,7 @@ def apply_next() -> bool:
     Raises what the database raises when it cannot be reached; then nothing was changed. A request that fails for any
     other reason is not tried again.
     """
-    with transaction.atomic():
+    with transaction.atomic(), collected() as changes:
         request = _claim(timezone.now())
         if request is None:
             return False
@@ -54,6 +56,7 @@ def apply_next() -> bool:
         except Exception as error:
             logger.exception("change_request_not_applied", change_request=request.pk)
             give_up(request, f"It could not be applied: {type(error).__name__}.", now)
+        enqueue(changes, request.committed_by.email if request.committed_by is not None else "")
     return True
 
 
@@ -69,7 +72,7 @@ def _claim(now: datetime) -> ChangeRequest | None:
         if environment is None:
             return None
         lock_environment(environment)
-    return due.filter(environment=environment).select_related("environment__project").first()
+    return due.filter(environment=environment).select_related("environment__project", "committed_by").first()
 
 
 def _free_environment(due: QuerySet[ChangeRequest]) -> int | None:

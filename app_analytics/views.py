@@ -1,0 +1,95 @@
+"""The figures, for those who pay for them."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from app_analytics import usage
+from app_analytics.serializers import (
+    EvaluationQuerySerializer,
+    EventsSerializer,
+    FeatureEvaluationDataSerializer,
+    StreamsSerializer,
+    TotalCountSerializer,
+    UsageDataSerializer,
+    UsageQuerySerializer,
+)
+from app_analytics.throttles import UsageThrottle
+from core.views import ScopedView
+from permissions import access
+
+
+def wanted(request: Request) -> usage.Wanted:
+    query = UsageQuerySerializer(data=request.query_params)
+    query.is_valid(raise_exception=True)
+    return usage.Wanted(**query.validated_data)
+
+
+class UsageDataView(ScopedView):
+    rules = "usage-data"
+    serializer_class = UsageDataSerializer
+    throttle_classes = [UsageThrottle]
+
+    @extend_schema(parameters=[UsageQuerySerializer], responses=UsageDataSerializer(many=True))
+    def get(self, request: Request, organisation_pk: str) -> Response:
+        """Billable requests, by day and labels."""
+        figures = usage.requests(self.organisation, wanted(request))
+        return Response(UsageDataSerializer(figures, many=True).data)
+
+
+class StreamsView(ScopedView):
+    rules = "usage-data/streams"
+    serializer_class = StreamsSerializer
+    throttle_classes = [UsageThrottle]
+
+    @extend_schema(parameters=[UsageQuerySerializer], responses=StreamsSerializer(many=True))
+    def get(self, request: Request, organisation_pk: str) -> Response:
+        """Streams that were opened, by day. They are not billable, and have no labels. Flagsmith has no such path."""
+        figures = usage.streams(self.organisation, wanted(request))
+        return Response(StreamsSerializer(figures, many=True).data)
+
+
+class TotalCountView(ScopedView):
+    rules = "usage-data/total-count"
+    serializer_class = TotalCountSerializer
+    throttle_classes = [UsageThrottle]
+
+    @extend_schema(responses=TotalCountSerializer)
+    def get(self, request: Request, organisation_pk: str) -> Response:
+        """Billable requests of the last 30 days."""
+        return Response({"count": usage.total(self.organisation)})
+
+
+class UsageEventsView(ScopedView):
+    rules = "usage"
+    serializer_class = EventsSerializer
+    throttle_classes = [UsageThrottle]
+
+    @extend_schema(responses=EventsSerializer, deprecated=True)
+    def get(self, request: Request, organisation_pk: str) -> Response:
+        """The same number as ``usage-data/total-count/``, where older clients look for it."""
+        return Response({"events": usage.total(self.organisation)})
+
+
+class EvaluationDataView(ScopedView):
+    rules = "features/evaluation-data"
+    serializer_class = FeatureEvaluationDataSerializer
+
+    @extend_schema(parameters=[EvaluationQuerySerializer], responses=FeatureEvaluationDataSerializer(many=True))
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """How often applications asked their SDKs for the flag in an environment, by day and labels."""
+        feature = get_object_or_404(self.project.features.all(), pk=kwargs["feature_pk"])
+        query = EvaluationQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        environments = access.visible_environments(self.actor).filter(project=self.project)
+        environment = environments.filter(pk=query.validated_data["environment_id"]).first()
+        if environment is None:
+            raise NotFound("No Environment matches the given query.")
+        figures = usage.evaluations(
+            feature, environment, query.validated_data["period"], query.validated_data["labels"]
+        )
+        return Response(FeatureEvaluationDataSerializer(figures, many=True).data)

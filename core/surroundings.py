@@ -1,0 +1,83 @@
+"""What Django's middleware adds to an answer, for those who answer ahead of Django."""
+
+import io
+from collections.abc import Callable, MutableMapping
+from functools import cache, lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
+from django.core.handlers.asgi import ASGIRequest
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
+
+Message = MutableMapping[str, Any]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+# The headers of a request that middleware looks at. What it says depends on nothing else of a plain GET.
+READ = frozenset((b"host", b"origin", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
+
+# Of a header that the answer has too, both values count.
+JOINED = "Vary"
+
+
+class Surroundings:
+    """The headers that middleware adds to every answer to one kind of request."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        self._joined = response.headers.get(JOINED, "")
+        own = (JOINED, "Content-Length")
+        self._added = {name: value for name, value in response.headers.items() if name not in own}
+
+    def beside(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+        """All headers of an answer with this body that has these headers itself, for ASGI."""
+        joined = ", ".join([text for text in (headers.get(JOINED), self._joined) if text])
+        told = {**self._added, **headers, "Content-Length": str(len(body)), **({JOINED: joined} if joined else {})}
+        return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in told.items()]
+
+
+def surroundings(scope: Message) -> Surroundings | None:
+    """What surrounds the answer to this GET. None: middleware has an answer of its own (a redirect, a refusal)."""
+    read = tuple((name, value) for name, value in scope["headers"] if name in READ)
+    return _surroundings(scope["path"], scope["scheme"], tuple(scope["server"]), read)
+
+
+# Few origins and hosts are most of the requests.
+@lru_cache(maxsize=1_024)
+def _surroundings(path: str, scheme: str, server: tuple[str, int], read: Headers) -> Surroundings | None:
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "scheme": scheme,
+        "server": server,
+        "query_string": b"",
+        "headers": list(read),
+    }
+    try:
+        response = _middleware()(ASGIRequest(scope, io.BytesIO()))
+    except SuspiciousOperation:
+        return None
+    return Surroundings(response) if response.status_code == HTTPStatus.OK else None
+
+
+@cache
+def _middleware() -> Callable[[HttpRequest], HttpResponse]:
+    """All middleware, around a view that says nothing."""
+    handler: Callable[[HttpRequest], HttpResponse] = _nothing
+    for name in reversed(settings.MIDDLEWARE):
+        handler = import_string(name)(handler)
+    return handler
+
+
+def _nothing(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(content_type="application/json")
+
+
+@receiver(setting_changed)
+def _forget(**kwargs: Any) -> None:
+    _middleware.cache_clear()
+    _surroundings.cache_clear()

@@ -1,0 +1,168 @@
+"""What applications read all the time, answered ahead of Django: a herd that refetches costs a few queries.
+
+A GET of ``flags/``, ``identities/`` or ``environment-document/`` with a good key, and without anything unusual, gets
+the bytes that the view would give. Whoever asks at the same time shares one read of the database, which begins after
+the request has come: nobody gets a state older than the one that was there when he asked. Everything else, errors
+among it, is Django's.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+from weakref import WeakKeyDictionary
+
+from app_analytics import meter
+from app_analytics.models import Resource
+from core.surroundings import surroundings
+from environments.cache import documents
+from environments.identities.models import Identity
+from environments.keys import SERVER_PREFIX
+from environments.models import Environment
+from environments.sdk import authentication, identify, responses
+from environments.sdk.authentication import SDKClient
+from environments.sdk.identify import Identified
+from environments.sdk.responses import Answer
+from realtime.reading import ReadingThread, SharedReads
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+RESOURCES = {
+    "/api/v1/flags/": Resource.FLAGS,
+    "/api/v1/identities/": Resource.IDENTITIES,
+    "/api/v1/environment-document/": Resource.ENVIRONMENT_DOCUMENT,
+}
+
+MAX_IDENTIFIER = Identity._meta.get_field("identifier").max_length or 0
+
+
+class Question(NamedTuple):
+    """All that the answer depends on, beside the database."""
+
+    resource: Resource
+    key: str
+    identifier: str = ""
+
+
+class Found(NamedTuple):
+    environment_id: int
+    answer: Answer
+
+
+Reads = SharedReads[Question, Found]
+
+_reads: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[ReadingThread, Reads]] = WeakKeyDictionary()
+
+
+def read_path(django: Application) -> Application:
+    """The application that stands before Django."""
+
+    async def application(scope: Message, receive: Receive, send: Send) -> None:
+        question = asked(scope)
+        around = surroundings(scope) if question is not None else None
+        found = await _found(question) if question is not None and around is not None else None
+        if found is None or around is None or question is None:
+            await django(scope, receive, send)
+            return
+        meter.count(question.resource, found.environment_id, scope["headers"])
+        body, own = found.answer.told_to(_header(scope, b"accept-encoding"))
+        headers = around.beside(own, body)
+        await send({"type": "http.response.start", "status": found.answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return application
+
+
+async def close() -> None:
+    """Let the event loop's thread end."""
+    thread, _ = _reads.pop(asyncio.get_running_loop(), (None, None))
+    if thread is not None:
+        await thread.close()
+
+
+def asked(scope: Message) -> Question | None:
+    """What an ordinary request asks for. None: it is not one."""
+    resource = RESOURCES.get(scope["path"])
+    if resource is None or scope["method"] != "GET":
+        return None
+    key = _header(scope, b"x-environment-key")
+    if not key or (resource is Resource.ENVIRONMENT_DOCUMENT and not key.startswith(SERVER_PREFIX)):
+        return None
+    if resource is not Resource.IDENTITIES:
+        return None if scope["query_string"] else Question(resource, key)
+    try:
+        query = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    if len(query) != 1 or query[0][0] != "identifier":
+        return None
+    identifier = query[0][1]
+    # The serializer strips, and says what is wrong.
+    if not 0 < len(identifier) <= MAX_IDENTIFIER or identifier != identifier.strip() or "\0" in identifier:
+        return None
+    return Question(resource, key, identifier)
+
+
+async def _found(question: Question) -> Found | None:
+    loop = asyncio.get_running_loop()
+    if loop not in _reads:
+        thread = ReadingThread("sdk-reader")
+        _reads[loop] = thread, SharedReads(thread, answer_all)
+    future = _reads[loop][1].ask(question)
+    # Others wait for it too, so it is not to be cancelled with this request.
+    await asyncio.wait([future])
+    # A failure has been logged. Django meets it again, and says so as everywhere.
+    return future.result() if future.exception() is None else None
+
+
+def answer_all(questions: list[Question]) -> dict[Question, Found]:
+    """The answers to these questions, in a few queries. What is refused, and who has to be stored, is left out."""
+    clients = authentication.clients({question.key for question in questions})
+    served = [
+        (question, client)
+        for question in questions
+        if (client := clients.get(question.key)) is not None and not client.stopped
+    ]
+    return dict(_answers(served, _identities(served)))
+
+
+def _identities(served: list[tuple[Question, SDKClient]]) -> dict[tuple[int, str], Identified]:
+    wanted: dict[int, set[str]] = defaultdict(set)
+    for question, client in served:
+        if question.identifier:
+            wanted[client.environment_id].add(question.identifier)
+    return {
+        (environment_id, identifier): identified
+        for environment_id, identifiers in wanted.items()
+        for identifier, identified in identify.read(environment_id, identifiers).items()
+    }
+
+
+def _answers(
+    served: list[tuple[Question, SDKClient]], identities: dict[tuple[int, str], Identified]
+) -> Iterator[tuple[Question, Found]]:
+    for question, client in served:
+        try:
+            entry = documents.entry(client.version)
+        except Environment.DoesNotExist:
+            continue
+        match question.resource:
+            case Resource.FLAGS:
+                answer = responses.flags(entry, client.server)
+            case Resource.ENVIRONMENT_DOCUMENT:
+                answer = responses.document(entry)
+            case _:
+                identified = identities[client.environment_id, question.identifier]
+                if identified.id is None:
+                    continue
+                answer = responses.identity(entry, identified, client.server)
+        yield question, Found(client.environment_id, answer)
+
+
+def _header(scope: Message, name: bytes) -> str:
+    """As Django reads it: several are joined."""
+    return ",".join([value.decode("latin-1") for header, value in scope["headers"] if header == name])

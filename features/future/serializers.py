@@ -1,0 +1,173 @@
+"""A flag whole, in the one format that these end points take and answer.
+
+What is validated has the columns' names, as the services of feature states take them.
+"""
+
+import re
+from collections import Counter
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from core.items import Items
+from features.feature_segments.serializers import wrong_feature
+from features.feature_segments.services import MAX_PRIORITY
+from features.feature_states.serializers import OVER_WHOLE
+from features.fields import ObjectID
+from features.models import Feature, FeatureState, FeatureStateValue, FeatureType
+from features.multivariate.percentages import exceed_whole
+from features.values import MAX_32_BIT_INTEGER, ValueType
+from segments.models import Segment
+
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,10}")
+
+TYPES: dict[str | None, str] = {ValueType.STRING: "string", ValueType.INTEGER: "integer", ValueType.BOOLEAN: "boolean"}
+
+SHARES = "multivariate_feature_state_values"
+
+
+class FlagValueSerializer(serializers.Serializer[FeatureStateValue]):
+    """A value as text, and of which type it is. Nothing is left of what values of other types there were."""
+
+    type = serializers.ChoiceField(choices=tuple(TYPES.values()))
+    value = serializers.CharField(allow_blank=True, max_length=settings.FEATURE_VALUE_LIMIT)
+
+    def validate(self, attrs: dict[str, str]) -> dict[str, Any]:
+        text = attrs["value"]
+        columns: dict[str, Any] = {"string_value": None, "integer_value": None, "boolean_value": None}
+        match attrs["type"]:
+            case "integer":
+                columns |= {"type": ValueType.INTEGER, "integer_value": _integer(text)}
+            case "boolean":
+                columns |= {"type": ValueType.BOOLEAN, "boolean_value": _boolean(text)}
+            case _:
+                columns |= {"type": ValueType.STRING, "string_value": text}
+        return columns
+
+    def to_representation(self, instance: FeatureStateValue) -> dict[str, str] | None:
+        value = instance.value
+        if value is None:
+            return None
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return {"type": TYPES.get(instance.type, "string"), "value": text}
+
+
+def _integer(text: str) -> int:
+    number = int(text) if WHOLE_NUMBER.fullmatch(text) else None
+    if number is None or not -MAX_32_BIT_INTEGER - 1 <= number <= MAX_32_BIT_INTEGER:
+        raise ValidationError({"value": [f"'{text[:20]}' is not a valid integer"]})
+    return number
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValidationError({"value": [f"'{text[:20]}' is not a valid boolean (use 'true' or 'false')"]})
+    return text.lower() == "true"
+
+
+class VariantSerializer(serializers.Serializer[Any]):
+    """How many percent of the identities get an option of the feature."""
+
+    id = ObjectID(source="multivariate_feature_option_id")
+    weight = serializers.FloatField(source="percentage_allocation", min_value=0, max_value=100)
+
+    class Meta:
+        list_serializer_class = Items
+
+
+class SegmentReferenceSerializer(serializers.Serializer[Any]):
+    id = ObjectID(source="segment_id")
+
+
+class FlagStateSerializer(serializers.Serializer[FeatureState]):
+    """What a flag says to everybody in the environment."""
+
+    enabled = serializers.BooleanField(required=False)
+    value = FlagValueSerializer(source="feature_state_value", required=False, allow_null=True)
+    variants = VariantSerializer(many=True, source=SHARES, required=False)
+
+    def validate_value(self, columns: dict[str, Any] | None) -> dict[str, Any]:
+        """None is an answer, and nothing to ask for."""
+        if columns is None:
+            raise ValidationError(self.fields["value"].error_messages["null"])
+        return columns
+
+    def validate_variants(self, shares: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """All options of the feature: what is left out would be anybody's guess."""
+        feature: Feature = self.context["feature"]
+        if feature.type != FeatureType.MULTIVARIATE and shares:
+            raise ValidationError("Feature is not multivariate.")
+        given = [share["multivariate_feature_option_id"] for share in shares]
+        options = {option.pk for option in feature.multivariate_options.all()}
+        if set(given) - options:
+            raise ValidationError("Variant not found.")
+        if options - set(given):
+            raise ValidationError("Must include all feature's variants.")
+        if len(given) > len(options):
+            raise ValidationError("This variant is given more than once.")
+        if exceed_whole(share["percentage_allocation"] for share in shares):
+            raise ValidationError(OVER_WHOLE)
+        return shares
+
+
+class FlagDefaultSerializer(FlagStateSerializer):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        feature: Feature = self.context["feature"]
+        if self.context["replace"] and feature.type == FeatureType.MULTIVARIATE and SHARES not in attrs:
+            raise ValidationError({"variants": ["Must include all feature's variants."]})
+        return attrs
+
+
+class FlagOverrideSerializer(FlagStateSerializer):
+    """What a flag says to a segment's members. The override with the lowest priority is the strongest."""
+
+    # Before the priority, which goes into the same place.
+    segment = SegmentReferenceSerializer(source="feature_segment")
+    priority = serializers.IntegerField(
+        source="feature_segment.priority", min_value=0, max_value=MAX_PRIORITY, required=False
+    )
+
+    class Meta:
+        list_serializer_class = Items
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        """In Flagsmith's order: whose override it is comes first."""
+        fields = super().get_fields()
+        return {name: fields.pop(name) for name in ("segment", "priority")} | fields
+
+
+class FlagSerializer(serializers.Serializer[Any]):
+    """Context: the ``feature``, and whether a body is to ``replace`` what it names."""
+
+    environment_default = FlagDefaultSerializer(source="default", required=False)
+    segment_overrides = FlagOverrideSerializer(many=True, source="overrides", required=False)
+
+    def validate_segment_overrides(self, overrides: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Segments of the project, each once. Looked up with one query."""
+        feature: Feature = self.context["feature"]
+        named = [override["feature_segment"]["segment_id"] for override in overrides]
+        segments = Segment.objects.filter(project=feature.project_id).in_bulk(named) if named else {}
+        errors = [_refusal(segments.get(pk), feature) for pk in named]
+        if any(errors):
+            raise ValidationError(errors)
+        for pk, times in Counter(named).items():
+            if times > 1:
+                raise ValidationError(f"Duplicate segment: {pk}.")
+        return overrides
+
+
+class WorkflowOnSerializer(serializers.Serializer[Any]):
+    """What is said where an environment's flags change by change requests alone."""
+
+    detail = serializers.CharField()
+    code = serializers.CharField()
+
+
+def _refusal(segment: Segment | None, feature: Feature) -> dict[str, Any]:
+    if segment is None:
+        return {"segment": {"id": ["Segment not found."]}}
+    if message := wrong_feature(segment, feature):
+        return {"segment": {"id": [message]}}
+    return {}

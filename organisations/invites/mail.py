@@ -1,0 +1,32 @@
+"""The mail that an invitation comes by."""
+
+from django.conf import settings
+
+from core.mail import send_later
+from organisations.invites.models import Invite
+
+TEXT = """Hello,
+
+you are invited to join {organisation} on Flagsmith. To accept, follow this link:
+
+{link}
+
+Whoever has the link and an account with this address can use it, once.
+"""
+
+
+def send(invite: Invite) -> None:
+    """Send it soon. A mail that cannot be sent is logged; the invitation stays, to be sent again."""
+    inviter = _line(invite.invited_by.get_full_name()) if invite.invited_by is not None else ""
+    organisation = _line(invite.organisation.name)
+    if inviter:
+        subject = f"{inviter} has invited you to join the organisation '{organisation}' on Flagsmith"
+    else:
+        subject = f"You have been invited to join the organisation '{organisation}' on Flagsmith"
+    text = TEXT.format(organisation=organisation, link=f"{settings.PUBLIC_URL}/invite/{invite.hash}")
+    send_later(subject, text, invite.email)
+
+
+def _line(name: str) -> str:
+    """The name without line breaks, which may not stand in a subject."""
+    return " ".join(name.split())

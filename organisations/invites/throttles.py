@@ -1,0 +1,18 @@
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from api_keys.actor import APIKeyUser
+from users.throttles import Throttle
+
+
+class InviteThrottle(Throttle):
+    """Calls of one user, or of one master API key, that send mail: nobody is to flood strangers from here."""
+
+    scope = "invite"
+    setting = "INVITE_THROTTLE_RATE"
+
+    def get_cache_key(self, request: Request, view: APIView) -> str:
+        actor: Any = request.user
+        return self.key_of(f"key-{actor.key.pk}" if isinstance(actor, APIKeyUser) else actor.pk)

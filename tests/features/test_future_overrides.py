@@ -1,0 +1,287 @@
+"""``/api/__future__/…``: segments' overrides and options' shares, many in one call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from environments.models import Environment
+from features.models import Feature, FeatureSegment, FeatureState
+from features.multivariate.models import MultivariateFeatureOption
+from segments.models import Segment
+from tests.features.whole import Flag, priorities, text, variants
+
+# Real commits: only they make events.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OFF: dict[str, Any] = {"enabled": False, "value": None, "variants": []}
+
+
+@pytest.fixture
+def split(admin: APIClient, environment: Environment, make_feature: Callable[..., Feature]) -> tuple[Flag, list[int]]:
+    """A feature with two options, 30 and 20 percent, and their primary keys."""
+    feature = make_feature("split", type="MULTIVARIATE", initial_value="control")
+    options = [
+        MultivariateFeatureOption.objects.create(
+            feature=feature, string_value=name, default_percentage_allocation=share
+        )
+        for name, share in {"a": 30, "b": 20}.items()
+    ]
+    state = FeatureState.objects.get(feature=feature)
+    for option in options:
+        state.multivariate_feature_state_values.create(
+            multivariate_feature_option=option, percentage_allocation=option.default_percentage_allocation
+        )
+    return Flag(admin, environment, feature), [option.pk for option in options]
+
+
+def test_override__new_and_changed__begins_as_the_default_and_one_event_each(
+    flag: Flag,
+    segment: Segment,
+    make_segment: Callable[[str], Segment],
+    environment: Environment,
+    events: list[str],
+    logged: Callable[[], list[str]],
+) -> None:
+    other = make_segment("other")
+    flag.patch(environment_default={"value": text("control")})
+    events.clear()
+    logged()
+    answer = flag.patch(
+        environment_default={"enabled": True},
+        segment_overrides=[
+            {"segment": {"id": segment.pk}},
+            {"segment": {"id": other.pk}, "enabled": False, "value": text("")},
+        ],
+    )
+    assert answer["segment_overrides"] == [
+        {"segment": {"id": segment.pk}, "priority": 0, "enabled": True, "value": text("control"), "variants": []},
+        {"segment": {"id": other.pk}, "priority": 1, "enabled": False, "value": text(""), "variants": []},
+    ]
+    assert events == [environment.api_key]
+    assert logged() == [
+        "Flag state updated for feature: banner",
+        "Remote config updated for segment override on feature 'banner' and segment 'professionals'.",
+        "Flag state / Remote config value updated for feature 'banner' and segment 'other'",
+    ]
+    before = {state.feature_segment_id: state.pk for state in FeatureState.objects.exclude(feature_segment=None)}
+    answer = flag.patch(
+        segment_overrides=[{"segment": {"id": other.pk}, "value": {"type": "boolean", "value": "TRUE"}}]
+    )
+    assert answer["segment_overrides"][1]["value"] == {"type": "boolean", "value": "true"}
+    assert answer["segment_overrides"][1]["enabled"] is False
+    assert len(events) == 2
+    assert logged() == ["Remote config updated for segment override on feature 'banner' and segment 'other'."]
+    assert before == {
+        state.feature_segment_id: state.pk for state in FeatureState.objects.exclude(feature_segment=None)
+    }
+
+
+def test_override__new_and_like_the_default__revision_alone(
+    flag: Flag, segment: Segment, environment: Environment, events: list[str]
+) -> None:
+    """It gives its members what they had; it stands in the environment document all the same."""
+    revision = Environment.objects.get(pk=environment.pk).revision
+    flag.patch(segment_overrides=[{"segment": {"id": segment.pk}}])
+    assert events == []
+    assert Environment.objects.get(pk=environment.pk).revision > revision
+
+
+def test_priorities__given_swapped_or_taken__as_said_or_refused(
+    flag: Flag,
+    make_segment: Callable[[str], Segment],
+    environment: Environment,
+    events: list[str],
+    logged: Callable[[], list[str]],
+) -> None:
+    a, b, c = (make_segment(name).pk for name in "abc")
+    first = [
+        {"segment": {"id": a}, "priority": 10, "enabled": True},
+        {"segment": {"id": b}, "priority": 20, "enabled": True},
+    ]
+    assert priorities(flag.patch(segment_overrides=first)) == [(a, 10), (b, 20)]
+    events.clear()
+    logged()
+    swap = [{"segment": {"id": a}, "priority": 20}, {"segment": {"id": b}, "priority": 10}]
+    assert priorities(flag.patch(segment_overrides=swap)) == [(b, 10), (a, 20)]
+    assert events == [environment.api_key]
+    assert logged() == ["Segment overrides re-ordered for feature 'banner'."]
+    taken = {"segment_overrides": [{"segment": {"id": c}, "priority": 20, "enabled": True}]}
+    assert flag.refused("patch", taken) == {"detail": "Duplicate priority: 20."}
+    assert flag.refused("patch", {"segment_overrides": [{"segment": {"id": a}, "priority": 10}]}) == {
+        "detail": "Duplicate priority: 10."
+    }
+    assert priorities(flag.read()) == [(b, 10), (a, 20)]
+    # Without a priority a new one goes to its place in the list.
+    assert priorities(flag.patch(segment_overrides=[{"segment": {"id": c}}])) == [(c, 0), (b, 10), (a, 20)]
+    assert len(events) == 2
+    assert FeatureSegment.objects.count() == 3
+
+
+def test_override__place_without_a_state__is_filled(
+    flag: Flag, feature: Feature, make_override: Callable[..., FeatureSegment]
+) -> None:
+    """The first of the two steps in which terraform makes an override."""
+    place = make_override(feature, "s", 7, live=False)
+    assert flag.read()["segment_overrides"] == []
+    flag.patch(segment_overrides=[{"segment": {"id": place.segment_id}, "enabled": True}])
+    assert priorities(flag.read()) == [(place.segment_id, 7)]
+    assert [state.feature_segment for state in FeatureState.objects.exclude(feature_segment=None)] == [place]
+
+
+def test_put__whole_parts__the_rest_begins_anew(
+    flag: Flag,
+    make_segment: Callable[[str], Segment],
+    environment: Environment,
+    events: list[str],
+    logged: Callable[[], list[str]],
+) -> None:
+    a, b = (make_segment(name).pk for name in "ab")
+    flag.patch(
+        environment_default={"enabled": True, "value": text("v")},
+        segment_overrides=[{"segment": {"id": pk}, "enabled": False, "value": text("o")} for pk in (a, b)],
+    )
+    events.clear()
+    logged()
+    # The default is none of the parts; "b" inherits, and moves up, since "a" goes.
+    answer = flag.put(segment_overrides=[{"segment": {"id": b}}])
+    assert answer == {
+        "environment_default": {"enabled": True, "value": text("v"), "variants": []},
+        "segment_overrides": [
+            {"segment": {"id": b}, "priority": 0, "enabled": True, "value": text("v"), "variants": []}
+        ],
+    }
+    assert events == [environment.api_key]
+    assert logged() == [
+        "Flag state / Remote config value deleted for feature 'banner' and segment 'a'",
+        "Flag state / Remote config value updated for feature 'banner' and segment 'b'",
+        "Remote config updated for segment override on feature 'banner' and segment 'b'.",
+    ]
+    # A new override inherits what the same request makes the default.
+    answer = flag.put(
+        environment_default={"value": {"type": "integer", "value": "42"}},
+        segment_overrides=[{"segment": {"id": a}, "priority": 5, "enabled": True}],
+    )
+    forty_two = {"type": "integer", "value": "42"}
+    assert answer == {
+        "environment_default": {"enabled": False, "value": forty_two, "variants": []},
+        "segment_overrides": [
+            {"segment": {"id": a}, "priority": 5, "enabled": True, "value": forty_two, "variants": []}
+        ],
+    }
+    assert flag.put(environment_default={}, segment_overrides=[]) == {
+        "environment_default": OFF,
+        "segment_overrides": [],
+    }
+    assert events == [environment.api_key] * 3
+    assert FeatureState.objects.count() == 1
+
+
+def test_variants__weighted__in_their_scope_alone(
+    split: tuple[Flag, list[int]],
+    segment: Segment,
+    environment: Environment,
+    events: list[str],
+    logged: Callable[[], list[str]],
+) -> None:
+    flag, (a, b) = split
+    assert flag.read()["environment_default"]["variants"] == variants((a, 30), (b, 20))
+    answer = flag.patch(environment_default={"variants": variants((b, 60.5), (a, 30))})
+    assert answer["environment_default"] == {
+        "enabled": False,
+        "value": text("control"),
+        "variants": variants((a, 30), (b, 60.5)),
+    }
+    assert (events, logged()) == ([environment.api_key], ["Multivariate value changed for feature 'split'."])
+    # A new override inherits the weights.
+    answer = flag.patch(segment_overrides=[{"segment": {"id": segment.pk}, "enabled": True}])
+    assert answer["segment_overrides"][0]["variants"] == variants((a, 30), (b, 60.5))
+    answer = flag.patch(segment_overrides=[{"segment": {"id": segment.pk}, "variants": variants((a, 100), (b, 0))}])
+    assert answer["segment_overrides"][0]["variants"] == variants((a, 100), (b, 0))
+    assert answer["environment_default"]["variants"] == variants((a, 30), (b, 60.5))
+    answer = flag.put(segment_overrides=[{"segment": {"id": segment.pk}, "enabled": True}])
+    assert answer["segment_overrides"][0]["variants"] == variants((a, 30), (b, 60.5))
+    rows = FeatureState.objects.get(feature_segment__segment=segment).multivariate_feature_state_values
+    assert rows.count() == 2
+
+
+def test_variants__wrong__refused_by_name(split: tuple[Flag, list[int]], flag: Flag) -> None:
+    mv, (a, b) = split
+
+    def said(given: Any, to: Flag = mv, method: str = "patch") -> Any:
+        return to.refused(method, {"environment_default": {"variants": given}})["environment_default"]["variants"]
+
+    assert said(variants((a, 50))) == ["Must include all feature's variants."]
+    assert said(variants((a, 50), (b, 10), (0, 1))) == ["Variant not found."]
+    assert said(variants((a, 50), (b, 10), (b, 10))) == ["This variant is given more than once."]
+    assert said(variants((a, 50), (b, 50.1))) == ["Multivariate percentage values exceed 100%."]
+    assert said(variants((a, -1), (b, 1))) == [{"weight": ["Ensure this value is greater than or equal to 0."]}, {}]
+    assert said(variants((a, 50), (b, 10)), flag) == ["Feature is not multivariate."]
+    assert mv.refused("put", {"environment_default": {"enabled": True}}) == {
+        "environment_default": {"variants": ["Must include all feature's variants."]}
+    }
+    assert mv.read()["environment_default"]["variants"] == variants((a, 30), (b, 20))
+
+
+def test_override__removed__gone_with_its_rows_and_the_gap_closed(
+    flag: Flag,
+    make_segment: Callable[[str], Segment],
+    environment: Environment,
+    events: list[str],
+    logged: Callable[[], list[str]],
+) -> None:
+    a, b, c = (make_segment(name).pk for name in "abc")
+    flag.patch(segment_overrides=[{"segment": {"id": pk}, "enabled": True} for pk in (a, b, c)])
+    events.clear()
+    logged()
+    answer = flag.remove(b)
+    assert priorities(answer) == [(a, 0), (c, 1)]
+    assert (events, logged()) == (
+        [environment.api_key],
+        ["Flag state / Remote config value deleted for feature 'banner' and segment 'b'"],
+    )
+    assert (FeatureState.objects.count(), FeatureSegment.objects.count()) == (3, 2)
+    again = flag.client.delete(f"{flag.path}segment-overrides/{b}/")
+    assert (again.status_code, again.json()) == (404, {"detail": "Segment override not found."})
+    assert len(events) == 1
+
+
+def test_flag__20_overrides__as_many_queries_as_with_2(
+    admin: APIClient,
+    environment: Environment,
+    make_feature: Callable[..., Feature],
+    make_segment: Callable[[str], Segment],
+) -> None:
+    def calls(number: int) -> list[int]:
+        feature = make_feature(f"f{number}", type="MULTIVARIATE")
+        options = [
+            MultivariateFeatureOption.objects.create(feature=feature, string_value=str(each)).pk for each in range(2)
+        ]
+        flag = Flag(admin, environment, feature)
+        named = [{"segment": {"id": make_segment(str(each)).pk}} for each in range(number)]
+        shares, others = (variants(*((pk, weight) for pk in options)) for weight in (1, 2))
+        new = [{**each, "enabled": True, "variants": shares} for each in named]
+        changed = [
+            {**each, "value": text("x"), "variants": others, "priority": number - place}
+            for place, each in enumerate(named)
+        ]
+        found = []
+        for method, body in (
+            ("patch", {"environment_default": {"variants": shares}, "segment_overrides": new}),
+            ("get", None),
+            ("patch", {"segment_overrides": changed}),
+            ("patch", {"segment_overrides": changed}),
+            ("put", {"segment_overrides": named[:1]}),
+            ("put", {"segment_overrides": []}),
+        ):
+            with CaptureQueriesContext(connection) as queries:
+                flag._call(method, body)
+            found.append(len(queries))
+        return found
+
+    few = calls(2)
+    assert calls(20) == few
+    assert max(few) <= 50, few

@@ -1,0 +1,275 @@
+"""Groups of users: who may see and change them, and what they give to their members."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from environments.models import Environment
+from organisations.models import Organisation, OrganisationRole, UserOrganisation
+from organisations.services import add_member
+from tests.api_keys.clients import with_master_key
+from tests.conftest import make_organisation, signed_in
+from users.models import FFAdminUser, UserPermissionGroup
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def groups(organisation: Organisation) -> str:
+    return f"/api/v1/organisations/{organisation.pk}/groups/"
+
+
+@pytest.fixture
+def group(organisation: Organisation) -> UserPermissionGroup:
+    return UserPermissionGroup.objects.create(name="Developers", organisation=organisation)
+
+
+def person(name: str, organisation: Organisation) -> FFAdminUser:
+    user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name=name, last_name="x")
+    UserOrganisation.objects.create(user=user, organisation=organisation, role=OrganisationRole.USER)
+    return user
+
+
+def names(response: object) -> list[str]:
+    return [each["name"] for each in response.json()["results"]]  # type: ignore[attr-defined]
+
+
+def test_group__made_filled_renamed_and_deleted__as_flagsmith_shows_it(
+    admin: APIClient, member_user: FFAdminUser, groups: str
+) -> None:
+    body = {"name": "Developers", "users": [member_user.pk], "external_id": "ldap-1", "id": 7}
+    made = admin.post(groups, body, format="json")
+
+    # Who belongs to it is changed elsewhere, so "users" is ignored.
+    assert made.status_code == 201
+    group = made.json()
+    assert group == {
+        "id": group["id"],
+        "name": "Developers",
+        "users": [],
+        "is_default": False,
+        "external_id": "ldap-1",
+    }
+    path = f"{groups}{group['id']}/"
+    added = admin.post(f"{path}add-users/", {"user_ids": [member_user.pk, member_user.pk]}, format="json")
+    users = [
+        {
+            "id": member_user.pk,
+            "email": "member@example.com",
+            "first_name": "Max",
+            "last_name": "Member",
+            "last_login": None,
+            "group_admin": False,
+        }
+    ]
+    assert (added.status_code, added.json()) == (200, group | {"users": users})
+    assert admin.get(path).json() == added.json()
+    assert admin.get(groups).json() == {"count": 1, "next": None, "previous": None, "results": [added.json()]}
+    renamed = admin.patch(path, {"name": "Testers", "is_default": True}, format="json").json()
+    assert renamed == added.json() | {"name": "Testers", "is_default": True}
+    removed = admin.post(f"{path}remove-users/", {"user_ids": [member_user.pk, 999_999]}, format="json")
+    assert (removed.status_code, removed.json()["users"]) == (200, [])
+    assert admin.delete(path).status_code == 204
+    assert admin.get(path).status_code == 404
+
+
+def test_external_id__taken__refused_by_name(
+    admin: APIClient, outsider: APIClient, organisation: Organisation, groups: str, group: UserPermissionGroup
+) -> None:
+    UserPermissionGroup.objects.filter(pk=group.pk).update(external_id="1")
+    elsewhere = Organisation.objects.get(name="Strangers")
+
+    refused = admin.post(groups, {"name": "Second", "external_id": "1"}, format="json")
+    assert (refused.status_code, list(refused.json())) == (400, ["external_id"])
+    assert admin.put(f"{groups}{group.pk}/", {"name": "Same", "external_id": "1"}, format="json").status_code == 200
+    theirs = f"/api/v1/organisations/{elsewhere.pk}/groups/"
+    assert outsider.post(theirs, {"name": "Second", "external_id": "1"}, format="json").status_code == 201
+    for name in ("a", "b"):
+        assert admin.post(groups, {"name": name, "external_id": None}, format="json").status_code == 201
+
+
+def test_add_users__stranger_among_them__nobody_added(
+    admin: APIClient, outsider: APIClient, member_user: FFAdminUser, groups: str, group: UserPermissionGroup
+) -> None:
+    stranger = FFAdminUser.objects.get(email="stranger@example.com")
+
+    body = {"user_ids": [member_user.pk, stranger.pk]}
+    response = admin.post(f"{groups}{group.pk}/add-users/", body, format="json")
+
+    assert response.status_code == 400
+    assert response.json() == {"user_ids": [f"Users {stranger.pk} do not exist in this organisation"]}
+    assert not group.users.exists()
+
+
+def test_lists__member__summaries_of_all_but_only_groups_to_manage_whole(
+    admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
+) -> None:
+    joined, led, other = (
+        UserPermissionGroup.objects.create(name=name, organisation=organisation) for name in ("joined", "led", "other")
+    )
+    joined.memberships.create(ffadminuser=member_user)
+    led.memberships.create(ffadminuser=member_user, group_admin=True)
+
+    summaries = [{"id": each.pk, "name": each.name} for each in (joined, led, other)]
+    assert member.get(f"{groups}summaries/").json() == summaries
+    mine = member.get(f"{groups}my-groups/").json()
+    assert mine == {"count": 2, "next": None, "previous": None, "results": summaries[:2]}
+    assert names(member.get(groups)) == ["led"]
+    # To whoever may manage all of them, all are theirs.
+    assert names(admin.get(f"{groups}my-groups/")) == names(admin.get(groups)) == ["joined", "led", "other"]
+    assert names(with_master_key(organisation).get(groups)) == ["joined", "led", "other"]
+
+
+def test_group__members_without_rights_and_strangers__cannot_reach_it(
+    member: APIClient, outsider: APIClient, member_user: FFAdminUser, groups: str, group: UserPermissionGroup
+) -> None:
+    group.memberships.create(ffadminuser=member_user)
+    path = f"{groups}{group.pk}/"
+    own = f"/api/v1/organisations/{Organisation.objects.get(name='Strangers').pk}/groups/{group.pk}/"
+
+    for caller, at in ((member, path), (outsider, path), (outsider, own)):
+        assert caller.get(at).status_code == 404
+        assert caller.put(at, {"name": "Mine"}, format="json").status_code == 404
+        assert caller.delete(at).status_code == 404
+        assert caller.post(f"{at}add-users/", {"user_ids": [member_user.pk]}, format="json").status_code == 404
+    assert member.post(groups, {"name": "Mine"}, format="json").status_code == 403
+    assert outsider.get(f"{groups}summaries/").status_code == 404
+    assert [each.name for each in UserPermissionGroup.objects.all()] == ["Developers"]
+
+
+def test_group_admin__made_and_unmade__manages_that_group_alone(
+    admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
+) -> None:
+    group, other = (UserPermissionGroup.objects.create(name=name, organisation=organisation) for name in "ab")
+    friend = person("friend", organisation)
+    path, admins = f"{groups}{group.pk}/", f"{groups}{group.pk}/users/{member_user.pk}/"
+    assert admin.post(f"{admins}make-admin").status_code == 404  # no member yet
+    group.memberships.create(ffadminuser=member_user)
+    assert member.post(f"{admins}make-admin").status_code == 403
+
+    made = admin.post(f"{admins}make-admin")
+
+    assert (made.status_code, made.content) == (200, b"")
+    assert member.get(path).json()["users"][0]["group_admin"] is True
+    assert member.post(f"{path}add-users/", {"user_ids": [friend.pk]}, format="json").status_code == 200
+    # Nobody gives themselves what a group has, nor leaves one unseen.
+    for verb in ("add", "remove"):
+        own = member.post(f"{path}{verb}-users/", {"user_ids": [member_user.pk]}, format="json")
+        assert own.status_code == 403
+    assert member.get(f"{groups}{other.pk}/").status_code == 404
+    assert member.post(groups, {"name": "c"}, format="json").status_code == 403
+    assert admin.post(f"{groups}{other.pk}/users/{member_user.pk}/make-admin").status_code == 404
+    assert admin.post(f"{admins}remove-admin").status_code == 200
+    assert member.get(path).status_code == 404
+
+
+def test_manage_user_groups__own_and_by_a_group__all_groups_but_never_oneself(
+    admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
+) -> None:
+    managers, other = (UserPermissionGroup.objects.create(name=name, organisation=organisation) for name in "ab")
+    permissions = f"/api/v1/organisations/{organisation.pk}/user-group-permissions/"
+
+    body = {"group": managers.pk, "permissions": ["MANAGE_USER_GROUPS"]}
+    given = admin.post(permissions, body, format="json")
+    assert (given.status_code, given.json()) == (201, {"id": given.json()["id"], **body})
+    assert member.post(groups, {"name": "c"}, format="json").status_code == 403
+    managers.memberships.create(ffadminuser=member_user)
+
+    mine = f"/api/v1/organisations/{organisation.pk}/my-permissions/"
+    assert member.get(mine).json()["permissions"] == ["MANAGE_USER_GROUPS"]
+    assert member.post(groups, {"name": "c"}, format="json").status_code == 201
+    assert member.delete(f"{groups}{other.pk}/").status_code == 204
+    own = member.post(f"{groups}{managers.pk}/remove-users/", {"user_ids": [member_user.pk]}, format="json")
+    assert own.status_code == 403
+    (listed,) = admin.get(permissions, {"group": managers.pk}).json()
+    assert listed["group"] == {
+        "id": managers.pk,
+        "name": "a",
+        "users": [member_user.pk],
+        "is_default": False,
+        "external_id": None,
+    }
+    assert admin.get(permissions, {"group": 0}).json() == []
+    assert admin.delete(f"{permissions}{given.json()['id']}/").status_code == 204
+    assert member.get(groups).json()["count"] == 0
+
+
+def test_organisation_group_permission__foreign_group_or_twice__refused(
+    admin: APIClient, outsider: APIClient, organisation: Organisation, group: UserPermissionGroup
+) -> None:
+    permissions = f"/api/v1/organisations/{organisation.pk}/user-group-permissions/"
+    theirs = UserPermissionGroup.objects.create(name="Theirs", organisation=Organisation.objects.get(name="Strangers"))
+    body = {"group": group.pk, "permissions": ["CREATE_PROJECT"]}
+    assert admin.post(permissions, body, format="json").status_code == 201
+
+    for refused in (body, {**body, "group": theirs.pk}, {**body, "permissions": ["VIEW_PROJECT"]}):
+        response = admin.post(permissions, refused, format="json")
+        assert response.status_code == 400
+    assert outsider.get(permissions).status_code == 404
+    assert organisation.grouppermission.count() == 1
+
+
+def test_default_groups__new_member__joins_those_of_the_organisation(
+    organisation: Organisation, group: UserPermissionGroup
+) -> None:
+    default = UserPermissionGroup.objects.create(name="Everybody", organisation=organisation, is_default=True)
+    newcomer = FFAdminUser.objects.create_user("new@example.com", "pa55-word-1", first_name="N", last_name="N")
+    make_organisation("Elsewhere", newcomer).permission_groups.create(name="Foreign", is_default=True)
+
+    add_member(organisation, newcomer, OrganisationRole.USER)
+
+    assert list(newcomer.permission_groups.all()) == [default]
+
+
+def test_member__removed__leaves_groups_and_what_they_gave(
+    admin: APIClient,
+    member: APIClient,
+    member_user: FFAdminUser,
+    organisation: Organisation,
+    environment: Environment,
+    group: UserPermissionGroup,
+) -> None:
+    environment.project.grouppermission.create(group=group, admin=True)
+    group.memberships.create(ffadminuser=member_user)
+    path = f"/api/v1/environments/{environment.api_key}/"
+    assert member.get(path).status_code == 200
+
+    removed = admin.post(
+        f"/api/v1/organisations/{organisation.pk}/remove-users/", [{"id": member_user.pk}], format="json"
+    )
+
+    assert removed.status_code == 200
+    assert not group.users.exists()
+    assert member.get(path).status_code == 404
+    # Also a membership that was left over would give nothing.
+    group.memberships.create(ffadminuser=member_user)
+    assert member.get(path).status_code == 404
+    assert member.get("/api/v1/projects/").json() == []
+
+
+def test_groups__more_of_them_and_more_members__no_more_queries(
+    admin: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
+) -> None:
+    permissions = f"/api/v1/organisations/{organisation.pk}/user-group-permissions/"
+
+    def grow(name: str) -> None:
+        group = UserPermissionGroup.objects.create(name=name, organisation=organisation)
+        group.memberships.create(ffadminuser=member_user)
+        group.memberships.create(ffadminuser=person(name, organisation))
+        organisation.grouppermission.create(group=group).permissions.set(["CREATE_PROJECT"])
+
+    def queries() -> list[int]:
+        counts = []
+        for path in (groups, permissions, f"{groups}summaries/", f"{groups}my-groups/"):
+            with CaptureQueriesContext(connection) as captured:
+                assert admin.get(path).status_code == 200
+            counts.append(len(captured))
+        return counts
+
+    grow("first")
+    few = queries()
+    for name in ("second", "third", "fourth"):
+        grow(name)
+    assert queries() == few
+    assert signed_in(member_user).get(groups).json()["count"] == 0

@@ -1,0 +1,89 @@
+"""One call of each end point and method that whoever is allowed to can make: to objects that exist, with a body that is
+accepted. Paths' arguments and bodies are those of the tables of ``tests.hostile``."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from permissions.enforcement import rule_of
+from permissions.needs import ByTarget
+from permissions.rule import Rule
+from tests.hostile import flag_end_points, tenant_end_points, values
+from tests.hostile.end_points import EndPoint
+from tests.hostile.routes import Route
+from tests.hostile.test_routes import NO_BODY, arguments
+from tests.hostile.world import WorldInProcess as World
+
+API = "/api/v1/"
+
+# The query that a list cannot do without.
+QUERIES = {
+    "api/v1/environments/": lambda w: f"?project={w.project.pk}",
+    "api/v1/features/featurestates/": lambda w: f"?environment={w.a.pk}",
+    "api/v1/features/feature-segments/": lambda w: f"?environment={w.a.pk}&feature={w.feature['id']}",
+    "api/v1/identities/": lambda w: "?identifier=u1",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    method: str
+    path: str
+    body: str = ""
+    special: bool = False
+    """It is about what needs more, or something else: see ``permissions.needs.ByTarget``."""
+
+
+def call(method: str, route: Route, world: World) -> Iterator[Call]:
+    """One, or two where it depends on the object what a caller needs."""
+    end_point = end_point_of(method, route)
+    if end_point is not None:
+        path, body = end_point.url(world), values.encode(end_point.body(world))
+    else:
+        query = QUERIES[route.path](world) if method == "GET" and route.path in QUERIES else ""
+        path, body = route.filled(arguments(route, world)) + query, ""
+    found = rule(method, route)
+    special = found is not None and isinstance(found.needs, ByTarget)
+    yield Call(method, path, body, special=special)
+    if special:
+        yield _ordinary(method, route, world)
+
+
+def _ordinary(method: str, route: Route, world: World) -> Call:
+    """The same for a feature without options, or for the state that everybody gets who is in no segment."""
+    if route.path == "api/v1/projects/{project_pk}/features/":
+        return Call(method, route.filled(arguments(route, world)), values.encode({"name": "plain"}))
+    if route.path.startswith("api/__future__/"):
+        return Call(method, route.filled(arguments(route, world)), values.encode({"environment_default": {}}))
+    if method == "POST":
+        feature = {"feature": world.bare_feature.pk, "environment": world.a.pk, "enabled": True}
+        return Call(method, f"/{route.path}", values.encode(feature))
+    body = {"feature": world.split["id"], "environment": world.a.pk, "enabled": False}
+    return Call(method, f"{API}features/featurestates/{world.split_state['id']}/", values.encode(body))
+
+
+def rule(method: str, route: Route) -> Rule | None:
+    """What the table says of it."""
+    view = route.callback.cls
+    action = getattr(route.callback, "actions", {}).get(method.lower(), method.lower())
+    return rule_of(view, action)
+
+
+def lines() -> Iterator[EndPoint]:
+    """The tables of bodies, whole."""
+    for table in (tenant_end_points.TENANT, flag_end_points.FLAGS, flag_end_points.WORKFLOW, flag_end_points.SDK):
+        yield from table
+
+
+def end_point_of(method: str, route: Route) -> EndPoint | None:
+    """The line of the tables of bodies."""
+    for end_point in lines():
+        if end_point.method == method and _bare(end_point.root + end_point.says) == _bare(route.path):
+            return end_point
+    assert method in ("GET", "DELETE") or f"{method} {route.path}" in NO_BODY, "no line of this path in tests/hostile"
+    return None
+
+
+def _bare(path: str) -> str:
+    """Without arguments' names."""
+    return re.sub(r"\{\w+\}", "{}", path)

@@ -1,0 +1,106 @@
+"""What the table of rules promises a caller, worked out from what the caller holds and from nothing else.
+
+This is written a second time on purpose: it reads a rule's declaration, and knows neither the database nor the code
+that the views ask.
+"""
+
+from typing import Literal
+
+from permissions.needs import (
+    ADMIN,
+    MEMBER,
+    Anyone,
+    Both,
+    ByTarget,
+    Either,
+    Has,
+    Level,
+    Needs,
+    Nobody,
+    Reaching,
+    SDKKey,
+    Secret,
+    SignedIn,
+)
+from tests.permissions.callers import Caller
+
+Promise = Literal["allowed", "unauthenticated", "refused", "hidden"]
+
+# The worst first: what a caller of several conditions is told.
+ORDER: tuple[Promise, ...] = ("unauthenticated", "hidden", "refused", "allowed")
+
+
+def promise(needs: Needs, caller: Caller, special: bool = False) -> Promise:
+    """``hidden``: to this caller it does not exist. ``special`` is of a rule that is ``ByTarget``."""
+    match needs:
+        case Anyone():
+            return "allowed"
+        case Secret():
+            return "unauthenticated"
+        case SDKKey(server=server):
+            keys = ("server key",) if server else ("environment key", "server key")
+            return "allowed" if caller.kind in keys else "unauthenticated"
+    return _of_signed_in(needs, caller, special) if caller.kind in ("user", "master key") else "unauthenticated"
+
+
+def named(needs: Needs) -> set[str]:
+    """The permissions that a rule names somewhere, and ``MEMBER`` and ``ADMIN``."""
+    match needs:
+        case Has(key=key):
+            return {key}
+        case Either(first=first, second=second) | Both(first=first, second=second):
+            return named(first) | named(second)
+        case ByTarget(special=first, otherwise=second):
+            return named(first) | named(second)
+        case Reaching(needs=inner):
+            return named(inner)
+    return set()
+
+
+def _of_signed_in(needs: Needs, caller: Caller, special: bool) -> Promise:
+    match needs:
+        case Nobody():
+            return "hidden"
+        case SignedIn(user=user):
+            return "refused" if user and caller.kind == "master key" else "allowed"
+        case Has(level=level, key=key):
+            return _held(caller, level, key)
+        case Either(first=first, second=second):
+            return max(promise(first, caller, special), promise(second, caller, special), key=ORDER.index)
+        case Both(first=first, second=second):
+            return min(promise(first, caller, special), promise(second, caller, special), key=ORDER.index)
+        case ByTarget(special=special_needs, otherwise=otherwise):
+            return promise(special_needs if special else otherwise, caller)
+        case Reaching(user=True) if caller.kind == "master key":
+            return "refused"
+        case Reaching(needs=inner):
+            return "allowed" if promise(inner, caller, special) == "allowed" else "hidden"
+    raise TypeError(needs)
+
+
+def _held(caller: Caller, level: Level, key: str) -> Promise:
+    if not _sees(caller, level):
+        return "hidden"
+    if _administers(caller, level) or key == MEMBER or key in getattr(caller, level):
+        return "allowed"
+    return "refused"
+
+
+def _administers(caller: Caller, level: Level) -> bool:
+    above: dict[Level, Level] = {"project": "organisation", "environment": "project"}
+    if level != "organisation" and _administers(caller, above[level]):
+        return True
+    return ADMIN in getattr(caller, level)
+
+
+def _sees(caller: Caller, level: Level) -> bool:
+    match level:
+        case "organisation":
+            return bool(caller.organisation)
+        case "project":
+            member = _sees(caller, "organisation")
+            return member and (_administers(caller, level) or "VIEW_PROJECT" in caller.project)
+        case "environment":
+            project = _sees(caller, "project")
+            return project and (_administers(caller, level) or "VIEW_ENVIRONMENT" in caller.environment)
+    raise TypeError(level)

@@ -1,0 +1,243 @@
+"""No write of ours changes watched models in silence: what sends no signal is announced, or excused with a reason.
+
+A write that an entry excuses must be announced by whoever calls it; the tests of triggers see to that.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.db.models import Model
+
+from realtime.conf import conf
+from realtime.watch import WATCHED
+from tests.realtime.bulk_writes import Finding, Labels, Models, Module
+from tests.support.programs import ROOT
+
+EXCUSED = {
+    "realtime/hosts.py EmbeddedHost.raise_versions": "the versions themselves: what announce does",
+    "realtime/versions.py _doubt_after_rollback": "passes on what others execute",
+    # Their callers say it.
+    "features/defaults.py create_default_states": "of a new feature or a new environment, whose own row announces",
+    "features/defaults.py _create_multivariate_values": "the same",
+    "features/multivariate/services.py create_options": "of a new feature, whose own row announces",
+    "features/multivariate/services.py _put_into_defaults": "of a new option, whose row announces; of many, the caller",
+    "features/services.py delete_feature": "the feature's own row announces, in the same transaction",
+    "features/feature_states/services.py remove_states": "of a feature that goes; of overrides, the caller announces",
+    "environments/services.py _copy_overrides": "of a new environment, whose own row announces",
+    "environments/services.py _copy_states": "the same",
+    "segments/trees.py write": "of a new segment, whose own row announces; of others, update_segment",
+    "segments/trees.py clear": "update_segment announces, if SDKs would read another tree",
+    # SDKs do not read it.
+    "features/feature_segments/services.py add": "without a state it overrides nothing yet",
+    "features/workflows/core/drafts.py write": "drafts",
+    "features/workflows/core/drafts.py _update": "drafts",
+    "features/workflows/core/drafts.py _write_shares": "drafts",
+    "features/workflows/core/drafts.py remove": "drafts; of live states, publication announces",
+    "environments/sdk/identify.py _locked": "an identity stands in no document before it has overrides",
+    # Other tables, or none.
+    "app_analytics/store.py _upsert": "counts of usage",
+    "webhooks/signals.py feature_state": "a dict",
+    "webhooks/signals.py share": "a dict",
+}
+
+
+def watched() -> Labels:
+    """The table's models, and the host's own tables."""
+    return frozenset({*(watch.model for watch in WATCHED), conf.ENVIRONMENT_MODEL, "realtime.ExternalEnvironment"})
+
+
+def label(model: type[Model]) -> str:
+    return f"{model._meta.app_label}.{model.__name__}"
+
+
+def project_models() -> Models:
+    by_class: dict[str, set[str]] = {}
+    by_accessor: dict[str, set[str]] = {}
+    for model in apps.get_models():
+        by_class.setdefault(model.__name__, set()).add(label(model))
+        for relation in model._meta.related_objects:
+            if accessor := relation.get_accessor_name():
+                by_accessor.setdefault(accessor, set()).add(label(relation.related_model))
+    return Models(
+        {name: frozenset(labels) for name, labels in by_class.items()},
+        {name: frozenset(labels) for name, labels in by_accessor.items()},
+        frozenset(label(model) for model in apps.get_models()),
+    )
+
+
+def sources() -> Iterator[Path]:
+    """The files of our own apps and of the settings, migrations aside."""
+    folders = {Path(config.path) for config in apps.get_app_configs()} | {ROOT / "settings"}
+    own = {folder for folder in folders if folder.is_relative_to(ROOT) and ".venv" not in folder.parts}
+    files = {file for folder in own for file in folder.rglob("*.py")}
+    return (file for file in sorted(files) if "migrations" not in file.parts)
+
+
+def findings() -> list[Finding]:
+    models, labels = project_models(), watched()
+    return [
+        finding
+        for file in sources()
+        for finding in Module(str(file.relative_to(ROOT)), file.read_text(), models, labels).findings()
+    ]
+
+
+def test_bulk_writes__of_watched_models__announced_or_excused() -> None:
+    found = findings()
+    assert [str(finding) for finding in found if finding.place not in EXCUSED] == []
+    assert set(EXCUSED) - {finding.place for finding in found} == set(), "excused for nothing"
+
+
+HEAD = """
+from features.models import FeatureState, Feature
+from realtime import versions
+LIVE = FeatureState.objects.filter(version__isnull=False)
+"""
+
+SILENT = {
+    "a manager's": """
+def write(states):
+    FeatureState.objects.bulk_create(states)
+""",
+    "a query set's": """
+def write():
+    FeatureState.objects.filter(enabled=False).exclude(pk=1).update(enabled=True)
+""",
+    "a related manager's": """
+def write(feature):
+    feature.feature_states.all().update(enabled=True)
+""",
+    "a variable's": """
+def write(states):
+    rows = FeatureState.objects.filter(pk__in=states)
+    rows._raw_delete(rows.db)
+""",
+    "a module's variable's": """
+def write():
+    LIVE.filter(pk=1).update(enabled=True)
+""",
+    "a loop's": """
+def write():
+    for rows in (Tag.objects.all(), FeatureState.objects.all()):
+        rows._raw_delete(rows.db)
+""",
+    "an argument's": """
+def write(states: QuerySet[FeatureState]):
+    states.update(enabled=True)
+""",
+    "a function's": """
+def states() -> QuerySet[FeatureState]:
+    return LIVE
+def write():
+    states().update(enabled=True)
+""",
+    "a label's": """
+def write():
+    model = apps.get_model("features.FeatureState")
+    model.objects.update(enabled=True)
+""",
+    "a method's": """
+class Service:
+    def write(self):
+        FeatureState.objects.bulk_update([], ["enabled"])
+""",
+    "nobody knows whose": """
+def write(rows):
+    rows.update(enabled=True)
+""",
+    "raw SQL": """
+def write(cursor):
+    cursor.execute("UPDATE features_featurestate SET enabled = true")
+""",
+    "raw SQL that is made elsewhere": """
+def write(cursor, statement):
+    cursor.execute(statement)
+""",
+    "raw SQL of a manager": """
+def write():
+    return list(FeatureState.objects.raw("DELETE FROM features_featurestate RETURNING *"))
+""",
+    "announced too late": """
+def write(states):
+    FeatureState.objects.bulk_create(states)
+    versions.announce([1])
+""",
+    "a helper that one caller calls in silence": """
+def _write(states):
+    FeatureState.objects.bulk_create(states)
+def loud():
+    versions.announce([1])
+    _write([])
+def silent():
+    _write([])
+""",
+    "a helper that nobody calls": """
+def _write(states):
+    FeatureState.objects.bulk_create(states)
+""",
+    "a module's own": """
+FeatureState.objects.update(enabled=True)
+""",
+}
+
+IN_ORDER = {
+    "announced": """
+def write(states):
+    versions.announce([1])
+    FeatureState.objects.bulk_create(states)
+""",
+    "announced by a helper": """
+def _say():
+    versions.announce([1])
+def write(states):
+    _say()
+    FeatureState.objects.bulk_create(states)
+""",
+    "announced by each caller": """
+def _inner(states):
+    FeatureState.objects.bulk_create(states)
+def _outer(states):
+    _inner(states)
+def write(states):
+    versions.announce([1])
+    _outer(states)
+""",
+    "another model": """
+def write(tags):
+    Tag.objects.bulk_create(tags)
+    Tag.objects.update(label="l")
+""",
+    "no query set": """
+def write(known, other):
+    known.update(other)
+    super().update(known, other)
+    known["a"].update(b=1)
+""",
+    "SQL that reads": """
+def read(cursor, table):
+    cursor.execute("SELECT 1")
+    cursor.execute(f"SELECT 1 FROM {table}")
+""",
+    "one by one": """
+def write(state):
+    state.save()
+    FeatureState.objects.create(enabled=True)
+    FeatureState.objects.filter(pk=1).delete()
+""",
+}
+
+
+def read(source: str) -> list[Finding]:
+    return Module("made_up.py", HEAD + source, project_models(), watched()).findings()
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_scan__write_in_silence__found(kind: str) -> None:
+    assert len(read(SILENT[kind])) == 1
+
+
+@pytest.mark.parametrize("kind", IN_ORDER)
+def test_scan__nothing_to_say_or_said__passed(kind: str) -> None:
+    assert read(IN_ORDER[kind]) == []

@@ -1,0 +1,195 @@
+"""What the API's description promises, schemathesis tries: every operation, with bodies and queries that fit the
+description and some that do not, as three callers. No answer is a 5xx, and each has a status, a type and a shape that
+the description knows.
+
+``SCHEMA_EXAMPLES`` says how many cases of each kind an operation gets.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+import schemathesis
+from django.core.cache import cache
+from django.core.management import call_command
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, transaction
+from hypothesis import HealthCheck, Phase, given, settings
+from pytest_django import DjangoDbBlocker
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from environments.models import Environment
+from projects.models import Project
+from tests.conftest import make_organisation, signed_in
+from tests.hostile import routes
+from tests.hostile.routes import Route
+from tests.hostile.test_routes import arguments
+from tests.hostile.world import WorldInProcess as World
+from tests.permissions.calls import QUERIES, end_point_of
+from users.models import FFAdminUser
+
+# The world is made outside of any test, and stays for all of them; see tests/permissions/test_matrix.py.
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet"), pytest.mark.timeout(3600)]
+
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "2"))
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+ROUTES = routes.api()
+PATHS = sorted({route.path for route in ROUTES})
+
+
+class Described:
+    """The API as it describes itself, and a world to call it about."""
+
+    def __init__(self) -> None:
+        self.api = schemathesis.openapi.from_wsgi("/api/v1/swagger.json?format=json", get_wsgi_application())
+        self.operations = {
+            (operation.method.upper(), _bare(operation.path)): operation
+            for operation in (result.ok() for result in self.api.get_all_operations())
+        }
+        self.user = FFAdminUser.objects.create_user(
+            "owner@schema.example", "pa55-word-1", first_name="O", last_name="O"
+        )
+        self.organisation = make_organisation("Acme", self.user)
+        self.project = Project.objects.create(name="Web", organisation=self.organisation)
+        self.a, self.b = (Environment.objects.create(name=name, project=self.project) for name in "ab")
+        self.statuses: Counter[int] = Counter()
+
+    def world(self) -> World:
+        return World(self.user, signed_in(self.user), self.organisation, self.project, self.a, self.b)
+
+
+@pytest.fixture(scope="module")
+def described(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Described]:
+    with django_db_blocker.unblock():
+        made = Described()
+    yield made
+    print(dict(sorted(made.statuses.items())))
+    with django_db_blocker.unblock():
+        call_command("flush", interactive=False, verbosity=0)
+
+
+@contextmanager
+def one_connection() -> Iterator[None]:
+    """No request closes the connection that a test's transaction is on. Django's own client sees to it too."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    try:
+        yield
+    finally:
+        for signal in (request_started, request_finished):
+            signal.connect(close_old_connections)
+
+
+class Trial:
+    """The cases of one operation."""
+
+    def __init__(self, described: Described, world: World, method: str, route: Route) -> None:
+        self.described = described
+        self.operation = described.operations[method, _bare("/" + route.path)]
+        self.wrong: set[str] = set()
+        names = [parameter.name for parameter in self.operation.path_parameters]
+        self.path = dict(zip(names, map(str, arguments(route, world).values()), strict=True))
+        query = QUERIES[route.path](world) if method == "GET" and route.path in QUERIES else ""
+        self.query = dict(parse_qsl(query.removeprefix("?")))
+        end_point = end_point_of(method, route)
+        self.body = end_point.body(world) if end_point else None
+        self.callers = {
+            "admin": {"Authorization": world.admin._credentials["HTTP_AUTHORIZATION"]},
+            "environment key": {"X-Environment-Key": world.a.api_key},
+            "server key": {"X-Environment-Key": world.server_key["key"]},
+        }
+
+    @property
+    def own(self) -> list[str]:
+        """The callers that the operation is for."""
+        schemes = str(self.operation.definition.raw.get("security", ""))
+        if "serverKey" in schemes:
+            return ["server key"]
+        return ["environment key", "server key"] if "environmentKey" in schemes else ["admin"]
+
+    def run(self) -> None:
+        body = {} if self.body is None else {"body": self.body, "media_type": "application/json"}
+        right = self.operation.Case(path_parameters=self.path, query=self.query, **body)
+        for caller in self.callers:
+            self.call(right, caller)
+        valid = {"path_parameters": self.path, **({"query": self.query} if self.query else {})}
+        self.examples(GenerationMode.POSITIVE, **valid)
+        self.examples(GenerationMode.NEGATIVE, **valid)
+        self.examples(GenerationMode.POSITIVE)
+
+    def examples(self, mode: GenerationMode, **fixed: Any) -> None:
+        if mode is GenerationMode.NEGATIVE and not (self.operation.body or self.operation.query):
+            return
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=self.operation.as_strategy(generation_mode=mode, **fixed))
+        def each(case: Any) -> None:
+            for caller in self.own:
+                self.call(case, caller)
+
+        each()
+
+    def call(self, case: Any, caller: str) -> None:
+        cache.clear()
+        with transaction.atomic(), one_connection():
+            response = case.call(headers=self.callers[caller])
+            transaction.set_rollback(True)
+        self.described.statuses[response.status_code] += 1
+        try:
+            case.validate_response(response, checks=CHECKS)
+        except FailureGroup as group:
+            for failure in group.exceptions:
+                said = f"{response.status_code} {response.text[:300]}"
+                self.wrong.add(f"{self.operation.label} as {caller}: {failure}\n    {said}\n    {case.body!r:.300}")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_operations__cases_that_fit_and_that_do_not__answered_as_described(path: str, described: Described) -> None:
+    wrong = []
+    for route in (route for route in ROUTES if route.path == path):
+        for method in sorted(route.methods & {"GET", "POST", "PUT", "PATCH", "DELETE"}):
+            with transaction.atomic():
+                trial = Trial(described, described.world(), method, route)
+                trial.run()
+                transaction.set_rollback(True)
+            wrong += sorted(trial.wrong)
+    assert not wrong, f"{len(wrong)} answers are not as described\n" + "\n".join(wrong[:20])
+
+
+def test_description__end_points__all_in_it(described: Described) -> None:
+    served = {(method, _bare("/" + route.path)) for route in ROUTES for method in route.methods - {"HEAD"}}
+    assert set(described.operations) == served
+    unsaid = [name for name, each in described.operations.items() if "x-permission" not in each.definition.raw]
+    assert unsaid == []
+
+
+def _bare(path: str) -> str:
+    """Without arguments' names."""
+    return re.sub(r"\{\w+\}", "{}", path)

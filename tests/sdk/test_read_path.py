@@ -1,0 +1,218 @@
+"""What is answered ahead of Django is what Django answers: status, headers and bytes (promises I3 and I11)."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+from unittest import mock
+from urllib.parse import quote
+
+import pytest
+from asgiref.sync import sync_to_async
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from app_analytics.meter import meter
+from environments.identities.models import Identity
+from environments.models import Environment, EnvironmentAPIKey
+from environments.sdk import authentication, read_path
+from environments.sdk.read_path import Application, Message
+from features.models import Feature, FeatureState
+from settings.asgi import django_application
+from tests.sdk import generated
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+# Nothing listens there: a test that gets no answer from the read path fails.
+NOT_DJANGO = mock.AsyncMock(side_effect=AssertionError("left to Django"))
+
+Told = tuple[int, dict[str, str], bytes]
+
+
+def scope(path: str, headers: Iterable[tuple[str, str]], method: str = "GET", query: str = "") -> Message:
+    told = [("host", "localhost"), *headers]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in told],
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 80),
+    }
+
+
+async def answer(application: Application, request: Message) -> Told:
+    """Status, headers (``Vary`` in one order) and body."""
+    sent: list[Message] = []
+
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await application(request, received.get, send)
+    headers = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
+    if "vary" in headers:
+        headers["vary"] = ", ".join(sorted(word.strip().lower() for word in headers["vary"].split(",")))
+    return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest.fixture
+async def ahead() -> AsyncIterator[Application]:
+    """The read path alone."""
+    yield read_path.read_path(NOT_DJANGO)
+    await read_path.close()
+
+
+@pytest.fixture
+async def both() -> AsyncIterator[Application]:
+    yield read_path.read_path(django_application)
+    await read_path.close()
+
+
+ENVIRONMENTS = generated.environments(
+    hide_disabled_flags=st.sampled_from((None, True)), hide_sensitive_data=st.booleans()
+)
+
+
+@examples(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(spec=ENVIRONMENTS, origin=st.booleans(), packed=st.sampled_from(("", "gzip", "br, gzip;q=0", "gzip;q=0.5")))
+def test_read_path__any_environment__answers_as_the_views(
+    spec: generated.EnvironmentSpec, origin: bool, packed: str, transactional_db: None
+) -> None:
+    environment = generated.store(spec)
+    key = EnvironmentAPIKey.objects.create(environment=environment, name="server")
+    Identity.objects.get_or_create(environment=environment, identifier="ada")
+    plain = [
+        *([("origin", "https://shop.example")] if origin else []),
+        *([("accept-encoding", packed)] if packed else []),
+    ]
+    requests = [
+        *[("/api/v1/flags/", each, "") for each in (environment.api_key, key.key)],
+        ("/api/v1/environment-document/", key.key, ""),
+        *[
+            ("/api/v1/identities/", key.key, f"identifier={quote(identifier)}")
+            for identifier in environment.identities.values_list("identifier", flat=True)
+            if identifier == identifier.strip()
+        ],
+    ]
+
+    async def compare() -> None:
+        for path, each, query in requests:
+            request = scope(path, [*plain, ("x-environment-key", each)], query=query)
+            ahead = await answer(read_path.read_path(NOT_DJANGO), request)
+            assert ahead == await answer(django_application, request)
+            assert ahead[0] == 200
+        await read_path.close()
+
+    asyncio.run(compare())
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "method", "headers"),
+    [
+        ("/api/v1/flags/", "feature=colour", "GET", {}),
+        ("/api/v1/flags/", "", "HEAD", {}),
+        ("/api/v1/flags/", "", "OPTIONS", {"origin": "https://shop.example", "access-control-request-method": "GET"}),
+        ("/api/v1/flags/", "", "GET", {"x-environment-key": "nobody's"}),
+        ("/api/v1/flags/", "", "GET", {"x-environment-key": "ser.nobody's"}),
+        ("/api/v1/flags/", "", "GET", {"x-environment-key": ""}),
+        ("/api/v1/flags/", "", "GET", {"host": "elsewhere.example"}),
+        ("/api/v1/flags", "", "GET", {}),
+        ("/api/v1/environment-document/", "", "GET", {}),
+        ("/api/v1/identities/", "", "GET", {}),
+        ("/api/v1/identities/", "identifier=", "GET", {}),
+        ("/api/v1/identities/", "identifier=ada&transient=true", "GET", {}),
+        ("/api/v1/identities/", "identifier=%00", "GET", {}),
+        ("/api/v1/identities/", "identifier=%ff", "GET", {}),
+        ("/api/v1/identities/", f"identifier={'a' * 2001}", "GET", {}),
+        ("/api/v1/identities/", "identifier=%20ada", "GET", {}),
+    ],
+)
+async def test_read_path__anything_unusual__is_djangos(
+    path: str, query: str, method: str, headers: dict[str, str], both: Application, environment: Environment
+) -> None:
+    named = {"host": "localhost", "x-environment-key": environment.api_key, **headers}
+    request = scope(path, [], method, query)
+    request["headers"] = [(name.encode(), value.encode()) for name, value in named.items()]
+    found, right = await answer(both, request), await answer(django_application, request)
+    assert found == right
+
+
+async def test_read_path__organisation_stopped__refused_by_the_view(
+    both: Application, environment: Environment
+) -> None:
+    organisation = await sync_to_async(lambda: environment.project.organisation)()
+    organisation.stop_serving_flags = True
+    await sync_to_async(organisation.save)()
+    status, _, body = await answer(both, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)]))
+    assert (status, json.loads(body)["detail"]) == (403, "Organisation is disabled from serving flags.")
+
+
+async def test_read_path__new_identity__is_stored(both: Application, environment: Environment) -> None:
+    request = scope("/api/v1/identities/", [("x-environment-key", environment.api_key)], query="identifier=new")
+    assert (await answer(both, request))[0] == 200
+    assert await Identity.objects.filter(environment=environment, identifier="new").aexists()
+
+
+async def test_read_path__herd__few_queries(ahead: Application, environment: Environment, feature: Feature) -> None:
+    request = scope("/api/v1/flags/", [("x-environment-key", environment.api_key)])
+    real = authentication.clients
+    with mock.patch.object(authentication, "clients", side_effect=real) as reads:
+        answers = await asyncio.gather(*(answer(ahead, request) for _ in range(500)))
+    assert {status for status, _, _ in answers} == {200}
+    assert reads.call_count <= 2
+
+
+async def test_read_path__change__the_next_request_shows_it(ahead: Application, state: FeatureState) -> None:
+    key = await sync_to_async(lambda: state.environment.api_key)()
+    request = scope("/api/v1/flags/", [("x-environment-key", key)])
+    for enabled in (True, False, True):
+        state.enabled = enabled
+        await sync_to_async(state.save)()
+        _, _, body = await answer(ahead, request)
+        assert [flag["enabled"] for flag in json.loads(body)] == [enabled]
+
+
+async def test_read_path__many_flags__packed_for_those_who_can_unpack(
+    ahead: Application, environment: Environment, make_feature: Callable[..., Feature]
+) -> None:
+    for number in range(10):
+        await sync_to_async(make_feature)(name=f"feature_{number}")
+    key = ("x-environment-key", environment.api_key)
+    _, headers, packed = await answer(ahead, scope("/api/v1/flags/", [key, ("accept-encoding", "gzip, br")]))
+    _, _, body = await answer(ahead, scope("/api/v1/flags/", [key]))
+    assert headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed) == body
+    assert len(packed) < len(body) / 2
+
+
+async def test_read_path__database_away__the_view_says_so(both: Application, environment: Environment) -> None:
+    request = scope("/api/v1/flags/", [("x-environment-key", environment.api_key)])
+    with mock.patch.object(authentication, "clients", side_effect=RuntimeError("gone")):
+        status, _, body = await answer(both, request)
+    assert status == 500
+    assert "detail" in json.loads(body)
+
+
+async def test_read_path__answered_request__is_counted(
+    ahead: Application, environment: Environment, settings: Any
+) -> None:
+    settings.ENABLE_API_USAGE_TRACKING = True
+    with mock.patch.object(meter.thread, "start"):
+        meter.tally.take()
+        for path in ("/api/v1/flags/", "/api/v1/flags/"):
+            await answer(ahead, scope(path, [("x-environment-key", environment.api_key)]))
+        counted = meter.tally.take()
+    assert sum(counted.requests.values()) == 2

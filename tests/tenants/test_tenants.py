@@ -1,0 +1,118 @@
+"""Two tenants that call everything the same. One of them makes random calls with the other's ids in them: afterwards
+nothing of the other's has changed, nothing refers to it, and no answer held any of its data.
+
+``TENANT_CALLS`` says how many calls, ``TENANT_SEED`` which.
+"""
+
+import os
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import transaction
+from rest_framework.test import APIClient
+
+from tests.hostile import routes
+from tests.hostile.test_routes import key_of
+from tests.tenants.intruder import Attempt, Intruder
+from tests.tenants.world import Property, TenantWorld, all_keys, make_tenant
+
+CALLS = int(os.environ.get("TENANT_CALLS", "600"))
+SEED = int(os.environ.get("TENANT_SEED", "4"))
+
+# Calls that happen on top of each other, before all is undone and the next begin.
+SESSION = 25
+
+
+class Watch:
+    """What the intruder gets and does, held against what the other tenant has."""
+
+    def __init__(self, own: TenantWorld, property_: Property) -> None:
+        self.own = own
+        self.property = property_
+        self.wrong: list[str] = []
+        self.statuses: Counter[int] = Counter()
+        self.reached: set[tuple[str, str]] = set()
+        self.with_foreign_ids: set[tuple[str, str]] = set()
+
+    def make(self, attempt: Attempt) -> None:
+        """Make the call. What would unsettle the calls that follow is undone, once it has been looked at."""
+        with transaction.atomic():
+            response = self.answer(attempt)
+            succeeded = response.status_code < 300
+            if response.status_code >= 500:
+                self.wrong.append(f"{attempt}: {response.status_code}")
+            self.note(attempt, response)
+            if succeeded and not attempt.kept:
+                self.look(str(attempt))
+            transaction.set_rollback(response.status_code >= 500 or not attempt.kept)
+
+    def answer(self, attempt: Attempt) -> Any:
+        client = APIClient(raise_request_exception=False)
+        cache.clear()
+        client.credentials(**self.credentials(attempt))
+        return client.generic(attempt.method, attempt.path, attempt.body, content_type="application/json")
+
+    def credentials(self, attempt: Attempt) -> dict[str, str]:
+        key = key_of(attempt.route)
+        if key == "user":
+            # In turn: the admin of the organisation, and a script with a master API key.
+            client = self.own.master if len(attempt.path) % 3 == 0 else self.own.admin
+            return client._credentials
+        return {"HTTP_X_ENVIRONMENT_KEY": self.own.server_key["key"] if key == "server" else self.own.a.api_key}
+
+    def note(self, attempt: Attempt, response: Any) -> None:
+        """What the answer says, but for what the caller said."""
+        self.statuses[response.status_code] += 1
+        self.reached.add((attempt.method, attempt.route.path))
+        if attempt.foreign:
+            self.with_foreign_ids.add((attempt.method, attempt.route.path))
+        said = response.content.decode(errors="replace") + str(response.headers)
+        asked = attempt.path + attempt.body
+        leaked = [secret for secret in self.property.secrets if secret in said and secret not in asked]
+        if leaked:
+            self.wrong.append(f"{attempt}: {response.status_code} tells {leaked}: {said[:300]}")
+
+    def look(self, after: str) -> None:
+        """Whether all that the other tenant has is as it was, and nobody's but theirs."""
+        digest = self.property.digested()
+        changed = [table for table, content in self.property.digest.items() if digest[table] != content]
+        if changed:
+            self.wrong.append(f"changed {changed} by {after}")
+        self.wrong += [f"{reference} by {after}" for reference in self.property.references()]
+
+
+@pytest.mark.django_db
+@pytest.mark.timeout(3600)
+def test_tenant__random_calls_with_anothers_ids__neither_reads_nor_changes(quiet: None) -> None:
+    served = routes.api()
+    # The other is there first: what there is now, and was not before, is theirs.
+    before = all_keys()
+    other = make_tenant("other", served)
+    property_ = Property(before)
+    own = make_tenant("own", served)
+    watch = Watch(own, property_)
+    assert own.master
+    watch.look("making the tenants")
+    assert watch.wrong == []
+
+    intruder = Intruder(own, other, property_.numbers(), random.Random(SEED))
+    attempts = list(intruder.attempts(served, CALLS))
+    for start in range(0, len(attempts), SESSION):
+        with transaction.atomic():
+            for attempt in attempts[start : start + SESSION]:
+                watch.make(attempt)
+            watch.look(" | ".join(map(str, attempts[start : start + SESSION])))
+            transaction.set_rollback(True)
+    print(f"{len(attempts)} calls: {dict(sorted(watch.statuses.items()))}, {len(property_.secrets)} texts looked for")
+
+    assert not watch.wrong, f"{len(watch.wrong)} faults with TENANT_SEED={SEED}\n" + "\n".join(watch.wrong[:20])
+    every = {(method, route.path) for route in served for method in route.methods}
+    assert every - watch.reached == set()
+    takes_no_id = {(method, path) for method, path in every - watch.with_foreign_ids if "{" not in path}
+    assert every - watch.with_foreign_ids == takes_no_id
+    # Neither refused throughout nor let in throughout: the calls are worth something.
+    succeeded = sum(count for status, count in watch.statuses.items() if status < 300)
+    assert 0.15 < succeeded / len(attempts) < 0.85

@@ -1,0 +1,124 @@
+"""A tenant with one of everything that there is, and what is needed to notice that somebody else reached it."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Model
+
+from environments.models import Environment
+from projects.models import Project
+from tests.conftest import make_organisation, signed_in
+from tests.hostile.routes import Route
+from tests.hostile.test_routes import arguments
+from tests.hostile.world import WorldInProcess
+from tests.permissions.calls import lines
+from tests.triggers.world import rules
+from users.models import FFAdminUser
+
+# What both tenants call the same, on purpose; and what has no room for a text of one's own, or means something.
+SAME = frozenset(
+    {"name", "label", "identifier", "trait_key", "property", "operator", "key", "password", "color", "method", "status"}
+)
+
+
+class TenantWorld(WorldInProcess):
+    """All of it at once: no two of its objects may be in each other's way."""
+
+    @cached_property
+    def feature_segment(self) -> Any:
+        third = self.call("POST", self.segments, {"name": "third", "rules": rules("third")})
+        body = {"feature": self.feature["id"], "segment": third["id"], "environment": self.a.pk}
+        return self.call("POST", "features/feature-segments/", body)
+
+
+def make_tenant(name: str, routes: list[Route]) -> TenantWorld:
+    """Everything that the routes' paths and bodies ask for exists afterwards. ``name`` is nowhere but in e-mails."""
+    user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name="Ada", last_name="Admin")
+    organisation = make_organisation("Acme", user)
+    project = Project.objects.create(name="Web", organisation=organisation)
+    a, b = (Environment.objects.create(name=each, project=project) for each in ("Development", "Production"))
+    world = TenantWorld(user, signed_in(user), organisation, project, a, b)
+    for route in routes:
+        arguments(route, world)
+    for end_point in lines():
+        end_point.path(world)
+        end_point.body(world)
+    return world
+
+
+def tables() -> list[type[Model]]:
+    return list(apps.get_models(include_auto_created=True))
+
+
+def all_keys() -> dict[type[Model], set[Any]]:
+    return {model: set(model._base_manager.values_list("pk", flat=True)) for model in tables()}
+
+
+class Property:
+    """The rows that one tenant owns: those that were not there ``before`` it."""
+
+    def __init__(self, before: dict[type[Model], set[Any]]) -> None:
+        self.keys = {model: keys - before[model] for model, keys in all_keys().items() if keys - before[model]}
+        self.markers: list[str] = []
+        self._mark()
+        self.secrets = sorted({*self.markers, *self._identifying()})
+        self.digest = self.digested()
+
+    def rows(self, model: type[Model]) -> Any:
+        return model._base_manager.filter(pk__in=self.keys[model])
+
+    def numbers(self) -> list[int]:
+        """Primary keys, of whatever."""
+        return sorted({key for keys in self.keys.values() for key in keys if isinstance(key, int)})
+
+    def digested(self) -> dict[str, str]:
+        """Of every table, a digest of the rows: it changes with each of their columns."""
+        return {
+            model._meta.label: hashlib.sha256(
+                repr(sorted(map(repr, self.rows(model).values_list()))).encode()
+            ).hexdigest()
+            for model in self.keys
+        }
+
+    def references(self) -> Iterator[str]:
+        """Rows of somebody else that refer to one of these."""
+        for model in tables():
+            foreign = model._base_manager.exclude(pk__in=self.keys.get(model, ()))
+            for field in model._meta.concrete_fields:
+                target = field.remote_field and field.related_model
+                if target in self.keys and (found := foreign.filter(**{f"{field.name}__in": self.keys[target]})):
+                    yield f"{model._meta.label}.{field.name} of {[row.pk for row in found]}"
+
+    def _mark(self) -> None:
+        """Texts that only this tenant has, in every column that takes one."""
+        for model in self.keys:
+            changes = {}
+            for field in model._meta.concrete_fields:
+                if _takes_text(field):
+                    self.markers.append(f"{secrets.token_hex(6)}-{model._meta.model_name}")
+                    changes[field.name] = self.markers[-1][: field.max_length or 100]
+            if changes:
+                self.rows(model).update(**changes)
+        self.markers = [marker[:13] for marker in self.markers]
+        for user in self.rows(FFAdminUser):
+            FFAdminUser.objects.filter(pk=user.pk).update(email=f"{secrets.token_hex(6)}@example.com")
+
+    def _identifying(self) -> Iterator[str]:
+        """What names a row, or opens something: UUIDs, keys, e-mails."""
+        for model in self.keys:
+            for field in model._meta.concrete_fields:
+                if isinstance(field, models.UUIDField) or (field.unique and isinstance(field, models.CharField)):
+                    for value in self.rows(model).values_list(field.name, flat=True):
+                        if len(str(value)) >= 8:
+                            yield str(value)
+
+
+def _takes_text(field: Any) -> bool:
+    if not isinstance(field, (models.CharField, models.TextField)) or field.choices or field.unique:
+        return False
+    return field.name not in SAME and not field.is_relation and (field.max_length or 100) >= 20

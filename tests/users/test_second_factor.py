@@ -1,0 +1,276 @@
+"""The second factor: setting it up, and what it takes to get in with it."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from pytest_django import Settings
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from organisations.models import Organisation
+from tests.api_keys.clients import with_master_key
+from tests.support.accounts import code_of, device_of
+from users.models import BackupCode, FFAdminUser
+
+AUTH = "/api/v1/auth/"
+WRONG = "000000"
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[mock.Mock]:
+    """The time by which codes change: it stands still, and is moved by tests."""
+    with mock.patch("django_otp.plugins.otp_totp.models.time") as module:
+        module.time.return_value = time.time()
+        yield module.time
+
+
+def post(client: APIClient, path: str, **body: Any) -> Any:
+    return client.post(f"{AUTH}{path}", body, format="json")
+
+
+def ephemeral(client: APIClient) -> str:
+    response = post(client, "login/", email="admin@example.com", password="pa55-word-1")
+    assert response.status_code == 200
+    assert set(response.json()) == {"ephemeral_token", "method"}
+    token: str = response.json()["ephemeral_token"]
+    return token
+
+
+def with_code(client: APIClient, token: str, code: str) -> Any:
+    return post(client, "login/code/", ephemeral_token=token, code=code)
+
+
+def enrol(client: APIClient, user: FFAdminUser, clock: mock.Mock) -> list[str]:
+    """Set a second factor up, and return the backup codes. The code that it took is of a time ago."""
+    assert post(client, "app/activate/").status_code == 200
+    response = post(client, "app/activate/confirm/", code=code_of(user, at=clock.return_value))
+    assert response.status_code == 200
+    clock.return_value += 60
+    codes: list[str] = response.json()["backup_codes"]
+    return codes
+
+
+def test_enrolment__secret_and_code__the_next_login_needs_both(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    begun = post(admin, "app/activate/").json()
+    assert begun["qr_link"].startswith("otpauth://totp/Flagsmith")
+    assert f"secret={begun['secret']}" in begun["qr_link"]
+    assert post(admin, "app/activate/").json() == begun
+    assert "key" in post(anonymous, "login/", email=user.email, password="pa55-word-1").json()
+    assert admin.get(f"{AUTH}mfa/user-active-methods/").json() == []
+
+    codes = enrol(admin, user, clock)
+
+    assert len(set(codes)) == 5
+    assert admin.get(f"{AUTH}mfa/user-active-methods/").json() == [{"name": "app", "is_primary": True}]
+    answer = with_code(anonymous, ephemeral(anonymous), code_of(user, at=clock.return_value))
+    assert (answer.status_code, answer.json()) == (200, {"key": Token.objects.get(user=user).key})
+
+
+def test_enrolment__out_of_turn__refused_in_flagsmiths_words(
+    admin: APIClient, user: FFAdminUser, organisation: Organisation, clock: mock.Mock
+) -> None:
+    missing = post(admin, "app/activate/confirm/", code=WRONG)
+    assert (missing.status_code, missing.json()) == (400, {"code": ["Requested MFA method does not exist."]})
+    none = post(admin, "app/deactivate/")
+    assert (none.status_code, none.json()) == (400, {"error": "Requested MFA method does not exist."})
+    post(admin, "app/activate/")
+    unconfirmed = post(admin, "app/deactivate/")
+    assert (unconfirmed.status_code, unconfirmed.json()) == (400, {"error": "2FA is not enabled."})
+    wrong = post(admin, "app/activate/confirm/", code="12")
+    assert (wrong.status_code, wrong.json()) == (400, {"code": ["Code invalid or expired."]})
+    TOTPDevice.objects.update(throttling_failure_timestamp=None)
+    enrol(admin, user, clock)
+    again = post(admin, "app/activate/")
+    assert (again.status_code, again.json()) == (400, {"error": "MFA method already active."})
+    assert post(admin, "sms/activate/").status_code == 404
+    assert post(with_master_key(organisation), "app/activate/").status_code == 403
+
+
+def test_deactivation__then__password_alone_and_another_secret(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    enrol(admin, user, clock)
+    secret = device_of(user).key
+    assert post(admin, "app/deactivate/").status_code == 204
+
+    assert "key" in post(anonymous, "login/", email=user.email, password="pa55-word-1").json()
+    assert not BackupCode.objects.exists()
+    post(admin, "app/activate/")
+    assert TOTPDevice.objects.get().key != secret
+
+
+def test_code__shown_twice__second_time_refused(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    enrol(admin, user, clock)
+    token, code = ephemeral(anonymous), code_of(user, at=clock.return_value)
+    assert with_code(anonymous, token, code).status_code == 200
+
+    again = with_code(anonymous, ephemeral(anonymous), code)
+    assert (again.status_code, again.json()) == (401, {"error": "Invalid or expired code."})
+
+
+def test_code__of_the_enrolment__does_not_log_in(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    code = code_of(user, confirmed=False, at=clock.return_value)
+    assert post(admin, "app/activate/confirm/", code=code).status_code == 200
+
+    assert with_code(anonymous, ephemeral(anonymous), code).status_code == 401
+
+
+@pytest.mark.parametrize("code", [WRONG, "", "１２３４５６", "x" * 16, "12345678901234567890"])
+def test_code__wrong__401_and_no_key(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock, code: str
+) -> None:
+    enrol(admin, user, clock)
+    response = with_code(anonymous, ephemeral(anonymous), code)
+
+    assert response.status_code == (401 if code else 400)
+    assert "key" not in response.json()
+
+
+def test_code__wrong_again_and_again__the_account_waits_for_longer_each_time(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    enrol(admin, user, clock)
+    waits = []
+    for _ in range(12):
+        token = ephemeral(anonymous)
+        assert with_code(anonymous, token, WRONG).status_code == 401
+        # From wherever it comes, and though it be right.
+        locked = anonymous.post(
+            f"{AUTH}login/code/",
+            {"ephemeral_token": token, "code": code_of(user, at=clock.return_value)},
+            format="json",
+            REMOTE_ADDR="192.0.2.7",
+        )
+        assert locked.status_code == 429
+        waits.append(int(locked["Retry-After"]))
+        TOTPDevice.objects.update(throttling_failure_timestamp="2026-01-01T00:00:00Z")
+    assert waits[:4] == [1, 2, 4, 8]
+    # An owner whose password somebody has is not locked out for ever.
+    assert waits[-4:] == [256] * 4
+    assert with_code(anonymous, token, code_of(user, at=clock.return_value)).status_code == 200
+
+
+def test_code__sixth_attempt_of_an_address_in_a_minute__throttled(
+    admin: APIClient, anonymous: APIClient, settings: Settings
+) -> None:
+    settings.CODE_THROTTLE_RATE = "5/min"
+    attempts = [with_code(anonymous, "nonsense", WRONG) for _ in range(6)]
+
+    assert [response.status_code for response in attempts] == [401] * 5 + [429]
+    assert 0 < int(attempts[-1]["Retry-After"]) <= 60
+
+
+def test_ephemeral_token__anywhere_else__worth_nothing(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    enrol(admin, user, clock)
+    token = ephemeral(anonymous)
+    for header in (f"Token {token}", f"Api-Key {token}"):
+        assert anonymous.get(f"{AUTH}users/me/", HTTP_AUTHORIZATION=header).status_code == 401
+    reset = {"uid": "MQ", "token": token, "new_password": "pw-Strong-1!x", "re_new_password": "pw-Strong-1!x"}
+    assert post(anonymous, "users/reset_password_confirm/", **reset).status_code == 400
+
+
+def test_ephemeral_token__forged_old_or_overtaken__refused(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    enrol(admin, user, clock)
+    expected = (401, {"error": "Invalid or expired token."})
+
+    def tried(token: str) -> tuple[int, Any]:
+        response = with_code(anonymous, token, code_of(user, at=clock.return_value))
+        return response.status_code, response.json()
+
+    token = ephemeral(anonymous)
+    assert tried(f"{token[:-1]}{'A' if token[-1] != 'A' else 'B'}") == expected
+    with mock.patch("django.core.signing.time.time", return_value=time.time() + 15 * 60 + 5):
+        assert tried(token) == expected
+    user.set_password("another-pa55-word")
+    user.save()
+    assert tried(token) == expected
+    user.set_password("pa55-word-1")
+    user.save()
+    first, second = ephemeral(anonymous), ephemeral(anonymous)
+    assert tried(first)[0] == 200
+    clock.return_value += 60
+    # Used once, and one of the same time that has not been.
+    assert tried(first) == tried(second) == expected
+    FFAdminUser.objects.update(is_active=False)
+    assert tried(second) == expected
+
+
+def test_backup_code__each__logs_in_once(
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
+) -> None:
+    codes = enrol(admin, user, clock)
+    assert with_code(anonymous, ephemeral(anonymous), codes[0]).status_code == 200
+    assert with_code(anonymous, ephemeral(anonymous), codes[0]).status_code == 401
+    TOTPDevice.objects.update(throttling_failure_timestamp=None)
+    assert with_code(anonymous, ephemeral(anonymous), codes[1]).status_code == 200
+
+
+def test_backup_codes__stored__only_their_hashes(admin: APIClient, user: FFAdminUser, clock: mock.Mock) -> None:
+    codes = enrol(admin, user, clock)
+    stored = " ".join(BackupCode.objects.values_list("digest", flat=True))
+
+    assert len(stored.split()) == 5
+    assert not any(code in stored for code in codes)
+
+
+def test_backup_code__of_somebody_else__refused(
+    admin: APIClient,
+    member: APIClient,
+    member_user: FFAdminUser,
+    user: FFAdminUser,
+    anonymous: APIClient,
+    clock: mock.Mock,
+) -> None:
+    enrol(admin, user, clock)
+    others = enrol(member, member_user, clock)
+
+    assert with_code(anonymous, ephemeral(anonymous), others[0]).status_code == 401
+
+
+def test_forced_second_factor__member_without_one__may_only_make_up_for_it(
+    admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, clock: mock.Mock
+) -> None:
+    organisation.force_2fa = True
+    organisation.save()
+    for method, path in (
+        ("get", "projects/"),
+        ("post", "organisations/"),
+        ("patch", "auth/users/me/"),
+        ("get", f"organisations/{organisation.pk}/my-permissions/"),
+    ):
+        refused = getattr(member, method)(f"/api/v1/{path}", {}, format="json")
+        assert refused.status_code == 403, path
+        assert "second factor" in refused.json()["detail"]
+    assert member.get("/api/v1/organisations/").json()["results"][0]["force_2fa"] is True
+    assert member.get(f"{AUTH}users/me/").status_code == 200
+
+    enrol(member, member_user, clock)
+
+    assert member.get("/api/v1/projects/").status_code == 200
+    assert admin.get("/api/v1/projects/").status_code == 403
+    assert with_master_key(organisation).get("/api/v1/projects/").status_code == 200
+
+
+def test_forced_second_factor__others__not_concerned(
+    outsider: APIClient, member: APIClient, organisation: Organisation
+) -> None:
+    organisation.force_2fa = True
+    organisation.save()
+
+    assert outsider.get("/api/v1/projects/").status_code == 200

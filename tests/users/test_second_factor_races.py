@@ -1,0 +1,28 @@
+"""One code, two requests at the same moment: one gets in."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.db import connection
+from rest_framework.test import APIClient
+
+from tests.support.accounts import code_login
+from users.models import FFAdminUser
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def test_code__two_requests_at_once__one_gets_in(user: FFAdminUser) -> None:
+    body = code_login(user)
+    start = Barrier(2)
+
+    def attempt(_: int) -> int:
+        try:
+            start.wait(10)
+            return int(APIClient().post("/api/v1/auth/login/code/", body, format="json").status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(attempt, range(2))) in ([200, 401], [200, 429])

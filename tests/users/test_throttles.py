@@ -1,0 +1,98 @@
+"""Limits of calls: whom they count together, and where."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.cache import cache, caches
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from settings.caches import from_url
+from tests.support.redis import Redis
+
+LOGIN = "/api/v1/auth/login/"
+
+pytestmark = pytest.mark.django_db
+
+
+def attempts(client: APIClient, count: int, **extra: Any) -> list[int]:
+    body = {"email": "nobody@example.com", "password": "x"}
+    return [client.post(LOGIN, body, format="json", **extra).status_code for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def three_logins(settings: Settings) -> None:
+    settings.LOGIN_THROTTLE_RATE = "3/min"
+
+
+def test_address__that_claims_to_be_forwarded__counts_as_itself(anonymous: APIClient) -> None:
+    statuses = [attempts(anonymous, 1, HTTP_X_FORWARDED_FOR=f"192.0.2.{number}")[0] for number in range(5)]
+
+    assert statuses == [400, 400, 400, 429, 429]
+
+
+@pytest.mark.parametrize(
+    "addresses, last",
+    [
+        (["2001:db8::1", "2001:db8::2:1", "2001:db8:0:0:ffff::", "2001:db8::9"], 429),
+        (["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], 400),
+        (["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], 400),
+        (["no address"] * 4, 429),
+    ],
+    ids=["one network", "four networks", "four hosts", "no address"],
+)
+def test_addresses__of_one_network_of_version_6__count_as_one(
+    anonymous: APIClient, addresses: list[str], last: int
+) -> None:
+    statuses = [attempts(anonymous, 1, REMOTE_ADDR=address)[0] for address in addresses]
+
+    assert statuses == [400, 400, 400, last]
+
+
+def test_window__over__counted_anew(anonymous: APIClient) -> None:
+    assert attempts(anonymous, 4)[-1] == 429
+    cache.clear()
+    assert attempts(anonymous, 1) == [400]
+
+
+def test_registration__too_often__throttled(anonymous: APIClient, settings: Settings) -> None:
+    settings.SIGNUP_THROTTLE_RATE = "2/hour"
+    answers = [anonymous.post("/api/v1/auth/users/", {}, format="json") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [400, 400, 429]
+    assert 3590 < int(answers[-1]["Retry-After"]) <= 3600
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda client: client.post("/api/v1/auth/users/reset_password/", {}, format="json"), id="reset"),
+        pytest.param(
+            lambda client: client.post("/api/v1/auth/users/reset_password_confirm/", {}, format="json"), id="confirm"
+        ),
+        pytest.param(lambda client: client.post("/api/v1/auth/users/set_password/", {}, format="json"), id="set"),
+        pytest.param(lambda client: client.delete("/api/v1/auth/users/me/", {}, format="json"), id="delete"),
+    ],
+)
+def test_passwords__guessed_anywhere_else__throttled(
+    admin: APIClient, settings: Settings, call: Callable[[APIClient], Any]
+) -> None:
+    settings.PASSWORD_RESET_THROTTLE_RATE = "2/min"
+
+    assert [call(admin).status_code for _ in range(3)] == [400, 400, 429]
+
+
+def test_redis__several_processes__count_together_and_alone_while_it_is_away(
+    anonymous: APIClient, settings: Settings, redis_server: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CACHES = {"default": from_url(redis_server.url)}
+    cache.clear()
+    assert attempts(anonymous, 2) == [400, 400]
+    # As of another process: nothing is remembered but what Redis holds.
+    del caches["default"]
+    assert attempts(anonymous, 2) == [400, 429]
+
+    settings.CACHES = {"default": from_url("redis://127.0.0.1:1")}
+    assert attempts(anonymous, 4) == [400, 400, 400, 429]
+    assert "throttle_counts_alone" in caplog.text

@@ -1,0 +1,158 @@
+"""What a transaction does to flags, collected while it runs: what was there before, by places.
+
+At the end ``webhooks.outbox`` reads what is there by then, and the difference is what webhooks are told. So a change
+that was undone on the way (a savepoint, or by hand) is none, and however many rows a change takes, it is told once.
+
+Only requests and the scheduler collect. What a shell or a migration does nobody is told, as in Flagsmith. Where nobody
+listens, all this takes a single query for each transaction that changes flags.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from environments.models import Environment, Webhook
+from features.models import Feature, FeatureState
+from organisations.models import OrganisationWebhook
+from webhooks import payloads
+from webhooks.payloads import Place, State
+
+
+class Changes:
+    """What one transaction does."""
+
+    def __init__(self) -> None:
+        self.before: dict[Place, State | None] = {}
+        """The live states of the places that have changed, as they were at first; None: there was none."""
+        self.listeners: dict[int, tuple[bool, int | None]] = {}
+        """By environment: whether it has webhooks, and its organisation if that has any."""
+        self.entries: list[int] = []
+        """The primary keys of what was written into the audit log."""
+        self._silent: set[int] = set()
+        """Environments in which nobody listens."""
+
+    def hears(self, environment_id: int) -> bool:
+        """Whether anybody is to be told of this environment's changes. Asks once for all of a project."""
+        if environment_id not in self.listeners and environment_id not in self._silent:
+            self._ask(Environment.objects.filter(pk=environment_id).values("project"))
+            if environment_id not in self.listeners:
+                self._silent.add(environment_id)
+        return environment_id in self.listeners
+
+    def listening(self, project_id: int) -> list[int]:
+        """The environments of a project of whose changes anybody is to be told."""
+        return self._ask([project_id])
+
+    def about_to_change(self, places: Iterable[Place]) -> None:
+        """Keep what is there now."""
+        new = [place for place in places if place not in self.before and self.hears(place.environment_id)]
+        if new:
+            states = payloads.read(at(new))
+            self.before.update((place, states.get(place)) for place in new)
+
+    def about_to_go(self, states: QuerySet[FeatureState]) -> None:
+        """Keep these states. The caller knows that somebody listens."""
+        self.before = {**payloads.read(states), **self.before}
+
+    def was_not(self, place: Place) -> None:
+        """A state is live now where none was."""
+        if place not in self.before and self.hears(place.environment_id):
+            self.before[place] = None
+
+    def was(self, place: Place, patch: Callable[[State], None]) -> None:
+        """A row was saved already: ``patch`` makes of what is there now what was there before."""
+        if place in self.before or not self.hears(place.environment_id):
+            return
+        state = payloads.read(at([place])).get(place)
+        if state is not None:
+            patch(state)
+        self.before[place] = state
+
+    def _ask(self, projects: Any) -> list[int]:
+        own = Webhook.objects.filter(environment=OuterRef("pk"), enabled=True)
+        shared = OrganisationWebhook.objects.filter(organisation=OuterRef("project__organisation"), enabled=True)
+        rows = Environment.objects.filter(project__in=projects).annotate(own=Exists(own), shared=Exists(shared))
+        heard = []
+        for pk, is_own, is_shared, organisation in rows.values_list("pk", "own", "shared", "project__organisation"):
+            if is_own or is_shared:
+                self.listeners[pk] = is_own, organisation if is_shared else None
+                heard.append(pk)
+            else:
+                self._silent.add(pk)
+        return heard
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is known already who listens."""
+        return bool(self.listeners or self._silent)
+
+    @property
+    def organisations(self) -> set[int]:
+        """Of those asked about, the ones that have webhooks."""
+        return {organisation for _, organisation in self.listeners.values() if organisation is not None}
+
+
+_current: ContextVar[Changes | None] = ContextVar("webhooks_changes", default=None)
+
+
+def current() -> Changes | None:
+    """None where nothing is collected."""
+    return _current.get()
+
+
+@contextmanager
+def collected() -> Iterator[Changes]:
+    """Collect what changes in here. Open it inside of the transaction."""
+    changes = Changes()
+    token = _current.set(None if settings.DISABLE_WEBHOOKS else changes)
+    try:
+        yield changes
+    finally:
+        _current.reset(token)
+
+
+def at(places: Iterable[Place]) -> QuerySet[FeatureState]:
+    """The states of these places, and perhaps some of places near by; drafts too."""
+    places = list(places)
+    whose = Q()
+    if any(place.identity_id is None for place in places):
+        whose |= Q(identity=None)
+    if identities := {place.identity_id for place in places if place.identity_id is not None}:
+        whose |= Q(identity__in=identities)
+    return FeatureState.objects.filter(
+        whose,
+        environment__in={place.environment_id for place in places},
+        feature__in={place.feature_id for place in places},
+    )
+
+
+def about_to_change(places: Iterable[Place]) -> None:
+    """For whoever writes feature states in bulk, which sends no signals. Call it before the change.
+
+    States that are saved or deleted one by one speak for themselves (``webhooks.signals``). Give a generator: where
+    nothing is collected it is not even looked at.
+    """
+    changes = current()
+    if changes is not None:
+        changes.about_to_change(places)
+
+
+def feature_created(feature: Feature) -> None:
+    """For whoever gives a new feature its first state in each environment."""
+    changes = current()
+    if changes is not None:
+        for environment_id in changes.listening(feature.project_id):
+            changes.was_not(Place(environment_id, feature.pk))
+
+
+def feature_deleted(feature: Feature) -> None:
+    """For whoever is about to delete a feature. Told are the environments' defaults, as in Flagsmith: there may be an
+    override for each identity."""
+    changes = current()
+    if changes is not None and (environments := changes.listening(feature.project_id)):
+        defaults = FeatureState.objects.filter(feature=feature, identity=None, feature_segment=None)
+        changes.about_to_go(defaults.filter(environment__in=environments))

@@ -1,0 +1,128 @@
+"""Collects what happens to rows that are saved and deleted one by one."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import QuerySet
+
+from audit.models import AuditLog
+from audit.recording import recorded
+from features.models import FeatureState, FeatureStateValue
+from realtime import rows
+from realtime.rows import RowChange
+from realtime.types import Change
+from segments.models import Segment
+from webhooks import payloads
+from webhooks.changes import current
+from webhooks.payloads import Place, State
+
+VALUE = ("type", "string_value", "integer_value", "boolean_value")
+
+
+def feature_state(row: RowChange) -> None:
+    changes, state = current(), row.instance
+    if changes is None:
+        return
+    place = Place.of(state)
+    if row.change is Change.DELETED:
+        if _is_asked_for(row):
+            changes.about_to_change([place])
+    elif row.change is Change.CREATED:
+        if state.version is not None:
+            changes.was_not(place)
+    elif row.before is not None and row.changed:
+        if row.before["version"] is None:
+            if state.version is not None:
+                changes.was_not(place)
+            return
+        enabled = row.before["enabled"]
+        changes.was(place, lambda known: known.update(enabled=enabled))
+
+
+def feature_state_value(row: RowChange) -> None:
+    changes, value = current(), row.instance
+    if changes is None or row.change is Change.DELETED or not row.changed:
+        return
+    if value.feature_state.version is None:
+        return
+    before = FeatureStateValue(**row.before) if row.before is not None else None
+    known = {"feature_state_value": before.value if before is not None else None}
+    changes.was(Place.of(value.feature_state), lambda state: state.update(known))
+
+
+def share(row: RowChange) -> None:
+    changes, share = current(), row.instance
+    if changes is None or row.change is Change.DELETED or not row.changed or share.feature_state.version is None:
+        return
+    before = row.before["percentage_allocation"] if row.before is not None else None
+
+    def patch(state: State) -> None:
+        known = state["multivariate_feature_state_values"]
+        for each in [each for each in known if each["id"] == share.pk]:
+            each.update(percentage_allocation=before) if before is not None else known.remove(each)
+
+    changes.was(Place.of(share.feature_state), patch)
+
+
+def feature_segment(row: RowChange) -> None:
+    """It takes its state along, or gives it to another segment. A new one overrides nothing yet."""
+    changes, override = current(), row.instance
+    if changes is None or row.change is Change.CREATED:
+        return
+    place = Place(override.environment_id, override.feature_id, override.pk)
+    if row.change is Change.DELETED:
+        if _is_asked_for(row):
+            changes.about_to_change([place])
+        return
+    before = row.before
+    if before is not None and row.changed:
+        old = before["segment_id"]
+        changes.was(
+            place,
+            lambda state: state["feature_segment"].update(segment=payloads.segment(Segment.objects.get(pk=old))),
+        )
+
+
+def segment(row: RowChange) -> None:
+    """It takes its overrides along."""
+    changes = current()
+    if changes is None or row.change is not Change.DELETED:
+        return
+    if _is_asked_for(row) and (environments := changes.listening(row.instance.project_id)):
+        states = FeatureState.objects.filter(feature_segment__segment=row.instance, identity=None)
+        changes.about_to_go(states.filter(environment__in=environments))
+
+
+def identity(row: RowChange) -> None:
+    """It takes its overrides along."""
+    changes = current()
+    if changes is None or row.change is not Change.DELETED:
+        return
+    if _is_asked_for(row) and changes.hears(row.instance.environment_id):
+        changes.about_to_go(FeatureState.objects.filter(identity=row.instance))
+
+
+def entries(sender: object, entries: Iterable[AuditLog], **kwargs: Any) -> None:
+    """Receiver of ``audit.recording.recorded``."""
+    changes = current()
+    if changes is not None:
+        changes.entries += [entry.pk for entry in entries]
+
+
+def _is_asked_for(row: RowChange) -> bool:
+    """Whether the deletion was of this kind of rows, and does not only follow from another row's."""
+    root: Any = row.origin.model if isinstance(row.origin, QuerySet) else type(row.origin)
+    return root is type(row.instance)
+
+
+def connect() -> None:
+    for label, fields, tell in (
+        ("features.FeatureState", ("enabled", "version"), feature_state),
+        ("features.FeatureStateValue", VALUE, feature_state_value),
+        ("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), share),
+        ("features.FeatureSegment", ("segment_id",), feature_segment),
+        ("segments.Segment", ("name",), segment),
+        ("identities.Identity", ("identifier",), identity),
+    ):
+        rows.listen(label, fields, tell)
+    recorded.connect(entries, dispatch_uid="webhooks:entries")

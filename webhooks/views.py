@@ -1,0 +1,126 @@
+"""The webhooks of an environment and of an organisation, and ``webhooks/test/``."""
+
+import asyncio
+import re
+from functools import cached_property
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework.mixins import CreateModelMixin, DestroyModelMixin, ListModelMixin, UpdateModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet, ModelViewSet
+
+from audit import actor
+from core.pagination import FixedPages
+from core.paths import ENVIRONMENT_KEY, ID
+from core.views import ScopedView
+from environments.models import Environment, Webhook
+from organisations.models import Organisation, OrganisationWebhook
+from permissions import access
+from webhooks.samples import SAMPLES
+from webhooks.sending import Outcome, send
+from webhooks.serializers import (
+    OrganisationWebhookSerializer,
+    TrialAnswerSerializer,
+    TrialSerializer,
+    WebhookSerializer,
+)
+from webhooks.throttles import TrialThrottle
+
+
+@extend_schema(tags=["webhooks"])
+class WebhookViewSet(
+    ScopedView, ListModelMixin, CreateModelMixin, UpdateModelMixin, DestroyModelMixin, GenericViewSet[Webhook]
+):
+    """An environment's webhooks: they are told of its flags' changes."""
+
+    rules = "environments/webhooks"
+    queryset = Webhook.objects.none()
+    serializer_class = WebhookSerializer
+    pagination_class = None
+    lookup_value_regex = ID
+
+    def get_queryset(self) -> QuerySet[Webhook]:
+        return self.environment.webhooks.all()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        context = {**super().get_serializer_context()}
+        if self.action == "list":
+            context["shows_secrets"] = access.is_environment_admin(self.actor, self.environment)
+        return context
+
+    def perform_create(self, serializer: BaseSerializer) -> None:
+        serializer.save(environment=self.environment)
+
+
+@extend_schema(tags=["webhooks"])
+class OrganisationWebhookViewSet(ScopedView, ModelViewSet[OrganisationWebhook]):
+    """An organisation's webhooks: they are told of all flags' changes, and of each entry of the audit log."""
+
+    rules = "organisations/webhooks"
+    queryset = OrganisationWebhook.objects.none()
+    serializer_class = OrganisationWebhookSerializer
+    pagination_class = FixedPages
+    lookup_value_regex = ID
+
+    def get_queryset(self) -> QuerySet[OrganisationWebhook]:
+        return self.organisation.webhooks.all()
+
+    def perform_create(self, serializer: BaseSerializer) -> None:
+        serializer.save(organisation=self.organisation)
+
+
+@extend_schema(tags=["webhooks"])
+class TrialView(ScopedView):
+    """Tries a URL out: sends an example there, at once, and answers what came of it."""
+
+    rules = "webhooks/test"
+    serializer_class = TrialSerializer
+    throttle_classes = [TrialThrottle]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # Nothing is written, and a receiver may be slow: no transaction is to wait for it.
+        with actor.request():
+            return APIView.dispatch(self, request, *args, **kwargs)
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What the body asks for. Raises ValidationError."""
+        serializer = self.get_serializer(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def find_organisation(self) -> Organisation | None:
+        number = self.asked["scope"]["id"]
+        if not re.fullmatch(ID, number):
+            return None
+        return access.visible_organisations(self.actor).filter(pk=number).first()
+
+    def find_environment(self) -> Environment | None:
+        key = self.asked["scope"]["id"]
+        if not re.fullmatch(ENVIRONMENT_KEY, key):
+            return None
+        return access.visible_environments(self.actor).select_related("project").filter(api_key=key).first()
+
+    @extend_schema(responses=TrialAnswerSerializer)
+    def post(self, request: Request) -> Response:
+        body = SAMPLES[self.asked["scope"]["type"]]
+        outcome = asyncio.run(send(self.asked["webhook_url"], body, self.asked.get("secret") or ""))
+        return _answer(outcome)
+
+
+def _answer(outcome: Outcome) -> Response:
+    """In Flagsmith's words. What the receiver answered beside its status is nobody's business."""
+    if outcome.delivered:
+        return Response({"detail": "Webhook test successful", "status": outcome.status})
+    if outcome.status is not None:
+        says = f"Webhook returned HTTP {outcome.status}."
+        refused = {"detail": "Webhook returned error status", "body": says, "status": outcome.status}
+        return Response(refused, status=400)
+    return Response({"detail": "Could not connect to webhook URL", "body": outcome.error}, status=400)
