@@ -3,6 +3,7 @@
 All are generators, so that they cost nothing where nobody acts.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState
 from features.workflows.core.models import ChangeRequest
 from realtime.types import Change
+from segments.models import Segment
 
 Shares = Mapping[int, tuple[float | None, float | None]]
 """Percentages before and after, by the primary keys of the options; None: there is no share."""
@@ -154,6 +156,16 @@ def states_written(before: Mapping[int, Stored], after: Mapping[int, Stored], de
             yield from _changed(there[pk], before[pk], new)
         else:
             yield from flags.new_override(there[pk], new.enabled, default_enabled, new.value)
+
+
+def segments_updated(changed: Iterable[tuple[Segment, Mapping[str, Any], Any, Any]]) -> Iterator[Entry]:
+    """Of segments that are updated now: their columns before, and their rules before and after."""
+    for segment, before, old, new in changed:
+        details = differences(before, {name: getattr(segment, name) for name in before})
+        if old != new:
+            details.append(detail("rules", json.dumps(old), json.dumps(new)))
+        log, scope = texts.SEGMENT_UPDATED % segment.name, Scope.of(segment.project)
+        yield Entry(log, RelatedObjectType.SEGMENT, segment.pk, scope, ChangeType.UPDATE, details)
 
 
 def overrides_deleted(overrides: Iterable[FeatureSegment]) -> Iterator[Entry]:

@@ -3,13 +3,17 @@
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from core.locks import keep_out_identities
+from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from environments.models import Environment, UserEnvironmentPermission
 from features.defaults import create_default_states
+from features.feature_states.services import remove_states
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
+from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, PlannedChange
 from permissions.access import Actor
 from users.models import FFAdminUser
 
@@ -50,6 +54,34 @@ def clone_environment(actor: Actor, source: Environment, name: str) -> Environme
         clone = _create(actor, name=name, **_fields(source, SETTINGS))
         _copy_states(source, clone, _copy_overrides(source, clone))
     return clone
+
+
+def delete_environment(environment: Environment) -> None:
+    """Remove an environment with everything in it, for which nobody has to be told: its streams end."""
+    with transaction.atomic():
+        keep_out_identities([environment.pk])
+        empty(Environment.objects.filter(pk=environment.pk))
+        environment.delete()
+
+
+def empty(environments: QuerySet[Environment]) -> None:
+    """Remove what there may be any number of in environments that are about to go.
+
+    Raw, since a delete that sends signals would read each row and remove a hundred at a time, only to find that nobody
+    has to hear of it.
+    """
+    within = environments.order_by().values("pk")
+    requests = ChangeRequest.objects.filter(environment__in=within)
+    remove_states(FeatureState.objects.filter(environment__in=within))
+    for rows in (
+        FeatureSegment.objects.filter(environment__in=within),
+        Trait.objects.filter(identity__environment__in=within),
+        Identity.objects.filter(environment__in=within),
+        PlannedChange.objects.filter(change_request__in=requests.order_by().values("pk")),
+        ChangeRequestApproval.objects.filter(change_request__in=requests.order_by().values("pk")),
+        requests,
+    ):
+        rows._raw_delete(rows.db)
 
 
 def delete_traits(environment: Environment, key: str) -> None:

@@ -16,7 +16,6 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from core import conflicts
-from core.locks import keep_out_identities
 from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
@@ -48,7 +47,7 @@ from environments.serializers import (
     UpdateEnvironmentSerializer,
     UserEnvironmentPermissionSerializer,
 )
-from environments.services import delete_traits
+from environments.services import delete_environment, delete_traits
 from permissions import access, catalogue
 from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
 from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
@@ -108,8 +107,7 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
             serializer.save()
 
     def perform_destroy(self, instance: Environment) -> None:
-        keep_out_identities([instance.pk])
-        instance.delete()
+        delete_environment(instance)
 
     @extend_schema(operation_id="environments_retrieve_by_uuid")
     @action(detail=False, url_path=rf"get-by-uuid/(?P<uuid>{UUID})")

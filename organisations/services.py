@@ -19,6 +19,7 @@ from organisations.models import (
     UserOrganisationPermission,
 )
 from projects.models import Project, UserProjectPermission
+from projects.services import empty as empty_projects
 from realtime import versions
 from users.models import FFAdminUser, UserPermissionGroupMembership
 
@@ -61,6 +62,7 @@ def delete_organisations(organisations: Iterable[Organisation]) -> None:
         environments = Environment.objects.filter(project__organisation__in=ids).values_list("pk", flat=True)
         versions.lock(environments)
         keep_out_identities(environments)
+        empty_projects(Project.objects.filter(organisation__in=ids))
         Organisation.objects.filter(pk__in=ids).delete()
 
 

@@ -12,7 +12,6 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core import conflicts
-from core.locks import keep_out_identities
 from core.paths import ID, UUID
 from core.references import body_id
 from core.views import ScopedView
@@ -34,6 +33,7 @@ from projects.serializers import (
     UpdateProjectSerializer,
     UserProjectPermissionSerializer,
 )
+from projects.services import delete_project
 
 
 @extend_schema(tags=["projects"])
@@ -63,8 +63,7 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
         return projects
 
     def perform_destroy(self, instance: Project) -> None:
-        keep_out_identities(instance.environments.values_list("pk", flat=True))
-        instance.delete()
+        delete_project(instance)
 
     def get_serializer_class(self) -> type[BaseSerializer]:
         serializers: dict[str, type[BaseSerializer]] = {

@@ -1,6 +1,6 @@
 """A segment's tree: rules, rules inside of them, and the conditions of both.
 
-Two levels at most, so a tree is read with four queries and written with three, however many conditions it has.
+Two levels at most, so trees are read with four queries and written with three, however many there are.
 """
 
 from collections.abc import Iterable
@@ -87,9 +87,11 @@ def read_by_sdks(rules: Iterable[RuleData]) -> list[Any]:
     ]
 
 
-def write(segment: Segment, rules: list[RuleData]) -> None:
-    """Store the tree of a segment that has none. Silent: nothing here sends a signal."""
-    top = SegmentRule.objects.bulk_create(SegmentRule(segment=segment, type=rule["type"]) for rule in rules)
+def write(trees: Iterable[tuple[Segment, list[RuleData]]]) -> None:
+    """Store the trees of segments that have none. Silent: nothing here sends a signal."""
+    owned = [(segment, rule) for segment, rules in trees for rule in rules]
+    rules = [rule for _, rule in owned]
+    top = SegmentRule.objects.bulk_create(SegmentRule(segment=segment, type=rule["type"]) for segment, rule in owned)
     children = [(parent, child) for parent, rule in zip(top, rules, strict=True) for child in rule.get("rules", ())]
     nested = SegmentRule.objects.bulk_create(SegmentRule(rule=parent, type=child["type"]) for parent, child in children)
     places = chain(zip(top, rules, strict=True), zip(nested, (child for _, child in children), strict=True))
@@ -98,12 +100,14 @@ def write(segment: Segment, rules: list[RuleData]) -> None:
     )
 
 
-def clear(segment: Segment) -> None:
-    """Remove the tree. Silent as well, hence the raw deletes: each row's signal would look its environments up."""
-    inside = Q(rule__segment=segment) | Q(rule__rule__segment=segment)
+def clear(segments: Iterable[Segment]) -> None:
+    """Remove their trees. Silent as well, hence the raw deletes: each row's signal would look its environments up."""
+    if not isinstance(segments, QuerySet):
+        segments = list(segments)
+    inside = Q(rule__segment__in=segments) | Q(rule__rule__segment__in=segments)
     for rows in (
         Condition.objects.filter(inside),
-        SegmentRule.objects.filter(rule__segment=segment),
-        SegmentRule.objects.filter(segment=segment),
+        SegmentRule.objects.filter(rule__segment__in=segments),
+        SegmentRule.objects.filter(segment__in=segments),
     ):
         rows._raw_delete(rows.db)

@@ -64,6 +64,9 @@ class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
     def perform_create(self, serializer: BaseSerializer[Segment]) -> None:
         serializer.save(project=self.project)
 
+    def perform_destroy(self, instance: Segment) -> None:
+        services.delete_segment(instance)
+
     @extend_schema(request=CloneSegmentSerializer, responses={201: SegmentSerializer})
     @action(detail=True, methods=["POST"], serializer_class=CloneSegmentSerializer)
     def clone(self, request: Request, **kwargs: Any) -> Response:

@@ -5,12 +5,12 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from core.locks import keep_out_identities
 from core.pagination import LargePages
 from core.paths import ID
 from core.views import ScopedView
 from environments.identities.models import Identity
 from environments.identities.serializers import IdentityFilterSerializer, IdentitySerializer
+from environments.identities.services import delete_identity
 
 
 @extend_schema_view(list=extend_schema(parameters=[IdentityFilterSerializer]))
@@ -40,5 +40,4 @@ class IdentityViewSet(ScopedView, ModelViewSet[Identity]):
         serializer.save(environment=self.environment)
 
     def perform_destroy(self, instance: Identity) -> None:
-        keep_out_identities([instance.environment_id])
-        instance.delete()
+        delete_identity(instance)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
+from django.http import HttpRequest
+
 from app_analytics import meter
 from app_analytics.models import Resource
 from core.surroundings import surroundings
@@ -20,7 +22,7 @@ from environments.cache import documents
 from environments.identities.models import Identity
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
-from environments.sdk import authentication, identify, responses
+from environments.sdk import authentication, identify, responses, views
 from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
 from environments.sdk.responses import Answer
@@ -36,6 +38,15 @@ RESOURCES = {
     "/api/v1/identities/": Resource.IDENTITIES,
     "/api/v1/environment-document/": Resource.ENVIRONMENT_DOCUMENT,
 }
+
+
+def _allowed(view: views.SDKView) -> str:
+    view.setup(HttpRequest())
+    return ", ".join(view.allowed_methods)
+
+
+# Django REST framework says so in every answer.
+ALLOWED = {view.resource: _allowed(view) for view in (views.FlagsView(), views.IdentitiesView(), views.DocumentView())}
 
 MAX_IDENTIFIER = Identity._meta.get_field("identifier").max_length or 0
 
@@ -70,7 +81,7 @@ def read_path(django: Application) -> Application:
             return
         meter.count(question.resource, found.environment_id, scope["headers"])
         body, own = found.answer.told_to(_header(scope, b"accept-encoding"))
-        headers = around.beside(own, body)
+        headers = around.beside({"Allow": ALLOWED[question.resource], **own}, body)
         await send({"type": "http.response.start", "status": found.answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -35,6 +35,7 @@ class Crowd:
         UserOrganisation.objects.create(user=self.admin, organisation=self.organisation, role=OrganisationRole.ADMIN)
         self.project = Project.objects.create(name="p", organisation=self.organisation, enable_realtime_updates=True)
         self.members = [self._member(number) for number in range(self.size)]
+        self.newcomer = self._member(self.size)
         for member in self.members:
             self.project.userpermission.create(user=member).permissions.add("VIEW_PROJECT")
         self.environments = Environment.objects.bulk_create(
@@ -93,7 +94,7 @@ class Crowd:
     def rules(self, value: str) -> list[dict[str, Any]]:
         """As many rules, and as many conditions in each, for requests."""
         conditions = [{"operator": "EQUAL", "property": f"t{number}", "value": value} for number in range(self.size)]
-        nested = [{"type": "ANY", "conditions": conditions} for _ in range(2)]
+        nested = [{"type": "ANY", "conditions": conditions}]
         return [{"type": "ALL", "conditions": [], "rules": nested} for _ in range(self.size)]
 
     def _member(self, number: int) -> FFAdminUser:

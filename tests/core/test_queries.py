@@ -72,7 +72,7 @@ def tenants(do: Script) -> None:
 
 
 def people(do: Script) -> None:
-    member = do.crowd.members[0].pk
+    member = do.crowd.newcomer.pk
     for scope, path, keys in (
         ("organisation", do.of_organisation, ["CREATE_PROJECT", "MANAGE_USER_GROUPS"]),
         ("project", do.of_project, ["VIEW_PROJECT", "CREATE_FEATURE", "DELETE_FEATURE"]),

@@ -216,3 +216,12 @@ def test_list__in_an_environment_that_is_not_there__not_found(
     assert member.get(f"{features}?environment={environment.pk}").status_code == 404
     permit("VIEW_ENVIRONMENT", environment=environment)
     assert member.get(f"{features}?environment={environment.pk}").status_code == 200
+
+
+def test_list__of_a_segment_without_environment__as_if_none_was_named(
+    admin: APIClient, features: str, feature: Feature, make_override: Callable[..., FeatureSegment]
+) -> None:
+    place = make_override(feature, "s", 0)
+    (shown,) = admin.get(f"{features}?segment={place.segment_id}").json()["results"]
+    assert (shown["environment_feature_state"], shown["segment_feature_state"]) == (None, None)
+    assert (shown["num_segment_overrides"], shown["num_identity_overrides"]) == (0, None)

@@ -16,7 +16,7 @@ from permissions.access import Actor
 from projects.models import Project
 from segments import trees
 from segments.models import Segment
-from segments.services import update_segment
+from segments.services import SegmentUpdate, update_segments
 from segments.trees import RuleData
 from users.models import FFAdminUser
 
@@ -71,14 +71,12 @@ def commit(request: ChangeRequest, actor: Actor) -> None:
     changes = list(request.segment_changes.all())
     segments = trees.with_trees(request.project.segments.all()).in_bulk([change.segment_id for change in changes])
     _check(request, changes, segments)
-    for change in changes:
-        update_segment(
-            segments[change.segment_id or 0],
-            rules=change.rules,
-            name=change.name,
-            description=change.description,
-            feature_id=change.feature_id,
+    update_segments(
+        SegmentUpdate(
+            segments[change.segment_id or 0], change.name, change.description, change.feature_id, change.rules
         )
+        for change in changes
+    )
     request.committed_at = request.applied_at = timezone.now()
     request.committed_by = person(actor)
     request.save(update_fields=["committed_at", "committed_by", "applied_at", "updated_at"])

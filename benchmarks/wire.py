@@ -1,0 +1,207 @@
+"""What servers send, read strictly: streams byte by byte (HTTP/1.1, chunks, events), and plain answers.
+
+A stream's reader is a pure function of its state and what came. So what ten thousand streams get alike is parsed once;
+for each of the others every byte is compared.
+"""
+
+import gzip
+import json
+import re
+from decimal import Decimal
+from typing import NamedTuple
+
+VERSION_HEADER = b"x-flagsmith-document-updated-at"
+
+FIELDS = {b"event", b"data", b"id", b"retry"}
+
+# Of the parses and comparisons that are remembered. Dates make old ones useless every second.
+MOST_REMEMBERED = 20_000
+
+
+class ProtocolError(Exception):
+    """A server sent what it must not."""
+
+
+class State(NamedTuple):
+    """Where the reader of a stream is. A stream that waits for its next event is in a state equal to all others'."""
+
+    in_body: bool = False
+    chunked: bool = False
+    raw: bytes = b""
+    """Bytes of the head or of a chunk that is not complete yet."""
+
+    text: bytes = b""
+    """Decoded lines of an event that is not complete yet."""
+
+    ended: bool = False
+    """The terminating chunk has come."""
+
+
+class Event(NamedTuple):
+    name: str
+    version: int
+    """The version that it tells, in microseconds since the epoch. 0: none, as in a greeting or a keep-alive."""
+
+
+START = State()
+
+Step = tuple[State, tuple[Event, ...]]
+
+
+class StreamReader:
+    """Reads any number of streams; what it has parsed once it knows."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[State, bytes], Step] = {}
+
+    def read(self, state: State, data: bytes) -> Step:
+        """The state after these bytes, and the events that they completed. Raises ProtocolError."""
+        step = self._known.get((state, data))
+        if step is None:
+            step = advance(state, data)
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            self._known[state, data] = step
+        return step
+
+
+def advance(state: State, data: bytes) -> Step:
+    """As ``StreamReader.read``, without memory."""
+    if state.ended:
+        raise ProtocolError(f"bytes after the terminating chunk: {data[:200]!r}")
+    raw = state.raw + data
+    chunked = state.chunked
+    if not state.in_body:
+        head, found, rest = raw.partition(b"\r\n\r\n")
+        if not found:
+            return State(raw=raw), ()
+        chunked = _is_chunked(head)
+        raw = rest
+    text, raw, ended = _unchunked(raw) if chunked else (raw, b"", False)
+    *blocks, text = (state.text + text).split(b"\n\n")
+    events = tuple(event for block in blocks if (event := _event(block)) is not None)
+    if ended and text:
+        raise ProtocolError(f"the stream ended within an event: {text[:200]!r}")
+    return State(True, chunked, raw, text, ended), events
+
+
+def _is_chunked(head: bytes) -> bool:
+    """Check a stream's head. False: the body is all that follows."""
+    status, *lines = head.split(b"\r\n")
+    headers = {name.lower(): value.strip().lower() for name, _, value in (line.partition(b":") for line in lines)}
+    if not re.fullmatch(rb"HTTP/1\.1 200( [ -~]*)?", status):
+        raise ProtocolError(f"not a stream: {status[:200]!r}")
+    if not headers.get(b"content-type", b"").startswith(b"text/event-stream"):
+        raise ProtocolError(f"not a stream: {head[:500]!r}")
+    if b"content-length" in headers:
+        raise ProtocolError("a stream with a length")
+    return headers.get(b"transfer-encoding") == b"chunked"
+
+
+def _unchunked(raw: bytes) -> tuple[bytes, bytes, bool]:
+    """The content of complete chunks, the bytes of one that is not, and whether the terminating one has come."""
+    parts = []
+    while raw:
+        line, found, rest = raw.partition(b"\r\n")
+        if not found:
+            break
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", line):
+            raise ProtocolError(f"not a chunk's size: {line[:200]!r}")
+        size = int(line, 16)
+        if len(rest) < size + 2:
+            break
+        if rest[size : size + 2] != b"\r\n":
+            raise ProtocolError(f"a chunk that does not end: {raw[:200]!r}")
+        raw = rest[size + 2 :]
+        if size == 0:
+            if raw:
+                raise ProtocolError(f"bytes after the terminating chunk: {raw[:200]!r}")
+            return b"".join(parts), b"", True
+        parts.append(rest[:size])
+    return b"".join(parts), raw, False
+
+
+def _event(block: bytes) -> Event | None:
+    """The event of these lines. None: comments alone."""
+    fields: dict[bytes, bytes] = {}
+    for line in block.split(b"\n"):
+        name, colon, value = line.partition(b":")
+        if not line or (colon and not name):
+            continue
+        if not colon or name not in FIELDS or name in fields:
+            raise ProtocolError(f"not a line of an event: {line[:200]!r}")
+        fields[name] = value.removeprefix(b" ")
+    if not fields:
+        return None
+    if b"data" not in fields:
+        raise ProtocolError(f"an event without data: {block[:200]!r}")
+    return Event(fields.get(b"event", b"message").decode(), version_of(fields[b"data"]) if fields[b"data"] else 0)
+
+
+def version_of(data: bytes) -> int:
+    """The version that an event's data tells, in microseconds."""
+    try:
+        return microseconds(json.loads(data, parse_float=Decimal)["updated_at"])
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        raise ProtocolError(f"not a version: {data[:200]!r}") from error
+
+
+def microseconds(seconds: str | Decimal) -> int:
+    """Seconds since the epoch, as events and headers write them, in whole microseconds."""
+    return int(Decimal(seconds) * 1_000_000)
+
+
+class Answer(NamedTuple):
+    """A plain answer with a known length."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    """By name in lower case."""
+
+    body: bytes
+    """Without its encoding."""
+
+    @property
+    def version(self) -> int:
+        """The environment's version that the answer names, in microseconds; 0 where it names none."""
+        told = self.headers.get(VERSION_HEADER)
+        return microseconds(told.decode()) if told else 0
+
+
+Head = tuple[int, dict[bytes, bytes], int]
+
+
+class AnswerReader:
+    """Reads answers of any number of connections. Heads that it has parsed once it knows."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+
+    def read(self, raw: bytes) -> tuple[Answer, bytes] | None:
+        """The answer and what follows it. None: it is not complete. Raises ProtocolError."""
+        end = raw.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        head = raw[:end]
+        known = self._heads.get(head)
+        if known is None:
+            if len(self._heads) >= MOST_REMEMBERED:
+                self._heads.clear()
+            known = self._heads[head] = _answer_head(head)
+        status, headers, length = known
+        start = end + 4
+        if len(raw) < start + length:
+            return None
+        body = raw[start : start + length]
+        if headers.get(b"content-encoding") == b"gzip":
+            body = gzip.decompress(body)
+        return Answer(status, headers, body), raw[start + length :]
+
+
+def _answer_head(head: bytes) -> Head:
+    status, *lines = head.split(b"\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+    length = headers.get(b"content-length", b"")
+    if not re.fullmatch(rb"HTTP/1\.1 \d{3}( [ -~]*)?", status) or not length.isdigit():
+        raise ProtocolError(f"not an answer with a length: {head[:500]!r}")
+    return int(status.split()[1]), headers, int(length)

@@ -1,0 +1,30 @@
+"""What removing an identity takes beyond its own row."""
+
+from core.locks import keep_out_identities
+from environments.identities.models import Identity
+from environments.identities.traits.models import Trait
+from features.feature_states.services import remove_states
+from features.models import FeatureState
+from realtime import versions, watch
+from realtime.types import Change
+from webhooks import changes as webhooks
+from webhooks.payloads import Place
+
+
+def delete_identity(identity: Identity) -> None:
+    """Remove an identity with its traits and overrides, of which there may be one for each feature.
+
+    Their rows go first and raw, so they are announced here. The caller holds the environment's lock.
+    """
+    keep_out_identities([identity.environment_id])
+    effect = watch.identity(identity, Change.DELETED)
+    versions.announce(effect.environments, silent=effect.silent)
+    states = FeatureState.objects.filter(identity=identity)
+    webhooks.about_to_change(
+        Place(identity.environment_id, feature, identity_id=identity.pk)
+        for feature in states.values_list("feature_id", flat=True)
+    )
+    remove_states(states)
+    traits = Trait.objects.filter(identity=identity)
+    traits._raw_delete(traits.db)
+    identity.delete()
