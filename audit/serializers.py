@@ -18,8 +18,8 @@ class AuditLogSerializer(serializers.ModelSerializer[AuditLog]):
     """An entry in a list. Its environment and its project are null when they are gone."""
 
     author = UserSummarySerializer(read_only=True)
-    environment = EnvironmentSerializer(read_only=True)
-    project = ProjectSerializer(read_only=True)
+    environment = EnvironmentSerializer(read_only=True, allow_null=True)
+    project = ProjectSerializer(read_only=True, allow_null=True)
 
     class Meta:
         model = AuditLog

@@ -12,13 +12,14 @@ CLIENT = CORES[1:] or CORES
 
 
 @contextmanager
-def inherited(cores: list[int]) -> Iterator[None]:
-    """Processes that are started meanwhile get these cores; afterwards this one is on the clients'."""
+def on(cores: list[int]) -> Iterator[None]:
+    """This thread, and processes that it starts meanwhile, run on these cores."""
+    before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, CLIENT)
+        os.sched_setaffinity(0, before)
 
 
 def raise_file_limit() -> int:

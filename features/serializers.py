@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from core.fields import ConstantText
+from core.fields import ConstantBoolean, ConstantText
 from features import services
 from features.fields import (
     MOST_IDS,
@@ -56,7 +56,7 @@ class FeatureSerializer(serializers.ModelSerializer[Feature]):
     segment_feature_state = serializers.SerializerMethodField()
     num_segment_overrides = serializers.SerializerMethodField()
     num_identity_overrides = serializers.SerializerMethodField()
-    is_num_identity_overrides_complete = serializers.BooleanField(read_only=True, default=True)
+    is_num_identity_overrides_complete = ConstantBoolean(True)
     last_modified_in_any_environment = ConstantText(None)
     last_modified_in_current_environment = ConstantText(None)
 

@@ -86,7 +86,7 @@ class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
         return Response(ProjectSerializer(projects, many=True).data)
 
     @extend_schema(request=MemberIDSerializer(many=True), responses=MemberIDSerializer(many=True))
-    @action(detail=True, methods=["POST"], url_path="remove-users")
+    @action(detail=True, methods=["POST"], url_path="remove-users", pagination_class=None)
     def remove_users(self, request: Request, organisation_pk: str) -> Response:
         serializer = MemberIDSerializer(data=request.data, many=True, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)

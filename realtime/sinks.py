@@ -10,9 +10,6 @@ from realtime.types import UpdatedAt
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
-# A server that lends its transport says so in the scope's extensions: a callable without arguments that gives a Sink.
-TRANSPORT = "flagsmith.realtime.transport"
-
 HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),

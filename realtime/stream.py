@@ -6,18 +6,22 @@ the server, and one never comes back after a connection that breaks (docs/wire-p
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import structlog
 
 from realtime import connections, drain, hub, sse
 from realtime.conf import conf
-from realtime.sinks import TRANSPORT, ASGISink, Message, Piece, Send, Sink, piece
+from realtime.shortcuts import Channel, Scope
+from realtime.sinks import ASGISink, Message, Piece, Send, Sink, piece
 from realtime.timers import NONE
 from realtime.types import EnvironmentKey, EnvironmentState
 
 logger = structlog.get_logger(__name__)
+
+# Any query string will do, and a slash at the end.
+PATH = re.compile(r"sse/environments/(?P<key>(?s:.*))/stream/?")
 
 Receive = Callable[[], Awaitable[Message]]
 
@@ -189,17 +193,8 @@ def _some() -> float:
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
     """The ASGI application of ``GET /sse/environments/{key}/stream``. Anybody may call it: the key is public."""
-    key = EnvironmentKey(scope["url_route"]["kwargs"]["key"])
-    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
-    long_poll = agent.lower().startswith(LONG_POLLERS)
-    drain.prepare()
-    lend = scope.get("extensions", {}).get(TRANSPORT)
-    if lend is not None:
-        with suppress(ConnectionError):
-            _opened(key, lend(), long_poll)
-        return
     sink = ASGISink(send)
-    client = _opened(key, sink, long_poll)
+    client = _opened(scope["url_route"]["kwargs"]["key"], scope, sink)
     gone = asyncio.create_task(_disconnected(receive))
     gone.add_done_callback(lambda _: sink.abort())
     try:
@@ -212,10 +207,20 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
         client.lost()
 
 
-def _opened(key: EnvironmentKey, sink: Sink, long_poll: bool) -> Stream:
-    client = Stream(sink, long_poll)
+def shortcut(scope: Scope, channel: Channel) -> bool:
+    """The same on the client's connection itself."""
+    match = PATH.fullmatch(scope["path"], 1)
+    if match is not None:
+        _opened(match["key"], scope, channel.take_over())
+    return match is not None
+
+
+def _opened(key: str, scope: Message, sink: Sink) -> Stream:
+    drain.prepare()
+    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+    client = Stream(sink, long_poll=agent.lower().startswith(LONG_POLLERS))
     try:
-        client.open(key)
+        client.open(EnvironmentKey(key))
     except Exception:
         logger.exception("stream_failed", environment=key)
         sink.end()

@@ -1,14 +1,13 @@
-"""What uvicorn's ASGI has no words for: a stream that writes straight to its connection's transport.
+"""A stream that writes straight to its connection's transport.
 
-Through ASGI's ``send`` each stream keeps a task, a parser, a request and its scope (24 KiB), and each write of an event
-takes a turn of the event loop. ``manage.py serve`` gives uvicorn this protocol; other servers do without it.
+Through ASGI's ``send`` each stream keeps a task, a parser, a request and its scope, and each write of an event takes a
+turn of the event loop. Servers other than ``manage.py serve`` do with that (``sinks.ASGISink``).
 """
 
 import asyncio
 from typing import Any
 
-from realtime.heads import BoundedHeads
-from realtime.sinks import CLOSE, HEADERS, TRANSPORT, Piece, Source
+from realtime.sinks import CLOSE, HEADERS, Piece, Source
 
 HEAD = b"".join(
     [
@@ -76,33 +75,3 @@ class Connection(asyncio.Protocol):
         if self._source is not None:
             self._source.lost()
             self._source = None
-
-
-class LendingProtocol(BoundedHeads):
-    """Uvicorn's own protocol, which lends a GET's transport to the application that asks for it in the scope."""
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-        # A request that waits behind another one of the same connection is answered by ASGI's means.
-        if (
-            scope["method"] == "GET"
-            and scope["http_version"] == "1.1"
-            and self.cycle.scope is scope
-            and not self.pipeline
-        ):
-            extensions: dict[str, Any] = {TRANSPORT: self._lend}
-            scope["extensions"] = extensions
-
-    def _lend(self) -> Connection:
-        """The connection as a sink. Raises ConnectionError when it has gone already."""
-        if self.cycle.disconnected:
-            raise ConnectionError
-        # As far as uvicorn sees, this request has been answered, and the connection is gone.
-        self.cycle.response_started = self.cycle.response_complete = True
-        self.connections.discard(self)
-        self.server_state.total_requests += 1
-        connection = Connection(self.transport, self.server_state)
-        # They name each other: without this they stay until the garbage is collected.
-        self.cycle = self.scope = self.parser = None  # type: ignore[assignment]
-        return connection

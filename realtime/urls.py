@@ -2,10 +2,10 @@
 
 from django.urls import path, re_path
 
-from realtime.stream import stream
+from realtime.stream import PATH, stream
 from realtime.views import queue_change
 
 urlpatterns = [path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change")]
 
-# For channels' URLRouter. Any query string will do, and a slash at the end.
-stream_urlpatterns = [re_path(r"^sse/environments/(?P<key>(?s:.*))/stream/?$", stream)]  # type: ignore[arg-type]
+# For channels' URLRouter.
+stream_urlpatterns = [re_path(rf"^{PATH.pattern}$", stream)]  # type: ignore[arg-type]

@@ -13,15 +13,19 @@ django_application = get_asgi_application()
 from app_analytics.meter import meter  # noqa: E402
 from core.bodies import limited_bodies  # noqa: E402
 from core.threads import with_first_request, with_lifespan  # noqa: E402
-from environments.sdk.read_path import read_path  # noqa: E402
+from environments.sdk import read_path  # noqa: E402
 from features.workflows.core.thread import scheduler_thread  # noqa: E402
+from realtime import shortcuts, stream  # noqa: E402
 from realtime.lifespan import lifespan  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402
 from webhooks.thread import deliverer_thread  # noqa: E402
 
+shortcuts.add(b"/sse/environments/", stream.shortcut)
+shortcuts.add(b"/api/v1/", read_path.shortcut)
+
 threads = (scheduler_thread, deliverer_thread, meter.thread)
 
-http_application = with_first_request(read_path(limited_bodies(django_application)), *threads)
+http_application = with_first_request(read_path.read_path(limited_bodies(django_application)), *threads)
 
 application = ProtocolTypeRouter(
     {

@@ -9,6 +9,7 @@ among it, is Django's.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
@@ -17,7 +18,7 @@ from django.http import HttpRequest
 
 from app_analytics import meter
 from app_analytics.models import Resource
-from core.surroundings import surroundings
+from core.surroundings import Surroundings, surroundings
 from environments.cache import documents
 from environments.identities.models import Identity
 from environments.keys import SERVER_PREFIX
@@ -27,6 +28,7 @@ from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
 from environments.sdk.responses import Answer
 from realtime.reading import ReadingThread, SharedReads
+from realtime.shortcuts import Channel, Scope
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -59,10 +61,34 @@ class Question(NamedTuple):
     identifier: str = ""
 
 
-class Found(NamedTuple):
-    environment_id: int
-    answer: Answer
+class Found:
+    """An answer, and what it looks like to different clients: all who wait for it share that."""
 
+    def __init__(self, resource: Resource, environment_id: int, answer: Answer) -> None:
+        self.resource = resource
+        self.environment_id = environment_id
+        self.answer = answer
+        self._written: dict[tuple[Surroundings, str], tuple[bytes, bytes]] = {}
+
+    def told_to(self, accept_encoding: str, around: Surroundings) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """The body, and all headers."""
+        body, own = self.answer.told_to(accept_encoding)
+        return body, around.beside({"Allow": ALLOWED[self.resource], **own}, body)
+
+    def written_to(self, accept_encoding: str, around: Surroundings) -> tuple[bytes, bytes]:
+        """The same as HTTP/1.1: the head, and the body."""
+        written = self._written.get((around, accept_encoding))
+        if written is None:
+            body, headers = self.told_to(accept_encoding, around)
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            written = self._written[around, accept_encoding] = STATUS + b"".join(lines), body
+        return written
+
+
+# A GET that has one may have more: its body would have to be read first.
+BODY = frozenset((b"content-length", b"transfer-encoding", b"expect"))
+
+STATUS = b"HTTP/1.1 200 OK\r\n"
 
 Reads = SharedReads[Question, Found]
 
@@ -80,12 +106,31 @@ def read_path(django: Application) -> Application:
             await django(scope, receive, send)
             return
         meter.count(question.resource, found.environment_id, scope["headers"])
-        body, own = found.answer.told_to(_header(scope, b"accept-encoding"))
-        headers = around.beside({"Allow": ALLOWED[question.resource], **own}, body)
-        await send({"type": "http.response.start", "status": found.answer.status, "headers": headers})
+        body, headers = found.told_to(_header(scope, b"accept-encoding"), around)
+        await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return application
+
+
+def shortcut(scope: Scope, channel: Channel) -> bool:
+    """The same on the client's connection itself."""
+    question = asked(scope)
+    around = surroundings(scope) if question is not None else None
+    if question is None or around is None:
+        return False
+    held = channel.hold(scope)
+
+    def answer(future: "asyncio.Future[Found | None]") -> None:
+        found = future.result() if future.exception() is None else None
+        if found is None:
+            held.give_back()
+            return
+        meter.count(found.resource, found.environment_id, scope["headers"])
+        held.reply(*found.written_to(_header(scope, b"accept-encoding"), around))
+
+    _shared().ask(question).add_done_callback(answer)
+    return True
 
 
 async def close() -> None:
@@ -99,6 +144,8 @@ def asked(scope: Message) -> Question | None:
     """What an ordinary request asks for. None: it is not one."""
     resource = RESOURCES.get(scope["path"])
     if resource is None or scope["method"] != "GET":
+        return None
+    if any(name in BODY for name, _ in scope["headers"]):
         return None
     key = _header(scope, b"x-environment-key")
     if not key or (resource is Resource.ENVIRONMENT_DOCUMENT and not key.startswith(SERVER_PREFIX)):
@@ -118,12 +165,17 @@ def asked(scope: Message) -> Question | None:
     return Question(resource, key, identifier)
 
 
-async def _found(question: Question) -> Found | None:
+def _shared() -> Reads:
+    """The event loop's."""
     loop = asyncio.get_running_loop()
     if loop not in _reads:
         thread = ReadingThread("sdk-reader")
         _reads[loop] = thread, SharedReads(thread, answer_all)
-    future = _reads[loop][1].ask(question)
+    return _reads[loop][1]
+
+
+async def _found(question: Question) -> Found | None:
+    future = _shared().ask(question)
     # Others wait for it too, so it is not to be cancelled with this request.
     await asyncio.wait([future])
     # A failure has been logged. Django meets it again, and says so as everywhere.
@@ -171,7 +223,7 @@ def _answers(
                 if identified.id is None:
                     continue
                 answer = responses.identity(entry, identified, client.server)
-        yield question, Found(client.environment_id, answer)
+        yield question, Found(question.resource, client.environment_id, answer)
 
 
 def _header(scope: Message, name: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The SDK API's keys in the OpenAPI document."""
+"""The SDK API's keys and answers in the OpenAPI document."""
 
 from typing import Any
 
@@ -20,3 +20,39 @@ class ServerKeyScheme(EnvironmentKeyScheme):  # type: ignore[no-untyped-call]
     target_class = "environments.sdk.authentication.ServerKeyAuthentication"
     name = "serverKey"
     description = "A server-side key of an environment."
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _nullable(kind: str) -> dict[str, Any]:
+    return {"type": kind, "nullable": True}
+
+
+SCALAR = {"oneOf": [{"type": kind} for kind in ("string", "boolean", "number")], "nullable": True}
+
+FLAG = _object(
+    id=_nullable("integer"),
+    feature=_object(
+        id={"type": "integer"},
+        name={"type": "string"},
+        created_date={"type": "string", "format": "date-time", "nullable": True},
+        description=_nullable("string"),
+        initial_value=_nullable("string"),
+        default_enabled=_nullable("boolean"),
+        type={"type": "string"},
+    ),
+    feature_state_value=SCALAR,
+    environment=_nullable("integer"),
+    identity=_nullable("integer"),
+    feature_segment=_nullable("integer"),
+    enabled={"type": "boolean"},
+)
+FLAGS = {"oneOf": [{"type": "array", "items": FLAG}, FLAG]}
+IDENTITY = _object(
+    identifier=_nullable("string"),
+    traits={"type": "array", "items": _object(trait_key={"type": "string"}, trait_value=SCALAR)},
+    flags={"type": "array", "items": FLAG},
+)
+IDENTITY_OR_FLAG = {"oneOf": [IDENTITY, FLAG]}

@@ -21,7 +21,7 @@ from core.items import Items
 from environments.cache import Entry, documents
 from environments.identities.traits.models import TraitValue
 from environments.models import Environment
-from environments.sdk import identify, responses
+from environments.sdk import identify, responses, schema
 from environments.sdk.authentication import (
     UNKNOWN,
     EnvironmentKeyAuthentication,
@@ -83,7 +83,7 @@ class FlagsView(SDKView):
     rules = "sdk/flags"
     resource = Resource.FLAGS
 
-    @extend_schema(parameters=[FEATURE], responses=OpenApiTypes.OBJECT)
+    @extend_schema(parameters=[FEATURE], responses={200: schema.FLAGS})
     def get(self, request: Request) -> HttpResponse:
         """The environment's flags."""
         name = request.query_params.get("feature")
@@ -96,7 +96,7 @@ class IdentitiesView(SDKView):
     rules = "sdk/identities"
     resource = Resource.IDENTITIES
 
-    @extend_schema(parameters=[IdentitiesQuerySerializer, FEATURE], responses=OpenApiTypes.OBJECT)
+    @extend_schema(parameters=[IdentitiesQuerySerializer, FEATURE], responses={200: schema.IDENTITY_OR_FLAG})
     def get(self, request: Request) -> HttpResponse:
         """An identity's flags and traits. One that is new is stored, unless it is transient."""
         if not request.query_params.get("identifier"):
@@ -114,7 +114,7 @@ class IdentitiesView(SDKView):
             return responses.identity_flag(self.entry(), identified, name, self.client.server).response(request)
         return responses.identity(self.entry(), identified, self.client.server).response(request)
 
-    @extend_schema(request=IdentitiesSerializer, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=IdentitiesSerializer, responses={200: schema.IDENTITY})
     def post(self, request: Request) -> HttpResponse:
         """Set an identity's traits; its flags and traits are the answer."""
         body = IdentitiesSerializer(data=request.data)

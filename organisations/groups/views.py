@@ -76,6 +76,7 @@ class GroupViewSet(ScopedView, ModelViewSet[UserPermissionGroup]):
         groups = UserPermissionGroup.objects.filter(organisation=self.organisation)
         return Response(GroupSummarySerializer(groups, many=True).data)
 
+    @extend_schema(responses=GroupSummarySerializer(many=True))
     @action(detail=False, url_path="my-groups", serializer_class=GroupSummarySerializer)
     def my_groups(self, request: Request, organisation_pk: str) -> Response:
         """Those that the caller belongs to; to whoever may manage all groups, all of them."""

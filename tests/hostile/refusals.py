@@ -4,19 +4,23 @@ import json
 from typing import Any
 
 from django.apps import apps
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpResponse
 from rest_framework.test import APIClient
 
 from tests.triggers.world import World
 
+TABLES = sorted({model._meta.db_table for model in apps.get_models(include_auto_created=True)})
+
 
 def rows() -> dict[str, list[str]]:
-    """Every row of every table."""
-    return {
-        model._meta.label: sorted(map(repr, model._base_manager.values_list()))
-        for model in apps.get_models(include_auto_created=True)
-    }
+    """Every row of every table. In plain SQL, since this is asked for thousands of times."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            found[table] = sorted(map(repr, cursor.fetchall()))
+    return found
 
 
 def client_of(world: World, key: str) -> APIClient:

@@ -17,19 +17,15 @@ from django.db import transaction
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
-from environments.models import Environment
 from permissions.needs import Needs, SDKKey
 from permissions.rules import OUTSIDE, RULES
-from projects.models import Project
-from tests.conftest import make_organisation, signed_in
 from tests.hostile import routes
 from tests.hostile.routes import Route
-from tests.hostile.world import WorldInProcess as World
+from tests.hostile.whole_world import make_world
 from tests.permissions import calls
 from tests.permissions.callers import Caller, Callers
 from tests.permissions.calls import Call
 from tests.permissions.expectation import Promise, named, promise
-from users.models import FFAdminUser
 
 # The stage is made outside of any test, and stays for all of them. Without the mark it would be made in, and flushed
 # from, the database that the developer works with.
@@ -55,14 +51,8 @@ class Stage:
     """An organisation with everybody who may call."""
 
     def __init__(self) -> None:
-        self.user = FFAdminUser.objects.create_user(
-            "owner@matrix.example", "pa55-word-1", first_name="O", last_name="O"
-        )
-        self.organisation = make_organisation("Acme", self.user)
-        self.project = Project.objects.create(name="Web", organisation=self.organisation)
-        self.a, self.b = (Environment.objects.create(name=name, project=self.project) for name in "ab")
-        self.admin = signed_in(self.user)
-        self.callers = Callers(self.organisation, self.project, self.a).all()
+        self.world = make_world("owner", ROUTES)
+        self.callers = Callers(self.world.organisation, self.world.project, self.world.a).all()
 
     def callers_for(self, needs: Needs) -> list[Caller]:
         """Those whose answers say something about such a rule."""
@@ -70,12 +60,6 @@ class Stage:
             return self.callers
         keys = named(needs)
         return [caller for caller in self.callers if not caller.matters_to or caller.matters_to & keys]
-
-    @contextmanager
-    def world(self) -> Iterator[World]:
-        """A world whose objects are gone afterwards."""
-        with undone():
-            yield World(self.user, self.admin, self.organisation, self.project, self.a, self.b)
 
 
 @contextmanager
@@ -129,13 +113,12 @@ def test_end_point__every_method_and_caller__as_the_table_says(route: Route, sta
         rule = calls.rule(method, route)
         assert rule is not None, f"{method} {route} has no line in permissions/rules.py"
         assert rule.needs is not None, f"{method} {route}: its rule has no declaration that could be checked"
-        with stage.world() as world:
-            for call in calls.call(method, route, world):
-                for caller in stage.callers_for(rule.needs):
-                    promised = promise(rule.needs, caller, call.special)
-                    if problem := complaint(call, route, caller, promised, isinstance(rule.needs, SDKKey)):
-                        wrong.append(f"{method} {call.path}, {problem}")
-            wrong += ways_around(call, stage)
+        for call in calls.call(method, route, stage.world):
+            for caller in stage.callers_for(rule.needs):
+                promised = promise(rule.needs, caller, call.special)
+                if problem := complaint(call, route, caller, promised, isinstance(rule.needs, SDKKey)):
+                    wrong.append(f"{method} {call.path}, {problem}")
+        wrong += ways_around(call, stage)
     assert not wrong, "\n" + "\n".join(wrong)
 
 
@@ -177,7 +160,7 @@ def test_outside_of_the_api__every_path__stands_in_the_table(stage: Stage) -> No
     for route in outside:
         needs = OUTSIDE[route.path].needs
         assert needs is not None, route
-        path = "/" + route.path.format_map(dict.fromkeys(route.arguments, stage.a.api_key))
+        path = "/" + route.path.format_map(dict.fromkeys(route.arguments, stage.world.a.api_key))
         for caller in few:
             allowed = promise(needs, caller) == "allowed"
             for method in ("GET", "POST"):

@@ -38,6 +38,9 @@ QUERY = ("organisation", "project", "environment", "environment_id", "feature", 
 # Who signs out, leaves, or changes the key that the paths hold would be refused ever after.
 UNSETTLING = re.compile(r"auth/|remove-users|update-role|users/join|leave|environments/\{\w+\}/$")
 
+# These take secrets. Whoever has the other's password, code or invitation is the other, or is invited.
+SECRETS = re.compile(r"/auth/|users/join/")
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -82,7 +85,7 @@ class Intruder:
     def attempt(self, route: Route, method: str) -> Attempt:
         own, other = arguments(route, self.own), arguments(route, self.other)
         # One argument of the other's alone gets further than all of them do.
-        stolen = {name for name in route.arguments if self.chance.random() < 0.5}
+        stolen = {name for name in route.arguments if self.chance.random() < 0.5 and not SECRETS.search(route.path)}
         path = route.filled({name: (other if name in stolen else own)[name] for name in route.arguments})
         body, thrown_in = self._body(route, method)
         query, asked = self._query(route, method)
@@ -92,7 +95,8 @@ class Intruder:
         end_point = end_point_of(method, route)
         if end_point is None:
             return "", False
-        own, other = end_point.body(self.own), end_point.body(self.other)
+        own = end_point.body(self.own)
+        other = own if SECRETS.search(route.path) else end_point.body(self.other)
         mixed = self._extended(self._mixed(own, other)) if self.chance.random() < 0.8 else own
         return values.encode(mixed), json.dumps(mixed) != json.dumps(own)
 

@@ -1,54 +1,20 @@
-"""A tenant with one of everything that there is, and what is needed to notice that somebody else reached it."""
+"""What a tenant owns, and how to notice that somebody else reached it."""
 
 import hashlib
 import secrets
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 from django.apps import apps
 from django.db import models
 from django.db.models import Model
 
-from environments.models import Environment
-from projects.models import Project
-from tests.conftest import make_organisation, signed_in
-from tests.hostile.routes import Route
-from tests.hostile.test_routes import arguments
-from tests.hostile.world import WorldInProcess
-from tests.permissions.calls import lines
-from tests.triggers.world import rules
 from users.models import FFAdminUser
 
 # What both tenants call the same, on purpose; and what has no room for a text of one's own, or means something.
 SAME = frozenset(
     {"name", "label", "identifier", "trait_key", "property", "operator", "key", "password", "color", "method", "status"}
 )
-
-
-class TenantWorld(WorldInProcess):
-    """All of it at once: no two of its objects may be in each other's way."""
-
-    @cached_property
-    def feature_segment(self) -> Any:
-        third = self.call("POST", self.segments, {"name": "third", "rules": rules("third")})
-        body = {"feature": self.feature["id"], "segment": third["id"], "environment": self.a.pk}
-        return self.call("POST", "features/feature-segments/", body)
-
-
-def make_tenant(name: str, routes: list[Route]) -> TenantWorld:
-    """Everything that the routes' paths and bodies ask for exists afterwards. ``name`` is nowhere but in e-mails."""
-    user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name="Ada", last_name="Admin")
-    organisation = make_organisation("Acme", user)
-    project = Project.objects.create(name="Web", organisation=organisation)
-    a, b = (Environment.objects.create(name=each, project=project) for each in ("Development", "Production"))
-    world = TenantWorld(user, signed_in(user), organisation, project, a, b)
-    for route in routes:
-        arguments(route, world)
-    for end_point in lines():
-        end_point.path(world)
-        end_point.body(world)
-    return world
 
 
 def tables() -> list[type[Model]]:

@@ -15,7 +15,7 @@ from features.workflows.core.models import ChangeRequest, SegmentChange
 from features.workflows.core.segment_changes import SegmentWish
 from features.workflows.core.serializers import ConflictSerializer, RequestSerializer, parts
 from segments.models import Segment
-from segments.serializers import SegmentSerializer
+from segments.serializers import ConditionSerializer, NestedRuleSerializer, RuleSerializer, SegmentSerializer
 
 
 class RequestedSegments(Items):
@@ -48,9 +48,32 @@ def _shown(change: SegmentChange, request: ChangeRequest) -> dict[str, Any]:
     }
 
 
+class RequestedConditionSerializer(ConditionSerializer):
+    class Meta(ConditionSerializer.Meta):
+        fields = ["operator", "property", "value", "description"]
+
+
+class RequestedNestedRuleSerializer(NestedRuleSerializer):
+    conditions = RequestedConditionSerializer(many=True, required=False)
+
+    class Meta(NestedRuleSerializer.Meta):
+        fields = ["type", "conditions"]
+
+
+class RequestedRuleSerializer(RuleSerializer):
+    """A rule that is to be, so that no row has an id yet."""
+
+    rules = RequestedNestedRuleSerializer(many=True, required=False)
+    conditions = RequestedConditionSerializer(many=True, required=False)
+
+    class Meta(RuleSerializer.Meta):
+        fields = ["type", "rules", "conditions"]
+
+
 class RequestedSegmentSerializer(WholeItem, SegmentSerializer):
     """A segment as it is to be; ``version_of`` is the one that there is."""
 
+    rules = RequestedRuleSerializer(many=True, allow_empty=False)
     version_of = ObjectID()
     change_request = serializers.IntegerField(read_only=True)
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime.conf import conf
-from realtime.transport import LendingProtocol
+from realtime.protocol import ShortcutProtocol
 
 
 class Command(BaseCommand):
@@ -35,13 +35,15 @@ class Command(BaseCommand):
             port=options["port"],
             workers=options["workers"],
             loop="uvloop",
-            http=LendingProtocol,
+            http=ShortcutProtocol,
             ws="none",
             lifespan="on",
             backlog=4096,
             access_log=False,
             log_config=None,
             server_header=False,
+            # What a proxy says of its client is read by Django and by throttles, as far as the settings trust it.
+            proxy_headers=False,
             # Streams have ended by then; this is for requests under way.
             timeout_graceful_shutdown=10,
         )

@@ -1,0 +1,42 @@
+"""An admin who toggles one flag."""
+
+import http.client
+import json
+import time
+from typing import Any
+
+TIMEOUT = 10.0
+
+
+class Admin:
+    """On a connection that is kept open, as far as the server keeps it."""
+
+    def __init__(self, port: int, token: str, key: str, feature: int) -> None:
+        self._headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        path = f"/api/v1/environments/{key}/featurestates/"
+        state = self._call("GET", f"{path}?feature={feature}")["results"][0]
+        self._path = f"{path}{state['id']}/"
+        self.feature = feature
+        self.enabled: bool = state["enabled"]
+
+    def reconnect(self) -> None:
+        """A server closes a connection on which nothing was asked for a while."""
+        self._connection.close()
+        self._connection.connect()
+
+    def toggle(self) -> tuple[float, float]:
+        """When the request was sent, and when its answer was there (``time.perf_counter``)."""
+        self.enabled = not self.enabled
+        body = json.dumps({"enabled": self.enabled})
+        sent = time.perf_counter()
+        self._call("PUT", self._path, body)
+        return sent, time.perf_counter()
+
+    def _call(self, method: str, path: str, body: str | None = None) -> Any:
+        self._connection.request(method, path, body, self._headers)
+        response = self._connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{method} {path} was answered with {response.status}: {content!r}")
+        return json.loads(content)

@@ -1,0 +1,238 @@
+"""A client process that holds streams: ``streams.py`` starts and asks it."""
+
+import errno
+import gc
+import os
+import select
+import socket
+import time
+from array import array
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import cores
+from benchmarks.wire import START, Event, ProtocolError, State, StreamReader
+
+if TYPE_CHECKING:
+    from benchmarks.streams import Target
+
+# Choose the port when it is known where the connection goes: one address then has its ports for each server.
+IP_BIND_ADDRESS_NO_PORT = 24
+
+READ_BYTES = 65_536
+
+REQUEST = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\nUser-Agent: herd\r\n\r\n"
+
+
+class Holder:
+    """One event loop around ``epoll``; its commands come through a pipe, and so do their answers."""
+
+    def __init__(self, pipe: Connection, targets: "Sequence[Target]", source: str, window: int) -> None:
+        self._pipe = pipe
+        self._targets = targets
+        self._source = source
+        self._window = window
+        self._epoll = select.epoll()
+        self._epoll.register(pipe.fileno(), select.EPOLLIN)
+        self._reader = StreamReader()
+        self._states: dict[int, State] = {}
+        self._versions: dict[int, int] = {}
+        self._of: dict[int, int] = {}
+        """From a stream's descriptor to its target's index."""
+
+        self._unsent: dict[int, bytes] = {}
+        """Requests whose connections are not there yet."""
+
+        self._began: dict[int, float] = {}
+        """Streams that have not had their greeting yet."""
+
+        self._opened = array("d")
+        self._after: int | None = None
+        self._times = array("d")
+        self._first: tuple[float, float] = (0.0, 0.0)
+        self._delays: array[float] | None = None
+        self._events = 0
+
+    @classmethod
+    def main(
+        cls, pipe: Connection, targets: "Sequence[Target]", source: str, window: int, options: dict[str, Any]
+    ) -> None:
+        """The process."""
+        cores.raise_file_limit()
+        # Nothing here is garbage in cycles, and a collection in the middle would look like the server's delay.
+        gc.disable()
+        holder = cls(pipe, targets, source, window, **options)
+        pipe.send(("ready", {}))
+        try:
+            while holder.poll():
+                pass
+        except Exception as error:
+            pipe.send(("failed", f"{type(error).__name__}: {error}"))
+
+    def poll(self, timeout: float = 60) -> bool:
+        """Take what has come, once. False: there is nobody to do it for any more."""
+        states, versions, read, clock = self._states, self._versions, self._reader.read, time.perf_counter
+        for descriptor, _ in self._epoll.poll(timeout):
+            state = states.get(descriptor)
+            if state is None:
+                if not self._other(descriptor):
+                    return False
+                continue
+            data = self._received(descriptor)
+            if data is None:
+                continue
+            now = clock()
+            state, events = read(state, data)
+            states[descriptor] = state
+            if state.ended:
+                raise ProtocolError("a stream has ended")
+            for event in events:
+                self._events += 1
+                if descriptor in self._began:
+                    self._greeted(descriptor, event, now)
+                elif event.version > versions[descriptor]:
+                    self._updated(descriptor, event.version, now)
+        return True
+
+    def open(self) -> dict[str, Any]:
+        """Open all streams, at most so many at once as the window has."""
+        waiting = list(enumerate(self._targets))[::-1]
+        began = time.perf_counter()
+        while waiting or self._began:
+            while waiting and len(self._began) < self._window:
+                self._connect(*waiting.pop())
+            if not self.poll():
+                raise SystemExit
+        return {
+            "each": self._opened,
+            "began": began,
+            "ended": time.perf_counter(),
+            "version": max(self._versions.values()),
+        }
+
+    def expect(self, after: int) -> dict[str, Any]:
+        """From now on, note when each stream has an update newer than this; ``arrived`` follows by itself."""
+        if any(version > after for version in self._versions.values()):
+            raise ValueError("a stream has a newer version already")
+        self._after = after
+        self._times = array("d")
+        return {}
+
+    def record(self) -> dict[str, Any]:
+        """What ``recorded`` tells counts from now on."""
+        self._delays = array("d")
+        self._events = 0
+        return {}
+
+    def recorded(self) -> dict[str, Any]:
+        """Delays of updates, in seconds: for versions that are the time at which they were sent."""
+        return {"delays": self._delays, "events": self._events}
+
+    def newest(self) -> dict[str, Any]:
+        """By path, the oldest version that any of its streams has as its newest one."""
+        oldest: dict[str, int] = {}
+        for descriptor, version in self._versions.items():
+            path = self._targets[self._of[descriptor]].path
+            oldest[path] = min(version, oldest.get(path, version))
+        return {"versions": oldest, "streams": len(self._versions)}
+
+    def state(self) -> dict[str, Any]:
+        """For the message of a timeout."""
+        return {"open": len(self._opened), "of": len(self._targets), "updated": len(self._times)}
+
+    def _connect(self, index: int, target: "Target") -> None:
+        descriptor = self.connect(target.port, REQUEST.format(path=target.path, port=target.port).encode())
+        self._of[descriptor] = index
+        self._states[descriptor] = START
+        self._versions[descriptor] = 0
+
+    def connect(self, port: int, request: bytes) -> int:
+        """Begin a connection that sends this as soon as it is there, and return its descriptor."""
+        began = time.perf_counter()
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.bind((self._source, 0))
+        error = connection.connect_ex(("127.0.0.1", port))
+        if error not in (0, errno.EINPROGRESS):
+            raise OSError(error, f"cannot connect: {os.strerror(error)}")
+        descriptor = connection.detach()
+        self._began[descriptor] = began
+        # On the loopback interface the connection is there at once, except when the server's queue is full.
+        if self._sent(descriptor, request):
+            self._epoll.register(descriptor, select.EPOLLIN)
+        else:
+            self._unsent[descriptor] = request
+            self._epoll.register(descriptor, select.EPOLLOUT)
+        return descriptor
+
+    def _sent(self, descriptor: int, request: bytes) -> bool:
+        try:
+            return os.write(descriptor, request) == len(request)
+        except BlockingIOError:
+            return False
+
+    def _received(self, descriptor: int) -> bytes | None:
+        """What has come; None: nothing. An end or a reset raises."""
+        request = self._unsent.pop(descriptor, None)
+        if request is not None:
+            if not self._sent(descriptor, request):
+                raise ConnectionError("a connection that takes no request")
+            self._epoll.modify(descriptor, select.EPOLLIN)
+            return None
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return None
+        if not data:
+            raise ConnectionError("a connection was closed without an end")
+        return data
+
+    def _other(self, descriptor: int) -> bool:
+        """A command has come. False: there will be none any more."""
+        try:
+            command, options = self._pipe.recv()
+        except EOFError:
+            return False
+        answer = getattr(self, command)(**options)
+        self._pipe.send((command, answer))
+        return True
+
+    def _greeted(self, descriptor: int, event: Event, now: float) -> None:
+        target = self._targets[self._of[descriptor]]
+        if event.name != target.greeting:
+            raise ProtocolError(f"a stream that begins with {event}")
+        self._versions[descriptor] = event.version
+        self._opened.append(now - self._began.pop(descriptor))
+
+    def _updated(self, descriptor: int, version: int, now: float) -> None:
+        """This stream has a version that it did not have."""
+        before, self._versions[descriptor] = self._versions[descriptor], version
+        if self._delays is not None:
+            self._delays.append(time.time() - version / 1_000_000)
+        if self._after is not None and before <= self._after < version:
+            self.done(now)
+
+    def done(self, now: float) -> None:
+        """One more stream has what is expected of all."""
+        assert self._after is not None
+        if not self._times:
+            self._first = (now, time.process_time())
+        self._times.append(now)
+        if len(self._times) == len(self._targets):
+            self._after = None
+            began, worked = self._first
+            worked = time.process_time() - worked
+            self._pipe.send(
+                (
+                    "arrived",
+                    {
+                        "times": self._times,
+                        "version": max(self._versions.values()),
+                        "busy": worked / max(now - began, 1e-6),
+                        "client_seconds": worked,
+                    },
+                )
+            )

@@ -1,0 +1,89 @@
+"""nginx with nchan, a publish-and-subscribe server in C: Debian's packages ``nginx`` and ``libnginx-mod-nchan``."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import cores
+from tests.support import ports
+from tests.support.processes import Process, accepts_connections
+from tests.support.programs import ProgramMissingError, require
+
+MODULES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"), Path("/usr/share/nginx/modules"))
+
+PUBLISH = "/publish/{channel}"
+STREAM = "/stream/{channel}"
+
+# The last message of a channel is kept, and is what a new subscriber begins with: as our streams begin with the state.
+CONFIGURATION = """
+load_module {module};
+{user}
+daemon off;
+worker_processes {workers};
+worker_rlimit_nofile {files};
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{
+    worker_connections {connections};
+}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    nchan_shared_memory_size 1g;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096 {reuseport};
+        location ~ ^/stream/(.+)$ {{
+            nchan_subscriber eventsource;
+            nchan_channel_id $1;
+            nchan_subscriber_first_message oldest;
+        }}
+        location ~ ^/publish/(.+)$ {{
+            nchan_publisher http;
+            nchan_channel_id $1;
+            nchan_message_buffer_length 1;
+            nchan_message_timeout 1h;
+        }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx(workers: int = 1, on: list[int] = cores.SERVER) -> Iterator[tuple[int, int]]:
+    """Its port and process. Not installed: ProgramMissingError."""
+    program = require("nginx")
+    module = next((file for folder in MODULES if (file := folder / "ngx_nchan_module.so").is_file()), None)
+    if module is None:
+        raise ProgramMissingError("nchan is not installed (Debian's package libnginx-mod-nchan)")
+    files = cores.raise_file_limit()
+    with tempfile.TemporaryDirectory() as folder:
+        port = ports.free_port()
+        file = Path(folder) / "nginx.conf"
+        file.write_text(
+            CONFIGURATION.format(
+                module=module,
+                # Its workers have to get into the folder.
+                user="user root;" if Path(folder).owner() == "root" else "",
+                workers=workers,
+                files=files,
+                connections=files - 200,
+                folder=folder,
+                port=port,
+                # The kernel deals the connections out evenly; otherwise the first worker takes most.
+                reuseport="reuseport" if workers > 1 else "",
+            )
+        )
+        with cores.on(on):
+            process = Process([str(program), "-e", f"{folder}/error.log", "-p", folder, "-c", str(file)])
+        try:
+            process.wait_until(lambda: accepts_connections(port), 10)
+            yield port, process.pid
+        finally:
+            process.stop()

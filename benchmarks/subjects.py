@@ -1,0 +1,141 @@
+"""The servers of streams that are compared: ours, nchan, and stock django-eventstream."""
+
+import argparse
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Literal, Protocol
+
+from benchmarks import cores
+from benchmarks.admin import Admin
+from benchmarks.peers import nchan, stock
+from benchmarks.server import Product, product
+from benchmarks.streams import Target
+
+TIMEOUT = 60.0
+CHANNEL = "benchmark"
+
+
+class Subject(Protocol):
+    """A server with one stream that everybody gets."""
+
+    pids: list[int]
+    targets: list[Target]
+
+    def update(self) -> tuple[float, float]:
+        """Make one update; when its request was sent, and when it was answered (``time.perf_counter``)."""
+
+
+class Ours:
+    """An update is an admin's toggle: HTTP, permissions, a transaction, and then the event."""
+
+    def __init__(self, served: Product) -> None:
+        self.pids = served.pids
+        self.targets = served.targets
+        self._admin: Admin = served.admin()
+
+    def update(self) -> tuple[float, float]:
+        self._admin.reconnect()
+        return self._admin.toggle()
+
+
+class Peer:
+    """An update is a call that hands the event's data over: nothing is stored, nobody is asked for permission."""
+
+    def __init__(self, port: int, pid: int, stream: str, publish: str, greeting: str) -> None:
+        self.pids = [pid]
+        self.targets = [Target(port, stream.format(channel=CHANNEL), greeting)]
+        self._path = publish.format(channel=CHANNEL)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+
+    def update(self) -> tuple[float, float]:
+        self._connection.close()
+        self._connection.connect()
+        # The same bytes as ours.
+        data = json.dumps({"updated_at": time.time_ns() // 1000 / 1_000_000})
+        headers = {"Content-Type": "application/json", "X-EventSource-Event": "environment_updated"}
+        sent = time.perf_counter()
+        self._connection.request("POST", self._path, data, headers)
+        response = self._connection.getresponse()
+        response.read()
+        if response.status // 100 != 2:
+            raise RuntimeError(f"the update was answered with {response.status}")
+        return sent, time.perf_counter()
+
+
+@contextmanager
+def ours() -> Iterator[Subject]:
+    with product() as served:
+        yield Ours(served)
+
+
+@contextmanager
+def nchan_alone() -> Iterator[Subject]:
+    with nchan.nginx() as (port, pid):
+        peer = Peer(port, pid, nchan.STREAM, nchan.PUBLISH, "environment_updated")
+        # What a new subscriber begins with.
+        peer.update()
+        yield peer
+
+
+@contextmanager
+def stock_on(server: Literal["daphne", "uvicorn"]) -> Iterator[Subject]:
+    with stock.stock(server) as (port, pid):
+        yield Peer(port, pid, stock.STREAM, stock.PUBLISH, "stream-open")
+
+
+SUBJECTS: dict[str, Callable[[], AbstractContextManager[Subject]]] = {
+    "ours": ours,
+    "nchan": nchan_alone,
+    "stock-daphne": partial(stock_on, "daphne"),
+    "stock-uvicorn": partial(stock_on, "uvicorn"),
+}
+
+CONDITIONS = {"server_core": "one", "client_core": "the other", "database": "SQLite", "stream_age": "an hour"}
+
+
+def add_arguments(parser: argparse.ArgumentParser, streams: int) -> None:
+    """How many streams, how often, and whose."""
+    parser.add_argument("--streams", type=int, default=streams)
+    parser.add_argument("--measurements", type=int, default=3)
+    parser.add_argument("--subjects", default=",".join(SUBJECTS), help="of these, separated by commas")
+
+
+def chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], AbstractContextManager[Subject]]]:
+    return {name: SUBJECTS[name] for name in arguments.subjects.split(",")}
+
+
+# Of stock django-eventstream, whose cost does not depend on the number, a growth would only take long.
+GROWING = ("ours", "nchan")
+
+
+def add_growth(parser: argparse.ArgumentParser) -> None:
+    most = cores.raise_file_limit() - 500
+    sizes = [size for size in (1_000, 2_000, 5_000, 10_000) if size < most] + [min(20_000, most)]
+    parser.add_argument(
+        "--growth", action="store_true", help="measure ours and nchan with other numbers of streams too"
+    )
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: [int(word) for word in text.split(",")],
+        default=sizes,
+        help=f"those numbers, by default {sizes}: a process may open {most + 500} files",
+    )
+
+
+def growing(arguments: argparse.Namespace) -> list[str]:
+    """Who is measured with other numbers of streams."""
+    return [name for name in GROWING if name in chosen(arguments)]
+
+
+def sizes(arguments: argparse.Namespace, name: str) -> list[int]:
+    """The other numbers of streams with which this one is measured."""
+    return arguments.sizes if arguments.growth and name in GROWING else []
+
+
+def streams_of(name: str, arguments: argparse.Namespace) -> int:
+    """Stock django-eventstream takes its time, and where the figure is for each stream, fewer will do."""
+    return min(arguments.streams, arguments.stock_streams) if name.startswith("stock") else arguments.streams
