@@ -76,7 +76,7 @@ class Holder:
         for descriptor, _ in self._epoll.poll(timeout):
             state = states.get(descriptor)
             if state is None:
-                if not self._other(descriptor):
+                if not self._other(descriptor, clock()):
                     return False
                 continue
             data = self._received(descriptor)
@@ -85,14 +85,14 @@ class Holder:
             now = clock()
             state, events = read(state, data)
             states[descriptor] = state
-            if state.ended:
-                raise ProtocolError("a stream has ended")
             for event in events:
                 self._events += 1
                 if descriptor in self._began:
                     self._greeted(descriptor, event, now)
                 elif event.version > versions[descriptor]:
                     self._updated(descriptor, event.version, now)
+            if state.ended:
+                self._ended(descriptor)
         return True
 
     def open(self) -> dict[str, Any]:
@@ -190,8 +190,8 @@ class Holder:
             raise ConnectionError("a connection was closed without an end")
         return data
 
-    def _other(self, descriptor: int) -> bool:
-        """A command has come. False: there will be none any more."""
+    def _other(self, descriptor: int, now: float) -> bool:
+        """A command has come, or something of no stream. False: there will be none any more."""
         try:
             command, options = self._pipe.recv()
         except EOFError:
@@ -214,6 +214,10 @@ class Holder:
             self._delays.append(time.time() - version / 1_000_000)
         if self._after is not None and before <= self._after < version:
             self.done(now)
+
+    def _ended(self, descriptor: int) -> None:
+        """A stream has ended cleanly."""
+        raise ProtocolError("a stream has ended")
 
     def done(self, now: float) -> None:
         """One more stream has what is expected of all."""

@@ -5,29 +5,19 @@ admin sends the request, and from the moment the admin has the answer. The event
 the second one may be negative. With several subscribers the last one counts.
 """
 
-import argparse
-import http.client
-import json
-import os
 import queue
 import selectors
 import socket
-import statistics
-import tempfile
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks import report
+from benchmarks.report import Figures, Report
+from benchmarks.server import Product, product
 from tests.support import sse
-from tests.support.api import AdminAPI, Tenant
-from tests.support.postgresql import PostgreSQL
-from tests.support.server import MigratedDatabase, ServerProcess, migrated_postgresql, migrated_sqlite
 
 TIMEOUT = 10.0
 
@@ -102,40 +92,12 @@ class Subscribers:
         return version, max(times)
 
 
-class Admin:
-    """An admin who toggles one flag, on a connection that is kept open."""
-
-    def __init__(self, port: int, tenant: Tenant) -> None:
-        state = tenant.state(tenant.add_feature("toggled")["id"])
-        self._path = f"/api/v1/environments/{tenant.environment.key}/featurestates/{state['id']}/"
-        self._headers = {
-            "Authorization": tenant.api.session.headers["Authorization"],
-            "Content-Type": "application/json",
-        }
-        self._enabled = False
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-
-    def toggle(self) -> tuple[float, float]:
-        """When the request was sent, and when its answer was there."""
-        self._enabled = not self._enabled
-        body = json.dumps({"enabled": self._enabled})
-        sent = time.perf_counter()
-        self._connection.request("PUT", self._path, body, self._headers)
-        response = self._connection.getresponse()
-        response.read()
-        answered = time.perf_counter()
-        if response.status != 200:
-            raise RuntimeError(f"the toggle was answered with {response.status}")
-        return sent, answered
-
-
-def measure(server: ServerProcess, toggles: int, subscribers: int, warm_up: int = 20) -> list[Toggle]:
+def measure(served: Product, toggles: int, subscribers: int, warm_up: int = 20) -> list[Toggle]:
     """Toggle so often, one at a time. The first ``warm_up`` toggles are not counted."""
-    tenant = Tenant.create(AdminAPI.registered(server.url))
-    admin = Admin(server.port, tenant)
-    version = tenant.version()
+    admin = served.admin()
+    version = Decimal(served.version()) / 1_000_000
     measured = []
-    with Subscribers(server.port, tenant.environment.key, subscribers) as streams:
+    with Subscribers(served.server.port, served.key, subscribers) as streams:
         for _ in range(warm_up + toggles):
             sent, answered = admin.toggle()
             version, arrived = streams.wait_for_all(version)
@@ -143,62 +105,37 @@ def measure(server: ServerProcess, toggles: int, subscribers: int, warm_up: int 
     return measured[warm_up:]
 
 
-def summary(seconds: list[float]) -> dict[str, float]:
+def figures(name: str, seconds: list[float]) -> Figures:
     """p50, p99 and max, in milliseconds."""
-    percentiles = statistics.quantiles(seconds, n=100, method="inclusive")
-    figures = {"p50": statistics.median(seconds), "p99": percentiles[98], "max": max(seconds)}
-    return {name: round(value * 1000, 3) for name, value in figures.items()}
-
-
-@contextmanager
-def serving(flavour: str, database: str) -> Iterator[ServerProcess]:
-    """A server with an empty database, on the first of this process's cores; this process moves to the others."""
-    cores = sorted(os.sched_getaffinity(0))
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        template: MigratedDatabase = (
-            migrated_postgresql(stack.enter_context(PostgreSQL()), folder / "template")
-            if database == "postgresql"
-            else migrated_sqlite(folder / "template")
-        )
-        # No stream ends of age meanwhile.
-        variables = template.copy(folder / "server") | {"REALTIME_STREAM_SECONDS": "3600", "LOG_LEVEL": "WARNING"}
-        server = ServerProcess(variables, flavour="daphne" if flavour == "daphne" else "uvicorn")
-        os.sched_setaffinity(0, cores[:1])
-        try:
-            stack.enter_context(server)
-        finally:
-            os.sched_setaffinity(0, cores[1:] or cores)
-        yield server
-    os.sched_setaffinity(0, cores)
+    ordered = sorted(seconds)
+    p50, p99 = report.percentile(ordered, 0.5), report.percentile(ordered, 0.99)
+    return {f"{name}_p50_ms": p50 * 1000, f"{name}_p99_ms": p99 * 1000, f"{name}_max_ms": ordered[-1] * 1000}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=(__doc__ or "").splitlines()[0])
+    parser = report.parser("latency", __doc__)
     parser.add_argument("--toggles", type=int, default=500)
     parser.add_argument("--subscribers", type=int, default=1)
+    parser.add_argument("--measurements", type=int, default=3)
     parser.add_argument("--flavour", choices=["uvicorn", "daphne"], default="uvicorn")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
-
-    with serving(arguments.flavour, arguments.database) as server:
-        measured = measure(server, arguments.toggles, arguments.subscribers)
-    figures = {
-        "request_to_answer": summary([toggle.answer for toggle in measured]),
-        "request_to_event": summary([toggle.event for toggle in measured]),
-        "answer_to_event": summary([toggle.event_after_answer for toggle in measured]),
-    }
-    if arguments.json:
-        conditions = {name: getattr(arguments, name) for name in ("toggles", "subscribers", "flavour", "database")}
-        print(json.dumps({"benchmark": "latency", "unit": "ms", **conditions, **figures}))
-        return
-    print(
-        f"{arguments.toggles} toggles, {arguments.subscribers} subscriber(s), {arguments.flavour}, {arguments.database}"
-    )
-    print(f"{'ms':20}{'p50':>10}{'p99':>10}{'max':>10}")
-    for name, row in figures.items():
-        print(f"{name.replace('_', ' '):20}{row['p50']:>10.2f}{row['p99']:>10.2f}{row['max']:>10.2f}")
+    names = ("toggles", "subscribers", "flavour", "database")
+    conditions = {name: getattr(arguments, name) for name in names}
+    told = Report("latency", "P6", "from an admin's toggle until the last subscriber has the event", conditions)
+    told.quoted["real Flagsmith"] = "0.1 s with tasks in threads, 1 to 4 s with its task processor"
+    with product(database=arguments.database, flavour=arguments.flavour) as served:
+        for _ in range(arguments.measurements):
+            measured = measure(served, arguments.toggles, arguments.subscribers)
+            told.add(
+                "ours",
+                {
+                    **figures("request_to_answer", [toggle.answer for toggle in measured]),
+                    **figures("request_to_event", [toggle.event for toggle in measured]),
+                    **figures("answer_to_event", [toggle.event_after_answer for toggle in measured]),
+                },
+            )
+    told.tell(arguments)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,19 @@ def parser(benchmark: str, what: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def add_load(made: argparse.ArgumentParser, connections: int) -> None:
+    """The arguments of those that load a server with requests."""
+    made.add_argument("--connections", type=int, default=connections)
+    made.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    made.add_argument("--measurements", type=int, default=3)
+
+
+def conditions(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of a load, and the arguments of these names."""
+    chosen = {name: getattr(arguments, name) for name in (*names, "connections", "seconds")}
+    return {**chosen, "server_core": "one", "client_core": "the other", "database": "SQLite"}
+
+
 def measure_all(
     report: Report, subjects: dict[str, Callable[[], AbstractContextManager[Any]]], measure: Callable[[str, Any], None]
 ) -> None:

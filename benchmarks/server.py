@@ -13,8 +13,14 @@ from benchmarks.admin import Admin
 from benchmarks.streams import Target
 from benchmarks.wire import microseconds
 from tests.support.api import VERSION_HEADER, AdminAPI
-from tests.support.postgresql import PostgreSQL
-from tests.support.server import Flavour, MigratedDatabase, ServerProcess, migrated_postgresql, migrated_sqlite
+from tests.support.server import (
+    Flavour,
+    MigratedDatabase,
+    ServerProcess,
+    migrated_cluster,
+    migrated_postgresql,
+    migrated_sqlite,
+)
 
 # No stream ends of age while something is measured, unless that is what is measured.
 STREAM_SECONDS = "3600"
@@ -90,9 +96,9 @@ def product(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         template: MigratedDatabase = (
-            migrated_postgresql(stack.enter_context(PostgreSQL()), folder / "template")
+            migrated_postgresql(stack.enter_context(migrated_cluster()))
             if database == "postgresql"
-            else migrated_sqlite(folder / "template")
+            else migrated_sqlite()
         )
         settings = {"REALTIME_STREAM_SECONDS": STREAM_SECONDS, "LOG_LEVEL": "WARNING"}
         settings |= template.copy(folder / "server") | variables

@@ -20,6 +20,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 # The headers of a request that middleware looks at. What it says depends on nothing else of a plain GET.
 READ = frozenset((b"host", b"origin", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
 
+# Bytes of them that are worth keeping. Whoever sends more is left to Django: anybody, without a key that is any good,
+# can fill this cache.
+MAX_READ = 1_000
+
 # Of a header that the answer has too, both values count.
 JOINED = "Vary"
 
@@ -42,12 +46,16 @@ class Surroundings:
 def surroundings(scope: Message) -> Surroundings | None:
     """What surrounds the answer to this GET. None: middleware has an answer of its own (a redirect, a refusal)."""
     read = tuple((name, value) for name, value in scope["headers"] if name in READ)
-    return _surroundings(scope["path"], scope["scheme"], tuple(scope["server"]), read)
+    if sum([len(name) + len(value) for name, value in read]) > MAX_READ:
+        return None
+    # Behind a Unix socket there is none.
+    server = scope.get("server")
+    return _surroundings(scope["path"], scope["scheme"], tuple(server) if server else None, read)
 
 
 # Few origins and hosts are most of the requests.
 @lru_cache(maxsize=1_024)
-def _surroundings(path: str, scheme: str, server: tuple[str, int], read: Headers) -> Surroundings | None:
+def _surroundings(path: str, scheme: str, server: tuple[Any, ...] | None, read: Headers) -> Surroundings | None:
     scope = {
         "type": "http",
         "method": "GET",

@@ -105,6 +105,8 @@ class FeatureState(AtomicModel):
                 name="unique_identity_override",
             ),
         ]
+        # A list of features counts each one's overrides in an environment.
+        indexes = [models.Index(fields=["environment", "feature"], name="environment_and_feature")]
 
 
 class FeatureStateValue(TypedValue, AtomicModel):

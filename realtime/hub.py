@@ -51,6 +51,9 @@ class Subscriber(Waiting, Protocol):
     def end_by(self, when: float) -> None:
         """End the stream at this time of the loop at the latest."""
 
+    def fail(self) -> None:
+        """Go, after one of these has raised all the same: the others must not suffer. Called where that is caught."""
+
 
 class Topic:
     """An environment that somebody here streams."""
@@ -83,7 +86,10 @@ class Topic:
         frame = self.frame = piece(sse.frame(state.updated_at), state.updated_at)
         # A copy: a long poll ends with what it is given.
         for subscriber in list(self.subscribers):
-            subscriber.deliver(frame)
+            try:
+                subscriber.deliver(frame)
+            except Exception:
+                subscriber.fail()
         self._plan_repeat(first=self.accepted_at == float("-inf"))
 
     @property
@@ -115,7 +121,12 @@ class Topic:
         if state is not None:
             self.offer(state)
         for subscriber in newcomers:
-            subscriber.welcome(state, self.frame)
+            try:
+                subscriber.welcome(state, self.frame)
+            except Exception:
+                subscriber.fail()
+        # The topic still holds the list; those who go must not stay in it.
+        newcomers.clear()
 
     def _receive(self, events: list[Event], overflow: bool) -> None:
         for event in events:

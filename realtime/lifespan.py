@@ -1,7 +1,10 @@
 """The ASGI lifespan: a server that speaks it (uvicorn) starts the hub before the first client comes."""
 
+import gc
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from django.urls import get_resolver
 
 from realtime import drain, hub
 
@@ -15,7 +18,18 @@ async def lifespan(
     await receive()
     hub.current()
     drain.prepare()
+    _settle()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await hub.current().close()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _settle() -> None:
+    """Import what the first request would, and take all that is there by now out of the garbage collector's rounds.
+
+    A full round over an imported Django project takes 65 ms (135,000 objects, measured), in which no stream is served.
+    """
+    _ = get_resolver().url_patterns
+    gc.collect()
+    gc.freeze()

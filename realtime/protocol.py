@@ -62,6 +62,16 @@ class ShortcutProtocol(BoundedHeads):
             # They name each other: without this they stay until the garbage is collected.
             self.parser = self.scope = None  # type: ignore[assignment]
 
+    # What comes behind a stream's request is no request any more: neither awaited nor complained of.
+
+    def on_message_begin(self) -> None:
+        if not self._taken:
+            super().on_message_begin()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._taken:
+            super().send_400_response(msg)
+
     def on_headers_complete(self) -> None:
         if self._taken:
             return

@@ -127,6 +127,20 @@ class Stream:
 
     def due(self, now: float) -> None:
         """What has come: the end, a keep-alive, another try to read the state, or the end of all patience."""
+        try:
+            self._due(now)
+        except Exception:
+            self.fail()
+
+    def fail(self) -> None:
+        """Something of ours raises for this client: let it go, cleanly if that can be. The others do not notice."""
+        logger.exception("stream_failed", environment=self._topic.key if self._topic is not None else None)
+        try:
+            self.end()
+        except Exception:
+            self._sink.abort()
+
+    def _due(self, now: float) -> None:
         if self._topic is None:
             return
         if self._ending:
@@ -182,7 +196,9 @@ class Stream:
         elif not self._served:
             when = min(self.ends_at, self._clock() + conf.RECONCILE_SECONDS)
         else:
-            when = min(self.ends_at, self._wrote_at + conf.KEEPALIVE_SECONDS * _some())
+            # A client that takes nothing got its last piece any time ago; it is looked at no more often for that.
+            since = self._wrote_at if self._sink.ready else self._clock()
+            when = min(self.ends_at, since + conf.KEEPALIVE_SECONDS * _some())
         self._topic.hub.timers.put(self, when)
 
 

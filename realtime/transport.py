@@ -32,9 +32,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._server = server
         self._source: Source | None = None
-        # Paused as soon as the kernel takes no more, ready when it has taken all: nothing piles up here.
-        transport.set_write_buffer_limits(high=0)
         transport.set_protocol(self)
+        # Paused as soon as the kernel takes no more, ready when it has taken all: nothing piles up here. With what was
+        # answered before it may be paused at once. Not 0, which is no more than nothing: TLS would pause for ever.
+        transport.set_write_buffer_limits(high=1)
         server.connections.add(self)
 
     def open(self, source: Source, opening: Piece, closing: bool) -> None:
@@ -61,6 +62,10 @@ class Connection(asyncio.Protocol):
         """Uvicorn stops, and has no patience left."""
         if self._source is not None:
             self._source.end()
+
+    def eof_received(self) -> None:
+        """The client sends no more. It may still read; as the transport closes now, the end goes out before."""
+        self.shutdown()
 
     def pause_writing(self) -> None:
         self.ready = False

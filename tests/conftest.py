@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import DjangoDbBlocker
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
@@ -21,6 +22,7 @@ from features.models import Feature, FeatureState
 from organisations.models import Organisation, OrganisationRole, Subscription, UserOrganisation
 from projects.models import Project
 from segments.models import Condition, Segment, SegmentRule
+from tests.support.own_database import own_database
 from tests.support.postgresql import PostgreSQL
 from tests.support.programs import ProgramMissingError
 from tests.support.redis import Redis
@@ -29,6 +31,7 @@ from tests.support.server import (
     MigratedPostgreSQL,
     MigratedSQLite,
     ServerProcess,
+    migrated_cluster,
     migrated_postgresql,
     migrated_sqlite,
 )
@@ -46,6 +49,35 @@ def pytest_fixture_setup() -> Generator[None, Any, Any]:
         pytest.skip(str(missing))
 
 
+# Fixtures that start a server for many tests, by their names, and what says that a test starts any.
+SHARED = ("server", "served", "host", "tenant")
+STARTS = {"sqlite_template", "postgresql", "fresh", *SHARED}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes: tests that share a server run in one of them, and those that wait for servers run first."""
+    for item in items:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        for name in SHARED:
+            if name in params:
+                item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {name} {params[name]}"))
+    items.sort(key=lambda item: STARTS.isdisjoint(getattr(item, "fixturenames", ())))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """In place of pytest-django's, which migrates a database for each process."""
+    with ExitStack() as stack:
+        with django_db_blocker.unblock():
+            stack.enter_context(own_database())
+        yield
+        with django_db_blocker.unblock():
+            stack.close()
+
+
 @pytest.fixture
 def quiet() -> Iterator[None]:
     """For tests that are refused thousands of times: no line in the log for each."""
@@ -57,7 +89,7 @@ def quiet() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """A private PostgreSQL. A test that stops it starts it again."""
-    with PostgreSQL() as server:
+    with migrated_cluster() as server:
         yield server
 
 
@@ -69,13 +101,13 @@ def redis_server() -> Iterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> MigratedSQLite:
-    return migrated_sqlite(tmp_path_factory.mktemp("sqlite"))
+def sqlite_template() -> MigratedSQLite:
+    return migrated_sqlite()
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> MigratedPostgreSQL:
-    return migrated_postgresql(postgresql, tmp_path_factory.mktemp("postgresql"))
+def postgresql_template(postgresql: PostgreSQL) -> MigratedPostgreSQL:
+    return migrated_postgresql(postgresql)
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ class IdentitySummarySerializer(serializers.ModelSerializer[Identity]):
 class ListedFeatureStateSerializer(RawFeatureStateSerializer):
     """In a list below an environment, the identity is an object."""
 
-    identity = IdentitySummarySerializer(read_only=True)
+    identity = IdentitySummarySerializer(read_only=True, allow_null=True)
 
     class Meta(RawFeatureStateSerializer.Meta):
         fields = (*FIELDS[:3], "identity", *(name for name in FIELDS[3:] if name != "identity"))

@@ -102,7 +102,7 @@ def variables(tenant: Tenant, port: int, home: str) -> dict[str, str]:
 
 
 def record(program: str, folder: Path) -> list[str]:
-    with ServerProcess(migrated_sqlite(folder / "template").copy(folder / "server")) as server:
+    with ServerProcess(migrated_sqlite().copy(folder / "server")) as server:
         server.manage("shell", "-c", FIRST_NUMBERS)
         Proxy.port = server.port
         proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)

@@ -56,57 +56,29 @@ def test_field__bad_value__refused_by_name_and_nothing_stored(end_point: EndPoin
 
 
 @every_end_point
-def test_body__no_json__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
-    path = end_point.url(world)
-    client = client_of(world, end_point.key)
-    before = rows()
-    wrong = {
-        says: problem
-        for says, body in NO_JSON.items()
-        if (problem := complaint(client.generic(end_point.method, path, body, content_type="application/json"), (400,)))
-    }
-    assert rows() == before
-    assert wrong == {}
-
-
-@every_end_point
-def test_body__json_of_another_type__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
+def test_body__not_what_is_read__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
+    """No JSON, JSON of another type, another content type, and too much of it."""
     path, body = end_point.url(world), end_point.body(world)
     client = client_of(world, end_point.key)
-    others: list[Any] = [5, "x", None, True, 1.5, [[]], [5], {} if isinstance(body, list) else []]
-    before = rows()
     wrong = {}
-    for other in others:
-        response = client.generic(end_point.method, path, json.dumps(other), content_type="application/json")
+
+    def refused(says: str, content: bytes, statuses: tuple[int, ...], content_type: str = "application/json") -> None:
+        response = client.generic(end_point.method, path, content, content_type=content_type)
+        if problem := complaint(response, statuses):
+            wrong[says] = problem
+
+    before = rows()
+    for says, content in NO_JSON.items():
+        refused(says, content, (400,))
+    for other in (5, "x", None, True, 1.5, [[]], [5], {} if isinstance(body, list) else []):
         # Without a body that names the environment there is no saying whether the caller may.
-        if problem := complaint(response, (400, 403)):
-            wrong[json.dumps(other)] = problem
-    assert rows() == before
-    assert wrong == {}
-
-
-@every_end_point
-def test_body__other_content_type__unsupported(end_point: EndPoint, world: World) -> None:
-    path, body = end_point.url(world), values.encode(end_point.body(world))
-    client = client_of(world, end_point.key)
-    before = rows()
-    wrong = {}
+        refused(json.dumps(other), json.dumps(other).encode(), (400, 403))
+    right = values.encode(body).encode()
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
-        if problem := complaint(client.generic(end_point.method, path, body, content_type=content_type), (415,)):
-            wrong[content_type] = problem
+        refused(content_type, right, (415,), content_type)
+    refused("above the limit", right.ljust(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1), (413,))
     assert rows() == before
     assert wrong == {}
-
-
-@every_end_point
-def test_body__above_the_limit__too_large(end_point: EndPoint, world: World) -> None:
-    path, body = end_point.url(world), values.encode(end_point.body(world)).encode()
-    client = client_of(world, end_point.key)
-    padding = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1 - len(body)
-    before = rows()
-    response = client.generic(end_point.method, path, body + b" " * padding, content_type="application/json")
-    assert complaint(response, (413,)) == ""
-    assert rows() == before
 
 
 def changed(body: Any, name: str, value: Any) -> Any:

@@ -22,6 +22,7 @@ QUERIES = {
     "api/v1/features/featurestates/": lambda w: f"?environment={w.a.pk}",
     "api/v1/features/feature-segments/": lambda w: f"?environment={w.a.pk}&feature={w.feature['id']}",
     "api/v1/identities/": lambda w: "?identifier=u1",
+    "api/v1/projects/{project_pk}/features/{feature_pk}/evaluation-data/": lambda w: f"?environment_id={w.a.pk}",
 }
 
 

@@ -231,12 +231,13 @@ def make_feature(site: Site, environment: Environment) -> Changed:
     return site.everywhere
 
 
-def delete_features(site: Site, environment: Environment) -> Changed:
-    """All that come and go, each with a request of its own."""
-    spare = list(Feature.objects.filter(project=site.project, name__startswith=SPARE))
-    for feature in spare:
-        site.call("DELETE", f"{site.of_project}features/{feature.pk}/", status=204)
-    return site.everywhere if spare else set()
+def delete_feature(site: Site, environment: Environment) -> Changed:
+    """One of those that come and go."""
+    feature = Feature.objects.filter(project=site.project, name__startswith=SPARE).first()
+    if feature is None:
+        return set()
+    site.call("DELETE", f"{site.of_project}features/{feature.pk}/", status=204)
+    return site.everywhere
 
 
 def change_options(site: Site, environment: Environment) -> Changed:
@@ -334,7 +335,7 @@ OPERATIONS = (
             describe_segment,
             commit_segment,
             make_feature,
-            delete_features,
+            delete_feature,
             change_options,
             refuse_name,
         )

@@ -45,7 +45,7 @@ EXAMPLES = int(os.environ.get("ORDER_EXAMPLES", "6"))
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.database,
-    pytest.mark.timeout(120 + EXAMPLES * 10),
+    pytest.mark.timeout(300 + EXAMPLES * 10),
 ]
 
 OPERATE, ENTER, ENTER_BY_HAND, KEEP, UNDO = "operate", "enter", "enter by hand", "keep", "undo"

@@ -23,16 +23,20 @@ MANAGERS = {"objects", "_base_manager", "_default_manager"}
 
 @dataclass(frozen=True)
 class Models:
-    """What there is in the project: labels by class name, and by the names of related managers."""
+    """What there is in the project: labels by class name and by the names of related managers, fields by labels."""
 
     by_class: dict[str, Labels]
     by_accessor: dict[str, Labels]
-    labels: Labels
+    fields: dict[str, frozenset[str]]
 
     def named(self, label: str) -> Labels:
         """The model of a label in a string."""
-        known = {each for each in self.labels if each.lower() == label.lower()}
+        known = {each for each in self.fields if each.lower() == label.lower()}
         return frozenset(known) or UNKNOWN
+
+    def having(self, names: set[str | None]) -> Labels:
+        """Those that have all of these fields. (None: fields that nobody can name.)"""
+        return frozenset(label for label, fields in self.fields.items() if names - {None} <= fields)
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,20 @@ class Module:
             if name in SQL:
                 models = NOTHING if _only_reads(call) else UNKNOWN
             # Of all that is called update, only a query set's takes keywords alone.
-            elif name in BULK or (name in UPDATE and not call.args):
+            elif name in UPDATE and not call.args:
+                models = self._updated(call, function)
+            elif name in BULK:
                 models = self.resolve(_receiver(call), function)
             else:
                 continue
             if models & (self.watched | UNKNOWN):
                 yield call, models
+
+    def _updated(self, call: ast.Call, function: Function) -> Labels:
+        """If nobody knows the model: none, where no watched one has such fields (``known.update(method="GET")``)."""
+        models = self.resolve(_receiver(call), function)
+        possible = self.models.having({keyword.arg for keyword in call.keywords}) & self.watched
+        return models if possible else models - UNKNOWN
 
     # Announcements.
 

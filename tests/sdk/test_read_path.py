@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 from unittest import mock
@@ -15,6 +16,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app_analytics.meter import meter
+from core.surroundings import surroundings
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
 from environments.sdk import authentication, read_path
@@ -216,3 +218,24 @@ async def test_read_path__answered_request__is_counted(
             await answer(ahead, scope(path, [("x-environment-key", environment.api_key)]))
         counted = meter.tally.take()
     assert sum(counted.requests.values()) == 2
+
+
+async def test_read_path__server_without_an_address__answered(ahead: Application, environment: Environment) -> None:
+    """Behind a Unix socket ASGI's scope names no server."""
+    request = scope("/api/v1/flags/", [("x-environment-key", environment.api_key)])
+    request["server"] = None
+    assert (await answer(ahead, request))[0] == 200
+
+
+async def test_read_path__endless_hosts_and_origins__little_is_kept() -> None:
+    """Anybody may send them, without a key that is any good."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(100):
+            surroundings(scope("/api/v1/flags/", [("origin", f"https://{number}.{'x' * 30_000}")]))
+            surroundings(scope("/api/v1/flags/", [("x-forwarded-port", "1" * 30_000 + str(number))]))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000

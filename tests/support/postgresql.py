@@ -1,13 +1,9 @@
-"""A private PostgreSQL, on a free port, in a folder of its own.
-
-``python -m tests.support.postgresql COMMAND...`` runs the command with ``DATABASE_URL`` set to a database of one.
-"""
+"""A private PostgreSQL, on a free port, in a folder of its own."""
 
 import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -28,10 +24,18 @@ SETTINGS = {
 }
 
 
-class PostgreSQL:
-    """A cluster for tests: made when entered, removed when left. It may be stopped and started in between."""
+# Small log files: a cluster is copied for each process that runs tests.
+INITDB = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--locale=C", "--wal-segsize=1")
 
-    def __init__(self) -> None:
+
+class PostgreSQL:
+    """A cluster for tests: made when entered, removed when left. It may be stopped and started in between.
+
+    It is empty, or what ``saved`` is: the folder that another one was saved to.
+    """
+
+    def __init__(self, saved: Path | None = None) -> None:
+        self._saved = saved
         self._programs = programs.require("pg_ctl").parent
         self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         self._data = self._folder / "data"
@@ -40,9 +44,13 @@ class PostgreSQL:
         self.port = ports.free_port()
 
     def __enter__(self) -> Self:
-        if self._account:
-            shutil.chown(self._folder, self._account.pw_uid, self._account.pw_gid)
-        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--locale=C")
+        self._own(self._folder)
+        if self._saved is None:
+            self._run("initdb", *INITDB)
+        else:
+            shutil.copytree(self._saved, self._data)
+            for path in (self._data, *self._data.rglob("*")):
+                self._own(path)
         self.start()
         return self
 
@@ -65,16 +73,27 @@ class PostgreSQL:
         """End it, and every connection to it, at once."""
         self._run("pg_ctl", "stop", "--wait", "--silent", "--mode=immediate")
 
+    def save(self, folder: Path) -> None:
+        """Save all its databases to a new folder, from which others start."""
+        self._run("pg_ctl", "stop", "--wait", "--silent", "--mode=fast")
+        shutil.copytree(self._data, folder)
+        self.start()
+
     def execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)
 
-    def create_database(self, template: str = "template0") -> str:
+    def create_database(self, template: str = "template0", name: str = "") -> str:
         """Make a database, empty or a copy of another one, and return its name."""
         self._databases += 1
-        name = f"database_{self._databases}"
+        name = name or f"database_{self._databases}"
         self.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
         return name
+
+    def _own(self, path: Path) -> None:
+        """Give it to the account that the server runs as."""
+        if self._account:
+            shutil.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run a program on the cluster, as the account that may: PostgreSQL refuses to run as root."""
@@ -97,6 +116,12 @@ class PostgreSQL:
             raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{said}")
 
 
+def postgresql_version() -> str:
+    """The version of the programs, as a file's name."""
+    said = subprocess.run([programs.require("pg_ctl"), "--version"], check=True, capture_output=True, text=True).stdout
+    return said.split()[2]
+
+
 def _account() -> pwd.struct_passwd | None:
     if os.geteuid() != 0:
         return None
@@ -106,18 +131,3 @@ def _account() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise RuntimeError("neither of the accounts postgres and nobody exists, and PostgreSQL does not run as root")
-
-
-def main() -> int:
-    """Run the command of the arguments, and return its exit status."""
-    try:
-        server = PostgreSQL()
-    except programs.ProgramMissingError as missing:
-        print(f"skipped on PostgreSQL: {missing}", file=sys.stderr)
-        return 1 if os.environ.get("CI") == "true" else 0
-    with server:
-        return subprocess.run(sys.argv[1:], env=os.environ | {"DATABASE_URL": server.url()}).returncode
-
-
-if __name__ == "__main__":
-    sys.exit(main())

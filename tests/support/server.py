@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -17,11 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from tests.support import ports, programs
-from tests.support.postgresql import PostgreSQL
+from tests.support import migrated, ports, programs
+from tests.support.postgresql import PostgreSQL, postgresql_version
 from tests.support.processes import Process
 
 ASGI = "settings.asgi:application"
+
+TEMPLATE = "migrated"
 
 Flavour = Literal["uvicorn", "daphne"]
 """``manage.py serve``, and what the documentation names beside it."""
@@ -91,21 +94,34 @@ class MigratedPostgreSQL:
         return {"VAR_DIR": str(folder), "DATABASE_URL": self.server.url(self.server.create_database(self.template))}
 
 
-def migrated_sqlite(folder: Path) -> MigratedSQLite:
-    """Make one, in this folder."""
+def migrated_sqlite() -> MigratedSQLite:
+    return MigratedSQLite(migrated.kept("sqlite", _migrate_sqlite) / "db.sqlite3")
+
+
+def _migrate_sqlite(folder: Path) -> None:
+    folder.mkdir()
     manage("migrate", "--verbosity=0", variables={"VAR_DIR": str(folder)})
-    file = folder / "db.sqlite3"
-    with sqlite3.connect(file) as connection:
+    with sqlite3.connect(folder / "db.sqlite3") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
-    return MigratedSQLite(file)
 
 
-def migrated_postgresql(server: PostgreSQL, folder: Path) -> MigratedPostgreSQL:
-    """Make one, in this PostgreSQL."""
-    template = server.create_database()
-    manage("migrate", "--verbosity=0", variables={"VAR_DIR": str(folder), "DATABASE_URL": server.url(template)})
-    return MigratedPostgreSQL(server, template)
+def migrated_cluster() -> PostgreSQL:
+    """A PostgreSQL, to be entered, that has a migrated database by the name of ``TEMPLATE``."""
+    return PostgreSQL(migrated.kept(f"postgresql-{postgresql_version()}", _migrate_postgresql))
+
+
+def migrated_postgresql(server: PostgreSQL) -> MigratedPostgreSQL:
+    """That database of a ``migrated_cluster``."""
+    return MigratedPostgreSQL(server, TEMPLATE)
+
+
+def _migrate_postgresql(folder: Path) -> None:
+    with PostgreSQL() as server, tempfile.TemporaryDirectory() as var:
+        server.create_database(name=TEMPLATE)
+        variables = {"VAR_DIR": var, "DATABASE_URL": server.url(TEMPLATE), "DATABASE_POOL_SIZE": "1"}
+        manage("migrate", "--verbosity=0", variables=variables)
+        server.save(folder)
 
 
 class ServerProcess:

@@ -50,4 +50,4 @@ class IdentityFeatureStateViewSet(IdentityScopedView, EnvironmentFeatureStateVie
         return self._flags()
 
     def _flags(self) -> Response:
-        return Response([IdentityFlagSerializer(flag).data for flag in flags_of(self.identity)])
+        return Response(IdentityFlagSerializer(flags_of(self.identity), many=True).data)

@@ -1,3 +1,4 @@
+import resource
 from argparse import ArgumentParser
 from typing import Any
 
@@ -29,6 +30,7 @@ class Command(BaseCommand):
                 "Several workers: an event reaches the streams of another worker by the reconcile, "
                 f"within about {conf.RECONCILE_SECONDS:g} s."
             )
+        self.stderr.write(f"Open files: {_raise_open_files():,} in each process; each stream takes one.")
         uvicorn.run(
             ":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
             host=options["host"],
@@ -47,3 +49,10 @@ class Command(BaseCommand):
             # Streams have ended by then; this is for requests under way.
             timeout_graceful_shutdown=10,
         )
+
+
+def _raise_open_files() -> int:
+    """Let this process and its workers have as many open files as they may. Returns how many that is."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most

@@ -1,0 +1,98 @@
+"""How many ``queue-change`` one core takes in a second: ``python -m benchmarks.queue_change``.
+
+P7. What an unmodified Flagsmith, or any other publisher, posts for each change. Connections are kept open; each call is
+answered when the event is on its way. Keys take turns, and the times that are posted rise. *detached* keeps them in
+its own table; *embedded* knows the key and looks at its own database. nchan keeps nothing but the last message.
+"""
+
+import argparse
+import itertools
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
+
+from benchmarks import load, report
+from benchmarks.peers import nchan
+from benchmarks.report import Report
+from benchmarks.server import product
+from benchmarks.wire import Answer, ProtocolError
+
+
+class Publisher(NamedTuple):
+    """Whom to post to."""
+
+    port: int
+    pids: list[int]
+    paths: list[str]
+    headers: list[str]
+    statuses: set[int]
+
+    def requests(self) -> Iterator[bytes]:
+        for path in itertools.cycle(self.paths):
+            yield post(path, self.headers)
+
+    def check(self, answer: Answer) -> None:
+        if answer.status not in self.statuses:
+            raise ProtocolError(f"{answer.status}: {answer.body[:200]!r}")
+
+
+def post(path: str, headers: list[str], microseconds: int | None = None) -> bytes:
+    """A call that says that something changed at this time, or now."""
+    at = datetime.fromtimestamp((microseconds or time.time_ns() // 1000) / 1_000_000, UTC)
+    body = json.dumps({"updated_at": at.isoformat(timespec="microseconds")})
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
+
+
+@contextmanager
+def ours(host: str, keys: int) -> Iterator[Publisher]:
+    token = secrets.token_hex(16)
+    with product(REALTIME_HOST=host, SSE_AUTHENTICATION_TOKEN=token) as served:
+        names = [f"environment{index}" for index in range(keys)] if host == "detached" else [served.key]
+        paths = [f"/sse/environments/{name}/queue-change" for name in names]
+        yield Publisher(served.server.port, served.pids, paths, [f"Authorization: Token {token}"], {202})
+
+
+@contextmanager
+def nginx(keys: int) -> Iterator[Publisher]:
+    with nchan.nginx() as (port, pid):
+        paths = [nchan.PUBLISH.format(channel=f"environment{index}") for index in range(keys)]
+        yield Publisher(port, [pid], paths, [], {201, 202})
+
+
+def measure(publisher: Publisher, arguments: argparse.Namespace, told: Report, name: str) -> None:
+    for _ in range(arguments.measurements):
+        loaded = load.run(
+            publisher.port,
+            publisher.pids,
+            publisher.requests(),
+            publisher.check,
+            seconds=arguments.seconds,
+            connections=arguments.connections,
+        )
+        told.add(name, loaded.figures())
+
+
+def main() -> None:
+    parser = report.parser("queue_change", __doc__)
+    parser.add_argument("--keys", type=int, default=1_000)
+    report.add_load(parser, load.CONNECTIONS)
+    arguments = parser.parse_args()
+    told = Report("queue_change", "P7", "queue-change a second and core", report.conditions(arguments, "keys"))
+    told.notes.append("embedded has one key, that of an environment in its database; nobody streams")
+    subjects: dict[str, partial[AbstractContextManager[Publisher]]] = {
+        "detached": partial(ours, "detached", arguments.keys),
+        "embedded": partial(ours, "embedded", arguments.keys),
+        "nchan": partial(nginx, arguments.keys),
+    }
+    report.measure_all(told, subjects, lambda name, publisher: measure(publisher, arguments, told, name))
+    told.tell(arguments)
+
+
+if __name__ == "__main__":
+    main()

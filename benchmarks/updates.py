@@ -1,0 +1,175 @@
+"""Many environments with many updates for a while: ``python -m benchmarks.updates``.
+
+By default 1,000 environments with 10 streams each, and 1,000 updates a second in total for a minute, posted as
+``queue-change`` to a detached server. Told: how many updates a second it took (a server that is slower than they come
+is behind, not overrun: each connection posts one at a time), how late they were at the subscribers, how the server's
+memory went, and whether each subscriber has the newest version in the end. If not, the exit status is 1.
+"""
+
+import argparse
+import itertools
+import secrets
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from benchmarks import load, proc, report
+from benchmarks.queue_change import post
+from benchmarks.report import Report
+from benchmarks.server import Product, product
+from benchmarks.streams import Herd, Target
+from benchmarks.wire import Answer, ProtocolError
+
+CONNECTIONS = 32
+SAMPLE_SECONDS = 2.0
+NEWEST_SECONDS = 15.0
+
+
+class Publisher:
+    """Posts the present time, for one environment after the other; ``newest`` is what each has been told."""
+
+    def __init__(self, port: int, keys: list[str], token: str) -> None:
+        self.newest: dict[str, int] = {}
+        self._port = port
+        self._keys = keys
+        self._headers = [f"Authorization: Token {token}"]
+
+    def post_all(self) -> None:
+        """Once for each environment."""
+        loop = load.Loop(self._port, self._requests(), self._check)
+        loop.connect()
+        try:
+            while len(self.newest) < len(self._keys):
+                loop.run(0.1)
+        finally:
+            loop.close()
+
+    def post_for(self, seconds: float, rate: float) -> "Paced":
+        """So many a second, as far as they are answered. To be run and closed."""
+        loop = Paced(self._port, self._requests(), self._check, rate)
+        for _ in range(CONNECTIONS):
+            loop.connect()
+        return loop
+
+    def _requests(self) -> Iterator[bytes]:
+        for key in itertools.cycle(self._keys):
+            self.newest[stream(key)] = now = time.time_ns() // 1000
+            yield post(f"/sse/environments/{key}/queue-change", self._headers, now)
+
+    def _check(self, answer: Answer) -> None:
+        if answer.status != 202:
+            raise ProtocolError(f"{answer.status}: {answer.body[:200]!r}")
+
+
+class Paced(load.Loop):
+    """Sends no more requests a second than it was asked to."""
+
+    def __init__(self, port: int, requests: Iterator[bytes], check: load.Check, rate: float) -> None:
+        super().__init__(port, requests, check)
+        self._rate = rate
+        self._began = time.perf_counter()
+        self._number = 0
+        self._idle: deque[int] = deque()
+
+    def drain(self) -> None:
+        """Wait for all answers."""
+        self._number = sys.maxsize
+        while len(self._idle) < len(self._sockets):
+            self.run(0.05)
+
+    def _send(self, descriptor: int) -> None:
+        if self._until_due() > 0:
+            self._idle.append(descriptor)
+            return
+        self._number += 1
+        super()._send(descriptor)
+
+    def _until_due(self) -> float:
+        return self._began + self._number / self._rate - time.perf_counter()
+
+    def _ready(self) -> list[tuple[int, int]]:
+        while self._idle and self._until_due() <= 0:
+            self._send(self._idle.popleft())
+        # Coarse, for epoll counts milliseconds: some more are due then.
+        return self._epoll.poll(0.001 if self._idle else 0.05)
+
+
+def stream(key: str) -> str:
+    return f"/sse/environments/{key}/stream"
+
+
+def measure(served: Product, token: str, arguments: argparse.Namespace, told: Report) -> bool:
+    """Whether each subscriber has the newest version in the end."""
+    keys = [f"environment{index}" for index in range(arguments.environments)]
+    publisher = Publisher(served.server.port, keys, token)
+    publisher.post_all()
+    targets = [Target(served.server.port, stream(key)) for key in keys]
+    with Herd(targets, arguments.environments * arguments.subscribers) as herd:
+        herd.open()
+        loop = publisher.post_for(arguments.seconds, arguments.rate)
+        herd.ask("record")
+        server, began = proc.on_core(*served.pids), time.perf_counter()
+        samples = []
+        while time.perf_counter() < began + arguments.seconds:
+            loop.run(min(SAMPLE_SECONDS, began + arguments.seconds - time.perf_counter()))
+            samples.append(proc.usage(*served.pids).pss)
+        took, server = time.perf_counter() - began, proc.on_core(*served.pids) - server
+        loop.drain()
+        loop.close()
+        newest = at_newest(herd, publisher.newest)
+        recorded = herd.ask("recorded")
+    delays = sorted(delay for answer in recorded for delay in answer["delays"])
+    quarter = max(1, len(samples) // 4)
+    second, last = statistics.median(samples[quarter : 2 * quarter]), statistics.median(samples[-quarter:])
+    told.add(
+        "ours",
+        {
+            "updates_per_second": len(loop.each) / took,
+            "events_per_second": sum(answer["events"] for answer in recorded) / took,
+            "delay_p50_ms": report.percentile(delays, 0.5) * 1000,
+            "delay_p99_ms": report.percentile(delays, 0.99) * 1000,
+            "pss_second_quarter_mib": second / 2**20,
+            "pss_last_quarter_mib": last / 2**20,
+            "growth_mib": (last - second) / 2**20,
+            "server_core_percent": server / took * 100,
+            "all_at_newest": float(newest),
+        },
+    )
+    return newest
+
+
+def at_newest(herd: Herd, newest: dict[str, int]) -> bool:
+    """Whether all streams have what their environment was told last, soon."""
+    deadline = time.monotonic() + NEWEST_SECONDS
+    while time.monotonic() < deadline:
+        answers = herd.ask("newest")
+        if sum(answer["streams"] for answer in answers) != herd.number:
+            raise RuntimeError("streams are missing")
+        if all(newest[path] == version for answer in answers for path, version in answer["versions"].items()):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def main() -> None:
+    parser = report.parser("updates", __doc__)
+    parser.add_argument("--environments", type=int, default=1_000)
+    parser.add_argument("--subscribers", type=int, default=10, help="of each environment")
+    parser.add_argument("--rate", type=float, default=1_000, help="updates a second, of all environments together")
+    parser.add_argument("--seconds", type=float, default=60)
+    arguments = parser.parse_args()
+    names = ("environments", "subscribers", "rate", "seconds")
+    conditions = {**{name: getattr(arguments, name) for name in names}, "through": "queue-change, detached, SQLite"}
+    told = Report("updates", "", "many environments with many updates", conditions)
+    told.notes.append("delay: from the time when a call is sent to the event's arrival, of each event at each stream")
+    token = secrets.token_hex(16)
+    with product(REALTIME_HOST="detached", SSE_AUTHENTICATION_TOKEN=token) as served:
+        newest = measure(served, token, arguments, told)
+    told.tell(arguments)
+    sys.exit(not newest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Streams on uvicorn's own transports: whatever a client sends, and whenever it goes, its stream ends cleanly."""
+
+import asyncio
+import gc
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+import uvloop
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from environments.sdk import read_path
+from environments.sdk.responses import Answer
+from realtime import heads, hub
+from realtime.protocol import ShortcutProtocol
+from realtime.stream import Stream
+from realtime.transport import Connection
+from realtime.types import EnvironmentKey, EnvironmentState
+from settings.asgi import application
+from tests.support.asgi import eventually
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.filterwarnings("ignore:Overriding"),
+]
+
+KEY = EnvironmentKey("nobody")
+GET = f"GET /sse/environments/{KEY}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+LAST_CHUNK = b"\r\n0\r\n\r\n"
+PATIENCE = 5
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Each test runs on both kinds of transports."""
+    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
+
+
+@dataclass
+class Server:
+    port: int
+    state: ServerState
+    streams: hub.Hub
+
+    def tell(self, moment: datetime = START) -> None:
+        """An event for all who stream."""
+        self.streams.topics[KEY].offer(EnvironmentState(KEY, moment, True))
+
+
+@pytest.fixture
+async def server(settings: Any) -> AsyncIterator[Server]:
+    """The product in this event loop, as ``manage.py serve`` has it. Streams live a second at most."""
+    settings.REALTIME_STREAM_SECONDS = 1
+    config = Config(application, http=ShortcutProtocol, ws="none", log_config=None)
+    config.load()
+    state = ServerState()
+    listening = await asyncio.get_running_loop().create_server(
+        lambda: ShortcutProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    # Small buffers of the kernel: a client that reads nothing is noticed soon.
+    listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    async with listening:
+        yield Server(listening.sockets[0].getsockname()[1], state, hub.current())
+        await hub.current().close()
+
+
+async def answer(server: Server, sent: bytes, *, half_close: bool = False) -> bytes:
+    """All that the server answers until it ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    if half_close:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write_eof()
+    async with asyncio.timeout(PATIENCE):
+        said = await reader.read()
+    writer.close()
+    return said
+
+
+@pytest.mark.parametrize("behind", [b"GET /ver", GET, b"rubbish", b"\r\n" + GET[:-2]])
+async def test_stream__bytes_behind_the_request__are_passed_over(
+    server: Server, behind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.3)
+    said = await answer(server, GET + behind)
+    assert said.startswith(b"HTTP/1.1 200")
+    assert said.count(b"HTTP/1.1") == 1
+    assert said.endswith(LAST_CHUNK)
+    await eventually(lambda: not server.streams.open and not server.state.connections)
+
+
+async def test_stream__client_that_half_closes__ends_cleanly(server: Server) -> None:
+    assert (await answer(server, GET, half_close=True)).endswith(LAST_CHUNK)
+    await eventually(lambda: not server.streams.open)
+
+
+@asynccontextmanager
+async def unread(server: Server, sent: bytes) -> AsyncIterator[socket.socket]:
+    """A client that has sent this, and reads nothing."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", server.port))
+        await loop.sock_sendall(client, sent)
+        yield client
+    await eventually(lambda: not server.state.connections)
+
+
+def only(server: Server) -> Any:
+    (connection,) = server.state.connections
+    return connection
+
+
+async def stuff(server: Server) -> None:
+    """Events, until the one client's connection takes no more."""
+    await eventually(lambda: bool(server.streams.topics))
+    await eventually(lambda: all(subscriber._served for subscriber in server.streams.topics[KEY].subscribers))
+    for number in range(1_000):
+        server.tell(START + timedelta(seconds=number))
+        if not only(server).ready:
+            # The kernel may still pass something on.
+            await asyncio.sleep(0.05)
+            if not only(server).ready:
+                return
+    raise AssertionError("it takes whatever comes")
+
+
+async def test_stream__client_that_reads_nothing__costs_no_more_than_any_other(server: Server, settings: Any) -> None:
+    settings.REALTIME_KEEPALIVE_SECONDS = 0.2
+    settings.REALTIME_STREAM_SECONDS = 5
+    async with unread(server, GET):
+        await stuff(server)
+        with mock.patch.object(Stream, "due", autospec=True, side_effect=Stream.due) as due:
+            await asyncio.sleep(0.6)
+    assert 1 <= due.call_count <= 5
+
+
+async def test_stream__unread_answers_before_it__takes_the_latest_event_alone(server: Server, settings: Any) -> None:
+    settings.REALTIME_STREAM_SECONDS = 30
+    async with unread(server, b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n" * 60) as client:
+        await eventually(lambda: server.state.total_requests == 60)
+        waiting = only(server).transport.get_write_buffer_size()
+        assert 0 < waiting < 65_536
+        await asyncio.get_running_loop().sock_sendall(client, GET)
+        await eventually(lambda: bool(server.streams.topics))
+        connection: Connection = only(server)
+        await asyncio.sleep(0.1)
+        for number in range(1_000):
+            server.tell(START + timedelta(seconds=number))
+        assert not connection.ready
+        assert connection._transport.get_write_buffer_size() < waiting + 2_000
+
+
+async def test_stream__gone__is_forgotten_though_others_stay(server: Server) -> None:
+    async with unread(server, GET):
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(GET)
+        await eventually(lambda: server.streams.open == 2)
+        await eventually(lambda: all(subscriber._served for subscriber in server.streams.topics[KEY].subscribers))
+        writer.close()
+        await eventually(lambda: server.streams.open == 1)
+        assert sum(type(each) is Stream for each in gc.get_objects()) == 1
+
+
+async def test_stream__failure_in_one__the_others_hear(server: Server) -> None:
+    broken, sound = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)))
+    for _, writer in (broken, sound):
+        writer.write(GET)
+    for reader, _ in (broken, sound):
+        await reader.readuntil(b"nothing will be sent\n\n\r\n")
+    real = Connection.write
+    port = broken[1].get_extra_info("sockname")[1]
+
+    def write(connection: Connection, piece: Any) -> None:
+        if connection._transport.get_extra_info("peername")[1] == port:
+            raise ValueError("a bug")
+        real(connection, piece)
+
+    with mock.patch.object(Connection, "write", write):
+        server.tell()
+        async with asyncio.timeout(PATIENCE):
+            await sound[0].readuntil(b"environment_updated")
+            assert (await sound[0].read()).endswith(LAST_CHUNK)
+    for _, writer in (broken, sound):
+        writer.close()
+    await eventually(lambda: not server.streams.open)
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n", b"rubbish"])
+@pytest.mark.parametrize("known", [True, False])
+async def test_read__reset_before_its_answer__nothing_fails(server: Server, behind: bytes, known: bool) -> None:
+    loop, failures, go_on = asyncio.get_running_loop(), [], threading.Event()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    began = asyncio.Event()
+
+    def answers(questions: list[read_path.Question]) -> dict[read_path.Question, read_path.Found]:
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(PATIENCE)
+        answer = Answer(START, b"[]")
+        return {question: read_path.Found(question.resource, 1, answer) for question in questions if known}
+
+    with mock.patch.object(read_path, "answer_all", answers):
+        client = socket.create_connection(("127.0.0.1", server.port))
+        client.sendall(b"GET /api/v1/flags/ HTTP/1.1\r\nhost: localhost\r\nx-environment-key: a\r\n\r\n" + behind)
+        await asyncio.wait_for(began.wait(), PATIENCE)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        # Uvicorn does not read while a request waits behind another one, so it may notice only now.
+        await asyncio.sleep(0.1)
+        go_on.set()
+        await eventually(lambda: not server.state.connections)
+    await eventually(lambda: not server.state.tasks)
+    await read_path.close()
+    assert failures == []
