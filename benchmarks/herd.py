@@ -6,6 +6,7 @@ the answer has the event's version or a newer one, and the toggled state. Time r
 """
 
 import time
+from typing import Any
 
 from benchmarks import proc, report
 from benchmarks.refetching import RefetchingHolder
@@ -21,7 +22,7 @@ def measure(served: Product, streams: int, window: int, measurements: int) -> li
     """The first toggle is not counted."""
     measured = []
     admin = served.admin()
-    options = {"key": served.key, "port": served.server.port, "feature": admin.feature}
+    options: dict[str, Any] = {"key": served.key, "port": served.server.port, "feature": admin.feature}
     with Herd(served.targets, streams, processes=1, window=window, holder=RefetchingHolder, **options) as herd:
         version = herd.open().version
         for _ in range(measurements + 1):

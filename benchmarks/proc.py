@@ -68,6 +68,16 @@ def on_core(*pids: int) -> float:
     return sum(time.clock_gettime((~member << 3) | 2) for pid in pids for member in family(pid))
 
 
+def longest_send_queue(port: int) -> int:
+    """Bytes that the kernel holds for the client of this port that is behind most."""
+    longest = 0
+    for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
+        _, local, _, _, queues, *_ = line.split()
+        if int(local.partition(":")[2], 16) == port:
+            longest = max(longest, int(queues.partition(":")[0], 16))
+    return longest
+
+
 def _rolled_up(pid: int, name: str) -> int:
     for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
         if line.startswith(f"{name}:"):

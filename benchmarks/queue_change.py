@@ -10,7 +10,7 @@ import itertools
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -85,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     told = Report("queue_change", "P7", "queue-change a second and core", report.conditions(arguments, "keys"))
     told.notes.append("embedded has one key, that of an environment in its database; nobody streams")
-    subjects: dict[str, partial[AbstractContextManager[Publisher]]] = {
+    subjects: dict[str, Callable[[], AbstractContextManager[Publisher]]] = {
         "detached": partial(ours, "detached", arguments.keys),
         "embedded": partial(ours, "embedded", arguments.keys),
         "nchan": partial(nginx, arguments.keys),

@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -101,7 +101,9 @@ def conditions(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 
 def measure_all(
-    report: Report, subjects: dict[str, Callable[[], AbstractContextManager[Any]]], measure: Callable[[str, Any], None]
+    report: Report,
+    subjects: Mapping[str, Callable[[], AbstractContextManager[Any]]],
+    measure: Callable[[str, Any], None],
 ) -> None:
     """Measure one subject after the other. One that this machine cannot run is noted."""
     from tests.support.programs import ProgramMissingError

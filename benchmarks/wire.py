@@ -100,7 +100,7 @@ def _is_chunked(head: bytes) -> bool:
 
 def _unchunked(raw: bytes) -> tuple[bytes, bytes, bool]:
     """The content of complete chunks, the bytes of one that is not, and whether the terminating one has come."""
-    parts = []
+    parts: list[bytes] = []
     while raw:
         line, found, rest = raw.partition(b"\r\n")
         if not found:

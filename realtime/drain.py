@@ -5,6 +5,7 @@ streams have ended, or at once at a second signal.
 """
 
 import asyncio
+import multiprocessing
 import signal
 import threading
 from types import FrameType
@@ -22,12 +23,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A client that reads nothing cannot be ended; the server's own shutdown gets rid of it.
 GRACE_SECONDS = 1.0
 
+# A worker may be told of one shutdown twice, for it is sent to all processes (systemd, a terminal), and the server's
+# parent passes it on, which looks for it twice a second. Seconds in which that counts as one signal.
+PASSED_ON_SECONDS = 2.0
+
 
 class Drain:
     """The signal handlers of a process, put in front of the server's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._began_at = 0.0
+        self._handed_on = False
         self._servers = {signum: signal.getsignal(signum) for signum in SIGNALS}
         for signum in SIGNALS:
             signal.signal(signum, self._signalled)
@@ -40,9 +47,11 @@ class Drain:
 
     def _begin(self, signum: int) -> None:
         if in_progress():
-            self._hand_on(signum)
+            if not self._is_passed_on():
+                self._hand_on(signum)
             return
         _begun.set()
+        self._began_at = self._loop.time()
         hub.current().spawn(self._drain(signum))
 
     async def _drain(self, signum: int) -> None:
@@ -53,9 +62,16 @@ class Drain:
         if not draining.done():
             draining.cancel()
             logger.warning("drain_incomplete", environments=len(streams.topics))
-        self._hand_on(signum)
+        # Not after a second signal has been handed on: to a server two of them mean that it need not be graceful.
+        if not self._handed_on:
+            self._hand_on(signum)
+
+    def _is_passed_on(self) -> bool:
+        is_worker = multiprocessing.parent_process() is not None
+        return is_worker and self._loop.time() < self._began_at + PASSED_ON_SECONDS
 
     def _hand_on(self, signum: int) -> None:
+        self._handed_on = True
         server = self._servers[signal.Signals(signum)]
         for restored in SIGNALS:
             signal.signal(restored, self._servers[restored])

@@ -56,7 +56,7 @@ STARTS = {"sqlite_template", "postgresql", "fresh", *SHARED}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes: tests that share a server run in one of them, and those that wait for servers run first."""
+    """With several processes: tests that share a server run in one of them, and who waits for one runs first."""
     for item in items:
         params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         for name in SHARED:

@@ -1,9 +1,11 @@
 """A shutdown's signals, in one process: what the streams do, and when the server's own handler is called."""
 
 import asyncio
+import multiprocessing
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
+from unittest import mock
 
 import pytest
 
@@ -59,6 +61,22 @@ async def test_signal__twice__the_server_is_told_at_once(
     # The streams have ended: no reason to tell it again, which to a server means that it shall not be graceful.
     await eventually(lambda: len(streams._tasks) == 1)
     assert server == [signal.SIGTERM]
+
+
+async def test_signal__sent_to_a_worker_and_passed_on_by_its_parent__is_one(
+    streams: hub.Hub, server: list[int], environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_DRAIN_SECONDS = 0.5  # type: ignore[attr-defined]
+    with mock.patch.object(multiprocessing, "parent_process", return_value=object()):
+        async with stream(environment.api_key) as client:
+            await client.opened()
+            signal.raise_signal(signal.SIGINT)
+            await eventually(drain.in_progress)
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert server == []
+            await eventually(lambda: server == [signal.SIGINT])
 
 
 async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_same(
