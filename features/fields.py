@@ -1,6 +1,7 @@
 """Serializer fields that the features' end points share."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Model, QuerySet
@@ -10,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.fields import ConstantList
+from core.representation import related
 from features.values import MAX_32_BIT_INTEGER, Value
 from organisations.groups.serializers import GroupSummarySerializer
 from projects.models import Project
@@ -78,8 +80,11 @@ class ProjectObjects(serializers.ListField):
                 self.fail("does_not_exist", pk_value=pk)
         return [found[pk] for pk in wanted]
 
-    def to_representation(self, value: Any) -> list[Any]:
-        return [self.represent(found) for found in value.all()]
+    def get_attribute(self, instance: Any) -> list[Any]:
+        return related(instance, self.source)
+
+    def to_representation(self, value: list[Any]) -> list[Any]:
+        return [self.represent(found) for found in value]
 
     def represent(self, found: Model) -> Any:
         return found.pk
@@ -89,7 +94,11 @@ class Owners(ProjectObjects):
     """Users: their ids in a body, their summaries in an answer."""
 
     def represent(self, found: Model) -> Any:
-        return UserSummarySerializer(found).data
+        return self.summary.to_representation(found)
+
+    @cached_property
+    def summary(self) -> UserSummarySerializer:
+        return UserSummarySerializer()
 
 
 class OwnersSchema(OpenApiSerializerFieldExtension):
@@ -107,7 +116,11 @@ class GroupOwners(ProjectObjects):
     """Groups of users: their ids in a body, their summaries in an answer."""
 
     def represent(self, found: Any) -> Any:
-        return GroupSummarySerializer(found).data
+        return self.summary.to_representation(found)
+
+    @cached_property
+    def summary(self) -> GroupSummarySerializer:
+        return GroupSummarySerializer()
 
 
 class GroupOwnersSchema(OwnersSchema):

@@ -9,11 +9,13 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.queries import QuerySerializer
+from core.representation import reading_ahead
 from environments.models import Environment
 from features.fields import MOST_IDS, ObjectID
 from features.models import Feature, FeatureSegment, FeatureState, FeatureType
 from features.values import MAX_32_BIT_INTEGER, ValueType
 
+SHOWN = ("multivariate_options", "owners", "group_owners", "tags")
 INTERSECTION, UNION = "INTERSECTION", "UNION"
 
 
@@ -55,9 +57,12 @@ class FeatureFilterSerializer(QuerySerializer):
         return attrs
 
 
-def listed(features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment | None) -> QuerySet[Feature]:
+def listed(
+    features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment | None, *, to_change: bool
+) -> QuerySet[Feature]:
     """The features that are wanted, in the wanted order, each with what its serializer shows."""
-    features = _filtered(features, wanted).prefetch_related("multivariate_options", "owners", "group_owners", "tags")
+    features = _filtered(features, wanted)
+    features = features.prefetch_related(*SHOWN) if to_change else reading_ahead(features, SHOWN)
     overridden: list[QuerySet[Any]] = []
     if environment is not None:
         features = _filtered_by_state(features, wanted, environment)

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
 from core.fields import ConstantBoolean, ConstantText
+from core.representation import QuickSerializer
 from features import services
 from features.fields import (
     MOST_IDS,
@@ -42,7 +43,7 @@ def project_tags(project: Project) -> Any:
     return Tag.objects.filter(project=project)
 
 
-class FeatureSerializer(serializers.ModelSerializer[Feature]):
+class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
     """A feature. ``filters.listed`` reads what is shown of it in an environment; otherwise that is empty."""
 
     initial_value = InitialValue(

@@ -58,7 +58,7 @@ class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
             environment = visible.filter(pk=wanted["environment"]).first()
             if environment is None:
                 raise NotFound("No Environment matches the given query.")
-        return filters.listed(self.project.features.all(), wanted, environment)
+        return filters.listed(self.project.features.all(), wanted, environment, to_change=self.action != "list")
 
     def perform_destroy(self, instance: Feature) -> None:
         services.delete_feature(instance)

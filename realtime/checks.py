@@ -51,8 +51,9 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 def _check_times() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
-    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "REPEAT_SECONDS", "DRAIN_SECONDS"):
-        seconds, may_be_zero = getattr(conf, name), name in ("REPEAT_SECONDS", "DRAIN_SECONDS")
+    may_be_zeros = ("REPEAT_SECONDS", "DRAIN_SECONDS", "SPREAD_SECONDS")
+    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", *may_be_zeros):
+        seconds, may_be_zero = getattr(conf, name), name in may_be_zeros
         if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not may_be_zero):
             messages.append(Error(f"REALTIME_{name} cannot be {seconds}.", id="realtime.E006"))
     if conf.KEEPALIVE_SECONDS > MAX_SILENCE_SECONDS:

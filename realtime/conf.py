@@ -34,6 +34,10 @@ class RealtimeSettings:
         # Two events closer than this, and the later one is said again after as long.
         "REPEAT_SECONDS": 2.0,
         "RECONCILE_SECONDS": 1.0,
+        # An event reaches the streams of an environment over this window, each at a random moment of it (herds.py).
+        "SPREAD_SECONDS": 0.0,
+        # Size that window by the streams and by what this process answers in a second.
+        "SPREAD_AUTOMATICALLY": False,
         # At a shutdown, streams end spread over this window.
         "DRAIN_SECONDS": 10.0,
     }

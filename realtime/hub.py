@@ -6,7 +6,7 @@ the newest version that anybody has told us of, by the bus, by a stream's first 
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ import structlog
 from django.utils import timezone
 from django_eventstream.event import Event
 
-from realtime import publish, sse
+from realtime import herds, publish, sse
 from realtime.conf import conf
 from realtime.listener import EnvironmentListener
 from realtime.reader import StateReader
@@ -29,6 +29,9 @@ logger = structlog.get_logger(__name__)
 # The reconcile looks back so far behind its last look: for transactions that take long to commit, and for processes
 # whose clocks differ.
 OVERLAP = timedelta(seconds=10)
+
+# A spread event goes out in slices, and the gate is read before each.
+SLICE_SECONDS = 0.1
 
 
 class Subscriber(Waiting, Protocol):
@@ -66,6 +69,8 @@ class Topic:
         self.accepted_at = float("-inf")
         self.stale = False
         """Something may have been missed: the state has to be read again."""
+        self._untold: dict[Subscriber, float] = {}
+        self.spreading: asyncio.Task[None] | None = None
         self._repeat: asyncio.TimerHandle | None = None
         self._asked: asyncio.Future[EnvironmentState | None] | None = None
         self._newcomers: list[Subscriber] = []
@@ -78,19 +83,57 @@ class Topic:
         self._listener.stop()
         if self._repeat is not None:
             self._repeat.cancel()
+        if self.spreading is not None:
+            self.spreading.cancel()
 
     def offer(self, state: EnvironmentState) -> None:
         """Take a state that somebody read or sent. Only a newer one, with its gate open, goes out."""
         if not state.live or (self.updated_at is not None and state.updated_at <= self.updated_at):
             return
-        frame = self.frame = piece(sse.frame(state.updated_at), state.updated_at)
-        # A copy: a long poll ends with what it is given.
-        for subscriber in list(self.subscribers):
+        self.frame = piece(sse.frame(state.updated_at), state.updated_at)
+        window = herds.window(len(self.subscribers))
+        if window > 0:
+            self._spread_over(window)
+        else:
+            # A copy: a long poll ends with what it is given.
+            self._tell(list(self.subscribers))
+        self._plan_repeat(first=self.accepted_at == float("-inf"))
+
+    def _tell(self, subscribers: Iterable[Subscriber]) -> None:
+        assert self.frame is not None
+        for subscriber in subscribers:
             try:
-                subscriber.deliver(frame)
+                subscriber.deliver(self.frame)
             except Exception:
                 subscriber.fail()
-        self._plan_repeat(first=self.accepted_at == float("-inf"))
+
+    def _spread_over(self, seconds: float) -> None:
+        """Tell each at a random moment of the window. Whoever still waits for an earlier event keeps his moment."""
+        now = self.hub.loop.time()
+        for subscriber in self.subscribers:
+            self._untold.setdefault(subscriber, now + seconds * random.random())  # noqa: S311
+        if self.spreading is None:
+            self.spreading = self.hub.spawn(self._spread())
+
+    async def _spread(self) -> None:
+        """Tell the newest frame to those whose moment has come, until all have been told."""
+        while self._untold:
+            try:
+                state = await self.hub.reader.state(self.key)
+            except Exception:
+                # The reader has said so. Nobody is told while nobody knows whether the gate is open.
+                await asyncio.sleep(conf.RECONCILE_SECONDS)
+                continue
+            if state is None or not state.live:
+                self._untold.clear()
+                break
+            now = self.hub.loop.time()
+            come = [subscriber for subscriber, moment in self._untold.items() if moment <= now]
+            for subscriber in come:
+                del self._untold[subscriber]
+            self._tell(self.subscribers.intersection(come))
+            await asyncio.sleep(SLICE_SECONDS)
+        self.spreading = None
 
     @property
     def updated_at(self) -> UpdatedAt | None:
@@ -215,11 +258,12 @@ class Hub:
         topic.stale = True
         self.spawn(self._refresh([topic]))
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this in the background; a failure is logged."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     async def close(self) -> None:
         """Stop what runs in the background, and be no longer the loop's."""

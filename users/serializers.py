@@ -9,6 +9,7 @@ from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import PermissionDenied
 
 from core.fields import ConstantText
+from core.representation import QuickSerializer
 from organisations.invites import services as invites
 from users import second_factor
 from users.models import FFAdminUser
@@ -17,7 +18,7 @@ from users.services import EMAIL_TAKEN, register
 INVITE_NEEDED = "User registration without an invite is disabled for this installation."
 
 
-class UserSummarySerializer(serializers.ModelSerializer):
+class UserSummarySerializer(QuickSerializer, serializers.ModelSerializer):
     """A user as others see them: a feature's owner, the author of a change, who holds a permission."""
 
     class Meta:

@@ -27,6 +27,7 @@ from environments.sdk import authentication, identify, responses, views
 from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
 from environments.sdk.responses import Answer
+from realtime.herds import refetches
 from realtime.reading import ReadingThread, SharedReads
 from realtime.shortcuts import Channel, Scope
 
@@ -127,6 +128,7 @@ def shortcut(scope: Scope, channel: Channel) -> bool:
             held.give_back()
             return
         meter.count(found.resource, found.environment_id, scope["headers"])
+        refetches.answered()
         held.reply(*found.written_to(_header(scope, b"accept-encoding"), around))
 
     _shared().ask(question).add_done_callback(answer)

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.items import Items
+from core.representation import QuickSerializer, related
 from features.fields import INTEGER_BOUNDS, ObjectID
 from features.models import Feature
 from features.multivariate import services
@@ -29,7 +30,12 @@ OVER = "Invalid percentage allocation"
 CONTROL = "control"
 
 
-class NestedOptionSerializer(serializers.ModelSerializer[MultivariateFeatureOption]):
+class NestedOptions(Items):
+    def get_attribute(self, instance: Any) -> Any:
+        return related(instance, self.source)
+
+
+class NestedOptionSerializer(QuickSerializer, serializers.ModelSerializer[MultivariateFeatureOption]):
     """An option inside of its feature. An ``id`` says which of the feature's options it is; without one it is new."""
 
     id = ObjectID(required=False)
@@ -38,7 +44,7 @@ class NestedOptionSerializer(serializers.ModelSerializer[MultivariateFeatureOpti
         model = MultivariateFeatureOption
         fields = FIELDS
         read_only_fields = ("key",)
-        list_serializer_class = Items
+        list_serializer_class = NestedOptions
         extra_kwargs = COLUMNS
 
 

@@ -82,7 +82,7 @@ def _features(project: Project, by: Growth) -> list[Feature]:
         [Feature.tags.through(feature=feature, tag=tags[index % len(tags)]) for index, feature in enumerate(features)]
     )
     Feature.owners.through.objects.bulk_create(
-        [Feature.owners.through(feature=feature, ffadminuser=owner) for feature in features[::10]]
+        [Feature.owners.through(feature=feature, ffadminuser=owner) for feature in features]
     )
     return features
 

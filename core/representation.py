@@ -1,0 +1,70 @@
+"""Answers with many objects, made in less time than Django REST framework takes."""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+from django.db.models import Model, Prefetch, QuerySet
+from rest_framework import serializers
+
+# Where rows are kept that were read ahead of an answer.
+READ = "read_"
+
+
+def reading_ahead(rows: QuerySet[Any], relations: Iterable[str]) -> QuerySet[Any]:
+    """Read these relations with one query each, for ``related``.
+
+    Into lists of our own: into its own caches Django puts a query set for each row and relation, which takes several
+    times as long as all reading. Not for rows that are to be changed: nothing empties the lists.
+    """
+    return rows.prefetch_related(*(Prefetch(relation, to_attr=READ + relation) for relation in relations))
+
+
+def related(instance: Model, relation: str) -> list[Any]:
+    """The rows of a relation to many, read ahead or now."""
+    found: list[Any] | None = getattr(instance, READ + relation, None)
+    return list(getattr(instance, relation).all()) if found is None else found
+
+
+class QuickSerializer(serializers.Serializer[Any]):
+    """Says the same as its base class. Which fields there are, and how each is read, it works out once for all objects
+    of a list, not once for each of them."""
+
+    @cached_property
+    def _steps(self) -> list[tuple[str, Callable[[Any], Any], serializers.Field]]:
+        return [(str(field.field_name), _reader(field), field) for field in self._readable_fields]
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = {}
+        for name, read, field in self._steps:
+            try:
+                value = read(instance)
+            except serializers.SkipField:
+                continue
+            answer[name] = None if value is None else field.to_representation(value)
+        return answer
+
+
+def _reader(field: serializers.Field) -> Callable[[Any], Any]:
+    """How the field's value is read of an object."""
+    if isinstance(field, serializers.PrimaryKeyRelatedField):
+        return lambda instance: _without_key(field.get_attribute(instance))
+    plain = type(field).get_attribute is serializers.Field.get_attribute and len(field.source_attrs) == 1
+    if not plain:
+        return field.get_attribute
+    read = attrgetter(field.source_attrs[0])
+
+    def value(instance: Any) -> Any:
+        try:
+            found = read(instance)
+        except AttributeError:
+            return field.get_attribute(instance)
+        # A method of the model: the framework calls it.
+        return field.get_attribute(instance) if callable(found) else found
+
+    return value
+
+
+def _without_key(related_object: Any) -> Any:
+    return related_object if related_object is not None and related_object.pk is not None else None

@@ -1,0 +1,48 @@
+"""Each kind of benchmark runs, on one small server. What it measures here says nothing."""
+
+import argparse
+import json
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks import connects, fanout, flags, herd, memory
+from benchmarks.report import Figures, Report
+from benchmarks.server import Product
+from benchmarks.subjects import Ours
+from tests.support.server import ServerProcess
+
+STREAMS = 20
+
+
+@pytest.mark.e2e
+def test_benchmarks__small_server__figures(
+    start_server: Callable[..., ServerProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given
+    for module in (fanout, connects, herd):
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+    server = start_server(REALTIME_STREAM_SECONDS="3600", LOG_LEVEL="WARNING")
+    served = Product([server], json.loads(server.manage("seed_demo", "--json")))
+    subject = Ours(served)
+    told = Report("smoke", "", "small")
+    load = argparse.Namespace(
+        features=len(served.demo["features"]), gzip=False, seconds=0.2, connections=4, measurements=1
+    )
+
+    # When
+    measured: list[Figures] = [
+        *fanout.measure(subject, STREAMS, 1),
+        *connects.measure(subject, STREAMS, 10, 1),
+        *herd.measure(served, STREAMS, 10, 1),
+        memory.measure(subject, STREAMS, 0.1),
+    ]
+    flags.measure(served, load, told)
+
+    # Then
+    assert 0 < measured[0]["last_ms"] < measured[0]["update_to_last_ms"]
+    assert measured[1]["connects_per_second"] > 0
+    assert 0 < measured[2]["first_ms"] <= measured[2]["last_ms"]
+    assert measured[3]["pss_without_mib"] > 0
+    assert told.median["ours"]["per_second"] > 0
+    assert json.loads(json.dumps(told.as_json()))["measured"]["ours"]

@@ -1,0 +1,124 @@
+"""Telling very many of one event without making them refetch as one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from unittest import mock
+
+import pytest
+from django.db import DatabaseError
+from pytest_django import Settings
+
+from environments.models import Environment
+from features.models import FeatureState
+from projects.models import Project
+from realtime import herds, hub
+from realtime.herds import ASSUMED_RATE, Refetches
+from realtime.hosts import EmbeddedHost
+from tests.realtime.test_stream import gate, toggle
+from tests.support.asgi import Client, eventually, stream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
+    settings.REALTIME_REPEAT_SECONDS = 0
+    yield hub.current()
+    await hub.current().close()
+
+
+@pytest.fixture
+async def crowd(streams: hub.Hub, environment: Environment) -> AsyncIterator[list[Client]]:
+    """Thirty open streams of one environment."""
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(stream(environment.api_key)) for _ in range(30)]
+        for client in clients:
+            await client.opened()
+        yield clients
+
+
+def told(crowd: list[Client], frame: bytes) -> int:
+    return sum(client.events[-1] == frame for client in crowd)
+
+
+async def test_spread__one_event__everybody_gets_it_and_not_at_once(
+    crowd: list[Client], state: FeatureState, settings: Settings
+) -> None:
+    settings.REALTIME_SPREAD_SECONDS = 1.0
+    frame = await toggle(state)
+    counts = set()
+
+    def all_told() -> bool:
+        counts.add(told(crowd, frame))
+        return len(crowd) in counts
+
+    await eventually(all_told)
+    # With ten slices, that all thirty fall into the first one or two has a chance of 0.2 ** 30.
+    assert len(counts) > 2
+
+
+async def test_spread__another_event_meanwhile__the_newest_alone_for_those_who_wait(
+    crowd: list[Client], state: FeatureState, settings: Settings
+) -> None:
+    settings.REALTIME_SPREAD_SECONDS = 1.0
+    first = await toggle(state)
+    second = await toggle(state)
+    await eventually(lambda: told(crowd, second) == len(crowd))
+    assert sum(client.events.count(first) for client in crowd) < len(crowd)
+    assert all(client.events.count(second) <= 2 for client in crowd)
+
+
+async def test_spread__gate_closed_meanwhile__nobody_else_is_told(
+    crowd: list[Client], project: Project, state: FeatureState, settings: Settings, streams: hub.Hub
+) -> None:
+    settings.REALTIME_SPREAD_SECONDS = 60.0
+    frame = await toggle(state)
+    await gate(project, False)
+    before = told(crowd, frame)
+    topic = next(iter(streams.topics.values()))
+    await eventually(lambda: topic.spreading is None)
+    # A slice that was under way when the gate closed may have been one more.
+    assert told(crowd, frame) <= before + 3
+    settings.REALTIME_SPREAD_SECONDS = 0
+    await gate(project, True)
+    await eventually(lambda: all(client.events[-1] > frame for client in crowd))
+
+
+async def test_spread__database_away_meanwhile__goes_on_afterwards(
+    crowd: list[Client], state: FeatureState, settings: Settings
+) -> None:
+    settings.REALTIME_SPREAD_SECONDS = 0.3
+    settings.REALTIME_RECONCILE_SECONDS = 0.05
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def failing(host: EmbeddedHost, keys: object) -> object:
+        loop.call_soon_threadsafe(failed.set)
+        raise DatabaseError("gone")
+
+    with mock.patch.object(EmbeddedHost, "states", failing):
+        frame = await toggle(state)
+        await asyncio.wait_for(failed.wait(), 5)
+    await eventually(lambda: told(crowd, frame) == len(crowd))
+
+
+def test_window__off__none(settings: Settings) -> None:
+    assert herds.window(1_000_000) == 0
+
+
+def test_window__automatic__as_long_as_this_process_needs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REALTIME_SPREAD_AUTOMATICALLY = True
+    seconds = 0.0
+    monkeypatch.setattr(herds.time, "monotonic", lambda: seconds)
+    monkeypatch.setattr(herds, "refetches", Refetches())
+    assert herds.window(100) == 0
+    assert herds.window(10_000) == 10_000 / ASSUMED_RATE
+    assert herds.window(10_000_000) == herds.MOST_SECONDS
+    for _ in range(5_000):
+        herds.refetches.answered()
+    seconds = 1.0
+    herds.refetches.answered()
+    assert herds.window(10_000) == pytest.approx(2.0, rel=0.01)
+    seconds += herds.HALF_LIFE_SECONDS
+    assert herds.window(10_000) == pytest.approx(4.0, rel=0.01)
