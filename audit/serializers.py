@@ -6,6 +6,7 @@ from rest_framework import serializers
 from audit.models import AuditLog
 from core.paths import MAX_ID
 from core.queries import QuerySerializer
+from core.representation import QuickSerializer
 from environments.serializers import EnvironmentSerializer
 from projects.serializers import ProjectSerializer
 from users.serializers import UserSummarySerializer
@@ -14,7 +15,7 @@ from users.serializers import UserSummarySerializer
 MOST_ENVIRONMENTS = 1_000
 
 
-class AuditLogSerializer(serializers.ModelSerializer[AuditLog]):
+class AuditLogSerializer(QuickSerializer, serializers.ModelSerializer[AuditLog]):
     """An entry in a list. Its environment and its project are null when they are gone."""
 
     author = UserSummarySerializer(read_only=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Choose the port when it is known where the connection goes: one address then has its ports for each server.
 IP_BIND_ADDRESS_NO_PORT = 24
 
+# Connections from one address. The more of an address's ports are taken, the longer the kernel looks for another one.
+PER_ADDRESS = 2_000
+
 READ_BYTES = 65_536
 
 REQUEST = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\nUser-Agent: herd\r\n\r\n"
@@ -32,6 +35,7 @@ class Holder:
         self._pipe = pipe
         self._targets = targets
         self._source = source
+        self._connects = 0
         self._window = window
         self._epoll = select.epoll()
         self._epoll.register(pipe.fileno(), select.EPOLLIN)
@@ -154,7 +158,8 @@ class Holder:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.bind((self._source, 0))
+        connection.bind((f"{self._source}.{1 + self._connects // PER_ADDRESS % 250}", 0))
+        self._connects += 1
         error = connection.connect_ex(("127.0.0.1", port))
         if error not in (0, errno.EINPROGRESS):
             raise OSError(error, f"cannot connect: {os.strerror(error)}")

@@ -33,9 +33,9 @@ KINDS = {
     # Comes, reads, and goes.
     "guest": (100, 3.0),
     # Reads nothing.
-    "stalled": (100, 60.0),
+    "stalled": (100, 150.0),
     # Reads a byte a second.
-    "slow": (100, 60.0),
+    "slow": (100, 150.0),
     # Goes with a reset.
     "reset": (50, 1.0),
     # Sends half of a request, and then goes with a reset.

@@ -25,7 +25,7 @@ from benchmarks.wire import Event, ProtocolError
 # So many events, and streams so old, that clients which do not read have full buffers: then the server has to hold
 # what it would send, or let it go.
 TOGGLE_SECONDS = 0.05
-STREAM_SECONDS = "60"
+STREAM_SECONDS = "120"
 
 SAMPLE_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0

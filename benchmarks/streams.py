@@ -101,7 +101,7 @@ class Herd:
             with cores.on(self._cores):
                 for index, share in enumerate(self._shares):
                     ours, theirs = spawn.Pipe()
-                    arguments = (theirs, share, f"127.0.{generation}.{index + 2}", self._window, self._options)
+                    arguments = (theirs, share, f"127.{index + 1}.{generation}", self._window, self._options)
                     worker = spawn.Process(target=self._holder.main, args=arguments, name=f"herd {index}", daemon=True)
                     worker.start()
                     theirs.close()

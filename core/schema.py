@@ -50,6 +50,14 @@ class APISchema(AutoSchema):
     def _rule(self) -> Any:
         return rule_of(self.view, getattr(self.view, "action", None) or self.method.lower())
 
+    def _map_basic_serializer(self, serializer: Any, direction: str) -> dict[str, Any]:
+        """What a serializer calls ``sometimes_left_out`` of its answers is not required in them."""
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)
+        left_out = getattr(serializer, "sometimes_left_out", ())
+        if left_out and "required" in schema:
+            schema["required"] = [name for name in schema["required"] if name not in left_out]
+        return schema
+
     def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
         responses: dict[str, Any] = super()._get_response_bodies(direction)
         for status in self._refusals():

@@ -6,6 +6,7 @@ from rest_framework.validators import UniqueTogetherValidator
 
 from core.fields import ConstantList
 from core.paths import ENVIRONMENT_KEY
+from core.representation import QuickSerializer
 from environments.models import (
     Environment,
     EnvironmentAPIKey,
@@ -29,7 +30,7 @@ KEY_TAKEN = "environment with this api key already exists."
 RESERVED_KEYS = frozenset({"permissions", "get-by-uuid"})
 
 
-class EnvironmentSerializer(serializers.ModelSerializer):
+class EnvironmentSerializer(QuickSerializer, serializers.ModelSerializer):
     """An environment where another object shows it."""
 
     use_mv_v2_evaluation = serializers.BooleanField(source="use_identity_composite_key_for_hashing", read_only=True)

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from core.fields import ConstantBoolean, ConstantText
+from core.fields import ConstantText
 from core.representation import QuickSerializer
 from features import services
 from features.fields import (
@@ -57,7 +57,7 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
     segment_feature_state = serializers.SerializerMethodField()
     num_segment_overrides = serializers.SerializerMethodField()
     num_identity_overrides = serializers.SerializerMethodField()
-    is_num_identity_overrides_complete = ConstantBoolean(True)
+    is_num_identity_overrides_complete = serializers.BooleanField(read_only=True, default=True)
     last_modified_in_any_environment = ConstantText(None)
     last_modified_in_current_environment = ConstantText(None)
 
@@ -161,6 +161,9 @@ class ListedFeatureSerializer(NewFeatureSerializer):
 
 class ChangedFeatureSerializer(ListedFeatureSerializer):
     """An update: what the feature began with cannot change any more, and owners have end points of their own."""
+
+    # The answer to a PATCH has it not, as in Flagsmith.
+    sometimes_left_out = ("is_num_identity_overrides_complete",)
 
     initial_value = InitialValue(read_only=True, allow_null=True)
     owners = Owners(read_only=True)

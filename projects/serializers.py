@@ -6,6 +6,7 @@ from rest_framework.validators import UniqueTogetherValidator
 
 from core.fields import ConstantBoolean, ConstantText
 from core.paths import MAX_ID
+from core.representation import QuickSerializer
 from permissions import catalogue
 from permissions.serializers import (
     GroupPermissionSerializer,
@@ -21,7 +22,7 @@ from realtime.hosts import plan_allows
 NAME_TAKEN = "A project with this name already exists."
 
 
-class ProjectSerializer(serializers.ModelSerializer):
+class ProjectSerializer(QuickSerializer, serializers.ModelSerializer):
     """A project in a list. What belongs to Flagsmith's hosted edge has its default: there is no edge here."""
 
     enable_dynamo_db = ConstantBoolean(False)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from realtime import connections, drain, hub, sse
+from realtime import connections, drain, hosts, hub, sse
 from realtime.conf import conf
 from realtime.shortcuts import Channel, Scope
 from realtime.sinks import ASGISink, Message, Piece, Send, Sink, piece
@@ -236,7 +236,8 @@ def _opened(key: str, scope: Message, sink: Sink) -> Stream:
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
     client = Stream(sink, long_poll=agent.lower().startswith(LONG_POLLERS))
     try:
-        client.open(EnvironmentKey(key))
+        # Nothing has a longer key, so none of it need be kept: it may be any text of the client's.
+        client.open(EnvironmentKey(key[: hosts.MAX_KEY_LENGTH + 1]))
     except Exception:
         logger.exception("stream_failed", environment=key)
         sink.end()

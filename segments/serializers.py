@@ -7,13 +7,14 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.items import Items, WholeItem
+from core.representation import QuickSerializer
 from features.fields import NoItems
 from features.models import Feature, FeatureState
 from segments import bodies, evaluability, services
 from segments.models import Condition, Segment, SegmentRule
 
 
-class ConditionSerializer(WholeItem, serializers.ModelSerializer[Condition]):
+class ConditionSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[Condition]):
     class Meta:
         model = Condition
         fields = ["id", "operator", "property", "value", "description"]
@@ -33,7 +34,7 @@ class ConditionSerializer(WholeItem, serializers.ModelSerializer[Condition]):
         return attrs
 
 
-class NestedRuleSerializer(WholeItem, serializers.ModelSerializer[SegmentRule]):
+class NestedRuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
     conditions = ConditionSerializer(many=True, required=False)
 
     class Meta:
@@ -42,7 +43,7 @@ class NestedRuleSerializer(WholeItem, serializers.ModelSerializer[SegmentRule]):
         list_serializer_class = Items
 
 
-class RuleSerializer(WholeItem, serializers.ModelSerializer[SegmentRule]):
+class RuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
     rules = NestedRuleSerializer(many=True, required=False)
     conditions = ConditionSerializer(many=True, required=False)
 
@@ -59,7 +60,7 @@ class ProjectFeatureField(serializers.PrimaryKeyRelatedField):
         return Feature.objects.filter(project=self.context["view"].project)
 
 
-class SegmentSerializer(serializers.ModelSerializer[Segment]):
+class SegmentSerializer(QuickSerializer, serializers.ModelSerializer[Segment]):
     """A segment with its tree.
 
     Revisions, metadata, counts of members and management by others are not kept here: what tells of them is constant.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import Coverage
 from pytest_django import DjangoDbBlocker
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
@@ -63,6 +64,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if name in params:
                 item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {name} {params[name]}"))
     items.sort(key=lambda item: STARTS.isdisjoint(getattr(item, "fixturenames", ())))
+
+
+# Folders whose tests reach every line of what is measured. To measure them all would double what the others take.
+MEASURED = {"realtime", "wire", "hostapp"}
+MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Measure coverage in these folders' tests, and in the servers that they start."""
+    coverage = Coverage.current()
+    if coverage is None or item.path.parent.name in MEASURED:
+        return (yield)
+    coverage.stop()
+    children = os.environ.pop(MEASURES_CHILDREN, None)
+    try:
+        return (yield)
+    finally:
+        if children is not None:
+            os.environ[MEASURES_CHILDREN] = children
+        coverage.start()
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,8 @@ def nginx(workers: int = 1, on: list[int] = cores.SERVER) -> Iterator[tuple[int,
                 user="user root;" if Path(folder).owner() == "root" else "",
                 workers=workers,
                 files=files,
-                connections=files - 200,
+                # With few left it drops some; the limit that counts is that of files.
+                connections=2 * files,
                 folder=folder,
                 port=port,
                 # The kernel deals the connections out evenly; otherwise the first worker takes most.
@@ -85,5 +86,8 @@ def nginx(workers: int = 1, on: list[int] = cores.SERVER) -> Iterator[tuple[int,
         try:
             process.wait_until(lambda: accepts_connections(port), 10)
             yield port, process.pid
+        except Exception as error:
+            error.add_note(f"nginx's log:\n{(Path(folder) / 'error.log').read_text()[-2000:]}")
+            raise
         finally:
             process.stop()

@@ -39,6 +39,9 @@ def stock(server: Literal["daphne", "uvicorn"]) -> Iterator[tuple[int, int]]:
     try:
         process.wait_until(lambda: accepts_connections(port), 30)
         yield port, process.pid
+    except Exception as error:
+        error.add_note(f"Its log:\n{process.log[-2000:]}")
+        raise
     finally:
         # It waits for its streams to end, which they never do.
         process.kill()

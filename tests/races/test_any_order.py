@@ -40,7 +40,7 @@ from tests.races.sessions import Session
 from tests.support.api import VERSION_HEADER
 from tests.support.heard import Heard, listening
 
-EXAMPLES = int(os.environ.get("ORDER_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("ORDER_EXAMPLES", "10"))
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -5,6 +5,7 @@ import gc
 import socket
 import struct
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ class Server:
     port: int
     state: ServerState
     streams: hub.Hub
+
+    def is_served(self) -> bool:
+        """Whether all who stream know the state that they began with."""
+        subscribers: set[Any] = self.streams.topics[KEY].subscribers  # type: ignore[assignment]
+        return all(subscriber._served for subscriber in subscribers)
 
     def tell(self, moment: datetime = START) -> None:
         """An event for all who stream."""
@@ -124,7 +130,7 @@ def only(server: Server) -> Any:
 async def stuff(server: Server) -> None:
     """Events, until the one client's connection takes no more."""
     await eventually(lambda: bool(server.streams.topics))
-    await eventually(lambda: all(subscriber._served for subscriber in server.streams.topics[KEY].subscribers))
+    await eventually(server.is_served)
     for number in range(1_000):
         server.tell(START + timedelta(seconds=number))
         if not only(server).ready:
@@ -166,7 +172,7 @@ async def test_stream__gone__is_forgotten_though_others_stay(server: Server) -> 
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(GET)
         await eventually(lambda: server.streams.open == 2)
-        await eventually(lambda: all(subscriber._served for subscriber in server.streams.topics[KEY].subscribers))
+        await eventually(server.is_served)
         writer.close()
         await eventually(lambda: server.streams.open == 1)
         assert sum(type(each) is Stream for each in gc.get_objects()) == 1
@@ -222,3 +228,20 @@ async def test_read__reset_before_its_answer__nothing_fails(server: Server, behi
     await eventually(lambda: not server.state.tasks)
     await read_path.close()
     assert failures == []
+
+
+async def test_stream__endless_key__is_not_kept(server: Server) -> None:
+    writers = []
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(f"GET /sse/environments/{number}{'k' * 50_000}/stream HTTP/1.1\r\n\r\n".encode())
+            await reader.readuntil(b"nothing will be sent")
+            writers.append(writer)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    for writer in writers:
+        writer.close()
+    assert kept < 20 * 50_000

@@ -28,7 +28,7 @@ def readings(world: WholeWorld, routes: list[Route]) -> Iterator[Reading]:
         ("with states", f"environment={world.a.pk}"),
         ("with states and a segment's", f"environment={world.a.pk}&segment={world.segment['id']}"),
         ("with states, 10 of them", f"environment={world.a.pk}&page_size=10"),
-        ("searched by value", f"environment={world.a.pk}&value_search=value-1&is_enabled=false"),
+        ("searched by value", f"environment={world.a.pk}&value_search=e"),
     ):
         yield Reading(f"GET features {says}", f"/api/v1/{world.features}?{query}", admin)
 

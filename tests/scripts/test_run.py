@@ -45,7 +45,9 @@ class Copy:
     def running(self, **variables: str) -> Iterator[tuple[Process, int]]:
         """Run it on a free port until it listens there."""
         port = ports.free_port()
-        process = Process(["scripts/run"], environ=environ(PORT=str(port), **variables), cwd=self.folder)
+        # What pip installs is compiled when it is imported: most of it never is.
+        variables |= {"PORT": str(port), "PIP_NO_COMPILE": "1"}
+        process = Process(["scripts/run"], environ=environ(**variables), cwd=self.folder)
         try:
             process.wait_until(lambda: accepts_connections(port), 300)
             yield process, port

@@ -1,5 +1,9 @@
-"""What a process keeps of environments: never stale, read once, bounded (promise I11)."""
+"""What a process keeps of environments: never stale, read once, bounded (promise I11).
 
+``CACHE_EXAMPLES`` is the number of sequences of operations that are tried; 500 make the long version.
+"""
+
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +28,8 @@ from realtime.types import epoch_seconds
 from tests.sdk import operations
 from tests.sdk.conftest import application
 from tests.sdk.tenant import Tenant
+
+EXAMPLES = int(os.environ.get("CACHE_EXAMPLES", "10"))
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -72,7 +78,9 @@ def check(environment: Environment) -> None:
 
 
 @examples(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_i11_answers__after_any_operations__equal_freshly_built_ones(

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -16,10 +17,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app_analytics.meter import meter
+from app_analytics.models import Resource
 from core.surroundings import surroundings
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
-from environments.sdk import authentication, read_path
+from environments.sdk import authentication, read_path, responses
 from environments.sdk.read_path import Application, Message
 from features.models import Feature, FeatureState
 from settings.asgi import django_application
@@ -239,3 +241,23 @@ async def test_read_path__endless_hosts_and_origins__little_is_kept() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 1_000_000
+
+
+async def test_read_path__identities_that_take_long__are_djangos_and_nobody_waits(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_path, "EVALUATING_SECONDS", 0.1)
+    real = responses.identity
+
+    def slow(*arguments: Any) -> responses.Answer:
+        time.sleep(0.06)
+        return real(*arguments)
+
+    names = [f"ada {number}" for number in range(30)]
+    await Identity.objects.abulk_create([Identity(environment=environment, identifier=name) for name in names])
+    flags = read_path.Question(Resource.FLAGS, environment.api_key)
+    identities = [read_path.Question(Resource.IDENTITIES, environment.api_key, name) for name in names]
+    with mock.patch.object(responses, "identity", slow):
+        found = await sync_to_async(read_path.answer_all)([*identities, flags])
+    assert flags in found
+    assert 1 <= len(found) <= 4
