@@ -28,6 +28,7 @@ def measure(subject: Subject, streams: int, window: int, measurements: int) -> l
                 "connects_per_second": number / opened.seconds,
                 "connects_per_cpu_second": number / worked,
                 **report.spread(opened.each),
+                "client_busy": opened.busy,
             }
         )
     return measured[1:]

@@ -50,6 +50,9 @@ class Opened:
     version: int
     """The newest that any of them has."""
 
+    busy: float
+    """As ``Arrived.busy``."""
+
 
 @dataclass(frozen=True)
 class Arrived:
@@ -124,7 +127,8 @@ class Herd:
         self._count(each)
         began = min(answer["began"] for answer in answers)
         ended = max(answer["ended"] for answer in answers)
-        return Opened(each, ended - began, max(answer["version"] for answer in answers))
+        busy = max(answer["client_seconds"] for answer in answers) / (ended - began)
+        return Opened(each, ended - began, max(answer["version"] for answer in answers), busy)
 
     def expect(self, after: int, **options: Any) -> None:
         """From now on, note when each stream has an update newer than this."""

@@ -42,7 +42,8 @@ class Refetches:
     @property
     def rate(self) -> float:
         """Answers a second."""
-        return max(self._rate * 0.5 ** ((time.monotonic() - self._rated_at) / HALF_LIFE_SECONDS), ASSUMED_RATE)
+        faded: float = self._rate * 0.5 ** ((time.monotonic() - self._rated_at) / HALF_LIFE_SECONDS)
+        return max(faded, ASSUMED_RATE)
 
     def _close(self) -> None:
         answered, self._answered = self._answered, 0

@@ -164,6 +164,8 @@ class Topic:
         if state is not None:
             self.offer(state)
         for subscriber in newcomers:
+            # What it is welcomed with is the newest.
+            self._untold.pop(subscriber, None)
             try:
                 subscriber.welcome(state, self.frame)
             except Exception:

@@ -1,11 +1,15 @@
 """Telling very many of one event without making them refetch as one."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
 from unittest import mock
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 from pytest_django import Settings
 
@@ -15,6 +19,7 @@ from projects.models import Project
 from realtime import herds, hub
 from realtime.herds import ASSUMED_RATE, Refetches
 from realtime.hosts import EmbeddedHost
+from realtime.types import EnvironmentState
 from tests.realtime.test_stream import gate, toggle
 from tests.support.asgi import Client, eventually, stream
 
@@ -67,6 +72,44 @@ async def test_spread__another_event_meanwhile__the_newest_alone_for_those_who_w
     await eventually(lambda: told(crowd, second) == len(crowd))
     assert sum(client.events.count(first) for client in crowd) < len(crowd)
     assert all(client.events.count(second) <= 2 for client in crowd)
+
+
+async def test_spread__two_events_close_together__saying_it_again_leaves_those_who_wait_alone(
+    crowd: list[Client], state: FeatureState, settings: Settings, streams: hub.Hub
+) -> None:
+    settings.REALTIME_SPREAD_SECONDS = 10.0
+    settings.REALTIME_REPEAT_SECONDS = 0.5
+    await toggle(state)
+    with mock.patch.object(hub.Topic, "_say_again", autospec=True, side_effect=hub.Topic._say_again) as again:
+        last = await toggle(state)
+        await eventually(lambda: again.called)
+        await asyncio.sleep(0.2)
+    assert told(crowd, last) < len(crowd)
+
+
+async def test_spread__newcomer_meanwhile__hears_it_once(
+    crowd: list[Client], environment: Environment, state: FeatureState, settings: Settings, streams: hub.Hub
+) -> None:
+    settings.REALTIME_SPREAD_SECONDS = 0.5
+    real = EmbeddedHost.states
+    reading, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(host: EmbeddedHost, keys: Any) -> Any:
+        found = real(host, keys)
+        loop.call_soon_threadsafe(reading.set)
+        go_on.wait(5)
+        return found
+
+    with mock.patch.object(EmbeddedHost, "states", slow):
+        async with stream(environment.api_key) as newcomer:
+            await asyncio.wait_for(reading.wait(), 5)
+            topic = next(iter(streams.topics.values()))
+            moment = await sync_to_async(lambda: Environment.objects.get(pk=environment.pk).updated_at)()
+            topic.offer(EnvironmentState(topic.key, moment + timedelta(seconds=1), True))
+            go_on.set()
+            await eventually(lambda: topic.spreading is None)
+            assert len(newcomer.events) == 1
 
 
 async def test_spread__gate_closed_meanwhile__nobody_else_is_told(
