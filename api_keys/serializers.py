@@ -7,8 +7,13 @@ from api_keys.models import MasterAPIKey
 
 class MasterAPIKeySerializer(serializers.ModelSerializer):
     name = serializers.CharField(max_length=50)
+    key = serializers.CharField(
+        read_only=True, help_text="The key itself, only in the answer to its creation: a hash is all that is stored."
+    )
     is_admin = serializers.BooleanField(default=True)
     has_expired = serializers.BooleanField(read_only=True)
+
+    sometimes_left_out = ("key",)
 
     class Meta:
         model = MasterAPIKey
@@ -19,6 +24,7 @@ class MasterAPIKeySerializer(serializers.ModelSerializer):
             "name",
             "revoked",
             "expiry_date",
+            "key",
             "is_admin",
             "has_expired",
             "created_by",
@@ -29,15 +35,6 @@ class MasterAPIKeySerializer(serializers.ModelSerializer):
         if not is_admin:
             raise serializers.ValidationError("RBAC is not installed, cannot create non-admin key")
         return is_admin
-
-
-class CreatedMasterAPIKeySerializer(MasterAPIKeySerializer):
-    key = serializers.CharField(
-        read_only=True, help_text="The key itself, only in the answer to its creation: a hash is all that is stored."
-    )
-
-    class Meta(MasterAPIKeySerializer.Meta):
-        fields = (*MasterAPIKeySerializer.Meta.fields, "key")
 
     def create(self, validated_data: dict[str, Any]) -> MasterAPIKey:
         api_key = MasterAPIKey(**validated_data)

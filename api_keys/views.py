@@ -6,7 +6,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from api_keys.models import MasterAPIKey
-from api_keys.serializers import CreatedMasterAPIKeySerializer, MasterAPIKeySerializer
+from api_keys.serializers import MasterAPIKeySerializer
 from core.pagination import FixedPages
 from core.views import ScopedView
 from users.authentication import UserTokenAuthentication
@@ -19,12 +19,10 @@ class MasterAPIKeyViewSet(ScopedView, ModelViewSet[MasterAPIKey]):
     rules = "organisations/master-api-keys"
     authentication_classes = [UserTokenAuthentication]
     queryset = MasterAPIKey.objects.none()
+    serializer_class = MasterAPIKeySerializer
     pagination_class = FixedPages
     lookup_field = "prefix"
     lookup_value_regex = "[0-9A-Za-z]{1,8}"
-
-    def get_serializer_class(self) -> type[MasterAPIKeySerializer]:
-        return CreatedMasterAPIKeySerializer if self.action == "create" else MasterAPIKeySerializer
 
     def get_queryset(self) -> QuerySet[MasterAPIKey]:
         return self.organisation.master_api_keys.filter(revoked=False)

@@ -50,10 +50,11 @@ def main() -> None:
         for figures in measure(subject, streams, arguments.window, arguments.measurements):
             told.add(name, figures)
         for size in subjects.sizes(arguments, name):
-            told.add_growth(name, size, measure(subject, size, arguments.window, arguments.measurements))
+            told.add_growth(name, size, measure(subject, size, arguments.window, subjects.MEASUREMENTS))
 
     report.measure_all(told, subjects.chosen(arguments), measure_one)
     told.notes.append("first to last: of each connection by itself, from its connect to its first event's last byte")
+    told.grown(arguments.streams)
     told.tell(arguments)
 
 

@@ -53,13 +53,14 @@ def main() -> None:
         for figures in measure(subject, arguments.streams, arguments.measurements):
             told.add(name, figures)
         for size in subjects.sizes(arguments, name):
-            told.add_growth(name, size, measure(subject, size, arguments.measurements))
+            told.add_growth(name, size, measure(subject, size, subjects.MEASUREMENTS))
 
     report.measure_all(told, subjects.chosen(arguments), measure_one)
     told.notes.append(
         "an update of ours is an admin's request with its transaction, a peer's a call that stores nothing"
     )
     told.notes.append("client_busy near 1: the client could not read faster, so the server may be faster than told")
+    told.grown(arguments.streams)
     told.tell(arguments)
 
 

@@ -6,7 +6,9 @@ Every answer is checked. The loop runs in this process, on the clients' cores.
 import errno
 import select
 import socket
+import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -127,7 +129,7 @@ class Loop:
                 answer, rest = read
                 if rest:
                     raise ProtocolError(f"bytes after an answer: {rest[:200]!r}")
-                self._check(answer)
+                self._answered(descriptor, answer)
                 self._came[descriptor] = b""
                 self._send(descriptor)
 
@@ -137,6 +139,9 @@ class Loop:
         if not ready:
             raise TimeoutError(f"nothing was answered for {TIMEOUT:g} s")
         return ready
+
+    def _answered(self, descriptor: int, answer: Answer) -> None:
+        self._check(answer)
 
     def close(self) -> None:
         for connection in self._sockets.values():
@@ -148,3 +153,36 @@ class Loop:
         self._sent[descriptor] = time.perf_counter()
         if self._sockets[descriptor].send(request) != len(request):
             raise OSError(errno.EAGAIN, "a request that does not fit into the socket")
+
+
+class Paced(Loop):
+    """Sends no more requests a second than it was asked to."""
+
+    def __init__(self, port: int, requests: Iterator[bytes], check: Check, rate: float) -> None:
+        super().__init__(port, requests, check)
+        self._rate = rate
+        self._began = time.perf_counter()
+        self._number = 0
+        self._idle: deque[int] = deque()
+
+    def drain(self) -> None:
+        """Wait for all answers."""
+        self._number = sys.maxsize
+        while len(self._idle) < len(self._sockets):
+            self.run(0.05)
+
+    def _send(self, descriptor: int) -> None:
+        if self._until_due() > 0:
+            self._idle.append(descriptor)
+            return
+        self._number += 1
+        super()._send(descriptor)
+
+    def _until_due(self) -> float:
+        return self._began + self._number / self._rate - time.perf_counter()
+
+    def _ready(self) -> list[tuple[int, int]]:
+        while self._idle and self._until_due() <= 0:
+            self._send(self._idle.popleft())
+        # Coarse, for epoll counts milliseconds: some more are due then.
+        return self._epoll.poll(0.001 if self._idle else 0.05)

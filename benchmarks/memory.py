@@ -42,7 +42,7 @@ def main() -> None:
     subjects.add_arguments(parser, streams=10_000)
     subjects.add_growth(parser)
     parser.add_argument("--stock-streams", type=int, default=2_000, help="of stock django-eventstream, which is slow")
-    parser.add_argument("--idle-seconds", type=float, default=5.0, help="for the time on a core of idle streams")
+    parser.add_argument("--idle-seconds", type=float, default=4.0, help="for the time on a core of idle streams")
     arguments = parser.parse_args()
     names = ("streams", "stock_streams", "idle_seconds")
     conditions = {**{name: getattr(arguments, name) for name in names}, **subjects.CONDITIONS}
@@ -53,12 +53,13 @@ def main() -> None:
 
     for _ in range(arguments.measurements):
         report.measure_all(told, subjects.chosen(arguments), measure_one)
-    for size in arguments.sizes if arguments.growth else []:
-        for name in subjects.growing(arguments):
+    for name in told.measured:
+        for size in subjects.sizes(arguments, name):
             with subjects.SUBJECTS[name]() as subject:
                 told.add_growth(name, size, [measure(subject, size, arguments.idle_seconds)])
     told.notes.append("socket buffers and other memory of the kernel are not in it, for any of them")
     told.notes.append("idle: with each server's own keep-alives (ours every 10 s, stock every 20 s, nchan none)")
+    told.grown(arguments.streams)
     told.tell(arguments)
 
 

@@ -49,6 +49,12 @@ class Report:
         """The median of what was measured with so many streams."""
         self.growth.setdefault(subject, {})[str(streams)] = medians(measurements)
 
+    def grown(self, streams: int) -> None:
+        """Of those with a growth, what was measured with so many streams belongs to it."""
+        for subject, sizes in self.growth.items():
+            told = {**sizes, str(streams): self.median[subject]}
+            self.growth[subject] = {size: told[size] for size in sorted(told, key=int)}
+
     @property
     def median(self) -> dict[str, Figures]:
         return {subject: medians(all_figures) for subject, all_figures in self.measured.items()}

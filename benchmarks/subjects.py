@@ -111,6 +111,9 @@ def chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], AbstractCont
 # Of stock django-eventstream, whose cost does not depend on the number, a growth would only take long.
 GROWING = ("ours", "nchan")
 
+# Of each further number of streams.
+MEASUREMENTS = 2
+
 
 def add_growth(parser: argparse.ArgumentParser) -> None:
     most = cores.raise_file_limit() - 500
@@ -126,14 +129,10 @@ def add_growth(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def growing(arguments: argparse.Namespace) -> list[str]:
-    """Who is measured with other numbers of streams."""
-    return [name for name in GROWING if name in chosen(arguments)]
-
-
 def sizes(arguments: argparse.Namespace, name: str) -> list[int]:
     """The other numbers of streams with which this one is measured."""
-    return arguments.sizes if arguments.growth and name in GROWING else []
+    growing = arguments.growth and name in GROWING
+    return [size for size in arguments.sizes if growing and size != arguments.streams]
 
 
 def streams_of(name: str, arguments: argparse.Namespace) -> int:

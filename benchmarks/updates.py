@@ -12,7 +12,6 @@ import secrets
 import statistics
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 
 from benchmarks import load, proc, report
@@ -46,9 +45,9 @@ class Publisher:
         finally:
             loop.close()
 
-    def post_for(self, seconds: float, rate: float) -> "Paced":
+    def post_for(self, seconds: float, rate: float) -> load.Paced:
         """So many a second, as far as they are answered. To be run and closed."""
-        loop = Paced(self._port, self._requests(), self._check, rate)
+        loop = load.Paced(self._port, self._requests(), self._check, rate)
         for _ in range(CONNECTIONS):
             loop.connect()
         return loop
@@ -61,39 +60,6 @@ class Publisher:
     def _check(self, answer: Answer) -> None:
         if answer.status != 202:
             raise ProtocolError(f"{answer.status}: {answer.body[:200]!r}")
-
-
-class Paced(load.Loop):
-    """Sends no more requests a second than it was asked to."""
-
-    def __init__(self, port: int, requests: Iterator[bytes], check: load.Check, rate: float) -> None:
-        super().__init__(port, requests, check)
-        self._rate = rate
-        self._began = time.perf_counter()
-        self._number = 0
-        self._idle: deque[int] = deque()
-
-    def drain(self) -> None:
-        """Wait for all answers."""
-        self._number = sys.maxsize
-        while len(self._idle) < len(self._sockets):
-            self.run(0.05)
-
-    def _send(self, descriptor: int) -> None:
-        if self._until_due() > 0:
-            self._idle.append(descriptor)
-            return
-        self._number += 1
-        super()._send(descriptor)
-
-    def _until_due(self) -> float:
-        return self._began + self._number / self._rate - time.perf_counter()
-
-    def _ready(self) -> list[tuple[int, int]]:
-        while self._idle and self._until_due() <= 0:
-            self._send(self._idle.popleft())
-        # Coarse, for epoll counts milliseconds: some more are due then.
-        return self._epoll.poll(0.001 if self._idle else 0.05)
 
 
 def stream(key: str) -> str:

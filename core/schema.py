@@ -1,6 +1,6 @@
 """How the API's description (OpenAPI) is made: what every operation says beside its own shapes."""
 
-from typing import Any
+from typing import Any, Literal
 
 from drf_spectacular.drainage import error
 from drf_spectacular.openapi import AutoSchema
@@ -58,7 +58,7 @@ class APISchema(AutoSchema):
             schema["required"] = [name for name in schema["required"] if name not in left_out]
         return schema
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         responses: dict[str, Any] = super()._get_response_bodies(direction)
         for status in self._refusals():
             responses.setdefault(status, self._refusal(status))

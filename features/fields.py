@@ -81,7 +81,7 @@ class ProjectObjects(serializers.ListField):
         return [found[pk] for pk in wanted]
 
     def get_attribute(self, instance: Any) -> list[Any]:
-        return related(instance, self.source)
+        return related(instance, str(self.source))
 
     def to_representation(self, value: list[Any]) -> list[Any]:
         return [self.represent(found) for found in value]

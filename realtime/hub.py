@@ -112,7 +112,7 @@ class Topic:
         now = self.hub.loop.time()
         for subscriber in self.subscribers:
             self._untold.setdefault(subscriber, now + seconds * random.random())  # noqa: S311
-        if self.spreading is None:
+        if self.spreading is None or self.spreading.done():
             self.spreading = self.hub.spawn(self._spread())
 
     async def _spread(self) -> None:
@@ -133,7 +133,6 @@ class Topic:
                 del self._untold[subscriber]
             self._tell(self.subscribers.intersection(come))
             await asyncio.sleep(SLICE_SECONDS)
-        self.spreading = None
 
     @property
     def updated_at(self) -> UpdatedAt | None:
@@ -151,6 +150,7 @@ class Topic:
     def leave(self, subscriber: Subscriber) -> None:
         """Deliver nothing to it any more."""
         self.subscribers.discard(subscriber)
+        self._untold.pop(subscriber, None)
         if not self.subscribers and self.hub.topics.get(self.key) is self:
             del self.hub.topics[self.key]
             self.close()
@@ -201,9 +201,9 @@ class Topic:
         state = await self.hub.reader.state(self.key)
         if state is None or not state.live or accepted_at != self.accepted_at or self.frame is None:
             return
-        for subscriber in list(self.subscribers):
-            if subscriber.subscribed_at < accepted_at:
-                subscriber.deliver(self.frame)
+        # Whoever has not heard it once keeps his moment.
+        heard = self.subscribers.difference(self._untold)
+        self._tell([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
 
 
 class Hub:

@@ -21,9 +21,12 @@ class HeldRequest:
         # Uvicorn tells a request's body so; there is none.
         self.body = bytearray()
         self.more_body = True
-        self.message_event = self
         self._protocol = protocol
         self._scope = scope
+
+    @property
+    def message_event(self) -> "HeldRequest":
+        return self
 
     def set(self) -> None:
         """Nobody waits for the request's body, or for its end."""
@@ -61,6 +64,11 @@ class ShortcutProtocol(BoundedHeads):
         if self._taken:
             # They name each other: without this they stay until the garbage is collected.
             self.parser = self.scope = None  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # A held request and its protocol name each other too.
+        self.cycle = None
 
     # What comes behind a stream's request is no request any more: neither awaited nor complained of.
 

@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -43,8 +44,17 @@ EVALUATIONS = range(1, 2**31)
 FEATURE = OpenApiParameter("feature", str, description="A feature's name: the answer is this flag alone.")
 
 
+class JSONForAll(DefaultContentNegotiation):
+    """There is nothing but JSON, whatever a client would rather have."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
 class SDKView(APIView):
     """A view for the holder of an environment's key."""
+
+    content_negotiation_class = JSONForAll
 
     rules: str
     authentication_classes = [EnvironmentKeyAuthentication]

@@ -32,7 +32,7 @@ CONTROL = "control"
 
 class NestedOptions(Items):
     def get_attribute(self, instance: Any) -> Any:
-        return related(instance, self.source)
+        return related(instance, str(self.source))
 
 
 class NestedOptionSerializer(QuickSerializer, serializers.ModelSerializer[MultivariateFeatureOption]):

@@ -108,7 +108,7 @@ async def test_spread__newcomer_meanwhile__hears_it_once(
             moment = await sync_to_async(lambda: Environment.objects.get(pk=environment.pk).updated_at)()
             topic.offer(EnvironmentState(topic.key, moment + timedelta(seconds=1), True))
             go_on.set()
-            await eventually(lambda: topic.spreading is None)
+            await eventually(lambda: topic.spreading.done())
             assert len(newcomer.events) == 1
 
 
@@ -120,7 +120,7 @@ async def test_spread__gate_closed_meanwhile__nobody_else_is_told(
     await gate(project, False)
     before = told(crowd, frame)
     topic = next(iter(streams.topics.values()))
-    await eventually(lambda: topic.spreading is None)
+    await eventually(lambda: topic.spreading.done())
     # A slice that was under way when the gate closed may have been one more.
     assert told(crowd, frame) <= before + 3
     settings.REALTIME_SPREAD_SECONDS = 0

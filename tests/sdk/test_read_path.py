@@ -127,6 +127,8 @@ def test_read_path__any_environment__answers_as_the_views(
     ("path", "query", "method", "headers"),
     [
         ("/api/v1/flags/", "feature=colour", "GET", {}),
+        ("/api/v1/flags/", "feature=colour", "GET", {"accept": "text/html"}),
+        ("/api/v1/flags/", "", "GET", {"accept": "text/html"}),
         ("/api/v1/flags/", "", "HEAD", {}),
         ("/api/v1/flags/", "", "OPTIONS", {"origin": "https://shop.example", "access-control-request-method": "GET"}),
         ("/api/v1/flags/", "", "GET", {"x-environment-key": "nobody's"}),

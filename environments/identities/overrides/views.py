@@ -50,4 +50,5 @@ class IdentityFeatureStateViewSet(IdentityScopedView, EnvironmentFeatureStateVie
         return self._flags()
 
     def _flags(self) -> Response:
-        return Response(IdentityFlagSerializer(flags_of(self.identity), many=True).data)
+        flags: Any = flags_of(self.identity)
+        return Response(IdentityFlagSerializer(flags, many=True).data)

@@ -1,0 +1,132 @@
+"""Toggling while flags are read all the time: ``python -m benchmarks.toggling``.
+
+5,000 ``flags/`` a second, an admin who toggles, and a stream. No answer to a request that was sent after an event came
+may be of an older version than the event, all answers of one version are the same, and none is an error. The first
+that is not so ends the run, with exit status 1.
+"""
+
+import argparse
+import itertools
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from benchmarks import load, proc, report
+from benchmarks.admin import Admin
+from benchmarks.holder import READ_BYTES, REQUEST
+from benchmarks.report import Report
+from benchmarks.server import Product, product
+from benchmarks.streams import Target
+from benchmarks.wire import START, Answer, ProtocolError, StreamReader
+
+
+class Reading(load.Paced):
+    """Requests, and a stream whose events say what their answers may not be older than."""
+
+    def __init__(self, port: int, requests: Iterator[bytes], rate: float, target: Target) -> None:
+        super().__init__(port, requests, self._check_body, rate)
+        self.newest = 0
+        """The version of the last event."""
+
+        self.events = 0
+        self._at_sending: dict[int, int] = {}
+        self._bodies: dict[int, bytes] = {}
+        self._state, self._stream_reader = START, StreamReader()
+        self._stream = socket.create_connection(("127.0.0.1", target.port), timeout=load.TIMEOUT)
+        self._stream.sendall(REQUEST.format(path=target.path, port=target.port).encode())
+        self._epoll.register(self._stream.fileno(), select.EPOLLIN)
+        while not self.newest:
+            self._hear()
+
+    def close(self) -> None:
+        super().close()
+        self._stream.close()
+
+    def _ready(self) -> list[tuple[int, int]]:
+        ready = super()._ready()
+        if any(descriptor == self._stream.fileno() for descriptor, _ in ready):
+            self._hear()
+        return [(descriptor, mask) for descriptor, mask in ready if descriptor != self._stream.fileno()]
+
+    def _hear(self) -> None:
+        data = self._stream.recv(READ_BYTES)
+        self._state, events = self._stream_reader.read(self._state, data)
+        if not data or self._state.ended:
+            raise ProtocolError("the stream has ended")
+        for event in events:
+            self.events += event.version > self.newest
+            self.newest = max(self.newest, event.version)
+
+    def _send(self, descriptor: int) -> None:
+        # Where the request is not due yet, this is told again when it is.
+        self._at_sending[descriptor] = self.newest
+        super()._send(descriptor)
+
+    def _answered(self, descriptor: int, answer: Answer) -> None:
+        if answer.status != 200 or answer.version < self._at_sending[descriptor]:
+            sent = self._at_sending[descriptor]
+            raise ProtocolError(f"{answer.status}, version {answer.version} though an event of {sent} had come")
+        super()._answered(descriptor, answer)
+
+    def _check_body(self, answer: Answer) -> None:
+        if self._bodies.setdefault(answer.version, answer.body) != answer.body:
+            raise ProtocolError(f"two answers of version {answer.version} differ")
+
+
+def toggle_until(stopped: threading.Event, admin: Admin, pause: float, toggles: list[float]) -> None:
+    while not stopped.wait(pause):
+        sent, answered = admin.toggle()
+        toggles.append(answered - sent)
+
+
+def measure(served: Product, arguments: argparse.Namespace, told: Report) -> None:
+    requests = itertools.repeat(load.get("/api/v1/flags/", served.key))
+    loop = Reading(served.server.port, requests, arguments.rate, served.targets[0])
+    stopped = threading.Event()
+    toggles: list[float] = []
+    thread = threading.Thread(target=toggle_until, args=(stopped, served.admin(), arguments.pause, toggles))
+    try:
+        for _ in range(load.CONNECTIONS):
+            loop.connect()
+        thread.start()
+        server, began = proc.on_core(*served.pids), time.perf_counter()
+        loop.run(arguments.seconds)
+        took, server = time.perf_counter() - began, proc.on_core(*served.pids) - server
+    finally:
+        stopped.set()
+        if thread.is_alive():
+            thread.join()
+        loop.close()
+    each = sorted(loop.each)
+    told.add(
+        "ours",
+        {
+            "answers_per_second": len(each) / took,
+            "toggles": len(toggles),
+            "events": loop.events,
+            "answer_p50_ms": report.percentile(each, 0.5) * 1000,
+            "answer_p99_ms": report.percentile(each, 0.99) * 1000,
+            "toggle_p50_ms": report.percentile(sorted(toggles), 0.5) * 1000,
+            "server_core_percent": server / took * 100,
+            "old_or_wrong_answers": 0,
+        },
+    )
+
+
+def main() -> None:
+    parser = report.parser("toggling", __doc__)
+    parser.add_argument("--rate", type=float, default=5_000, help="flags/ a second")
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds between two toggles")
+    parser.add_argument("--seconds", type=float, default=20)
+    arguments = parser.parse_args()
+    conditions = {name: getattr(arguments, name) for name in ("rate", "pause", "seconds")}
+    told = Report("toggling", "", "toggles while flags are read", {**conditions, "connections": load.CONNECTIONS})
+    with product() as served:
+        measure(served, arguments, told)
+    told.tell(arguments)
+
+
+if __name__ == "__main__":
+    main()
