@@ -5,6 +5,7 @@ environment there. In this process, through all of Django, without a network. Th
 top is what else the machine does.
 """
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -90,6 +91,9 @@ def main() -> None:
         progress("scale: making the project")
         served = routes.api()
         world = make_world("owner", served)
+        # As a server does when it starts: what is imported is no garbage.
+        gc.collect()
+        gc.freeze()
         grow(world.a, LARGE)
         measured = {}
         for reading in readings(world, served):

@@ -272,7 +272,10 @@ RULES: dict[str, dict[str, Rule]] = {
     "usage-data/total-count": dict.fromkeys(GET, ORGANISATION_ADMIN),
     "usage-data/streams": dict.fromkeys(GET, ORGANISATION_ADMIN),
     "usage": dict.fromkeys(GET, ORGANISATION_ADMIN),
-    "features/evaluation-data": dict.fromkeys(GET, project("VIEW_PROJECT")),
+    # The query names the environment.
+    "features/evaluation-data": dict.fromkeys(
+        GET, both(project("VIEW_PROJECT"), reaching(environment("VIEW_ENVIRONMENT")))
+    ),
 }
 
 # By path: what Django answers beside the framework's views. Each sees to its rule itself; tests hold it to that.

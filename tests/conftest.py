@@ -36,6 +36,7 @@ from tests.support.server import (
     migrated_postgresql,
     migrated_sqlite,
 )
+from tests.support.together import Together
 from users.models import FFAdminUser
 
 
@@ -50,20 +51,19 @@ def pytest_fixture_setup() -> Generator[None, Any, Any]:
         pytest.skip(str(missing))
 
 
-# Fixtures that start a server for many tests, by their names, and what says that a test starts any.
-SHARED = ("server", "served", "host", "tenant")
-STARTS = {"sqlite_template", "postgresql", "fresh", *SHARED}
+# Who asks for one of these waits for servers.
+STARTS = {"sqlite_template", "postgresql", "server", "host", "fresh"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes: tests that share a server run in one of them, and who waits for one runs first."""
-    for item in items:
-        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        for name in SHARED:
-            if name in params:
-                item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {name} {params[name]}"))
+    """What takes long begins first, so that no process is left with it at the end."""
     items.sort(key=lambda item: STARTS.isdisjoint(getattr(item, "fixturenames", ())))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
 
 
 # Folders whose tests reach every line of what is measured. To measure them all would double what the others take.

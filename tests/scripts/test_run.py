@@ -19,8 +19,8 @@ from tests.support import ports, programs
 from tests.support.processes import Process, accepts_connections
 from tests.support.server import environ
 
-# The first test fills a virtual environment, which the others of its group use.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("scripts/run")]
+# The first test fills a virtual environment, which the others use.
+pytestmark = pytest.mark.timeout(600)
 
 
 class Copy:

@@ -172,7 +172,11 @@ class ServerProcess:
     def start(self, timeout: float = 60) -> None:
         """Start it, on the same port as before, and wait until it says that it is ready."""
         self._process = Process(self._command(), environ=environ(**self.variables), cwd=programs.ROOT)
-        self._process.wait_until(self.is_ready, timeout)
+        try:
+            self._process.wait_until(self.is_ready, timeout)
+        except BaseException:
+            self._process.kill()
+            raise
 
     def stop(self, timeout: float = 30) -> int:
         """Ask it to end, wait, and return its exit status."""

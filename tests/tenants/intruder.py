@@ -1,6 +1,5 @@
 """Random calls of one tenant, with the other's ids wherever a call takes one: path, query and body."""
 
-import json
 import random
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from tests.hostile.test_routes import PAGE, PARAMETERS, arguments
 from tests.hostile.world import WorldInProcess as World
 from tests.permissions.calls import QUERIES, end_point_of
 
-# Fields that name something, put into bodies that need not have them.
+# Fields that name something, also where a body need not have them.
 REFERENCES = (
     "id",
     "user",
@@ -72,73 +71,99 @@ class Intruder:
     def attempts(self, routes: list[Route], count: int) -> Iterator[Attempt]:
         """At least so many; each end point and method as often as any other."""
         targets = [(route, method) for route in routes for method in sorted(route.methods)]
-        for number in range(max(2, ceil(count / len(targets)))):
+        for _ in range(max(2, ceil(count / len(targets)))):
             self.chance.shuffle(targets)
             for route, method in targets:
-                yield self._surely_foreign(route, method) if number == 0 else self.attempt(route, method)
-
-    def _surely_foreign(self, route: Route, method: str) -> Attempt:
-        """With something of the other's, where the call takes any of it."""
-        attempts = [self.attempt(route, method) for _ in range(8)]
-        return next((attempt for attempt in attempts if attempt.foreign), attempts[0])
+                yield self.attempt(route, method)
 
     def attempt(self, route: Route, method: str) -> Attempt:
-        own, other = arguments(route, self.own), arguments(route, self.other)
-        # One argument of the other's alone gets further than all of them do.
-        stolen = {name for name in route.arguments if self.chance.random() < 0.5 and not SECRETS.search(route.path)}
-        path = route.filled({name: (other if name in stolen else own)[name] for name in route.arguments})
-        body, thrown_in = self._body(route, method)
-        query, asked = self._query(route, method)
-        return Attempt(method, route, path + query, body, bool(stolen or thrown_in or asked))
+        """With something of the other's in one place, mostly: in several it is refused for the first of them."""
+        where = [place for place, there in self._places(route, method).items() if there]
+        chosen = {self.chance.choice(where)} if where and self.chance.random() < 0.8 else set(where)
+        path = self._path(route, "path" in chosen)
+        body = self._body(route, method, "body" in chosen)
+        query = self._query(route, method, "query" in chosen)
+        return Attempt(method, route, path + query, body, bool(chosen))
 
-    def _body(self, route: Route, method: str) -> tuple[str, bool]:
+    def _places(self, route: Route, method: str) -> dict[str, bool]:
+        secret = SECRETS.search(route.path) is not None
+        return {
+            "path": bool(route.arguments) and not secret,
+            "body": end_point_of(method, route) is not None,
+            "query": method == "GET",
+        }
+
+    def _path(self, route: Route, foreign: bool) -> str:
+        own, other = arguments(route, self.own), arguments(route, self.other)
+        stolen: set[str] = set()
+        if foreign:
+            stolen = {self.chance.choice(route.arguments)} | {
+                name for name in route.arguments if self.chance.random() < 0.3
+            }
+        return route.filled({name: (other if name in stolen else own)[name] for name in route.arguments})
+
+    def _body(self, route: Route, method: str, foreign: bool) -> str:
         end_point = end_point_of(method, route)
         if end_point is None:
-            return "", False
-        own = end_point.body(self.own)
-        other = own if SECRETS.search(route.path) else end_point.body(self.other)
-        mixed = self._extended(self._mixed(own, other)) if self.chance.random() < 0.8 else own
-        return values.encode(mixed), json.dumps(mixed) != json.dumps(own)
+            return ""
+        body = end_point.body(self.own)
+        if foreign:
+            if not SECRETS.search(route.path) and self.chance.random() < 0.6:
+                body = self._mixed(body, end_point.body(self.other))
+            else:
+                body = self._extended(body, set(end_point.fields))
+        return values.encode(body)
 
     def _mixed(self, own: Any, other: Any) -> Any:
-        """The one's body with some values of the other's: what differs between the two are ids."""
-        if isinstance(own, dict) and isinstance(other, dict):
-            return {name: self._mixed(value, other.get(name, value)) for name, value in own.items()}
-        if isinstance(own, list) and isinstance(other, list):
-            pairs = zip(own, other, strict=False)
-            return [self._mixed(mine, theirs) for mine, theirs in pairs] + own[len(other) :]
-        return other if self.chance.random() < 0.6 else own
-
-    def _extended(self, body: Any) -> Any:
-        """More fields, in the body or in an object somewhere in it."""
-        body = deepcopy(body)
-        objects = list(_objects(body))
-        if objects and self.chance.random() < 0.5:
-            target = self.chance.choice(objects)
-            for name in self.chance.sample(REFERENCES, 2):
-                target.setdefault(name, self.chance.choice(self.numbers))
-            name = self.chance.choice(LISTS)
-            number = self.chance.choice(self.numbers)
-            target.setdefault(name, [{"user": number}] if name == "approvals" else [number])
+        """The one's body with one value of the other's, or some: what differs between the two are ids."""
+        places = list(_differences(own, other))
+        if not places:
+            return own
+        body = deepcopy(own)
+        for way in self.chance.sample(places, self.chance.choice((1, 1, len(places)))):
+            part, theirs = body, other
+            for step in way[:-1]:
+                part, theirs = part[step], theirs[step]
+            part[way[-1]] = theirs[way[-1]]
         return body
 
-    def _query(self, route: Route, method: str) -> tuple[str, bool]:
+    def _extended(self, body: Any, fields: set[str]) -> Any:
+        """One more reference, or two, in the body or in an object somewhere in it: rather such as it knows."""
+        body = deepcopy(body)
+        objects = list(_objects(body))
+        if not objects:
+            return body
+        target = objects[0] if self.chance.random() < 0.6 else self.chance.choice(objects)
+        names = (*REFERENCES, *LISTS)
+        known = [name for name in names if name in fields or name in target]
+        chosen = known if known and self.chance.random() < 0.8 else names
+        for name in self.chance.sample(chosen, self.chance.choice((1, min(2, len(chosen))))):
+            target[name] = self._value_for(name)
+        return body
+
+    def _query(self, route: Route, method: str, foreign: bool) -> str:
         if method != "GET":
-            return "", False
+            return ""
         required = QUERIES[route.path](self.own) if route.path in QUERIES else "?"
+        if not foreign:
+            return required
+        if route.path in QUERIES and self.chance.random() < 0.4:
+            return str(QUERIES[route.path](self.other))
         known = [name for name in PARAMETERS.get(route.path.split("/")[-2], ()) if name not in PAGE]
-        names = [name for name in (*known, *QUERY) if self.chance.random() < 0.3]
-        if route.path in QUERIES and self.chance.random() < 0.3:
-            return QUERIES[route.path](self.other), True
-        given = "".join(f"&{name}={self._value_for(name)}" for name in names if f"{name}=" not in required)
-        return required + given, bool(names)
+        names = [name for name in (*known, *QUERY) if self.chance.random() < 0.3 and f"{name}=" not in required]
+        wanted = {name: self._value_for(name) for name in names or ["project"]}
+        texts = {name: value[0] if isinstance(value, list) else value for name, value in wanted.items()}
+        return required + "".join(f"&{name}={text}" for name, text in texts.items())
 
     def _value_for(self, name: str) -> Any:
-        world = self.other
-        uuids = {"projects": world.project.uuid, "uuid": world.project.uuid}
+        """Something of the other's that such a field would name, mostly; otherwise any number of theirs."""
+        world, chance = self.other, self.chance
+        people = (world.user.pk, world.member.pk)
         objects: dict[str, Any] = {
             "organisation": world.organisation.pk,
             "project": world.project.pk,
+            "project_id": world.project.pk,
+            "uuid": world.project.uuid,
             "environment": world.a.pk,
             "environment_id": world.a.pk,
             "environments": world.a.pk,
@@ -146,13 +171,24 @@ class Intruder:
             "feature_id": world.feature["id"],
             "segment": world.segment["id"],
             "segment_id": world.segment["id"],
+            "version_of": world.segment["id"],
+            "feature_segment": world.override["feature_segment"]["id"],
+            "multivariate_feature_option": world.option["id"],
+            "change_request": world.change_request["id"],
             "identity": world.identity["id"],
-            "user": world.user.pk,
-            "owners": world.user.pk,
-            "tags": world.tag["id"],
-            **uuids,
+            "source_identity_id": world.identity["id"],
+            "user": chance.choice(people),
+            "group": world.group["id"],
+            "tags": [world.tag["id"]],
+            "owners": [chance.choice(people)],
+            "user_ids": [chance.choice(people)],
+            "users": [{"id": chance.choice(people)}],
+            "group_owners": [world.group["id"]],
+            "group_ids": [world.group["id"]],
+            "approvals": [{"user": chance.choice(people)}],
+            "group_assignments": [{"group": world.group["id"]}],
         }
-        return objects.get(name) or self.chance.choice(self.numbers)
+        return objects[name] if name in objects and chance.random() < 0.9 else chance.choice(self.numbers)
 
 
 def _objects(body: Any) -> Iterator[dict[str, Any]]:
@@ -160,3 +196,15 @@ def _objects(body: Any) -> Iterator[dict[str, Any]]:
         yield body
     for part in body.values() if isinstance(body, dict) else body if isinstance(body, list) else ():
         yield from _objects(part)
+
+
+def _differences(own: Any, other: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The ways to all values in which two bodies of the same shape differ."""
+    if isinstance(own, dict) and isinstance(other, dict):
+        for name in own.keys() & other.keys():
+            yield from _differences(own[name], other[name], (*way, name))
+    elif isinstance(own, list) and isinstance(other, list):
+        for index, (mine, theirs) in enumerate(zip(own, other, strict=False)):
+            yield from _differences(mine, theirs, (*way, index))
+    elif own != other and way:
+        yield way

@@ -1,0 +1,32 @@
+"""How tests are given to several processes: those that share a server run in one of them, so that it starts once."""
+
+from xdist.scheduler import LoadScopeScheduling
+
+# Folders and files with fixtures that are made once for many tests.
+TOGETHER = (
+    "tests/core/test_bodies.py",
+    "tests/e2e/",
+    "tests/hostapp/",
+    "tests/permissions/test_matrix.py",
+    "tests/schema/",
+    "tests/scripts/test_run.py",
+    "tests/triggers/",
+    "tests/wire/",
+)
+# One server each.
+FLAVOURS = ("uvicorn on postgresql", "daphne", "uvicorn")
+
+
+class Together(LoadScopeScheduling):
+    """The largest groups first, then every other test by itself.
+
+    xdist's own groups need what pytest 9.2 has no longer: it finds them in ``_nodeid``.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        """The name of the group: the test's own, if it is in none."""
+        for place in TOGETHER:
+            if nodeid.startswith(place):
+                flavours = [flavour for flavour in FLAVOURS if flavour in nodeid.partition("[")[2]]
+                return f"{place} {flavours[0] if flavours else ''}"
+        return nodeid
