@@ -72,9 +72,10 @@ def _waiting(connection: BaseDatabaseWrapper) -> list[Announcement]:
 
 
 def _doubt_after_rollback(
-    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    execute: Callable[..., Any], sql: object, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
-    if sql.startswith("ROLLBACK TO SAVEPOINT"):
+    # A host's own statement may be one of psycopg's objects; Django's are text.
+    if isinstance(sql, str) and sql.startswith("ROLLBACK TO SAVEPOINT"):
         for waiting in _waiting(context["connection"]):
             waiting.in_doubt = True
     return execute(sql, params, many, context)

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from psycopg import sql
 
 from environments.identities.models import Identity
 from environments.models import Environment
@@ -338,3 +339,11 @@ def test_plan__every_plan_allowed__its_change_is_no_event(heard: Heard, organisa
     organisation.subscription.plan = "free"
     organisation.subscription.save()
     assert heard.events == []
+
+
+def test_statement__one_of_psycopgs_objects__goes_through(state: FeatureState) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite takes text alone")
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT enabled FROM {}").format(sql.Identifier(FeatureState._meta.db_table)))
+        assert cursor.fetchall()

@@ -127,14 +127,15 @@ class Trial:
         valid = {"path_parameters": self.path, **({"query": self.query} if self.query else {})}
         self.examples(GenerationMode.POSITIVE, **valid)
         self.examples(GenerationMode.NEGATIVE, **valid)
-        self.examples(GenerationMode.POSITIVE)
+        # Of objects that there are not: every answer is a 404.
+        self.examples(GenerationMode.POSITIVE, count=1)
 
-    def examples(self, mode: GenerationMode, **fixed: Any) -> None:
+    def examples(self, mode: GenerationMode, count: int = EXAMPLES, **fixed: Any) -> None:
         if mode is GenerationMode.NEGATIVE and not (self.operation.body or self.operation.query):
             return
 
         @settings(
-            max_examples=EXAMPLES,
+            max_examples=count,
             deadline=None,
             database=None,
             derandomize=True,
