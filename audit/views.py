@@ -9,7 +9,6 @@ from rest_framework.viewsets import GenericViewSet
 from audit.models import AuditLog
 from audit.serializers import AuditFilterSerializer, AuditLogDetailSerializer, AuditLogSerializer
 from core.pagination import LargePages
-from core.paths import ID
 from core.views import ScopedView
 from permissions import access
 
@@ -21,7 +20,6 @@ class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ScopedView, GenericVie
     rules = "audit"
     queryset = AuditLog.objects.all()
     pagination_class = LargePages
-    lookup_value_regex = ID
 
     def get_serializer_class(self) -> type[BaseSerializer[AuditLog]]:
         return AuditLogDetailSerializer if self.action == "retrieve" else AuditLogSerializer

@@ -3,9 +3,10 @@
 from typing import Any
 
 import structlog
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
+from rest_framework.exceptions import ParseError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
@@ -15,6 +16,7 @@ logger = structlog.get_logger(__name__)
 
 SERVER_ERROR = {"detail": "Something failed on our side. It has been logged."}
 BAD_REQUEST = {"detail": "Bad request."}
+TOO_MUCH = "The request holds more than is read."
 NOT_FOUND = {"detail": "Not found."}
 
 
@@ -22,6 +24,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """Answer a view's exception. A failure of ours is logged here, once, with what is needed to find it."""
     if isinstance(error, RequestDataTooBig):  # Django's, from a body that something read before the parser did
         error = BodyTooLarge()
+    elif isinstance(error, SuspiciousOperation):  # Django's too: a query of more than DATA_UPLOAD_MAX_NUMBER_FIELDS
+        error = ParseError(TOO_MUCH)
     response = drf_exception_handler(error, context)
     if response is None:
         request = context["request"]

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from audit import actor
 from core.locks import lock_environment, lock_project
+from core.paths import ID
 from environments.models import Environment
 from organisations.models import Organisation
 from permissions import access
@@ -60,6 +61,9 @@ class ScopedView(AtomicWrites, GenericAPIView):
 
     locked: str | None = None
     """"project" or "environment"."""
+
+    lookup_value_regex = ID
+    """Of the object in the path. Not any digits: to Python, those of other scripts are a number too."""
 
     @property
     def actor(self) -> access.Actor:

@@ -90,15 +90,30 @@ class ProjectObjects(serializers.ListField):
         return found.pk
 
 
-class Owners(ProjectObjects):
-    """Users: their ids in a body, their summaries in an answer."""
+class Summaries(ProjectObjects):
+    """Their ids in a body, their summaries in an answer. The same objects stand in many features of a list: each is
+    made into its summary once."""
+
+    summary_class: type[serializers.BaseSerializer]
 
     def represent(self, found: Model) -> Any:
-        return self.summary.to_representation(found)
+        if found.pk not in self._made:
+            self._made[found.pk] = self._summary.to_representation(found)
+        return self._made[found.pk]
 
     @cached_property
-    def summary(self) -> UserSummarySerializer:
-        return UserSummarySerializer()
+    def _summary(self) -> serializers.BaseSerializer:
+        return self.summary_class()
+
+    @cached_property
+    def _made(self) -> dict[Any, Any]:
+        return {}
+
+
+class Owners(Summaries):
+    """Users."""
+
+    summary_class = UserSummarySerializer
 
 
 class OwnersSchema(OpenApiSerializerFieldExtension):
@@ -112,15 +127,10 @@ class OwnersSchema(OpenApiSerializerFieldExtension):
         return build_array_type(summary if self.target.read_only else {"oneOf": [{"type": "integer"}, summary]})
 
 
-class GroupOwners(ProjectObjects):
-    """Groups of users: their ids in a body, their summaries in an answer."""
+class GroupOwners(Summaries):
+    """Groups of users."""
 
-    def represent(self, found: Any) -> Any:
-        return self.summary.to_representation(found)
-
-    @cached_property
-    def summary(self) -> GroupSummarySerializer:
-        return GroupSummarySerializer()
+    summary_class = GroupSummarySerializer
 
 
 class GroupOwnersSchema(OwnersSchema):

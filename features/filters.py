@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -13,9 +12,10 @@ from core.representation import reading_ahead
 from environments.models import Environment
 from features.fields import MOST_IDS, ObjectID
 from features.models import Feature, FeatureSegment, FeatureState, FeatureType
+from features.shown import default_states
 from features.values import MAX_32_BIT_INTEGER, ValueType
 
-SHOWN = ("multivariate_options", "owners", "group_owners", "tags")
+MANY_TO_MANY = ("owners", "group_owners", "tags")
 INTERSECTION, UNION = "INTERSECTION", "UNION"
 
 
@@ -60,13 +60,15 @@ class FeatureFilterSerializer(QuerySerializer):
 def listed(
     features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment | None, *, to_change: bool
 ) -> QuerySet[Feature]:
-    """The features that are wanted, in the wanted order, each with what its serializer shows."""
+    """The features that are wanted, in the wanted order. ``features.shown`` reads what is shown of them there."""
     features = _filtered(features, wanted)
-    features = features.prefetch_related(*SHOWN) if to_change else reading_ahead(features, SHOWN)
+    if to_change:
+        features = features.prefetch_related("multivariate_options", *MANY_TO_MANY)
+    else:
+        features = reading_ahead(features, ["multivariate_options"])
     overridden: list[QuerySet[Any]] = []
     if environment is not None:
         features = _filtered_by_state(features, wanted, environment)
-        features = _in_environment(features, environment, wanted.get("segment"))
         if "segment" in wanted:
             overridden.append(FeatureSegment.objects.filter(environment=environment, segment=wanted["segment"]))
     if "identity" in wanted:
@@ -103,18 +105,10 @@ def _tagged(tags: list[int], strategy: str) -> Q:
     return Q(pk__in=tagged.order_by().values("pk"))
 
 
-def _live(environment: Environment) -> QuerySet[FeatureState]:
-    return FeatureState.objects.filter(environment=environment, version__isnull=False)
-
-
-def _defaults(environment: Environment) -> QuerySet[FeatureState]:
-    return _live(environment).filter(identity=None, feature_segment=None)
-
-
 def _filtered_by_state(
     features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment
 ) -> QuerySet[Feature]:
-    states = _defaults(environment)
+    states = default_states(environment)
     if wanted.get("is_enabled") is not None:
         features = features.filter(pk__in=states.filter(enabled=wanted["is_enabled"]).values("feature"))
     if "value_search" in wanted:
@@ -132,29 +126,3 @@ def _holds(text: str) -> Q:
     if digits.isdecimal() and len(digits) <= 10 and int(digits) <= MAX_32_BIT_INTEGER:
         found |= Q(**{f"{value}type": ValueType.INTEGER, f"{value}integer_value": int(text)})
     return found
-
-
-def _in_environment(features: QuerySet[Feature], environment: Environment, segment: int | None) -> QuerySet[Feature]:
-    """Features with their default states there, a segment's overrides of them, and the numbers of their overrides."""
-    overrides = _live(environment).filter(feature=OuterRef("pk"))
-    shown = {
-        "environment_states": _defaults(environment),
-        "segment_states": _live(environment)
-        .filter(feature_segment__segment=segment, identity=None)
-        .order_by("feature_segment__priority", "id"),
-    }
-    return features.annotate(
-        segment_overrides=_number(overrides.filter(feature_segment__isnull=False, identity=None)),
-        identity_overrides=_number(overrides.filter(identity__isnull=False)),
-    ).prefetch_related(
-        *(
-            Prefetch("feature_states", queryset=states.select_related("feature_state_value"), to_attr=name)
-            for name, states in shown.items()
-            if name == "environment_states" or segment is not None
-        )
-    )
-
-
-def _number(states: QuerySet[FeatureState]) -> Coalesce:
-    counted = states.order_by().values("feature").annotate(number=Count("pk")).values("number")
-    return Coalesce(Subquery(counted), 0)

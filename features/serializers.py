@@ -29,7 +29,7 @@ from users.models import FFAdminUser
 
 
 class StateSummarySerializer(serializers.ModelSerializer[FeatureState]):
-    """A state as it is shown inside of its feature."""
+    """A state as it is shown inside of its feature: ``features.shown`` makes it so."""
 
     feature_state_value = RawValue(read_only=True)
 
@@ -44,7 +44,7 @@ def project_tags(project: Project) -> Any:
 
 
 class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
-    """A feature. ``filters.listed`` reads what is shown of it in an environment; otherwise that is empty."""
+    """A feature. ``shown.show`` reads what is shown of it in an environment; otherwise that is empty."""
 
     initial_value = InitialValue(
         max_length=settings.FEATURE_VALUE_LIMIT, required=False, allow_null=True, allow_blank=True
@@ -92,11 +92,11 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
 
     @extend_schema_field(StateSummarySerializer(allow_null=True))
     def get_environment_feature_state(self, feature: Feature) -> Any:
-        return _summary(feature, "environment_states")
+        return getattr(feature, "environment_state", None)
 
     @extend_schema_field(StateSummarySerializer(allow_null=True))
     def get_segment_feature_state(self, feature: Feature) -> Any:
-        return _summary(feature, "segment_states")
+        return getattr(feature, "segment_state", None)
 
     def get_num_segment_overrides(self, feature: Feature) -> int:
         return getattr(feature, "segment_overrides", 0)
@@ -210,24 +210,6 @@ def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
     if "multivariate_options" in columns:
         columns["options"] = columns.pop("multivariate_options")
     return columns
-
-
-def _summary(feature: Feature, states: str) -> Any:
-    """What ``StateSummarySerializer`` describes. Not made by one: a serializer for each of 1,000 features takes longer
-    than all else of the list."""
-    found = getattr(feature, states, None)
-    if not found:
-        return None
-    state = found[0]
-    value = getattr(state, "feature_state_value", None)
-    return {
-        "id": state.pk,
-        "feature_state_value": value.value if value is not None else None,
-        "environment": state.environment_id,
-        "identity": state.identity_id,
-        "feature_segment": state.feature_segment_id,
-        "enabled": state.enabled,
-    }
 
 
 def _matches(regex: str, name: str) -> bool:

@@ -18,6 +18,18 @@ class ValueType(models.TextChoices):
     BOOLEAN = "bool"
 
 
+def value_of(
+    kind: str | None, boolean_value: bool | None, integer_value: int | None, string_value: str | None
+) -> Value:
+    """What an SDK gets of a value's columns."""
+    match kind:
+        case ValueType.INTEGER:
+            return integer_value
+        case ValueType.BOOLEAN:
+            return boolean_value
+    return string_value
+
+
 class TypedValue(models.Model):
     """The columns of a value."""
 
@@ -32,12 +44,7 @@ class TypedValue(models.Model):
     @property
     def value(self) -> Value:
         """What an SDK gets."""
-        match self.type:
-            case ValueType.INTEGER:
-                return self.integer_value
-            case ValueType.BOOLEAN:
-                return self.boolean_value
-        return self.string_value
+        return value_of(self.type, self.boolean_value, self.integer_value, self.string_value)
 
     @value.setter
     def value(self, value: Value) -> None:

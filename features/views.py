@@ -1,5 +1,6 @@
 """``projects/{project}/features/``."""
 
+from functools import cached_property
 from typing import Any
 
 from django.db.models import QuerySet
@@ -12,10 +13,11 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from core import paths
 from core.pagination import LargePages
+from core.representation import read_many
 from core.views import ScopedView
-from features import filters, services
+from environments.models import Environment
+from features import filters, services, shown
 from features.models import Feature
 from features.serializers import (
     ChangedFeatureSerializer,
@@ -38,7 +40,6 @@ NEEDS_OWNER = "Features of this project need an owner."
 class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
     rules = "features"
     locked = "project"
-    lookup_value_regex = paths.ID
     pagination_class = LargePages
     queryset = Feature.objects.all()
 
@@ -51,14 +52,37 @@ class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
         return ListedFeatureSerializer
 
     def get_queryset(self) -> QuerySet[Feature]:
-        wanted = filters.FeatureFilterSerializer.read(self.request.query_params)
-        environment = None
-        if "environment" in wanted:
-            visible = access.visible_environments(self.actor).filter(project=self.project)
-            environment = visible.filter(pk=wanted["environment"]).first()
-            if environment is None:
-                raise NotFound("No Environment matches the given query.")
-        return filters.listed(self.project.features.all(), wanted, environment, to_change=self.action != "list")
+        to_change = self.action != "list"
+        return filters.listed(self.project.features.all(), self.wanted, self.shown_environment, to_change=to_change)
+
+    @cached_property
+    def wanted(self) -> dict[str, Any]:
+        """What the query asks for."""
+        return filters.FeatureFilterSerializer.read(self.request.query_params)
+
+    @cached_property
+    def shown_environment(self) -> Environment | None:
+        """Where the features are shown as they are."""
+        if "environment" not in self.wanted:
+            return None
+        visible = access.visible_environments(self.actor).filter(project=self.project)
+        environment = visible.filter(pk=self.wanted["environment"]).first()
+        if environment is None:
+            raise NotFound("No Environment matches the given query.")
+        return environment
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset) or []
+        read_many(page, filters.MANY_TO_MANY, keys_alone=("tags",))
+        if self.shown_environment is not None:
+            shown.show(page, self.shown_environment, self.wanted.get("segment"))
+        return page
+
+    def get_object(self) -> Feature:
+        feature = super().get_object()
+        if self.shown_environment is not None:
+            shown.show([feature], self.shown_environment, self.wanted.get("segment"))
+        return feature
 
     def perform_destroy(self, instance: Feature) -> None:
         services.delete_feature(instance)

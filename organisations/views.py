@@ -13,7 +13,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from api_keys.actor import APIKeyUser
 from core.pagination import FixedPages
-from core.paths import ID, UUID
+from core.paths import UUID
 from core.views import ScopedView
 from organisations.models import (
     Organisation,
@@ -65,7 +65,6 @@ class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
     serializer_class = OrganisationSerializer
     pagination_class = FixedPages
     lookup_url_kwarg = "organisation_pk"
-    lookup_value_regex = ID
 
     def get_queryset(self) -> QuerySet[Organisation]:
         return organisations_of(self.actor)
@@ -125,7 +124,6 @@ class OrganisationUserViewSet(ScopedView, ListModelMixin, GenericViewSet[FFAdmin
     queryset = FFAdminUser.objects.none()
     serializer_class = MemberSerializer
     pagination_class = None
-    lookup_value_regex = ID
 
     def get_queryset(self) -> QuerySet[FFAdminUser]:
         query = MemberFilterSerializer(data=self.request.query_params)

@@ -12,7 +12,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core import conflicts
-from core.paths import ID, UUID
+from core.paths import UUID
 from core.references import body_id
 from core.views import ScopedView
 from environments.serializers import EnvironmentSerializer
@@ -43,7 +43,6 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
     queryset = Project.objects.none()
     pagination_class = None
     lookup_url_kwarg = "project_pk"
-    lookup_value_regex = ID
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self.locked = None if self.action == "create" else "project"

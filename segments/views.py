@@ -13,7 +13,6 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.paths import ID
 from core.views import ScopedView
 from environments.identities.models import Identity
 from features.models import FeatureState
@@ -36,7 +35,6 @@ class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
     locked = "project"
     pagination_class = LargePages
     serializer_class = SegmentSerializer
-    lookup_value_regex = ID
     queryset = Segment.objects.all()
 
     def get_queryset(self) -> QuerySet[Segment]:

@@ -44,7 +44,6 @@ class WebhookViewSet(
     queryset = Webhook.objects.none()
     serializer_class = WebhookSerializer
     pagination_class = None
-    lookup_value_regex = ID
 
     def get_queryset(self) -> QuerySet[Webhook]:
         return self.environment.webhooks.all()
@@ -67,7 +66,6 @@ class OrganisationWebhookViewSet(ScopedView, ModelViewSet[OrganisationWebhook]):
     queryset = OrganisationWebhook.objects.none()
     serializer_class = OrganisationWebhookSerializer
     pagination_class = FixedPages
-    lookup_value_regex = ID
 
     def get_queryset(self) -> QuerySet[OrganisationWebhook]:
         return self.organisation.webhooks.all()

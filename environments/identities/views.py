@@ -6,7 +6,6 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.paths import ID
 from core.views import ScopedView
 from environments.identities.models import Identity
 from environments.identities.serializers import IdentityFilterSerializer, IdentitySerializer
@@ -20,7 +19,6 @@ class IdentityViewSet(ScopedView, ModelViewSet[Identity]):
     locked = "environment"
     pagination_class = LargePages
     serializer_class = IdentitySerializer
-    lookup_value_regex = ID
     queryset = Identity.objects.all()
 
     def get_queryset(self) -> QuerySet[Identity]:

@@ -12,7 +12,6 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from core import paths
 from core.locks import lock_environment
 from core.pagination import FixedPages
 from core.views import ScopedView
@@ -41,7 +40,6 @@ class FeatureSegmentViewSet(ScopedView, ModelViewSet[FeatureSegment]):
 
     rules = "feature-segments"
     locked = "environment"
-    lookup_value_regex = paths.ID
     pagination_class = FixedPages
     queryset = FeatureSegment.objects.all()
 

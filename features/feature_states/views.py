@@ -13,7 +13,6 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
-from core import paths
 from core.pagination import FixedPages
 from core.views import ScopedView
 from environments.models import Environment
@@ -46,7 +45,6 @@ class EnvironmentFeatureStateViewSet(ScopedView, ModelViewSet[FeatureState]):
 
     rules = "environment-featurestates"
     locked = "environment"
-    lookup_value_regex = paths.ID
     pagination_class = FixedPages
     queryset = FeatureState.objects.all()
 
@@ -99,7 +97,6 @@ class FeatureStateViewSet(
 
     rules = "featurestates"
     locked = "environment"
-    lookup_value_regex = paths.ID
     pagination_class = FixedPages
     serializer_class = ObjectFeatureStateSerializer
     queryset = FeatureState.objects.all()

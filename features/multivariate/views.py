@@ -6,7 +6,6 @@ from django.db.models import QuerySet
 from rest_framework.generics import RetrieveAPIView, get_object_or_404
 from rest_framework.viewsets import ModelViewSet
 
-from core import paths
 from core.pagination import FixedPages
 from core.views import ScopedView
 from features.models import Feature
@@ -19,7 +18,6 @@ from permissions import access
 class OptionViewSet(ScopedView, ModelViewSet[MultivariateFeatureOption]):
     rules = "mv-options"
     locked = "project"
-    lookup_value_regex = paths.ID
     pagination_class = FixedPages
     serializer_class = OptionSerializer
     queryset = MultivariateFeatureOption.objects.all()

@@ -14,7 +14,6 @@ from rest_framework.viewsets import ModelViewSet
 
 from core import conflicts
 from core.pagination import FixedPages
-from core.paths import ID
 from core.views import ScopedView
 from organisations.groups import services
 from organisations.groups.serializers import (
@@ -37,7 +36,6 @@ class GroupViewSet(ScopedView, ModelViewSet[UserPermissionGroup]):
     queryset = UserPermissionGroup.objects.none()
     serializer_class = GroupSerializer
     pagination_class = FixedPages
-    lookup_value_regex = ID
 
     def get_queryset(self) -> QuerySet[UserPermissionGroup]:
         groups = access.manageable_groups(self.actor, self.organisation)

@@ -15,7 +15,6 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import GenericViewSet
 
 from core.pagination import FixedPages
-from core.paths import ID
 from core.views import ScopedView
 from organisations.invites import mail, services
 from organisations.invites.models import Invite, InviteLink
@@ -65,7 +64,6 @@ class InviteViewSet(
     rules = "organisations/invites"
     queryset = Invite.objects.none()
     pagination_class = FixedPages
-    lookup_value_regex = ID
 
     def get_throttles(self) -> list[BaseThrottle]:
         return [InviteThrottle()] if self.action in ("create", "resend") else []
@@ -98,7 +96,6 @@ class InviteLinkViewSet(ScopedView, ListModelMixin, CreateModelMixin, DestroyMod
     queryset = InviteLink.objects.none()
     serializer_class = InviteLinkSerializer
     pagination_class = None
-    lookup_value_regex = ID
 
     def get_queryset(self) -> QuerySet[InviteLink]:
         return self.organisation.invite_links.all()

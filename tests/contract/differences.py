@@ -10,8 +10,7 @@ from permissions import catalogue
 from tests.contract.recording import Call
 
 # Calls whose end points do not exist yet. They fail as long as that is so, and the day they pass, the mark has to go.
-LATER: dict[str, str] = {
-}
+LATER: dict[str, str] = {}
 
 Step = str | int
 ANY_INDEX = "*"

@@ -114,3 +114,9 @@ def test_segment__too_much_of_it__refused(method: str, content: Any, says: str, 
     assert complaint(response, (400,)) == ""
     assert says in response.content.decode()
     assert rows() == before
+
+
+def test_query__more_parameters_than_are_read__refused(world: World) -> None:
+    for path in ("audit/", f"{world.features}", f"environments/?project={world.project.pk}"):
+        response = world.admin.get(f"/api/v1/{path}{'&' if '?' in path else '?'}{'&'.join(['environments=1'] * 1_001)}")
+        assert complaint(response, (400,)) == ""

@@ -30,6 +30,9 @@ from users.models import FFAdminUser, UserPermissionGroup
 
 Kind = Literal["nobody", "user", "master key", "environment key", "server key"]
 
+# Rules about what is below an organisation.
+BELOW = frozenset({"project", "environment"})
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -42,7 +45,7 @@ class Caller:
     project: frozenset[str] = field(default_factory=frozenset)
     environment: frozenset[str] = field(default_factory=frozenset)
     matters_to: frozenset[str] = field(default_factory=frozenset)
-    """The permissions that a rule has to name for this caller to be worth a call; empty: any rule."""
+    """The permissions or levels that a rule has to name for this caller to be worth a call; empty: any rule."""
 
     def __str__(self) -> str:
         return self.name
@@ -93,11 +96,11 @@ class Callers:
         yield self.member("member without rights")
         yield from self.with_one_key()
         yield from self.with_all_but_one()
-        yield self.member("admin of the environment, without VIEW_PROJECT", environment=[ADMIN])
-        yield self.member("environment admin", project=["VIEW_PROJECT"], environment=[ADMIN])
+        yield self.member("admin of the environment, without VIEW_PROJECT", environment=[ADMIN], matters_to=BELOW)
+        yield self.member("environment admin", project=["VIEW_PROJECT"], environment=[ADMIN], matters_to=BELOW)
         yield self.member("project admin", project=[ADMIN])
         yield self.admin_elsewhere()
-        yield self.of_group("in a group that is project admin", project=[ADMIN])
+        yield self.of_group("in a group that is project admin", project=[ADMIN], matters_to=BELOW)
         admin = self.person("admin@matrix.example", OrganisationRole.ADMIN)
         yield Caller("organisation admin", "user", token(admin), organisation=frozenset({MEMBER, ADMIN}))
 
@@ -136,7 +139,7 @@ class Callers:
                 set(catalogue.PROJECT) - {missing},
                 set(catalogue.ENVIRONMENT) - {missing},
                 # Without these two nothing is seen, whatever a rule asks for.
-                matters_to=() if missing in ("VIEW_PROJECT", "VIEW_ENVIRONMENT") else {missing},
+                matters_to=BELOW if missing in ("VIEW_PROJECT", "VIEW_ENVIRONMENT") else {missing},
             )
 
     def member(
@@ -163,7 +166,8 @@ class Callers:
         self.give(UserProjectPermission, {"user": user, "project": self.project}, ["VIEW_PROJECT"])
         self.give(UserEnvironmentPermission, {"user": user, "environment": sibling}, [ADMIN])
         name = "VIEW_PROJECT, and admin of another project and of another environment"
-        return Caller(name, "user", token(user), frozenset({MEMBER}), frozenset({"VIEW_PROJECT"}))
+        held = frozenset({MEMBER}), frozenset({"VIEW_PROJECT"})
+        return Caller(name, "user", token(user), *held, matters_to=BELOW)
 
     def of_group(
         self, name: str, project: Iterable[str], environment: Iterable[str] = (), matters_to: Iterable[str] = ()

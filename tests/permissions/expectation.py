@@ -44,10 +44,10 @@ def promise(needs: Needs, caller: Caller, special: bool = False) -> Promise:
 
 
 def named(needs: Needs) -> set[str]:
-    """The permissions that a rule names somewhere, and ``MEMBER`` and ``ADMIN``."""
+    """The levels that a rule asks for something at, and the permissions, ``MEMBER`` or ``ADMIN``, that it asks for."""
     match needs:
-        case Has(key=key):
-            return {key}
+        case Has(level=level, key=key):
+            return {level, key}
         case Either(first=first, second=second) | Both(first=first, second=second):
             return named(first) | named(second)
         case ByTarget(special=first, otherwise=second):

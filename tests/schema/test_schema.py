@@ -43,7 +43,7 @@ from tests.permissions.calls import QUERIES, end_point_of
 # The world is made outside of any test, and stays for all of them; see tests/permissions/test_matrix.py.
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet"), pytest.mark.timeout(3600)]
 
-EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "1"))
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -8,7 +8,6 @@ from rest_framework.viewsets import ModelViewSet
 
 from core.locks import keep_out_identities
 from core.pagination import FixedPages
-from core.paths import ID
 from environments.identities.scope import IdentityScopedView
 from environments.identities.traits.models import Trait
 from environments.identities.traits.serializers import TraitSerializer
@@ -25,7 +24,6 @@ class TraitViewSet(IdentityScopedView, ModelViewSet[Trait]):
     rules = "traits"
     pagination_class = FixedPages
     serializer_class = TraitSerializer
-    lookup_value_regex = ID
     queryset = Trait.objects.all()
 
     def get_queryset(self) -> QuerySet[Trait]:

@@ -5,7 +5,6 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from core import paths
 from core.pagination import LargePages
 from features.workflows.core import segment_changes
 from features.workflows.core.models import ChangeRequest, SegmentChange
@@ -22,7 +21,6 @@ from features.workflows.core.views import DecisionMixin, filtered
 class ProjectChangeRequestViewSet(DecisionMixin, ModelViewSet[ChangeRequest]):
     rules = "projects/change-requests"
     locked = "project"
-    lookup_value_regex = paths.ID
     pagination_class = LargePages
     queryset = ChangeRequest.objects.all()
 

@@ -15,7 +15,6 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
-from core import paths
 from core.pagination import LargePages
 from core.views import ScopedView
 from environments.models import Environment
@@ -121,7 +120,6 @@ class ChangeRequestViewSet(
 
     rules = "change-requests"
     locked = "environment"
-    lookup_value_regex = paths.ID
     queryset = ChangeRequest.objects.all()
 
     @cached_property
