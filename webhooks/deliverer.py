@@ -109,7 +109,7 @@ class Deliverer:
             logger.info("deliverer_ended")
 
     def end(self) -> None:
-        """Tell it to end. From any thread, or from a signal's handler."""
+        """Tell it to end. From any thread; not from a signal's handler (core/processes.py)."""
         self._ending.set()
         self.look()
 

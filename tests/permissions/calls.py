@@ -81,7 +81,8 @@ def end_point_of(method: str, route: Route) -> EndPoint | None:
     for end_point in lines():
         if end_point.method == method and _bare(end_point.root + end_point.says) == _bare(route.path):
             return end_point
-    assert method in ("GET", "DELETE") or f"{method} {route.path}" in NO_BODY, "no line of this path in tests/hostile"
+    bodiless = method in ("GET", "HEAD", "DELETE") or f"{method} {route.path}" in NO_BODY
+    assert bodiless, f"no line of {method} {route.path} in tests/hostile"
     return None
 
 

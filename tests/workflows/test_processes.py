@@ -138,7 +138,8 @@ def test_scheduler__database_away_for_a_while__goes_on_when_it_is_back(
         scheduler.wait_for_log("scheduler_recovered", 30)
         database.release()
         scheduler.wait_for_log("change_request_published", 30)
-        assert scheduler.stop() == 0
+        # The pool waits ten seconds for each connection that the server's restart has cut.
+        assert scheduler.stop(60) == 0
         assert scheduler.log.count("scheduler_failing") == 1
         database.assert_each_applied_once(1)
 

@@ -103,7 +103,7 @@ class Scheduler:
             logger.info("scheduler_ended")
 
     def end(self) -> None:
-        """Tell it to end. From any thread, or from a signal's handler."""
+        """Tell it to end. From any thread; not from a signal's handler (core/processes.py)."""
         self._ending.set()
         wake()
 

@@ -1,8 +1,8 @@
-import signal
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from core import processes
 from webhooks.deliverer import Deliverer
 
 
@@ -12,7 +12,4 @@ class Command(BaseCommand):
     help = "Deliver webhooks, until SIGTERM or SIGINT."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        deliverer = Deliverer()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, lambda *_: deliverer.end())
-        deliverer.run()
+        processes.run(Deliverer())

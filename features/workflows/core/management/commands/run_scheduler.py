@@ -1,8 +1,8 @@
-import signal
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from core import processes
 from features.workflows.core.scheduler import Scheduler
 
 
@@ -12,7 +12,4 @@ class Command(BaseCommand):
     help = "Make scheduled change requests live when their time has come, until SIGTERM or SIGINT."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        scheduler = Scheduler()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, lambda *_: scheduler.end())
-        scheduler.run()
+        processes.run(Scheduler())
