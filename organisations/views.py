@@ -9,6 +9,7 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from api_keys.actor import APIKeyUser
@@ -144,31 +145,34 @@ class OrganisationUserViewSet(ScopedView, ListModelMixin, GenericViewSet[FFAdmin
         return Response(serializer.data)
 
 
+class FilteredPermissionsMixin(ScopedView):
+    """Permissions in an organisation, of the one that the query names, or all."""
+
+    filter_serializer_class: type[BaseSerializer[Any]]
+
+    def get_queryset(self) -> QuerySet[Any]:
+        query = self.filter_serializer_class(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        return super().get_queryset().filter(**query.validated_data)
+
+
 @extend_schema(tags=["organisations"])
 @extend_schema_view(list=extend_schema(parameters=[UserOrganisationPermissionFilterSerializer]))
-class UserOrganisationPermissionViewSet(UserPermissionsViewSet):
+class UserOrganisationPermissionViewSet(FilteredPermissionsMixin, UserPermissionsViewSet):
     rules = "organisations/user-permissions"
     scope = "organisation"
     queryset = UserOrganisationPermission.objects.all()
     serializer_class = UserOrganisationPermissionSerializer
     list_serializer_class = ListedUserOrganisationPermissionSerializer
-
-    def get_queryset(self) -> QuerySet[Any]:
-        query = UserOrganisationPermissionFilterSerializer(data=self.request.query_params)
-        query.is_valid(raise_exception=True)
-        return super().get_queryset().filter(**query.validated_data)
+    filter_serializer_class = UserOrganisationPermissionFilterSerializer
 
 
 @extend_schema(tags=["organisations"])
 @extend_schema_view(list=extend_schema(parameters=[GroupOrganisationPermissionFilterSerializer]))
-class GroupOrganisationPermissionViewSet(GroupPermissionsViewSet):
+class GroupOrganisationPermissionViewSet(FilteredPermissionsMixin, GroupPermissionsViewSet):
     rules = "organisations/user-group-permissions"
     scope = "organisation"
     queryset = UserPermissionGroupOrganisationPermission.objects.all()
     serializer_class = GroupOrganisationPermissionSerializer
     list_serializer_class = ListedGroupOrganisationPermissionSerializer
-
-    def get_queryset(self) -> QuerySet[Any]:
-        query = GroupOrganisationPermissionFilterSerializer(data=self.request.query_params)
-        query.is_valid(raise_exception=True)
-        return super().get_queryset().filter(**query.validated_data)
+    filter_serializer_class = GroupOrganisationPermissionFilterSerializer

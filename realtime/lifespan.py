@@ -1,19 +1,15 @@
 """The ASGI lifespan: a server that speaks it (uvicorn) starts the hub before the first client comes."""
 
 import gc
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from django.urls import get_resolver
 
 from realtime import drain, hub
+from realtime.sinks import Message, Send
 
-Message = MutableMapping[str, Any]
 
-
-async def lifespan(
-    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-) -> None:
+async def lifespan(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
     """The ASGI application of the ``lifespan`` scope. Servers without it (daphne) start the hub with a stream."""
     await receive()
     hub.current()

@@ -1,4 +1,4 @@
-"""Where this product is not to answer as the recorded Flagsmith did: on purpose, or not yet."""
+"""Where this product is not to answer as the recorded Flagsmith did."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -8,9 +8,6 @@ from typing import Any
 from core import version
 from permissions import catalogue
 from tests.contract.recording import Call
-
-# Calls whose end points do not exist yet. They fail as long as that is so, and the day they pass, the mark has to go.
-LATER: dict[str, str] = {}
 
 Step = str | int
 ANY_INDEX = "*"
