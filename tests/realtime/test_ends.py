@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from realtime import hub, stream
 from realtime.protocol import ShortcutProtocol
-from realtime.sinks import Piece, Source
+from realtime.sinks import ASGISink, Piece, Source
 from realtime.stream import Stream
 from realtime.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -147,3 +147,15 @@ def test_shortcut__another_path__is_not_taken() -> None:
     channel = mock.Mock(spec=ShortcutProtocol)
     assert not stream.shortcut({"path": "/sse/environments/x/queue-change", "headers": []}, channel)
     channel.take_over.assert_not_called()
+
+
+async def test_asgi_sink__client_gone_before_anything_is_written__ends_at_once() -> None:
+    send = mock.AsyncMock()
+    gone_early, gone_late = ASGISink(send), ASGISink(send)
+    gone_early.abort()
+    await gone_early.run()
+    running = asyncio.create_task(gone_late.run())
+    await asyncio.sleep(0)
+    gone_late.abort()
+    await asyncio.wait_for(running, 5)
+    send.assert_not_called()
