@@ -1,0 +1,74 @@
+"""What ``scripts/test`` ends with, the tests and checks that it runs being played by a script."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import programs
+from tests.support.server import environ
+
+# Answers what environment.sh asks of a Python, and ends as told where tests or coverage would run.
+STAND_IN = f"""#!/bin/sh
+case "$*" in
+    -c*) exec {sys.executable} "$@" ;;
+    *tests.support.programs*) exit 0 ;;
+    *on_postgresql*) exit $ON_POSTGRESQL ;;
+    *pytest*) exit $ON_SQLITE ;;
+    report) exit $COVERAGE ;;
+esac
+"""
+GREEN = {"ON_SQLITE": "0", "ON_POSTGRESQL": "0", "COVERAGE": "0", "CHECK": "0"}
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("scripts/test", "scripts/environment.sh", "requirements.txt", "requirements-dev.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(programs.ROOT / name, tmp_path / name)
+    script(tmp_path / "scripts/check", "#!/bin/sh\necho checked\nexit $CHECK\n")
+    for name in ("python", "coverage"):
+        script(tmp_path / ".venv/bin" / name, STAND_IN)
+    installed = (programs.ROOT / "requirements-dev.txt").read_bytes() + (programs.ROOT / "requirements.txt").read_bytes()
+    (tmp_path / ".venv/.installed-requirements-dev.txt").write_bytes(installed)
+    script(tmp_path / "tests/test_one.py", "pytestmark = pytest.mark.database\n")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str, **ends: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["scripts/test", *arguments],
+        cwd=folder,
+        env=environ(**(GREEN | ends)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_scripts_test__everything_passes__ends_with_0(folder: Path) -> None:
+    done = run(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "checked" in done.stdout
+
+
+@pytest.mark.parametrize("step", GREEN)
+def test_scripts_test__one_step_fails__ends_with_1_and_names_it(folder: Path, step: str) -> None:
+    done = run(folder, **{step: "1"})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("test: failed: ")
+    assert {"ON_SQLITE": "pytest", "ON_POSTGRESQL": "on_postgresql", "COVERAGE": "report", "CHECK": "check"}[step] in line
+
+
+def test_scripts_test__arguments__pytest_alone_with_its_status(folder: Path) -> None:
+    done = run(folder, "tests/test_one.py", ON_SQLITE="5")
+    assert (done.returncode, done.stdout) == (5, "")
