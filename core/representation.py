@@ -5,41 +5,62 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
-from django.db.models import Model, Prefetch, QuerySet
+from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
 # Where rows are kept that were read ahead of an answer.
 READ = "read_"
 
+# So many rows are no longer named one by one in a query: that takes Django as long as to read three times as many.
+MANY = 300
 
-def reading_ahead(rows: QuerySet[Any], relations: Iterable[str]) -> QuerySet[Any]:
-    """Read these relations with one query each, for ``related``.
+
+def named(rows: Sequence[Model], among: QuerySet[Any]) -> Any:
+    """What a condition ``__in`` says of these rows, of whom all are ``among`` those: of many of them that alone."""
+    return rows if len(rows) < MANY else among.order_by().values("pk")
+
+
+def read_ahead(rows: Sequence[Model], relations: Iterable[str], among: QuerySet[Any]) -> None:
+    """Read these relations to many, for ``related``, with one query each.
 
     Into lists of our own: into its own caches Django puts a query set for each row and relation, which takes several
     times as long as all reading. Not for rows that are to be changed: nothing empties the lists.
     """
-    return rows.prefetch_related(*(Prefetch(relation, to_attr=READ + relation) for relation in relations))
+    lists: dict[Any, list[Any]]
+    for relation in relations if rows else ():
+        field: Any = type(rows[0])._meta.get_field(relation)
+        lists = {row.pk: [] for row in rows}
+        source = field.field
+        for found in field.related_model._default_manager.filter(**{f"{source.name}__in": named(rows, among)}):
+            lists.get(getattr(found, source.attname), []).append(found)
+        _keep(rows, relation, lists)
 
 
-def read_many(rows: Sequence[Model], relations: Iterable[str], *, keys_alone: Container[str] = ()) -> None:
-    """The same for relations of many to many, of rows that are read already, with two queries each. Whoever is related
-    to many of the rows is one object. ``keys_alone``: of these only primary keys are asked for, with one query each."""
+def read_many_to_many(
+    rows: Sequence[Model], relations: Iterable[str], among: QuerySet[Any], *, keys_alone: Container[str] = ()
+) -> None:
+    """The same for relations of many to many, with two queries each. Whoever is related to many of the rows is one
+    object. ``keys_alone``: of these only primary keys are asked for, with one query each."""
     for relation in relations if rows else ():
         field: Any = type(rows[0])._meta.get_field(relation)
         source, target = field.m2m_field_name(), field.m2m_reverse_field_name()
         order = [f"{target}__{name}" for name in field.related_model._meta.ordering]
-        pairs = field.remote_field.through._base_manager.filter(**{f"{source}__in": rows}).order_by(*order)
-        found = list(pairs.values_list(source, target))
+        pairs = field.remote_field.through._base_manager.filter(**{f"{source}__in": named(rows, among)})
+        lists: dict[Any, list[Any]] = {row.pk: [] for row in rows}
+        found = [pair for pair in pairs.order_by(*order).values_list(source, target) if pair[0] in lists]
         wanted = {key for _, key in found}
         model = field.related_model
         objects = {key: model(pk=key) for key in wanted}
         if relation not in keys_alone:
             objects = model._base_manager.in_bulk(wanted)
-        lists: dict[Any, list[Model]] = {row.pk: [] for row in rows}
         for key, related_key in found:
             lists[key].append(objects[related_key])
-        for row in rows:
-            setattr(row, READ + relation, lists[row.pk])
+        _keep(rows, relation, lists)
+
+
+def _keep(rows: Sequence[Model], relation: str, lists: dict[Any, list[Any]]) -> None:
+    for row in rows:
+        setattr(row, READ + relation, lists[row.pk])
 
 
 def related(instance: Model, relation: str) -> list[Any]:

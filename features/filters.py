@@ -8,13 +8,13 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.queries import QuerySerializer
-from core.representation import reading_ahead
 from environments.models import Environment
 from features.fields import MOST_IDS, ObjectID
 from features.models import Feature, FeatureSegment, FeatureState, FeatureType
 from features.shown import default_states
 from features.values import MAX_32_BIT_INTEGER, ValueType
 
+TO_MANY = ("multivariate_options",)
 MANY_TO_MANY = ("owners", "group_owners", "tags")
 INTERSECTION, UNION = "INTERSECTION", "UNION"
 
@@ -63,9 +63,7 @@ def listed(
     """The features that are wanted, in the wanted order. ``features.shown`` reads what is shown of them there."""
     features = _filtered(features, wanted)
     if to_change:
-        features = features.prefetch_related("multivariate_options", *MANY_TO_MANY)
-    else:
-        features = reading_ahead(features, ["multivariate_options"])
+        features = features.prefetch_related(*TO_MANY, *MANY_TO_MANY)
     overridden: list[QuerySet[Any]] = []
     if environment is not None:
         features = _filtered_by_state(features, wanted, environment)

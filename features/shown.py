@@ -8,17 +8,13 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
+from core.representation import MANY
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from features.values import value_of
 
 COLUMNS = ("feature", "id", "environment", "identity", "feature_segment", "enabled")
 VALUE = tuple(f"feature_state_value__{column}" for column in ("type", "boolean_value", "integer_value", "string_value"))
-
-
-# Of so many features all states of the environment are read: to name each in the query takes Django as long as to read
-# three times as many rows.
-MANY = 300
 
 
 def live_states(environment: Environment) -> QuerySet[FeatureState]:

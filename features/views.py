@@ -14,7 +14,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.representation import read_many
+from core.representation import read_ahead, read_many_to_many
 from core.views import ScopedView
 from environments.models import Environment
 from features import filters, services, shown
@@ -73,7 +73,9 @@ class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
 
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset) or []
-        read_many(page, filters.MANY_TO_MANY, keys_alone=("tags",))
+        features = self.project.features.all()
+        read_ahead(page, filters.TO_MANY, among=features)
+        read_many_to_many(page, filters.MANY_TO_MANY, among=features, keys_alone=("tags",))
         if self.shown_environment is not None:
             shown.show(page, self.shown_environment, self.wanted.get("segment"))
         return page
@@ -147,4 +149,4 @@ class FeatureByUUIDView(ScopedView, RetrieveAPIView[Feature]):
     def get_queryset(self) -> QuerySet[Feature]:
         visible = access.visible_projects(self.actor)
         features = Feature.objects.filter(project__in=visible.values("pk"))
-        return features.prefetch_related("multivariate_options", "owners", "group_owners", "tags")
+        return features.prefetch_related(*filters.TO_MANY, *filters.MANY_TO_MANY)
