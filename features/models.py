@@ -88,6 +88,8 @@ class FeatureState(AtomicModel):
 
     class Meta:
         ordering = ["id"]
+        # Nulls stay out of each: SQLite takes an index to be the best for "IS NULL" because it is unique, and then walks
+        # through all states that there are.
         constraints = [
             models.UniqueConstraint(
                 fields=["environment", "feature"],
@@ -96,12 +98,12 @@ class FeatureState(AtomicModel):
             ),
             models.UniqueConstraint(
                 fields=["feature_segment"],
-                condition=models.Q(identity=None, version__isnull=False),
+                condition=models.Q(identity=None, version__isnull=False, feature_segment__isnull=False),
                 name="unique_segment_override",
             ),
             models.UniqueConstraint(
                 fields=["identity", "feature"],
-                condition=models.Q(version__isnull=False),
+                condition=models.Q(version__isnull=False, identity__isnull=False),
                 name="unique_identity_override",
             ),
         ]
