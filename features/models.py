@@ -88,8 +88,8 @@ class FeatureState(AtomicModel):
 
     class Meta:
         ordering = ["id"]
-        # Nulls stay out of each: SQLite takes an index to be the best for "IS NULL" because it is unique, and then walks
-        # through all states that there are.
+        # Nulls stay out of each: SQLite takes an index to be the best for "IS NULL" because it is unique, and then
+        # walks through all states that there are.
         constraints = [
             models.UniqueConstraint(
                 fields=["environment", "feature"],
