@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from app_analytics import days, labels, store
-from app_analytics.labels import Headers
+from app_analytics.labels import Headers, Labels
 from app_analytics.models import Resource
 from app_analytics.tally import Tally
 from core.threads import LoopThread
@@ -103,6 +103,13 @@ def count(resource: Resource, environment_id: int, headers: Headers) -> None:
     if settings.ENABLE_API_USAGE_TRACKING:
         meter.thread.start()
         meter.tally.request(environment_id, int(resource), labels.of(headers))
+
+
+def count_equal(resource: Resource, environment_id: int, told: Labels, number: int) -> None:
+    """The same for so many requests with these labels."""
+    if settings.ENABLE_API_USAGE_TRACKING:
+        meter.thread.start()
+        meter.tally.request(environment_id, int(resource), told, number)
 
 
 def count_evaluations(environment_id: int, features: Mapping[int, int], headers: Headers) -> None:

@@ -75,10 +75,10 @@ class Tally:
         self._counts = Counts()
         self._label_sets = LabelSets()
 
-    def request(self, environment_id: int, resource: int, labels: Labels) -> None:
+    def request(self, environment_id: int, resource: int, labels: Labels, number: int = 1) -> None:
         day = days.today()
         with self._lock:
-            self._count(self._counts.requests, (environment_id, resource, day, labels), 1)
+            self._count(self._counts.requests, (environment_id, resource, day, labels), number)
 
     def evaluations(self, environment_id: int, features: Mapping[int, int], labels: Labels) -> None:
         """So many evaluations of each feature."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.http import HttpRequest, JsonResponse
 from rest_framework.exceptions import ParseError
 from rest_framework.response import Response
@@ -15,6 +15,9 @@ from core.parsers import BodyTooLarge
 logger = structlog.get_logger(__name__)
 
 SERVER_ERROR = {"detail": "Something failed on our side. It has been logged."}
+UNAVAILABLE = {"detail": "The database cannot answer at the moment. Try again."}
+# Seconds. A failover takes longer; then the next answer says so again.
+RETRY_AFTER = "1"
 BAD_REQUEST = {"detail": "Bad request."}
 TOO_MUCH = "The request holds more than is read."
 NOT_FOUND = {"detail": "Not found."}
@@ -32,8 +35,15 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
         logger.error("request_failed", method=request.method, path=request.path, exc_info=error)
         if transaction.get_connection().in_atomic_block:
             transaction.set_rollback(True)
-        response = Response(SERVER_ERROR, status=500)
+        response = _failure(error)
     return response
+
+
+def _failure(error: Exception) -> Response:
+    """A database that is away, restarts, or is locked too long by others is no fault of the request or of the code."""
+    if isinstance(error, OperationalError):
+        return Response(UNAVAILABLE, status=503, headers={"Retry-After": RETRY_AFTER})
+    return Response(SERVER_ERROR, status=500)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:

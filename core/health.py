@@ -1,28 +1,11 @@
-"""For whoever watches the process: a load balancer, an orchestrator. Anybody may call it; it says nothing secret."""
+"""For whoever watches the process, with what this product adds to each answer."""
 
-import structlog
-from django.db import Error, connection
-from django.http import HttpRequest, JsonResponse
+from functools import partial
 
-from realtime import drain
+from core.surroundings import surroundings
+from realtime.serving import health
+from realtime.serving.health import liveness, readiness
 
-logger = structlog.get_logger(__name__)
+__all__ = ["ahead_of", "liveness", "readiness"]
 
-
-def liveness(request: HttpRequest) -> JsonResponse:
-    """200 while the process answers requests."""
-    return JsonResponse({"status": "ok"})
-
-
-def readiness(request: HttpRequest) -> JsonResponse:
-    """200 when new clients may be sent here; 503 while the database is away, and once the process is shutting down."""
-    problems = {}
-    if drain.in_progress():
-        problems["drain"] = "the process is shutting down"
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Error as error:
-        logger.warning("database_unreachable", error=repr(error))
-        problems["database"] = "the database does not answer"
-    return JsonResponse(problems or {"status": "ok"}, status=503 if problems else 200)
+ahead_of = partial(health.ahead_of, surroundings=surroundings)

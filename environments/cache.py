@@ -17,6 +17,7 @@ from environments.document import EnvironmentDocument, Version
 from environments.evaluation import Evaluator, Flag
 from environments.sdk.shapes import FlagShapes, encode
 from environments.snapshot import snapshot
+from realtime.metrics import Counts
 
 # Builds of different environments may share a lock, which costs one of them a wait. A lock for each environment would
 # have to be thrown away some time.
@@ -135,6 +136,7 @@ class DocumentCache:
             entry = self._entries.get(version.environment_id)
             if entry is None or entry.version != version:
                 return None
+            _hits.add()
             self._entries.move_to_end(version.environment_id)
             return entry
 
@@ -151,6 +153,7 @@ class DocumentCache:
 
     def _keep(self, entry: Entry) -> None:
         with self._lock:
+            _misses.add()
             self._forget(entry.version.environment_id)
             if entry.size > settings.DOCUMENT_CACHE_BYTES:
                 return
@@ -163,6 +166,15 @@ class DocumentCache:
         if (entry := self._entries.pop(environment_id, None)) is not None:
             self._bytes -= entry.size
 
+
+# Flagsmith's name for it.
+_queries = Counts(
+    "flagsmith_environment_document_cache_queries",
+    "Looks into the cache of environment documents: found, or built.",
+    "result",
+    ("hit", "miss"),
+)
+_hits, _misses = _queries["hit"], _queries["miss"]
 
 documents = DocumentCache()
 """This process's."""

@@ -16,6 +16,7 @@ from features.values import MAX_32_BIT_INTEGER, ValueType
 
 TO_MANY = ("multivariate_options",)
 MANY_TO_MANY = ("owners", "group_owners", "tags")
+RELATIONS = (*TO_MANY, *MANY_TO_MANY)
 INTERSECTION, UNION = "INTERSECTION", "UNION"
 
 
@@ -63,7 +64,7 @@ def listed(
     """The features that are wanted, in the wanted order. ``features.shown`` reads what is shown of them there."""
     features = _filtered(features, wanted)
     if to_change:
-        features = features.prefetch_related(*TO_MANY, *MANY_TO_MANY)
+        features = features.prefetch_related(*RELATIONS)
     overridden: list[QuerySet[Any]] = []
     if environment is not None:
         features = _filtered_by_state(features, wanted, environment)

@@ -149,4 +149,4 @@ class FeatureByUUIDView(ScopedView, RetrieveAPIView[Feature]):
     def get_queryset(self) -> QuerySet[Feature]:
         visible = access.visible_projects(self.actor)
         features = Feature.objects.filter(project__in=visible.values("pk"))
-        return features.prefetch_related(*filters.TO_MANY, *filters.MANY_TO_MANY)
+        return features.prefetch_related(*filters.RELATIONS)

@@ -107,6 +107,8 @@ SERVER_KEY = Rule(
 )
 # realtime.views asks it itself.
 PUBLISHER = Rule("whoever has the secret of SSE_AUTHENTICATION_TOKEN", lambda actor, view: False, needs.Secret())
+# realtime.scraping asks it itself.
+SCRAPER = Rule("whoever has the secret of REALTIME_METRICS_TOKEN", lambda actor, view: False, needs.Secret())
 
 
 def organisation(key: str) -> Rule:

@@ -20,6 +20,7 @@ from permissions.rule import (
     PROJECT_ADMIN,
     PUBLISHER,
     SCOPE_ADMIN,
+    SCRAPER,
     SERVER_KEY,
     USER,
     Rule,
@@ -287,4 +288,5 @@ OUTSIDE: dict[str, Rule] = {
     "health/liveness": ANYONE,
     "health/readiness": ANYONE,
     "sse/environments/{key}/queue-change": PUBLISHER,
+    "metrics": SCRAPER,
 }

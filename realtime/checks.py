@@ -1,20 +1,33 @@
 """What is wrong with the configuration, said at start with an id and a hint."""
 
 import math
+import resource
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
+from realtime import addresses, bus, hosts
 from realtime.conf import conf
 
-HOSTS = ("embedded", "detached")
-
 MAX_SILENCE_SECONDS = 15
+
+# Settings of a real Flagsmith, in seconds, and what it then keeps. Nothing but time ends that.
+FLAGSMITH_CACHES = {
+    "ENVIRONMENT_CACHE_SECONDS": "the version (X-Flagsmith-Document-Updated-At)",
+    "CACHE_FLAGS_SECONDS": "flags",
+    "CACHE_PROJECT_SEGMENTS_SECONDS": "segments",
+    "ENVIRONMENT_SEGMENTS_CACHE_SECONDS": "segments",
+    "GET_FLAGS_ENDPOINT_CACHE_SECONDS": "flags",
+    "GET_IDENTITIES_ENDPOINT_CACHE_SECONDS": "an identity's flags",
+}
 
 
 @register(Tags.compatibility)
@@ -36,23 +49,38 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="realtime.E002",
             )
         )
-    if conf.HOST not in HOSTS:
+    if conf.HOST not in hosts.HOSTS:
         messages.append(
             Error(
                 f"REALTIME_HOST is {conf.HOST!r}.",
-                hint=f"It is one of {', '.join(HOSTS)}.",
+                hint=f"It is one of {', '.join(hosts.HOSTS)}.",
                 id="realtime.E003",
             )
         )
-    elif conf.HOST == "embedded":
+    elif conf.HOST != "detached":
         messages += _check_models()
-    return messages + _check_times()
+    if conf.HOST == "flagsmith":
+        messages += _check_caches()
+    return messages + _check_times() + _check_limits() + _check_bus()
+
+
+def _check_caches() -> list[CheckMessage]:
+    """What a real Flagsmith keeps of its answers for a time, whatever changes meanwhile."""
+    return [
+        checks.Warning(
+            f"{name} is {seconds}: for so many seconds Flagsmith may answer with {what} from before an event.",
+            hint="Set it to 0 for all of its processes.",
+            id="realtime.W020",
+        )
+        for name, what in FLAGSMITH_CACHES.items()
+        if (seconds := getattr(settings, name, 0))
+    ]
 
 
 def _check_times() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     may_be_zeros = ("REPEAT_SECONDS", "DRAIN_SECONDS", "SPREAD_SECONDS")
-    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", *may_be_zeros):
+    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "WEDGED_SECONDS", *may_be_zeros):
         seconds, may_be_zero = getattr(conf, name), name in may_be_zeros
         if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not may_be_zero):
             messages.append(Error(f"REALTIME_{name} cannot be {seconds}.", id="realtime.E006"))
@@ -65,6 +93,48 @@ def _check_times() -> list[CheckMessage]:
             )
         )
     return messages
+
+
+def _check_limits() -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for name in (name for name in conf.DEFAULTS if name.startswith("MAX_")):
+        most = getattr(conf, name)
+        if not math.isfinite(most) or most < 0:
+            messages.append(Error(f"REALTIME_{name} cannot be {most}.", hint="0 is no limit.", id="realtime.E011"))
+    try:
+        addresses.trusted(tuple(conf.TRUSTED_PROXIES))
+    except ValueError as error:
+        messages.append(
+            Error(
+                f"REALTIME_TRUSTED_PROXIES: {error}.",
+                hint=f"Name addresses and networks, such as 10.0.0.0/8, and {addresses.UNIX!r} for Unix sockets.",
+                id="realtime.E012",
+            )
+        )
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files <= conf.MAX_STREAMS:
+        messages.append(
+            checks.Warning(
+                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,.0f}, and a process may have {files:,} open files.",
+                hint="Each stream takes one. Raise the limit of open files (LimitNOFILE, ulimit -Hn).",
+                id="realtime.W011",
+            )
+        )
+    return messages
+
+
+def _check_bus() -> list[CheckMessage]:
+    """What REALTIME_BUS names is there."""
+    problem, hint = "", ""
+    if conf.BUS and conf.BUS not in bus.BACK_ENDS:
+        problem, hint = "is unknown", f"It is one of {', '.join(bus.BACK_ENDS)}; empty, it is chosen."
+    elif conf.BUS == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
+        problem, hint = "needs a Redis", "Set EVENTSTREAM_REDIS, django-eventstream's setting."
+    elif conf.BUS == "postgres" and not (connection.vendor == "postgresql" and find_spec("psycopg")):
+        problem, hint = "needs PostgreSQL as the default database, and psycopg 3", "Leave REALTIME_BUS out."
+    if not problem:
+        return []
+    return [Error(f"REALTIME_BUS is {conf.BUS!r}, which {problem}.", hint=hint, id="realtime.E008")]
 
 
 def _check_models() -> list[CheckMessage]:

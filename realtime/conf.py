@@ -1,4 +1,4 @@
-"""The app's settings: one object, read live, so that a test's override or a reload counts at once.
+"""The app's settings: one object. What was read once is kept until Django says that a setting has changed.
 
 A value that comes from an environment variable is text and is converted to the type of its default.
 """
@@ -7,6 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
@@ -16,7 +18,8 @@ class RealtimeSettings:
     """``conf.NAME`` is Django's ``REALTIME_NAME``, or the default below. Times are in seconds."""
 
     DEFAULTS: dict[str, Any] = {
-        # Where environments live: "embedded" (the models below) or "detached" (the app's own table).
+        # Where environments live: "embedded" (the models below), "flagsmith" (a real Flagsmith's, which raises their
+        # versions itself) or "detached" (the app's own table).
         "HOST": "embedded",
         "ENVIRONMENT_MODEL": "environments.Environment",
         # From the environment's model, in Django's notation for related fields.
@@ -34,12 +37,29 @@ class RealtimeSettings:
         # Two events closer than this, and the later one is said again after as long.
         "REPEAT_SECONDS": 2.0,
         "RECONCILE_SECONDS": 1.0,
+        # How an event reaches other processes: "memory", "postgres" or "redis". Empty: by what is configured (bus/).
+        "BUS": "",
+        # Where the postgres bus listens, if the default database is reached through a pooler. Empty: there.
+        "BUS_DATABASE_URL": "",
+        # A part of the process that has made no progress for so long is wedged: liveness fails.
+        "WEDGED_SECONDS": 15.0,
+        # Who sends it may read /metrics. Empty: nobody.
+        "METRICS_TOKEN": "",
         # An event reaches the streams of an environment over this window, each at a random moment of it (herds.py).
         "SPREAD_SECONDS": 0.0,
         # Size that window by the streams and by what this process answers in a second.
         "SPREAD_AUTOMATICALLY": False,
         # At a shutdown, streams end spread over this window.
         "DRAIN_SECONDS": 10.0,
+        # Limits (limits.py). 0: none. Of all streams of a process: as many as its open files allow.
+        "MAX_STREAMS": 0.0,
+        "MAX_STREAMS_PER_ENVIRONMENT": 0.0,
+        "MAX_STREAMS_PER_ADDRESS": 0.0,
+        # An age's worth of these may come at once.
+        "MAX_NEW_STREAMS_PER_SECOND": 0.0,
+        "MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS": 0.0,
+        # Addresses and networks whose X-Forwarded-For is believed, and "unix" for who connects by a Unix socket.
+        "TRUSTED_PROXIES": (),
     }
 
     def __getattr__(self, name: str) -> Any:
@@ -47,15 +67,24 @@ class RealtimeSettings:
             default = self.DEFAULTS[name]
         except KeyError:
             raise AttributeError(f"There is no setting REALTIME_{name}.") from None
-        return _converted(f"REALTIME_{name}", getattr(settings, f"REALTIME_{name}", default), default)
+        value = _converted(f"REALTIME_{name}", getattr(settings, f"REALTIME_{name}", default), default)
+        # An attribute from now on: a stream that opens reads several, at 3 µs each by this way.
+        self.__dict__[name] = value
+        return value
 
     @property
-    def TOKEN(self) -> str:  # noqa: N802
-        """The secret that an external publisher sends; empty: there is no such end point."""
-        return getattr(settings, "SSE_AUTHENTICATION_TOKEN", None) or ""
+    def TOKENS(self) -> tuple[str, ...]:  # noqa: N802
+        """The secrets of which an external publisher sends one: several, separated by commas, while one takes the
+        other's place. None: there is no such end point.
+        """
+        text: str = getattr(settings, "SSE_AUTHENTICATION_TOKEN", None) or ""
+        return tuple([word for word in map(str.strip, text.split(",")) if word])
 
 
 def _converted(name: str, value: Any, default: Any) -> Any:
+    if isinstance(value, list):
+        # Computed results are kept by such a value, so it has to be hashable.
+        return tuple(value)
     if not isinstance(value, str) or isinstance(default, str):
         return value
     if isinstance(default, bool):
@@ -71,3 +100,8 @@ def _converted(name: str, value: Any, default: Any) -> Any:
 
 
 conf = RealtimeSettings()
+
+
+@receiver(setting_changed)
+def _forget(**kwargs: Any) -> None:
+    conf.__dict__.clear()

@@ -2,6 +2,6 @@
 
 from django.dispatch import Signal
 
-opened = Signal()
+opened = Signal(use_caching=True)
 """Sent once for each stream of an environment that exists, with its ``key``. In the event loop: receivers must not
 block."""

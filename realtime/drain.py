@@ -1,20 +1,24 @@
 """A shutdown that clients do not notice: SIGTERM first ends the streams, spread over a window, then the server.
 
-It stands before whichever handler the server has installed (uvicorn and daphne alike), and calls that one when the
-streams have ended, or at once at a second signal.
+It stands before whichever handler the server has installed (uvicorn and daphne alike), and calls that one after the
+window, or at once at a second signal. Until then all who come are answered, and told to come again on another
+connection: a proxy may take as long to notice. Who presses Ctrl+C (SIGINT) waits only until the streams have ended.
 """
 
 import asyncio
 import multiprocessing
 import signal
 import threading
+from collections.abc import Awaitable, Callable
 from types import FrameType
+from typing import Any
 from weakref import WeakSet
 
 import structlog
 
-from realtime import hub
+from realtime import ending, hub
 from realtime.conf import conf
+from realtime.sinks import CLOSE, Message, Send
 
 logger = structlog.get_logger(__name__)
 
@@ -22,6 +26,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 # A client that reads nothing cannot be ended; the server's own shutdown gets rid of it.
 GRACE_SECONDS = 1.0
+
+# Ordinary requests that are under way at the end; not every server waits for them by itself.
+REQUESTS_SECONDS = 10.0
 
 # A worker may be told of one shutdown twice, for it is sent to all processes (systemd, a terminal), and the server's
 # parent passes it on, which looks for it twice a second. Seconds in which that counts as one signal.
@@ -34,7 +41,8 @@ class Drain:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._began_at = 0.0
-        self._handed_on = False
+        self._streams = 0
+        self._is_over = asyncio.Event()
         self._servers = {signum: signal.getsignal(signum) for signum in SIGNALS}
         for signum in SIGNALS:
             signal.signal(signum, self._signalled)
@@ -47,31 +55,52 @@ class Drain:
 
     def _begin(self, signum: int) -> None:
         if in_progress():
-            if not self._is_passed_on():
-                self._hand_on(signum)
+            if not self._is_passed_on() and not self._is_over.is_set():
+                self._finish(signum)
             return
-        _begun.set()
+        ending.begin()
         self._began_at = self._loop.time()
         hub.current().spawn(self._drain(signum))
 
     async def _drain(self, signum: int) -> None:
-        streams = hub.current()
-        logger.info("drain_started", environments=len(streams.topics), seconds=conf.DRAIN_SECONDS)
-        draining = asyncio.ensure_future(streams.drain(conf.DRAIN_SECONDS))
-        await asyncio.wait([draining], timeout=conf.DRAIN_SECONDS + GRACE_SECONDS)
-        if not draining.done():
-            draining.cancel()
-            logger.warning("drain_incomplete", environments=len(streams.topics))
+        work = asyncio.ensure_future(self._end_all(signum, conf.DRAIN_SECONDS))
+        hurried = asyncio.ensure_future(self._is_over.wait())
+        await asyncio.wait([work, hurried], return_when=asyncio.FIRST_COMPLETED)
+        work.cancel()
+        hurried.cancel()
         # Not after a second signal has been handed on: to a server two of them mean that it need not be graceful.
-        if not self._handed_on:
-            self._hand_on(signum)
+        if not self._is_over.is_set():
+            self._finish(signum)
+
+    async def _end_all(self, signum: int, seconds: float) -> None:
+        streams = hub.current()
+        self._streams = streams.open
+        logger.info("drain_started", streams=streams.open, seconds=seconds)
+        try:
+            async with asyncio.timeout(seconds + GRACE_SECONDS):
+                await streams.drain(seconds)
+                if signum == signal.SIGTERM:
+                    await asyncio.sleep(self._began_at + seconds - self._loop.time())
+                    # Those that have come meanwhile.
+                    await streams.emptied()
+        except TimeoutError:
+            logger.warning("drain_incomplete", streams=streams.open)
+        under_way = [request for request in _under_way if request.get_loop() is self._loop]
+        # Uvicorn's workers wait for theirs by themselves, and close their socket before: others accept on it.
+        if under_way and not _is_worker():
+            await asyncio.wait(under_way, timeout=REQUESTS_SECONDS)
+
+    def _finish(self, signum: int) -> None:
+        self._is_over.set()
+        left, seconds = hub.current().open, round(self._loop.time() - self._began_at, 1)
+        logger.info("drain_finished", drained=self._streams, left=left, seconds=seconds)
+        hub.current().end_newcomers()
+        self._hand_on(signum)
 
     def _is_passed_on(self) -> bool:
-        is_worker = multiprocessing.parent_process() is not None
-        return is_worker and self._loop.time() < self._began_at + PASSED_ON_SECONDS
+        return _is_worker() and self._loop.time() < self._began_at + PASSED_ON_SECONDS
 
     def _hand_on(self, signum: int) -> None:
-        self._handed_on = True
         server = self._servers[signal.Signals(signum)]
         for restored in SIGNALS:
             signal.signal(restored, self._servers[restored])
@@ -81,13 +110,39 @@ class Drain:
             signal.raise_signal(signum)
 
 
+Application = Callable[[Any, Callable[[], Awaitable[Message]], Send], Awaitable[None]]
+
+_under_way: set[asyncio.Task[Any]] = set()
+
+
+def closing(application: Application) -> Application:
+    """An ASGI application of ordinary requests: while the process drains, each answer is its connection's last, and
+    those under way are waited for.
+    """
+
+    async def call(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start" and in_progress():
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+            await send(message)
+
+        task = asyncio.current_task()
+        assert task is not None
+        _under_way.add(task)
+        try:
+            await application(scope, receive, send_last)
+        finally:
+            _under_way.discard(task)
+
+    return call
+
+
+def _is_worker() -> bool:
+    return multiprocessing.parent_process() is not None
+
+
 _prepared: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
-_begun = threading.Event()
-
-
-def in_progress() -> bool:
-    """Whether this process is shutting down. To be asked from any thread."""
-    return _begun.is_set()
+in_progress = ending.in_progress
 
 
 def prepare() -> None:

@@ -31,13 +31,13 @@ class Refetches:
         self._second = 0
         self._answered = 0
 
-    def answered(self) -> None:
-        """One more. To be called in the event loop."""
+    def answered(self, number: int = 1) -> None:
+        """So many more. To be called in the event loop."""
         second = int(time.monotonic())
         if second != self._second:
             self._close()
             self._second = second
-        self._answered += 1
+        self._answered += number
 
     @property
     def rate(self) -> float:

@@ -2,17 +2,20 @@
 
 *Embedded*: a model of the project that this app is installed in, with a key, an ``updated_at``, optionally a
 ``revision``, and somewhere behind it the project's switch and the organisation's plan. *Detached*: no such model, only
-the app's own table, fed by an external publisher. Either way that table holds what the host's database does not know.
+the app's own table, fed by an external publisher. *Flagsmith*: as embedded, but the project is a real Flagsmith, which
+raises its versions itself. Either way that table holds what the host's database does not know.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
+from django.db import router
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from realtime import external, prepared
 from realtime.conf import conf
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt
@@ -20,6 +23,10 @@ from realtime.types import EnvironmentID, EnvironmentKey, EnvironmentState, Upda
 TICK = timedelta(microseconds=1)
 
 MAX_KEY_LENGTH = 100
+
+# How long a real Flagsmith's tasks may have waited. Its table of environments has no index on their versions and is
+# read as a whole either way.
+LATE = timedelta(hours=1)
 
 
 class Host:
@@ -34,9 +41,18 @@ class Host:
         """The states of the environments that moved after this moment, by the clocks of those who moved them."""
         return self._external(ExternalEnvironment.objects.filter(received_at__gt=moment))
 
-    def knows(self, key: EnvironmentKey) -> bool:
-        """Whether the host's own database has the environment, so that a publisher's word on it is only a hint."""
-        return False
+    def hear(self, times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
+        """Take external publishers' word on these environments; what there is to publish then.
+
+        On one that the host's own database has, their word is only a hint to look at it again.
+        """
+        own = self._own(times)
+        risen = external.raise_times({key: time for key, time in times.items() if key not in own})
+        return [*own.values(), *(EnvironmentState(key, times[key], True) for key in risen)]
+
+    def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
+        """The present states of those that the host's own database has."""
+        return {}
 
     def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
         return {}
@@ -58,21 +74,30 @@ class EmbeddedHost(Host):
         return environments
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        possible = list(filter(is_possible, keys))
-        found = {state.key: state for state in self._read(self.environments.filter(api_key__in=possible)).values()}
+        found = self._own(list(filter(is_possible, keys)))
         unknown = [key for key in keys if key not in found]
         return found | super().states(unknown) if unknown else found
 
     def moved_since(self, moment: datetime) -> list[EnvironmentState]:
-        moved = self._read(self.environments.filter(updated_at__gt=moment))
+        # In no order: for the sake of the model's own SQLite would read the whole table, and not the index.
+        moved = self._read(self.environments.filter(updated_at__gt=moment).order_by())
         return [*moved.values(), *super().moved_since(moment)]
 
     def _external(self, environments: QuerySet[ExternalEnvironment]) -> list[EnvironmentState]:
         """A key that this database has come to know since it was posted is the database's alone."""
         return super()._external(environments.exclude(key__in=self.environments.values("api_key")))
 
-    def knows(self, key: EnvironmentKey) -> bool:
-        return self.environments.filter(api_key=key).exists()
+    def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
+        return {state.key: state for state in self._states(keys).values()}
+
+    def _states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentID, EnvironmentState]:
+        if len(keys) != 1:
+            return self._read(self.environments.filter(api_key__in=list(keys)))
+        using = router.db_for_read(self.environments.model)
+        rows = prepared.rows(
+            "states", using, lambda key: self._rows(self.environments.filter(api_key=key)), next(iter(keys))
+        )
+        return self._of_rows(rows)
 
     def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
         """Lock these environments to the end of the transaction, always in the order of their primary keys.
@@ -108,11 +133,35 @@ class EmbeddedHost(Host):
         return any(field.name == "revision" for field in self.environments.model._meta.concrete_fields)
 
     def _read(self, environments: QuerySet[Any]) -> dict[EnvironmentID, EnvironmentState]:
+        return self._of_rows(self._rows(environments))
+
+    def _rows(self, environments: QuerySet[Any]) -> "QuerySet[Any, tuple[Any, ...]]":
         fields = ["pk", "api_key", "updated_at", conf.GATE_FIELD, *([conf.PLAN_FIELD] if conf.PLANS else [])]
+        return environments.values_list(*fields)
+
+    def _of_rows(self, rows: Iterable[Sequence[Any]]) -> dict[EnvironmentID, EnvironmentState]:
         return {
             pk: EnvironmentState(EnvironmentKey(key), updated_at, bool(gate) and plan_allows(*plan))
-            for pk, key, updated_at, gate, *plan in environments.values_list(*fields)
+            for pk, key, updated_at, gate, *plan in rows
         }
+
+
+class FlagsmithHost(EmbeddedHost):
+    """The models of a real Flagsmith that has this app installed. It raises its environments' versions itself, some
+    time after the change and by its own rules; we follow, and write nothing of its.
+    """
+
+    def moved_since(self, moment: datetime) -> list[EnvironmentState]:
+        """What moved after this moment, and what came late: a version is the time of the change, and is written when a
+        task has been done that may have waited.
+        """
+        return super().moved_since(moment - LATE)
+
+    def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
+        return {}
+
+    def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
+        return {}
 
 
 def is_possible(key: str) -> bool:
@@ -128,6 +177,9 @@ def plan_allows(plan: str | None = None) -> bool:
     return not conf.PLANS or any((plan or "").startswith(family) for family in conf.PLANS)
 
 
+HOSTS: dict[str, type[Host]] = {"embedded": EmbeddedHost, "detached": Host, "flagsmith": FlagsmithHost}
+
+
 def current() -> Host:
     """The host that ``REALTIME_HOST`` names."""
-    return Host() if conf.HOST == "detached" else EmbeddedHost()
+    return HOSTS.get(conf.HOST, EmbeddedHost)()

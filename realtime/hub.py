@@ -6,29 +6,28 @@ the newest version that anybody has told us of, by the bus, by a stream's first 
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterable
-from datetime import timedelta
+from collections.abc import Collection, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import structlog
-from django.utils import timezone
 from django_eventstream.event import Event
 
-from realtime import herds, publish, sse
+from realtime import bus, herds, liveness, metrics, sse
 from realtime.conf import conf
+from realtime.events import EVENT
+from realtime.limits import Held, Limits
 from realtime.listener import EnvironmentListener
 from realtime.reader import StateReader
+from realtime.reconcile import Reconcile
 from realtime.sinks import Piece, piece
 from realtime.timers import Timers, Waiting
 from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
+from realtime.vitals import BusVitals
 
 logger = structlog.get_logger(__name__)
-
-# The reconcile looks back so far behind its last look: for transactions that take long to commit, and for processes
-# whose clocks differ.
-OVERLAP = timedelta(seconds=10)
 
 # A spread event goes out in slices, and the gate is read before each.
 SLICE_SECONDS = 0.1
@@ -86,26 +85,36 @@ class Topic:
         if self.spreading is not None:
             self.spreading.cancel()
 
-    def offer(self, state: EnvironmentState) -> None:
-        """Take a state that somebody read or sent. Only a newer one, with its gate open, goes out."""
+    def offer(self, state: EnvironmentState) -> bool:
+        """Take a state that somebody read or sent. Only a newer one, with its gate open, goes out: whether it does."""
         if not state.live or (self.updated_at is not None and state.updated_at <= self.updated_at):
-            return
+            return False
         self.frame = piece(sse.frame(state.updated_at), state.updated_at)
         window = herds.window(len(self.subscribers))
         if window > 0:
             self._spread_over(window)
         else:
             # A copy: a long poll ends with what it is given.
-            self._tell(list(self.subscribers))
+            metrics.told(state.updated_at, self._tell(list(self.subscribers)))
         self._plan_repeat(first=self.accepted_at == float("-inf"))
+        return True
 
-    def _tell(self, subscribers: Iterable[Subscriber]) -> None:
+    def heal(self, state: EnvironmentState) -> None:
+        """Take a state that the reconcile has found, and count it where the bus should have brought it."""
+        if self.offer(state) and not self._newcomers:
+            metrics.healed.add()
+
+    def _tell(self, subscribers: Collection[Subscriber]) -> int:
+        """Deliver the frame to each. Returns to how many of them it was written at once."""
         assert self.frame is not None
+        unwritten = self.hub.unwritten
         for subscriber in subscribers:
             try:
                 subscriber.deliver(self.frame)
             except Exception:
+                self.hub.unwritten += 1
                 subscriber.fail()
+        return len(subscribers) - (self.hub.unwritten - unwritten)
 
     def _spread_over(self, seconds: float) -> None:
         """Tell each at a random moment of the window. Whoever still waits for an earlier event keeps his moment."""
@@ -131,7 +140,9 @@ class Topic:
             come = [subscriber for subscriber, moment in self._untold.items() if moment <= now]
             for subscriber in come:
                 del self._untold[subscriber]
-            self._tell(self.subscribers.intersection(come))
+            told = self._tell(self.subscribers.intersection(come))
+            assert self.updated_at is not None
+            metrics.told(self.updated_at, told)
             await asyncio.sleep(SLICE_SECONDS)
 
     @property
@@ -176,7 +187,7 @@ class Topic:
     def _receive(self, events: list[Event], overflow: bool) -> None:
         for event in events:
             try:
-                if event.type == publish.EVENT:
+                if event.type == EVENT:
                     self.offer(EnvironmentState(self.key, sse.parse(event.data), True))
             except ValueError:
                 logger.warning("foreign_event", channel=event.channel, data=event.data)
@@ -203,7 +214,8 @@ class Topic:
             return
         # Whoever has not heard it once keeps his moment.
         heard = self.subscribers.difference(self._untold)
-        self._tell([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
+        told = self._tell([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
+        metrics.repeated.add(told)
 
 
 class Hub:
@@ -214,13 +226,21 @@ class Hub:
         self.reader = StateReader()
         self.timers = Timers(loop)
         self.topics: dict[EnvironmentKey, Topic] = {}
+        self.limits = Limits(loop)
+        self.held = Held(self)
         self.open = 0
         """Streams whose connection has not ended; in no topic any more once they have nothing else to say."""
+        self.unwritten = 0
+        """Deliveries that were not written at once, since whenever: who takes one without writing it counts it here."""
+        self.pulse = liveness.of(loop)
+        BusVitals(self.pulse)
         self._drained_by: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.spawn(self._reconcile())
+        self._reconcile = Reconcile(self)
+        self.spawn(self._reconcile.run())
+        bus.attach(self)
 
     def join(self, key: EnvironmentKey, subscriber: Subscriber) -> Topic:
         """Deliver the environment's frames to the subscriber, until it leaves the topic."""
@@ -228,18 +248,37 @@ class Hub:
         if topic is None:
             topic = self.topics[key] = Topic(self, key)
             topic.open()
-        topic.subscribers.add(subscriber)
+        self._take(topic, subscriber)
+        return topic
+
+    def audience(self, key: EnvironmentKey) -> int:
+        """How many streams the environment has here."""
+        topic = self.topics.get(key)
+        return len(topic.subscribers) if topic is not None else 0
+
+    def hold(self, subscriber: Subscriber) -> Held:
+        """Keep a subscriber that has met a limit. It hears nothing, and ends like all."""
+        self._take(self.held, subscriber)
+        metrics.streams_held.add()
+        return self.held
+
+    def _take(self, place: Topic | Held, subscriber: Subscriber) -> None:
+        place.subscribers.add(subscriber)
         self.open += 1
+        metrics.streams_open.add()
+        metrics.streams_opened.add()
         self._empty.clear()
         if self._drained_by is not None:
             subscriber.end_by(self._some_time_until(self._drained_by))
-        return topic
 
-    def part(self, topic: Topic, subscriber: Subscriber) -> None:
+    def part(self, topic: Topic | Held, subscriber: Subscriber) -> None:
         """The subscriber's connection has ended."""
         topic.leave(subscriber)
         self.timers.drop(subscriber)
         self.open -= 1
+        metrics.streams_open.add(-1)
+        if topic is self.held:
+            metrics.streams_held.add(-1)
         if not self.open:
             self._empty.set()
 
@@ -250,15 +289,32 @@ class Hub:
     async def drain(self, seconds: float) -> None:
         """End all streams, spread over this window: SDKs connect again at once, and not all in one moment."""
         self._drained_by = self.loop.time() + seconds
-        for topic in list(self.topics.values()):
-            for subscriber in list(topic.subscribers):
+        metrics.draining.set(1)
+        metrics.drained.add(self.open)
+        places: list[Topic | Held] = [*self.topics.values(), self.held]
+        for place in places:
+            for subscriber in list(place.subscribers):
                 subscriber.end_by(self._some_time_until(self._drained_by))
         await self._empty.wait()
+
+    async def emptied(self) -> None:
+        """Wait until no stream is open."""
+        await self._empty.wait()
+
+    def end_newcomers(self) -> None:
+        """The window is over: who still comes gets an end at once."""
+        self._drained_by = self.loop.time()
 
     def refresh(self, topic: Topic) -> None:
         """Read the topic's state again, now, and until it succeeds at each reconcile."""
         topic.stale = True
-        self.spawn(self._refresh([topic]))
+        self._reconcile.look()
+
+    def look(self) -> None:
+        """The bus may have missed something: ask the database now. Called in any thread."""
+        # A loop may have been closed without its hub.
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._reconcile.look)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this in the background; a failure is logged."""
@@ -270,9 +326,11 @@ class Hub:
     async def close(self) -> None:
         """Stop what runs in the background, and be no longer the loop's."""
         _hubs.pop(self.loop, None)
+        bus.detach(self)
         for task in self._tasks:
             task.cancel()
         self.timers.close()
+        self.pulse.close()
         await self.reader.close()
 
     def _some_time_until(self, end: float) -> float:
@@ -283,41 +341,6 @@ class Hub:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("background_task_failed", exc_info=error)
-
-    async def _refresh(self, topics: list[Topic]) -> None:
-        states = await asyncio.gather(*(self.reader.state(topic.key) for topic in topics))
-        for topic, state in zip(topics, states, strict=True):
-            topic.stale = False
-            if state is not None:
-                topic.offer(state)
-
-    async def _reconcile(self) -> None:
-        """Ask the database, about once a second, what moved: a bus that loses everything costs a second, no update.
-
-        What took longer from its version to its commit than the overlap is not among what moved. So all topics are
-        read as often as that, too.
-        """
-        looked_at = looked_at_all = timezone.now()
-        failing = False
-        while True:
-            await asyncio.sleep(conf.RECONCILE_SECONDS)
-            if not self.topics:
-                looked_at = timezone.now()
-                continue
-            looking_at = timezone.now()
-            try:
-                for state in await self.reader.moved_since(looked_at - OVERLAP):
-                    if state.key in self.topics:
-                        self.topics[state.key].offer(state)
-                everything = looking_at - looked_at_all > OVERLAP
-                await self._refresh([topic for topic in self.topics.values() if topic.stale or everything])
-                looked_at_all = looking_at if everything else looked_at_all
-            except Exception:
-                if not failing:
-                    logger.exception("reconcile_failed")
-                failing = True
-            else:
-                looked_at, failing = looking_at, False
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

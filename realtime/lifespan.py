@@ -5,18 +5,22 @@ from collections.abc import Awaitable, Callable
 
 from django.urls import get_resolver
 
-from realtime import drain, hub
+from realtime import drain, figures, hub, intake
 from realtime.sinks import Message, Send
+from realtime.watchdog import Watchdog
 
 
 async def lifespan(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
     """The ASGI application of the ``lifespan`` scope. Servers without it (daphne) start the hub with a stream."""
     await receive()
-    hub.current()
+    figures.share()
+    watchdog = Watchdog(hub.current().pulse)
     drain.prepare()
     _settle()
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    await intake.close()
+    watchdog.stop()
     await hub.current().close()
     await send({"type": "lifespan.shutdown.complete"})
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django_eventstream.event import Event
 from django_eventstream.views import Listener, get_listener_manager
 
-from realtime import publish
+from realtime.events import channel
 from realtime.types import EnvironmentKey
 
 Receive = Callable[[list[Event], bool], None]
@@ -21,7 +21,7 @@ class EnvironmentListener(Listener):  # type: ignore[misc]
 
     def __init__(self, key: EnvironmentKey, receive: Receive) -> None:
         super().__init__()
-        self.channels = {publish.channel(key)}
+        self.channels = {channel(key)}
         self.channel_items: dict[str, list[Event]] = {}
         self.overflow = False
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()

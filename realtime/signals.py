@@ -41,6 +41,9 @@ class Watcher:
 
 def connect() -> None:
     """Watch the models of ``REALTIME_WATCH`` that the project has."""
+    if conf.HOST == "flagsmith":
+        # It raises its environments' versions itself.
+        return
     table: tuple[Watch, ...] = import_string(conf.WATCH)
     watched: set[type[Model]] = set()
     for watch in table:

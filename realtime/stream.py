@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from realtime import connections, drain, hosts, hub, sse
+from realtime import addresses, connections, drain, handover, hosts, hub, limits, metrics, sse
 from realtime.conf import conf
-from realtime.shortcuts import Channel, Scope
+from realtime.shortcuts import Answerer, Channel, Scope
 from realtime.sinks import ASGISink, Message, Piece, Send, Sink, piece
 from realtime.timers import NONE
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -42,6 +42,7 @@ class Stream:
     """One client's stream, and its mailbox of one place in which the latest piece waits to be written."""
 
     __slots__ = (
+        "_address",
         "_clock",
         "_connected",
         "_ending",
@@ -61,31 +62,58 @@ class Stream:
         self.slot = NONE
         self._sink = sink
         self._long_poll = long_poll
-        self._topic: hub.Topic | None = None
+        self._topic: hub.Topic | limits.Held | None = None
+        self._address: str | None = None
         self._served = False
         self._ending = False
         self._waiting: Piece | None = None
         self._written: Piece | None = None
         self._connected: Piece | None = None
 
-    def open(self, key: EnvironmentKey) -> None:
-        """Everything from the headers on. The rest follows from what the hub, the timers and the sink call."""
+    def open(self, key: EnvironmentKey, address: str | None = None) -> None:
+        """Everything from the headers on. The rest follows from what the hub, the timers and the sink call.
+
+        ``address``: the client's, where streams are counted by it.
+        """
         streams = hub.current()
         self._clock = streams.loop.time
         self.subscribed_at = self._wrote_at = self._clock()
         # A random fifth less, so that streams opened by one herd do not end as one.
         self.ends_at: float = self.subscribed_at + conf.STREAM_SECONDS * _some()
         self._sink.open(self, OPENING, closing=streams.draining)
+        met = streams.limits.met(address, streams.audience(key))
+        if met is not None:
+            self._hold(streams, met)
+            return
         # Subscribed first, read then: nothing can fall between the two.
-        self._topic = streams.join(key, self)
-        self._topic.ask_for(self)
+        self._topic = topic = streams.join(key, self)
+        self._address = address
+        streams.limits.admit(address)
+        topic.ask_for(self)
+        self._plan()
+
+    def _hold(self, streams: hub.Hub, met: limits.Kind) -> None:
+        """Say which limit has been met, and nothing more for an age, or at all where there is no room for that."""
+        self._sink.write(limits.REASONS[met])
+        if not streams.limits.has_room_to_hold():
+            self._sink.end()
+            return
+        self.ends_at = self.subscribed_at + conf.STREAM_SECONDS * limits.age(met)
+        self._served = True
+        self._topic = streams.hold(self)
+        streams.limits.held += 1
         self._plan()
 
     def deliver(self, frame: Piece) -> None:
         """Take the latest frame; one that waits untaken is replaced."""
         # Until the first state has been read nobody knows whether the gate is open. Then the newest frame follows.
         if self._served and not self._ending:
-            self._put(frame)
+            if self._sink.ready:
+                self._write(frame)
+                return
+            self._keep(frame)
+        assert self._topic is not None
+        self._topic.hub.unwritten += 1
 
     def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
         """Take what was read for this stream: the newest event, or a comment that says why there is none."""
@@ -93,7 +121,7 @@ class Stream:
             return
         self._served = True
         if state is not None:
-            connections.opened.send_robust(sender=None, key=state.key)
+            connections.opened.send_robust(sender=Stream, key=state.key)
         if state is None:
             self._put(UNKNOWN)
         elif not state.live or frame is None:
@@ -144,13 +172,15 @@ class Stream:
         if self._topic is None:
             return
         if self._ending:
-            logger.info("stalled_client_given_up", environment=self._topic.key)
+            # Of very many that are cut off at once each would be a line; they are counted.
+            logger.debug("stalled_client_given_up", environment=self._topic.key)
+            metrics.streams_stalled.add()
             self._sink.abort()
             return
         if now >= self.ends_at:
             self.end()
             return
-        if not self._served:
+        if not self._served and isinstance(self._topic, hub.Topic):
             self.unreadable()
             self._topic.ask_for(self)
         if now >= self._wrote_at + LEAST * conf.KEEPALIVE_SECONDS and self._sink.ready:
@@ -160,18 +190,31 @@ class Stream:
     def drained(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not self._ending:
+            if waiting.updated_at is not None and waiting is not self._connected and waiting is not self._written:
+                metrics.told(waiting.updated_at, 1)
             self._write(waiting)
 
     def lost(self) -> None:
         if self._topic is not None:
-            self._topic.hub.part(self._topic, self)
+            streams = self._topic.hub
+            streams.part(self._topic, self)
+            if self._topic is streams.held:
+                streams.limits.held -= 1
+            else:
+                streams.limits.release(self._address)
             self._topic = None
 
     def _put(self, piece: Piece) -> None:
         if self._sink.ready:
             self._write(piece)
         else:
-            self._waiting = piece
+            self._keep(piece)
+
+    def _keep(self, piece: Piece) -> None:
+        """Let it wait, in place of what waits already."""
+        if self._waiting is not None and self._waiting.updated_at is not None and self._waiting is not piece:
+            metrics.superseded.add()
+        self._waiting = piece
 
     def _write(self, piece: Piece) -> None:
         self._wrote_at = self._clock()
@@ -209,6 +252,9 @@ def _some() -> float:
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
     """The ASGI application of ``GET /sse/environments/{key}/stream``. Anybody may call it: the key is public."""
+    if handover.is_due(scope):
+        await handover.hand_over(send)
+        return
     sink = ASGISink(send)
     client = _opened(scope["url_route"]["kwargs"]["key"], scope, sink)
     gone = asyncio.create_task(_disconnected(receive))
@@ -223,21 +269,42 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
         client.lost()
 
 
-def shortcut(scope: Scope, channel: Channel) -> bool:
+def shortcut(scope: Scope) -> Answerer | None:
     """The same on the client's connection itself."""
     match = PATH.fullmatch(scope["path"], 1)
-    if match is not None:
-        _opened(match["key"], scope, channel.take_over())
-    return match is not None
+    if match is None:
+        return None
+    key, long_poll = _key(match["key"]), _is_long_poll(scope)
+
+    def answer(channel: Channel) -> bool:
+        if handover.is_due(scope):
+            return False
+        whole = channel.whole_scope() if limits.bounds().counts_addresses else scope
+        _open(key, whole, channel.take_over(), long_poll)
+        return True
+
+    return answer
 
 
 def _opened(key: str, scope: Message, sink: Sink) -> Stream:
+    return _open(_key(key), scope, sink, _is_long_poll(scope))
+
+
+def _key(text: str) -> EnvironmentKey:
+    # Nothing has a longer key, so none of it need be kept: it may be any text of the client's.
+    return EnvironmentKey(text[: hosts.MAX_KEY_LENGTH + 1])
+
+
+def _is_long_poll(scope: Message) -> bool:
+    agent: bytes = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+    return agent.lower().startswith(LONG_POLLERS)
+
+
+def _open(key: EnvironmentKey, scope: Message, sink: Sink, long_poll: bool) -> Stream:
     drain.prepare()
-    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
-    client = Stream(sink, long_poll=agent.lower().startswith(LONG_POLLERS))
+    client = Stream(sink, long_poll)
     try:
-        # Nothing has a longer key, so none of it need be kept: it may be any text of the client's.
-        client.open(EnvironmentKey(key[: hosts.MAX_KEY_LENGTH + 1]))
+        client.open(key, addresses.of_scope(scope) if limits.bounds().counts_addresses else None)
     except Exception:
         logger.exception("stream_failed", environment=key)
         sink.end()

@@ -2,10 +2,14 @@
 
 from django.urls import path, re_path
 
+from realtime.scraping import scrape
 from realtime.stream import PATH, stream
 from realtime.views import queue_change
 
-urlpatterns = [path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change")]
+urlpatterns = [
+    path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change"),
+    path("metrics", scrape, name="metrics"),
+]
 
 # For channels' URLRouter.
 stream_urlpatterns = [re_path(rf"^{PATH.pattern}$", stream)]  # type: ignore[arg-type]

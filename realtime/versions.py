@@ -36,7 +36,7 @@ class Announcement:
         if self.in_doubt and states:
             now = hosts.current().states([state.key for state in states])
             states = [state for state in states if now.get(state.key) == state]
-        publish.publish(states)
+        publish.publish(states, enlisted=True)
 
 
 def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -59,6 +59,7 @@ def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, 
             states = hosts.current().raise_versions(due, silent)
             transaction.on_commit(Announcement(due, list(states.values()), silent), using=using, robust=True)
             if states:
+                publish.enlist(states.values(), using)
                 raised.send(sender=None, states=states)
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from settings import caches, databases, environment
+from settings import caches, databases, environment, redis_urls
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR", BASE_DIR / "var"))
@@ -105,8 +105,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "core.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    # Proxies whose word on who calls is taken. None: X-Forwarded-For is what anybody can write.
-    "NUM_PROXIES": int(os.environ.get("NUM_PROXIES", "0")),
+    # Who calls is said by realtime/addresses.py. Whatever asks the framework instead gets who has connected.
+    "NUM_PROXIES": 0,
 }
 
 SPECTACULAR_SETTINGS = {
@@ -205,6 +205,9 @@ WEBHOOK_TEST_THROTTLE_RATE: str | None = os.environ.get("WEBHOOK_TEST_THROTTLE_R
 # webhooks/conf.py lists these with their defaults.
 globals().update(environment.prefixed("WEBHOOKS_"))
 
+# Events go from process to process by Redis (django-eventstream's setting), otherwise by PostgreSQL (realtime/bus/).
+if os.environ.get("REDIS_URL"):
+    EVENTSTREAM_REDIS = redis_urls.arguments(os.environ["REDIS_URL"])
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))
 SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")

@@ -18,6 +18,9 @@ if environment.flag("DEBUG"):
     raise ImproperlyConfigured("DEBUG must not be set in production.")
 if not ALLOWED_HOSTS or "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must list the host names that this server answers to, without '*'.")
+# Whoever asks on this machine whether the process is ready: systemd, a container's health check. Links in messages
+# begin with PUBLIC_URL, so a forged Host leads nowhere.
+ALLOWED_HOSTS = [*ALLOWED_HOSTS, "127.0.0.1", "localhost"]
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.flag("BEHIND_TLS_PROXY") else None
 SECURE_SSL_REDIRECT = environment.flag("SECURE_SSL_REDIRECT", default=True)

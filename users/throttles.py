@@ -3,9 +3,7 @@
 Counters live in Django's default cache: in Redis for all processes together, or in each process for itself.
 """
 
-import hashlib
 import time
-from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 import structlog
@@ -17,21 +15,20 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
+from realtime import addresses
+
 logger = structlog.get_logger(__name__)
 
 # Where this process counts while Redis is away: a limit for each process is better than none, and than no log-in.
 _own: BaseCache = LocMemCache("throttles", {"OPTIONS": {"MAX_ENTRIES": 50_000}})
-
-# One customer of a provider has at least so many addresses of version 6: they count as one.
-NETWORK_BITS = 64
 
 
 class Throttle(SimpleRateThrottle):
     """Counts calls in windows that begin with a caller's first one.
 
     Django REST framework's own reads a list, adds to it and writes it back, so that many calls at the same moment count
-    as one. A counter in the cache is raised by the cache. Behind a proxy the address is what ``NUM_PROXIES`` makes of
-    X-Forwarded-For.
+    as one. A counter in the cache is raised by the cache. The address is the one that streams are counted by
+    (realtime/addresses.py).
     """
 
     setting: str
@@ -46,7 +43,7 @@ class Throttle(SimpleRateThrottle):
         return rate
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
-        return self.key_of(_network(self.get_ident(request)))
+        return self.key_of(addresses.of_meta(request.META))
 
     def key_of(self, who: object) -> str:
         return self.cache_format % {"scope": self.scope, "ident": who}
@@ -76,17 +73,6 @@ class Throttle(SimpleRateThrottle):
         counter = f"{key}_{since}"
         counters.add(counter, 0, self.duration + 60)
         return counters.incr(counter), since
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        # Whatever a proxy wrote there: a key of the cache has to be short, and of plain characters.
-        return hashlib.sha256(address.encode()).hexdigest()
-    if isinstance(parsed, IPv4Address):
-        return str(parsed)
-    return str(IPv6Network((parsed, NETWORK_BITS), strict=False).network_address)
 
 
 class LoginThrottle(Throttle):

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -17,20 +18,20 @@ from weakref import WeakKeyDictionary
 
 from django.http import HttpRequest
 
-from app_analytics import meter
+from app_analytics import labels, meter
 from app_analytics.models import Resource
 from core.surroundings import Surroundings, surroundings
 from environments.cache import documents
 from environments.identities.models import Identity
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
-from environments.sdk import authentication, identify, responses, views
+from environments.sdk import authentication, counts, identify, responses, views
 from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
 from environments.sdk.responses import Answer
 from realtime.herds import refetches
 from realtime.reading import ReadingThread, SharedReads
-from realtime.shortcuts import Channel, Scope
+from realtime.shortcuts import Answerer, Channel, Held, Scope
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -75,6 +76,7 @@ class Found:
         self.resource = resource
         self.environment_id = environment_id
         self.answer = answer
+        self.fresh_until = counts.fresh_until(answer.updated_at)
         self._written: dict[tuple[Surroundings, str], tuple[bytes, bytes]] = {}
 
     def told_to(self, accept_encoding: str, around: Surroundings) -> tuple[bytes, list[tuple[bytes, bytes]]]:
@@ -101,6 +103,9 @@ Reads = SharedReads[Question, Found]
 
 _reads: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[ReadingThread, Reads]] = WeakKeyDictionary()
 
+# The loop that asked last, nearly always the only one, and its reads: every request looks for them.
+_latest: tuple[asyncio.AbstractEventLoop, Reads] | None = None
+
 
 def read_path(django: Application) -> Application:
     """The application that stands before Django."""
@@ -110,9 +115,12 @@ def read_path(django: Application) -> Application:
         around = surroundings(scope) if question is not None else None
         found = await _found(question) if question is not None and around is not None else None
         if found is None or around is None or question is None:
+            if question is not None:
+                counts.LEFT[question.resource].add()
             await django(scope, receive, send)
             return
         meter.count(question.resource, found.environment_id, scope["headers"])
+        counts.answered(found.resource, found.fresh_until)
         body, headers = found.told_to(_header(scope, b"accept-encoding"), around)
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -120,29 +128,52 @@ def read_path(django: Application) -> Application:
     return application
 
 
-def shortcut(scope: Scope, channel: Channel) -> bool:
+class Herd:
+    """Equal requests: those that wait for the same read are answered together, on their connections themselves."""
+
+    def __init__(self, scope: Scope, question: Question, around: Surroundings) -> None:
+        self._question = question
+        self._around = around
+        self._accept_encoding = _header(scope, b"accept-encoding")
+        self._labels = labels.of(scope["headers"])
+        self._future: asyncio.Future[Found | None] | None = None
+        self._waiting: list[Held] = []
+
+    def ask(self, channel: Channel) -> bool:
+        future = _shared().ask(self._question)
+        if future is not self._future:
+            self._future, self._waiting = future, []
+            future.add_done_callback(partial(self._answer, self._waiting))
+        self._waiting.append(channel.hold())
+        return True
+
+    def _answer(self, waiting: list[Held], future: "asyncio.Future[Found | None]") -> None:
+        if self._future is future:
+            self._future, self._waiting = None, []
+        found = future.result() if future.exception() is None else None
+        if found is None:
+            for held in waiting:
+                held.give_back()
+            return
+        meter.count_equal(found.resource, found.environment_id, self._labels, len(waiting))
+        counts.answered(found.resource, found.fresh_until, len(waiting))
+        refetches.answered(len(waiting))
+        head, body = found.written_to(self._accept_encoding, self._around)
+        for held in waiting:
+            held.reply(head, body)
+
+
+def shortcut(scope: Scope) -> Answerer | None:
     """The same on the client's connection itself."""
     question = asked(scope)
     around = surroundings(scope) if question is not None else None
-    if question is None or around is None:
-        return False
-    held = channel.hold(scope)
-
-    def answer(future: "asyncio.Future[Found | None]") -> None:
-        found = future.result() if future.exception() is None else None
-        if found is None:
-            held.give_back()
-            return
-        meter.count(found.resource, found.environment_id, scope["headers"])
-        refetches.answered()
-        held.reply(*found.written_to(_header(scope, b"accept-encoding"), around))
-
-    _shared().ask(question).add_done_callback(answer)
-    return True
+    return Herd(scope, question, around).ask if question is not None and around is not None else None
 
 
 async def close() -> None:
     """Let the event loop's thread end."""
+    global _latest
+    _latest = None
     thread, _ = _reads.pop(asyncio.get_running_loop(), (None, None))
     if thread is not None:
         await thread.close()
@@ -175,11 +206,14 @@ def asked(scope: Message) -> Question | None:
 
 def _shared() -> Reads:
     """The event loop's."""
+    global _latest
     loop = asyncio.get_running_loop()
-    if loop not in _reads:
-        thread = ReadingThread("sdk-reader")
-        _reads[loop] = thread, SharedReads(thread, answer_all)
-    return _reads[loop][1]
+    if _latest is None or _latest[0] is not loop:
+        if loop not in _reads:
+            thread = ReadingThread("sdk-reader")
+            _reads[loop] = thread, SharedReads(thread, answer_all)
+        _latest = loop, _reads[loop][1]
+    return _latest[1]
 
 
 async def _found(question: Question) -> Found | None:

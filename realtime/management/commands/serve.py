@@ -1,11 +1,16 @@
+import os
 import resource
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from realtime import bus, figures, servers
 from realtime.conf import conf
 from realtime.protocol import ShortcutProtocol
 
@@ -25,14 +30,22 @@ class Command(BaseCommand):
             raise CommandError("--port must be between 1 and 65535.")
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
-        if options["workers"] > 1:
+        if options["workers"] > 1 and bus.name() == "memory":
             self.stderr.write(
-                "Several workers: an event reaches the streams of another worker by the reconcile, "
-                f"within about {conf.RECONCILE_SECONDS:g} s."
+                "Several workers without a bus (PostgreSQL or Redis): an event reaches the streams of another worker "
+                f"by the reconcile, within about {conf.RECONCILE_SECONDS:g} s."
             )
         self.stderr.write(f"Open files: {_raise_open_files():,} in each process; each stream takes one.")
-        uvicorn.run(
-            ":".join(settings.ASGI_APPLICATION.rsplit(".", 1)),
+        with _shared_figures(options["workers"]):
+            self._serve(options)
+
+    def application(self) -> str:
+        """The ASGI application that is served, as a dotted path."""
+        return str(settings.ASGI_APPLICATION)
+
+    def _serve(self, options: dict[str, Any]) -> None:
+        config = uvicorn.Config(
+            ":".join(self.application().rsplit(".", 1)),
             host=options["host"],
             port=options["port"],
             workers=options["workers"],
@@ -48,7 +61,25 @@ class Command(BaseCommand):
             proxy_headers=False,
             # Streams have ended by then; this is for requests under way.
             timeout_graceful_shutdown=10,
+            # A worker's start takes seconds, and more on a busy machine; a rolling restart that does not see its end is
+            # given up. A worker that is stopped for so long is killed.
+            timeout_worker_healthcheck=30,
         )
+        servers.run(config)
+
+
+@contextmanager
+def _shared_figures(workers: int) -> Iterator[None]:
+    """A place where the workers share what they count, unless the surroundings name one."""
+    if workers == 1 or os.environ.get(figures.DIRECTORY):
+        yield
+        return
+    with TemporaryDirectory(prefix="realtime-figures-") as directory:
+        os.environ[figures.DIRECTORY] = directory
+        try:
+            yield
+        finally:
+            del os.environ[figures.DIRECTORY]
 
 
 def _raise_open_files() -> int:

@@ -1,0 +1,3 @@
+from realtime.detached.command import main
+
+main()

@@ -1,0 +1,77 @@
+"""For whoever watches the process: a load balancer, an orchestrator. Anybody may call it; it says nothing secret."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from django.db import Error, connection
+from django.http import HttpRequest, JsonResponse
+
+from realtime import bus, drain
+from realtime import liveness as realtime_liveness
+from realtime.intake import PLAIN, Surroundings, plain
+from realtime.shortcuts import Scope
+from realtime.sinks import Message, Send
+
+logger = structlog.get_logger(__name__)
+
+Receive = Callable[[], Awaitable[Message]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+LIVENESS = "/health/liveness"
+
+HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+
+def ahead_of(django: Application, surroundings: Callable[[Scope], Surroundings | None] = plain) -> Application:
+    """The application that answers ``health/liveness`` in the event loop itself, and lets Django answer the rest.
+
+    200 while all that has to get on in this server's processes does, 503 with what does not. It needs no database and
+    no thread: neither may keep it from telling of a third. ``surroundings`` says what the project adds to an answer;
+    where it would have refused the request (an orchestrator asks by address, not by a name in ALLOWED_HOSTS), nothing.
+    """
+
+    async def application(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["path"] != LIVENESS or scope["method"] not in ("GET", "HEAD"):
+            await django(scope, receive, send)
+            return
+        problems = realtime_liveness.current().problems()
+        body = json.dumps(problems or {"status": "ok"}).encode()
+        around = surroundings({**scope, "method": "GET"}) or PLAIN
+        headers = around.beside(HEADERS, body)
+        await send({"type": "http.response.start", "status": 503 if problems else 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
+
+    return application
+
+
+def liveness(request: HttpRequest) -> JsonResponse:
+    """200 while the process answers requests: all that can be said where there is no event loop (WSGI)."""
+    return JsonResponse({"status": "ok"})
+
+
+def readiness(request: HttpRequest) -> JsonResponse:
+    """200 when new clients may be sent here; 503 while the database is away, and once the process is shutting down.
+
+    A bus that is away is no reason to send them elsewhere: what it does not bring the reconcile does, about a second
+    later. The status is "degraded" then.
+    """
+    health = bus.current().health()
+    problems = {}
+    if drain.in_progress():
+        problems["drain"] = "the process is shutting down"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error as error:
+        logger.warning("database_unreachable", error=repr(error))
+        problems["database"] = "the database does not answer"
+    told: dict[str, Any] = dict(problems) or {"status": "degraded" if health.degraded else "ok"}
+    told["bus"] = {
+        "name": health.name,
+        "connected": health.connected,
+        "since": health.since and health.since.isoformat(),
+        "reconnects": health.reconnects,
+    }
+    return JsonResponse(told, status=503 if problems else 200)

@@ -1,0 +1,10 @@
+"""Every path that such a server answers; the stream's own path is in asgi.py, and so is ``health/liveness``."""
+
+from django.urls import include, path
+
+from realtime.serving import health
+
+urlpatterns = [
+    path("health/readiness", health.readiness),
+    path("", include("realtime.urls")),
+]
