@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coverage import Coverage
+from coverage import Coverage, CoverageData
+from coverage.exceptions import CoverageException
 from pytest_django import DjangoDbBlocker
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
@@ -67,7 +68,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 # Folders whose tests reach every line of what is measured. To measure them all would double what the others take.
-MEASURED = {"realtime", "wire", "hostapp", "identities", "multivariate", "organisations", "audit"}
+MEASURED = {"realtime", "bus", "metrics", "wire", "hostapp", "detached"} | {
+    "identities",
+    "multivariate",
+    "organisations",
+    "audit",
+}
 MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 
 
@@ -85,6 +91,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         if children is not None:
             os.environ[MEASURES_CHILDREN] = children
         coverage.start()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Leave what a server that was killed had only begun to write out of what pytest-cov combines after this."""
+    result = yield
+    if session.config.getoption("cov_source", None) and not hasattr(session.config, "workerinput"):
+        for path in session.config.rootpath.glob(".coverage.*"):
+            try:
+                CoverageData(str(path), read_only=True).read()
+            except CoverageException:
+                path.unlink()
+    return result
 
 
 @pytest.fixture(scope="session")

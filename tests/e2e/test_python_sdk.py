@@ -1,45 +1,14 @@
 """The official Python SDK, local evaluation with real time on: it has what an admin changes, and never polls."""
 
-import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from flagsmith import Flagsmith
 
-from tests.e2e.changes import CHANGES, FEATURE, IDENTITY, TRAITS, Change, Seen
+from tests.e2e.changes import CHANGES, Change
+from tests.e2e.python_sdk import Client
 from tests.support.api import Tenant
 
 pytestmark = pytest.mark.e2e
-
-# From the Admin API's call to the new value in the SDK. It takes milliseconds; a machine of CI may be busy.
-DEADLINE = 10
-
-A_YEAR = 365 * 86_400
-
-
-class Client(Flagsmith):
-    """The SDK, with a bell that rings after each fetch of the environment document."""
-
-    def __init__(self, **options: Any) -> None:
-        self.fetches = 0
-        self.fetched = threading.Condition()
-        super().__init__(**options)
-
-    def update_environment(self) -> None:
-        super().update_environment()
-        with self.fetched:
-            self.fetches += 1
-            self.fetched.notify_all()
-
-    def seen(self) -> Seen:
-        flag = self.get_identity_flags(IDENTITY, dict(TRAITS)).get_flag(FEATURE)
-        return flag.enabled, flag.value
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for fetches until the condition holds."""
-        with self.fetched:
-            assert self.fetched.wait_for(condition, DEADLINE), self.seen()
 
 
 @pytest.fixture
@@ -47,14 +16,7 @@ def start_client(tenant: Tenant) -> Iterator[Callable[[], Client]]:
     clients: list[Client] = []
 
     def start() -> Client:
-        client = Client(
-            environment_key=tenant.environment.server_key,
-            api_url=f"{tenant.api.url}/api/v1/",
-            realtime_api_url=tenant.api.url,
-            enable_local_evaluation=True,
-            enable_realtime_updates=True,
-            environment_refresh_interval_seconds=A_YEAR,
-        )
+        client = Client.of(tenant, tenant.api.url)
         clients.append(client)
         return client
 

@@ -17,6 +17,8 @@ from tests.features.whole import Flag, priorities, text, variants
 # Real commits: only they make events.
 pytestmark = pytest.mark.django_db(transaction=True)
 
+Told = Callable[[], tuple[int, list[str]]]
+
 OFF: dict[str, Any] = {"enabled": False, "value": None, "variants": []}
 
 
@@ -38,18 +40,35 @@ def split(admin: APIClient, environment: Environment, make_feature: Callable[...
     return Flag(admin, environment, feature), [option.pk for option in options]
 
 
+@pytest.fixture
+def told(environment: Environment, events: list[str], logged: Callable[[], list[str]]) -> Told:
+    """How many events of the environment went out, and what the log says of it, since the last look."""
+
+    def since() -> tuple[int, list[str]]:
+        assert set(events) <= {environment.api_key}
+        number = len(events)
+        events.clear()
+        return number, logged()
+
+    return since
+
+
+@pytest.fixture
+def three(make_segment: Callable[[str], Segment]) -> tuple[int, int, int]:
+    """The primary keys of the segments a, b and c."""
+    a, b, c = (make_segment(name).pk for name in "abc")
+    return a, b, c
+
+
 def test_override__new_and_changed__begins_as_the_default_and_one_event_each(
     flag: Flag,
     segment: Segment,
     make_segment: Callable[[str], Segment],
-    environment: Environment,
-    events: list[str],
-    logged: Callable[[], list[str]],
+    told: Told,
 ) -> None:
     other = make_segment("other")
     flag.patch(environment_default={"value": text("control")})
-    events.clear()
-    logged()
+    told()
     answer = flag.patch(
         environment_default={"enabled": True},
         segment_overrides=[
@@ -61,20 +80,21 @@ def test_override__new_and_changed__begins_as_the_default_and_one_event_each(
         {"segment": {"id": segment.pk}, "priority": 0, "enabled": True, "value": text("control"), "variants": []},
         {"segment": {"id": other.pk}, "priority": 1, "enabled": False, "value": text(""), "variants": []},
     ]
-    assert events == [environment.api_key]
-    assert logged() == [
-        "Flag state updated for feature: banner",
-        "Remote config updated for segment override on feature 'banner' and segment 'professionals'.",
-        "Flag state / Remote config value updated for feature 'banner' and segment 'other'",
-    ]
+    assert told() == (
+        1,
+        [
+            "Flag state updated for feature: banner",
+            "Remote config updated for segment override on feature 'banner' and segment 'professionals'.",
+            "Flag state / Remote config value updated for feature 'banner' and segment 'other'",
+        ],
+    )
     before = {state.feature_segment_id: state.pk for state in FeatureState.objects.exclude(feature_segment=None)}
     answer = flag.patch(
         segment_overrides=[{"segment": {"id": other.pk}, "value": {"type": "boolean", "value": "TRUE"}}]
     )
     assert answer["segment_overrides"][1]["value"] == {"type": "boolean", "value": "true"}
     assert answer["segment_overrides"][1]["enabled"] is False
-    assert len(events) == 2
-    assert logged() == ["Remote config updated for segment override on feature 'banner' and segment 'other'."]
+    assert told() == (1, ["Remote config updated for segment override on feature 'banner' and segment 'other'."])
     assert before == {
         state.feature_segment_id: state.pk for state in FeatureState.objects.exclude(feature_segment=None)
     }
@@ -91,24 +111,18 @@ def test_override__new_and_like_the_default__revision_alone(
 
 
 def test_priorities__given_swapped_or_taken__as_said_or_refused(
-    flag: Flag,
-    make_segment: Callable[[str], Segment],
-    environment: Environment,
-    events: list[str],
-    logged: Callable[[], list[str]],
+    flag: Flag, three: tuple[int, int, int], told: Told
 ) -> None:
-    a, b, c = (make_segment(name).pk for name in "abc")
+    a, b, c = three
     first = [
         {"segment": {"id": a}, "priority": 10, "enabled": True},
         {"segment": {"id": b}, "priority": 20, "enabled": True},
     ]
     assert priorities(flag.patch(segment_overrides=first)) == [(a, 10), (b, 20)]
-    events.clear()
-    logged()
+    told()
     swap = [{"segment": {"id": a}, "priority": 20}, {"segment": {"id": b}, "priority": 10}]
     assert priorities(flag.patch(segment_overrides=swap)) == [(b, 10), (a, 20)]
-    assert events == [environment.api_key]
-    assert logged() == ["Segment overrides re-ordered for feature 'banner'."]
+    assert told() == (1, ["Segment overrides re-ordered for feature 'banner'."])
     taken = {"segment_overrides": [{"segment": {"id": c}, "priority": 20, "enabled": True}]}
     assert flag.refused("patch", taken) == {"detail": "Duplicate priority: 20."}
     assert flag.refused("patch", {"segment_overrides": [{"segment": {"id": a}, "priority": 10}]}) == {
@@ -117,7 +131,7 @@ def test_priorities__given_swapped_or_taken__as_said_or_refused(
     assert priorities(flag.read()) == [(b, 10), (a, 20)]
     # Without a priority a new one goes to its place in the list.
     assert priorities(flag.patch(segment_overrides=[{"segment": {"id": c}}])) == [(c, 0), (b, 10), (a, 20)]
-    assert len(events) == 2
+    assert told()[0] == 1
     assert FeatureSegment.objects.count() == 3
 
 
@@ -132,20 +146,13 @@ def test_override__place_without_a_state__is_filled(
     assert [state.feature_segment for state in FeatureState.objects.exclude(feature_segment=None)] == [place]
 
 
-def test_put__whole_parts__the_rest_begins_anew(
-    flag: Flag,
-    make_segment: Callable[[str], Segment],
-    environment: Environment,
-    events: list[str],
-    logged: Callable[[], list[str]],
-) -> None:
-    a, b = (make_segment(name).pk for name in "ab")
+def test_put__whole_parts__the_rest_begins_anew(flag: Flag, three: tuple[int, int, int], told: Told) -> None:
+    a, b, _ = three
     flag.patch(
         environment_default={"enabled": True, "value": text("v")},
         segment_overrides=[{"segment": {"id": pk}, "enabled": False, "value": text("o")} for pk in (a, b)],
     )
-    events.clear()
-    logged()
+    told()
     # The default is none of the parts; "b" inherits, and moves up, since "a" goes.
     answer = flag.put(segment_overrides=[{"segment": {"id": b}}])
     assert answer == {
@@ -154,12 +161,14 @@ def test_put__whole_parts__the_rest_begins_anew(
             {"segment": {"id": b}, "priority": 0, "enabled": True, "value": text("v"), "variants": []}
         ],
     }
-    assert events == [environment.api_key]
-    assert logged() == [
-        "Flag state / Remote config value deleted for feature 'banner' and segment 'a'",
-        "Flag state / Remote config value updated for feature 'banner' and segment 'b'",
-        "Remote config updated for segment override on feature 'banner' and segment 'b'.",
-    ]
+    assert told() == (
+        1,
+        [
+            "Flag state / Remote config value deleted for feature 'banner' and segment 'a'",
+            "Flag state / Remote config value updated for feature 'banner' and segment 'b'",
+            "Remote config updated for segment override on feature 'banner' and segment 'b'.",
+        ],
+    )
     # A new override inherits what the same request makes the default.
     answer = flag.put(
         environment_default={"value": {"type": "integer", "value": "42"}},
@@ -176,16 +185,14 @@ def test_put__whole_parts__the_rest_begins_anew(
         "environment_default": OFF,
         "segment_overrides": [],
     }
-    assert events == [environment.api_key] * 3
+    assert told()[0] == 2
     assert FeatureState.objects.count() == 1
 
 
 def test_variants__weighted__in_their_scope_alone(
     split: tuple[Flag, list[int]],
     segment: Segment,
-    environment: Environment,
-    events: list[str],
-    logged: Callable[[], list[str]],
+    told: Told,
 ) -> None:
     flag, (a, b) = split
     assert flag.read()["environment_default"]["variants"] == variants((a, 30), (b, 20))
@@ -195,7 +202,7 @@ def test_variants__weighted__in_their_scope_alone(
         "value": text("control"),
         "variants": variants((a, 30), (b, 60.5)),
     }
-    assert (events, logged()) == ([environment.api_key], ["Multivariate value changed for feature 'split'."])
+    assert told() == (1, ["Multivariate value changed for feature 'split'."])
     # A new override inherits the weights.
     answer = flag.patch(segment_overrides=[{"segment": {"id": segment.pk}, "enabled": True}])
     assert answer["segment_overrides"][0]["variants"] == variants((a, 30), (b, 60.5))
@@ -227,26 +234,18 @@ def test_variants__wrong__refused_by_name(split: tuple[Flag, list[int]], flag: F
 
 
 def test_override__removed__gone_with_its_rows_and_the_gap_closed(
-    flag: Flag,
-    make_segment: Callable[[str], Segment],
-    environment: Environment,
-    events: list[str],
-    logged: Callable[[], list[str]],
+    flag: Flag, three: tuple[int, int, int], told: Told
 ) -> None:
-    a, b, c = (make_segment(name).pk for name in "abc")
+    a, b, c = three
     flag.patch(segment_overrides=[{"segment": {"id": pk}, "enabled": True} for pk in (a, b, c)])
-    events.clear()
-    logged()
+    told()
     answer = flag.remove(b)
     assert priorities(answer) == [(a, 0), (c, 1)]
-    assert (events, logged()) == (
-        [environment.api_key],
-        ["Flag state / Remote config value deleted for feature 'banner' and segment 'b'"],
-    )
+    assert told() == (1, ["Flag state / Remote config value deleted for feature 'banner' and segment 'b'"])
     assert (FeatureState.objects.count(), FeatureSegment.objects.count()) == (3, 2)
     again = flag.client.delete(f"{flag.path}segment-overrides/{b}/")
     assert (again.status_code, again.json()) == (404, {"detail": "Segment override not found."})
-    assert len(events) == 1
+    assert told()[0] == 0
 
 
 def test_flag__20_overrides__as_many_queries_as_with_2(

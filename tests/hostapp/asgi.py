@@ -7,9 +7,13 @@ from django.urls import re_path
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.hostapp.settings"
 django_application = get_asgi_application()
 
+from realtime.intake import Intake  # noqa: E402
 from realtime.lifespan import lifespan  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
-    {"http": URLRouter([*stream_urlpatterns, re_path(r"", django_application)]), "lifespan": lifespan}
+    {
+        "http": URLRouter([*stream_urlpatterns, re_path(r"", Intake().ahead_of(django_application))]),
+        "lifespan": lifespan,
+    }
 )

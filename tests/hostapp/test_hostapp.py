@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.support import ports, programs, sse
 from tests.support.processes import Process, accepts_connections
@@ -75,6 +76,22 @@ def test_host__its_own_models__streams_their_changes(host: Host) -> None:
 def test_host__unknown_key__stream_of_comments(host: Host) -> None:
     with sse.connect(host.port, "elsewhere") as stream:
         assert b"no environment" in stream.next_block().data + stream.next_block().data  # type: ignore[union-attr]
+
+
+def test_host__publisher__is_heard_ahead_of_django(host: Host) -> None:
+    for key, published in (("elsewhere", True), ("stage", False)):
+        with sse.connect(host.port, key) as stream:
+            stream.next_block()
+            answer = requests.post(
+                f"http://127.0.0.1:{host.port}/sse/environments/{key}/queue-change",
+                json={"updated_at": "2026-01-01T00:00:00"},
+                headers={"Authorization": "Token publisher-t0ken"},
+                timeout=10,
+            )
+            assert (answer.status_code, answer.json()) == (202, {})
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            said = stream.next_event().fields["data"]
+            assert (said == '{"updated_at": 1767225600.000000}') is published
 
 
 def test_host__running__has_imported_none_of_the_siblings(host: Host) -> None:

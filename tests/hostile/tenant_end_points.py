@@ -1,5 +1,8 @@
 """People, organisations, projects and environments."""
 
+from collections.abc import Callable
+from typing import Any
+
 from tests.hostile import values
 from tests.hostile.end_points import (
     NAME,
@@ -16,6 +19,7 @@ from tests.support.receiver import shared
 
 PASSWORD = "pa55-word-1"
 NEW_PASSWORD = "a-Str0ng-one!"
+NO_TEXT = ([], {}, True, values.NULL_BYTE)
 WEAK_PASSWORD = ([], {}, "password", "x" * 4_097, values.NULL_BYTE)
 PERSON = {"first_name": values.text(150), "last_name": values.text(150)}
 ORGANISATION = {
@@ -43,7 +47,52 @@ WEBHOOK = {
 }
 TAG = {"label": values.text(100), "color": values.text(10), "description": values.text(512)}
 
-PERMISSION_IN_ORGANISATION = {name: PERMISSION[name] for name in ("user", "permissions")}
+
+def user_permissions(
+    place: str, of: Callable[[Any], str], held: Callable[[Any], Any], given: dict[str, Any]
+) -> tuple[EndPoint, ...]:
+    """Of users in an organisation, a project or an environment. Only the last two have an admin of their own."""
+
+    def body(w: Any) -> dict[str, Any]:
+        return {"user": w.member.pk, **given}
+
+    changeable = {name: PERMISSION[name] for name in given}
+    return (
+        end_point(
+            f"POST {place}user-permissions/",
+            lambda w: f"{of(w)}user-permissions/",
+            body,
+            fields={"user": PERMISSION["user"], **changeable},
+            required=("user",),
+        ),
+        *both(
+            f"{place}user-permissions/{{id}}/",
+            lambda w: f"{of(w)}user-permissions/{held(w)['id']}/",
+            body,
+            fields=changeable,
+        ),
+    )
+
+
+def webhooks(place: str, of: Callable[[Any], str], made: Callable[[Any], Any]) -> tuple[EndPoint, ...]:
+    """Of an organisation or of an environment."""
+    return (
+        end_point(
+            f"POST {place}webhooks/",
+            lambda w: f"{of(w)}webhooks/",
+            lambda w: {"url": "https://hooks.example.com/", "enabled": True, "secret": "s"},
+            fields=WEBHOOK,
+            required=("url",),
+        ),
+        *both(
+            f"{place}webhooks/{{id}}/",
+            lambda w: f"{of(w)}webhooks/{made(w)['id']}/",
+            lambda w: {"url": "https://hooks.example.com/other"},
+            fields=WEBHOOK,
+            required=("url",),
+        ),
+    )
+
 
 TENANT: tuple[EndPoint, ...] = (
     *PEOPLE,
@@ -59,7 +108,7 @@ TENANT: tuple[EndPoint, ...] = (
         "POST auth/login/",
         lambda w: "auth/login/",
         lambda w: {"email": w.user.email, "password": PASSWORD},
-        fields={"email": ([], {}, True, values.NULL_BYTE), "password": ([], {}, True, values.NULL_BYTE)},
+        fields={"email": NO_TEXT, "password": NO_TEXT},
         required=("email", "password"),
         key="none",
     ),
@@ -68,8 +117,8 @@ TENANT: tuple[EndPoint, ...] = (
         lambda w: "auth/login/code/",
         lambda w: accounts.code_login(w.user),
         fields={
-            "ephemeral_token": ([], {}, True, values.NULL_BYTE, "x" * 1_001),
-            "code": ([], {}, True, values.NULL_BYTE, "x" * 101),
+            "ephemeral_token": (*NO_TEXT, "x" * 1_001),
+            "code": (*NO_TEXT, "x" * 101),
         },
         required=("ephemeral_token", "code"),
         key="none",
@@ -78,7 +127,7 @@ TENANT: tuple[EndPoint, ...] = (
         "POST auth/app/activate/confirm/",
         lambda w: "auth/app/activate/confirm/",
         lambda w: {"code": accounts.code_of(w.user, confirmed=False)},
-        fields={"code": ([], {}, True, values.NULL_BYTE, "x" * 101)},
+        fields={"code": (*NO_TEXT, "x" * 101)},
         required=("code",),
     ),
     end_point(
@@ -93,7 +142,7 @@ TENANT: tuple[EndPoint, ...] = (
         "POST auth/users/reset_password_confirm/",
         lambda w: "auth/users/reset_password_confirm/",
         lambda w: {**accounts.reset_link(w.user), "new_password": NEW_PASSWORD, "re_new_password": NEW_PASSWORD},
-        fields={"new_password": WEAK_PASSWORD, "uid": ([], {}, True, values.NULL_BYTE), "token": values.text(2_000)},
+        fields={"new_password": WEAK_PASSWORD, "uid": NO_TEXT, "token": values.text(2_000)},
         required=("uid", "token", "new_password", "re_new_password"),
         key="none",
     ),
@@ -101,7 +150,7 @@ TENANT: tuple[EndPoint, ...] = (
         "POST auth/users/set_password/",
         lambda w: "auth/users/set_password/",
         lambda w: {"current_password": PASSWORD, "new_password": NEW_PASSWORD, "re_new_password": NEW_PASSWORD},
-        fields={"new_password": WEAK_PASSWORD, "current_password": ([], {}, True, values.NULL_BYTE, "wrong")},
+        fields={"new_password": WEAK_PASSWORD, "current_password": (*NO_TEXT, "wrong")},
         required=("current_password", "new_password", "re_new_password"),
     ),
     *both(
@@ -153,18 +202,11 @@ TENANT: tuple[EndPoint, ...] = (
         fields=MASTER_KEY,
         required=("name",),
     ),
-    end_point(
-        "POST organisations/{id}/user-permissions/",
-        lambda w: f"organisations/{w.organisation.pk}/user-permissions/",
-        lambda w: {"user": w.member.pk, "permissions": ["CREATE_PROJECT"]},
-        fields=PERMISSION_IN_ORGANISATION,
-        required=("user",),
-    ),
-    *both(
-        "organisations/{id}/user-permissions/{id}/",
-        lambda w: f"organisations/{w.organisation.pk}/user-permissions/{w.organisation_permission['id']}/",
-        lambda w: {"user": w.member.pk, "permissions": ["CREATE_PROJECT"]},
-        fields={"permissions": PERMISSION["permissions"]},
+    *user_permissions(
+        "organisations/{id}/",
+        lambda w: w.of_organisation,
+        lambda w: w.organisation_permission,
+        {"permissions": ["CREATE_PROJECT"]},
     ),
     end_point(
         "POST projects/",
@@ -180,18 +222,11 @@ TENANT: tuple[EndPoint, ...] = (
         fields={"name": NAME, **SETTINGS_OF_PROJECT},
         required=("name",),
     ),
-    end_point(
-        "POST projects/{id}/user-permissions/",
-        lambda w: f"{w.of_project}user-permissions/",
-        lambda w: {"user": w.member.pk, "permissions": ["VIEW_PROJECT"], "admin": False},
-        fields=PERMISSION,
-        required=("user",),
-    ),
-    *both(
-        "projects/{id}/user-permissions/{id}/",
-        lambda w: f"{w.of_project}user-permissions/{w.project_permission['id']}/",
-        lambda w: {"user": w.member.pk, "permissions": ["VIEW_PROJECT"], "admin": False},
-        fields={"permissions": PERMISSION["permissions"], "admin": PERMISSION["admin"]},
+    *user_permissions(
+        "projects/{id}/",
+        lambda w: w.of_project,
+        lambda w: w.project_permission,
+        {"permissions": ["VIEW_PROJECT"], "admin": False},
     ),
     end_point(
         "POST projects/{id}/tags/",
@@ -242,47 +277,14 @@ TENANT: tuple[EndPoint, ...] = (
         fields=SERVER_KEY,
         required=("name",),
     ),
-    end_point(
-        "POST environments/{key}/user-permissions/",
-        lambda w: f"{w.of_a}user-permissions/",
-        lambda w: {"user": w.member.pk, "permissions": ["VIEW_ENVIRONMENT"], "admin": False},
-        fields=PERMISSION,
-        required=("user",),
+    *user_permissions(
+        "environments/{key}/",
+        lambda w: w.of_a,
+        lambda w: w.environment_permission,
+        {"permissions": ["VIEW_ENVIRONMENT"], "admin": False},
     ),
-    *both(
-        "environments/{key}/user-permissions/{id}/",
-        lambda w: f"{w.of_a}user-permissions/{w.environment_permission['id']}/",
-        lambda w: {"user": w.member.pk, "permissions": ["VIEW_ENVIRONMENT"], "admin": False},
-        fields={"permissions": PERMISSION["permissions"], "admin": PERMISSION["admin"]},
-    ),
-    end_point(
-        "POST environments/{key}/webhooks/",
-        lambda w: f"{w.of_a}webhooks/",
-        lambda w: {"url": "https://hooks.example.com/", "enabled": True, "secret": "s"},
-        fields=WEBHOOK,
-        required=("url",),
-    ),
-    *both(
-        "environments/{key}/webhooks/{id}/",
-        lambda w: f"{w.of_a}webhooks/{w.webhook['id']}/",
-        lambda w: {"url": "https://hooks.example.com/other"},
-        fields=WEBHOOK,
-        required=("url",),
-    ),
-    end_point(
-        "POST organisations/{id}/webhooks/",
-        lambda w: f"organisations/{w.organisation.pk}/webhooks/",
-        lambda w: {"url": "https://hooks.example.com/", "enabled": True, "secret": "s"},
-        fields=WEBHOOK,
-        required=("url",),
-    ),
-    *both(
-        "organisations/{id}/webhooks/{id}/",
-        lambda w: f"organisations/{w.organisation.pk}/webhooks/{w.organisation_webhook['id']}/",
-        lambda w: {"url": "https://hooks.example.com/other"},
-        fields=WEBHOOK,
-        required=("url",),
-    ),
+    *webhooks("environments/{key}/", lambda w: w.of_a, lambda w: w.webhook),
+    *webhooks("organisations/{id}/", lambda w: w.of_organisation, lambda w: w.organisation_webhook),
     end_point(
         "POST webhooks/test/",
         lambda w: "webhooks/test/",
@@ -291,7 +293,7 @@ TENANT: tuple[EndPoint, ...] = (
             "webhook_url": WEBHOOK["url"],
             "scope": values.OBJECT,
             "scope.type": values.CHOICE,
-            "scope.id": ([], {}, True, values.NULL_BYTE, "no such", ""),
+            "scope.id": (*NO_TEXT, "no such", ""),
             "secret": values.text(255),
         },
         required=("webhook_url", "scope", "scope.type", "scope.id"),

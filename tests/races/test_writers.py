@@ -14,7 +14,7 @@ from tests.races.writers import Outcome, race
 from tests.support.api import AdminAPI, Tenant
 from tests.support.server import ServerProcess
 
-OPERATIONS = int(os.environ.get("RACE_OPERATIONS", "20"))
+OPERATIONS = int(os.environ.get("RACE_OPERATIONS", "10"))
 WRITERS = 8
 
 # What a server says when something of it did not work. (A change request whose feature is gone fails in its own words.)

@@ -18,13 +18,15 @@ def ids() -> list[str | None]:
         ("STREAM_SECONDS", "12.5", 12.5),
         ("PLANS", "enterprise, scale-up", ("enterprise", "scale-up")),
         ("PLANS", "", ()),
+        # As it may stand in a project's settings.
+        ("TRUSTED_PROXIES", ["10.0.0.0/8", "unix"], ("10.0.0.0/8", "unix")),
         ("ANNOUNCE_IDENTITY_OVERRIDES", "Yes", True),
         ("ANNOUNCE_IDENTITY_OVERRIDES", "0", False),
         ("HOST", "detached", "detached"),
     ],
 )
-def test_setting__text_of_an_environment_variable__has_its_type(
-    settings: object, name: str, text: str, value: object
+def test_setting__text_of_an_environment_variable_or_a_list__has_its_type(
+    settings: object, name: str, text: object, value: object
 ) -> None:
     setattr(settings, f"REALTIME_{name}", text)
     assert getattr(conf, name) == value
@@ -69,6 +71,10 @@ def test_checks__as_shipped__none() -> None:
         ("REALTIME_REPEAT_SECONDS", float("inf"), "realtime.E006"),
         ("REALTIME_KEEPALIVE_SECONDS", 60, "realtime.W001"),
         ("REALTIME_WATCH", "realtime.watch.NOTHING_THERE", "realtime.E007"),
+        ("REALTIME_MAX_STREAMS_PER_ADDRESS", -1, "realtime.E011"),
+        ("REALTIME_MAX_NEW_STREAMS_PER_SECOND", float("inf"), "realtime.E011"),
+        ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/8,nginx", "realtime.E012"),
+        ("REALTIME_MAX_STREAMS", 1e12, "realtime.W011"),
     ],
 )
 def test_checks__wrong_setting__an_error_with_its_id(settings: object, name: str, value: object, expected: str) -> None:

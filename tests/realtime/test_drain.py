@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from environments.models import Environment
-from realtime import drain, hub
+from realtime import drain, ending, hub
 from tests.support.asgi import Client, eventually, stream
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +21,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Stands for a server: the signals that its handler got."""
     got: list[int] = []
     before = {signum: signal.getsignal(signum) for signum in drain.SIGNALS}
-    monkeypatch.setattr(drain, "_begun", threading.Event())
+    monkeypatch.setattr(ending, "_begun", threading.Event())
     for signum in drain.SIGNALS:
         signal.signal(signum, lambda number, frame: got.append(number))
     yield got
@@ -58,9 +58,25 @@ async def test_signal__twice__the_server_is_told_at_once(
         await eventually(drain.in_progress)
         signal.raise_signal(signal.SIGTERM)
         await eventually(lambda: server == [signal.SIGTERM])
+    async with stream(environment.api_key) as late:
+        await late.until(lambda client: client.ended)
     # The streams have ended: no reason to tell it again, which to a server means that it shall not be graceful.
     await eventually(lambda: len(streams._tasks) == 1)
     assert server == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(("signum", "waits"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
+async def test_signal__no_streams__proxies_get_the_window_to_notice_and_who_presses_keys_does_not_wait(
+    streams: hub.Hub, server: list[int], settings: object, signum: signal.Signals, waits: bool
+) -> None:
+    seconds = 0.4 if waits else 60
+    settings.REALTIME_DRAIN_SECONDS = seconds  # type: ignore[attr-defined]
+    async with stream("nobody") as client:
+        await client.opened()
+    began = streams.loop.time()
+    signal.raise_signal(signum)
+    await eventually(lambda: server == [signum])
+    assert (streams.loop.time() - began >= seconds) is waits
 
 
 async def test_signal__sent_to_a_worker_and_passed_on_by_its_parent__is_one(
@@ -96,7 +112,10 @@ async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_sam
     await asyncio.wait_for(task, 5)
 
 
-async def test_signal__server_that_ignores_it__goes_on(streams: hub.Hub, environment: Environment) -> None:
+async def test_signal__server_that_ignores_it__goes_on(
+    streams: hub.Hub, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_DRAIN_SECONDS = 0  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     async with stream(environment.api_key) as client:
         await client.opened()

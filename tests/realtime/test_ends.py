@@ -9,7 +9,6 @@ import pytest
 from pytest_django import Settings
 
 from realtime import hub, stream
-from realtime.protocol import ShortcutProtocol
 from realtime.sinks import ASGISink, Piece, Source
 from realtime.stream import Stream
 from realtime.transport import Connection
@@ -144,9 +143,7 @@ async def test_connection__after_its_end__nothing_is_written_and_nobody_is_told(
 
 
 def test_shortcut__another_path__is_not_taken() -> None:
-    channel = mock.Mock(spec=ShortcutProtocol)
-    assert not stream.shortcut({"path": "/sse/environments/x/queue-change", "headers": []}, channel)
-    channel.take_over.assert_not_called()
+    assert stream.shortcut({"path": "/sse/environments/x/queue-change", "headers": []}) is None
 
 
 async def test_asgi_sink__client_gone_before_anything_is_written__ends_at_once() -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import hosts, hub, publish, reading, sse
+from realtime import hosts, hub, publish, reading, reconcile, sse
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -113,7 +113,7 @@ async def test_reconcile__version_that_committed_long_after_it_was_raised__is_fo
     streams: hub.Hub, environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
-    monkeypatch.setattr(hub, "OVERLAP", timedelta(seconds=0.1))
+    monkeypatch.setattr(reconcile, "OVERLAP", timedelta(seconds=0.1))
     past = timezone.now() - timedelta(hours=2)
     newer = past + timedelta(hours=1)
     environments = Environment.objects.filter(pk=environment.pk)

@@ -1,5 +1,7 @@
 """``manage.py serve``: what it refuses, and several workers."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from django.core.management import CommandError, call_command
 
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
+from tests.support.callers import Callers
 from tests.support.server import MigratedSQLite, ServerProcess
 
 
@@ -18,11 +21,11 @@ def test_serve__impossible_option__refused_with_its_name(options: dict[str, int]
         call_command("serve", **options)
 
 
-def test_serve__two_workers_on_sqlite__warns_and_the_reconcile_brings_events_to_both(
+def test_serve__two_workers_on_sqlite__hear_of_changes_and_end_in_a_rolling_restart_without_a_cut(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
-    server = ServerProcess(sqlite_template.copy(tmp_path), arguments=("--workers=2",))
-    with server:
+    variables = sqlite_template.copy(tmp_path) | {"REALTIME_DRAIN_SECONDS": "1"}
+    with ServerProcess(variables, arguments=("--workers=2",)) as server:
         server.process.wait_for_log("Several workers")
         tenant = Tenant.create(AdminAPI.registered(server.url))
         feature = tenant.add_feature("banner")["id"]
@@ -32,5 +35,13 @@ def test_serve__two_workers_on_sqlite__warns_and_the_reconcile_brings_events_to_
         version = tenant.version()
         after = [stream.event_after(was).updated_at for stream, was in zip(streams, before, strict=True)]
         assert set(after) == {version}
-        for stream in streams:
-            stream.close()
+        callers = Callers(server.port, 2)
+        server.process.send(signal.SIGHUP)
+        server.process.wait_for_log("drain_started", timeout=60)
+        # As systemd does it: to all processes at once.
+        os.killpg(server.process.pid, signal.SIGTERM)
+        assert server.process.wait() == 0
+        callers.join()
+        assert callers.broken == []
+        assert min(callers.refused_after) > 0.5
+        assert {stream.end() for stream in streams} == {sse.End.CLEAN}

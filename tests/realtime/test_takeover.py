@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from environments.sdk import read_path
 from environments.sdk.responses import Answer
 from realtime import heads, hub
+from realtime.hosts import EmbeddedHost
 from realtime.protocol import ShortcutProtocol
 from realtime.stream import Stream
 from realtime.transport import Connection
@@ -231,6 +232,22 @@ async def test_read__reset_before_its_answer__nothing_fails(server: Server, behi
     await eventually(lambda: not server.state.tasks)
     await read_path.close()
     assert failures == []
+
+
+async def test_stream__state_that_takes_long__its_head_does_not_wait_for_it(server: Server, settings: Any) -> None:
+    settings.REALTIME_STREAM_SECONDS = settings.REALTIME_RECONCILE_SECONDS = 30
+    released = threading.Event()
+    with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(PATIENCE) and {}):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(GET)
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"real-time updates")
+            assert not released.is_set()
+            released.set()
+            await reader.readuntil(b"nothing will be sent")
+        writer.close()
+    await eventually(lambda: not server.streams.open)
 
 
 async def test_stream__endless_key__is_not_kept(server: Server) -> None:

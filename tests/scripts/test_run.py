@@ -46,7 +46,7 @@ class Copy:
         """Run it on a free port until it listens there."""
         port = ports.free_port()
         # What pip installs is compiled when it is imported: most of it never is.
-        variables |= {"PORT": str(port), "PIP_NO_COMPILE": "1"}
+        variables |= {"PORT": str(port), "PIP_NO_COMPILE": "1", "REALTIME_DRAIN_SECONDS": "0"}
         process = Process(["scripts/run"], environ=environ(**variables), cwd=self.folder)
         try:
             process.wait_until(lambda: accepts_connections(port), 300)

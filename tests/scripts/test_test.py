@@ -20,6 +20,7 @@ case "$*" in
     report) exit $COVERAGE ;;
 esac
 """
+NAMES = {"ON_SQLITE": "pytest", "ON_POSTGRESQL": "on_postgresql", "COVERAGE": "report", "CHECK": "scripts/check"}
 GREEN = {"ON_SQLITE": "0", "ON_POSTGRESQL": "0", "COVERAGE": "0", "CHECK": "0"}
 
 
@@ -37,7 +38,9 @@ def folder(tmp_path: Path) -> Path:
     script(tmp_path / "scripts/check", "#!/bin/sh\necho checked\nexit $CHECK\n")
     for name in ("python", "coverage"):
         script(tmp_path / ".venv/bin" / name, STAND_IN)
-    installed = (programs.ROOT / "requirements-dev.txt").read_bytes() + (programs.ROOT / "requirements.txt").read_bytes()
+    installed = (programs.ROOT / "requirements-dev.txt").read_bytes() + (
+        programs.ROOT / "requirements.txt"
+    ).read_bytes()
     (tmp_path / ".venv/.installed-requirements-dev.txt").write_bytes(installed)
     script(tmp_path / "tests/test_one.py", "pytestmark = pytest.mark.database\n")
     return tmp_path
@@ -66,7 +69,7 @@ def test_scripts_test__one_step_fails__ends_with_1_and_names_it(folder: Path, st
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("test: failed: ")
-    assert {"ON_SQLITE": "pytest", "ON_POSTGRESQL": "on_postgresql", "COVERAGE": "report", "CHECK": "check"}[step] in line
+    assert NAMES[step] in line
 
 
 def test_scripts_test__arguments__pytest_alone_with_its_status(folder: Path) -> None:

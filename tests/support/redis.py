@@ -30,6 +30,11 @@ class Redis:
         self.stop()
         shutil.rmtree(self._folder)
 
+    @property
+    def process(self) -> Process:
+        assert self._process is not None, "it was not started"
+        return self._process
+
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         options = {

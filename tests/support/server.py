@@ -171,11 +171,19 @@ class ServerProcess:
 
     def start(self, timeout: float = 60) -> None:
         """Start it, on the same port as before, and wait until it says that it is ready."""
+        self.launch()
+        self.wait(timeout)
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         self._process = Process(self._command(), environ=environ(**self.variables), cwd=programs.ROOT)
+
+    def wait(self, timeout: float = 60) -> None:
+        """Wait until it says that it is ready."""
         try:
-            self._process.wait_until(self.is_ready, timeout)
+            self.process.wait_until(self.is_ready, timeout)
         except BaseException:
-            self._process.kill()
+            self.process.kill()
             raise
 
     def stop(self, timeout: float = 30) -> int:

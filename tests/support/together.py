@@ -4,9 +4,15 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Folders and files with fixtures that are made once for many tests.
 TOGETHER = (
+    "tests/bus/test_listening.py",
+    "tests/bus/test_processes.py",
     "tests/core/test_bodies.py",
+    "tests/deploy/test_nginx.py",
+    "tests/deploy/test_rolling_restart.py",
     "tests/e2e/",
     "tests/hostapp/",
+    "tests/metrics/test_liveness.py",
+    "tests/metrics/test_scrape.py",
     "tests/permissions/test_matrix.py",
     "tests/schema/",
     "tests/scripts/test_run.py",

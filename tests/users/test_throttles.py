@@ -32,6 +32,15 @@ def test_address__that_claims_to_be_forwarded__counts_as_itself(anonymous: APICl
     assert statuses == [400, 400, 400, 429, 429]
 
 
+def test_address__that_a_trusted_proxy_speaks_for__counts_as_itself(anonymous: APIClient, settings: Settings) -> None:
+    settings.REALTIME_TRUSTED_PROXIES = "127.0.0.1"
+    several = [attempts(anonymous, 1, HTTP_X_FORWARDED_FOR=f"192.0.2.{number}")[0] for number in range(5)]
+    one = attempts(anonymous, 4, HTTP_X_FORWARDED_FOR="203.0.113.7, 192.0.2.9")
+
+    assert several == [400] * 5
+    assert one == [400, 400, 400, 429]
+
+
 @pytest.mark.parametrize(
     "addresses, last",
     [

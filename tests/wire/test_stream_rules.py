@@ -218,6 +218,10 @@ def test_s14__shutdown__streams_end_spread_over_the_window_and_newcomers_are_sen
         server.process.send(signal.SIGTERM)
         server.process.wait_for_log("drain_started")
         assert server.get("/health/readiness").status == 503
+        # A proxy that can ask another process has its newcomers sent there.
+        with sse.connect(server.port, "newcomer", {"X-Next-Upstream": "503"}) as sent_on:
+            assert sent_on.status == 503
+            assert sent_on.headers["connection"] == "close"
         with sse.connect(server.port, "newcomer") as newcomer:
             assert newcomer.status == 200
             assert newcomer.headers["connection"] == "close"

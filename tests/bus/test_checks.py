@@ -1,0 +1,30 @@
+"""What ``manage.py check`` says of a bus that cannot be."""
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+
+from tests.bus.conftest import Settings
+
+
+def said() -> list[CheckMessage]:
+    return [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+
+@pytest.mark.parametrize(
+    ("bus", "problem"),
+    [("pigeon", "unknown"), ("redis", "needs a Redis"), ("postgres", "needs PostgreSQL")],
+)
+def test_checks__bus_that_cannot_be__is_named_with_what_it_needs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, bus: str, problem: str
+) -> None:
+    settings.REALTIME_BUS = bus
+    monkeypatch.setattr("realtime.checks.find_spec", lambda name: None)
+    (message,) = said()
+    assert message.id == "realtime.E008"
+    assert repr(bus) in message.msg
+    assert problem in message.msg
+
+
+def test_checks__redis_with_its_setting__is_fine(settings: Settings) -> None:
+    settings.REALTIME_BUS, settings.EVENTSTREAM_REDIS = "redis", {}
+    assert said() == []

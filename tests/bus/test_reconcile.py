@@ -1,0 +1,209 @@
+"""The reconcile: what it costs, what it finds, and that it looks at once when the bus may have missed something."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from environments.models import Environment
+from projects.models import Project
+from realtime import bus, hosts, hub, metrics, publish, reconcile, sse
+from realtime.figures import figures
+from realtime.hosts import EmbeddedHost
+from tests.bus.conftest import Settings
+from tests.support.asgi import Client, eventually, stream
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+ENVIRONMENTS = 10_000
+
+UUID = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()"}
+
+
+@pytest.fixture
+async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
+    """They look by themselves so seldom that what comes has come because they were told to look."""
+    settings.REALTIME_RECONCILE_SECONDS = 60.0
+    yield hub.current()
+    await hub.current().close()
+
+
+@pytest.fixture
+async def client(streams: hub.Hub, environment: Environment) -> AsyncIterator[Client]:
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        yield client
+
+
+async def move(environment: Environment) -> bytes:
+    """Raise the version as a process does whose bus loses it. Returns the event that is due."""
+    newer = timezone.now()
+    await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=newer)
+    return sse.frame(newer)
+
+
+def copy(environment: Environment, number: int) -> None:
+    """So many more that differ only in what has to; keys are ``key-1`` and so on. By the ORM it takes seconds."""
+    columns = [field.column for field in Environment._meta.concrete_fields if not field.primary_key]
+    other = {"api_key": "'key-' || number", "name": "'key-' || number", "uuid": UUID[connection.vendor]}
+    values = [other.get(column, column) for column in columns]
+    numbers = "WITH RECURSIVE numbers(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < %s)"
+    into = f"INSERT INTO environments_environment ({', '.join(columns)})"
+    select = f"SELECT {', '.join(values)} FROM environments_environment CROSS JOIN numbers WHERE id = %s"  # noqa: S608
+    statement = f"{numbers} {into} {select}"
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [number, environment.pk])
+
+
+def plan(statement: str) -> str:
+    """How the database goes about it."""
+    explain = "EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
+    with connection.cursor() as cursor:
+        cursor.execute(explain + statement)
+        return "\n".join(str(row[-1]) for row in cursor.fetchall())
+
+
+def test_moved_since__very_many_environments__by_the_index_and_only_what_moved(project: Project) -> None:
+    first = Environment.objects.create(name="first", project=project)
+    Environment.objects.filter(pk=first.pk).update(updated_at=timezone.now() - timedelta(days=300))
+    copy(first, ENVIRONMENTS)
+    assert Environment.objects.count() == ENVIRONMENTS + 1
+    Environment.objects.filter(api_key="key-7").update(updated_at=timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE environments_environment")
+    with CaptureQueriesContext(connection) as queries:
+        moved = hosts.current().moved_since(timezone.now() - reconcile.OVERLAP)
+    assert [state.key for state in moved] == ["key-7"]
+    asked, *_ = [query["sql"] for query in queries if "environments_environment" in query["sql"]]
+    by_index = [line for line in plan(asked).splitlines() if "index" in line.lower() and "updated_at" in line]
+    assert by_index, plan(asked)
+    assert "scan on environments_environment" not in plan(asked).lower()
+    assert "scan environments_environment" not in plan(asked).lower()
+
+
+async def test_look__told_by_the_bus_in_any_thread__what_it_missed_goes_out_at_once(
+    client: Client, environment: Environment
+) -> None:
+    frame = await move(environment)
+    told = threading.Thread(target=hub.current().look)
+    told.start()
+    await client.until(lambda client: client.events[-1] == frame)
+    told.join()
+
+
+async def test_look__gate_opened_unheard__the_newest_state_goes_out(
+    streams: hub.Hub, environment: Environment, project: Project
+) -> None:
+    project.enable_realtime_updates = False
+    await project.asave()
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        assert client.events == []
+        project.enable_realtime_updates = True
+        with mock.patch.object(publish, "send_event"):
+            await project.asave()
+        streams.look()
+        await client.until(lambda client: client.events)
+        await environment.arefresh_from_db()
+        assert client.events == [sse.frame(environment.updated_at)]
+
+
+async def test_look__gate_closed_unheard__nothing_goes_out_any_more(
+    streams: hub.Hub, client: Client, environment: Environment, project: Project
+) -> None:
+    project.enable_realtime_updates = False
+    with mock.patch.object(publish, "send_event"):
+        await project.asave()
+    looked: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    with mock.patch.object(hub.Topic, "heal", side_effect=lambda state: looked.done() or looked.set_result(state)):
+        streams.look()
+        assert not (await asyncio.wait_for(looked, 5)).live
+    await move(environment)
+    streams.look()
+    assert len(client.events) == 1
+
+
+async def test_healed__found_by_the_reconcile__is_counted_and_what_the_bus_brought_is_not(
+    streams: hub.Hub, client: Client, environment: Environment
+) -> None:
+    def healed() -> int:
+        return int(metrics.healed.told(figures.sums()).samples[0].value)
+
+    before = healed()
+    await sync_to_async(environment.save)()
+    frame = await move(environment)
+    streams.look()
+    await client.until(lambda client: client.events[-1] == frame)
+    assert healed() == before + 1
+    done = int(figures.sums()["realtime_reconciles done"])
+    streams.look()
+    await eventually(lambda: figures.sums()["realtime_reconciles done"] > done)
+    assert healed() == before + 1
+
+
+async def test_reconcile__database_away__tries_again_long_before_its_time(
+    streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "RETRY_SECONDS", 0.05)
+    real, calls = EmbeddedHost.moved_since, []
+
+    def failing_twice(host: EmbeddedHost, moment: Any) -> Any:
+        calls.append(moment)
+        if len(calls) <= 2:
+            raise DatabaseError("gone")
+        return real(host, moment)
+
+    with mock.patch.object(EmbeddedHost, "moved_since", failing_twice):
+        frame = await move(environment)
+        streams.look()
+        await client.until(lambda client: client.events[-1] == frame)
+    # What was not looked at is looked at then.
+    assert len(set(calls)) == 1
+
+
+async def test_bus__connected_anew__every_hub_looks(streams: hub.Hub, client: Client, environment: Environment) -> None:
+    frame = await move(environment)
+    # As each back end does.
+    bus.current().on_connect()
+    await client.until(lambda client: client.events[-1] == frame)
+
+
+async def test_look__loop_that_has_ended__is_passed_over() -> None:
+    async def run() -> hub.Hub:
+        made = hub.current()
+        await made.close()
+        return made
+
+    made = await asyncio.to_thread(asyncio.run, run())
+    assert made.loop.is_closed()
+    made.look()
+
+
+def test_bus__two_hubs__listens_until_the_last_is_closed() -> None:
+    opened, leave = threading.Event(), threading.Event()
+
+    async def first() -> None:
+        made = hub.current()
+        opened.set()
+        await asyncio.to_thread(leave.wait, 5)
+        await made.close()
+
+    async def second() -> None:
+        await hub.current().close()
+
+    thread = threading.Thread(target=asyncio.run, args=(first(),))
+    thread.start()
+    assert opened.wait(5)
+    asyncio.run(second())
+    assert bus.current().health().since is not None
+    leave.set()
+    thread.join()
+    assert bus.current().health().since is None

@@ -1,0 +1,120 @@
+"""The drop-in server: no project, no models but its own table, and what is posted to it kept whatever happens."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support import programs, sse
+from tests.support.detached import TOKEN, DetachedServer
+from tests.support.postgresql import PostgreSQL
+from tests.support.server import environ
+
+OLD_TOKEN = "old-t0ken"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DetachedServer]:
+    tokens = f"{OLD_TOKEN}, {TOKEN}"
+    with DetachedServer(tmp_path_factory.mktemp("detached"), SSE_AUTHENTICATION_TOKEN=tokens) as server:
+        yield server
+
+
+def post(server: DetachedServer, key: str, updated_at: str, token: str = TOKEN) -> int:
+    answer = requests.post(
+        f"{server.url}/sse/environments/{key}/queue-change",
+        json={"updated_at": updated_at},
+        headers={"Authorization": f"Token {token}"},
+        timeout=10,
+    )
+    return answer.status_code
+
+
+def test_detached__posted_out_of_order_then_killed__newest_of_each_is_still_there(server: DetachedServer) -> None:
+    with sse.connect(server.port, "shop") as stream:
+        assert post(server, "shop", "2026-01-01T00:00:02.000001+00:00") == 202
+        assert stream.next_event().updated_at == Decimal("1767225602.000001")
+        assert post(server, "shop", "2026-01-01T00:00:01", OLD_TOKEN) == 202
+        assert post(server, "blog", "2026-01-01T00:00:03", "wrong") == 401
+
+    server.process.kill()
+    server.start()
+
+    with sse.connect(server.port, "shop") as stream:
+        assert stream.next_event().updated_at == Decimal("1767225602.000001")
+    with sse.connect(server.port, "blog") as stream:
+        stream.next_comment()
+        assert post(server, "blog", "2026-01-01T00:00:03") == 202
+        assert stream.next_event().updated_at == 1767225603
+
+
+def test_detached__running__has_no_table_but_its_own(server: DetachedServer) -> None:
+    with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "flagsmith-realtime.sqlite3")) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    # The last is SQLite's own.
+    assert tables == {"realtime_externalenvironment", "django_migrations", "sqlite_sequence"}
+
+
+@pytest.mark.parametrize(
+    "path, status", [("/health/liveness", 200), ("/health/readiness", 200), ("/metrics", 404), ("/api/v1/flags/", 404)]
+)
+def test_detached__other_paths__health_alone(server: DetachedServer, path: str, status: int) -> None:
+    assert server.get(path).status == status
+
+
+def test_detached__processes_that_start_at_once_on_one_database__share_it(
+    postgresql: PostgreSQL, tmp_path: Path
+) -> None:
+    url = postgresql.url(postgresql.create_database())
+    one, other = (DetachedServer(tmp_path, DATABASE_URL=url) for _ in range(2))
+    with ExitStack() as stack:
+        one.launch()
+        stack.callback(one.process.kill)
+        stack.enter_context(other)
+        one.wait()
+        with sse.connect(other.port, "shop") as stream:
+            stream.next_comment()
+            assert post(one, "shop", "2026-01-01T00:00:00") == 202
+            assert stream.next_event().updated_at == 1767225600
+
+
+def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "realtime.detached", *arguments],
+        cwd=programs.ROOT,
+        env=environ(**variables),
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("token", ["", " , "])
+def test_detached__no_token__one_line_that_says_so(token: str) -> None:
+    done = command("serve", SSE_AUTHENTICATION_TOKEN=token)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("flagsmith-realtime: SSE_AUTHENTICATION_TOKEN must be set")
+
+
+def test_detached__database_away__one_line_that_says_so(tmp_path: Path) -> None:
+    done = command("serve", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path / "nowhere"))
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("flagsmith-realtime: the database does not answer: unable to open database file")
+
+
+def test_detached__other_commands__are_djangos_with_its_settings(tmp_path: Path) -> None:
+    done = command("check", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path), REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert "no issues" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert "--workers" in command("serve", "--help", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path)).stdout

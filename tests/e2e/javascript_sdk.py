@@ -1,0 +1,76 @@
+"""The official JavaScript SDK, as tests run it: in a page of another origin than the server's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Page, Request
+
+from tests.e2e.changes import FEATURE, IDENTITY, TRAITS
+from tests.support import programs
+from tests.support.api import Tenant
+from tests.support.chromium import pages
+
+# Milliseconds from the Admin API's call to the new value in the page. An event that comes while the SDK fetches is
+# lost on it; it is said again after two seconds.
+DEADLINE = 10_000
+
+SDK = programs.E2E / "node_modules" / "@flagsmith" / "flagsmith" / "index.js"
+
+PAGE = b"<!doctype html><title>A page</title><script src='/sdk.js'></script>"
+
+START = """
+async ([server, streams, environmentID, identity, traits]) => {
+    window.changes = 0;
+    await flagsmith.init({
+        environmentID,
+        api: server + "/api/v1/",
+        eventSourceUrl: streams + "/",
+        realtime: true,
+        identity,
+        traits,
+        onChange: () => { window.changes += 1; },
+    });
+}
+"""
+
+SEEN = "name => [flagsmith.hasFeature(name), flagsmith.getValue(name)]"
+
+
+@contextmanager
+def sdk_origin() -> Iterator[str]:
+    """Where a page is that has loaded the SDK; the server is elsewhere."""
+    if not SDK.is_file():
+        raise programs.ProgramMissingError("the JavaScript SDK is not installed (scripts/test installs it with npm)")
+    with pages({"/": ("text/html", PAGE), "/sdk.js": ("text/javascript", SDK.read_bytes())}) as origin:
+        yield origin
+
+
+class SDKPage:
+    """A page with the SDK running in it, and what it asks the server for.
+
+    Streams are at ``realtime_url``, or where the API is.
+    """
+
+    def __init__(self, page: Page, tenant: Tenant, realtime_url: str = "") -> None:
+        self.page = page
+        self.requests: list[Request] = []
+        self.errors: list[str] = []
+        page.on("request", lambda request: self.requests.append(request))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("requestfailed", lambda request: self.errors.append(f"{request.url}: {request.failure}"))
+        with page.expect_response(lambda response: response.url.split("?")[0].endswith("/stream")) as response:
+            streams = realtime_url or tenant.api.url
+            page.evaluate(START, [tenant.api.url, streams, tenant.environment.key, IDENTITY, TRAITS])
+        assert response.value.status == 200
+
+    def seen(self) -> tuple[bool, object]:
+        enabled, value = self.page.evaluate(SEEN, FEATURE)
+        return enabled, value
+
+    def wait_for(self, seen: tuple[bool, object]) -> None:
+        condition = f"wanted => JSON.stringify(({SEEN})({FEATURE!r})) === JSON.stringify(wanted)"
+        self.page.wait_for_function(condition, arg=list(seen), timeout=DEADLINE)
+
+    def fetches(self) -> int:
+        """How often the SDK has asked for its flags."""
+        return sum(request.method != "OPTIONS" and "/api/v1/identities/" in request.url for request in self.requests)

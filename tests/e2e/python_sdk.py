@@ -1,0 +1,51 @@
+"""The official Python SDK, as tests run it: local evaluation, real time on, no polling."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from flagsmith import Flagsmith
+
+from tests.e2e.changes import FEATURE, IDENTITY, TRAITS, Seen
+from tests.support.api import Tenant
+
+# From the Admin API's call to the new value in the SDK. It takes milliseconds; a machine of CI may be busy.
+DEADLINE = 10
+
+A_YEAR = 365 * 86_400
+
+
+class Client(Flagsmith):
+    """The SDK, with a bell that rings after each fetch of the environment document."""
+
+    @classmethod
+    def of(cls, tenant: Tenant, realtime_url: str) -> "Client":
+        """A client of the tenant's environment that streams from this server."""
+        return cls(
+            environment_key=tenant.environment.server_key,
+            api_url=f"{tenant.api.url}/api/v1/",
+            realtime_api_url=realtime_url,
+            enable_local_evaluation=True,
+            enable_realtime_updates=True,
+            environment_refresh_interval_seconds=A_YEAR,
+        )
+
+    def __init__(self, **options: Any) -> None:
+        self.fetches = 0
+        self.fetched = threading.Condition()
+        super().__init__(**options)
+
+    def update_environment(self) -> None:
+        super().update_environment()
+        with self.fetched:
+            self.fetches += 1
+            self.fetched.notify_all()
+
+    def seen(self) -> Seen:
+        flag = self.get_identity_flags(IDENTITY, dict(TRAITS)).get_flag(FEATURE)
+        return flag.enabled, flag.value
+
+    def wait_until(self, condition: Callable[[], bool], deadline: float = DEADLINE) -> None:
+        """Wait for fetches until the condition holds."""
+        with self.fetched:
+            assert self.fetched.wait_for(condition, deadline), self.seen()

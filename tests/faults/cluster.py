@@ -1,0 +1,224 @@
+"""Three server processes with a bus between them, nginx in front, streams and an admin at work all along.
+
+Each process reaches PostgreSQL and Redis through valves of its own, so that each way can be cut by itself.
+"""
+
+import json
+import random
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from benchmarks import cores
+from benchmarks.riders import RidingHolder, Toggles
+from benchmarks.streams import Herd, Target
+from benchmarks.wire import microseconds
+from tests.faults.garbling import PostgreSQLMessages, RedisMessages
+from tests.faults.valve import Valve
+from tests.support import programs
+from tests.support.api import VERSION_HEADER, AdminAPI
+from tests.support.nginx import Nginx
+from tests.support.postgresql import PostgreSQL
+from tests.support.redis import Redis
+from tests.support.server import ServerProcess, migrated_cluster, migrated_postgresql
+
+if TYPE_CHECKING:
+    from tests.faults.faults import Fault
+
+Bus = Literal["postgres", "redis"]
+
+RECONCILE_SECONDS = 1.0
+
+# One process's clock is so far ahead of the others'.
+AHEAD_SECONDS = 5
+
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class Story:
+    """What came of one fault."""
+
+    updates: int
+    """Changes that the API has confirmed meanwhile."""
+
+    healed_seconds: float
+    """From the end of the fault until each subscriber had what was the newest state then."""
+
+    behind: int
+    """Environments of which some subscriber had not the newest state in the end."""
+
+    streams: Counter[str] = field(default_factory=Counter)
+    """What went wrong on streams: another status than 200, a broken chunk, a value that fell, a reset."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    """Calls of the Admin API that failed."""
+
+    def complaints(self, fault: "Fault") -> list[str]:
+        """What the fault itself does not bring with it."""
+        allowed = [f"answered with {status}:" for status in fault.fails_calls]
+        said = Counter({what: n for what, n in self.calls.items() if not any(status in what for status in allowed)})
+        if not fault.breaks_streams:
+            said += self.streams
+        if self.behind:
+            said["subscribers were left behind"] += 1
+        return [f"{times} × {what}" for what, times in said.items()]
+
+
+@dataclass
+class Cluster:
+    bus: Bus
+    chance: random.Random
+    postgresql: PostgreSQL
+    redis: Redis
+    servers: list[ServerProcess]
+    database_valves: list[Valve]
+    bus_valves: list[Valve]
+    """To what carries the bus: Redis, or PostgreSQL as above."""
+
+    nginx: Nginx
+    demo: Mapping[str, Any]
+    herd: Herd
+    per_second: float
+    """Changes of each environment while a fault goes by."""
+
+    @property
+    def keys(self) -> list[str]:
+        return [environment["api_key"] for environment in self.demo["environments"]]
+
+    def versions(self) -> dict[str, int]:
+        """The newest version of each environment, as the API says it: by key, in microseconds."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return {key: self._version(key) for key in self.keys}
+            except (OSError, AssertionError):
+                # The database is not back yet.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def heard(self) -> dict[str, int]:
+        """The version that each environment's slowest subscriber has."""
+        oldest: dict[str, int] = {}
+        streams = 0
+        for answer in self.herd.ask("newest"):
+            streams += answer["streams"]
+            for path, version in answer["versions"].items():
+                key = path.split("/")[3]
+                oldest[key] = min(version, oldest.get(key, version))
+        # One that connects again has none.
+        return oldest if streams == self.herd.number else {}
+
+    def wait_until_heard(self, versions: Mapping[str, int], seconds: float = PATIENCE_SECONDS) -> bool:
+        """Whether each subscriber has these versions, or newer ones, in that time."""
+        deadline = time.monotonic() + seconds
+        while not self._has_heard(versions):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def survive(self, fault: "Fault") -> Story:
+        """Let the fault come and go while flags are toggled."""
+        self._complaints()
+        with ExitStack() as work:
+            toggles = [work.enter_context(self._toggling(key)) for key in self.keys]
+            with fault.act(self):
+                pass
+            ended = time.monotonic()
+            self.wait_until_heard(self.versions())
+            healed = time.monotonic() - ended
+        newest = self.versions()
+        return Story(
+            updates=sum(toggling.calls - toggling.failures.total() for toggling in toggles),
+            healed_seconds=healed,
+            behind=0 if self.wait_until_heard(newest) else len(self.keys),
+            streams=self._complaints(),
+            calls=sum((toggling.failures for toggling in toggles), Counter()),
+        )
+
+    def _toggling(self, key: str) -> Toggles:
+        feature = self.demo["features"][0]["id"]
+        return Toggles(self.nginx.port, self.demo["token"], key, feature, per_second=self.per_second)
+
+    def _version(self, key: str) -> int:
+        headers = {"X-Environment-Key": key}
+        answer = AdminAPI(self.nginx.url, "").response("GET", "flags/", headers=headers)
+        assert answer.status_code == 200, answer.text
+        return microseconds(answer.headers[VERSION_HEADER])
+
+    def _has_heard(self, versions: Mapping[str, int]) -> bool:
+        heard = self.heard()
+        return all(heard.get(key, 0) >= version for key, version in versions.items())
+
+    def _complaints(self) -> Counter[str]:
+        """Of the streams, since this was asked the last time."""
+        said: Counter[str] = Counter()
+        for story in self.herd.ask("story"):
+            said += story["faults"]
+        new = said - self._said
+        self._said = said
+        return new
+
+    _said: Counter[str] = field(default_factory=Counter, init=False)
+
+
+@contextmanager
+def cluster(bus: Bus, *, streams: int = 60, per_second: float = 5.0, seed: int | None = None) -> Iterator[Cluster]:
+    """Serve the demo from three processes; ``streams`` in all, toggles ``per_second`` in each environment."""
+    chance = random.Random(seed)
+    cores.raise_file_limit()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        postgresql = stack.enter_context(migrated_cluster())
+        redis = stack.enter_context(Redis())
+        settings = migrated_postgresql(postgresql).copy(folder)
+        of_database, of_bus, servers = [], [], []
+        for number in range(3):
+            database = stack.enter_context(
+                Valve(postgresql.port, (lambda: PostgreSQLMessages(chance)) if bus == "postgres" else None)
+            )
+            queue = database
+            variables = settings | {"DATABASE_URL": _through(database, settings["DATABASE_URL"]), "LOG_LEVEL": "INFO"}
+            variables["REALTIME_STREAM_SECONDS"] = "3600"
+            if bus == "redis":
+                queue = stack.enter_context(Valve(redis.port, lambda: RedisMessages(chance)))
+                variables["REDIS_URL"] = _through(queue, redis.url)
+            if number == 2:
+                variables |= clock_ahead(AHEAD_SECONDS)
+            of_database.append(database)
+            of_bus.append(queue)
+            servers.append(ServerProcess(variables))
+        demo = json.loads(servers[0].manage("seed_demo", "--json"))
+        for server in servers:
+            stack.enter_context(server)
+        nginx = stack.enter_context(Nginx([server.port for server in servers]))
+        targets = [
+            Target(nginx.port, f"/sse/environments/{environment['api_key']}/stream")
+            for environment in demo["environments"]
+        ]
+        herd = stack.enter_context(Herd(targets, streams, holder=RidingHolder, on=cores.CORES))
+        herd.ask("open")
+        yield Cluster(bus, chance, postgresql, redis, servers, of_database, of_bus, nginx, demo, herd, per_second)
+
+
+def clock_ahead(seconds: int) -> dict[str, str]:
+    """Environment variables of a process whose clock is ahead. The monotonic one is as it is."""
+    command = [str(programs.require("faketime")), "--exclude-monotonic", "-f", f"+{seconds}s", "env"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    wanted = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")
+    return {name: value for name, _, value in (line.partition("=") for line in lines) if name in wanted}
+
+
+def _through(valve: Valve, url: str) -> str:
+    parts = urlsplit(url)
+    host = f"{parts.username}@127.0.0.1" if parts.username else "127.0.0.1"
+    return urlunsplit(parts._replace(netloc=f"{host}:{valve.port}"))

@@ -1,0 +1,193 @@
+"""The faults themselves: each comes when it is entered and is gone when it is left."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from signal import SIGCONT, SIGSTOP
+
+from psycopg import sql
+
+from tests.faults.cluster import Cluster
+from tests.faults.valve import Valve
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``breaks_streams``: nobody can end the streams of a process that is killed. ``fails_calls``: what a call may be
+    answered with that is under way then, or that needs what is away."""
+
+    name: str
+    act: Callable[[Cluster], AbstractContextManager[None]]
+    bus: str = ""
+    """Where there is no other bus than this one; empty: any."""
+
+    breaks_streams: bool = False
+    fails_calls: tuple[int, ...] = ()
+
+
+def _pass(cluster: Cluster, least: float, most: float) -> None:
+    """Let the fault last, for changes to go on meanwhile."""
+    time.sleep(cluster.chance.uniform(least, most))
+
+
+def _begin(cluster: Cluster) -> None:
+    """What is gone in a moment comes in the middle of changes, not before the first."""
+    _pass(cluster, 0.3, 0.6)
+
+
+@contextmanager
+def redis_killed(cluster: Cluster) -> Iterator[None]:
+    cluster.redis.stop()
+    try:
+        _pass(cluster, 1, 3)
+        yield
+    finally:
+        cluster.redis.start()
+
+
+@contextmanager
+def redis_restarted(cluster: Cluster) -> Iterator[None]:
+    """It keeps nothing, so it is empty."""
+    _begin(cluster)
+    cluster.redis.stop()
+    cluster.redis.start()
+    yield
+
+
+@contextmanager
+def redis_paused(cluster: Cluster) -> Iterator[None]:
+    cluster.redis.process.send(SIGSTOP)
+    try:
+        time.sleep(10)
+        yield
+    finally:
+        cluster.redis.process.send(SIGCONT)
+
+
+@contextmanager
+def postgresql_restarted(cluster: Cluster) -> Iterator[None]:
+    _begin(cluster)
+    cluster.postgresql.stop()
+    cluster.postgresql.start()
+    yield
+
+
+@contextmanager
+def postgresql_away(cluster: Cluster) -> Iterator[None]:
+    cluster.postgresql.stop()
+    try:
+        _pass(cluster, 1, 3)
+        yield
+    finally:
+        cluster.postgresql.start()
+
+
+@contextmanager
+def database_connections_killed(cluster: Cluster) -> Iterator[None]:
+    _begin(cluster)
+    cluster.postgresql.execute(
+        sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {}").format(
+            sql.SQL("backend_type = 'client backend'")
+        )
+    )
+    yield
+
+
+@contextmanager
+def server_killed(cluster: Cluster) -> Iterator[None]:
+    server = cluster.chance.choice(cluster.servers)
+    server.process.kill()
+    try:
+        _pass(cluster, 0.5, 1.5)
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def server_paused(cluster: Cluster) -> Iterator[None]:
+    server = cluster.chance.choice(cluster.servers)
+    server.process.send(SIGSTOP)
+    try:
+        time.sleep(5)
+        yield
+    finally:
+        server.process.send(SIGCONT)
+
+
+@contextmanager
+def bus_cut(cluster: Cluster) -> Iterator[None]:
+    with _closed(cluster, cluster.bus_valves, Valve.cut):
+        yield
+
+
+@contextmanager
+def bus_swallowed(cluster: Cluster) -> Iterator[None]:
+    with _closed(cluster, cluster.bus_valves, Valve.swallow):
+        yield
+
+
+@contextmanager
+def database_cut(cluster: Cluster) -> Iterator[None]:
+    with _closed(cluster, cluster.database_valves, Valve.cut):
+        yield
+
+
+@contextmanager
+def database_swallowed(cluster: Cluster) -> Iterator[None]:
+    with _closed(cluster, cluster.database_valves, Valve.swallow):
+        yield
+
+
+@contextmanager
+def messages_garbled(cluster: Cluster) -> Iterator[None]:
+    """Lost, doubled, late and reordered, at all processes."""
+    _garble(cluster, True)
+    try:
+        _pass(cluster, 2, 4)
+        yield
+    finally:
+        _garble(cluster, False)
+
+
+def _garble(cluster: Cluster, garbling: bool) -> None:
+    for valve in cluster.bus_valves:
+        valve.garbling = garbling
+        # Only new connections are what is wanted.
+        valve.reset()
+
+
+@contextmanager
+def _closed(cluster: Cluster, valves: list[Valve], close: Callable[[Valve], None]) -> Iterator[None]:
+    """The way of one process."""
+    valve = cluster.chance.choice(valves)
+    close(valve)
+    try:
+        _pass(cluster, 2, 6)
+        yield
+    finally:
+        valve.open()
+
+
+FAULTS = (
+    Fault("Redis killed, and back", redis_killed, "redis"),
+    Fault("Redis paused for 10 s", redis_paused, "redis"),
+    Fault("Redis restarted, empty", redis_restarted, "redis"),
+    Fault("Redis cut off from one process", bus_cut, "redis"),
+    Fault("Redis behind a black hole for one process", bus_swallowed, "redis"),
+    Fault("PostgreSQL restarted", postgresql_restarted, fails_calls=(503,)),
+    Fault("PostgreSQL away, and back", postgresql_away, fails_calls=(503,)),
+    Fault("connections to PostgreSQL killed", database_connections_killed, fails_calls=(503,)),
+    Fault("PostgreSQL cut off from one process", database_cut, fails_calls=(503,)),
+    Fault("PostgreSQL behind a black hole for one process", database_swallowed, fails_calls=(503,)),
+    Fault("server process killed", server_killed, breaks_streams=True, fails_calls=(502,)),
+    Fault("server process paused for 5 s", server_paused),
+    # PostgreSQL's own messages come on the connection that is reset for it.
+    Fault("messages lost, doubled, late and reordered", messages_garbled, fails_calls=(503,)),
+)
+
+
+def of(bus: str) -> tuple[Fault, ...]:
+    """The faults that can happen with this bus."""
+    return tuple(fault for fault in FAULTS if fault.bus in ("", bus))

@@ -1,0 +1,36 @@
+"""Each fault once, under changes that go on; ``python -m tests.faults`` does it over and over.
+
+The clock of one of the processes is five seconds ahead all along.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.cluster import RECONCILE_SECONDS, Bus, Cluster, cluster
+from tests.faults.faults import Fault, of
+
+pytestmark = pytest.mark.timeout(300)
+
+# One reconcile and a second, and what a machine that is busy with other tests takes on top.
+MOST_SECONDS = 10 * (RECONCILE_SECONDS + 1)
+
+BUSES: tuple[Bus, ...] = ("postgres", "redis")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[Bus, Cluster]]:
+    with cluster("postgres") as over_postgres, cluster("redis") as over_redis:
+        yield {"postgres": over_postgres, "redis": over_redis}
+
+
+@pytest.mark.parametrize(
+    ("bus", "fault"), [pytest.param(bus, fault, id=f"{bus}: {fault.name}") for bus in BUSES for fault in of(bus)]
+)
+def test_subscribers__fault_comes_and_goes__all_have_the_newest_state(
+    running: dict[Bus, Cluster], bus: Bus, fault: Fault
+) -> None:
+    story = running[bus].survive(fault)
+    assert not story.complaints(fault)
+    assert story.healed_seconds <= MOST_SECONDS
+    assert story.updates

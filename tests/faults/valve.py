@@ -1,0 +1,127 @@
+"""A TCP connection's middle, which can be cut, closed to everything, or made to garble what it carries.
+
+with Valve(redis.port) as valve:
+    ... connect to valve.port ...
+    valve.cut()
+    valve.open()
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from tests.support import ports
+
+READ_BYTES = 65_536
+
+
+class Garbler(Protocol):
+    """What becomes of the bytes that the far end sends on one connection."""
+
+    def garble(self, data: bytes) -> list[tuple[float, bytes]]:
+        """Whole messages, and by how many seconds each is late."""
+
+
+class Valve:
+    """Listens on a port of its own, and passes everything on to ``upstream``, a port of the loopback interface."""
+
+    def __init__(self, upstream: int, garbler: Callable[[], Garbler] | None = None) -> None:
+        self.port = ports.free_port()
+        self.garbling = False
+        """Whether new connections are garbled; those that are there stay as they are."""
+
+        self._upstream = upstream
+        self._garbler = garbler
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"valve of {upstream}", daemon=True)
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._do(self._listen())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self) -> None:
+        """Reset all connections, and each new one, until ``open``."""
+        self._refusing = True
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset all connections that there are."""
+        self._do(self._reset())
+
+    def swallow(self) -> None:
+        """A black hole until ``open``: connections stay, new ones are taken, and nothing passes."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    def open(self) -> None:
+        """Let everything pass again; what was swallowed comes late."""
+        self._refusing = False
+        self._loop.call_soon_threadsafe(self._flowing.set)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, limit=READ_BYTES)
+
+    async def _end(self) -> None:
+        self._server.close()
+        await self._reset()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _reset(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._upstream, limit=READ_BYTES)
+        except OSError:
+            writer.transport.abort()
+            return
+        garbler = self._garbler() if self._garbler is not None and self.garbling else None
+        ends = (writer, far_writer)
+        self._writers.update(ends)
+        pumps = [self._pump(reader, far_writer, None), self._pump(far_reader, writer, garbler)]
+        tasks = [asyncio.ensure_future(pump) for pump in pumps]
+        self._tasks.update(tasks)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.transport.abort()
+        await asyncio.wait(tasks)
+        self._tasks.difference_update(tasks)
+        self._writers.difference_update(ends)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, garbler: Garbler | None) -> None:
+        """Until either end is gone."""
+        try:
+            while data := await reader.read(READ_BYTES):
+                await self._flowing.wait()
+                if garbler is None:
+                    writer.write(data)
+                else:
+                    for late, message in garbler.garble(data):
+                        self._loop.call_later(late, writer.write, message) if late else writer.write(message)
+                await writer.drain()
+        except OSError:
+            return

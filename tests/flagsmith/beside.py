@@ -1,0 +1,41 @@
+"""An unmodified Flagsmith, and the drop-in server that it posts to."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.flagsmith.checkout import Checkout
+from tests.flagsmith.monolith import Flagsmith, Tasks
+from tests.support.detached import TOKEN, DetachedServer
+
+
+class Beside:
+    """Both run while this is entered. The drop-in keeps its state in the folder."""
+
+    def __init__(self, checkout: Checkout, tasks: Tasks, folder: Path, **variables: str) -> None:
+        # What tests follow is to outlast a task processor's delays.
+        self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "300", **variables})
+        pointing = {"SSE_SERVER_BASE_URL": self.drop_in.url, "SSE_AUTHENTICATION_TOKEN": TOKEN}
+        self.flagsmith = Flagsmith(checkout, tasks, pointing)
+        self._stack = ExitStack()
+
+    @property
+    def stream_port(self) -> int:
+        return self.drop_in.port
+
+    @property
+    def stream_url(self) -> str:
+        return self.drop_in.url
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.drop_in)
+            stack.enter_context(self.flagsmith)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)

@@ -1,0 +1,76 @@
+"""Tests with a real Flagsmith, which only ``scripts/test --flagsmith PATH`` runs: PATH is a checkout of it."""
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from flagsmith.models import DefaultFlag
+
+from tests.e2e.python_sdk import Client
+from tests.flagsmith.beside import Beside
+from tests.flagsmith.changes import ABSENT
+from tests.flagsmith.checkout import Checkout
+from tests.flagsmith.installed import FlagsmithWithApp
+from tests.flagsmith.monolith import Tasks
+from tests.support.api import AdminAPI, Tenant
+
+Plugged = Beside | FlagsmithWithApp
+"""A Flagsmith, and where its changes are streamed."""
+
+WAYS = ("drop-in", "app")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Checkout:
+    folder = os.environ.get("FLAGSMITH_CHECKOUT")
+    if not folder:
+        pytest.skip("needs a checkout of Flagsmith: scripts/test --flagsmith PATH")
+    return Checkout(Path(folder))
+
+
+@pytest.fixture(scope="session", params=product(WAYS, Tasks), ids=lambda param: f"{param[0]}-{param[1].value.lower()}")
+def plugged(
+    request: pytest.FixtureRequest, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Plugged]:
+    """Ours beside an unmodified Flagsmith, and inside of one, for each way of running tasks."""
+    way, tasks = request.param
+    if way == "app":
+        with FlagsmithWithApp(checkout, tasks, {}) as flagsmith:
+            yield flagsmith
+    else:
+        with Beside(checkout, tasks, tmp_path_factory.mktemp("drop-in")) as both:
+            yield both
+
+
+@pytest.fixture(scope="session")
+def api(plugged: Plugged) -> AdminAPI:
+    """Signed in to the real one."""
+    return AdminAPI.registered(plugged.flagsmith.url)
+
+
+@pytest.fixture
+def tenant(api: AdminAPI, plugged: Plugged) -> Tenant:
+    return plugged.flagsmith.tenant(api)
+
+
+class RealClient(Client):
+    """A feature that is not there is off."""
+
+    def __init__(self, **options: object) -> None:
+        enabled, value = ABSENT
+        super().__init__(default_flag_handler=lambda name: DefaultFlag(enabled=enabled, value=value), **options)
+
+
+@pytest.fixture
+def start_client(tenant: Tenant, plugged: Plugged) -> Iterator[Callable[[], Client]]:
+    clients: list[Client] = []
+
+    def start() -> Client:
+        clients.append(RealClient.of(tenant, plugged.stream_url))
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.event_stream_thread.stop()

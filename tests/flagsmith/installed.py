@@ -1,0 +1,59 @@
+"""A real Flagsmith with this app installed: one line in INSTALLED_APPS, and one process more, which has the streams."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.flagsmith.monolith import START_SECONDS, Flagsmith
+from tests.support import ports
+from tests.support.processes import accepts_connections
+
+# As docs/plugging-in.md has them.
+SETTINGS = """
+from app.settings.production import *
+
+INSTALLED_APPS = [*INSTALLED_APPS, "django_eventstream", "realtime"]
+REALTIME_HOST = "flagsmith"
+REALTIME_RECONCILE_SECONDS = 0.1
+"""
+
+MODULE = "settings_with_realtime"
+
+
+# What tests follow is to outlast a task processor's delays.
+STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 300\n"
+
+
+class FlagsmithWithApp(Flagsmith):
+    """It, and its streams on a port of their own."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.stream_port = ports.free_port()
+
+    @property
+    def python(self) -> Path:
+        return self.checkout.python_with_app
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {**super().settings, "DJANGO_SETTINGS_MODULE": MODULE, "PYTHONPATH": str(self._folder)}
+
+    @property
+    def flagsmith(self) -> Flagsmith:
+        """The one whose API an admin calls."""
+        return self
+
+    @property
+    def stream_url(self) -> str:
+        return f"http://127.0.0.1:{self.stream_port}"
+
+    def start(self) -> None:
+        (self._folder / f"{MODULE}.py").write_text(SETTINGS + STREAM_SECONDS)
+        self.manage("migrate", "realtime")
+        super().start()
+        streams = self.spawn("streams", "serve_realtime", f"--port={self.stream_port}")
+        streams.wait_until(lambda: accepts_connections(self.stream_port), START_SECONDS)
+
+    def manage(self, *arguments: str) -> str:
+        """Run its command line to its end, and return what it prints."""
+        return self.checkout.run(*arguments, variables=self.settings, python=self.python)

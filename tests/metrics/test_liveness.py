@@ -1,0 +1,139 @@
+"""``/health/liveness`` turns red in each wedge, says which part it is, and does so only then."""
+
+import json
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pytest_django import Settings
+
+from tests.metrics.scraped import TOKEN, scrape
+from tests.support import sse
+from tests.support.api import AdminAPI, Tenant
+from tests.support.asgi import Client
+from tests.support.server import Answer, MigratedSQLite, ServerProcess
+
+WEDGED_SECONDS = 2
+
+
+@pytest.fixture(scope="module")
+def server(sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that is well, and that each test leaves so."""
+    variables = {
+        **sqlite_template.copy(tmp_path_factory.mktemp("liveness")),
+        "DJANGO_SETTINGS_MODULE": "tests.metrics.wedged",
+        "REALTIME_METRICS_TOKEN": TOKEN,
+        "REALTIME_WEDGED_SECONDS": str(WEDGED_SECONDS),
+    }
+    with ServerProcess(variables) as server:
+        yield server
+
+
+def health(server: ServerProcess) -> Answer:
+    return server.get("/health/liveness")
+
+
+def is_red(server: ServerProcess, *parts: str) -> bool:
+    """Whether these parts are wedged, and no others."""
+    answer = health(server)
+    return answer.status == 503 and set(answer.json()) == set(parts)
+
+
+def do(server: ServerProcess, way: str) -> None:
+    assert server.get(f"/{way}").status == 200
+
+
+async def test_liveness__host_that_django_refuses__answered_all_the_same(settings: Settings) -> None:
+    """An orchestrator asks by an address, not by a name."""
+    settings.ALLOWED_HOSTS = ["flags.example.com"]
+    told = {}
+    for host in ("flags.example.com", "10.0.0.1"):
+        client = Client("/health/liveness", {"Host": host})
+        await client.run()
+        told[host] = (client.sent[0]["status"], dict(client.sent[0]["headers"]), client.chunks)
+    for status, headers, chunks in told.values():
+        assert (status, chunks) == (200, [b'{"status": "ok"}'])
+        assert headers[b"content-length"] == b"16"
+        assert headers[b"cache-control"] == b"no-store"
+        assert headers[b"x-content-type-options"] == b"nosniff"
+    assert told["flags.example.com"][1][b"x-frame-options"] == b"DENY"
+
+
+@pytest.mark.parametrize("method, status, body", [("HEAD", 200, b""), ("POST", 200, b'{"status": "ok"}')])
+async def test_liveness__other_methods__as_of_old(method: str, status: int, body: bytes) -> None:
+    client = Client("/health/liveness", {"Host": "testserver"})
+    client.scope["method"] = method
+    await client.run()
+    assert (client.sent[0]["status"], b"".join(client.chunks)) == (status, body)
+
+
+def test_liveness__each_part_that_stands_still__red_by_name_and_nothing_else(server: ServerProcess) -> None:
+    until = server.process.wait_until
+    # Somebody streams, so that the reconcile has to read.
+    tenant = Tenant.create(AdminAPI.registered(server.url))
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        stream.next_event()
+        assert (health(server).status, health(server).json()) == (200, {"status": "ok"})
+
+        do(server, "hang_the_reader")
+        until(lambda: health(server).status == 503, 10)
+        # The reconcile waits for it, with some more patience.
+        until(lambda: is_red(server, "realtime-reader", "reconciler"), 10)
+        until(lambda: scrape(server.port)["realtime_wedged"] == 2, 10)
+        assert "no progress for " in health(server).json()["realtime-reader"]
+        do(server, "release_the_reader")
+        until(lambda: health(server).status == 200, 10)
+
+        do(server, "kill_the_listener")
+        until(lambda: is_red(server, "listener"), 10)
+        do(server, "kill_the_reconciler")
+        until(lambda: is_red(server, "listener", "reconciler"), 10)
+        do(server, "revive_the_listener")
+        until(lambda: is_red(server, "reconciler"), 10)
+        do(server, "revive_the_reconciler")
+        until(lambda: health(server).status == 200, 10)
+    logged = [json.loads(line)["part"] for line in server.log.splitlines() if '"wedged"' in line]
+    # Once each, as it happened; the first two may have been seen at once.
+    assert [*sorted(logged[:2]), *logged[2:]] == ["realtime-reader", "reconciler", "listener", "reconciler"]
+
+
+def test_liveness__database_away_then_paused_then_loop_held_up__no_wedge_but_a_log(server: ServerProcess) -> None:
+    until = server.process.wait_until
+    wedged = server.log.count('"wedged"')
+    tenant = Tenant.create(AdminAPI.registered(server.url))
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        stream.next_event()
+        do(server, "lose_the_database")
+        answers = []
+
+        def has_failed_for_long() -> bool:
+            answers.append(health(server).status)
+            return scrape(server.port)["realtime_reconciles_total", "failed"] > WEDGED_SECONDS + 1
+
+        until(has_failed_for_long, 20)
+        assert set(answers) == {200}
+        do(server, "find_the_database")
+
+    with ThreadPoolExecutor(1) as thread:
+        server.process.send(signal.SIGSTOP)
+        try:
+            asked = thread.submit(health, server)
+            # Longer than what is a wedge. Nothing can be waited for: the process does nothing.
+            with pytest.raises(TimeoutError):
+                asked.result(WEDGED_SECONDS + 1)
+        finally:
+            server.process.send(signal.SIGCONT)
+        assert asked.result(10).status == 200
+
+        held_up = thread.submit(do, server, "hold_up_the_loop")
+        line = json.loads(server.process.wait_for_log("event_loop_blocked"))
+        assert "hold_up_the_loop" in line["stack"]
+        assert line["seconds"] == 3
+        assert not held_up.done()
+        held_up.result(10)
+    assert health(server).status == 200
+    server.process.wait_for_log("event_loop_goes_on")
+    assert server.log.count("event_loop_blocked") == 1
+    assert scrape(server.port)["realtime_event_loop_blocked_total"] == 1
+    assert server.log.count('"wedged"') == wedged

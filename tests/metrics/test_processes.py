@@ -1,0 +1,88 @@
+"""Two processes behind one port: a scrape tells of both, and neither a killed nor a stopped one makes it lie."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from tests.metrics.scraped import TOKEN, Scrape, scrape
+from tests.support import sse
+from tests.support.api import AdminAPI, Tenant
+from tests.support.server import MigratedSQLite, ServerProcess
+
+STREAMS = 12
+
+
+def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tells(
+    sqlite_template: MigratedSQLite, tmp_path: Path
+) -> None:
+    variables = {
+        **sqlite_template.copy(tmp_path),
+        "REALTIME_METRICS_TOKEN": TOKEN,
+        "REALTIME_WEDGED_SECONDS": "2",
+        "TMPDIR": str(tmp_path),
+    }
+    with ServerProcess(variables, arguments=("--workers=2",)) as server:
+        until = server.process.wait_until
+        until(lambda: scrape(server.port)["realtime_processes"] == 2, 30)
+        tenant = Tenant.create(AdminAPI.registered(server.url))
+        feature = tenant.add_feature("banner")["id"]
+        streams = [sse.connect(server.port, tenant.environment.key) for _ in range(STREAMS)]
+        before = [stream.next_event().updated_at for stream in streams]
+        tenant.change(feature, enabled=True)
+        for stream, was in zip(streams, before, strict=True):
+            stream.event_after(was)
+        # Whichever of the two answers.
+        for _ in range(4):
+            told = scrape(server.port)
+            assert told["realtime_streams_open"] == STREAMS
+            assert told["realtime_events_delivered_total"] == STREAMS
+
+        killed, stopped = workers(server)
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: scrape(server.port)["realtime_processes"] == 1, 10)
+        after = scrape(server.port)
+        assert fallen(told, after) == {}
+        assert after["realtime_streams_open"] == STREAMS - len([stream for stream in streams if is_cut(stream)])
+        until(lambda: scrape(server.port)["realtime_processes"] == 2, 30)
+        restarted = scrape(server.port)
+        assert fallen(after, restarted) == {}
+        assert restarted["realtime_streams_opened_total"] == STREAMS
+
+        assert server.get("/health/liveness").status == 200
+        os.kill(stopped, signal.SIGSTOP)
+        until(lambda: server.get("/health/liveness").status == 503, 10)
+        problems = server.get("/health/liveness").json()
+        assert list(problems) == [name for name in problems if name.startswith("process ")]
+        assert len(problems) == 1
+        os.kill(stopped, signal.SIGCONT)
+        until(lambda: server.get("/health/liveness").status == 200, 10)
+        assert fallen(restarted, scrape(server.port)) == {}
+        for stream in streams:
+            stream.close()
+    assert list(tmp_path.glob("realtime-figures-*")) == []
+    drains = [json.loads(line) for line in server.log.splitlines() if "drain_finished" in line]
+    assert [drain["left"] for drain in drains] == [0, 0]
+
+
+def workers(server: ServerProcess) -> list[int]:
+    """The processes that serve: of the server's children those that run its program."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def is_cut(stream: sse.Stream) -> bool:
+    """Whether the server's end is gone. Nothing can be read of the stream afterwards."""
+    stream.connection.setblocking(False)
+    try:
+        while stream.connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+    return True
+
+
+def fallen(before: Scrape, after: Scrape) -> dict[tuple[str, ...], tuple[float, float]]:
+    return {key: (value, after.samples[key]) for key, value in before.counters.items() if after.samples[key] < value}

@@ -1,0 +1,107 @@
+"""The product with end points that wedge its parts, for tests alone: ``serve`` runs it by ``tests.metrics.wedged``."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+from unittest import mock
+
+from django.db import OperationalError
+
+from realtime import bus, hub
+from realtime.bus.supervised import SupervisedBus
+from realtime.hosts import EmbeddedHost
+from settings.asgi import application as product
+
+released = threading.Event()
+listener_dies = threading.Event()
+
+
+class MortalBus(SupervisedBus):
+    """A bus whose thread can be made to end, which no real one's does."""
+
+    name = "memory"
+
+    def listen(self, ended: threading.Event) -> None:
+        self.connected()
+        while not ended.wait(0.1):
+            self.beat()
+            if listener_dies.is_set():
+                raise SystemExit
+
+
+bus.BACK_ENDS["memory"] = f"{__name__}.MortalBus"
+
+
+def hold_up_the_loop() -> None:
+    time.sleep(5)
+
+
+def kill_the_listener() -> None:
+    listener_dies.set()
+
+
+def kill_the_reconciler() -> None:
+    [task] = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Reconcile.run"]  # type: ignore[union-attr]
+    task.cancel()
+
+
+def revive_the_listener() -> None:
+    listener_dies.clear()
+    bus.current().close()
+    bus.current().start()
+
+
+def revive_the_reconciler() -> None:
+    streams = hub.current()
+    streams.spawn(streams._reconcile.run())
+
+
+def hang_the_reader() -> None:
+    task = asyncio.ensure_future(hub.current().reader._thread.run(released.wait))
+    task.add_done_callback(lambda _: released.clear())
+
+
+def release_the_reader() -> None:
+    released.set()
+
+
+def fail(*arguments: Any) -> None:
+    raise OperationalError("the database is away")
+
+
+lost = mock.patch.multiple(EmbeddedHost, moved_since=fail, states=fail)
+
+
+def lose_the_database() -> None:
+    lost.start()
+
+
+def find_the_database() -> None:
+    lost.stop()
+
+
+WAYS = {
+    f"/{way.__name__}": way
+    for way in (
+        hold_up_the_loop,
+        kill_the_listener,
+        kill_the_reconciler,
+        revive_the_listener,
+        revive_the_reconciler,
+        hang_the_reader,
+        release_the_reader,
+        lose_the_database,
+        find_the_database,
+    )
+}
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    way = WAYS.get(scope["path"]) if scope["type"] == "http" else None
+    if way is None:
+        await product(scope, receive, send)
+        return
+    way()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,116 @@
+"""A shutdown of real processes, while requests are under way, connections are kept and new ones come all the time."""
+
+import json
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from realtime import backlog
+from tests.support import sse
+from tests.support.api import AdminAPI, Tenant
+from tests.support.callers import PATIENCE, Callers, rest_of
+from tests.support.server import ServerProcess
+
+
+def get(connection: HTTPConnection, path: str = "/health/liveness", key: str = "") -> HTTPResponse:
+    connection.request("GET", path, headers={"X-Environment-Key": key} if key else {})
+    response = connection.getresponse()
+    response.read()
+    return response
+
+
+@contextmanager
+def request_under_way(server: ServerProcess) -> Iterator[Callable[[], HTTPResponse]]:
+    """A write that waits for the database; call what this gives to let it on, and to have the answer."""
+    names = {"email": "ada@example.com", "first_name": "Ada", "last_name": "L", "password": "pa55-word-1"}
+    database = sqlite3.connect(Path(server.variables["VAR_DIR"]) / "db.sqlite3", isolation_level=None)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    with closing(database), closing(connection):
+        database.execute("BEGIN IMMEDIATE")
+        body = json.dumps(names)
+        connection.request("POST", "/api/v1/auth/users/", body, {"Content-Type": "application/json"})
+
+        def finish() -> HTTPResponse:
+            database.execute("COMMIT")
+            return connection.getresponse()
+
+        yield finish
+
+
+@pytest.mark.parametrize("flavour", ["uvicorn", "daphne"])
+def test_sigterm__requests_under_way_and_kept_connections__nobody_is_cut_off(
+    flavour: str, start_server: Callable[..., ServerProcess]
+) -> None:
+    server = start_server(flavour, REALTIME_DRAIN_SECONDS="1.5")
+    tenant = Tenant.create(AdminAPI.registered(server.url))
+    read = partial(get, path="/api/v1/flags/", key=tenant.environment.key)
+    kept, reading = [HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE) for _ in range(2)]
+    assert get(kept).getheader("connection") != "close"
+    assert read(reading).getheader("connection") != "close"
+    stream = sse.connect(server.port, "nobody")
+    late = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) for _ in range(3)]
+    with request_under_way(server) as finish:
+        began = time.monotonic()
+        server.process.send(signal.SIGTERM)
+        server.process.wait_for_log("drain_started")
+        callers = Callers(server.port, 2)
+        for answer in (get(kept), read(reading)):
+            assert (answer.status, answer.getheader("connection")) == (200, "close")
+        assert stream.end() is sse.End.CLEAN
+        # Streams have ended, and a proxy that has not noticed still gets its answers.
+        assert server.get("/health/readiness").status == 503
+        assert server.get("/api/v1/flags/").status == 403
+        time.sleep(max(0.0, began + 1.7 - time.monotonic()))
+        assert server.process.returncode is None
+        assert finish().status == 201
+    assert callers.answered > 10
+    if flavour == "uvicorn":
+        see_late_requests_answered(server, *late)
+        callers.join()
+        # Daphne closes its socket without more ado.
+        assert callers.broken == []
+        assert min(callers.refused_after) > 0.5
+    server.process.wait()
+
+
+def see_late_requests_answered(
+    server: ServerProcess, asking: socket.socket, streaming: socket.socket, silent: socket.socket
+) -> None:
+    """Ask on connections on which nobody has asked yet, when the server has closed its port."""
+    server.process.wait_for_log("Waiting for connections to close")
+    asking.sendall(b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    streaming.sendall(b"GET /sse/environments/nobody/stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    answer, stream = rest_of(asking), rest_of(streaming)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert stream.endswith(b"\r\n0\r\n\r\n")
+    assert silent.recv(1) == b""
+
+
+def test_backlog__of_a_socket_that_lets_nobody_in__stays_and_nobody_joins_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address) as early:
+            backlog.let_nobody_in(listening)
+            with socket.socket() as late:
+                late.settimeout(0.1)
+                with pytest.raises(TimeoutError):
+                    late.connect(address)
+            accepted, _ = listening.accept()
+            with accepted:
+                early.sendall(b"x")
+                assert accepted.recv(1) == b"x"
+
+
+def test_backlog__socket_without_filters__is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    backlog.let_nobody_in(mock.Mock(setsockopt=mock.Mock(side_effect=OSError("not here"))))
+    assert "backlog_unfiltered" in caplog.text

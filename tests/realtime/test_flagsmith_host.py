@@ -1,0 +1,82 @@
+"""``REALTIME_HOST=flagsmith``: the project raises its environments' versions itself, and this app only follows."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+from django.utils import timezone
+
+from environments.models import Environment
+from realtime import hosts, versions
+from realtime.hosts import EmbeddedHost
+from tests.support import sse
+from tests.support.api import AdminAPI, Tenant
+from tests.support.heard import listening
+from tests.support.server import MigratedSQLite, ServerProcess
+
+
+class Follower(ServerProcess):
+    """A process that has the streams alone, of a database that another one writes."""
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "manage.py", "serve_realtime", f"--port={self.port}"]
+
+
+def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothing_else_is_served(
+    sqlite_template: MigratedSQLite, tmp_path: Path
+) -> None:
+    variables = sqlite_template.copy(tmp_path)
+    following = {**variables, "REALTIME_HOST": "flagsmith", "REALTIME_RECONCILE_SECONDS": "0.05"}
+    with ServerProcess(variables) as server, Follower(following) as follower:
+        tenant = Tenant.create(AdminAPI.registered(server.url))
+        feature = tenant.add_feature("banner")["id"]
+        with sse.connect(follower.port, tenant.environment.key) as stream:
+            before = stream.next_event().updated_at
+
+            tenant.change(feature, enabled=True)
+
+            assert stream.event_after(before).updated_at == tenant.version()
+        assert follower.get("/health/liveness").status == 200
+        assert follower.get("/api/v1/flags/").status == 404
+
+
+@pytest.fixture
+def flagsmith(settings: object) -> None:
+    settings.REALTIME_HOST = "flagsmith"  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db
+def test_flagsmith__announced__its_versions_are_its_own(environment: Environment, flagsmith: None) -> None:
+    version = Environment.objects.get(pk=environment.pk).updated_at
+    with listening(environment) as heard:
+        versions.lock([environment.pk])
+        versions.announce([environment.pk])
+    assert heard.of(environment) == []
+    assert Environment.objects.get(pk=environment.pk).updated_at == version
+
+
+@pytest.mark.django_db
+def test_flagsmith__version_written_long_after_its_time__counts_as_moved(
+    environment: Environment, flagsmith: None
+) -> None:
+    late = timezone.now() - timedelta(minutes=30)
+    Environment.objects.filter(pk=environment.pk).update(updated_at=late)
+
+    assert late in [state.updated_at for state in hosts.current().moved_since(timezone.now())]
+    assert EmbeddedHost().moved_since(timezone.now()) == []
+
+
+@pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "GET_FLAGS_ENDPOINT_CACHE_SECONDS"])
+def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
+    settings: object, flagsmith: None, name: str
+) -> None:
+    setattr(settings, name, 60)
+
+    (message,) = [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+    assert message.id == "realtime.W020"
+    assert f"{name} is 60" in message.msg
+    setattr(settings, name, 0)
+    assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]

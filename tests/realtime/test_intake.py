@@ -1,0 +1,287 @@
+"""``queue-change`` ahead of Django: many calls in one transaction, and a database that is not there."""
+
+import asyncio
+import json
+import random
+import threading
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, connection, connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils.crypto import constant_time_compare
+from structlog.testing import capture_logs
+
+from environments.models import Environment
+from realtime import external, intake, publish, queue_change
+from realtime.hosts import EmbeddedHost
+from realtime.intake import Intake
+from realtime.models import ExternalEnvironment
+from realtime.queue_change import Change
+from realtime.types import EnvironmentKey, EnvironmentState
+from settings.asgi import application
+from tests.support.heard import listening
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+TOKEN = "t0ken"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+Answer = tuple[int, Any]
+
+
+class Key:
+    """An environment that only the publisher knows."""
+
+    api_key = "external"
+
+
+@pytest.fixture(autouse=True)
+async def token(settings: Any) -> AsyncIterator[None]:
+    settings.SSE_AUTHENTICATION_TOKEN = TOKEN
+    yield
+    await intake.close()
+
+
+def at(milliseconds: int) -> datetime:
+    return START + timedelta(milliseconds=milliseconds)
+
+
+class Post:
+    """A call, as an ASGI server passes it on: with its body in these pieces; None is a client that goes."""
+
+    def __init__(self, pieces: Iterable[bytes | None], key: str = Key.api_key, token: str = TOKEN) -> None:
+        self.scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": f"/sse/environments/{key}/queue-change",
+            "raw_path": b"",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"host", b"localhost"), (b"authorization", f"Token {token}".encode())],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        self.sent: list[dict[str, Any]] = []
+        self._pieces = list(pieces)
+        self.read = 0
+
+    async def receive(self) -> dict[str, Any]:
+        if not self._pieces:
+            await asyncio.Event().wait()
+        piece = self._pieces.pop(0)
+        self.read += 1
+        if piece is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": piece, "more_body": bool(self._pieces)}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    async def run(self, application: Any = application) -> Answer:
+        await application(self.scope, self.receive, self.send)
+        if not self.sent:
+            return 0, None
+        body = b"".join(message.get("body", b"") for message in self.sent)
+        return self.sent[0]["status"], json.loads(body)
+
+
+def saying(time: datetime) -> bytes:
+    return json.dumps({"updated_at": time.isoformat()}).encode()
+
+
+async def post(time: datetime, key: str = Key.api_key) -> Answer:
+    return await Post([saying(time)], key).run()
+
+
+def stored() -> dict[str, datetime]:
+    return dict(ExternalEnvironment.objects.values_list("key", "updated_at"))
+
+
+async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greatest() -> None:
+    calls = [(f"key{number % 10}", at(number)) for number in range(200)]
+    random.shuffle(calls)
+    keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
+    with listening(*keys) as heard, mock.patch.object(external, "raise_times", wraps=external.raise_times) as writes:
+        answers = await asyncio.gather(*(post(time, key) for key, time in calls))
+    assert answers == [(202, {})] * 200
+    assert await sync_to_async(stored)() == {f"key{number}": at(190 + number) for number in range(10)}
+    assert writes.call_count <= 3
+    for number, key in enumerate(keys):
+        assert heard.of(key)[-1] == at(190 + number)
+        assert len(heard.of(key)) <= writes.call_count
+
+
+async def test_intake__more_than_one_statement_holds__all_are_kept() -> None:
+    changes = [Change(EnvironmentKey(f"key{number}"), at(number)) for number in range(1_000)]
+    await sync_to_async(queue_change.take)(changes)
+    assert await sync_to_async(stored)() == {change.key: change.updated_at for change in changes}
+
+
+async def test_intake__environment_of_our_database_among_others__is_a_hint_alone(environment: Environment) -> None:
+    with listening(environment, Key) as heard:
+        answers = await asyncio.gather(post(at(1), environment.api_key), post(at(2)))
+    assert answers == [(202, {})] * 2
+    await environment.arefresh_from_db()
+    assert heard.of(environment) == [environment.updated_at]
+    assert heard.of(Key) == [at(2)]
+    assert await sync_to_async(stored)() == {Key.api_key: at(2)}
+
+
+async def test_intake__answered__was_committed_before_and_published_after() -> None:
+    seen = []
+
+    def published(states: Iterable[EnvironmentState]) -> None:
+        seen.append((connection.in_atomic_block, stored()))
+
+    with mock.patch.object(publish, "publish", published):
+        assert await post(at(1)) == (202, {})
+    assert seen == [(False, {Key.api_key: at(1)})]
+
+
+async def test_intake__database_away__503_for_all_who_wait_and_then_as_before() -> None:
+    with mock.patch.object(EmbeddedHost, "hear", side_effect=OperationalError("away")), capture_logs() as logs:
+        for _ in range(2):
+            answers = await asyncio.gather(post(at(1)), post(at(2)), post(at(3), "other"))
+            assert answers == [(503, queue_change.UNAVAILABLE)] * 3
+        assert [line["event"] for line in logs] == ["changes_unwritable"]
+        assert await sync_to_async(by_view)(at(1)) == (503, queue_change.UNAVAILABLE)
+    assert await sync_to_async(stored)() == {}
+    assert await asyncio.gather(post(at(2)), post(at(1))) == [(202, {})] * 2
+    assert await sync_to_async(stored)() == {Key.api_key: at(2)}
+
+
+def by_view(time: datetime) -> Answer:
+    response = Client().post(
+        f"/sse/environments/{Key.api_key}/queue-change",
+        saying(time),
+        content_type="application/json",
+        headers={"Authorization": f"Token {TOKEN}"},
+    )
+    return response.status_code, response.json()
+
+
+async def test_intake__connection_died_meanwhile__the_next_call_is_taken_all_the_same() -> None:
+    await post(at(1))
+    hear, tries = EmbeddedHost.hear, []
+
+    def heard(host: EmbeddedHost, times: dict[EnvironmentKey, datetime]) -> list[EnvironmentState]:
+        tries.append(times)
+        if len(tries) == 1:
+            raise OperationalError("the connection is closed")
+        return hear(host, times)
+
+    with (
+        mock.patch.object(EmbeddedHost, "hear", heard),
+        mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
+    ):
+        assert await post(at(2)) == (202, {})
+    assert len(tries) == 2
+    assert await sync_to_async(stored)() == {Key.api_key: at(2)}
+
+
+async def test_intake__every_connection_dies__503_at_last() -> None:
+    dead = OperationalError("the connection is closed")
+    with (
+        mock.patch.object(EmbeddedHost, "hear", side_effect=dead) as heard,
+        mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
+    ):
+        assert await post(at(1)) == (503, queue_change.UNAVAILABLE)
+    assert heard.call_count == queue_change.MOST_TRIES + 1
+
+
+async def test_intake__two_tokens__each_is_good_while_it_is_listed(settings: Any) -> None:
+    settings.SSE_AUTHENTICATION_TOKEN = " old , new,"
+    for number, token in enumerate(("old", "new")):
+        assert (await Post([saying(at(number))], token=token).run())[0] == 202
+    for token in ("", "old,new", " old , new,", "old ,", TOKEN):
+        assert await Post([saying(at(5))], token=token).run() == (401, {"detail": "Invalid token."})
+    settings.SSE_AUTHENTICATION_TOKEN = "new"
+    assert (await Post([saying(at(5))], token="old").run())[0] == 401
+    assert await sync_to_async(stored)() == {Key.api_key: at(1)}
+    settings.SSE_AUTHENTICATION_TOKEN = " , "
+    assert (await Post([saying(at(5))], token="").run())[0] == 404
+
+
+async def test_intake__every_token_is_compared__whichever_it_is(settings: Any) -> None:
+    settings.SSE_AUTHENTICATION_TOKEN = "one,two"
+    for token in ("one", "two", "three"):
+        with mock.patch("realtime.queue_change.constant_time_compare", wraps=constant_time_compare) as compare:
+            await Post([saying(at(1))], token=token).run()
+        # Django refuses once more what is refused here.
+        assert {call.args for call in compare.call_args_list} == {(token, "one"), (token, "two")}
+
+
+async def test_intake__host_that_is_not_ours__refused_as_everywhere(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["example.com"]
+    assert (await Post([saying(at(1))]).run())[0] == 400
+    assert await sync_to_async(stored)() == {}
+
+
+async def test_intake__body_in_pieces__is_put_together() -> None:
+    body = saying(at(1))
+    assert await Post([body[:5], b"", body[5:]]).run() == (202, {})
+
+
+async def test_intake__client_goes_before_its_body_has_come__nothing_is_taken() -> None:
+    assert await Post([saying(at(1))[:5], None]).run() == (0, None)
+    assert await sync_to_async(stored)() == {}
+
+
+async def test_intake__body_without_end__is_refused_after_a_megabyte() -> None:
+    call = Post([b" " * 65_536] * 1_000)
+    # A host's Django, which would read it all.
+    django = Intake().ahead_of(application)
+    status, answer = await call.run(django)
+    assert (status, answer) == (413, {"detail": "The request's body is too large."})
+    assert call.read <= 17
+
+
+async def test_intake__same_keys_from_many_connections__no_value_is_ever_lowered() -> None:
+    """Two processes are two connections to the database."""
+    keys = [EnvironmentKey(f"key{number}") for number in range(5)]
+    failures: list[Exception] = []
+    lowered: list[str] = []
+    together = threading.Barrier(4)
+
+    def write(seed: int) -> None:
+        chosen = random.Random(seed)
+        before: dict[str, datetime] = {}
+        try:
+            together.wait()
+            for _ in range(25):
+                order = chosen.sample(keys, len(keys))
+                queue_change.take([Change(key, at(chosen.randrange(10_000))) for key in order])
+                now = stored()
+                lowered.extend(key for key, time in before.items() if now[key] < time)
+                before = now
+            queue_change.take([Change(key, at(20_000 + seed)) for key in keys])
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await sync_to_async(thread.join)()
+    assert failures == []
+    assert lowered == []
+    assert await sync_to_async(stored)() == dict.fromkeys(keys, at(20_003))
+
+
+def test_intake__keys_in_any_order__rows_are_taken_in_one() -> None:
+    """Two processes that took them in two orders would wait for each other."""
+    for order in (("one", "three", "two"), ("two", "three", "one")):
+        with CaptureQueriesContext(connection) as queries:
+            queue_change.take([Change(EnvironmentKey(key), at(1)) for key in order])
+        written = next(query["sql"] for query in queries if query["sql"].lstrip().startswith("INSERT"))
+        assert written.index("'one'") < written.index("'three'") < written.index("'two'")

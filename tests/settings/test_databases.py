@@ -1,0 +1,20 @@
+"""The database that a URL names."""
+
+from settings import databases
+
+
+def test_from_url__postgresql__a_machine_that_vanishes_is_noticed_within_seconds() -> None:
+    options = databases.from_url("postgres://user:password@host/name", 20)["OPTIONS"]
+    assert options["pool"]["max_size"] == 20
+    assert options["connect_timeout"] <= 10
+    assert options["tcp_user_timeout"] <= 20_000
+    assert options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"] <= 20
+
+
+def test_from_url__with_options__they_go_first() -> None:
+    options = databases.from_url("postgres://host/name?connect_timeout=60", 20)["OPTIONS"]
+    assert str(options["connect_timeout"]) == "60"
+
+
+def test_from_url__sqlite__none_of_that() -> None:
+    assert "tcp_user_timeout" not in databases.from_url("sqlite:////tmp/db.sqlite3", 20)["OPTIONS"]

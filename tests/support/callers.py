@@ -1,0 +1,51 @@
+"""Clients that ask a server without a pause while it ends, as a proxy does that has not noticed."""
+
+import socket
+import threading
+import time
+from functools import partial
+
+PATIENCE = 30.0
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """What comes until the server closes the connection."""
+    return b"".join(iter(partial(connection.recv, 65_536), b""))
+
+
+class Callers:
+    """Threads that ask on one new connection after another, until they are refused."""
+
+    def __init__(self, port: int, number: int) -> None:
+        self.answered = 0
+        self.broken: list[BaseException] = []
+        self.refused_after: list[float] = []
+        """Seconds, for each thread: one whose packets are dropped tries again after one."""
+        self._port = port
+        self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(number)]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+    def _call(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                connection = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
+            except ConnectionRefusedError:
+                self.refused_after.append(time.monotonic() - began)
+                return
+            with connection:
+                try:
+                    # What a proxy does that has not noticed, with a pause in which the server may close its socket.
+                    time.sleep(0.02)
+                    connection.sendall(b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                    answer = rest_of(connection)
+                    assert answer.startswith(b"HTTP/1.1 200 "), answer
+                    self.answered += 1
+                except (OSError, AssertionError) as error:
+                    self.broken.append(error)
