@@ -11,6 +11,8 @@ TIMEOUT = 10.0
 class Admin:
     """On a connection that is kept open, as far as the server keeps it."""
 
+    METHOD = "PUT"
+
     def __init__(self, port: int, token: str, key: str, feature: int) -> None:
         self._headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
@@ -30,7 +32,7 @@ class Admin:
         self.enabled = not self.enabled
         body = json.dumps({"enabled": self.enabled})
         sent = time.perf_counter()
-        self._call("PUT", self._path, body)
+        self._call(self.METHOD, self._path, body)
         return sent, time.perf_counter()
 
     def _call(self, method: str, path: str, body: str | None = None) -> Any:

@@ -77,7 +77,7 @@ def measure(served: Product, token: str, arguments: argparse.Namespace, told: Re
         loop = publisher.post_for(arguments.seconds, arguments.rate)
         herd.ask("record")
         server, began = proc.on_core(*served.pids), time.perf_counter()
-        samples = []
+        samples = [proc.usage(*served.pids).pss]
         while time.perf_counter() < began + arguments.seconds:
             loop.run(min(SAMPLE_SECONDS, began + arguments.seconds - time.perf_counter()))
             samples.append(proc.usage(*served.pids).pss)
@@ -96,8 +96,10 @@ def measure(served: Product, token: str, arguments: argparse.Namespace, told: Re
             "events_per_second": sum(answer["events"] for answer in recorded) / took,
             "delay_p50_ms": report.percentile(delays, 0.5) * 1000,
             "delay_p99_ms": report.percentile(delays, 0.99) * 1000,
+            "pss_begin_mib": samples[0] / 2**20,
             "pss_second_quarter_mib": second / 2**20,
             "pss_last_quarter_mib": last / 2**20,
+            "pss_end_mib": samples[-1] / 2**20,
             "growth_mib": (last - second) / 2**20,
             "server_core_percent": server / took * 100,
             "all_at_newest": float(newest),

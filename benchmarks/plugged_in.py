@@ -1,0 +1,86 @@
+"""A real Flagsmith with ours beside it or inside of it: ``python -m benchmarks.plugged_in PATH [--json]``.
+
+PATH is a checkout of Flagsmith. For each way in which it runs its tasks, an admin toggles a flag by its API, one
+toggle at a time, and one stream is open at our server: the drop-in beside it, or the one process more of the app that
+is installed in it. Two clocks: from the answer that the admin has until the stream has the event, which is Flagsmith's
+own time and ours (0: the event was there before the answer); and, of the drop-in, from a ``queue-change`` of our own
+until the stream has that, which is ours alone.
+"""
+
+import tempfile
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import requests
+
+from benchmarks import report
+from benchmarks.latency import figures
+from benchmarks.report import Figures, Report
+from tests.flagsmith.beside import Beside
+from tests.flagsmith.checkout import Checkout
+from tests.flagsmith.installed import FlagsmithWithApp
+from tests.flagsmith.monolith import Flagsmith, Tasks
+from tests.support import sse
+from tests.support.api import AdminAPI, Tenant
+from tests.support.detached import TOKEN
+
+WARM_UP = 3
+
+PATIENCE = 60
+
+
+def measure(plugged: Beside | FlagsmithWithApp, toggles: int) -> Figures:
+    """Toggle so often, and then post as often."""
+    tenant = plugged.flagsmith.tenant(AdminAPI.registered(plugged.flagsmith.url))
+    feature = tenant.add_feature("banner")["id"]
+    numbers = range(WARM_UP + toggles)
+    with sse.connect(plugged.stream_port, tenant.environment.key) as stream:
+        answered = [toggle(plugged.flagsmith, tenant, feature, stream, number % 2 == 0) for number in numbers]
+        told = figures("answer_to_event", answered[WARM_UP:])
+        if isinstance(plugged, Beside):
+            with requests.Session() as session:
+                posted = [post(plugged, tenant, stream, session) for _ in numbers]
+            told |= figures("post_to_event", posted[WARM_UP:])
+    return told
+
+
+def toggle(flagsmith: Flagsmith, tenant: Tenant, feature: int, stream: sse.Stream, enabled: bool) -> float:
+    """Seconds from the answer to the event."""
+    flagsmith.settle()
+    before = Decimal(time.time_ns()) / 1_000_000_000
+    tenant.change(feature, enabled=enabled)
+    answered = time.perf_counter()
+    return max(0.0, stream.event_after(before, PATIENCE).at - answered)
+
+
+def post(both: Beside, tenant: Tenant, stream: sse.Stream, session: requests.Session) -> float:
+    """Seconds from a call as Flagsmith makes it to the event."""
+    now = datetime.now(UTC)
+    before = Decimal(now.timestamp()) - 1 / Decimal(1_000_000)
+    url = f"{both.drop_in.url}/sse/environments/{tenant.environment.key}/queue-change"
+    began = time.perf_counter()
+    session.post(url, json={"updated_at": now.isoformat()}, headers={"Authorization": f"Token {TOKEN}"}, timeout=10)
+    return stream.event_after(before, PATIENCE).at - began
+
+
+def main() -> None:
+    parser = report.parser("plugged_in", __doc__)
+    parser.add_argument("path", type=Path, help="a checkout of Flagsmith")
+    parser.add_argument("--toggles", type=int, default=50)
+    arguments = parser.parse_args()
+    checkout = Checkout(arguments.path)
+    conditions = {"flagsmith": checkout.version, "toggles": arguments.toggles}
+    told = Report("plugged_in", "", "from the answer of a real Flagsmith until a stream of ours", conditions)
+    for tasks in Tasks:
+        report.progress(f"plugged_in: {tasks.value}")
+        with tempfile.TemporaryDirectory() as folder, Beside(checkout, tasks, Path(folder)) as both:
+            told.add(f"drop-in, {tasks.value.lower()}", measure(both, arguments.toggles))
+        with FlagsmithWithApp(checkout, tasks, {}) as flagsmith:
+            told.add(f"app, {tasks.value.lower()}", measure(flagsmith, arguments.toggles))
+    told.tell(arguments)
+
+
+if __name__ == "__main__":
+    main()
