@@ -5,6 +5,6 @@ class CoreConfig(AppConfig):
     name = "core"
 
     def ready(self) -> None:
-        from core import logs
+        from realtime.serving import logs
 
         logs.configure()

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from settings import caches, databases, environment, redis_urls
+from realtime.serving import databases, redis_urls
+from settings import caches, environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR", BASE_DIR / "var"))
@@ -218,8 +219,8 @@ LOGGING = {
     "formatters": {
         "structured": {
             "()": "structlog.stdlib.ProcessorFormatter",
-            "processors": "ext://core.logs.PROCESSORS",
-            "foreign_pre_chain": "ext://core.logs.FOREIGN_PRE_CHAIN",
+            "processors": "ext://realtime.serving.logs.PROCESSORS",
+            "foreign_pre_chain": "ext://realtime.serving.logs.FOREIGN_PRE_CHAIN",
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},

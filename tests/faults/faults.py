@@ -78,6 +78,8 @@ def postgresql_away(cluster: Cluster) -> Iterator[None]:
     cluster.postgresql.stop()
     try:
         _pass(cluster, 1, 3)
+        assert {server.get("/health/readiness").status for server in cluster.servers} == {503}
+        assert {server.get("/health/liveness").status for server in cluster.servers} == {200}
         yield
     finally:
         cluster.postgresql.start()

@@ -1,6 +1,6 @@
 """The database that a URL names."""
 
-from settings import databases
+from realtime.serving import databases
 
 
 def test_from_url__postgresql__a_machine_that_vanishes_is_noticed_within_seconds() -> None:

@@ -8,7 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from settings import databases, environment
+from realtime.serving import databases
+from settings import environment
 from settings.dev import installation_key
 
 
