@@ -92,7 +92,7 @@ def test_body__in_chunks_without_end__refused_and_memory_flat(server: ServerProc
 
 
 def test_body__in_chunks_with_get__refused(server: ServerProcess) -> None:
-    call = Call(server, "/health/liveness", "GET", transfer_encoding="chunked")
+    call = Call(server, "/health/readiness", "GET", transfer_encoding="chunked")
     assert call.write_chunks(b"x" * (LIMIT + 1)).answer() == TOO_LARGE
 
 

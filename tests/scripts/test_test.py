@@ -75,3 +75,14 @@ def test_scripts_test__one_step_fails__ends_with_1_and_names_it(folder: Path, st
 def test_scripts_test__arguments__pytest_alone_with_its_status(folder: Path) -> None:
     done = run(folder, "tests/test_one.py", ON_SQLITE="5")
     assert (done.returncode, done.stdout) == (5, "")
+
+
+def test_scripts_test__flagsmith__its_tests_alone_with_the_checkout(folder: Path) -> None:
+    script(folder / ".venv/bin/python", STAND_IN.replace("*pytest*)", '*pytest*) echo "$* $FLAGSMITH_CHECKOUT";'))
+    done = run(folder, "--flagsmith", "/a/checkout", ON_SQLITE="5")
+    assert (done.returncode, done.stdout) == (5, "-m pytest -m flagsmith tests/flagsmith /a/checkout\n")
+
+
+def test_scripts_test__flagsmith_without_a_path__one_line_that_says_so(folder: Path) -> None:
+    done = run(folder, "--flagsmith")
+    assert (done.returncode, done.stderr) == (1, "test: --flagsmith needs the path of a checkout\n")
