@@ -1,18 +1,13 @@
 """Bodies of requests, ahead of Django, which would first write all that comes to memory and disk."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 
+from core.asgi import Application, Message, Receive, Send
 from core.parsers import BodyTooLarge
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 REFUSAL = f'{{"detail":"{BodyTooLarge.default_detail}"}}'.encode()
 

@@ -1,10 +1,11 @@
 """Every failure as JSON in Django REST framework's shape, whoever raised it."""
 
-from typing import Any
+import sys
+from typing import Any, NamedTuple, Self
 
 import structlog
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, JsonResponse
 from rest_framework.exceptions import ParseError
 from rest_framework.response import Response
@@ -35,15 +36,24 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
         logger.error("request_failed", method=request.method, path=request.path, exc_info=error)
         if transaction.get_connection().in_atomic_block:
             transaction.set_rollback(True)
-        response = _failure(error)
+        failure = Failure.of(error)
+        response = Response(failure.data, failure.status, headers=failure.headers)
     return response
 
 
-def _failure(error: Exception) -> Response:
-    """A database that is away, restarts, or is locked too long by others is no fault of the request or of the code."""
-    if isinstance(error, OperationalError):
-        return Response(UNAVAILABLE, status=503, headers={"Retry-After": RETRY_AFTER})
-    return Response(SERVER_ERROR, status=500)
+class Failure(NamedTuple):
+    """How a failure of ours is answered."""
+
+    data: dict[str, str]
+    status: int
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, error: BaseException | None) -> Self:
+        """A database that is away, restarts, or is locked too long is no fault of the request, nor of the code."""
+        if isinstance(error, OperationalError | InterfaceError):
+            return cls(UNAVAILABLE, 503, {"Retry-After": RETRY_AFTER})
+        return cls(SERVER_ERROR, 500, {})
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
@@ -57,5 +67,6 @@ def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    """A failure outside of a view; Django has logged it."""
-    return JsonResponse(SERVER_ERROR, status=500)
+    """A failure outside of a view, such as no connection for its transaction; Django has logged it."""
+    failure = Failure.of(sys.exception())
+    return JsonResponse(failure.data, status=failure.status, headers=failure.headers)

@@ -1,7 +1,7 @@
 """What Django's middleware adds to an answer, for those who answer ahead of Django."""
 
 import io
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +14,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-Message = MutableMapping[str, Any]
+from core.asgi import Message
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 # The headers of a request that middleware looks at. What it says depends on nothing else of a plain GET.

@@ -3,15 +3,12 @@
 import asyncio
 import atexit
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from django.conf import settings
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Lifespan = Callable[[Message, Receive, Send], Awaitable[None]]
+from core.asgi import Application, Message, Receive, Send
 
 # What a loop has in hand at a shutdown is short work. If it takes longer than this, it is cut off.
 END_SECONDS = 10.0
@@ -57,7 +54,7 @@ class LoopThread:
             atexit.unregister(self.stop)
 
 
-def with_lifespan(application: Lifespan, *threads: LoopThread) -> Lifespan:
+def with_lifespan(application: Application, *threads: LoopThread) -> Application:
     """The lifespan's application, with loops that run as long as the server."""
 
     async def observed_application(scope: Message, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import resource
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,6 +31,20 @@ FLAGSMITH_CACHES = {
 }
 
 
+def _unknown() -> list[CheckMessage]:
+    """Names that nothing reads: misspelt ones, most often."""
+    names = {f"REALTIME_{name}" for name in conf.DEFAULTS}
+    given = sorted(name for name in dir(settings) if name.startswith("REALTIME_") and name not in names)
+    return [
+        checks.Warning(
+            f"{name} is no setting.",
+            hint="".join(f"Did you mean {close}?" for close in get_close_matches(name, names, 1)) or None,
+            id="realtime.W002",
+        )
+        for name in given
+    ]
+
+
 @register(Tags.compatibility)
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Every setting can be read, and the app finds what it names."""
@@ -41,6 +56,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             messages.append(Error(str(error), hint="Set it right or leave it out.", id="realtime.E001"))
     if messages:
         return messages
+    messages += _unknown()
     if not apps.is_installed("django_eventstream"):
         messages.append(
             Error(
@@ -129,7 +145,7 @@ def _check_bus() -> list[CheckMessage]:
     if conf.BUS and conf.BUS not in bus.BACK_ENDS:
         problem, hint = "is unknown", f"It is one of {', '.join(bus.BACK_ENDS)}; empty, it is chosen."
     elif conf.BUS == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
-        problem, hint = "needs a Redis", "Set EVENTSTREAM_REDIS, django-eventstream's setting."
+        problem, hint = "needs a Redis", "Set REDIS_URL; in a project of your own, EVENTSTREAM_REDIS."
     elif conf.BUS == "postgres" and not (connection.vendor == "postgresql" and find_spec("psycopg")):
         problem, hint = "needs PostgreSQL as the default database, and psycopg 3", "Leave REALTIME_BUS out."
     if not problem:

@@ -83,7 +83,7 @@ class RealtimeSettings:
 
 def _converted(name: str, value: Any, default: Any) -> Any:
     if isinstance(value, list):
-        # Computed results are kept by such a value, so it has to be hashable.
+        # What is computed from it is cached under it, so it has to be hashable.
         return tuple(value)
     if not isinstance(value, str) or isinstance(default, str):
         return value

@@ -153,6 +153,9 @@ def _is_locked(file: BinaryIO) -> bool:
 figures = Figures()
 """This process's."""
 
+# A child would count in its parent's file, and hold the parent's lock for longer than the parent lives.
+os.register_at_fork(after_in_child=figures.close)
+
 DIRECTORY = "REALTIME_METRICS_DIR"
 """The environment variable by which ``serve`` tells its workers where to share."""
 

@@ -1,4 +1,4 @@
-"""Heads of requests, bounded: httptools, unlike other parsers of HTTP, takes as many headers as are sent."""
+"""Requests, bounded in size and time: httptools, unlike other parsers of HTTP, takes as many headers as are sent."""
 
 import asyncio
 from math import inf
@@ -17,6 +17,17 @@ MAX_HEAD_BYTES = 65_536
 # Seconds in which a head has to be there, from the connection's beginning or from its own.
 HEAD_SECONDS = 30.0
 
+# Seconds between two pieces of a body, while it is read.
+BODY_SECONDS = 30.0
+
+# Requests that wait on one connection behind the one that is answered. A reading of 256 KB can hold 10,000, which take
+# 27 MB when they have been parsed; hardly any client sends a second one before its answer.
+MOST_BEHIND = 100
+
+# A deadline that is found passed may only seem so: of a process that was paused (SIGSTOP, a suspended machine) timers
+# come first, and then what clients have sent meanwhile. So after this many seconds it is looked at once more.
+SECOND_LOOK_SECONDS = 0.02
+
 REFUSALS = {
     408: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
@@ -25,8 +36,16 @@ REFUSALS = {
 _timers: WeakKeyDictionary[ServerState, Timers] = WeakKeyDictionary()
 
 
+class TooManyBehindError(Exception):
+    """More requests than are kept have come before their answers."""
+
+
 class BoundedHeads(LateProtocol):
-    """A connection whose heads may neither grow nor last for ever. One that does is told so, and closed.
+    """A connection whose heads may neither grow nor last for ever. One that does is told so, and closed. One whose body
+    does not come is closed.
+
+    But what is told behind a request that waits for its answer would be taken for that. So such a connection ends with
+    its last answer.
 
     Its deadline, for a head or for the next request, moves with each request. So the timers look at it seldom, when
     the earliest one that it had has come, and not for each.
@@ -38,6 +57,10 @@ class BoundedHeads(LateProtocol):
     _head_awaited = False
     _deadline = inf
     _looked_at = inf
+    _second_look_at = inf
+    _body_awaited = False
+    _passes_over = False
+    """What comes is not looked at any more. It is read: a connection that is closed with bytes unread is reset."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -49,8 +72,11 @@ class BoundedHeads(LateProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._passes_over:
+            return
         under_way = self._head_awaited and self.headers is not None
         super().data_received(data)
+        self._await_body()
         if under_way and self._head_awaited:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -63,13 +89,32 @@ class BoundedHeads(LateProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_is_there()
+        if len(self.pipeline) >= MOST_BEHIND:
+            raise TooManyBehindError
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # Uvicorn's timer ends at the first byte, whether or not that begins a request.
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+            self._await_next()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._ends_with_last_answer():
+            super().send_400_response(msg)
 
     def due(self, now: float) -> None:
         """The timers look at the deadline."""
         self._looked_at = inf
         if now < self._deadline:
             self._end_at(self._deadline)
+        elif self._deadline != self._second_look_at:
+            self._second_look_at = now + SECOND_LOOK_SECONDS
+            self._end_at(self._second_look_at)
+        elif self._body_awaited and self.flow.read_paused:
+            # It is the application that takes its time.
+            self._end_at(now + BODY_SECONDS)
         elif self._head_awaited:
             self._refuse(408)
         else:
@@ -83,6 +128,19 @@ class BoundedHeads(LateProtocol):
     def _head_is_there(self) -> None:
         self._head_awaited = False
         self._deadline = inf
+
+    def _await_body(self) -> None:
+        """The rest of the newest request has to come, or has come."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._body_awaited = False
+        elif cycle.more_body:
+            self._body_awaited = True
+            self._end_at(self.loop.time() + BODY_SECONDS)
+        elif self._body_awaited:
+            self._body_awaited = False
+            if not self._head_awaited:
+                self._deadline = inf
 
     def _await_next(self) -> None:
         """Nothing is under way: the connection ends if nothing comes, as uvicorn's own timers have it."""
@@ -99,7 +157,19 @@ class BoundedHeads(LateProtocol):
         self._timers.drop(self)
         self._deadline = self._looked_at = inf
 
+    def _ends_with_last_answer(self) -> bool:
+        """End after the answers to requests that are all there, if any wait for theirs."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        self._passes_over = True
+        self._deadline = inf
+        return True
+
     def _refuse(self, status: int) -> None:
+        if self._ends_with_last_answer():
+            return
         self._head_is_there()
         if not self.transport.is_closing():
             self.transport.write(REFUSALS[status])

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
-from django.db import router
+from django.db import router, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -113,21 +113,28 @@ class EmbeddedHost(Host):
         The new ``updated_at`` is the clock's time, or a microsecond more than the old one where a clock lags. Not the
         database's ``now()``: that is the time at which the transaction began, and one that began earlier may commit
         later. The lock lasts to the commit, so values rise in the order of commits. The gate is read after the lock
-        was had, so that whoever turned it off before us is heard.
+        was had, so that whoever turned it off before us is heard. All on the database that is written: a replica knows
+        nothing of this yet. The change may be one of another database, whose transaction is not this one's.
         """
-        locked = self.lock(ids)
+        using = router.db_for_write(self.environments.model)
+        with transaction.atomic(using=using, savepoint=False):
+            return self._raise(self.environments.using(using), self.lock(ids), silent)
+
+    def _raise(
+        self, environments: "QuerySet[Any]", locked: dict[EnvironmentID, UpdatedAt], silent: bool
+    ) -> dict[EnvironmentID, EnvironmentState]:
         raised: dict[str, Any] = {"revision": F("revision") + 1} if self._has_revision() else {}
         if silent:
             if raised:
-                self.environments.filter(pk__in=locked).update(**raised)
+                environments.filter(pk__in=locked).update(**raised)
             return {}
         now = timezone.now()
         by_value: dict[UpdatedAt, list[EnvironmentID]] = {}
         for pk, updated_at in locked.items():
             by_value.setdefault(max(now, updated_at + TICK), []).append(pk)
         for value, pks in by_value.items():
-            self.environments.filter(pk__in=pks).update(updated_at=value, **raised)
-        return self._read(self.environments.filter(pk__in=locked))
+            environments.filter(pk__in=pks).update(updated_at=value, **raised)
+        return self._read(environments.filter(pk__in=locked))
 
     def _has_revision(self) -> bool:
         return any(field.name == "revision" for field in self.environments.model._meta.concrete_fields)

@@ -14,9 +14,11 @@ async def lifespan(scope: Message, receive: Callable[[], Awaitable[Message]], se
     """The ASGI application of the ``lifespan`` scope. Servers without it (daphne) start the hub with a stream."""
     await receive()
     figures.share()
-    watchdog = Watchdog(hub.current().pulse)
+    pulse = hub.current().pulse
     drain.prepare()
+    # That holds the loop up for seconds on a busy machine, before there is anybody to serve: the watchdog comes later.
     _settle()
+    watchdog = Watchdog(pulse)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await intake.close()

@@ -28,7 +28,13 @@ class EnvironmentListener(Listener):  # type: ignore[misc]
         self._receive = receive
 
     def wake_threadsafe(self) -> None:
-        self.loop.call_soon_threadsafe(self._collect)
+        try:
+            self.loop.call_soon_threadsafe(self._collect)
+        except RuntimeError:
+            # The loop was closed under its streams. The others must hear it all the same, and this one no more:
+            # ``stop`` would wait for the manager's lock, which is held here.
+            for name in self.channels:
+                get_listener_manager().listeners_by_channel[name].discard(self)
 
     def start(self) -> None:
         get_listener_manager().add_listener(self)

@@ -38,7 +38,11 @@ class Number:
         self._index = memory.add(name, lasting)
 
     def add(self, number: int = 1) -> None:
-        self._memory.values[self._index] += number
+        try:
+            self._memory.values[self._index] += number
+        except ValueError:
+            # Eight bytes are full. Prometheus takes it for a process that has begun anew.
+            self._memory.values[self._index] = 0
 
     def set(self, number: int) -> None:
         self._memory.values[self._index] = number

@@ -57,7 +57,7 @@ class HeldRequest:
     disconnected = False
     # Uvicorn tells a request's body so.
     body = b""
-    more_body = True
+    more_body = False
 
     def __init__(self, protocol: "ShortcutProtocol", scope: Scope, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
@@ -85,6 +85,8 @@ class HeldRequest:
 
 class HeldCall(HeldRequest):
     """The same with a body: uvicorn adds to it what comes, and the shortcut is asked when all is there."""
+
+    more_body = True
 
     def __init__(self, protocol: "ShortcutProtocol", scope: Scope, keep_alive: bool, shortcut: CallShortcut) -> None:
         super().__init__(protocol, scope, keep_alive)
@@ -123,8 +125,6 @@ class ShortcutProtocol(BoundedHeads):
         if between and (request := known.get(data)) is not None and self._is_free() and self._is_for_here(request):
             self._request = request
             self._head_is_there()
-            if self.timeout_keep_alive_task is not None:
-                self._unset_keepalive_if_required()
             if request.answer(self):
                 return
         self._request = None

@@ -20,8 +20,8 @@ logger = structlog.get_logger(__name__)
 # differ.
 OVERLAP = timedelta(seconds=10)
 
-# After a failure it does not wait longer than this for its next look.
-RETRY_SECONDS = 1.0
+# After a failure it does not wait longer than this for its next look: the database may be back at any moment.
+RETRY_SECONDS = 0.25
 
 
 class Reconcile:

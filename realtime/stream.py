@@ -29,7 +29,7 @@ OPENING = piece(sse.PADDING + sse.comment("Flagsmith real-time updates"))
 KEEPALIVE = piece(sse.KEEPALIVE)
 UNREADABLE = piece(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
 UNKNOWN = piece(sse.comment("no environment has this key; nothing will be sent"))
-OFF = piece(sse.comment("real-time updates are off for this project; see its SDK settings"))
+OFF = piece(sse.comment("real-time updates are off for this project (enable_realtime_updates)"))
 
 # Ages and silences are a random fifth shorter than their settings.
 LEAST = 0.8

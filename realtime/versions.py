@@ -52,8 +52,11 @@ def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, 
     """
     due = set(environment_ids)
     with transaction.atomic(using=using, savepoint=False):
+        # Whoever commits by hand (``set_autocommit(False)``) leaves the hooks of what is committed there, until Django
+        # manages transactions again: so there they prove nothing.
+        by_hand = not connections[using].commit_on_exit
         for waiting in _waiting(connections[using]):
-            if not waiting.in_doubt and (silent or not waiting.silent):
+            if not by_hand and not waiting.in_doubt and (silent or not waiting.silent):
                 due -= waiting.ids
         if due:
             states = hosts.current().raise_versions(due, silent)
@@ -85,4 +88,5 @@ def _doubt_after_rollback(
 def watch_rollbacks(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """For each new connection: notice when a savepoint is rolled back."""
     if _doubt_after_rollback not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_doubt_after_rollback)
+        # The first: a connection may be made under ``execute_wrapper``, which takes the last one away at its end.
+        connection.execute_wrappers.insert(0, _doubt_after_rollback)

@@ -61,7 +61,7 @@ WSGI_APPLICATION = "settings.wsgi.application"
 APPEND_SLASH = False
 
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": databases.from_url(os.environ["DATABASE_URL"], int(os.environ.get("DATABASE_POOL_SIZE", "20")))
+    "default": databases.from_url(os.environ["DATABASE_URL"], environment.whole("DATABASE_POOL_SIZE", 20))
     if os.environ.get("DATABASE_URL")
     else databases.sqlite(VAR_DIR / "db.sqlite3")
 }
@@ -147,19 +147,19 @@ CORS_URLS_REGEX = r"^/api/.*$"
 DEFAULT_SUBSCRIPTION_PLAN = os.environ.get("DEFAULT_SUBSCRIPTION_PLAN", "enterprise")
 
 # Calls from one address, in Django REST framework's notation. None sets no limit.
-LOGIN_THROTTLE_RATE: str | None = os.environ.get("LOGIN_THROTTLE_RATE", "20/min")
-CODE_THROTTLE_RATE: str | None = os.environ.get("CODE_THROTTLE_RATE", "5/min")
-SIGNUP_THROTTLE_RATE: str | None = os.environ.get("SIGNUP_THROTTLE_RATE", "60/min")
-PASSWORD_RESET_THROTTLE_RATE: str | None = os.environ.get("PASSWORD_RESET_THROTTLE_RATE", "5/min")
+LOGIN_THROTTLE_RATE: str | None = environment.rate("LOGIN_THROTTLE_RATE", "20/min")
+CODE_THROTTLE_RATE: str | None = environment.rate("CODE_THROTTLE_RATE", "5/min")
+SIGNUP_THROTTLE_RATE: str | None = environment.rate("SIGNUP_THROTTLE_RATE", "60/min")
+PASSWORD_RESET_THROTTLE_RATE: str | None = environment.rate("PASSWORD_RESET_THROTTLE_RATE", "5/min")
 # Messages to one account, whoever asks for them.
-PASSWORD_RESET_MAIL_RATE: str | None = os.environ.get("PASSWORD_RESET_MAIL_RATE", "5/day")
+PASSWORD_RESET_MAIL_RATE: str | None = environment.rate("PASSWORD_RESET_MAIL_RATE", "5/day")
 
 # Who issues second factors, in the words of the app that shows them.
 OTP_TOTP_ISSUER = os.environ.get("OTP_TOTP_ISSUER", "Flagsmith")
 
 # Mail. Without a mail server messages are files in VAR_DIR/mail, for whoever runs the installation.
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
-EMAIL_PORT = int(os.environ.get("EMAIL_PORT", "587"))
+EMAIL_PORT = environment.whole("EMAIL_PORT", 587)
 EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = environment.flag("EMAIL_USE_TLS", default=True)
@@ -175,16 +175,16 @@ PUBLIC_URL = os.environ.get("PUBLIC_URL", f"http://localhost:{os.environ.get('PO
 ALLOW_REGISTRATION_WITHOUT_INVITE = environment.flag("ALLOW_REGISTRATION_WITHOUT_INVITE", default=True)
 # Whether organisations invite by mail alone, and how often one user may send such mail.
 DISABLE_INVITE_LINKS = environment.flag("DISABLE_INVITE_LINKS")
-INVITE_THROTTLE_RATE: str | None = os.environ.get("INVITE_THROTTLE_RATE", "10/min")
+INVITE_THROTTLE_RATE: str | None = environment.rate("INVITE_THROTTLE_RATE", "10/min")
 
 # Characters of a flag's value, as in Flagsmith.
 FEATURE_VALUE_LIMIT = 20_000
 
 # Bytes of a request's body; a larger one is refused with 413 before it is parsed.
-DATA_UPLOAD_MAX_MEMORY_SIZE = int(os.environ.get("MAX_BODY_BYTES", 1_048_576))
+DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)
 
 # Bytes of memory that a process spends on keeping environments in the form that SDKs get (environments/cache.py).
-DOCUMENT_CACHE_BYTES = int(os.environ.get("DOCUMENT_CACHE_BYTES", 64 * 1_048_576))
+DOCUMENT_CACHE_BYTES = environment.whole("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, least=0)
 
 # Whether each server process makes scheduled change requests live itself (features/workflows/core/scheduler.py).
 # Otherwise somebody has to run "manage.py run_scheduler".
@@ -194,15 +194,15 @@ RUN_SCHEDULER = environment.flag("RUN_SCHEDULER", default=True)
 # they are written, and how many days they are kept.
 ENABLE_API_USAGE_TRACKING = environment.flag("ENABLE_API_USAGE_TRACKING", default=True)
 API_USAGE_CACHE_SECONDS = float(os.environ.get("API_USAGE_CACHE_SECONDS", "5"))
-BUCKETED_ANALYTICS_DATA_RETENTION_DAYS = int(os.environ.get("BUCKETED_ANALYTICS_DATA_RETENTION_DAYS", "90"))
+BUCKETED_ANALYTICS_DATA_RETENTION_DAYS = environment.whole("BUCKETED_ANALYTICS_DATA_RETENTION_DAYS", 90)
 # How often one user may ask for the figures.
-USAGE_THROTTLE_RATE: str | None = os.environ.get("USAGE_THROTTLE_RATE", "5/min")
+USAGE_THROTTLE_RATE: str | None = environment.rate("USAGE_THROTTLE_RATE", "5/min")
 
 # Whether each server process delivers webhooks itself (webhooks/deliverer.py). Otherwise somebody has to run
 # "manage.py deliver_webhooks". With DISABLE_WEBHOOKS there are none to deliver.
 DELIVER_WEBHOOKS = environment.flag("DELIVER_WEBHOOKS", default=True)
 DISABLE_WEBHOOKS = environment.flag("DISABLE_WEBHOOKS")
-WEBHOOK_TEST_THROTTLE_RATE: str | None = os.environ.get("WEBHOOK_TEST_THROTTLE_RATE", "20/min")
+WEBHOOK_TEST_THROTTLE_RATE: str | None = environment.rate("WEBHOOK_TEST_THROTTLE_RATE", "20/min")
 # webhooks/conf.py lists these with their defaults.
 globals().update(environment.prefixed("WEBHOOKS_"))
 

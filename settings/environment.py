@@ -1,12 +1,16 @@
 """Reading settings from environment variables, with the variable named in every complaint."""
 
 import os
+import re
 from collections.abc import Mapping
 
 from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
+
+# Calls in a second, minute, hour or day, as Django REST framework reads them.
+RATE = re.compile(r"[0-9]+/[smhd][a-z]*")
 
 
 def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.environ) -> bool:
@@ -24,6 +28,22 @@ def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.envir
 def names(name: str, default: str = "", environ: Mapping[str, str] = os.environ) -> list[str]:
     """The variable as a list of words separated by commas."""
     return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
+
+
+def whole(name: str, default: int, least: int = 1, environ: Mapping[str, str] = os.environ) -> int:
+    """The variable as a whole number, not below the least."""
+    text = environ.get(name, str(default)).strip()
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number, {least} or more, not {text!r}.")
+    return int(text)
+
+
+def rate(name: str, default: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The variable as a number of calls in a time: ``20/min``."""
+    text = environ.get(name, default).strip()
+    if not RATE.fullmatch(text):
+        raise ImproperlyConfigured(f"{name} must be calls in a second, minute, hour or day: {default}, not {text!r}.")
+    return text
 
 
 def required(name: str, environ: Mapping[str, str] = os.environ) -> str:

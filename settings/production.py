@@ -1,7 +1,5 @@
 """Production: nothing is guessed. What is missing or unsafe stops the start, with the variable's name."""
 
-import os
-
 from django.core.exceptions import ImproperlyConfigured
 
 from settings import environment
@@ -24,9 +22,10 @@ ALLOWED_HOSTS = [*ALLOWED_HOSTS, "127.0.0.1", "localhost"]
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.flag("BEHIND_TLS_PROXY") else None
 SECURE_SSL_REDIRECT = environment.flag("SECURE_SSL_REDIRECT", default=True)
-# The stream must never redirect: a client that asks over plain HTTP would be lost for good (Kotlin).
-SECURE_REDIRECT_EXEMPT = [r"^sse/", r"^health/"]
-SECURE_HSTS_SECONDS = int(os.environ.get("SECURE_HSTS_SECONDS", 31_536_000))
+# The stream must never redirect: a client that asks over plain HTTP would be lost for good (Kotlin). Prometheus and
+# health checks ask each process by its own port, where there is no TLS.
+SECURE_REDIRECT_EXEMPT = [r"^sse/", r"^health/", r"^metrics$"]
+SECURE_HSTS_SECONDS = environment.whole("SECURE_HSTS_SECONDS", 31_536_000, least=0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=True)
 SECURE_HSTS_PRELOAD = environment.flag("SECURE_HSTS_PRELOAD", default=True)
 SESSION_COOKIE_SECURE = True

@@ -9,10 +9,10 @@ among it, is Django's.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
@@ -20,6 +20,7 @@ from django.http import HttpRequest
 
 from app_analytics import labels, meter
 from app_analytics.models import Resource
+from core.asgi import Application, Message, Receive, Send
 from core.surroundings import Surroundings, surroundings
 from environments.cache import documents
 from environments.identities.models import Identity
@@ -32,11 +33,6 @@ from environments.sdk.responses import Answer
 from realtime.herds import refetches
 from realtime.reading import ReadingThread, SharedReads
 from realtime.shortcuts import Answerer, Channel, Held, Scope
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 RESOURCES = {
     "/api/v1/flags/": Resource.FLAGS,

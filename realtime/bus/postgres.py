@@ -1,5 +1,6 @@
 """LISTEN/NOTIFY: an event is part of the transaction that it tells of, and is delivered exactly if that commits."""
 
+import math
 import select
 import socket
 import threading
@@ -106,6 +107,10 @@ class Line:
     def __init__(self, pgconn: "PGconn") -> None:
         self._pgconn = pgconn
         self._interrupting, self._interrupted = socket.socketpair()
+        # Not ``select.select``, which knows no file above the 1,023rd: each stream is one.
+        self._either = select.poll()
+        for file in (pgconn.socket, self._interrupted.fileno()):
+            self._either.register(file, select.POLLIN)
         self._asked = False
         self._since = time.monotonic()
         """When it was asked, or else when it answered last."""
@@ -135,9 +140,8 @@ class Line:
         if not self._asked and time.monotonic() >= self._since + SILENCE_SECONDS:
             self.ask(PING)
         left = self._since + (ANSWER_SECONDS if self._asked else SILENCE_SECONDS) - time.monotonic()
-        either: list[int | socket.socket] = [self._pgconn.socket, self._interrupted]
-        ready, _, _ = select.select(either, [], [], min(max(left, 0.0), SILENCE_SECONDS))
-        if self._interrupted in ready:
+        ready = [file for file, _ in self._either.poll(math.ceil(1_000 * min(max(left, 0.0), SILENCE_SECONDS)))]
+        if self._interrupted.fileno() in ready:
             return None
         if ready:
             self._pgconn.consume_input()

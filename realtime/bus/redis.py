@@ -93,8 +93,8 @@ def _client() -> Any:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    options = {**PATIENCE, **_options(), "decode_responses": False}
-    return Redis(**options, socket_keepalive=True, retry=Retry(NoBackoff(), 0))
+    ours = {"decode_responses": False, "socket_keepalive": True, "retry": Retry(NoBackoff(), 0)}
+    return Redis(**{**PATIENCE, **_options(), **ours})
 
 
 def _disconnect(client: Any) -> None:

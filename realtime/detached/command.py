@@ -7,6 +7,7 @@ Any other command of Django's works too (``check``, ``migrate``).
 
 import os
 import sys
+from contextlib import suppress
 
 import django
 from django.core.exceptions import ImproperlyConfigured
@@ -14,7 +15,7 @@ from django.core.management import call_command, execute_from_command_line
 from django.db import Error
 
 # Processes that start at the same moment make the same table; all but one fail, and find it there the next time.
-ATTEMPTS = 3
+RETRIES = 2
 
 
 def main() -> None:
@@ -33,11 +34,8 @@ def main() -> None:
 
 def _migrate() -> None:
     """Make this app's own table. django-eventstream's are for a kind of storage that nobody asked for."""
-    for left in reversed(range(ATTEMPTS)):
-        try:
+    for _ in range(RETRIES):
+        with suppress(Error):
             call_command("migrate", "realtime", verbosity=0)
-        except Error:
-            if not left:
-                raise
-        else:
             return
+    call_command("migrate", "realtime", verbosity=0)

@@ -18,6 +18,7 @@ from realtime import drain, shortcuts, stream  # noqa: E402
 from realtime.intake import Intake  # noqa: E402
 from realtime.lifespan import lifespan  # noqa: E402
 from realtime.serving import health  # noqa: E402
+from realtime.serving.bodies import without_bodies  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402
 
 intake = Intake()
@@ -25,7 +26,7 @@ intake = Intake()
 shortcuts.add(b"/sse/environments/", stream.shortcut, everywhere=True)
 shortcuts.add_call(b"/sse/environments/", intake.shortcut)
 
-http_application = drain.closing(health.ahead_of(intake.ahead_of(django_application)))
+http_application = drain.closing(health.ahead_of(intake.ahead_of(without_bodies(django_application))))
 
 application = ProtocolTypeRouter(
     {

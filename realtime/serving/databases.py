@@ -43,9 +43,11 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
     """
     database: dict[str, Any] = dict(dj_database_url.parse(url))
     if database["ENGINE"] == "django.db.backends.postgresql":
-        # Seconds that a request waits for a connection. So long it also takes to say that the database is away, and who
-        # asks for that (a load balancer's probe) often waits no longer than five.
-        pool = {"min_size": 1, "max_size": pool_size, "timeout": 4}
+        # In seconds. A request waits so long for a connection, and takes so long to say that the database is away: who
+        # probes the server often waits no longer than five. The pool waits twice as long before each new attempt, and
+        # after "reconnect_timeout" begins anew with the next request: once the database is back, it is noticed within
+        # about a second, however long it was away.
+        pool = {"min_size": 1, "max_size": pool_size, "timeout": 3, "reconnect_timeout": 1.5}
         database["OPTIONS"] = {**VANISHED, **database.get("OPTIONS", {}), "pool": pool}
         # The pool asks a connection whether it still lives before it lends it: a restart or a failover of the database
         # then fails no request that comes after it. An empty query, 0.1 ms on one machine.

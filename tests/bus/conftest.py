@@ -19,8 +19,8 @@ from redis import Redis as Client
 from realtime.bus import messages, postgres, redis
 from realtime.bus.supervised import SupervisedBus
 from realtime.events import channel, event
+from realtime.serving import redis_urls
 from realtime.types import EnvironmentKey, EnvironmentState
-from settings import redis_urls
 from tests.support.postgresql import PostgreSQL
 from tests.support.redis import Redis
 

@@ -1,15 +1,21 @@
 """What every bus does that listens on a connection, whatever happens to that."""
 
+import contextlib
+import os
 import queue
+import resource
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from realtime import sse
 from realtime.bus import postgres, redis
 from realtime.bus.memory import MemoryBus
-from tests.bus.conftest import PATIENCE, Ear, Other, state, text, until
+from tests.bus.conftest import PATIENCE, Ear, Other, Settings, state, text, until
 
 Connects = queue.SimpleQueue
 
@@ -136,6 +142,32 @@ def test_bus__closed_while_its_server_is_away__ends(other: Other) -> None:
         other.start()
 
 
+@contextlib.contextmanager
+def many_open_files(number: int) -> Iterator[None]:
+    """As in a process with as many streams."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2 * number), limits[1]))
+    with contextlib.ExitStack() as files:
+        for _ in range(number):
+            files.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_bus__process_with_more_than_a_thousand_streams__listens_anew(
+    other: Other, ear: Ear, connects: Connects
+) -> None:
+    """select() knows no file with a number above 1,023."""
+    other.bus.close(PATIENCE)
+    with many_open_files(1_100):
+        other.bus.start()
+        connects.get(timeout=PATIENCE)
+        said = state()
+        other.say(text(said))
+        assert ear.next() == sse.data(said.updated_at)
+        other.bus.close(PATIENCE)
+
+
 @pytest.mark.parametrize("other", ["postgres"], indirect=True)
 def test_postgres__question_that_is_answered_with_an_error__is_a_failure(
     other: Other, connects: Connects, monkeypatch: pytest.MonkeyPatch
@@ -159,3 +191,16 @@ def test_memory__is_never_away() -> None:
     assert health.since is not None
     bus.close()
     assert bus.health().since is None
+
+
+def test_redis__setting_that_says_what_we_say_too__listens(
+    redis_bus: redis.RedisBus, connects: Connects, settings: Settings
+) -> None:
+    settings.EVENTSTREAM_REDIS = {
+        **settings.EVENTSTREAM_REDIS,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 3),
+    }
+    redis_bus.start()
+    connects.get(timeout=PATIENCE)
+    assert redis_bus.health().connected

@@ -12,12 +12,16 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_eventstream.views import get_listener_manager
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import bus, hosts, hub, metrics, publish, reconcile, sse
+from realtime import bus, hosts, hub, listener, metrics, publish, reconcile, sse
+from realtime.bus import local
+from realtime.events import event
 from realtime.figures import figures
 from realtime.hosts import EmbeddedHost
+from realtime.types import EnvironmentKey, EnvironmentState
 from tests.bus.conftest import Settings
 from tests.support.asgi import Client, eventually, stream
 
@@ -95,7 +99,7 @@ async def test_look__told_by_the_bus_in_any_thread__what_it_missed_goes_out_at_o
     frame = await move(environment)
     told = threading.Thread(target=hub.current().look)
     told.start()
-    await client.until(lambda client: client.events[-1] == frame)
+    await client.until(lambda client: client.events[-1:] == [frame])
     told.join()
 
 
@@ -131,6 +135,121 @@ async def test_look__gate_closed_unheard__nothing_goes_out_any_more(
     assert len(client.events) == 1
 
 
+async def test_message__that_comes_after_the_gate_was_closed__nothing_goes_out(
+    streams: hub.Hub, client: Client, environment: Environment, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a Redis that is back, or a listener that was held up, before this process has looked."""
+    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
+    said = sse.parse((await move(environment)).split(b"data: ")[1].decode())
+    project.enable_realtime_updates = False
+    await project.asave()
+    local.deliver(event(EnvironmentState(EnvironmentKey(environment.api_key), said, True)))
+    # What the hub then reads comes by the same thread before this.
+    await asyncio.sleep(0)
+    await streams.reader.state(EnvironmentKey(environment.api_key))
+    project.enable_realtime_updates = True
+    await project.asave()
+    await environment.arefresh_from_db()
+    frame = sse.frame(environment.updated_at)
+    await client.until(lambda client: client.events[-1:] == [frame])
+    assert sse.frame(said) not in client.events
+
+
+async def test_message__that_comes_late_and_the_gate_is_open__the_newest_state_goes_out(
+    streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
+    said = sse.parse((await move(environment)).split(b"data: ")[1].decode())
+    frame = await move(environment)
+    late = event(EnvironmentState(EnvironmentKey(environment.api_key), said, True))
+    local.deliver(late)
+    await client.until(lambda client: client.events[-1:] == [frame])
+    # Once more, for nothing.
+    with mock.patch.object(EmbeddedHost, "states", side_effect=AssertionError):
+        local.deliver(late)
+        await asyncio.sleep(0)
+    assert sse.frame(said) not in client.events
+
+
+async def test_message__late_and_of_an_environment_that_is_not_known_here__goes_out(
+    streams: hub.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers without a common database: the one that was told of it is believed."""
+    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
+    said = EnvironmentState(EnvironmentKey("told-elsewhere"), timezone.now(), True)
+    async with stream(said.key) as client:
+        await client.opened()
+        local.deliver(event(said))
+        await client.until(lambda client: client.events == [sse.frame(said.updated_at)])
+
+
+async def test_message__late_and_later_than_what_is_known_here__goes_out(
+    streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
+    said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
+    local.deliver(event(said))
+    await client.until(lambda client: client.events[-1:] == [sse.frame(said.updated_at)])
+
+
+async def test_message__late_while_the_database_is_away__goes_out_when_that_is_back(
+    streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
+    frame = await move(environment)
+    said = EnvironmentState(EnvironmentKey(environment.api_key), sse.parse(frame.split(b"data: ")[1].decode()), True)
+    real, calls = EmbeddedHost.states, []
+
+    def failing_once(host: EmbeddedHost, keys: Any) -> Any:
+        calls.append(keys)
+        if len(calls) == 1:
+            raise DatabaseError("gone")
+        return real(host, keys)
+
+    with mock.patch.object(EmbeddedHost, "states", failing_once):
+        local.deliver(event(said))
+        await client.until(lambda client: client.events[-1:] == [frame])
+
+
+async def test_repeat__database_away_at_its_moment__said_when_that_is_back(
+    streams: hub.Hub, client: Client, environment: Environment, settings: Settings
+) -> None:
+    """The JavaScript SDK may have dropped what is said again."""
+    settings.REALTIME_REPEAT_SECONDS = settings.REALTIME_RECONCILE_SECONDS = 0.2
+    real, calls = EmbeddedHost.states, []
+
+    def failing_once(host: EmbeddedHost, keys: Any) -> Any:
+        calls.append(keys)
+        if len(calls) == 1:
+            raise DatabaseError("gone")
+        return real(host, keys)
+
+    with mock.patch.object(EmbeddedHost, "states", failing_once):
+        for _ in range(2):
+            said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
+            local.deliver(event(said))
+        await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(said.updated_at)])
+    assert len(calls) == 2
+
+
+async def test_message__to_a_loop_that_has_ended_with_its_streams__the_others_hear_it(
+    client: Client, environment: Environment
+) -> None:
+    """As in a process whose second server was not shut down in order."""
+    key = EnvironmentKey(environment.api_key)
+
+    async def leave_a_stream_open() -> None:
+        listener.EnvironmentListener(key, lambda events, overflow: None).start()
+
+    await asyncio.to_thread(asyncio.run, leave_a_stream_open())
+    for _ in range(2):
+        said = EnvironmentState(key, timezone.now(), True)
+        local.deliver(event(said))
+        await client.until(lambda client: client.events[-1:] == [sse.frame(said.updated_at)])  # noqa: B023
+    # It is no longer there.
+    assert len(get_listener_manager().listeners_by_channel[publish.channel(key)]) == 1
+
+
 async def test_healed__found_by_the_reconcile__is_counted_and_what_the_bus_brought_is_not(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:
@@ -141,7 +260,7 @@ async def test_healed__found_by_the_reconcile__is_counted_and_what_the_bus_broug
     await sync_to_async(environment.save)()
     frame = await move(environment)
     streams.look()
-    await client.until(lambda client: client.events[-1] == frame)
+    await client.until(lambda client: client.events[-1:] == [frame])
     assert healed() == before + 1
     done = int(figures.sums()["realtime_reconciles done"])
     streams.look()
@@ -164,7 +283,7 @@ async def test_reconcile__database_away__tries_again_long_before_its_time(
     with mock.patch.object(EmbeddedHost, "moved_since", failing_twice):
         frame = await move(environment)
         streams.look()
-        await client.until(lambda client: client.events[-1] == frame)
+        await client.until(lambda client: client.events[-1:] == [frame])
     # What was not looked at is looked at then.
     assert len(set(calls)) == 1
 
@@ -173,7 +292,7 @@ async def test_bus__connected_anew__every_hub_looks(streams: hub.Hub, client: Cl
     frame = await move(environment)
     # As each back end does.
     bus.current().on_connect()
-    await client.until(lambda client: client.events[-1] == frame)
+    await client.until(lambda client: client.events[-1:] == [frame])
 
 
 async def test_look__loop_that_has_ended__is_passed_over() -> None:

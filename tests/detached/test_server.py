@@ -1,5 +1,6 @@
 """The drop-in server: no project, no models but its own table, and what is posted to it kept whatever happens."""
 
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -118,3 +119,11 @@ def test_detached__other_commands__are_djangos_with_its_settings(tmp_path: Path)
     assert "no issues" in done.stdout
     assert list(tmp_path.iterdir()) == []
     assert "--workers" in command("serve", "--help", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path)).stdout
+
+
+def test_detached__endless_body_anywhere_else__is_not_kept(server: DetachedServer) -> None:
+    """Django would write all of it to memory and disk before it answers."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        head = b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n"
+        connection.sendall(head + b"a" * 65_536)
+        assert connection.recv(12) == b"HTTP/1.1 404"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.support import ports, programs, sse, wheel
-from tests.support.detached import TOKEN
 from tests.support.processes import Process
 from tests.support.server import environ
 
@@ -33,12 +32,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
-def test_wheel__installed_alone__its_command_serves(installed: Path, tmp_path: Path) -> None:
+def test_wheel__installed_alone__documented_command_serves(installed: Path, tmp_path: Path) -> None:
     port = ports.free_port()
-    command = [str(installed / "flagsmith-realtime"), "serve", f"--port={port}"]
-    process = Process(
-        command, environ=environ(SSE_AUTHENTICATION_TOKEN=TOKEN, REALTIME_DRAIN_SECONDS="0"), cwd=tmp_path
-    )
+    page = (programs.ROOT / "docs" / "plugging-in.md").read_text()
+    ((token, documented),) = re.findall(r"^SSE_AUTHENTICATION_TOKEN=(\S+) \S+/bin/(.* serve .*)$", page, re.MULTILINE)
+    program, *arguments = documented.split()
+    variables = environ(SSE_AUTHENTICATION_TOKEN=token, REALTIME_DRAIN_SECONDS="0")
+    process = Process([str(installed / program), *arguments[:-1], str(port)], environ=variables, cwd=tmp_path)
     try:
         process.wait_for_log("Uvicorn running", 60)
         with sse.connect(port, "shop") as stream:

@@ -15,7 +15,7 @@ class Beside:
 
     def __init__(self, checkout: Checkout, tasks: Tasks, folder: Path, **variables: str) -> None:
         # What tests follow is to outlast a task processor's delays.
-        self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "300", **variables})
+        self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "3600", **variables})
         pointing = {"SSE_SERVER_BASE_URL": self.drop_in.url, "SSE_AUTHENTICATION_TOKEN": TOKEN}
         self.flagsmith = Flagsmith(checkout, tasks, pointing)
         self._stack = ExitStack()

@@ -114,7 +114,9 @@ class Checkout:
 
     def run(self, *arguments: str, variables: Mapping[str, str], python: Path | None = None) -> str:
         """Run that to its end, and return what it prints."""
-        return _run(self.command(*arguments, python=python), cwd=self.api, environ=self.environ(**variables))
+        with tempfile.TemporaryDirectory(prefix="flagsmith-") as figures:
+            environ = self.environ(**{"PROMETHEUS_MULTIPROC_DIR": figures, **variables})
+            return _run(self.command(*arguments, python=python), cwd=self.api, environ=environ)
 
     def _install(self, place: Path) -> None:
         tools = KEPT / "tools"

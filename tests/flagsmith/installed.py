@@ -1,26 +1,23 @@
 """A real Flagsmith with this app installed: one line in INSTALLED_APPS, and one process more, which has the streams."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from tests.flagsmith.monolith import START_SECONDS, Flagsmith
-from tests.support import ports
+from tests.support import ports, programs
 from tests.support.processes import accepts_connections
 
-# As docs/plugging-in.md has them.
-SETTINGS = """
-from app.settings.production import *
+PAGE = programs.ROOT / "docs" / "plugging-in.md"
 
-INSTALLED_APPS = [*INSTALLED_APPS, "django_eventstream", "realtime"]
-REALTIME_HOST = "flagsmith"
-REALTIME_RECONCILE_SECONDS = 0.1
-"""
+(SETTINGS,) = re.findall(r"```python\n(from app.*?)```", PAGE.read_text(), re.DOTALL)
+"""The settings module, as the documentation has it."""
 
 MODULE = "settings_with_realtime"
 
 
 # What tests follow is to outlast a task processor's delays.
-STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 300\n"
+STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 3600\n"
 
 
 class FlagsmithWithApp(Flagsmith):
@@ -53,6 +50,13 @@ class FlagsmithWithApp(Flagsmith):
         super().start()
         streams = self.spawn("streams", "serve_realtime", f"--port={self.stream_port}")
         streams.wait_until(lambda: accepts_connections(self.stream_port), START_SECONDS)
+
+    def check(self, **variables: str) -> str:
+        """What ``manage.py check`` says with these variables."""
+        process = self.spawn("check", "check", variables=variables)
+        process.wait(START_SECONDS)
+        process.stop()
+        return process.log
 
     def manage(self, *arguments: str) -> str:
         """Run its command line to its end, and return what it prints."""

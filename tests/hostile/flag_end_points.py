@@ -23,7 +23,6 @@ FEATURE = {
     "tags": values.REFERENCES,
 }
 SCALAR_STATE = {"enabled": (*values.BOOLEAN, None), "feature_state_value": values.VALUE, "live_from": values.TIME}
-SHARES_OF_STATE = {key: value for key, value in SHARES.items() if key != "multivariate_feature_state_values"}
 OBJECT_STATE = {
     "environment": values.REFERENCE,
     "feature": values.REFERENCE,

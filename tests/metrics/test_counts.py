@@ -1,5 +1,7 @@
 """What is counted of streams inside of one event loop: what a socket test could not bring about at will."""
 
+import gc
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -11,9 +13,11 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment
 from features.models import FeatureState
-from realtime import bus, hub, metrics
+from realtime import bus, hub, metrics, watchdog
 from realtime.bus import Health
-from realtime.types import EnvironmentKey, EnvironmentState
+from realtime.lifespan import lifespan
+from realtime.sinks import Message
+from realtime.types import EPOCH, EnvironmentKey, EnvironmentState
 from tests.metrics.scraped import TOKEN, Scrape
 from tests.support.asgi import eventually, stream
 
@@ -132,6 +136,19 @@ async def test_healed__bus_that_loses_everything__counted(
     assert rise("realtime_reconciles_total", "done") >= 1
 
 
+async def test_healed__real_flagsmith_whose_changes_no_bus_brings__not_counted(
+    streams: hub.Hub, environment: Environment, settings: Settings, rise: Rise
+) -> None:
+    settings.REALTIME_HOST = "flagsmith"
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        moved = Environment.objects.filter(pk=environment.pk)
+        await sync_to_async(moved.update)(updated_at=timezone.now())
+        streams.look()
+        await client.until(lambda client: len(client.events) == 2)
+    assert rise("realtime_events_healed_total") == 0
+
+
 async def test_propagation__clock_that_is_ahead__counts_as_nothing(
     streams: hub.Hub, environment: Environment, rise: Rise
 ) -> None:
@@ -143,6 +160,14 @@ async def test_propagation__clock_that_is_ahead__counts_as_nothing(
         await client.until(lambda client: len(client.events) == 2)
     assert rise("realtime_propagation_seconds_bucket", "0.001") == 1
     assert rise("realtime_propagation_seconds_sum") == 0
+
+
+def test_propagation__more_than_its_number_holds__begins_anew(rise: Rise) -> None:
+    """An external publisher's versions may be of any time, and an event that cannot be counted must go out."""
+    for _ in range(3):
+        metrics.told(EPOCH + timedelta(seconds=1), 3_000)
+    assert rise("realtime_propagation_seconds_bucket", "+Inf") == 9_000
+    assert rise("realtime_events_delivered_total") == 9_000
 
 
 async def test_bus__lost_and_had_again__told(streams: hub.Hub, monkeypatch: pytest.MonkeyPatch, rise: Rise) -> None:
@@ -174,3 +199,21 @@ def test_metrics__no_token_configured__404_for_everybody(anonymous: APIClient, s
     settings.REALTIME_METRICS_TOKEN = TOKEN
     assert anonymous.get("/metrics", HTTP_AUTHORIZATION=f"Bearer {TOKEN}").status_code == 200
     assert anonymous.post("/metrics", HTTP_AUTHORIZATION=f"Bearer {TOKEN}").status_code == 405
+
+
+async def test_watchdog__start_that_takes_seconds__no_alarm(rise: Rise, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's views are imported then, when nobody is served yet."""
+    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(gc, "collect", lambda: time.sleep(2))
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    told: list[str] = []
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(message: Message) -> None:
+        told.append(message["type"])
+
+    await lifespan({"type": "lifespan"}, receive, send)
+    assert told == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert rise("realtime_event_loop_blocked_total") == 0

@@ -1,5 +1,7 @@
 """Numbers that processes share. Several ``Figures`` stand for as many processes: a file is locked by who opened it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,40 @@ def test_figures__number_that_comes_too_late_or_has_no_room__refused(tmp_path: P
     # The last one is in the page, too.
     full.values[ROOM - 1] += 1
     assert len(full.values) * 8 == BYTES
+
+
+FORKING = """
+import os, sys
+import subprocess
+import sys
+from pathlib import Path
+from realtime.figures import Figures, figures
+
+figures.add("open", False)
+figures.add("sent", True)
+figures.share(Path(sys.argv[1]))
+told, tell = os.pipe()
+ended, end = os.pipe()
+if not os.fork():
+    os.close(end)
+    figures.values[0] += 5
+    os.write(tell, b"x")
+    os.read(ended, 1)
+    os._exit(0)
+os.close(ended)
+os.read(told, 1)
+next_one = Figures()
+next_one.add("open", False)
+next_one.add("sent", True)
+counted = figures.sums()["open"]
+figures.close()
+next_one.share(Path(sys.argv[1]))
+print(counted, next_one.file, next_one.of_others("open"))
+"""
+
+
+def test_figures__process_that_forks__its_child_counts_for_itself_and_does_not_keep_it_alive(tmp_path: Path) -> None:
+    """Otherwise a worker that was killed would be taken for one that stands still as long as its child lives."""
+    program = [sys.executable, "-c", FORKING, str(tmp_path)]
+    told = subprocess.run(program, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert told.stdout.split(maxsplit=2) == ["0", "0", "{}\n"]

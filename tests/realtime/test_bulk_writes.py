@@ -16,7 +16,7 @@ from tests.realtime.bulk_writes import Finding, Labels, Models, Module
 from tests.support.programs import ROOT
 
 EXCUSED = {
-    "realtime/hosts.py EmbeddedHost.raise_versions": "the versions themselves: what announce does",
+    "realtime/hosts.py EmbeddedHost._raise": "the versions themselves: what announce does",
     "realtime/versions.py _doubt_after_rollback": "passes on what others execute",
     # Their callers say it.
     "features/defaults.py create_default_states": "of a new feature or a new environment, whose own row announces",

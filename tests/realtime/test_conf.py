@@ -75,6 +75,7 @@ def test_checks__as_shipped__none() -> None:
         ("REALTIME_MAX_NEW_STREAMS_PER_SECOND", float("inf"), "realtime.E011"),
         ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/8,nginx", "realtime.E012"),
         ("REALTIME_MAX_STREAMS", 1e12, "realtime.W011"),
+        ("REALTIME_STREAM_SECOND", 3, "realtime.W002"),
     ],
 )
 def test_checks__wrong_setting__an_error_with_its_id(settings: object, name: str, value: object, expected: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import uvloop
 from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from realtime import protocol, shortcuts
+from realtime import heads, protocol, shortcuts
 from realtime.memo import Memo
 from realtime.protocol import ShortcutProtocol
 from realtime.shortcuts import Answerer, Channel, Held, Scope
@@ -360,8 +361,76 @@ async def test_connection__that_says_nothing__ends_in_time(server: Server, conne
     assert await client.is_closed()
 
 
+async def test_connection__that_uvicorn_has_no_part_in_yet__lacks_only_what_it_needs_for_requests(
+    server: Server, connect: Any
+) -> None:
+    """A new attribute of a new version of uvicorn may be one that a connection needs from its beginning."""
+    await connect()
+    await eventually(lambda: bool(server.state.connections))
+    (late,) = server.state.connections
+    whole = HttpToolsProtocol(config=server.config, server_state=server.state, app_state={})
+    for_requests = {"app", "access_logger", "access_log", "expect_100_continue", "tasks", "ws_protocol_class"}
+    settings = {"asgi_version", "limit_concurrency", "root_path", "timeout_keep_alive"}
+    assert {name for name in vars(whole) if not hasattr(late, name)} == for_requests | settings
+
+
 async def test_request__behind_one_that_would_change_the_protocol__answered_as_when_it_is_parsed(connect: Any) -> None:
     upgrade = b"GET /other HTTP/1.1\r\nconnection: upgrade\r\nupgrade: smoke\r\n\r\n"
     for client in (await connect(), await connect()):
         assert await client.ask(upgrade) == b"application, /other, "
         assert await client.ask(GET) == b"look 1 at localhost"
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("behind", ["rubbish", "a head without an end", "a head that lasts for ever"])
+async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_answered_first(
+    server: Server, connect: Any, monkeypatch: pytest.MonkeyPatch, known: bool, behind: str
+) -> None:
+    """A client would take anything else for the answer to it."""
+    monkeypatch.setattr(heads, "MAX_HEAD_BYTES", 1_000)
+    client = await connect()
+    if known:
+        await client.ask(GET)
+    server.played.waits = True
+    if behind == "rubbish":
+        await client.send(GET, b"rubbish\r\n\r\n")
+    elif behind == "a head without an end":
+        await client.send(GET, GET[:-2], b"x-a: %b" % (b"a" * 900), b"a" * 900, b"a" * 900)
+    else:
+        monkeypatch.setattr(heads, "HEAD_SECONDS", 0.1)
+        await client.send(GET, GET[:-2])
+        await asyncio.sleep(0.3)
+    reply(server.played.held[0], b"at last")
+    assert await client.answer() == b"at last"
+    assert await client.is_closed()
+
+
+async def test_connection__rubbish_in_a_body__is_refused_at_once(connect: Any) -> None:
+    client = await connect()
+    await client.send(b"POST /other HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nrubbish")
+    async with asyncio.timeout(PATIENCE):
+        assert (await client.reader.read()).startswith(b"HTTP/1.1 400")
+
+
+async def test_connection__very_many_requests_at_once__so_many_are_answered_and_no_more_are_kept(
+    server: Server, connect: Any
+) -> None:
+    client = await connect()
+    server.played.waits = True
+    other = b"GET /other HTTP/1.1\r\n\r\n"
+    await client.send(GET + other * 3 * heads.MOST_BEHIND)
+    connections: list[Any] = list(server.state.connections)
+    assert [len(connection.pipeline) for connection in connections] == [heads.MOST_BEHIND]
+    reply(server.played.held[0], b"first")
+    assert await client.answer() == b"first"
+    for _ in range(heads.MOST_BEHIND):
+        assert await client.answer() == b"application, /other, "
+    assert await client.is_closed()
+
+
+async def test_connection__idle_but_for_empty_lines__is_closed(server: Server, connect: Any) -> None:
+    server.config.timeout_keep_alive = 0.3  # type: ignore[assignment]
+    client = await connect()
+    assert await client.ask(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
+    await client.send(b"\r\n")
+    assert await client.is_closed()

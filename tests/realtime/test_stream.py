@@ -156,7 +156,7 @@ async def test_stream__bus_that_loses_everything__reconcile_brings_it(
         await client.opened()
         with mock.patch.object(publish, "send_event"):
             frame = await toggle(state)
-        await client.until(lambda client: client.events[-1] == frame)
+        await client.until(lambda client: client.events[-1:] == [frame])
 
 
 async def test_stream__database_away_for_a_moment__the_same_stream_gets_its_first_event(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from realtime.serving import databases
 from settings import environment
 from settings.dev import installation_key
+from users.throttles import Throttle
 
 
 @pytest.mark.parametrize("text", ["1", "true", "True", "YES", " on "])
@@ -41,6 +42,30 @@ def test_names__any_words_with_spaces_around__come_back(words: list[str]) -> Non
 def test_required__missing_or_empty__complaint_names_the_variable(environ: dict[str, str]) -> None:
     with pytest.raises(ImproperlyConfigured, match="X must be set"):
         environment.required("X", environ)
+
+
+@pytest.mark.parametrize(("text", "number"), [("20", 20), (" 1 ", 1), ("0", 0)])
+def test_whole__number_that_may_be__read(text: str, number: int) -> None:
+    assert environment.whole("X", 7, least=0, environ={"X": text}) == number
+    assert environment.whole("X", 7, environ={}) == 7
+
+
+@pytest.mark.parametrize("text", ["", "many", "-1", "0", "1.5", "1_000", "\u0663", "9" * 5000])
+def test_whole__other_text_or_too_little__complaint_names_the_variable(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="X must be a whole number, 1 or more"):
+        environment.whole("X", 7, environ={"X": text})
+
+
+@pytest.mark.parametrize("text", ["20/min", "5/day", "1/s", "60/hour", "60/m"])
+def test_rate__calls_in_a_time__as_it_is_and_what_throttles_read(text: str) -> None:
+    assert environment.rate("X", "5/min", environ={"X": text}) == text
+    assert Throttle.parse_rate(None, text)[0] == int(text.partition("/")[0])
+
+
+@pytest.mark.parametrize("text", ["", "often", "20", "20/", "/min", "20/year", "-1/min", "1.5/min", "20/min/min"])
+def test_rate__anything_else__complaint_names_the_variable(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="X must be calls in a second, minute, hour or day: 5/min, not"):
+        environment.rate("X", "5/min", environ={"X": text})
 
 
 def test_prefixed__some_variables__only_those_of_the_prefix() -> None:

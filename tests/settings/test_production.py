@@ -85,3 +85,29 @@ def test_asgi__nothing_configured__production_settings_are_the_default() -> None
 
     assert done.returncode != 0
     assert "SECRET_KEY" in done.stderr.splitlines()[-1]
+
+
+ASKING = """
+import django
+
+django.setup()
+from django.test import Client
+
+for path in ("metrics", "health/readiness", "version"):
+    answer = Client(HTTP_AUTHORIZATION="Bearer of-metrics").get(f"/{path}", HTTP_HOST="127.0.0.1")
+    print(path, answer.status_code)
+"""
+
+
+def test_production__plain_http_to_a_process_itself__metrics_and_health_are_answered_and_not_redirected(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ASKING],
+        cwd=ROOT,
+        env=environ(**SOUND, VAR_DIR=str(tmp_path), REALTIME_METRICS_TOKEN="of-metrics"),
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout.splitlines() == ["metrics 200", "health/readiness 200", "version 301"], done.stderr

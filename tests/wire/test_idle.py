@@ -1,0 +1,51 @@
+"""Connections that are kept between requests, on a process that is paused."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from tests.support.server import ServerProcess
+from tests.wire.conftest import TOKEN
+from tests.wire.test_queue_change import TIME, Connection, head
+
+# Answered on the connection itself, and by the application: uvicorn has a timer of its own for these.
+CALLS = {
+    202: head() + TIME,
+    401: "PATCH /api/v1/projects/1/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}",
+}
+
+# After which the server closes an idle connection, and how long before that it is paused.
+KEPT_SECONDS = 5.0
+BEFORE_SECONDS = 1.2
+
+
+def ask(connection: Connection, status: int) -> None:
+    connection.send(CALLS[status])
+    assert connection.answer()[0] == status
+
+
+def test_connection__process_paused_until_after_its_end__what_was_sent_meanwhile_is_answered(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    server = start_server(SSE_AUTHENTICATION_TOKEN=TOKEN)
+    with ExitStack() as stack:
+        groups = []
+        for _ in range(3):
+            group = [(status, stack.enter_context(Connection(server))) for status in CALLS for _ in range(5)]
+            began_at = time.monotonic()
+            for status, connection in group:
+                ask(connection, status)
+            groups.append((began_at, time.monotonic(), group))
+            time.sleep(BEFORE_SECONDS + 0.1)
+        for began_at, used_at, group in groups:
+            time.sleep(max(0.0, began_at + KEPT_SECONDS - BEFORE_SECONDS - time.monotonic()))
+            server.process.send(signal.SIGSTOP)
+            os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+            for status, connection in group:
+                connection.send(CALLS[status])
+            time.sleep(max(0.0, used_at + KEPT_SECONDS + 0.1 - time.monotonic()))
+            server.process.send(signal.SIGCONT)
+            for status, connection in group:
+                assert connection.answer()[0] == status
