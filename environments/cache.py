@@ -17,7 +17,7 @@ from environments.document import EnvironmentDocument, Version
 from environments.evaluation import Evaluator, Flag
 from environments.sdk.shapes import FlagShapes, encode
 from environments.snapshot import snapshot
-from realtime.metrics import Counts
+from realtime.monitoring.metrics import Counts
 
 # Builds of different environments may share a lock, which costs one of them a wait. A lock for each environment would
 # have to be thrown away some time.

@@ -105,9 +105,9 @@ SERVER_KEY = Rule(
     lambda actor, view: isinstance(actor, SDKClient) and actor.server,
     needs.SDKKey(server=True),
 )
-# realtime.views asks it itself.
+# realtime.external.views asks it itself.
 PUBLISHER = Rule("whoever has the secret of SSE_AUTHENTICATION_TOKEN", lambda actor, view: False, needs.Secret())
-# realtime.scraping asks it itself.
+# realtime.monitoring.scraping asks it itself.
 SCRAPER = Rule("whoever has the secret of REALTIME_METRICS_TOKEN", lambda actor, view: False, needs.Secret())
 
 

@@ -15,8 +15,9 @@ from django.db import router, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from realtime import external, prepared
+from realtime import prepared
 from realtime.conf import conf
+from realtime.external import storage
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt
 
@@ -47,7 +48,7 @@ class Host:
         On one that the host's own database has, their word is only a hint to look at it again.
         """
         own = self._own(times)
-        risen = external.raise_times({key: time for key, time in times.items() if key not in own})
+        risen = storage.raise_times({key: time for key, time in times.items() if key not in own})
         return [*own.values(), *(EnvironmentState(key, times[key], True) for key in risen)]
 
     def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:

@@ -16,17 +16,18 @@ from weakref import WeakKeyDictionary
 import structlog
 from django_eventstream.event import Event
 
-from realtime import bus, herds, liveness, metrics, sse
+from realtime import bus, herds, sse
 from realtime.conf import conf
 from realtime.events import EVENT
 from realtime.limits import Held, Limits
 from realtime.listener import EnvironmentListener
+from realtime.monitoring import liveness, metrics
+from realtime.monitoring.vitals import BusVitals
 from realtime.reader import StateReader
 from realtime.reconcile import Reconcile
 from realtime.sinks import Piece, piece
 from realtime.timers import Timers, Waiting
 from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
-from realtime.vitals import BusVitals
 
 logger = structlog.get_logger(__name__)
 

@@ -18,8 +18,9 @@ import structlog
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from realtime import metrics, sse
+from realtime import sse
 from realtime.conf import conf
+from realtime.monitoring import metrics
 from realtime.sinks import piece
 
 if TYPE_CHECKING:

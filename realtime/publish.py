@@ -6,9 +6,10 @@ import structlog
 from django.db import DEFAULT_DB_ALIAS
 from django_eventstream import eventstream, send_event
 
-from realtime import bus, metrics
+from realtime import bus
 from realtime.bus import local
 from realtime.events import CHANNEL_PREFIX, EVENT, channel, event
+from realtime.monitoring import metrics
 from realtime.types import EnvironmentState
 
 __all__ = ["CHANNEL_PREFIX", "EVENT", "channel", "enlist", "publish"]

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import structlog
 from django.db import connections
 
-from realtime import liveness
+from realtime.monitoring import liveness
 
 logger = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 from django.utils import timezone
 
-from realtime import metrics
 from realtime.conf import conf
+from realtime.monitoring import metrics
 
 if TYPE_CHECKING:
     from realtime.hub import Hub, Topic

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from realtime import addresses, connections, drain, handover, hosts, hub, limits, metrics, sse
+from realtime import addresses, connections, hosts, hub, limits, sse
 from realtime.conf import conf
-from realtime.shortcuts import Answerer, Channel, Scope
+from realtime.http import drain, handover
+from realtime.http.shortcuts import Answerer, Channel, Scope
+from realtime.monitoring import metrics
 from realtime.sinks import ASGISink, Message, Piece, Send, Sink, piece
 from realtime.timers import NONE
 from realtime.types import EnvironmentKey, EnvironmentState

@@ -2,9 +2,9 @@
 
 from django.urls import path, re_path
 
-from realtime.scraping import scrape
+from realtime.external.views import queue_change
+from realtime.monitoring.scraping import scrape
 from realtime.stream import PATH, stream
-from realtime.views import queue_change
 
 urlpatterns = [
     path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change"),

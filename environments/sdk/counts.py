@@ -3,7 +3,7 @@
 import time
 
 from app_analytics.models import Resource
-from realtime import metrics
+from realtime.monitoring import metrics
 from realtime.types import UpdatedAt
 
 ENDPOINTS = {

@@ -31,8 +31,8 @@ from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
 from environments.sdk.responses import Answer
 from realtime.herds import refetches
+from realtime.http.shortcuts import Answerer, Channel, Held, Scope
 from realtime.reading import ReadingThread, SharedReads
-from realtime.shortcuts import Answerer, Channel, Held, Scope
 
 RESOURCES = {
     "/api/v1/flags/": Resource.FLAGS,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from realtime import metrics
+from realtime.monitoring import metrics
 from realtime.types import EnvironmentKey, EnvironmentState
 
 logger = structlog.get_logger(__name__)

@@ -14,9 +14,10 @@ settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
 django_application = get_asgi_application()
 
 # They import models, so they come after Django is set up.
-from realtime import drain, shortcuts, stream  # noqa: E402
-from realtime.intake import Intake  # noqa: E402
-from realtime.lifespan import lifespan  # noqa: E402
+from realtime import stream  # noqa: E402
+from realtime.external.intake import Intake  # noqa: E402
+from realtime.http import drain, shortcuts  # noqa: E402
+from realtime.http.lifespan import lifespan  # noqa: E402
 from realtime.serving import health  # noqa: E402
 from realtime.serving.bodies import without_bodies  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402

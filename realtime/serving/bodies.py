@@ -1,7 +1,7 @@
 """Bodies that nobody reads. Django would write all that comes to memory and disk before it looks at the path."""
 
-from realtime.intake import PATH, Application, Receive
-from realtime.shortcuts import Scope
+from realtime.external.intake import PATH, Application, Receive
+from realtime.http.shortcuts import Scope
 from realtime.sinks import Message, Send
 
 

@@ -8,10 +8,11 @@ import structlog
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 
-from realtime import bus, drain
-from realtime import liveness as realtime_liveness
-from realtime.intake import PLAIN, Surroundings, plain
-from realtime.shortcuts import Scope
+from realtime import bus
+from realtime.external.intake import PLAIN, Surroundings, plain
+from realtime.http import drain
+from realtime.http.shortcuts import Scope
+from realtime.monitoring import liveness as realtime_liveness
 from realtime.sinks import Message, Send
 
 logger = structlog.get_logger(__name__)

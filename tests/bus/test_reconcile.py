@@ -16,11 +16,12 @@ from django_eventstream.views import get_listener_manager
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import bus, hosts, hub, listener, metrics, publish, reconcile, sse
+from realtime import bus, hosts, hub, listener, publish, reconcile, sse
 from realtime.bus import local
 from realtime.events import event
-from realtime.figures import figures
 from realtime.hosts import EmbeddedHost
+from realtime.monitoring import metrics
+from realtime.monitoring.figures import figures
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.bus.conftest import Settings
 from tests.support.asgi import Client, eventually, stream

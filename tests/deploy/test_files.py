@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from realtime import drain
 from realtime.conf import conf
+from realtime.http import drain
 from tests.support import ports, programs
 from tests.support.nginx import CONFIGURATION
 from tests.support.processes import Process

@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.http import JsonResponse
 from django.test import RequestFactory
 
-from realtime import drain
+from realtime.http import drain
 from realtime.serving import databases, health, redis_urls
 
 

@@ -13,9 +13,10 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment
 from features.models import FeatureState
-from realtime import bus, hub, metrics, watchdog
+from realtime import bus, hub
 from realtime.bus import Health
-from realtime.lifespan import lifespan
+from realtime.http.lifespan import lifespan
+from realtime.monitoring import metrics, watchdog
 from realtime.sinks import Message
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState
 from tests.metrics.scraped import TOKEN, Scrape

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.figures import BYTES, ROOM, Figures
+from realtime.monitoring.figures import BYTES, ROOM, Figures
 
 
 def make(*names: str) -> Figures:
@@ -104,7 +104,7 @@ import os, sys
 import subprocess
 import sys
 from pathlib import Path
-from realtime.figures import Figures, figures
+from realtime.monitoring.figures import Figures, figures
 
 figures.add("open", False)
 figures.add("sent", True)

@@ -10,7 +10,8 @@ from unittest import mock
 import pytest
 
 from environments.models import Environment
-from realtime import drain, ending, hub
+from realtime import hub
+from realtime.http import drain, ending
 from tests.support.asgi import Client, eventually, stream
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from realtime import backlog
+from realtime.http import backlog
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.callers import PATIENCE, Callers, rest_of

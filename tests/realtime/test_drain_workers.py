@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import uvicorn
 
-from realtime import servers
+from realtime.http import servers
 
 PATIENCE = 10.0
 

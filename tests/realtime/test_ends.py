@@ -9,9 +9,9 @@ import pytest
 from pytest_django import Settings
 
 from realtime import hub, stream
+from realtime.http.transport import Connection
 from realtime.sinks import ASGISink, Piece, Source
 from realtime.stream import Stream
-from realtime.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.support.asgi import eventually
 

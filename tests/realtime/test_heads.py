@@ -8,8 +8,8 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from realtime import heads
-from realtime.heads import BoundedHeads
+from realtime.http import heads
+from realtime.http.heads import BoundedHeads
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
 

@@ -18,11 +18,12 @@ from django.utils.crypto import constant_time_compare
 from structlog.testing import capture_logs
 
 from environments.models import Environment
-from realtime import external, intake, publish, queue_change
+from realtime import publish
+from realtime.external import intake, queue_change, storage
+from realtime.external.intake import Intake
+from realtime.external.queue_change import Change
 from realtime.hosts import EmbeddedHost
-from realtime.intake import Intake
 from realtime.models import ExternalEnvironment
-from realtime.queue_change import Change
 from realtime.types import EnvironmentKey, EnvironmentState
 from settings.asgi import application
 from tests.support.heard import listening
@@ -109,7 +110,7 @@ async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greate
     calls = [(f"key{number % 10}", at(number)) for number in range(200)]
     random.shuffle(calls)
     keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
-    with listening(*keys) as heard, mock.patch.object(external, "raise_times", wraps=external.raise_times) as writes:
+    with listening(*keys) as heard, mock.patch.object(storage, "raise_times", wraps=storage.raise_times) as writes:
         answers = await asyncio.gather(*(post(time, key) for key, time in calls))
     assert answers == [(202, {})] * 200
     assert await sync_to_async(stored)() == {f"key{number}": at(190 + number) for number in range(10)}
@@ -213,7 +214,7 @@ async def test_intake__two_tokens__each_is_good_while_it_is_listed(settings: Any
 async def test_intake__every_token_is_compared__whichever_it_is(settings: Any) -> None:
     settings.SSE_AUTHENTICATION_TOKEN = "one,two"
     for token in ("one", "two", "three"):
-        with mock.patch("realtime.queue_change.constant_time_compare", wraps=constant_time_compare) as compare:
+        with mock.patch("realtime.external.queue_change.constant_time_compare", wraps=constant_time_compare) as compare:
             await Post([saying(at(1))], token=token).run()
         # Django refuses once more what is refused here.
         assert {call.args for call in compare.call_args_list} == {(token, "one"), (token, "two")}

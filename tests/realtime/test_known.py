@@ -10,10 +10,10 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from realtime import heads, protocol, shortcuts
-from realtime.memo import Memo
-from realtime.protocol import ShortcutProtocol
-from realtime.shortcuts import Answerer, Channel, Held, Scope
+from realtime.http import heads, protocol, shortcuts
+from realtime.http.memo import Memo
+from realtime.http.protocol import ShortcutProtocol
+from realtime.http.shortcuts import Answerer, Channel, Held, Scope
 from tests.support.asgi import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding")

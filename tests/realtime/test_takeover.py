@@ -20,11 +20,12 @@ from uvicorn.server import ServerState
 
 from environments.sdk import read_path
 from environments.sdk.responses import Answer
-from realtime import heads, hub
+from realtime import hub
 from realtime.hosts import EmbeddedHost
-from realtime.protocol import ShortcutProtocol
+from realtime.http import heads
+from realtime.http.protocol import ShortcutProtocol
+from realtime.http.transport import Connection
 from realtime.stream import Stream
-from realtime.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
 from settings.asgi import application
 from tests.support.asgi import eventually

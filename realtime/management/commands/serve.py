@@ -10,9 +10,11 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from realtime import bus, figures, servers
+from realtime import bus
 from realtime.conf import conf
-from realtime.protocol import ShortcutProtocol
+from realtime.http import servers
+from realtime.http.protocol import ShortcutProtocol
+from realtime.monitoring import figures
 
 
 class Command(BaseCommand):

@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from realtime import queue_change
 from realtime.conf import conf
-from realtime.queue_change import MAX_BODY_BYTES, Change, RefusalError
+from realtime.external import queue_change
+from realtime.external.queue_change import MAX_BODY_BYTES, Change, RefusalError
+from realtime.http.shortcuts import Held, Scope
 from realtime.reading import ReadingThread, SharedReads
-from realtime.shortcuts import Held, Scope
 from realtime.sinks import Message, Send
 
 Receive = Callable[[], Awaitable[Message]]

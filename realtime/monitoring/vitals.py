@@ -1,7 +1,8 @@
 """What is looked at about once a second, because nobody says when it changes: the bus."""
 
-from realtime import bus, metrics
-from realtime.liveness import Pulse
+from realtime import bus
+from realtime.monitoring import metrics
+from realtime.monitoring.liveness import Pulse
 
 
 class BusVitals:

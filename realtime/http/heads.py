@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
-from realtime.late import LateProtocol
+from realtime.http.late import LateProtocol
 from realtime.timers import NONE, Timers
 
 # Bytes of a request's line and headers; daphne and nginx take 32 KB and less. What comes first, in one reading, is not

@@ -16,8 +16,9 @@ from weakref import WeakSet
 
 import structlog
 
-from realtime import ending, hub
+from realtime import hub
 from realtime.conf import conf
+from realtime.http import ending
 from realtime.sinks import CLOSE, Message, Send
 
 logger = structlog.get_logger(__name__)

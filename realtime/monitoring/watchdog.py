@@ -6,8 +6,8 @@ import traceback
 
 import structlog
 
-from realtime import metrics
-from realtime.liveness import Pulse
+from realtime.monitoring import metrics
+from realtime.monitoring.liveness import Pulse
 
 logger = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """The other processes of the same server: whoever is asked for his health speaks for all who share the port."""
 
-from realtime.figures import figures
-from realtime.metrics import ticks
+from realtime.monitoring.figures import figures
+from realtime.monitoring.metrics import ticks
 
 
 class Siblings:

@@ -7,7 +7,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from realtime.conf import conf
-from realtime.queue_change import MAX_BODY_BYTES, UNAVAILABLE, RefusalError, authenticate, read, take
+from realtime.external.queue_change import MAX_BODY_BYTES, UNAVAILABLE, RefusalError, authenticate, read, take
 
 logger = structlog.get_logger(__name__)
 

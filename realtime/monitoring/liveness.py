@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import structlog
 
-from realtime import metrics
 from realtime.conf import conf
-from realtime.siblings import Siblings
+from realtime.monitoring import metrics
+from realtime.monitoring.siblings import Siblings
 
 logger = structlog.get_logger(__name__)
 

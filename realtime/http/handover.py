@@ -5,8 +5,8 @@ what is left of it: its client connects twice, and most of all at the drain's en
 says so in its requests, gets a 503 instead, and its client sees none of it (deploy/nginx/locations.conf).
 """
 
-from realtime import drain
-from realtime.shortcuts import Scope
+from realtime.http import drain
+from realtime.http.shortcuts import Scope
 from realtime.sinks import CLOSE, Message, Send
 
 ASKED = (b"x-next-upstream", b"503")

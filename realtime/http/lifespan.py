@@ -5,9 +5,12 @@ from collections.abc import Awaitable, Callable
 
 from django.urls import get_resolver
 
-from realtime import drain, figures, hub, intake
+from realtime import hub
+from realtime.external import intake
+from realtime.http import drain
+from realtime.monitoring import figures
+from realtime.monitoring.watchdog import Watchdog
 from realtime.sinks import Message, Send
-from realtime.watchdog import Watchdog
 
 
 async def lifespan(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:

@@ -7,11 +7,11 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from realtime import ending, shortcuts
-from realtime.heads import BoundedHeads
-from realtime.memo import Memo
-from realtime.shortcuts import Answerer, CallShortcut, Scope
-from realtime.transport import Connection
+from realtime.http import ending, shortcuts
+from realtime.http.heads import BoundedHeads
+from realtime.http.memo import Memo
+from realtime.http.shortcuts import Answerer, CallShortcut, Scope
+from realtime.http.transport import Connection
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
-from realtime.figures import Figures, figures
+from realtime.monitoring.figures import Figures, figures
 from realtime.types import UpdatedAt
 
 # Upper ends in seconds. Ours are milliseconds, a reconcile is a second, and a spread takes up to half a minute.

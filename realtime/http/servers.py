@@ -10,8 +10,8 @@ import threading
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from realtime import backlog
 from realtime.conf import conf
+from realtime.http import backlog
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
 

@@ -4,8 +4,8 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 
-from realtime import metrics
 from realtime.conf import conf
+from realtime.monitoring import metrics
 
 
 @require_safe
