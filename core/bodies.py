@@ -6,8 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from core.asgi import Application, Message, Receive, Send
 from core.parsers import BodyTooLarge
+from realtime.http.asgi import Application, Message, Receive, Send
 
 REFUSAL = f'{{"detail":"{BodyTooLarge.default_detail}"}}'.encode()
 

@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from core.asgi import Message
+from realtime.http.asgi import Message
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

@@ -2,13 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
+from realtime.http.asgi import Message, Send
 from realtime.types import UpdatedAt
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 HEADERS = [
     (b"content-type", b"text/event-stream"),

@@ -7,16 +7,16 @@ the server, and one never comes back after a connection that breaks (docs/wire-p
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
 
 import structlog
 
 from realtime import addresses, connections, hosts, hub, limits, sse
 from realtime.conf import conf
 from realtime.http import drain, handover
+from realtime.http.asgi import Message, Receive, Send
 from realtime.http.shortcuts import Answerer, Channel, Scope
 from realtime.monitoring import metrics
-from realtime.sinks import ASGISink, Message, Piece, Send, Sink, piece
+from realtime.sinks import ASGISink, Piece, Sink, piece
 from realtime.timers import NONE
 from realtime.types import EnvironmentKey, EnvironmentState
 
@@ -24,8 +24,6 @@ logger = structlog.get_logger(__name__)
 
 # Any query string will do, and a slash at the end.
 PATH = re.compile(r"sse/environments/(?P<key>(?s:.*))/stream/?")
-
-Receive = Callable[[], Awaitable[Message]]
 
 OPENING = piece(sse.PADDING + sse.comment("Flagsmith real-time updates"))
 KEEPALIVE = piece(sse.KEEPALIVE)

@@ -20,7 +20,6 @@ from django.http import HttpRequest
 
 from app_analytics import labels, meter
 from app_analytics.models import Resource
-from core.asgi import Application, Message, Receive, Send
 from core.surroundings import Surroundings, surroundings
 from environments.cache import documents
 from environments.identities.models import Identity
@@ -31,6 +30,7 @@ from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
 from environments.sdk.responses import Answer
 from realtime.herds import refetches
+from realtime.http.asgi import Application, Message, Receive, Send
 from realtime.http.shortcuts import Answerer, Channel, Held, Scope
 from realtime.reading import ReadingThread, SharedReads
 

@@ -7,20 +7,17 @@ time; calls that come meanwhile share the next. Each is answered when its own is
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from realtime.conf import conf
 from realtime.external import queue_change
 from realtime.external.queue_change import MAX_BODY_BYTES, Change, RefusalError
+from realtime.http.asgi import Application, Message, Receive, Send
 from realtime.http.shortcuts import Held, Scope
 from realtime.reading import ReadingThread, SharedReads
-from realtime.sinks import Message, Send
-
-Receive = Callable[[], Awaitable[Message]]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 # As all paths of this kind look to the project.
 ANY = "/sse/environments/any/queue-change"

@@ -19,7 +19,8 @@ import structlog
 from realtime import hub
 from realtime.conf import conf
 from realtime.http import ending
-from realtime.sinks import CLOSE, Message, Send
+from realtime.http.asgi import Application, Message, Send
+from realtime.sinks import CLOSE
 
 logger = structlog.get_logger(__name__)
 
@@ -110,8 +111,6 @@ class Drain:
         else:
             signal.raise_signal(signum)
 
-
-Application = Callable[[Any, Callable[[], Awaitable[Message]], Send], Awaitable[None]]
 
 _under_way: set[asyncio.Task[Any]] = set()
 

@@ -6,8 +6,9 @@ says so in its requests, gets a 503 instead, and its client sees none of it (dep
 """
 
 from realtime.http import drain
+from realtime.http.asgi import Message, Send
 from realtime.http.shortcuts import Scope
-from realtime.sinks import CLOSE, Message, Send
+from realtime.sinks import CLOSE
 
 ASKED = (b"x-next-upstream", b"503")
 

@@ -8,9 +8,9 @@ from django.urls import get_resolver
 from realtime import hub
 from realtime.external import intake
 from realtime.http import drain
+from realtime.http.asgi import Message, Send
 from realtime.monitoring import figures
 from realtime.monitoring.watchdog import Watchdog
-from realtime.sinks import Message, Send
 
 
 async def lifespan(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:

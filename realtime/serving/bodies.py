@@ -1,8 +1,8 @@
 """Bodies that nobody reads. Django would write all that comes to memory and disk before it looks at the path."""
 
-from realtime.external.intake import PATH, Application, Receive
+from realtime.external.intake import PATH
+from realtime.http.asgi import Application, Message, Receive, Send
 from realtime.http.shortcuts import Scope
-from realtime.sinks import Message, Send
 
 
 def without_bodies(django: Application) -> Application:

@@ -1,7 +1,7 @@
 """For whoever watches the process: a load balancer, an orchestrator. Anybody may call it; it says nothing secret."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -11,14 +11,11 @@ from django.http import HttpRequest, JsonResponse
 from realtime import bus
 from realtime.external.intake import PLAIN, Surroundings, plain
 from realtime.http import drain
+from realtime.http.asgi import Application, Message, Receive, Send
 from realtime.http.shortcuts import Scope
 from realtime.monitoring import liveness as realtime_liveness
-from realtime.sinks import Message, Send
 
 logger = structlog.get_logger(__name__)
-
-Receive = Callable[[], Awaitable[Message]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 LIVENESS = "/health/liveness"
 

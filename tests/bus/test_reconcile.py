@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -193,13 +194,11 @@ async def test_message__late_and_later_than_what_is_known_here__goes_out(
     await client.until(lambda client: client.events[-1:] == [sse.frame(said.updated_at)])
 
 
-async def test_message__late_while_the_database_is_away__goes_out_when_that_is_back(
-    streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    frame = await move(environment)
-    said = EnvironmentState(EnvironmentKey(environment.api_key), sse.parse(frame.split(b"data: ")[1].decode()), True)
-    real, calls = EmbeddedHost.states, []
+@contextmanager
+def states_failing_once() -> Iterator[list[Any]]:
+    """The database is away for the first question; all that are asked."""
+    real = EmbeddedHost.states
+    calls: list[Any] = []
 
     def failing_once(host: EmbeddedHost, keys: Any) -> Any:
         calls.append(keys)
@@ -208,6 +207,16 @@ async def test_message__late_while_the_database_is_away__goes_out_when_that_is_b
         return real(host, keys)
 
     with mock.patch.object(EmbeddedHost, "states", failing_once):
+        yield calls
+
+
+async def test_message__late_while_the_database_is_away__goes_out_when_that_is_back(
+    streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
+    frame = await move(environment)
+    said = EnvironmentState(EnvironmentKey(environment.api_key), sse.parse(frame.split(b"data: ")[1].decode()), True)
+    with states_failing_once():
         local.deliver(event(said))
         await client.until(lambda client: client.events[-1:] == [frame])
 
@@ -217,15 +226,7 @@ async def test_repeat__database_away_at_its_moment__said_when_that_is_back(
 ) -> None:
     """The JavaScript SDK may have dropped what is said again."""
     settings.REALTIME_REPEAT_SECONDS = settings.REALTIME_RECONCILE_SECONDS = 0.2
-    real, calls = EmbeddedHost.states, []
-
-    def failing_once(host: EmbeddedHost, keys: Any) -> Any:
-        calls.append(keys)
-        if len(calls) == 1:
-            raise DatabaseError("gone")
-        return real(host, keys)
-
-    with mock.patch.object(EmbeddedHost, "states", failing_once):
+    with states_failing_once() as calls:
         for _ in range(2):
             said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
             local.deliver(event(said))

@@ -13,10 +13,10 @@ import pytest
 from benchmarks.rolling_restart import Ride, one_after_the_other, ride
 from benchmarks.server import Product
 from tests.e2e.changes import FEATURE
-from tests.e2e.javascript_sdk import PAGE, SDK, SDKPage
+from tests.e2e.javascript_sdk import SDKPage, sdk_origin
 from tests.e2e.python_sdk import A_YEAR, Client
 from tests.support.api import AdminAPI, Tenant
-from tests.support.chromium import chromium, pages
+from tests.support.chromium import chromium
 from tests.support.nginx import Nginx
 from tests.support.programs import ProgramMissingError
 from tests.support.redis import Redis
@@ -99,14 +99,11 @@ def python_sdk(tenant: Tenant) -> Client:
 
 
 def javascript_sdk(tenant: Tenant, stack: ExitStack) -> SDKPage | str:
-    if not SDK.is_file():
-        return "the JavaScript SDK is not installed (scripts/test installs it with npm)"
     try:
-        browser = stack.enter_context(chromium())
+        page = stack.enter_context(chromium()).new_page()
+        page.goto(stack.enter_context(sdk_origin()))
     except ProgramMissingError as missing:
         return str(missing)
-    page = browser.new_page()
-    page.goto(stack.enter_context(pages({"/": ("text/html", PAGE), "/sdk.js": ("text/javascript", SDK.read_bytes())})))
     return SDKPage(page, tenant)
 
 

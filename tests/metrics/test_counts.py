@@ -15,9 +15,9 @@ from environments.models import Environment
 from features.models import FeatureState
 from realtime import bus, hub
 from realtime.bus import Health
+from realtime.http.asgi import Message
 from realtime.http.lifespan import lifespan
 from realtime.monitoring import metrics, watchdog
-from realtime.sinks import Message
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState
 from tests.metrics.scraped import TOKEN, Scrape
 from tests.support.asgi import eventually, stream

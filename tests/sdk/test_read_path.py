@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from app_analytics.meter import meter
 from app_analytics.models import Resource
-from core.asgi import Application, Message
 from core.surroundings import surroundings
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
 from environments.sdk import authentication, read_path, responses
 from features.models import Feature, FeatureState
+from realtime.http.asgi import Application, Message
 from settings.asgi import django_application
 from tests.sdk import generated
 

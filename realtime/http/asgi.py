@@ -6,4 +6,5 @@ from typing import Any
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+# Of a scope, a Receive and a Send. Libraries type these three with mappings of their own.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
