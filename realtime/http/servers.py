@@ -59,6 +59,13 @@ class Workers(Multiprocess):
     def terminate_all(self) -> None:
         self._tell_all()
 
+    def keep_subprocess_alive(self) -> None:
+        for worker in self.processes:
+            # Of a pipe that the parent itself holds at both ends, a worker's death is not the end: the parent would wait
+            # for an answer of one who died after it was asked, for all of its health check's time.
+            worker.child_conn.close()
+        super().keep_subprocess_alive()
+
     def _listen(self) -> None:
         self._signals.get()
         self.should_exit.set()

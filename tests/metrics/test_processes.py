@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 from tests.metrics.scraped import TOKEN, Scrape, scrape
@@ -11,6 +12,9 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.server import MigratedSQLite, ServerProcess
 
 STREAMS = 12
+
+# Seconds for what takes a moment, on a machine that has much else to do.
+PATIENCE = 60
 
 
 def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tells(
@@ -24,7 +28,7 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
     }
     with ServerProcess(variables, arguments=("--workers=2",)) as server:
         until = server.process.wait_until
-        until(lambda: scrape(server.port)["realtime_processes"] == 2, 30)
+        until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
         tenant = Tenant.create(AdminAPI.registered(server.url))
         feature = tenant.add_feature("banner")["id"]
         streams = [sse.connect(server.port, tenant.environment.key) for _ in range(STREAMS)]
@@ -40,23 +44,23 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
 
         killed, stopped = workers(server)
         os.kill(killed, signal.SIGKILL)
-        until(lambda: scrape(server.port)["realtime_processes"] == 1, 10)
+        until(lambda: scrape(server.port)["realtime_processes"] == 1, PATIENCE)
         after = scrape(server.port)
         assert fallen(told, after) == {}
         assert after["realtime_streams_open"] == STREAMS - len([stream for stream in streams if is_cut(stream)])
-        until(lambda: scrape(server.port)["realtime_processes"] == 2, 30)
+        until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
         restarted = scrape(server.port)
         assert fallen(after, restarted) == {}
         assert restarted["realtime_streams_opened_total"] == STREAMS
 
         assert server.get("/health/liveness").status == 200
         os.kill(stopped, signal.SIGSTOP)
-        until(lambda: server.get("/health/liveness").status == 503, 10)
+        until(lambda: server.get("/health/liveness").status == 503, PATIENCE)
         problems = server.get("/health/liveness").json()
         assert list(problems) == [name for name in problems if name.startswith("process ")]
         assert len(problems) == 1
         os.kill(stopped, signal.SIGCONT)
-        until(lambda: server.get("/health/liveness").status == 200, 10)
+        until(lambda: server.get("/health/liveness").status == 200, PATIENCE)
         assert fallen(restarted, scrape(server.port)) == {}
         for stream in streams:
             stream.close()
@@ -86,3 +90,26 @@ def is_cut(stream: sse.Stream) -> bool:
 
 def fallen(before: Scrape, after: Scrape) -> dict[tuple[str, ...], tuple[float, float]]:
     return {key: (value, after.samples[key]) for key, value in before.counters.items() if after.samples[key] < value}
+
+
+def test_workers__killed_while_it_is_asked_how_it_is__replaced_at_once(
+    sqlite_template: MigratedSQLite, tmp_path: Path
+) -> None:
+    """Not only when the parent, which waits for the dead one's answer, loses its patience, 30 s after it asked."""
+    variables = {
+        **sqlite_template.copy(tmp_path),
+        "REALTIME_METRICS_TOKEN": TOKEN,
+        "REALTIME_WEDGED_SECONDS": "2",
+        "TMPDIR": str(tmp_path),
+    }
+    with ServerProcess(variables, arguments=("--workers=2",)) as server:
+        server.process.wait_until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
+        first, second = workers(server)
+        os.kill(first, signal.SIGSTOP)
+        # By then the parent, who asks twice a second, has asked.
+        server.process.wait_until(lambda: server.get("/health/liveness").status == 503, PATIENCE)
+        killed = time.monotonic()
+        os.kill(first, signal.SIGKILL)
+        server.process.wait_for_log(f"Child process [{first}] died", PATIENCE)
+        assert time.monotonic() - killed < 20
+        assert second in workers(server)
