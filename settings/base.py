@@ -17,7 +17,10 @@ INSTALLED_APPS = [
     "daphne",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_htmx",
     "django_otp",
     "django_otp.plugins.otp_totp",
     "rest_framework",
@@ -46,6 +49,7 @@ INSTALLED_APPS = [
     "audit",
     "app_analytics",
     "webhooks",
+    "dashboard",
 ]
 
 MIDDLEWARE = [
@@ -90,9 +94,27 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
 STATIC_URL = "static/"
-STATIC_ROOT = VAR_DIR / "static"
+# Files are served from where the apps have them (dashboard/files.py); browsers ask again after this many seconds.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 60
 
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# The dashboard's pages (dashboard/pages.py).
+SESSION_COOKIE_AGE = environment.whole("SESSION_COOKIE_AGE", 1_209_600)
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "dashboard.pages.forged"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

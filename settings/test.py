@@ -21,6 +21,7 @@ WEBHOOKS_TIMEOUT_SECONDS = 2
 # What is heard in a test was said in it. Those of the bus choose one.
 REALTIME_BUS = "memory"
 ENABLE_API_USAGE_TRACKING = False
+REALTIME_INSPECTION = False
 USAGE_THROTTLE_RATE = None
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from core import health
 from core.version import version
+from dashboard.files import static_file
 
 handler400 = "core.errors.bad_request"
 handler404 = "core.errors.not_found"
@@ -32,4 +33,6 @@ urlpatterns = [
     path("health/liveness", health.liveness),
     path("health/readiness", health.readiness),
     path("", include("realtime.urls")),
+    path("static/<path:path>", static_file),
+    path("", include("dashboard.urls")),
 ]

@@ -1,0 +1,5 @@
+"""Paths of this room."""
+
+from typing import Any
+
+urlpatterns: list[Any] = []

@@ -1,0 +1,27 @@
+"""Every page. Each room has its own paths; those of a project stand below its environments where they show one."""
+
+from django.urls import include, path, re_path
+
+from core import paths
+from dashboard.home import HomePage, ProjectHome
+from dashboard.pages import NotFoundPage
+
+app_name = "dashboard"
+
+PROJECT = rf"^projects/(?P<project_pk>{paths.ID})/"
+ENVIRONMENT = rf"{PROJECT}environments/(?P<environment_api_key>{paths.ENVIRONMENT_KEY})/"
+
+urlpatterns = [
+    path("", HomePage.as_view(), name="home"),
+    path("", include("dashboard.accounts.urls")),
+    re_path(rf"{PROJECT}$", ProjectHome.as_view(), name="project"),
+    re_path(rf"{ENVIRONMENT}features/", include("dashboard.features.urls")),
+    re_path(rf"{ENVIRONMENT}change-requests/", include("dashboard.change_requests.urls")),
+    re_path(rf"{ENVIRONMENT}live/", include("dashboard.live.urls")),
+    re_path(rf"{PROJECT}segments/", include("dashboard.segments.urls")),
+    re_path(rf"{PROJECT}audit-log/", include("dashboard.audit.urls")),
+    re_path(rf"{PROJECT}settings/", include("dashboard.settings.urls")),
+    re_path(rf"^organisations/(?P<organisation_pk>{paths.ID})/usage/", include("dashboard.usage.urls")),
+    # What is for programs has its failures in JSON.
+    re_path(r"^(?!api/|sse/|health/|static/|metrics$|version)", NotFoundPage.as_view(), name="nothing"),
+]

@@ -1,0 +1,159 @@
+"""The dashboard in a real browser, on a real server process: each test has a tenant, and a window, of its own."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.support import programs
+from tests.support.api import AdminAPI, Tenant
+from tests.support.chromium import chromium
+from tests.support.patience import PATIENCE
+from tests.support.server import MigratedSQLite, ServerProcess
+
+AXE = programs.E2E / "node_modules" / "axe-core" / "axe.min.js"
+WIDTHS = {"phone": 360, "desk": 1440}
+SCHEMES = ("light", "dark")
+SERIOUS = {"serious", "critical"}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account, and a client of the API that is signed in as them."""
+
+    email: str
+    password: str
+    api: AdminAPI
+
+
+@pytest.fixture(scope="session")
+def server(sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(sqlite_template.copy(tmp_path_factory.mktemp("dashboard"))) as server:
+        yield server
+
+
+def register(server: ServerProcess) -> Person:
+    email, password = f"{secrets.token_hex(8)}@example.com", secrets.token_urlsafe(16)
+    names = {"first_name": "Ada", "last_name": "Admin"}
+    answer = AdminAPI(server.url).post("auth/users/", email=email, password=password, **names)
+    return Person(email, password, AdminAPI(server.url, answer["key"]))
+
+
+@pytest.fixture(scope="session")
+def person(server: ServerProcess) -> Person:
+    """The admin of every tenant. To register takes long, since that hashes a password."""
+    return register(server)
+
+
+@pytest.fixture
+def tenant(person: Person) -> Tenant:
+    return Tenant.create(person.api)
+
+
+@pytest.fixture
+def place(tenant: Tenant) -> str:
+    """The beginning of the paths of the tenant's environment."""
+    return f"/projects/{tenant.project_id}/environments/{tenant.environment.key}/"
+
+
+# Not for the session: while it is open, no test of this process that runs an event loop can.
+@pytest.fixture(scope="module")
+def chromium_browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def session_cookies(chromium_browser: Browser, server: ServerProcess, person: Person) -> Any:
+    """What a browser keeps of a sign-in through the page."""
+    context = chromium_browser.new_context(base_url=server.url)
+    page = context.new_page()
+    sign_in(page, person)
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+def sign_in(page: Page, person: Person) -> None:
+    page.goto("/sign-in/")
+    page.fill("[name=email]", person.email)
+    page.fill("[name=password]", person.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Projects", level=1).wait_for()
+
+
+@pytest.fixture
+def new_window(
+    chromium_browser: Browser, server: ServerProcess, session_cookies: Any, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Page]]:
+    """Open a window that is signed in as ``person``; more options of Playwright's ``new_context`` as keywords.
+
+    What a page logs as an error, a script's or the policy's, fails the test.
+    """
+    contexts, errors = [], []
+
+    def open_window(**options: Any) -> Page:
+        context = chromium_browser.new_context(
+            **{"base_url": server.url, "storage_state": session_cookies, "viewport": {"width": 1440, "height": 900}}
+            | options
+        )
+        context.set_default_timeout(PATIENCE * 1000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if _is_our_error(line) else None)
+        return page
+
+    yield open_window
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def _is_our_error(line: Any) -> bool:
+    """A refusal (403, 404, 400) is logged by the browser as an error too: that is the server's answer, not a fault."""
+    return line.type == "error" and "Failed to load resource" not in line.text
+
+
+@pytest.fixture
+def window(new_window: Callable[..., Page]) -> Page:
+    """Signed in, 1440 pixels wide, with scripts."""
+    return new_window()
+
+
+@pytest.fixture
+def plain_window(new_window: Callable[..., Page]) -> Page:
+    """Signed in, and without JavaScript."""
+    return new_window(java_script_enabled=False)
+
+
+@pytest.fixture
+def axe(new_window: Callable[..., Page]) -> Callable[[str], None]:
+    """Look at a page on a phone and on a desk, light and dark: nothing serious for axe, nothing wider than the window."""
+    if not AXE.is_file():
+        raise programs.ProgramMissingError("axe-core is not installed (scripts/test installs it with npm)")
+    source = AXE.read_text()
+    page = new_window()
+
+    def look(path: str) -> None:
+        page.goto(path)
+        page.evaluate(source)
+        for width in WIDTHS.values():
+            page.set_viewport_size({"width": width, "height": 900})
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                found = page.evaluate("axe.run()")
+                assert serious(found) == [], (path, width, scheme)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{path} is {wide} pixels wide in a window of {width}"
+
+    return look
+
+
+def serious(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What axe finds serious: its rule, and the first element."""
+    violations = [each for each in found["violations"] if each["impact"] in SERIOUS]
+    return [(each["id"], each["nodes"][0]["html"]) for each in violations]
