@@ -31,6 +31,8 @@ class Answer:
 
     status: int
     data: Any
+    retry_after: str = ""
+    """Of a refusal for too many calls: in how many seconds the next one is worth it."""
 
     @property
     def ok(self) -> bool:
@@ -77,7 +79,7 @@ def call(
     match = resolve(inner.path)
     inner.resolver_match = match
     response = match.func(inner, *match.args, **match.kwargs)
-    return Answer(response.status_code, getattr(response, "data", None))
+    return Answer(response.status_code, getattr(response, "data", None), response.headers.get("Retry-After", ""))
 
 
 def _texts(data: Any, field: str = "") -> Iterator[tuple[str, str]]:

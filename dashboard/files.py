@@ -1,9 +1,10 @@
 """Styles and scripts, served by WhiteNoise from where the apps have them. No step collects them first."""
 
+from contextlib import closing
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
@@ -13,8 +14,12 @@ from core.errors import not_found
 # Not in MIDDLEWARE: every call of the API would pass through it.
 def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
     """A file of ``STATIC_URL``, for anybody."""
-    response: HttpResponseBase = _files()(request)
-    return response
+    response = _files()(request)
+    if not response.streaming:
+        return cast(HttpResponseBase, response)
+    # Whole: they are small, and ASGI cannot send what is read piece by piece without waiting.
+    with closing(response):
+        return HttpResponse(b"".join(response), status=response.status_code, headers=dict(response.headers))
 
 
 @cache

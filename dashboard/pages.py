@@ -65,6 +65,9 @@ class Page(View):
     public = False
     """Whether it is for those who are not signed in, too."""
 
+    open_to_debtors = False
+    """Whether it is for those, too, who owe an organisation a second factor: what the API leaves to them."""
+
     template = ""
 
     request: HttpRequest
@@ -74,6 +77,8 @@ class Page(View):
         try:
             if not self.public and not request.user.is_authenticated:
                 return sign_in_first(request)
+            if not self.public and self.user.owes_second_factor and not self.open_to_debtors:
+                return self.go(reverse("dashboard:second-factor"))
             response = self.answer(request, *args, **kwargs)
         except Http404:
             response = failure(request, 404)

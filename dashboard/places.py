@@ -10,8 +10,10 @@ from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
+from core.paths import MAX_ID
 from dashboard.pages import Page
 from environments.models import Environment
+from organisations.models import Organisation
 from permissions import access
 from projects.models import Project
 from realtime.types import epoch_seconds
@@ -59,10 +61,28 @@ class ProjectPage(Page):
 
     @cached_property
     def environment(self) -> Environment | None:
-        """The one that is shown. Pages about the project as a whole keep the one that was shown last."""
-        last = self.request.session.get("environment")
+        """The one that is shown. Pages about the project as a whole keep the one that was shown last, or take the one
+        of ``?env=``, the key that the environments' menu sends."""
+        wanted = self.request.GET.get("env") or self.request.session.get("environment")
         first = self.environments[0] if self.environments else None
-        return next((each for each in self.environments if each.api_key == last), first)
+        found = next((each for each in self.environments if each.api_key == wanted), first)
+        if found is not None and "env" in self.request.GET and self.request.session.get("environment") != found.api_key:
+            self.request.session["environment"] = found.api_key
+        return found
+
+    @property
+    def may_create_environment(self) -> bool:
+        return self.may_in_project("CREATE_ENVIRONMENT")
+
+    def elsewhere(self) -> list[tuple[Environment, str]]:
+        """Each environment, and where this page is in it."""
+        query = self.request.GET.copy()
+        query.pop("page", None)
+        links = []
+        for each in self.environments:
+            query["env"] = each.api_key
+            links.append((each, f"{self.request.path}?{query.urlencode()}"))
+        return links
 
     def context(self) -> dict[str, Any]:
         return {
@@ -70,6 +90,7 @@ class ProjectPage(Page):
             "project": self.project,
             "environments": self.environments,
             "environment": self.environment,
+            "place": self,
         }
 
 
@@ -100,7 +121,58 @@ class EnvironmentPage(ProjectPage):
     def may(self, key: str) -> bool:
         return self.is_environment_admin or key in self.environment_permissions
 
+    def elsewhere(self) -> list[tuple[Environment, str]]:
+        parts = self.request.path.strip("/").split("/")[4:]
+        # A feature is in every environment, with its own pages. What else has a page is of one environment alone.
+        kept = 1 if parts[0] != "features" else len(parts) if len(parts) <= 3 else 2
+        below = "/".join(parts[:kept]) + "/"
+        query = self.request.GET.urlencode() if self.request.GET.keys() == {"search"} else ""
+        beginning = f"/projects/{self.project.pk}/environments/"
+        return [(each, f"{beginning}{each.api_key}/{below}{f'?{query}' if query else ''}") for each in self.environments]
+
     @property
     def version(self) -> str:
         """What the page shows is at least as new as this: seconds since the epoch, as events have it."""
         return epoch_seconds(self.environment.updated_at)
+
+
+class OrganisationPage(Page):
+    """A page below ``organisations/{organisation_pk}/``. ``?project=`` narrows it to a project, whose tabs it keeps."""
+
+    tab = ""
+
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        _ = self.organisation, self.place
+        return super().answer(request, *args, **kwargs)
+
+    @cached_property
+    def organisation(self) -> Organisation:
+        """With ``administered``: whether the user is an admin of it. What they do not belong to is 404."""
+        administered = access.administered_organisations(self.user).filter(pk=OuterRef("pk"))
+        visible = access.visible_organisations(self.user).annotate(administered=Exists(administered))
+        organisation = visible.filter(pk=self.kwargs["organisation_pk"]).first()
+        if organisation is None:
+            raise Http404
+        return organisation
+
+    @cached_property
+    def is_organisation_admin(self) -> bool:
+        return bool(self.organisation.administered)  # type: ignore[attr-defined]
+
+    @cached_property
+    def place(self) -> ProjectPage | None:
+        """The project's page that this one stands beside; None for the organisation as a whole."""
+        wanted = self.request.GET.get("project", "")
+        if not wanted:
+            return None
+        if not wanted.isdecimal() or int(wanted) > MAX_ID:
+            raise Http404
+        place = ProjectPage()
+        place.setup(self.request, project_pk=int(wanted))
+        if place.project.organisation_id != self.organisation.pk:
+            raise Http404
+        return place
+
+    def context(self) -> dict[str, Any]:
+        around = {} if self.place is None else self.place.context()
+        return {**around, **super().context(), "organisation": self.organisation}

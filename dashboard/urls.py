@@ -3,6 +3,7 @@
 from django.urls import include, path, re_path
 
 from core import paths
+from dashboard import creation
 from dashboard.home import HomePage, ProjectHome
 from dashboard.pages import NotFoundPage
 
@@ -14,6 +15,9 @@ ENVIRONMENT = rf"{PROJECT}environments/(?P<environment_api_key>{paths.ENVIRONMEN
 urlpatterns = [
     path("", HomePage.as_view(), name="home"),
     path("", include("dashboard.accounts.urls")),
+    path("organisations/new/", creation.NewOrganisationPage.as_view(), name="new-organisation"),
+    path("projects/new/", creation.NewProjectPage.as_view(), name="new-project"),
+    re_path(rf"{PROJECT}environments/new/$", creation.NewEnvironmentPage.as_view(), name="new-environment"),
     re_path(rf"{PROJECT}$", ProjectHome.as_view(), name="project"),
     re_path(rf"{ENVIRONMENT}features/", include("dashboard.features.urls")),
     re_path(rf"{ENVIRONMENT}change-requests/", include("dashboard.change_requests.urls")),

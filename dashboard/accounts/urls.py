@@ -1,7 +1,19 @@
-from typing import Any
+"""Accounts: making one, signing in and out, and one's own."""
 
-from django.urls import path
+from django.urls import path, re_path
 
-from dashboard.pages import NotFoundPage
+from dashboard.accounts import account, passwords, registration, sign_in
 
-urlpatterns: list[Any] = [path("sign-in/", NotFoundPage.as_view(), name="sign-in")]
+urlpatterns = [
+    path("sign-in/", sign_in.SignInPage.as_view(), name="sign-in"),
+    path("sign-in/code/", sign_in.CodePage.as_view(), name="sign-in-code"),
+    path("sign-out/", sign_in.SignOut.as_view(), name="sign-out"),
+    path("sign-up/", registration.SignUpPage.as_view(), name="sign-up"),
+    re_path(rf"^{sign_in.INVITATION.pattern[1:]}$", registration.JoinPage.as_view(), name="join"),
+    path("password-reset/", passwords.PasswordResetPage.as_view(), name="password-reset"),
+    # As it stands in messages: without a slash at the end.
+    path("password-reset/confirm/<str:uid>/<str:token>", passwords.NewPasswordPage.as_view(), name="new-password"),
+    path("account/", account.AccountPage.as_view(), name="account"),
+    path("account/second-factor/", account.SecondFactorPage.as_view(), name="second-factor"),
+    path("account/second-factor/end/", account.EndSecondFactor.as_view(), name="end-second-factor"),
+]

@@ -1,5 +1,8 @@
-"""Paths of this room."""
+from django.urls import path
 
-from typing import Any
+from dashboard.audit import views
 
-urlpatterns: list[Any] = []
+urlpatterns = [
+    path("", views.AuditPage.as_view(), name="audit-log"),
+    path("<int:entry_pk>/", views.EntryPage.as_view(), name="audit-entry"),
+]

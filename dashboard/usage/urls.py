@@ -1,5 +1,5 @@
-"""Paths of this room."""
+from django.urls import path
 
-from typing import Any
+from dashboard.usage.views import UsagePage
 
-urlpatterns: list[Any] = []
+urlpatterns = [path("", UsagePage.as_view(), name="usage")]

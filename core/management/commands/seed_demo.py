@@ -44,7 +44,7 @@ class Command(BaseCommand):
             self._print_where_to_look(options["url"], demo.environments[0], password)
 
     def _print_where_to_look(self, url: str, environment: Environment | None, password: str) -> None:
-        lines = {"API": f"{url}/api/v1/", "Documentation": f"{url}/api/v1/docs/"}
+        lines = {"Dashboard": f"{url}/", "API": f"{url}/api/v1/", "Documentation": f"{url}/api/v1/docs/"}
         if environment is not None:
             lines |= {
                 "E-mail": EMAIL,

@@ -85,3 +85,8 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("htmx:afterSettle", follow);
 follow();
+
+// A choice that narrows a list does so at once; without scripts there is the button.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+});

@@ -132,7 +132,7 @@ def plain_window(new_window: Callable[..., Page]) -> Page:
 
 @pytest.fixture
 def axe(new_window: Callable[..., Page]) -> Callable[[str], None]:
-    """Look at a page on a phone and on a desk, light and dark: nothing serious for axe, nothing wider than the window."""
+    """Look at a page on a phone and on a desk, light and dark: nothing serious, and nothing wider than the window."""
     if not AXE.is_file():
         raise programs.ProgramMissingError("axe-core is not installed (scripts/test installs it with npm)")
     source = AXE.read_text()

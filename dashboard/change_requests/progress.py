@@ -1,0 +1,43 @@
+"""How far a change request has come, in words, and what may be done with it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from features.workflows.core.models import ChangeRequest
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``kind`` is a class of the style sheet for states: "", "on", "warn" or "bad"."""
+
+    text: str
+    kind: str = ""
+    goes_live_at: datetime | None = None
+    """When the next of it does; None where nothing waits for its time."""
+
+
+def progress_of(request: ChangeRequest) -> Progress:
+    if request.failed_at is not None:
+        return Progress("Could not go live", "bad")
+    if request.is_committed:
+        if request.due_at is not None:
+            return Progress("Scheduled", "warn", request.due_at)
+        return Progress("Live", "on")
+    missing = missing_approvals(request)
+    if missing:
+        return Progress(f"Waits for {missing} approval{'s' if missing > 1 else ''}")
+    return Progress("Ready to commit", "on")
+
+
+def given_approvals(request: ChangeRequest) -> int:
+    return sum(approval.approved_at is not None for approval in request.approvals.all())
+
+
+def missing_approvals(request: ChangeRequest) -> int:
+    return max(0, (request.required_approvals or 0) - given_approvals(request))
+
+
+def planned_for(request: ChangeRequest) -> datetime | None:
+    """When the first of a request that is not committed is to go live; None: with the commit."""
+    times = [change.live_from for change in request.changes.all() if change.live_from is not None]
+    return min(times, default=None)

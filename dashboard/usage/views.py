@@ -1,0 +1,78 @@
+"""What an organisation's applications asked for, by day: what is billed, and beside it streams, which are not."""
+
+from datetime import date, timedelta
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from app_analytics import usage
+from app_analytics.models import BILLABLE
+from dashboard.places import OrganisationPage
+from dashboard.usage import plot
+from permissions import access
+
+PERIODS = (7, 30, 90)
+"""Days."""
+
+KINDS = {resource.name.lower(): resource.label for resource in BILLABLE}
+
+Figures = dict[date, dict[str, int]]
+
+
+class UsagePage(OrganisationPage):
+    """Plots, and tables of the same figures, for the organisation's admins."""
+
+    template = "dashboard/usage/usage.html"
+    tab = "usage"
+
+    def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
+        if not self.is_organisation_admin:
+            raise PermissionDenied("The figures are for admins of the organisation.")
+        requests, streams = self._requests(), self._streams()
+        days = [
+            {"day": day, "numbers": list(numbers.values()), "total": sum(numbers.values()), "streams": streams[day]}
+            for day, numbers in requests.items()
+        ]
+        totals = {kind: sum(numbers[kind] for numbers in requests.values()) for kind in KINDS}
+        return self.show(
+            kinds=[{"name": name, "label": label, "total": totals[name]} for name, label in KINDS.items()],
+            requests=plot.stacked(list(requests.items())),
+            streams=plot.stacked([(day, {"streams": number}) for day, number in streams.items()]),
+            total=sum(totals.values()),
+            opened=sum(streams.values()),
+            days=days[::-1],
+            period=self.period,
+            periods=PERIODS,
+            projects=access.visible_projects(self.user).filter(organisation=self.organisation.pk).order_by("name"),
+        )
+
+    @property
+    def period(self) -> int:
+        asked = self.request.GET.get("days", "")
+        return next((days for days in PERIODS if str(days) == asked), usage.DEFAULT_DAYS)
+
+    @property
+    def wanted(self) -> usage.Wanted:
+        """The shortest of the API's periods that has all of these days."""
+        project = None if self.place is None else self.place.project.pk
+        return usage.Wanted(project, period=None if self.period <= usage.DEFAULT_DAYS else usage.NINETY_DAY_PERIOD)
+
+    def _days(self) -> list[date]:
+        today = timezone.now().date()
+        return [today - timedelta(days=ago) for ago in reversed(range(self.period))]
+
+    def _requests(self) -> Figures:
+        """By day and kind, whatever clients say of themselves."""
+        figures: Figures = {day: dict.fromkeys(KINDS, 0) for day in self._days()}
+        for row in usage.requests(self.organisation, self.wanted):
+            for kind in KINDS if row["day"] in figures else ():
+                figures[row["day"]][kind] += row[kind]
+        return figures
+
+    def _streams(self) -> dict[date, int]:
+        figures = dict.fromkeys(self._days(), 0)
+        for row in usage.streams(self.organisation, self.wanted):
+            if row["day"] in figures:
+                figures[row["day"]] += row["count"]
+        return figures

@@ -1,0 +1,59 @@
+"""Signing in and out: by the API's rules, into a session of its own."""
+
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+from rest_framework.authtoken.models import Token
+
+from users.models import FFAdminUser
+
+pytestmark = pytest.mark.django_db
+
+RIGHT = {"email": "Admin@example.com", "password": "pa55-word-1"}
+
+
+def test_sign_in__right_password__page_that_was_asked_for_and_a_new_session(
+    client: Client, user: FFAdminUser, place: str
+) -> None:
+    wanted = f"{place}features/?search=a&page=2"
+    form = client.get(f"/sign-in/?{urlencode({'next': wanted})}")
+    assert f'name="next" value="{wanted.replace("&", "&amp;")}"' in form.content.decode()
+    client.session.save()
+    planted = client.session.session_key
+
+    answer = client.post("/sign-in/", {**RIGHT, "next": wanted})
+
+    assert (answer.status_code, answer["Location"]) == (303, wanted)
+    assert client.session.session_key != planted
+    assert client.get(wanted).status_code == 200
+    again = client.get(f"/sign-in/?{urlencode({'next': wanted})}")
+    assert (again.status_code, again["Location"]) == (303, wanted)
+
+
+@pytest.mark.parametrize("wanted", ["https://example.com/", "//example.com/", "/\\example.com", "javascript:alert(1)"])
+def test_sign_in__next_is_not_ours__home(client: Client, user: FFAdminUser, wanted: str) -> None:
+    assert client.post("/sign-in/", {**RIGHT, "next": wanted})["Location"] == "/"
+
+
+def test_sign_in__wrong_password__form_with_address_and_reason(client: Client, user: FFAdminUser) -> None:
+    answer = client.post("/sign-in/", {**RIGHT, "password": "nope-secret"})
+    page = answer.content.decode()
+    assert answer.status_code == 400
+    assert "Unable to log in with provided credentials." in page
+    assert 'value="Admin@example.com"' in page
+    assert "nope-secret" not in page
+    assert client.get("/").status_code == 302
+
+
+def test_sign_out__signed_in__session_gone_and_token_stays(client: Client, user: FFAdminUser) -> None:
+    client.post("/sign-in/", RIGHT)
+    old = client.cookies["sessionid"].value
+
+    answer = client.post("/sign-out/")
+
+    assert (answer.status_code, answer["Location"]) == (303, "/sign-in/")
+    assert Token.objects.filter(user=user).exists()
+    client.cookies["sessionid"] = old
+    assert client.get("/").status_code == 302
+    assert client.get("/sign-out/").status_code == 405
