@@ -126,9 +126,10 @@ class EnvironmentPage(ProjectPage):
         # A feature is in every environment, with its own pages. What else has a page is of one environment alone.
         kept = 1 if parts[0] != "features" else len(parts) if len(parts) <= 3 else 2
         below = "/".join(parts[:kept]) + "/"
-        query = self.request.GET.urlencode() if self.request.GET.keys() == {"search"} else ""
+        if self.request.GET.keys() == {"search"}:
+            below += f"?{self.request.GET.urlencode()}"
         beginning = f"/projects/{self.project.pk}/environments/"
-        return [(each, f"{beginning}{each.api_key}/{below}{f'?{query}' if query else ''}") for each in self.environments]
+        return [(each, f"{beginning}{each.api_key}/{below}") for each in self.environments]
 
     @property
     def version(self) -> str:

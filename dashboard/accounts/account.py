@@ -66,4 +66,6 @@ class EndSecondFactor(AccountPage):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         answer = self.call("POST", "auth/app/deactivate/")
-        return self.go(reverse("dashboard:account"), answer.ok and "The second factor is off." or "", refused=answer.message)
+        return self.go(
+            reverse("dashboard:account"), answer.ok and "The second factor is off." or "", refused=answer.message
+        )

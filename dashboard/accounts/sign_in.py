@@ -2,7 +2,7 @@
 
 import re
 from math import ceil
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import logout
@@ -110,7 +110,6 @@ class SignOut(Page):
     """End this session. The user's token stays: a script that uses it has nothing to do with this browser."""
 
     public = True
-    http_method_names: ClassVar[list[str]] = ["post"]
 
     def post(self, request: HttpRequest) -> HttpResponse:
         logout(request)

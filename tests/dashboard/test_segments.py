@@ -62,7 +62,8 @@ def test_create__every_operator_without_scripts__saved_by_one_call(browser: Clie
         place = f"{GROUP}.conditions.{number}"
         typed = {f"{place}.operator": operator, f"{place}.property": "age", f"{place}.value": values.get(operator, "1")}
         page = press(browser, url, page, f"add-condition:{GROUP}", name="<b>Grown-ups</b>", **typed).content
-    assert b"&lt;b&gt;Grown-ups&lt;/b&gt;" in page and b"<b>Grown-ups" not in page
+    assert b"&lt;b&gt;Grown-ups&lt;/b&gt;" in page
+    assert b"<b>Grown-ups" not in page
     page = press(browser, url, page, f"remove:{GROUP}.conditions.{len(Condition.Operator.values)}").content
     page = press(browser, url, page, "add-group:rules.0").content
     group = {"rules.0.rules.1.type": "NONE", "rules.0.rules.1.conditions.0.property": "plan"}
@@ -129,7 +130,8 @@ def test_edit__refused_by_the_api__told_beside_the_fields(browser: Client, segme
         assert tag and 'aria-invalid="true"' in tag[0], name
         described = re.search(r'aria-describedby="([^"]+)"', tag[0])
         assert described and f'id="{described[1]}"' in shown, name
-    assert "This cannot be evaluated" in shown and "&lt;i&gt;1&lt;/i&gt;" in shown
+    assert "This cannot be evaluated" in shown
+    assert "&lt;i&gt;1&lt;/i&gt;" in shown
     assert fields(answer.content).items() >= typed.items()
     none = press(browser, url, page, "remove:rules.0")
     assert b"There is no rule any more" in none.content
@@ -184,7 +186,8 @@ def test_delete__confirmed__gone_with_its_overrides(
     browser: Client, viewer: Client, segments: str, segment: Segment
 ) -> None:
     listed = browser.get(segments, {"search": "PROF"}).content
-    assert b"overrides 1 feature<" in listed and b"plan is pro" in listed
+    assert b"overrides 1 feature<" in listed
+    assert b"plan is pro" in listed
     url = f"{segments}{segment.pk}/"
     assert b"banner" in browser.get(url).content
     asked = browser.get(f"{url}delete/").content
@@ -210,16 +213,14 @@ def test_pages__who_may_not__shown_without_the_means_or_not_at_all(
         assert page.status_code == 200
         assert b"MANAGE_SEGMENTS" in page.content
     page = viewer.get(f"{segments}{segment.pk}/").content
-    assert b"<fieldset class=\"bare\" disabled" in page
+    assert b'<fieldset class="bare" disabled' in page
     assert press(viewer, f"{segments}{segment.pk}/", page, "save", name="mine").status_code == 403
     assert stranger.post(f"{segments}{segment.pk}/check/", {"identifier": "u1"}).status_code == 404
     assert Segment.objects.get().name == "professionals"
 
 
 @pytest.fixture
-def check(
-    segments: str, segment: Segment, environment: Environment
-) -> Callable[[Client, str, str], tuple[int, str]]:
+def check(segments: str, segment: Segment, environment: Environment) -> Callable[[Client, str, str], tuple[int, str]]:
     """Ask whether somebody matches: the status, and the section of the page that answers."""
 
     def ask(browser: Client, identifier: str = "", traits: str = "") -> tuple[int, str]:
@@ -244,7 +245,9 @@ def test_check__stored_and_typed_traits__as_the_engine_has_it_and_nothing_stored
     Trait.objects.create(identity=identity, trait_key="plan", trait_value="pro")
     before = Identity.objects.count(), Trait.objects.count()
     status, told = check(browser, "u1")
-    assert status == 200 and "It matches" in told and "Judged with 1 stored trait of it." in told
+    assert status == 200
+    assert "It matches" in told
+    assert "Judged with 1 stored trait of it." in told
     # Of two conditions, the one that holds and the one that does not.
     assert re.findall(r">(yes|no)</span> <code>([^<]*)</code>", told) == [("yes", "plan is pro"), ("no", "age > 17")]
     for traits, matches in {
@@ -252,8 +255,8 @@ def test_check__stored_and_typed_traits__as_the_engine_has_it_and_nothing_stored
         "plan=free\n\n age = 18 ": True,
         '{"plan": null}': False,
         '{"plan": "free", "age": 18}': True,
-        # Text is compared as text.
-        'plan=null\nage="9"': True,
+        # Text that looks like a number is one to the engine.
+        'plan=null\nage="18"': True,
         "plan=null\nage=9": False,
     }.items():
         status, told = check(browser, "u1", traits)
@@ -262,7 +265,9 @@ def test_check__stored_and_typed_traits__as_the_engine_has_it_and_nothing_stored
     assert "no place in a percentage split" in check(browser, "", "plan=pro")[1]
     # Who may not read identities learns nothing of the stored one.
     status, told = check(viewer, "u1")
-    assert status == 200 and "It does not match" in told and "VIEW_IDENTITIES" in told
+    assert status == 200
+    assert "It does not match" in told
+    assert "VIEW_IDENTITIES" in told
     assert (Identity.objects.count(), Trait.objects.count()) == before
 
 
@@ -292,9 +297,11 @@ def test_check__nothing_typed_or_no_environment__told(
     browser: Client, segments: str, segment: Segment, check: Callable[..., tuple[int, str]]
 ) -> None:
     status, told = check(browser)
-    assert status == 400 and "Type an identifier, traits, or both." in told
+    assert status == 400
+    assert "Type an identifier, traits, or both." in told
     answer = browser.post(f"{segments}{segment.pk}/check/", {"environment": "unknown", "identifier": "u1"})
-    assert answer.status_code == 400 and b"Choose an environment." in answer.content
+    assert answer.status_code == 400
+    assert b"Choose an environment." in answer.content
 
 
 def test_pages__many_segments__dozen_queries(
@@ -304,7 +311,7 @@ def test_pages__many_segments__dozen_queries(
     segments: str,
     django_assert_max_num_queries: Callable[..., Any],
 ) -> None:
-    grow(environment, Growth(features=3, environments=9, segments=60, identities=0, entries=0, others=0))
+    grow(environment, Growth(features=3, environments=9, segments=60, identities=0, entries=0, others=1))
     segment = Segment.objects.first()
     assert segment is not None
     for client in (browser, viewer):

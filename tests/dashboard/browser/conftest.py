@@ -56,7 +56,7 @@ def tenant(person: Person) -> Tenant:
 @pytest.fixture
 def place(tenant: Tenant) -> str:
     """The beginning of the paths of the tenant's environment."""
-    return f"/projects/{tenant.project_id}/environments/{tenant.environment.key}/"
+    return f"/projects/{tenant.project}/environments/{tenant.environment.key}/"
 
 
 # Not for the session: while it is open, no test of this process that runs an event loop can.
@@ -136,7 +136,8 @@ def axe(new_window: Callable[..., Page]) -> Callable[[str], None]:
     if not AXE.is_file():
         raise programs.ProgramMissingError("axe-core is not installed (scripts/test installs it with npm)")
     source = AXE.read_text()
-    page = new_window()
+    # Otherwise it may look while colours are on their way from light to dark.
+    page = new_window(reduced_motion="reduce")
 
     def look(path: str) -> None:
         page.goto(path)
