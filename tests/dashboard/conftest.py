@@ -1,13 +1,55 @@
 """Browsers without JavaScript, signed in by a session. Forged requests are refused, as they are outside of tests."""
 
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
 import pytest
+from django.db import connection
 from django.test import Client
+
+from dashboard import api
+from dashboard.pages import Page
 
 from environments.models import Environment, UserEnvironmentPermission
 from organisations.models import Organisation
 from projects.models import Project, UserProjectPermission
 from tests.conftest import make_organisation
 from users.models import FFAdminUser
+
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+
+# A session is the browser's own; a sign-in notes its time.
+OWN = ("django_session", '"last_login"')
+
+
+@pytest.fixture(autouse=True)
+def _writes_by_the_api_alone() -> Iterator[None]:
+    """In every test here: whatever a page writes, it writes by a call of the Admin API."""
+    written: list[str] = []
+
+    def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith(WRITES) and not any(each in sql for each in OWN) and _is_by_page_itself():
+            written.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        yield
+    assert written == []
+
+
+def _is_by_page_itself() -> bool:
+    """Whether what runs now was called by a page, and not by its call of the API."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is api.call.__code__:
+            return False
+        if frame.f_code is Page.dispatch.__wrapped__.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def signed_in_browser(user: FFAdminUser) -> Client:
