@@ -11,13 +11,11 @@ from django.test import Client
 
 from dashboard import api
 from dashboard.pages import Page
-
 from environments.models import Environment, UserEnvironmentPermission
 from organisations.models import Organisation
 from projects.models import Project, UserProjectPermission
 from tests.conftest import make_organisation
 from users.models import FFAdminUser
-
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 

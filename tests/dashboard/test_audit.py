@@ -58,7 +58,9 @@ def test_log__changes_by_a_person_a_key_and_the_system__who_what_where_and_the_e
     assert f"event {epoch_seconds(environment.updated_at)}" in toggled
     assert f"{place}features/{state.feature_id}/".encode() in browser.get(log).content
 
-    made = admin.post(f"/api/v1/organisations/{organisation.pk}/master-api-keys/", {"name": "robot"}).json()
+    made = admin.post(
+        f"/api/v1/organisations/{organisation.pk}/master-api-keys/", {"name": "robot"}, format="json"
+    ).json()
     robot = APIClient()
     robot.credentials(HTTP_AUTHORIZATION=f"Api-Key {made['key']}")
     body = {"name": "<i>pros</i>", "rules": RULES}

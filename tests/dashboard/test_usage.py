@@ -37,7 +37,10 @@ def figures(page: bytes) -> list[list[int]]:
     """The table by day, today first, and the sums below it."""
     (table,) = re.findall(r'<table class="figures">.*?</table>', page.decode(), re.DOTALL)
     lines = re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]
-    return [[int(number) for number in re.findall(r'<td class="number">(\d+)</td>', line)] for line in lines]
+    return [
+        [int(number.replace(",", "")) for number in re.findall(r'<td class="number">([\d,]+)</td>', line)]
+        for line in lines
+    ]
 
 
 def test_usage__requests_and_streams__by_day_and_kind_as_the_api_says(

@@ -1,0 +1,39 @@
+"""The audit log in a browser: an entry's event is the one that a stream got."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.support import sse
+from tests.support.api import Tenant
+from tests.support.server import ServerProcess
+
+
+def test_log__a_toggle__its_entry_has_the_streams_event(window: Page, tenant: Tenant, server: ServerProcess) -> None:
+    feature = tenant.add_feature("banner")
+    window.goto(f"/projects/{tenant.project}/audit-log/")
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        tenant.change(feature["id"], enabled=True)
+        told = stream.event_after(before).updated_at
+    window.get_by_label("Text").fill("state updated")
+    window.get_by_role("button", name="Search").click()
+    entries = window.locator(".log .row")
+    expect(entries).to_have_count(1)
+    expect(entries.get_by_text(str(told))).to_be_visible()
+    window.get_by_role("link", name="Flag state updated for feature: banner").first.click()
+    expect(window.get_by_role("cell", name=str(told))).to_be_visible()
+    expect(window.get_by_role("row", name="enabled false true")).to_be_visible()
+    window.get_by_role("link", name="Feature", exact=True).click()
+    window.get_by_role("heading", name="banner", level=1).wait_for()
+
+
+def test_log__axe__nothing_serious(axe: Callable[[str], None], window: Page, tenant: Tenant) -> None:
+    tenant.add_feature("a_feature_with_a_very_long_name_that_has_to_be_broken_somewhere")
+    tenant.add_segment("Professionals", plan="pro")
+    path = f"/projects/{tenant.project}/audit-log/"
+    axe(path)
+    window.goto(path)
+    entry = window.get_by_role("link", name="New Segment").first.get_attribute("href")
+    assert entry is not None
+    axe(entry)

@@ -1,0 +1,115 @@
+"""The pictures in docs/images: ``scripts/screenshots``."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+
+from tests.support import programs, sse
+from tests.support.api import AdminAPI
+from tests.support.chromium import chromium
+from tests.support.server import ServerProcess, migrated_sqlite
+
+IMAGES = programs.ROOT / "docs" / "images"
+STREAMS = 24
+DESK = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+
+
+def main() -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        server = stack.enter_context(ServerProcess(migrated_sqlite().copy(Path(folder))))
+        demo = json.loads(server.manage("seed_demo", "--json"))
+        stack.enter_context(traffic(server, demo))
+        browser = stack.enter_context(chromium())
+        for name, path, look in pictures(demo):
+            take(browser, server, demo, name, path, look)
+            print(f"docs/images/{name}.png")
+
+
+def pictures(demo: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Of each picture: its name, the page, and the window."""
+    project = f"/projects/{demo['project_id']}/"
+    place = f"{project}environments/{demo['environments'][0]['api_key']}/"
+    colour = next(each["id"] for each in demo["features"] if each["name"] == "button_colour")
+    yield "features", f"{place}features/", {}
+    yield "features-dark", f"{place}features/", {"color_scheme": "dark"}
+    yield "features-phone", f"{place}features/", {"viewport": PHONE}
+    yield "feature", f"{place}features/{colour}/", {}
+    yield "live", f"{place}live/", {}
+    yield "segment", f"{project}segments/{demo['segment_id']}/", {}
+    yield "change-request", f"{place}change-requests/1/", {}
+    yield "sdk-settings", f"{project}settings/sdk/", {}
+    yield "audit-log", f"{project}audit-log/", {}
+    yield "usage", f"/organisations/{demo['organisation_id']}/usage/?project={demo['project_id']}", {}
+
+
+def take(
+    browser: Browser, server: ServerProcess, demo: dict[str, Any], name: str, path: str, look: dict[str, Any]
+) -> None:
+    context = browser.new_context(base_url=server.url, reduced_motion="reduce", **{"viewport": DESK, **look})
+    page = context.new_page()
+    sign_in(page, demo)
+    page.goto(path)
+    page.screenshot(path=IMAGES / f"{name}.png")
+    context.close()
+
+
+def sign_in(page: Page, demo: dict[str, Any]) -> None:
+    page.goto("/sign-in/")
+    page.fill("[name=email]", demo["email"])
+    page.fill("[name=password]", demo["password"])
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Projects", level=1).wait_for()
+
+
+@contextmanager
+def traffic(server: ServerProcess, demo: dict[str, Any]) -> Iterator[None]:
+    """Clients that stream, changes that they hear of, requests that they make, and a change for tomorrow."""
+    api = AdminAPI(server.url, demo["token"])
+    environment = demo["environments"][0]
+    project = demo["project_id"]
+    api.send("PATCH", f"projects/{project}/", {"enable_realtime_updates": True})
+    states = api.get(f"environments/{environment['api_key']}/featurestates/")["results"]
+    with ExitStack() as streams:
+        clients = [streams.enter_context(sse.connect(server.port, environment["api_key"])) for _ in range(STREAMS)]
+        versions = [client.next_event().updated_at for client in clients]
+        for state in states[:8]:
+            api.send(
+                "PATCH",
+                f"environments/{environment['api_key']}/featurestates/{state['id']}/",
+                {"enabled": not state["enabled"]},
+            )
+            versions = [client.event_after(before).updated_at for client, before in zip(clients, versions, strict=True)]
+            for _ in clients:
+                api.response("GET", "flags/", headers={"X-Environment-Key": environment["api_key"]})
+        schedule(api, environment, states[0])
+        yield
+
+
+def schedule(api: AdminAPI, environment: dict[str, Any], state: dict[str, Any]) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(hour=6, minute=0, second=0, microsecond=0)
+    request = api.post(
+        f"environments/{environment['api_key']}/create-change-request/",
+        title="The new checkout, for everybody",
+        description="After the last test in production.",
+        feature_states=[
+            {
+                "feature": state["feature"],
+                "enabled": not state["enabled"],
+                "feature_state_value": {"type": "unicode", "string_value": "one page"},
+                "live_from": tomorrow.isoformat(),
+            }
+        ],
+    )
+    api.post(f"features/workflows/change-requests/{request['id']}/commit/")
+
+
+if __name__ == "__main__":
+    main()
