@@ -53,13 +53,19 @@ def pytest_fixture_setup() -> Generator[None, Any, Any]:
 
 
 # Who asks for one of these waits for servers.
-STARTS = {"sqlite_template", "postgresql", "server", "host", "fresh"}
+STARTS = {"sqlite_template", "postgresql", "server", "start_server", "database", "host", "fresh"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first, so that no process is left with it at the end."""
-    items.sort(key=lambda item: STARTS.isdisjoint(getattr(item, "fixturenames", ())))
+    """What takes long begins first, so that no process is left with it at the end: also what may take longer than
+    tests may.
+    """
+    items.sort(
+        key=lambda item: (
+            STARTS.isdisjoint(getattr(item, "fixturenames", ())) and item.get_closest_marker("timeout") is None
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -68,7 +74,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 # Folders whose tests reach every line of what is measured. To measure them all would double what the others take.
-MEASURED = {"realtime", "bus", "metrics", "wire", "hostapp", "detached"} | {
+MEASURED = {"realtime", "bus", "metrics", "wire", "hostapp", "detached", "inspection"} | {
     "identities",
     "multivariate",
     "organisations",

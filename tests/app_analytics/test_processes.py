@@ -14,6 +14,7 @@ import requests
 
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
+from tests.support.patience import PATIENCE
 from tests.support.server import MigratedPostgreSQL, ServerProcess
 
 pytestmark = pytest.mark.e2e
@@ -41,7 +42,7 @@ def test_server__sigterm__all_figures_are_there_and_sigkill_takes_none_that_were
     feature = tenant.add_feature("banner")
     read_flags(tenant, 40)
     sdk = {"X-Environment-Key": tenant.environment.key, "Flagsmith-Application-Name": "shop"}
-    requests.post(f"{server.url}/api/v1/analytics/flags/", json={"banner": 7}, headers=sdk, timeout=10)
+    requests.post(f"{server.url}/api/v1/analytics/flags/", json={"banner": 7}, headers=sdk, timeout=PATIENCE)
     with sse.connect(server.port, tenant.environment.key) as stream:
         stream.next_event()
     assert usage(tenant) == []
@@ -54,7 +55,7 @@ def test_server__sigterm__all_figures_are_there_and_sigkill_takes_none_that_were
     (evaluated,) = tenant.api.get(f"{path}?environment_id={tenant.environment.id}")
     assert (evaluated["count"], evaluated["labels"]["client_application_name"]) == (7, "shop")
     read_flags(tenant, 2)
-    server.process.wait_until(lambda: usage(tenant, "total-count/") == {"count": 42}, 10)
+    server.process.wait_until(lambda: usage(tenant, "total-count/") == {"count": 42})
     server.process.send(SIGKILL)
     server.process.wait()
     with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "db.sqlite3")) as database:

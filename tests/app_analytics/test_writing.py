@@ -17,6 +17,7 @@ from app_analytics.meter import Meter
 from app_analytics.models import APIUsageBucket, FeatureEvaluationBucket, Resource
 from app_analytics.tally import Counts
 from environments.models import Environment
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -136,7 +137,7 @@ def test_thread__database_comes_back_while_it_stops__written(
     meter.thread.start()
     stopping = threading.Thread(target=meter.thread.stop)
     stopping.start()
-    assert failing.asked.wait(5)
+    assert failing.asked.wait(PATIENCE)
     failing.away = False
     stopping.join()
     assert requests() == {(1, 1, "{}"): 1}
@@ -166,7 +167,7 @@ def test_thread__interval__writes_by_itself_and_forgets_what_is_old(
     failing.away = False
     meter.tally.request(1, Resource.FLAGS, labels.NONE)
     meter.thread.start()
-    assert failing.asked.wait(5)
+    assert failing.asked.wait(PATIENCE)
     meter.thread.stop()
     assert requests()[1, 1, "{}"] == 1
     for model in (APIUsageBucket, FeatureEvaluationBucket):

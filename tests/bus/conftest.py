@@ -21,10 +21,9 @@ from realtime.bus.supervised import SupervisedBus
 from realtime.events import channel, event
 from realtime.serving import redis_urls
 from realtime.types import EnvironmentKey, EnvironmentState
+from tests.support.patience import PATIENCE
 from tests.support.postgresql import PostgreSQL
 from tests.support.redis import Redis
-
-PATIENCE = 10.0
 
 KEY = EnvironmentKey("bus-under-test")
 

@@ -96,9 +96,12 @@ def test_bus__server_that_no_longer_answers__is_noticed(
         until(lambda: other.bus.health().degraded)
         assert "has not answered" in other.bus.health().last_error
     finally:
+        # A busy machine does not answer in so short a time, even when all is well.
+        for module in (postgres, redis):
+            monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
         other.thaw()
     connects.get(timeout=PATIENCE)
-    assert other.bus.health().connected
+    until(lambda: other.bus.health().connected)
 
 
 def test_bus__silence_that_is_no_failure__the_connection_is_kept(
@@ -106,7 +109,7 @@ def test_bus__silence_that_is_no_failure__the_connection_is_kept(
 ) -> None:
     for module in (postgres, redis):
         monkeypatch.setattr(module, "SILENCE_SECONDS", 0.05)
-        monkeypatch.setattr(module, "ANSWER_SECONDS", 1.0)
+        monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
     beats = set()
     until(lambda: beats.add(other.bus.health().beat) or len(beats) > 6)
     assert other.bus.health().connected

@@ -1,6 +1,6 @@
 """Two server processes and a bus: what is changed at one is heard at the other, whatever becomes of the bus.
 
-Their reconcile is slow: whatever comes sooner has come by the bus, or by a reconcile that the bus has asked for.
+Their reconcile never comes by itself: what is heard has come by the bus, or by a reconcile that the bus has asked for.
 """
 
 import signal
@@ -24,10 +24,7 @@ from tests.support.sse import Stream
 
 pytestmark = pytest.mark.e2e
 
-RECONCILE_SECONDS = 60.0
-
-# Far below it, and enough on a busy machine.
-SOON = 15.0
+RECONCILE_SECONDS = 3600.0
 
 
 @dataclass
@@ -94,10 +91,8 @@ def stream(pair: Pair) -> Iterator[Stream]:
 
 
 def test_change__at_another_process__is_heard_by_the_bus(pair: Pair, stream: Stream) -> None:
-    began = time.monotonic()
     version = pair.toggle()
-    assert stream.event_after(version - Decimal("0.000001"), SOON).updated_at == version
-    assert time.monotonic() - began < RECONCILE_SECONDS / 2
+    assert stream.event_after(version - Decimal("0.000001")).updated_at == version
     assert "Several workers" not in pair.changing.log
     assert "bus_started" in pair.changing.log
 
@@ -111,7 +106,7 @@ def test_event_that_the_bus_lost__connection_ended__is_found_as_soon_as_it_is_ba
     version = pair.tenant.version()
     assert version > before
     cut(pair, redis_server)
-    assert stream.event_after(before, SOON).updated_at == version
+    assert stream.event_after(before).updated_at == version
     assert pair.bus(pair.hearing)["reconnects"] == reconnects + 1  # type: ignore[operator]
 
 
@@ -156,4 +151,4 @@ def test_redis_ended_and_started__what_was_changed_meanwhile_is_heard(
         until(lambda: pair.bus(pair.hearing)["status"] == "degraded")
     finally:
         redis_server.start()
-    assert stream.event_after(version - Decimal("0.000001"), SOON).updated_at == version
+    assert stream.event_after(version - Decimal("0.000001")).updated_at == version

@@ -26,6 +26,7 @@ from realtime.monitoring.figures import figures
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.bus.conftest import Settings
 from tests.support.asgi import Client, eventually, stream
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -131,7 +132,7 @@ async def test_look__gate_closed_unheard__nothing_goes_out_any_more(
     looked: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     with mock.patch.object(hub.Topic, "heal", side_effect=lambda state: looked.done() or looked.set_result(state)):
         streams.look()
-        assert not (await asyncio.wait_for(looked, 5)).live
+        assert not (await asyncio.wait_for(looked, PATIENCE)).live
     await move(environment)
     streams.look()
     assert len(client.events) == 1
@@ -234,6 +235,16 @@ async def test_repeat__database_away_at_its_moment__said_when_that_is_back(
     assert len(calls) == 2
 
 
+async def test_repeat__of_all__a_single_event_is_said_again(
+    client: Client, environment: Environment, settings: Settings
+) -> None:
+    """Its publisher may have told of it before it was committed."""
+    settings.REALTIME_REPEAT_SECONDS, settings.REALTIME_REPEAT_ALL = 0.001, True
+    said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
+    local.deliver(event(said))
+    await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(said.updated_at)])
+
+
 async def test_message__to_a_loop_that_has_ended_with_its_streams__the_others_hear_it(
     client: Client, environment: Environment
 ) -> None:
@@ -322,7 +333,7 @@ def test_bus__two_hubs__listens_until_the_last_is_closed() -> None:
 
     thread = threading.Thread(target=asyncio.run, args=(first(),))
     thread.start()
-    assert opened.wait(5)
+    assert opened.wait(PATIENCE)
     asyncio.run(second())
     assert bus.current().health().since is not None
     leave.set()

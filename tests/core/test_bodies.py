@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import PATIENCE
 from tests.support.server import Flavour, ServerProcess
 
 pytestmark = pytest.mark.e2e
@@ -36,7 +37,7 @@ class Call:
     """A request that is written to a socket piece by piece."""
 
     def __init__(self, server: ServerProcess, path: str = LOGIN, method: str = "POST", **headers: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
         lines = {"host": "localhost", "content-type": "application/json", "connection": "close"}
         lines |= {name.replace("_", "-"): value for name, value in headers.items()}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -146,7 +147,7 @@ def test_head__without_end__connection_closed_and_memory_flat(
     first, again = head()
     before = memory(server)
     sent = 0
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n" + first)
         with suppress(ConnectionError):
             while sent < 50 * MEGABYTE:

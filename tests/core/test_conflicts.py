@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
+from tests.support.patience import PATIENCE
 from users.models import FFAdminUser
 
 AT_ONCE = 4
@@ -25,7 +26,7 @@ def at_once(call: Callable[[], Any]) -> list[tuple[int, Any]]:
 
     def make() -> tuple[int, Any]:
         try:
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
             response = call()
             return response.status_code, response.json()
         finally:

@@ -17,6 +17,7 @@ from realtime.conf import conf
 from realtime.http import drain
 from tests.support import ports, programs
 from tests.support.nginx import CONFIGURATION
+from tests.support.patience import START
 from tests.support.processes import Process
 from tests.support.server import MigratedPostgreSQL, environ
 
@@ -119,7 +120,7 @@ def test_image__started_as_compose_does__migrates_serves_and_is_healthy(
 
     # Then
     try:
-        server.wait_for_log("Uvicorn running", timeout=60)
+        server.wait_for_log("Uvicorn running", START)
         healthy = here(command("HEALTHCHECK"))
         assert subprocess.run(healthy, cwd=folder, env=surroundings, capture_output=True).returncode == 0
     finally:

@@ -22,7 +22,7 @@ from tests.support.programs import ProgramMissingError
 from tests.support.redis import Redis
 from tests.support.server import MigratedPostgreSQL, ServerProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 STREAMS = 200
 

@@ -14,6 +14,7 @@ import requests
 
 from tests.support import programs, sse
 from tests.support.detached import TOKEN, DetachedServer
+from tests.support.patience import PATIENCE
 from tests.support.postgresql import PostgreSQL
 from tests.support.server import environ
 
@@ -32,7 +33,7 @@ def post(server: DetachedServer, key: str, updated_at: str, token: str = TOKEN) 
         f"{server.url}/sse/environments/{key}/queue-change",
         json={"updated_at": updated_at},
         headers={"Authorization": f"Token {token}"},
-        timeout=10,
+        timeout=PATIENCE,
     )
     return answer.status_code
 
@@ -50,7 +51,8 @@ def test_detached__posted_out_of_order_then_killed__newest_of_each_is_still_ther
     with sse.connect(server.port, "shop") as stream:
         assert stream.next_event().updated_at == Decimal("1767225602.000001")
     with sse.connect(server.port, "blog") as stream:
-        stream.next_comment()
+        told = stream.next_comment().data + stream.next_comment().data
+        assert b"nothing has been posted for this key yet; what is posted will be sent" in told
         assert post(server, "blog", "2026-01-01T00:00:03") == 202
         assert stream.next_event().updated_at == 1767225603
 
@@ -59,7 +61,8 @@ def test_detached__running__has_no_table_but_its_own(server: DetachedServer) -> 
     with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "flagsmith-realtime.sqlite3")) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     # The last is SQLite's own.
-    assert tables == {"realtime_externalenvironment", "django_migrations", "sqlite_sequence"}
+    own = {"realtime_externalenvironment", *(f"realtime_inspected{kind}" for kind in ("process", "minute", "event"))}
+    assert tables == own | {"django_migrations", "sqlite_sequence"}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def test_detached__other_commands__are_djangos_with_its_settings(tmp_path: Path)
 
 def test_detached__endless_body_anywhere_else__is_not_kept(server: DetachedServer) -> None:
     """Django would write all of it to memory and disk before it answers."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         head = b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n"
         connection.sendall(head + b"a" * 65_536)
         assert connection.recv(12) == b"HTTP/1.1 404"

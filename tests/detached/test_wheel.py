@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ports, programs, sse, wheel
+from tests.support.patience import START
 from tests.support.processes import Process
 from tests.support.server import environ
 
@@ -40,7 +41,7 @@ def test_wheel__installed_alone__documented_command_serves(installed: Path, tmp_
     variables = environ(SSE_AUTHENTICATION_TOKEN=token, REALTIME_DRAIN_SECONDS="0")
     process = Process([str(installed / program), *arguments[:-1], str(port)], environ=variables, cwd=tmp_path)
     try:
-        process.wait_for_log("Uvicorn running", 60)
+        process.wait_for_log("Uvicorn running", START)
         with sse.connect(port, "shop") as stream:
             assert stream.status == 200
     finally:

@@ -9,10 +9,7 @@ from tests.e2e.changes import FEATURE, IDENTITY, TRAITS
 from tests.support import programs
 from tests.support.api import Tenant
 from tests.support.chromium import pages
-
-# Milliseconds from the Admin API's call to the new value in the page. An event that comes while the SDK fetches is
-# lost on it; it is said again after two seconds.
-DEADLINE = 10_000
+from tests.support.patience import PATIENCE
 
 SDK = programs.E2E / "node_modules" / "@flagsmith" / "flagsmith" / "index.js"
 
@@ -69,7 +66,7 @@ class SDKPage:
 
     def wait_for(self, seen: tuple[bool, object]) -> None:
         condition = f"wanted => JSON.stringify(({SEEN})({FEATURE!r})) === JSON.stringify(wanted)"
-        self.page.wait_for_function(condition, arg=list(seen), timeout=DEADLINE)
+        self.page.wait_for_function(condition, arg=list(seen), timeout=PATIENCE * 1000)
 
     def fetches(self) -> int:
         """How often the SDK has asked for its flags."""

@@ -8,9 +8,7 @@ from flagsmith import Flagsmith
 
 from tests.e2e.changes import FEATURE, IDENTITY, TRAITS, Seen
 from tests.support.api import Tenant
-
-# From the Admin API's call to the new value in the SDK. It takes milliseconds; a machine of CI may be busy.
-DEADLINE = 10
+from tests.support.patience import PATIENCE
 
 A_YEAR = 365 * 86_400
 
@@ -45,7 +43,7 @@ class Client(Flagsmith):
         flag = self.get_identity_flags(IDENTITY, dict(TRAITS)).get_flag(FEATURE)
         return flag.enabled, flag.value
 
-    def wait_until(self, condition: Callable[[], bool], deadline: float = DEADLINE) -> None:
+    def wait_until(self, condition: Callable[[], bool], deadline: float = PATIENCE) -> None:
         """Wait for fetches until the condition holds."""
         with self.fetched:
             assert self.fetched.wait_for(condition, deadline), self.seen()

@@ -25,6 +25,7 @@ from tests.faults.valve import Valve
 from tests.support import programs
 from tests.support.api import VERSION_HEADER, AdminAPI
 from tests.support.nginx import Nginx
+from tests.support.patience import PATIENCE
 from tests.support.postgresql import PostgreSQL
 from tests.support.redis import Redis
 from tests.support.server import ServerProcess, migrated_cluster, migrated_postgresql
@@ -38,8 +39,6 @@ RECONCILE_SECONDS = 1.0
 
 # One process's clock is so far ahead of the others'.
 AHEAD_SECONDS = 5
-
-PATIENCE_SECONDS = 60.0
 
 
 @dataclass
@@ -95,7 +94,7 @@ class Cluster:
 
     def versions(self) -> dict[str, int]:
         """The newest version of each environment, as the API says it: by key, in microseconds."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return {key: self._version(key) for key in self.keys}
@@ -117,7 +116,7 @@ class Cluster:
         # One that connects again has none.
         return oldest if streams == self.herd.number else {}
 
-    def wait_until_heard(self, versions: Mapping[str, int], seconds: float = PATIENCE_SECONDS) -> bool:
+    def wait_until_heard(self, versions: Mapping[str, int], seconds: float = PATIENCE) -> bool:
         """Whether each subscriber has these versions, or newer ones, in that time."""
         deadline = time.monotonic() + seconds
         while not self._has_heard(versions):

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from tests.support import ports, programs, sse
+from tests.support.patience import PATIENCE, START
 from tests.support.processes import Process, accepts_connections
 from tests.support.server import Answer, environ
 
@@ -22,6 +23,13 @@ stage = Stage.objects.create(api_key="stage", product=product)
 print(stage.pk, Switch.objects.create(stage=stage).pk, Switch.objects.create(stage=stage, note="quiet").pk)
 """
 
+CHANGE = """
+from tests.hostapp.models import Switch
+switch = Switch.objects.get(pk={switch})
+switch.on = True
+switch.save()
+"""
+
 
 class Host:
     def __init__(self, folder: Path) -> None:
@@ -31,15 +39,16 @@ class Host:
         self.stage, self.switch, self.quiet = self.manage("shell", "-v0", "-c", ROWS).split()
 
     def manage(self, *arguments: str) -> str:
+        return self.run(*arguments).stdout
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "django", *arguments]
-        return subprocess.run(
-            command, env=self.environ, cwd=programs.ROOT, check=True, capture_output=True, text=True
-        ).stdout
+        return subprocess.run(command, env=self.environ, cwd=programs.ROOT, check=True, capture_output=True, text=True)
 
     def get(self, path: str) -> Answer:
         import http.client
 
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request("GET", path)
         response = connection.getresponse()
         return Answer(response.status, response.read())
@@ -52,7 +61,7 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     command = [sys.executable, "-m", request.param, option, str(host.port), "tests.hostapp.asgi:application"]
     process = Process(command, environ=host.environ | {"REALTIME_DRAIN_SECONDS": "0"}, cwd=programs.ROOT)
     try:
-        process.wait_until(lambda: accepts_connections(host.port), 30)
+        process.wait_until(lambda: accepts_connections(host.port), START)
         yield host
     finally:
         process.stop()
@@ -86,7 +95,7 @@ def test_host__publisher__is_heard_ahead_of_django(host: Host) -> None:
                 f"http://127.0.0.1:{host.port}/sse/environments/{key}/queue-change",
                 json={"updated_at": "2026-01-01T00:00:00"},
                 headers={"Authorization": "Token publisher-t0ken"},
-                timeout=10,
+                timeout=PATIENCE,
             )
             assert (answer.status_code, answer.json()) == (202, {})
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -98,5 +107,21 @@ def test_host__running__has_imported_none_of_the_siblings(host: Host) -> None:
     assert not SIBLINGS & set(json.loads(host.get("/modules").body))
 
 
-def test_host__checks__pass(host: Host) -> None:
-    assert "no issues" in host.manage("check")
+def test_host__one_watched_model_missing__check_informs_and_serve_realtime_streams_changes(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    said = host.run("check", "--fail-level", "WARNING").stderr
+    (message,) = [line for line in said.splitlines() if "realtime." in line]
+    assert "INFOS:" in said
+    assert message.startswith("?: (realtime.I001) There is no model 'workflows_core.ChangeRequest'")
+    command = [sys.executable, "-m", "django", "serve_realtime", f"--port={host.port}"]
+    process = Process(command, environ=host.environ, cwd=programs.ROOT)
+    try:
+        process.wait_until(lambda: accepts_connections(host.port), START)
+        with sse.connect(host.port, "stage") as stream:
+            before = stream.next_event().updated_at
+
+            host.manage("shell", "-v0", "-c", CHANGE.format(switch=host.switch))
+
+            stream.event_after(before, timeout=PATIENCE)
+    finally:
+        process.kill()

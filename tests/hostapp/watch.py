@@ -10,5 +10,6 @@ def switch(instance: Any, change: Change) -> Effect:
 
 WATCHED = (
     Watch("hostapp.Switch", ("on",), switch),
-    Watch("hostapp.NotHere", ("anything",), switch),
+    # This host has no such app.
+    Watch("workflows_core.ChangeRequest", ("committed_at",), switch),
 )

@@ -1,9 +1,14 @@
+from collections.abc import Iterator
+
 import pytest
+from django.core.management import call_command
+from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
+from tests.hostile.whole_world import WholeWorld, make_world
 from tests.hostile.world import WorldInProcess
 from users.models import FFAdminUser
 
@@ -18,3 +23,17 @@ def world(
     production: Environment,
 ) -> WorldInProcess:
     return WorldInProcess(user, admin, organisation, project, environment, production)
+
+
+@pytest.fixture(scope="module")
+def whole_world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[WholeWorld]:
+    """One for all tests of a module, made outside of them: each test's end undoes what the test has done to it. So
+    tests/support/together.py keeps the module in one process.
+    """
+    from tests.hostile.test_routes import ROUTES
+
+    with django_db_blocker.unblock():
+        made = make_world("admin", ROUTES)
+    yield made
+    with django_db_blocker.unblock():
+        call_command("flush", interactive=False, verbosity=0)

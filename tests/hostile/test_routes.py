@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -131,6 +132,12 @@ NO_BODY = {
     "POST api/v1/users/join/{hash}/",
     "POST api/v1/users/join/link/{hash}/",
 }
+
+
+@pytest.fixture
+def world(db: None, whole_world: World) -> World:
+    """A copy, for what a test makes in it is gone at its end."""
+    return copy(whole_world)
 
 
 def queries(route: Route) -> dict[str, tuple[str, ...]]:

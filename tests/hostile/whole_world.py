@@ -28,7 +28,7 @@ def make_world(name: str, routes: list[Route]) -> WholeWorld:
     """Everything that the routes' paths and bodies ask for exists afterwards. ``name`` is nowhere but in an e-mail."""
     user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name="Ada", last_name="Admin")
     organisation = make_organisation("Acme", user)
-    project = Project.objects.create(name="Web", organisation=organisation)
+    project = Project.objects.create(name="Web", organisation=organisation, enable_realtime_updates=True)
     a, b = (Environment.objects.create(name=each, project=project) for each in ("Development", "Production"))
     world = WholeWorld(user, signed_in(user), organisation, project, a, b)
     assert world.bare_feature

@@ -4,6 +4,8 @@ from http.client import HTTPConnection
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.patience import PATIENCE
+
 TOKEN = "token-of-the-tests"
 
 
@@ -34,7 +36,7 @@ class Scrape:
 
 def get(port: int, authorization: str = f"Bearer {TOKEN}", accept: str = "") -> tuple[int, str, str]:
     """The status, the content type and the body of ``/metrics`` of a server on this port."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", "/metrics", headers={"Authorization": authorization, "Accept": accept})
         response = connection.getresponse()

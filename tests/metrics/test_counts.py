@@ -93,7 +93,7 @@ async def test_delivered__state_that_a_slow_client_begins_with__not_counted(
 async def test_repeated__two_close_changes__the_second_saying_counts_apart(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: Settings, rise: Rise
 ) -> None:
-    settings.REALTIME_REPEAT_SECONDS = 0.2
+    settings.REALTIME_REPEAT_SECONDS = 1
     async with stream(environment.api_key) as client:
         await client.opened()
         await toggle(state)

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from pytest_django import Settings
@@ -14,7 +15,8 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.asgi import Client
 from tests.support.server import Answer, MigratedSQLite, ServerProcess
 
-WEDGED_SECONDS = 2
+# Twice what the loop's clock goes on by at most while a busy machine does not let it run.
+WEDGED_SECONDS = 4
 
 
 @pytest.fixture(scope="module")
@@ -77,22 +79,22 @@ def test_liveness__each_part_that_stands_still__red_by_name_and_nothing_else(ser
         assert (health(server).status, health(server).json()) == (200, {"status": "ok"})
 
         do(server, "hang_the_reader")
-        until(lambda: health(server).status == 503, 10)
+        until(lambda: health(server).status == 503)
         # The reconcile waits for it, with some more patience.
-        until(lambda: is_red(server, "realtime-reader", "reconciler"), 10)
-        until(lambda: scrape(server.port)["realtime_wedged"] == 2, 10)
+        until(lambda: is_red(server, "realtime-reader", "reconciler"))
+        until(lambda: scrape(server.port)["realtime_wedged"] == 2)
         assert "no progress for " in health(server).json()["realtime-reader"]
         do(server, "release_the_reader")
-        until(lambda: health(server).status == 200, 10)
+        until(lambda: health(server).status == 200)
 
         do(server, "kill_the_listener")
-        until(lambda: is_red(server, "listener"), 10)
+        until(lambda: is_red(server, "listener"))
         do(server, "kill_the_reconciler")
-        until(lambda: is_red(server, "listener", "reconciler"), 10)
+        until(lambda: is_red(server, "listener", "reconciler"))
         do(server, "revive_the_listener")
-        until(lambda: is_red(server, "reconciler"), 10)
+        until(lambda: is_red(server, "reconciler"))
         do(server, "revive_the_reconciler")
-        until(lambda: health(server).status == 200, 10)
+        until(lambda: health(server).status == 200)
     logged = [json.loads(line)["part"] for line in server.log.splitlines() if '"wedged"' in line]
     # Once each, as it happened; the first two may have been seen at once.
     assert [*sorted(logged[:2]), *logged[2:]] == ["realtime-reader", "reconciler", "listener", "reconciler"]
@@ -111,7 +113,7 @@ def test_liveness__database_away_then_paused_then_loop_held_up__no_wedge_but_a_l
             answers.append(health(server).status)
             return scrape(server.port)["realtime_reconciles_total", "failed"] > WEDGED_SECONDS + 1
 
-        until(has_failed_for_long, 20)
+        until(has_failed_for_long)
         assert set(answers) == {200}
         do(server, "find_the_database")
 
@@ -124,14 +126,15 @@ def test_liveness__database_away_then_paused_then_loop_held_up__no_wedge_but_a_l
                 asked.result(WEDGED_SECONDS + 1)
         finally:
             server.process.send(signal.SIGCONT)
-        assert asked.result(10).status == 200
+        assert asked.result().status == 200
 
         held_up = thread.submit(do, server, "hold_up_the_loop")
         line = json.loads(server.process.wait_for_log("event_loop_blocked"))
         assert "hold_up_the_loop" in line["stack"]
         assert line["seconds"] == 3
         assert not held_up.done()
-        held_up.result(10)
+        Path(server.variables["VAR_DIR"], "go_on").touch()
+        held_up.result()
     assert health(server).status == 200
     server.process.wait_for_log("event_loop_goes_on")
     assert server.log.count("event_loop_blocked") == 1

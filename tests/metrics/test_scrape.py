@@ -14,6 +14,7 @@ from tests.metrics import scraped
 from tests.metrics.scraped import TOKEN, scrape
 from tests.support import programs, sse
 from tests.support.api import AdminAPI, Tenant
+from tests.support.patience import PATIENCE
 from tests.support.server import MigratedSQLite, ServerProcess
 
 DASHBOARD = programs.ROOT / "deploy/grafana/flagsmith-realtime.json"
@@ -60,7 +61,7 @@ def test_metrics__streams_an_update_and_reads__counted(server: ServerProcess) ->
     during = scrape(server.port)
     for stream in streams:
         stream.close()
-    server.process.wait_until(lambda: scrape(server.port)["realtime_streams_open"] == 0, 10)
+    server.process.wait_until(lambda: scrape(server.port)["realtime_streams_open"] == 0)
 
     # At the default level no stream, event or read is worth a line.
     assert server.process.lines[logged:] == []
@@ -120,7 +121,7 @@ def is_named(family: str, names: set[str]) -> bool:
 
 
 def read(server: ServerProcess, key: str, path: str) -> int:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers={"X-Environment-Key": key})
         return connection.getresponse().status

@@ -1,8 +1,10 @@
 """The product with end points that wedge its parts, for tests alone: ``serve`` runs it by ``tests.metrics.wedged``."""
 
 import asyncio
+import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -34,7 +36,10 @@ bus.BACK_ENDS["memory"] = f"{__name__}.MortalBus"
 
 
 def hold_up_the_loop() -> None:
-    time.sleep(5)
+    """Until the test makes a file: what it asks for by HTTP, nobody would answer."""
+    told = Path(os.environ["VAR_DIR"], "go_on")
+    while not told.exists():
+        time.sleep(0.05)
 
 
 def kill_the_listener() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
-PATIENCE = 30.0
+from tests.support.patience import PATIENCE
 
 
 class RolledBackError(Exception):

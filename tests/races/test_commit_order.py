@@ -11,6 +11,7 @@ from environments.models import Environment
 from features.models import Feature, FeatureState
 from realtime import versions
 from tests.support.heard import listening
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -34,11 +35,11 @@ def test_versions__transaction_that_began_earlier_commits_later__has_the_later_v
             # Its first statement, so that its transaction has begun; the change comes later.
             list(Feature.objects.all())
             began.set()
-            assert other_committed.wait(10)
+            assert other_committed.wait(PATIENCE)
             toggle(environment, feature)
 
     def late_comer() -> None:
-        assert began.wait(10)
+        assert began.wait(PATIENCE)
         toggle(environment, feature)
         other_committed.set()
 

@@ -39,7 +39,7 @@ class Watcher:
     def _read(self, stream: sse.Stream) -> None:
         while not self._is_done():
             try:
-                block = stream.next_block(timeout=60)
+                block = stream.next_block()
             except TimeoutError:
                 self.problems.append("nothing came for a minute, not even a comment")
                 return

@@ -12,6 +12,7 @@ import requests
 
 from tests.races.watcher import Watcher
 from tests.support.api import AdminAPI, Tenant, rules, text
+from tests.support.patience import PATIENCE
 
 CHANGE_REQUESTS = "features/workflows/change-requests/"
 
@@ -221,7 +222,7 @@ def race(tenant: Tenant, writers: int, operations: int) -> Outcome:
             for watcher in watchers:
                 watcher.finish_at(tenant.version(watcher.environment))
         for future in watched:
-            future.result(timeout=90)
+            future.result(timeout=PATIENCE)
     for script in scripts:
         outcome.operations += script.operations
         outcome.answers += script.answers

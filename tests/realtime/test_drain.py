@@ -13,6 +13,7 @@ from environments.models import Environment
 from realtime import hub
 from realtime.http import drain, ending
 from tests.support.asgi import Client, eventually, stream
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,7 +111,7 @@ async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_sam
     signal.raise_signal(signal.SIGTERM)
     await eventually(lambda: server == [signal.SIGTERM])
     client.reading.set()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, PATIENCE)
 
 
 async def test_signal__server_that_ignores_it__goes_on(

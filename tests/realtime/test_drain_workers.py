@@ -11,8 +11,7 @@ import pytest
 import uvicorn
 
 from realtime.http import servers
-
-PATIENCE = 10.0
+from tests.support.patience import PATIENCE
 
 
 class Worker:

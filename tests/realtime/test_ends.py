@@ -14,6 +14,7 @@ from realtime.sinks import ASGISink, Piece, Source
 from realtime.stream import Stream
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.support.asgi import eventually
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -154,5 +155,5 @@ async def test_asgi_sink__client_gone_before_anything_is_written__ends_at_once()
     running = asyncio.create_task(gone_late.run())
     await asyncio.sleep(0)
     gone_late.abort()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, PATIENCE)
     send.assert_not_called()

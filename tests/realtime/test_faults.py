@@ -17,6 +17,7 @@ from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.support.asgi import stream
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -52,7 +53,7 @@ async def test_stream__database_that_hangs__comments_go_on_and_the_stream_ends_c
     settings.REALTIME_KEEPALIVE_SECONDS = 0.1  # type: ignore[attr-defined]
     settings.REALTIME_STREAM_SECONDS = 0.6  # type: ignore[attr-defined]
     released = threading.Event()
-    with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(5) and {}):
+    with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(PATIENCE) and {}):
         async with stream(environment.api_key) as client:
             await client.until(lambda client: client.ended)
         released.set()
@@ -65,7 +66,7 @@ async def test_reader__closed_while_a_query_hangs__is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(reading, "CLOSE_SECONDS", 0.05)
     released = threading.Event()
-    with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(5) and {}):
+    with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(PATIENCE) and {}):
         asked = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))
         await asyncio.sleep(0)
         await asyncio.wait_for(streams.close(), 2)
@@ -86,7 +87,7 @@ async def test_stream__gate_that_closed_while_the_state_was_read__what_came_mean
             offered.set()
 
         loop.call_soon_threadsafe(offer)
-        assert offered.wait(5)
+        assert offered.wait(PATIENCE)
         return {key: EnvironmentState(key, timezone.now(), False)}
 
     with mock.patch.object(EmbeddedHost, "states", closing):

@@ -14,7 +14,13 @@ from realtime.hosts import EmbeddedHost
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.heard import listening
-from tests.support.server import MigratedSQLite, ServerProcess
+from tests.support.server import MigratedSQLite, ServerProcess, manage
+
+OBSERVED = """
+from django.db import connection
+connection.ensure_connection()
+print(sum(wrapper.__module__.startswith("realtime.") for wrapper in connection.execute_wrappers))
+"""
 
 
 class Follower(ServerProcess):
@@ -40,6 +46,15 @@ def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothi
             assert stream.event_after(before).updated_at == tenant.version()
         assert follower.get("/health/liveness").status == 200
         assert follower.get("/api/v1/flags/").status == 404
+
+
+@pytest.mark.parametrize(("host", "wrapped"), [("flagsmith", "0"), ("embedded", "1")])
+def test_flagsmith__its_own_processes__no_query_passes_through_this_app(
+    tmp_path: Path, host: str, wrapped: str
+) -> None:
+    """``OBSERVED`` opens a connection and counts what each of its queries passes through."""
+    variables = {"REALTIME_HOST": host, "VAR_DIR": str(tmp_path)}
+    assert manage("shell", "-v0", "-c", OBSERVED, variables=variables).split() == [wrapped]
 
 
 @pytest.fixture
@@ -68,7 +83,7 @@ def test_flagsmith__version_written_long_after_its_time__counts_as_moved(
     assert EmbeddedHost().moved_since(timezone.now()) == []
 
 
-@pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "GET_FLAGS_ENDPOINT_CACHE_SECONDS"])
+@pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "CACHE_ENVIRONMENT_DOCUMENT_SECONDS"])
 def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
     settings: object, flagsmith: None, name: str
 ) -> None:
@@ -79,4 +94,14 @@ def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
     assert message.id == "realtime.W020"
     assert f"{name} is 60" in message.msg
     setattr(settings, name, 0)
+    assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+
+def test_checks__flagsmith_keeps_documents_for_ever__a_warning(settings: object, flagsmith: None) -> None:
+    settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "PERSISTENT"  # type: ignore[attr-defined]
+
+    (message,) = [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+    assert message.id == "realtime.W021"
+    settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "EXPIRING"  # type: ignore[attr-defined]
     assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]

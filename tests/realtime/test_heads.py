@@ -10,10 +10,9 @@ from uvicorn.server import ServerState
 
 from realtime.http import heads
 from realtime.http.heads import BoundedHeads
+from tests.support.patience import PATIENCE
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
-
-PATIENCE = 5
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -22,6 +22,7 @@ from realtime.hosts import EmbeddedHost
 from realtime.types import EnvironmentState
 from tests.realtime.test_stream import gate, toggle
 from tests.support.asgi import Client, eventually, stream
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -98,12 +99,12 @@ async def test_spread__newcomer_meanwhile__hears_it_once(
     def slow(host: EmbeddedHost, keys: Any) -> Any:
         found = real(host, keys)
         loop.call_soon_threadsafe(reading.set)
-        go_on.wait(5)
+        go_on.wait(PATIENCE)
         return found
 
     with mock.patch.object(EmbeddedHost, "states", slow):
         async with stream(environment.api_key) as newcomer:
-            await asyncio.wait_for(reading.wait(), 5)
+            await asyncio.wait_for(reading.wait(), PATIENCE)
             topic = next(iter(streams.topics.values()))
             moment = await sync_to_async(lambda: Environment.objects.get(pk=environment.pk).updated_at)()
             topic.offer(EnvironmentState(topic.key, moment + timedelta(seconds=1), True))
@@ -142,7 +143,7 @@ async def test_spread__database_away_meanwhile__goes_on_afterwards(
 
     with mock.patch.object(EmbeddedHost, "states", failing):
         frame = await toggle(state)
-        await asyncio.wait_for(failed.wait(), 5)
+        await asyncio.wait_for(failed.wait(), PATIENCE)
     await eventually(lambda: told(crowd, frame) == len(crowd))
 
 

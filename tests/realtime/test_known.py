@@ -15,12 +15,12 @@ from realtime.http.memo import Memo
 from realtime.http.protocol import ShortcutProtocol
 from realtime.http.shortcuts import Answerer, Channel, Held, Scope
 from tests.support.asgi import eventually
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding")
 
 GET = b"GET /known HTTP/1.1\r\nhost: localhost\r\n\r\n"
 OTHER = GET.replace(b"localhost", b"localhosT")
-PATIENCE = 5
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -323,7 +323,7 @@ async def test_client__that_reads_nothing__is_waited_for(server: Server, connect
 
 
 async def test_connection__used_no_more__is_closed_and_others_are_not(server: Server, connect: Any) -> None:
-    server.config.timeout_keep_alive = 0.3  # type: ignore[assignment]
+    server.config.timeout_keep_alive = 1.0  # type: ignore[assignment]
     idle, busy, slow, late = [await connect() for _ in range(4)]
     for client in (idle, busy, slow):
         await client.ask(GET)
@@ -333,13 +333,13 @@ async def test_connection__used_no_more__is_closed_and_others_are_not(server: Se
     await late.send(GET + GET[:10])
     server.played.waits = False
     for _ in range(6):
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.25)
         assert (await busy.ask(GET)).endswith(b"at localhost")
     assert await idle.is_closed()
     for client, held in zip((slow, late), server.played.held, strict=True):
         reply(held, b"at last")
         assert await client.answer() == b"at last"
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.4)
     assert (await late.ask(GET[10:])).endswith(b"at localhost")
     assert await slow.is_closed()
     assert await late.is_closed()
@@ -347,9 +347,9 @@ async def test_connection__used_no_more__is_closed_and_others_are_not(server: Se
     both = await connect()
     for _ in range(2):
         assert await both.ask(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.4)
         assert (await both.ask(GET)).endswith(b"at localhost")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.4)
     assert await both.is_closed()
 
 

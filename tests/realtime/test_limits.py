@@ -16,6 +16,7 @@ from realtime import addresses, hub, limits
 from realtime.types import EnvironmentKey
 from tests.support import sse
 from tests.support.asgi import Client, stream
+from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 
 TRUSTED = "10.0.0.0/8, 2001:db8:1::/48, unix"
@@ -116,7 +117,7 @@ async def test_environment__with_too_many_streams__the_next_is_held_and_others_a
         assert reason(await clients.open(environment.api_key)).startswith(": this environment has too many streams")
         assert (await clients.open(production.api_key)).events
         # The drain ends them all.
-        await asyncio.wait_for(streams.drain(0.05), 5)
+        await asyncio.wait_for(streams.drain(0.05), PATIENCE)
         assert streams.limits.held == 0
 
 

@@ -37,7 +37,7 @@ def test_serve__two_workers_on_sqlite__hear_of_changes_and_end_in_a_rolling_rest
         assert set(after) == {version}
         callers = Callers(server.port, 2)
         server.process.send(signal.SIGHUP)
-        server.process.wait_for_log("drain_started", timeout=60)
+        server.process.wait_for_log("drain_started")
         # As systemd does it: to all processes at once.
         os.killpg(server.process.pid, signal.SIGTERM)
         assert server.process.wait() == 0

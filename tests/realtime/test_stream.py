@@ -19,6 +19,7 @@ from realtime import hub, publish, sse
 from realtime.hosts import EmbeddedHost
 from realtime.types import EnvironmentKey
 from tests.support.asgi import Client, eventually, stream
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -125,7 +126,7 @@ async def test_stream__client_that_never_reads__is_given_up_after_another_age(
     await client.opened()
     client.reading.clear()
     await toggle(state)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, PATIENCE)
     assert streams.topics == {}
 
 
@@ -194,9 +195,9 @@ async def test_stream__database_away_while_reconciling__goes_on_afterwards(
         with mock.patch.object(EmbeddedHost, "moved_since", failing):
             with mock.patch.object(publish, "send_event"):
                 frame = await toggle(state)
-            await asyncio.wait_for(failed.wait(), 5)
+            await asyncio.wait_for(failed.wait(), PATIENCE)
             failed.clear()
-            await asyncio.wait_for(failed.wait(), 5)
+            await asyncio.wait_for(failed.wait(), PATIENCE)
         await client.until(lambda client: client.events[-1] == frame)
 
 
@@ -314,12 +315,12 @@ async def test_reader__asked_while_a_query_runs__answered_by_a_later_one(
     def slow(host: EmbeddedHost, keys: object) -> object:
         found = real(host, keys)  # type: ignore[arg-type]
         loop.call_soon_threadsafe(began.set)
-        go_on.wait(5)
+        go_on.wait(PATIENCE)
         return found
 
     with mock.patch.object(EmbeddedHost, "states", slow):
         early = asyncio.create_task(streams.reader.state(environment.api_key))  # type: ignore[arg-type]
-        await asyncio.wait_for(began.wait(), 5)
+        await asyncio.wait_for(began.wait(), PATIENCE)
         frame = await toggle(state)
         late = asyncio.create_task(streams.reader.state(environment.api_key))  # type: ignore[arg-type]
         await asyncio.sleep(0)
@@ -335,7 +336,7 @@ async def test_drain__open_streams__all_end_within_the_window(streams: hub.Hub, 
     async with stream(environment.api_key) as first, stream("unknown") as second:
         await first.opened()
         await second.opened()
-        await asyncio.wait_for(streams.drain(0.3), 5)
+        await asyncio.wait_for(streams.drain(0.3), PATIENCE)
         assert first.ended
         assert second.ended
         async with stream(environment.api_key) as late:

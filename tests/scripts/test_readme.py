@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ports, programs
+from tests.support.patience import START
 from tests.support.processes import Process
 from tests.support.server import environ
 
@@ -28,7 +29,7 @@ def test_readme__commands_in_their_order__stream_shows_the_change_and_flags_the_
     server = Process(typed(run), environ=variables, cwd=programs.ROOT)
     streaming = None
     try:
-        server.wait_for_log("Uvicorn running", timeout=120)
+        server.wait_for_log("Uvicorn running", START)
         streaming = Process(typed(stream), environ=variables, cwd=programs.ROOT)
         first = streaming.wait_for_log("data: ")
         took = subprocess.run(

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests.support import ports, programs
+from tests.support.patience import PATIENCE
 from tests.support.processes import Process, accepts_connections
 from tests.support.server import environ
 
@@ -63,7 +64,7 @@ class Copy:
             env=environ(**variables),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             **self.account,
         )
         assert done.returncode == 1, done
@@ -84,7 +85,7 @@ def first_start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, str]:
     copy = Copy(tmp_path_factory.mktemp("started"))
     with copy.running() as (process, port):
         streamed = follow(curl_line(process.log))
-        documentation = requests.get(f"http://127.0.0.1:{port}/api/v1/docs/", timeout=10)
+        documentation = requests.get(f"http://127.0.0.1:{port}/api/v1/docs/", timeout=PATIENCE)
         log = process.log
     assert "event: environment_updated" in streamed
     assert documentation.ok

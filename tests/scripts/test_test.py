@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import programs
+from tests.support.patience import PATIENCE
 from tests.support.server import environ
 
 # Answers what environment.sh asks of a Python, and ends as told where tests or coverage would run.
@@ -53,7 +54,7 @@ def run(folder: Path, *arguments: str, **ends: str) -> subprocess.CompletedProce
         env=environ(**(GREEN | ends)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from tests.support.api import AdminAPI, Tenant, text
+from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.e2e
@@ -39,7 +40,7 @@ def test_patterns__that_would_take_for_ever__hold_up_nobody(start_server: Callab
             f"{server.url}/api/v1/identities/",
             json={"identifier": "i", "traits": [{"trait_key": "t", "trait_value": trait}], "transient": True},
             headers={"X-Environment-Key": tenant.environment.key},
-            timeout=30,
+            timeout=PATIENCE,
         )
         answer.raise_for_status()
         return answer.json()["flags"][0]["feature_state_value"], time.perf_counter() - began
@@ -51,14 +52,14 @@ def test_patterns__that_would_take_for_ever__hold_up_nobody(start_server: Callab
         assert other.flags() == {}
         waited = time.perf_counter() - began
     assert {attack.result()[0] for attack in attacks} == {"plain"}
-    # 0.25 s of patterns each, on however few cores.
-    assert max(attack.result()[1] for attack in attacks) < 15
-    assert waited < 5
+    # 0.25 s of patterns each, on however few cores: without that they would take for ever.
+    assert max(attack.result()[1] for attack in attacks) < PATIENCE
+    assert waited < PATIENCE / 2
 
     document = requests.get(
         f"{server.url}/api/v1/environment-document/",
         headers={"X-Environment-Key": tenant.environment.server_key},
-        timeout=30,
+        timeout=PATIENCE,
     )
     # SDKs that evaluate by themselves get the patterns as they are: only who wrote them can spare them.
     assert "(a+)+$" in document.text

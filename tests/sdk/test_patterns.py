@@ -50,9 +50,9 @@ def test_pattern__any_short_text__matches_as_in_pythons_library(pattern: str, te
     ],
 )
 def test_pattern__that_would_take_for_ever__is_not_met_soon(pattern: str, text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not met(pattern, text)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_pattern__trait_that_is_no_text__matches_its_text(trait: object, pattern
 
 
 def test_patterns__many_that_take_for_ever__share_the_time_of_one_evaluation() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with patterns.limited():
         assert patterns.matches("^(a|b)", "abc")
         assert not any(patterns.matches(f"(a+)+{number}$", "a" * 1_999 + "!") for number in range(500))
         # Then nothing is tried any more.
         assert not patterns.matches("^(a|b)", "abc")
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
     assert patterns.matches("^(a|b)", "abc")

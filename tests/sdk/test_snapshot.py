@@ -13,6 +13,7 @@ from environments.snapshot import snapshot
 from features.models import Feature, FeatureStateValue
 from projects.models import Project
 from tests.sdk.conftest import application
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -27,7 +28,7 @@ def elsewhere(call: Callable[[], None]) -> None:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(run).result(timeout=10)
+        pool.submit(run).result(timeout=PATIENCE)
 
 
 def rename(project: Project, name: str) -> None:
@@ -55,13 +56,13 @@ def test_snapshot__while_another_writes__does_not_wait(project: Project) -> None
             with transaction.atomic():
                 rename(project, "Other")
                 written.set()
-                return read.wait(timeout=10)
+                return read.wait(timeout=PATIENCE)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write)
-        assert written.wait(timeout=10)
+        assert written.wait(timeout=PATIENCE)
         with snapshot():
             assert name_of(project) == "Web"
         read.set()

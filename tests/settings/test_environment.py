@@ -56,13 +56,17 @@ def test_whole__other_text_or_too_little__complaint_names_the_variable(text: str
         environment.whole("X", 7, environ={"X": text})
 
 
-@pytest.mark.parametrize("text", ["20/min", "5/day", "1/s", "60/hour", "60/m"])
-def test_rate__calls_in_a_time__as_it_is_and_what_throttles_read(text: str) -> None:
+@pytest.mark.parametrize(
+    "text, seconds", [("20/min", 60), ("5/day", 86400), ("1/s", 1), ("60/hour", 3600), ("60/m", 60), ("10/15min", 900)]
+)
+def test_rate__calls_in_a_time__as_it_is_and_what_throttles_read(text: str, seconds: int) -> None:
     assert environment.rate("X", "5/min", environ={"X": text}) == text
-    assert Throttle.parse_rate(None, text)[0] == int(text.partition("/")[0])
+    assert Throttle().parse_rate(text) == (int(text.partition("/")[0]), seconds)
 
 
-@pytest.mark.parametrize("text", ["", "often", "20", "20/", "/min", "20/year", "-1/min", "1.5/min", "20/min/min"])
+@pytest.mark.parametrize(
+    "text", ["", "often", "20", "20/", "/min", "20/year", "-1/min", "1.5/min", "20/min/min", "20/0min", "20/15"]
+)
 def test_rate__anything_else__complaint_names_the_variable(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="X must be calls in a second, minute, hour or day: 5/min, not"):
         environment.rate("X", "5/min", environ={"X": text})

@@ -15,7 +15,9 @@ from typing import Any, Self
 
 import requests
 
-TIMEOUT = 15
+from tests.support.patience import PATIENCE
+
+TIMEOUT = PATIENCE
 
 Body = dict[str, Any]
 

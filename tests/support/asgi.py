@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from settings.asgi import application
-
-PATIENCE = 5.0
+from tests.support.patience import PATIENCE
 
 
 class Client:

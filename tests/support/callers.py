@@ -5,7 +5,7 @@ import threading
 import time
 from functools import partial
 
-PATIENCE = 30.0
+from tests.support.patience import PATIENCE
 
 
 def rest_of(connection: socket.socket) -> bytes:

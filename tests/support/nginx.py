@@ -46,7 +46,7 @@ class Nginx:
         self._write()
         process = self.process = Process([*self.command, "-g", "daemon off;"])
         self._stack.callback(process.stop)
-        process.wait_until(lambda: accepts_connections(self.port) and accepts_connections(self.tls_port), 10)
+        process.wait_until(lambda: accepts_connections(self.port) and accepts_connections(self.tls_port))
         return self
 
     def __exit__(

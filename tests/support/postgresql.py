@@ -31,11 +31,13 @@ INITDB = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync",
 class PostgreSQL:
     """A cluster for tests: made when entered, removed when left. It may be stopped and started in between.
 
-    It is empty, or what ``saved`` is: the folder that another one was saved to.
+    It is empty, or what ``saved`` is: the folder that another one was saved to. ``settings`` are PostgreSQL's own,
+    beside ours.
     """
 
-    def __init__(self, saved: Path | None = None) -> None:
+    def __init__(self, saved: Path | None = None, **settings: str) -> None:
         self._saved = saved
+        self._settings = SETTINGS | settings
         self._programs = programs.require("pg_ctl").parent
         self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         self._data = self._folder / "data"
@@ -65,7 +67,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
-        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self._folder)}
+        settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self._folder)}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._folder / 'log'}", f"--options={options}")
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 
+from tests.support.patience import PATIENCE
+
 
 class Process:
     """A program in a process group of its own; its output is collected line by line."""
@@ -48,7 +50,7 @@ class Process:
         with self._changed:
             return "\n".join(self.lines)
 
-    def wait_for_log(self, text: str, timeout: float = 10) -> str:
+    def wait_for_log(self, text: str, timeout: float = PATIENCE) -> str:
         """The first line that holds the text, as soon as it is there."""
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -59,7 +61,7 @@ class Process:
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise TimeoutError(f"no line with {text!r} in {timeout} s:\n" + "\n".join(self.lines))
 
-    def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
+    def wait_until(self, ready: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Ask again and again, until ``ready`` says yes. An end of the process, or the timeout, raises with its log."""
         deadline = time.monotonic() + timeout
         while not ready():
@@ -69,14 +71,14 @@ class Process:
                 status = self._process.wait(0.02)
             except subprocess.TimeoutExpired:
                 continue
-            self._reader.join(5)
+            self._reader.join(PATIENCE)
             raise RuntimeError(f"{self.command} ended with status {status}:\n{self.log}")
 
     def send(self, number: Signals) -> None:
         """Send a signal to the process alone, not to its children."""
         self._process.send_signal(number)
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Its exit status, when it has ended by itself."""
         return self._process.wait(timeout)
 
@@ -84,9 +86,9 @@ class Process:
         """End it at once, with all its children."""
         self._signal_group(SIGKILL)
         self._process.wait()
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """Ask it to end, wait for that, and see that no child is left. What does not end in time is killed."""
         if self.returncode is None:
             self.send(SIGTERM)
@@ -96,7 +98,7 @@ class Process:
                 self.kill()
                 raise
         self._signal_group(SIGKILL)
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         return self._process.returncode
 
     def _signal_group(self, number: Signals) -> None:
@@ -116,7 +118,7 @@ class Process:
 def accepts_connections(port: int) -> bool:
     """Whether somebody listens on this port of the loopback interface."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True

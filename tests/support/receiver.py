@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, Queue
 from typing import Any, Self
 
-PATIENCE = 30.0
+from tests.support.patience import PATIENCE
 
 Answer = int | Callable[[BaseHTTPRequestHandler], None]
 """A status, or what is to be done with a request that was read."""

@@ -46,7 +46,7 @@ class Redis:
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._process = Process([self._program, *arguments])
-        self._process.wait_until(lambda: accepts_connections(self.port), 10)
+        self._process.wait_until(lambda: accepts_connections(self.port))
 
     def stop(self) -> None:
         """End it, and every connection to it, at once."""

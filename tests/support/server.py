@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from tests.support import migrated, ports, programs
+from tests.support.patience import PATIENCE, START
 from tests.support.postgresql import PostgreSQL, postgresql_version
 from tests.support.processes import Process
 
@@ -128,15 +129,22 @@ class ServerProcess:
     """The product, serving on a free port of the loopback interface while this is entered.
 
     ``variables`` are its environment variables: a database's (``MigratedDatabase.copy``), and any setting. Its streams
-    end at once when it is asked to end, unless ``REALTIME_DRAIN_SECONDS`` is among them.
+    end at once when it is asked to end, unless ``REALTIME_DRAIN_SECONDS`` is among them, and they do not grow old
+    while a slow machine does what the test is about, unless ``REALTIME_STREAM_SECONDS`` is.
     """
+
+    DEFAULTS: ClassVar = {
+        "DJANGO_SETTINGS_MODULE": "settings.dev",
+        "REALTIME_DRAIN_SECONDS": "0.1",
+        "REALTIME_STREAM_SECONDS": "3600",
+    }
 
     def __init__(
         self, variables: Mapping[str, str], *, flavour: Flavour = "uvicorn", arguments: tuple[str, ...] = ()
     ) -> None:
         self.flavour = flavour
         self.arguments = arguments
-        self.variables = {"DJANGO_SETTINGS_MODULE": "settings.dev", "REALTIME_DRAIN_SECONDS": "0.1", **variables}
+        self.variables = {**self.DEFAULTS, **variables}
         self.port = ports.free_port()
         self._process: Process | None = None
 
@@ -169,7 +177,7 @@ class ServerProcess:
         """All that the server wrote to its log so far."""
         return self.process.log
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = START) -> None:
         """Start it, on the same port as before, and wait until it says that it is ready."""
         self.launch()
         self.wait(timeout)
@@ -178,7 +186,7 @@ class ServerProcess:
         """Start it, and wait for nothing."""
         self._process = Process(self._command(), environ=environ(**self.variables), cwd=programs.ROOT)
 
-    def wait(self, timeout: float = 60) -> None:
+    def wait(self, timeout: float = START) -> None:
         """Wait until it says that it is ready."""
         try:
             self.process.wait_until(self.is_ready, timeout)
@@ -186,7 +194,7 @@ class ServerProcess:
             self.process.kill()
             raise
 
-    def stop(self, timeout: float = 30) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """Ask it to end, wait, and return its exit status."""
         return self.process.stop(timeout)
 
@@ -199,7 +207,7 @@ class ServerProcess:
 
     def get(self, path: str) -> "Answer":
         """A plain GET, on a connection of its own."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

@@ -19,7 +19,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-TIMEOUT = 10.0
+from tests.support.patience import PATIENCE
 
 BLOCK = re.compile(rb".*?\n\n", re.DOTALL)
 
@@ -108,7 +108,7 @@ class Stream:
         """The body's end, for messages."""
         return repr(self.body[-1000:])
 
-    def next_chunk(self, timeout: float = TIMEOUT) -> Chunk | None:
+    def next_chunk(self, timeout: float = PATIENCE) -> Chunk | None:
         """The next chunk; None once the response has ended."""
         deadline = time.monotonic() + timeout
         while True:
@@ -119,7 +119,7 @@ class Stream:
                 return None
             self._read(deadline)
 
-    def next_block(self, timeout: float = TIMEOUT) -> Block | None:
+    def next_block(self, timeout: float = PATIENCE) -> Block | None:
         """The next event or comment; None once the response has ended."""
         deadline = time.monotonic() + timeout
         while not (match := BLOCK.match(self._body)):
@@ -131,22 +131,22 @@ class Stream:
         self._body = self._body[match.end() :]
         return Block(match.group(), self._at)
 
-    def next_event(self, timeout: float = TIMEOUT) -> Block:
+    def next_event(self, timeout: float = PATIENCE) -> Block:
         """The next event; comments are passed over. An end of the response raises ``EOFError``."""
         return self._next(True, timeout)
 
-    def next_comment(self, timeout: float = TIMEOUT) -> Block:
+    def next_comment(self, timeout: float = PATIENCE) -> Block:
         """The next block of comments; events are passed over. An end of the response raises ``EOFError``."""
         return self._next(False, timeout)
 
-    def event_after(self, updated_at: Decimal, timeout: float = TIMEOUT) -> Block:
+    def event_after(self, updated_at: Decimal, timeout: float = PATIENCE) -> Block:
         """The next event that is newer than this version; an event that is said again is passed over."""
         deadline = time.monotonic() + timeout
         while (event := self.next_event(deadline - time.monotonic())).updated_at <= updated_at:
             pass
         return event
 
-    def end(self, timeout: float = 60) -> End:
+    def end(self, timeout: float = PATIENCE) -> End:
         """Read on until the response ends, and say how it did."""
         deadline = time.monotonic() + timeout
         while self.ended is None:
@@ -225,7 +225,7 @@ def connect(
     *,
     path: str = "/sse/environments/{key}/stream",
     host: str = "127.0.0.1",
-    timeout: float = TIMEOUT,
+    timeout: float = PATIENCE,
     receive_buffer: int | None = None,
 ) -> Stream:
     """Ask for a stream, and return it when the response's head is there.

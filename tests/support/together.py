@@ -13,6 +13,7 @@ TOGETHER = (
     "tests/e2e/",
     "tests/faults/",
     "tests/hostapp/",
+    "tests/hostile/test_routes.py",
     "tests/metrics/test_liveness.py",
     "tests/metrics/test_scrape.py",
     "tests/permissions/test_matrix.py",

@@ -15,6 +15,7 @@ import requests
 from realtime.types import epoch_seconds
 from tests.support import sse
 from tests.support.api import TIMEOUT, VERSION_HEADER, AdminAPI
+from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 from tests.triggers.world import Body, World
 
@@ -29,7 +30,6 @@ SETTINGS = {
     "REALTIME_STREAM_SECONDS": "120",
 }
 
-PATIENCE = 20.0
 
 SEED = "import json; from tests.triggers import seeding; print(json.dumps(seeding.tenants({number})))"
 

@@ -145,7 +145,8 @@ def test_receiver__slow__not_waited_for(
     receiver.answers.append(answer or receiver.held)
     began = time.monotonic()
     (delivery,) = finished(due())
-    assert time.monotonic() - began < 10
+    # The receiver would be held as long as tests have patience.
+    assert time.monotonic() - began < PATIENCE / 2
     assert (delivery.delivered, delivery.status, delivery.error) == (False, None, error)
 
 

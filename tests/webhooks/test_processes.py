@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import programs
 from tests.support.api import AdminAPI, Tenant
+from tests.support.patience import PATIENCE
 from tests.support.processes import Process
 from tests.support.receiver import Receiver
 from tests.support.server import ServerProcess, environ
@@ -29,7 +30,7 @@ def tenant_with_webhook(server: ServerProcess, receiver: Receiver) -> tuple[Tena
 
 
 def waiting(server: ServerProcess) -> int:
-    with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "db.sqlite3", timeout=20)) as connection:
+    with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "db.sqlite3", timeout=PATIENCE)) as connection:
         row = connection.execute("SELECT count(*) FROM webhooks_delivery WHERE finished_at IS NULL").fetchone()
         return int(row[0])
 
@@ -49,7 +50,7 @@ def test_server__killed_between_the_change_and_its_delivery__another_process_del
     process = Process(command, environ=environ(**server.variables), cwd=programs.ROOT)
     try:
         assert receiver.next(60).json()["data"]["new_state"]["enabled"] is True
-        process.wait_until(lambda: waiting(server) == 0, 20)
+        process.wait_until(lambda: waiting(server) == 0)
         assert process.stop() == 0
         assert "deliverer_ended" in process.log
     finally:
@@ -67,7 +68,7 @@ def test_server__flag_changed__delivers_and_ends_cleanly(
     assert receiver.next().json()["data"]["new_state"]["feature"]["name"] == "example_feature"
     tenant.change(feature, enabled=True)
     assert receiver.next().json()["data"]["new_state"]["feature"]["name"] == "banner"
-    server.process.wait_until(lambda: waiting(server) == 0, 20)
+    server.process.wait_until(lambda: waiting(server) == 0)
     server.stop()
     assert "deliverer_ended" in server.log
     assert "Traceback" not in server.log

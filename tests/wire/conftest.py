@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
+from tests.support.patience import PATIENCE
 from tests.support.server import MigratedSQLite, ServerProcess
 
 TOKEN = "publisher-t0ken"
@@ -18,7 +19,7 @@ QUICK = {
     "SSE_AUTHENTICATION_TOKEN": TOKEN,
     "REALTIME_STREAM_SECONDS": "3",
     "REALTIME_KEEPALIVE_SECONDS": "0.5",
-    "REALTIME_REPEAT_SECONDS": "0.5",
+    "REALTIME_REPEAT_SECONDS": "1",
 }
 
 
@@ -51,7 +52,7 @@ class Publisher:
             f"{self._server.url}/sse/environments/{self.key}/queue-change",
             json={"updated_at": self._updated_at.isoformat()},
             headers={"Authorization": f"Token {TOKEN}"},
-            timeout=10,
+            timeout=PATIENCE,
         )
         assert response.status_code == 202, response.text
         since = self._updated_at - datetime(1970, 1, 1, tzinfo=UTC)

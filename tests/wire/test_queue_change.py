@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.support import sse
+from tests.support.patience import PATIENCE
 from tests.support.postgresql import PostgreSQL
 from tests.support.server import ServerProcess
 from tests.wire.conftest import FLAVOURS, TOKEN, Publisher
@@ -32,7 +33,7 @@ class Connection:
     """One that is kept open."""
 
     def __init__(self, server: ServerProcess) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
         self.file = self.socket.makefile("rb")
 
     def __enter__(self) -> "Connection":

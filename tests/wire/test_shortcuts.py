@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
+from tests.support.patience import PATIENCE
 from tests.support.server import MigratedSQLite, ServerProcess
 from tests.wire.conftest import FLAVOURS
 
@@ -32,7 +33,7 @@ class Connection:
 
     def __init__(self, tenant: Tenant) -> None:
         self.key = tenant.environment.key
-        self.socket = socket.create_connection(("127.0.0.1", int(tenant.api.url.rpartition(":")[2])), timeout=10)
+        self.socket = socket.create_connection(("127.0.0.1", int(tenant.api.url.rpartition(":")[2])), timeout=PATIENCE)
         self.file = self.socket.makefile("rb")
 
     def send(self, *requests: str) -> None:

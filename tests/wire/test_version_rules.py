@@ -13,6 +13,7 @@ import requests
 from realtime.types import epoch_seconds
 from tests.support import sse
 from tests.support.api import VERSION_HEADER, AdminAPI, Tenant
+from tests.support.patience import PATIENCE
 from tests.support.server import MigratedSQLite, ServerProcess
 from tests.wire.conftest import FLAVOURS
 
@@ -39,7 +40,7 @@ def port(tenant: Tenant) -> int:
 
 def sdk(tenant: Tenant, method: str, path: str, key: str | None = None, **options: Any) -> requests.Response:
     headers = {"X-Environment-Key": key or tenant.environment.key, **options.pop("headers", {})}
-    return requests.request(method, f"{tenant.api.url}/api/v1/{path}", headers=headers, timeout=15, **options)
+    return requests.request(method, f"{tenant.api.url}/api/v1/{path}", headers=headers, timeout=PATIENCE, **options)
 
 
 def test_t1__after_a_change__event_headers_and_document_hold_the_same_microsecond(tenant: Tenant, feature: int) -> None:
@@ -125,7 +126,7 @@ def test_t5__preflight__allows_what_sdks_send_and_lasts(tenant: Tenant) -> None:
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": wanted,
     }
-    answer = requests.options(f"{tenant.api.url}/api/v1/identities/", headers=asked, timeout=15)
+    answer = requests.options(f"{tenant.api.url}/api/v1/identities/", headers=asked, timeout=PATIENCE)
     assert answer.status_code == 200
     allowed = answer.headers["Access-Control-Allow-Headers"].lower()
     assert all(name in allowed for name in wanted.split(", "))

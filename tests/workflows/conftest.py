@@ -17,9 +17,8 @@ from features.workflows.core.scheduler import Scheduler
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from segments.models import Segment
 from tests.support.heard import Heard
+from tests.support.patience import PATIENCE
 from users.models import FFAdminUser
-
-PATIENCE = 20.0
 
 REQUESTS = "/api/v1/features/workflows/change-requests/"
 

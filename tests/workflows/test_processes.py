@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from tests.support import programs, sse
 from tests.support.api import AdminAPI, Tenant
+from tests.support.patience import PATIENCE, START
 from tests.support.postgresql import PostgreSQL
 from tests.support.processes import Process
 from tests.support.server import ServerProcess, environ, manage
@@ -55,7 +56,7 @@ class Database:
         for process in processes:
             self._processes.callback(process.kill)
         for process in processes:
-            process.wait_for_log("scheduler_started", 60)
+            process.wait_for_log("scheduler_started", START)
         return processes
 
     def execute(self, statement: str) -> None:
@@ -70,7 +71,7 @@ class Database:
     def _connected(self) -> Any:
         if "DATABASE_URL" in self.variables:
             return closing(psycopg.connect(self.variables["DATABASE_URL"]))
-        return closing(sqlite3.connect(Path(self.variables["VAR_DIR"]) / "db.sqlite3", timeout=20))
+        return closing(sqlite3.connect(Path(self.variables["VAR_DIR"]) / "db.sqlite3", timeout=PATIENCE))
 
     def waiting(self) -> int:
         return int(self.query("SELECT count(*) FROM workflows_core_changerequest WHERE due_at IS NOT NULL")[0][0])
@@ -105,7 +106,7 @@ def test_four_schedulers__200_due_requests_and_one_is_killed__each_applied_once_
     database.seed(REQUESTS)
     schedulers = database.start_schedulers(4)
     database.release()
-    schedulers[0].wait_until(lambda: any(len(published(each)) >= 10 for each in schedulers), 60)
+    schedulers[0].wait_until(lambda: any(len(published(each)) >= 10 for each in schedulers))
     killed = max(schedulers, key=lambda each: len(published(each)))
     killed.send(SIGKILL)
     killed.wait()
@@ -116,7 +117,7 @@ def test_four_schedulers__200_due_requests_and_one_is_killed__each_applied_once_
         " GROUP BY change_request_id HAVING count(version) = 1"
     )
     assert database.query(halves) == []
-    others[0].wait_until(lambda: database.waiting() == 0, 60)
+    others[0].wait_until(lambda: database.waiting() == 0)
     assert [scheduler.stop() for scheduler in others] == [0, 0, 0]
     assert all("scheduler_ended" in scheduler.log for scheduler in others)
     done = [pk for scheduler in (killed, *others) for pk in published(scheduler)]
@@ -132,14 +133,14 @@ def test_scheduler__database_away_for_a_while__goes_on_when_it_is_back(
         (scheduler,) = database.start_schedulers(1)
         postgresql.stop()
         try:
-            scheduler.wait_for_log("scheduler_failing", 30)
+            scheduler.wait_for_log("scheduler_failing")
         finally:
             postgresql.start()
-        scheduler.wait_for_log("scheduler_recovered", 30)
+        scheduler.wait_for_log("scheduler_recovered")
         database.release()
-        scheduler.wait_for_log("change_request_published", 30)
+        scheduler.wait_for_log("change_request_published")
         # The pool waits ten seconds for each connection that the server's restart has cut.
-        assert scheduler.stop(60) == 0
+        assert scheduler.stop() == 0
         assert scheduler.log.count("scheduler_failing") == 1
         database.assert_each_applied_once(1)
 

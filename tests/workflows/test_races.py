@@ -13,6 +13,7 @@ from environments.models import Environment
 from features.models import Feature, FeatureState
 from features.workflows.core import scheduler as scheduling
 from tests.support.heard import listening
+from tests.support.patience import PATIENCE
 from tests.workflows.conftest import REQUESTS, in_a, running
 from tests.workflows.test_schedule import make_due
 
@@ -65,7 +66,7 @@ def test_deletion__while_schedulers_apply__either_deleted_or_live(
 
     monkeypatch.setattr(scheduling, "publish", publishing)
     with listening(environment) as heard, running(), running():
-        assert applied.wait(20)
+        assert applied.wait(PATIENCE)
         statuses = {pk: admin.delete(f"{REQUESTS}{pk}/").status_code for pk in reversed(requests)}
     live = [statuses[pk] == 400 for pk in requests]
     assert set(statuses.values()) <= {204, 400}

