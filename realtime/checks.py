@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 
 from realtime import addresses, bus, hosts
 from realtime.conf import conf
+from realtime.watch import Watch
 
 MAX_SILENCE_SECONDS = 15
 
@@ -28,6 +29,7 @@ FLAGSMITH_CACHES = {
     "ENVIRONMENT_SEGMENTS_CACHE_SECONDS": "segments",
     "GET_FLAGS_ENDPOINT_CACHE_SECONDS": "flags",
     "GET_IDENTITIES_ENDPOINT_CACHE_SECONDS": "an identity's flags",
+    "CACHE_ENVIRONMENT_DOCUMENT_SECONDS": "the environment document",
 }
 
 
@@ -49,7 +51,7 @@ def _unknown() -> list[CheckMessage]:
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Every setting can be read, and the app finds what it names."""
     messages: list[CheckMessage] = []
-    for name in conf.DEFAULTS:
+    for name in (*conf.DEFAULTS, "INSPECTS"):
         try:
             getattr(conf, name)
         except ImproperlyConfigured as error:
@@ -82,7 +84,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 def _check_caches() -> list[CheckMessage]:
     """What a real Flagsmith keeps of its answers for a time, whatever changes meanwhile."""
-    return [
+    messages: list[CheckMessage] = [
         checks.Warning(
             f"{name} is {seconds}: for so many seconds Flagsmith may answer with {what} from before an event.",
             hint="Set it to 0 for all of its processes.",
@@ -91,6 +93,16 @@ def _check_caches() -> list[CheckMessage]:
         for name, what in FLAGSMITH_CACHES.items()
         if (seconds := getattr(settings, name, 0))
     ]
+    mode = getattr(settings, "CACHE_ENVIRONMENT_DOCUMENT_MODE", None)
+    if getattr(mode, "name", mode) == "PERSISTENT":
+        messages.append(
+            checks.Warning(
+                "CACHE_ENVIRONMENT_DOCUMENT_MODE is PERSISTENT: Flagsmith writes the document after the version.",
+                hint="Leave it out, or use the drop-in server, which Flagsmith tells when the document is written.",
+                id="realtime.W021",
+            )
+        )
+    return messages
 
 
 def _check_times() -> list[CheckMessage]:
@@ -175,10 +187,32 @@ def _check_models() -> list[CheckMessage]:
                 )
             )
     try:
-        import_string(conf.WATCH)
+        table: tuple[Watch, ...] = import_string(conf.WATCH)
     except ImportError as error:
-        messages.append(Error(f"REALTIME_WATCH: {error}", hint="Name a tuple of Watch.", id="realtime.E007"))
-    return messages
+        return [*messages, Error(f"REALTIME_WATCH: {error}", hint="Name a tuple of Watch.", id="realtime.E007")]
+    # A real Flagsmith's models are not watched: it raises its environments' versions itself.
+    return messages if conf.HOST == "flagsmith" else messages + _check_watched(table)
+
+
+def _check_watched(table: tuple[Watch, ...]) -> list[CheckMessage]:
+    """Which of the watched models the project lacks. It may well have no use for them."""
+    return [
+        checks.Info(
+            f"There is no model {watch.model!r}, so no change of it is watched.",
+            hint="That is as it should be, unless the project has such a model by another name: see REALTIME_WATCH.",
+            id="realtime.I001",
+        )
+        for watch in table
+        if not _is_model(watch.model)
+    ]
+
+
+def _is_model(label: str) -> bool:
+    try:
+        apps.get_model(label)
+    except LookupError:
+        return False
+    return True
 
 
 def _has_field(model: type[Model], path: str) -> bool:

@@ -36,6 +36,8 @@ class RealtimeSettings:
         "KEEPALIVE_SECONDS": 10.0,
         # Two events closer than this, and the later one is said again after as long.
         "REPEAT_SECONDS": 2.0,
+        # Say every event again after as long: for a publisher elsewhere that tells of a change before it commits it.
+        "REPEAT_ALL": False,
         "RECONCILE_SECONDS": 1.0,
         # How an event reaches other processes: "memory", "postgres" or "redis". Empty: by what is configured (bus/).
         "BUS": "",
@@ -45,6 +47,9 @@ class RealtimeSettings:
         "WEDGED_SECONDS": 15.0,
         # Who sends it may read /metrics. Empty: nobody.
         "METRICS_TOKEN": "",
+        # Keep what the inspector shows: streams and events of the last hour (inspection/). Empty: where the host is
+        # "embedded", whose database is ours to write to.
+        "INSPECTION": "",
         # An event reaches the streams of an environment over this window, each at a random moment of it (herds.py).
         "SPREAD_SECONDS": 0.0,
         # Size that window by the streams and by what this process answers in a second.
@@ -71,6 +76,14 @@ class RealtimeSettings:
         # An attribute from now on: a stream that opens reads several, at 3 µs each by this way.
         self.__dict__[name] = value
         return value
+
+    @property
+    def INSPECTS(self) -> bool:  # noqa: N802
+        """What ``REALTIME_INSPECTION`` says, or means where it says nothing."""
+        text = str(self.INSPECTION).strip().lower()
+        if text not in TRUE | FALSE:
+            raise ImproperlyConfigured(f"REALTIME_INSPECTION must be true or false, not {self.INSPECTION!r}.")
+        return text in TRUE if text else self.HOST == "embedded"
 
     @property
     def TOKENS(self) -> tuple[str, ...]:  # noqa: N802

@@ -19,6 +19,7 @@ from django_eventstream.event import Event
 from realtime import bus, herds, sse
 from realtime.conf import conf
 from realtime.events import EVENT
+from realtime.inspection import journal
 from realtime.limits import Held, Limits
 from realtime.listener import EnvironmentListener
 from realtime.monitoring import liveness, metrics
@@ -95,13 +96,16 @@ class Topic:
         """Take a state that somebody read or sent. Only a newer one, with its gate open, goes out: whether it does."""
         if not state.live or (self.updated_at is not None and state.updated_at <= self.updated_at):
             return False
+        if self.updated_at is not None:
+            # Who still waits for his moment will hear this one instead.
+            self.hub.journal.superseded(self.key, self.updated_at, len(self._untold))
         self.frame = piece(sse.frame(state.updated_at), state.updated_at)
         window = herds.window(len(self.subscribers))
         if window > 0:
             self._spread_over(window)
         else:
             # A copy: a long poll ends with what it is given.
-            metrics.told(state.updated_at, self._tell(list(self.subscribers)))
+            self._tell_news(list(self.subscribers))
         self._plan_repeat(first=self.accepted_at == float("-inf"))
         return True
 
@@ -112,6 +116,15 @@ class Topic:
         """
         if self.offer(state) and not self._newcomers and conf.HOST != "flagsmith":
             metrics.healed.add()
+            self.hub.journal.healed(self.key, state.updated_at)
+
+    def _tell_news(self, subscribers: Collection[Subscriber]) -> None:
+        """Deliver the frame to each, for the first time, and count it."""
+        assert self.updated_at is not None
+        began = time.time()
+        told = self._tell(subscribers)
+        metrics.told(self.updated_at, told)
+        self.hub.journal.told(self.key, self.updated_at, told, began)
 
     def _tell(self, subscribers: Collection[Subscriber]) -> int:
         """Deliver the frame to each. Returns to how many of them it was written at once."""
@@ -149,9 +162,7 @@ class Topic:
             come = [subscriber for subscriber, moment in self._untold.items() if moment <= now]
             for subscriber in come:
                 del self._untold[subscriber]
-            told = self._tell(self.subscribers.intersection(come))
-            assert self.updated_at is not None
-            metrics.told(self.updated_at, told)
+            self._tell_news(self.subscribers.intersection(come))
             await asyncio.sleep(SLICE_SECONDS)
 
     @property
@@ -171,6 +182,7 @@ class Topic:
         """Deliver nothing to it any more."""
         self.subscribers.discard(subscriber)
         self._untold.pop(subscriber, None)
+        self.hub.journal.moved(self.key)
         if not self.subscribers and self.hub.topics.get(self.key) is self:
             del self.hub.topics[self.key]
             self.close()
@@ -219,9 +231,9 @@ class Topic:
             self.offer(state if state.updated_at > said.updated_at else said._replace(live=state.live))
 
     def _plan_repeat(self, first: bool) -> None:
-        """Say the last of two close events again: the JavaScript SDK drops one that arrives while it fetches."""
+        """Say the last of close events again (or all): the JavaScript SDK drops one that arrives while it fetches."""
         now = self.hub.loop.time()
-        close = not first and now - self.accepted_at < conf.REPEAT_SECONDS
+        close = conf.REPEAT_ALL or (not first and now - self.accepted_at < conf.REPEAT_SECONDS)
         self.accepted_at = now
         if close:
             if self._repeat is not None:
@@ -263,6 +275,7 @@ class Hub:
         """Deliveries that were not written at once, since whenever: who takes one without writing it counts it here."""
         self.pulse = liveness.of(loop)
         BusVitals(self.pulse)
+        self.journal = journal.of(self)
         self._drained_by: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -278,6 +291,7 @@ class Hub:
             topic = self.topics[key] = Topic(self, key)
             topic.open()
         self._take(topic, subscriber)
+        self.journal.moved(key)
         return topic
 
     def audience(self, key: EnvironmentKey) -> int:
@@ -361,6 +375,7 @@ class Hub:
         self.timers.close()
         self.pulse.close()
         await self.reader.close()
+        await self.journal.close()
 
     def _some_time_until(self, end: float) -> float:
         now = self.loop.time()

@@ -7,6 +7,7 @@ the server, and one never comes back after a connection that breaks (docs/wire-p
 import asyncio
 import random
 import re
+import time
 
 import structlog
 
@@ -29,6 +30,7 @@ OPENING = piece(sse.PADDING + sse.comment("Flagsmith real-time updates"))
 KEEPALIVE = piece(sse.KEEPALIVE)
 UNREADABLE = piece(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
 UNKNOWN = piece(sse.comment("no environment has this key; nothing will be sent"))
+UNPOSTED = piece(sse.comment("nothing has been posted for this key yet; what is posted will be sent"))
 OFF = piece(sse.comment("real-time updates are off for this project (enable_realtime_updates)"))
 
 # Ages and silences are a random fifth shorter than their settings.
@@ -123,7 +125,8 @@ class Stream:
         if state is not None:
             connections.opened.send_robust(sender=Stream, key=state.key)
         if state is None:
-            self._put(UNKNOWN)
+            # A detached server knows of environments by what is posted to it, and of this one so far nothing.
+            self._put(UNPOSTED if conf.HOST == "detached" else UNKNOWN)
         elif not state.live or frame is None:
             self._put(OFF)
         else:
@@ -192,6 +195,8 @@ class Stream:
         if waiting is not None and not self._ending:
             if waiting.updated_at is not None and waiting is not self._connected and waiting is not self._written:
                 metrics.told(waiting.updated_at, 1)
+                if isinstance(self._topic, hub.Topic):
+                    self._topic.hub.journal.told(self._topic.key, waiting.updated_at, 1, time.time())
             self._write(waiting)
 
     def lost(self) -> None:
@@ -214,6 +219,8 @@ class Stream:
         """Let it wait, in place of what waits already."""
         if self._waiting is not None and self._waiting.updated_at is not None and self._waiting is not piece:
             metrics.superseded.add()
+            if isinstance(self._topic, hub.Topic):
+                self._topic.hub.journal.superseded(self._topic.key, self._waiting.updated_at)
         self._waiting = piece
 
     def _write(self, piece: Piece) -> None:

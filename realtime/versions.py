@@ -8,6 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 
 from realtime import hosts, publish
+from realtime.inspection.commits import commits
 from realtime.types import EnvironmentID, EnvironmentState
 
 raised = Signal()
@@ -36,6 +37,7 @@ class Announcement:
         if self.in_doubt and states:
             now = hosts.current().states([state.key for state in states])
             states = [state for state in states if now.get(state.key) == state]
+        commits.note(states)
         publish.publish(states, enlisted=True)
 
 
