@@ -4,7 +4,8 @@ PATH is a checkout of Flagsmith. For each way in which it runs its tasks, an adm
 toggle at a time, and one stream is open at our server: the drop-in beside it, or the one process more of the app that
 is installed in it. Two clocks: from the answer that the admin has until the stream has the event, which is Flagsmith's
 own time and ours (0: the event was there before the answer); and, of the drop-in, from a ``queue-change`` of our own
-until the stream has that, which is ours alone.
+until the stream has that, which is ours alone. And of Flagsmith alone, with neither: until it has written the new
+version to its database, and until its first post is at a receiver that does nothing.
 """
 
 import tempfile
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import requests
 
 from benchmarks import report
@@ -25,8 +27,13 @@ from tests.flagsmith.monolith import Flagsmith, Tasks
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.detached import TOKEN
+from tests.support.receiver import Receiver
 
 WARM_UP = 3
+
+VERSION = "SELECT updated_at FROM environments_environment WHERE api_key = %s"
+
+LOOK_SECONDS = 0.002
 
 PATIENCE = 60
 
@@ -44,6 +51,41 @@ def measure(plugged: Beside | FlagsmithWithApp, toggles: int) -> Figures:
                 posted = [post(plugged, tenant, stream, session) for _ in numbers]
             told |= figures("post_to_event", posted[WARM_UP:])
     return told
+
+
+def measure_alone(flagsmith: Flagsmith, receiver: Receiver, toggles: int) -> Figures:
+    """Toggle so often, with nothing of ours."""
+    tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
+    feature = tenant.add_feature("banner")["id"]
+    written: list[float] = []
+    posted: list[float] = []
+    with psycopg.connect(flagsmith.settings["DATABASE_URL"], autocommit=True) as connection:
+        for number in range(WARM_UP + toggles):
+            flagsmith.settle()
+            receiver.rest()
+            before = datetime.now(UTC)
+            tenant.change(feature, enabled=number % 2 == 0)
+            answered = time.perf_counter()
+            written.append(until_written(connection, tenant, before) - answered)
+            while datetime.fromisoformat(receiver.next(PATIENCE).json()["updated_at"]) <= before:
+                continue
+            posted.append(time.perf_counter() - answered)
+    return figures("answer_to_version", at_least_zero(written)) | figures("answer_to_post", at_least_zero(posted))
+
+
+def until_written(connection: psycopg.Connection, tenant: Tenant, before: datetime) -> float:
+    """Wait until the environment's version is newer, and say when it was, by the performance counter."""
+    while True:
+        row = connection.execute(VERSION, [tenant.environment.key]).fetchone()
+        assert row is not None
+        if row[0] > before:
+            return time.perf_counter()
+        time.sleep(LOOK_SECONDS)
+
+
+def at_least_zero(seconds: list[float]) -> list[float]:
+    """What was there before the answer took no time."""
+    return [max(0.0, one) for one in seconds[WARM_UP:]]
 
 
 def toggle(flagsmith: Flagsmith, tenant: Tenant, feature: int, stream: sse.Stream, enabled: bool) -> float:
@@ -75,6 +117,10 @@ def main() -> None:
     told = Report("plugged_in", "", "from the answer of a real Flagsmith until a stream of ours", conditions)
     for tasks in Tasks:
         report.progress(f"plugged_in: {tasks.value}")
+        with Receiver() as receiver:
+            pointing = {"SSE_SERVER_BASE_URL": f"http://127.0.0.1:{receiver.port}", "SSE_AUTHENTICATION_TOKEN": TOKEN}
+            with Flagsmith(checkout, tasks, pointing) as flagsmith:
+                told.add(f"alone, {tasks.value.lower()}", measure_alone(flagsmith, receiver, arguments.toggles))
         with tempfile.TemporaryDirectory() as folder, Beside(checkout, tasks, Path(folder)) as both:
             told.add(f"drop-in, {tasks.value.lower()}", measure(both, arguments.toggles))
         with FlagsmithWithApp(checkout, tasks, {}) as flagsmith:

@@ -2,26 +2,30 @@
 
 P7. What an unmodified Flagsmith, or any other publisher, posts for each change. Connections are kept open; each call is
 answered when it is committed and the event is on its way: calls that come meanwhile share the next transaction. Keys
-take turns, and the times that are posted rise. *detached* keeps them in its own table; *embedded* knows the key and
-looks at its own database. nchan keeps nothing but the last message.
+take turns, and the times that are posted rise. *detached* is the drop-in server, ``python -m realtime.detached``, which
+keeps them in its own table. *embedded* is the whole product: it knows the key and looks at its own database. nchan
+keeps nothing but the last message.
 """
 
 import argparse
 import itertools
 import json
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import load, report
+from benchmarks import cores, load, report
 from benchmarks.peers import nchan
 from benchmarks.report import Report
 from benchmarks.server import product
 from benchmarks.wire import Answer, ProtocolError
+from tests.support.detached import TOKEN, DetachedServer
 
 
 class Publisher(NamedTuple):
@@ -51,12 +55,26 @@ def post(path: str, headers: list[str], microseconds: int | None = None) -> byte
 
 
 @contextmanager
-def ours(host: str, keys: int) -> Iterator[Publisher]:
+def detached(keys: int) -> Iterator[Publisher]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with cores.on(cores.SERVER):
+            server = stack.enter_context(DetachedServer(folder, LOG_LEVEL="WARNING"))
+        stack.enter_context(cores.on(cores.CLIENT))
+        yield publisher(server.port, [server.process.pid], [f"environment{index}" for index in range(keys)], TOKEN)
+
+
+@contextmanager
+def embedded() -> Iterator[Publisher]:
     token = secrets.token_hex(16)
-    with product(REALTIME_HOST=host, SSE_AUTHENTICATION_TOKEN=token) as served:
-        names = [f"environment{index}" for index in range(keys)] if host == "detached" else [served.key]
-        paths = [f"/sse/environments/{name}/queue-change" for name in names]
-        yield Publisher(served.server.port, served.pids, paths, [f"Authorization: Token {token}"], {202})
+    with product(SSE_AUTHENTICATION_TOKEN=token) as served:
+        yield publisher(served.server.port, served.pids, [served.key], token)
+
+
+def publisher(port: int, pids: list[int], keys: list[str], token: str) -> Publisher:
+    """Who posts to one of ours, for these keys."""
+    paths = [f"/sse/environments/{key}/queue-change" for key in keys]
+    return Publisher(port, pids, paths, [f"Authorization: Token {token}"], {202})
 
 
 @contextmanager
@@ -88,8 +106,8 @@ def main() -> None:
     told.quoted["best known"] = "1,800 a second and core, by the project's design notes"
     told.notes.append("embedded has one key, that of an environment in its database; nobody streams")
     subjects: dict[str, Callable[[], AbstractContextManager[Publisher]]] = {
-        "detached": partial(ours, "detached", arguments.keys),
-        "embedded": partial(ours, "embedded", arguments.keys),
+        "detached": partial(detached, arguments.keys),
+        "embedded": embedded,
         "nchan": partial(nginx, arguments.keys),
     }
     report.measure_all(told, subjects, lambda name, publisher: measure(publisher, arguments, told, name))

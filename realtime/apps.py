@@ -6,9 +6,6 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.AutoField"
 
     def ready(self) -> None:
-        from django.db.backends.signals import connection_created
-
-        from realtime import checks, signals, versions  # noqa: F401
+        from realtime import checks, signals  # noqa: F401
 
         signals.connect()
-        connection_created.connect(versions.watch_rollbacks, dispatch_uid="realtime:watch_rollbacks")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.backends.signals import connection_created
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
 
@@ -40,10 +41,11 @@ class Watcher:
 
 
 def connect() -> None:
-    """Watch the models of ``REALTIME_WATCH`` that the project has."""
+    """Watch the models of ``REALTIME_WATCH`` that the project has, and the savepoints of their transactions."""
     if conf.HOST == "flagsmith":
-        # It raises its environments' versions itself.
+        # It raises its environments' versions itself, and none of its queries need pass through here.
         return
+    connection_created.connect(versions.watch_rollbacks, dispatch_uid="realtime:watch_rollbacks")
     table: tuple[Watch, ...] = import_string(conf.WATCH)
     watched: set[type[Model]] = set()
     for watch in table:
