@@ -61,8 +61,8 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         for worker in self.processes:
-            # Of a pipe that the parent itself holds at both ends, a worker's death is not the end: the parent would wait
-            # for an answer of one who died after it was asked, for all of its health check's time.
+            # A pipe that the parent holds at both ends does not end with the worker: the parent would wait
+            # for the answer of one who died after it was asked, for all of its health check's time.
             worker.child_conn.close()
         super().keep_subprocess_alive()
 
