@@ -1,4 +1,7 @@
-"""``python -m tests.flagsmith PATH``: start both, make something to look at, say where, and wait for Ctrl+C."""
+"""``python -m tests.flagsmith PATH``: start both, make something to look at, say where, and wait for Ctrl+C.
+
+With ``--own-tests`` it runs Flagsmith's own tests instead, without our app and with it, and compares.
+"""
 
 import argparse
 import signal
@@ -9,6 +12,7 @@ from pathlib import Path
 from tests.flagsmith.beside import Beside
 from tests.flagsmith.checkout import Checkout, NoCheckoutError
 from tests.flagsmith.monolith import Tasks
+from tests.flagsmith.own_tests import APPS, compare
 from tests.support.api import AdminAPI
 from tests.support.programs import ProgramMissingError
 
@@ -32,11 +36,22 @@ def main() -> None:
     )
     parser.add_argument("path", type=Path, help="a checkout of Flagsmith")
     parser.add_argument("--tasks", choices=[tasks.value for tasks in Tasks], default=Tasks.PROCESSOR.value)
+    parser.add_argument(
+        "--own-tests",
+        nargs="*",
+        choices=APPS,
+        metavar="APP",
+        help=f"run Flagsmith's own unit tests of these apps ({', '.join(APPS)}) without our app and with it",
+    )
     arguments = parser.parse_args()
     # So that all that was started ends with this process.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         checkout = Checkout(arguments.path)
+        if arguments.own_tests is not None:
+            compared = compare(checkout, arguments.own_tests or APPS)
+            print(compared, flush=True)
+            sys.exit(not compared.is_no_worse)
         with tempfile.TemporaryDirectory() as folder, Beside(checkout, Tasks(arguments.tasks), Path(folder)) as both:
             api = AdminAPI.registered(both.flagsmith.url)
             tenant = both.flagsmith.tenant(api)

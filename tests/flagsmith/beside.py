@@ -1,5 +1,6 @@
 """An unmodified Flagsmith, and the drop-in server that it posts to."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,13 +12,22 @@ from tests.support.detached import TOKEN, DetachedServer
 
 
 class Beside:
-    """Both run while this is entered. The drop-in keeps its state in the folder."""
+    """Both run while this is entered. The drop-in keeps its state in the folder, and has these variables."""
 
-    def __init__(self, checkout: Checkout, tasks: Tasks, folder: Path, **variables: str) -> None:
+    def __init__(
+        self,
+        checkout: Checkout,
+        tasks: Tasks,
+        folder: Path,
+        flagsmiths: Mapping[str, str] | None = None,
+        **variables: str,
+    ) -> None:
         # What tests follow is to outlast a task processor's delays.
-        self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "3600", **variables})
+        # With synchronous tasks Flagsmith posts before it commits, so that has to be said again, as documented.
+        again = {"REALTIME_REPEAT_ALL": "true"} if tasks is Tasks.SYNCHRONOUSLY else {}
+        self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "3600", **again, **variables})
         pointing = {"SSE_SERVER_BASE_URL": self.drop_in.url, "SSE_AUTHENTICATION_TOKEN": TOKEN}
-        self.flagsmith = Flagsmith(checkout, tasks, pointing)
+        self.flagsmith = Flagsmith(checkout, tasks, {**pointing, **(flagsmiths or {})})
         self._stack = ExitStack()
 
     @property

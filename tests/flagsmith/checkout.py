@@ -29,6 +29,9 @@ UV = "uv==0.13.9"
 
 DATABASE = "flagsmith"
 
+# What the checkout calls the packages that its tests need.
+DEVELOPMENT = "dev"
+
 # A package that the lock file takes from a repository is taken from the index, in the version that the lock names.
 FROM_REPOSITORY = re.compile(r"^(?P<name>[\w.-]+) @ git\+.*$", re.MULTILINE)
 
@@ -58,28 +61,22 @@ class Checkout:
     @cached_property
     def python(self) -> Path:
         """The Python of an environment with exactly the packages that the lock file names."""
-        place = KEPT / f"environment-{_digest(sys.version.encode(), self._lock.read_bytes())}"
-        with _locked(place.name):
-            if not (place / "complete").exists():
-                print(f"Making an environment for Flagsmith {self.version}", flush=True)
-                self._install(place)
-                (place / "complete").touch()
-        return place / "bin" / "python"
+        return self._environment()
 
     @cached_property
     def python_with_app(self) -> Path:
         """The same with our wheel installed, as it is now. What it brings along fits what the lock file names."""
-        wheel = build(Path(tempfile.mkdtemp(dir=KEPT)))
-        place = KEPT / f"environment-with-app-{_digest(str(self.python).encode(), *_requirements(wheel))}"
-        with _locked(place.name):
-            if not (place / "complete").exists():
-                print(f"Making an environment for Flagsmith {self.version} and this app", flush=True)
-                self._install(place)
-                self._pip(place, "--constraint", str(place / "requirements.txt"), str(wheel))
-                (place / "complete").touch()
-            self._pip(place, "--no-deps", "--reinstall", str(wheel))
-        shutil.rmtree(wheel.parent)
-        return place / "bin" / "python"
+        return self._environment_with_app(self.python)
+
+    @cached_property
+    def python_for_tests(self) -> Path:
+        """As ``python``, with what Flagsmith's own tests need."""
+        return self._environment(DEVELOPMENT)
+
+    @cached_property
+    def python_for_tests_with_app(self) -> Path:
+        """As ``python_with_app``, with what Flagsmith's own tests need."""
+        return self._environment_with_app(self.python_for_tests, DEVELOPMENT)
 
     @cached_property
     def cluster(self) -> Path:
@@ -96,9 +93,8 @@ class Checkout:
 
     def environ(self, **variables: str) -> dict[str, str]:
         """What one of Flagsmith's programs finds as its environment: production's settings, and these."""
-        passed_on = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         return {
-            **passed_on,
+            **passed_on(),
             "DJANGO_SETTINGS_MODULE": "app.settings.production",
             "DJANGO_ALLOWED_HOSTS": "*",
             "ENABLE_TELEMETRY": "false",
@@ -118,7 +114,30 @@ class Checkout:
             environ = self.environ(**{"PROMETHEUS_MULTIPROC_DIR": figures, **variables})
             return _run(self.command(*arguments, python=python), cwd=self.api, environ=environ)
 
-    def _install(self, place: Path) -> None:
+    def _environment(self, *extras: str) -> Path:
+        named = [extra.encode() for extra in extras]
+        place = KEPT / f"environment-{_digest(sys.version.encode(), self._lock.read_bytes(), *named)}"
+        with _locked(place.name):
+            if not (place / "complete").exists():
+                print(f"Making an environment for Flagsmith {self.version}", flush=True)
+                self._install(place, *extras)
+                (place / "complete").touch()
+        return place / "bin" / "python"
+
+    def _environment_with_app(self, python: Path, *extras: str) -> Path:
+        wheel = build(Path(tempfile.mkdtemp(dir=KEPT)))
+        place = KEPT / f"environment-with-app-{_digest(str(python).encode(), *_requirements(wheel))}"
+        with _locked(place.name):
+            if not (place / "complete").exists():
+                print(f"Making an environment for Flagsmith {self.version} and this app", flush=True)
+                self._install(place, *extras)
+                self._pip(place, "--constraint", str(place / "requirements.txt"), str(wheel))
+                (place / "complete").touch()
+            self._pip(place, "--no-deps", "--reinstall", str(wheel))
+        shutil.rmtree(wheel.parent)
+        return place / "bin" / "python"
+
+    def _install(self, place: Path, *extras: str) -> None:
         tools = KEPT / "tools"
         uv = tools / "bin" / "uv"
         if not uv.exists():
@@ -127,7 +146,8 @@ class Checkout:
         shutil.rmtree(place, ignore_errors=True)
         _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(place)])
         export = [str(uv), "export", "--quiet", "--frozen", "--no-emit-project", "--no-hashes", "--no-annotate"]
-        listed = _run([*export, "--no-header", "--python", sys.executable], cwd=self.api)
+        chosen = [f"--extra={extra}" for extra in extras]
+        listed = _run([*export, *chosen, "--no-header", "--python", sys.executable], cwd=self.api)
         versions = {package["name"]: package["version"] for package in self._packages() if "version" in package}
         requirements = place / "requirements.txt"
         requirements.write_text(FROM_REPOSITORY.sub(lambda found: f"{found[1]}=={versions[found[1]]}", listed))
@@ -147,6 +167,11 @@ class Checkout:
             self.run("migrate", variables={"DATABASE_URL": server.url(DATABASE)})
             server.save(Path(folder) / "saved")
             (Path(folder) / "saved").rename(place)
+
+
+def passed_on() -> dict[str, str]:
+    """Of our own environment variables, what any of Flagsmith's programs gets."""
+    return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
 
 
 def _requirements(wheel: Path) -> list[bytes]:

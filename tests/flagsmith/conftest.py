@@ -55,16 +55,6 @@ def tenant(api: AdminAPI, plugged: Plugged) -> Tenant:
     return plugged.flagsmith.tenant(api)
 
 
-@pytest.fixture(autouse=True)
-def timely(request: pytest.FixtureRequest) -> None:
-    """With synchronous tasks Flagsmith posts in the middle of its request. When it removes an override, that is before
-    the transaction commits: who fetches at once still gets what was, until his stream is opened anew.
-    """
-    names = request.node.callspec.id if hasattr(request.node, "callspec") else ""
-    if names.startswith(f"drop-in-{Tasks.SYNCHRONOUSLY.value.lower()}") and names.endswith("override removed"):
-        pytest.skip("Flagsmith posts this before it commits it")
-
-
 class RealClient(Client):
     """A feature that is not there is off."""
 

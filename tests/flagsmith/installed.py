@@ -48,8 +48,12 @@ class FlagsmithWithApp(Flagsmith):
         (self._folder / f"{MODULE}.py").write_text(SETTINGS + STREAM_SECONDS)
         self.manage("migrate", "realtime")
         super().start()
-        streams = self.spawn("streams", "serve_realtime", f"--port={self.stream_port}")
-        streams.wait_until(lambda: accepts_connections(self.stream_port), START_SECONDS)
+        self.serve_streams(self.stream_port)
+
+    def serve_streams(self, port: int, *arguments: str) -> None:
+        """Serve its streams on this port, too, in one process more, and wait until it does."""
+        streams = self.spawn(f"streams-{port}", "serve_realtime", f"--port={port}", *arguments)
+        streams.wait_until(lambda: accepts_connections(port), START_SECONDS)
 
     def check(self, **variables: str) -> str:
         """What ``manage.py check`` says with these variables."""
@@ -57,7 +61,3 @@ class FlagsmithWithApp(Flagsmith):
         process.wait(START_SECONDS)
         process.stop()
         return process.log
-
-    def manage(self, *arguments: str) -> str:
-        """Run its command line to its end, and return what it prints."""
-        return self.checkout.run(*arguments, variables=self.settings, python=self.python)

@@ -120,15 +120,16 @@ class Flagsmith:
         api.patch(f"projects/{made.project}/", enable_realtime_updates=True)
         return made
 
+    def manage(self, *arguments: str) -> str:
+        """Run its command line to its end, and return what it prints."""
+        return self.checkout.run(*arguments, variables=self.settings, python=self.python)
+
     def settle(self) -> None:
         """Wait until it has done all its tasks. Of changes in quick succession a processor may take the last one first:
         then the environment has an older one's time in the end, and nothing tells of the newest.
         """
-        self._processes[0].wait_until(self._is_idle, START_SECONDS)
-
-    def _is_idle(self) -> bool:
-        with psycopg.connect(self.settings["DATABASE_URL"]) as connection:
-            return connection.execute(WAITING).fetchone() is None
+        with psycopg.connect(self.settings["DATABASE_URL"], autocommit=True) as connection:
+            self._processes[0].wait_until(lambda: connection.execute(WAITING).fetchone() is None, START_SECONDS)
 
     def is_ready(self) -> bool:
         """Whether it answers requests."""
