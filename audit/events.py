@@ -6,7 +6,8 @@ project's environments that heard of it. An event without entries came from outs
 events is of what no SDK gets to hear of.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
@@ -54,3 +55,22 @@ def events_of(entry: AuditLog) -> list[Event]:
         raised = raised.filter(environment=entry.environment_id)
     rows = raised.order_by("environment", "updated_at").values_list("environment__api_key", "updated_at", "live")
     return list({key: Event(EnvironmentKey(key), updated_at, live) for key, updated_at, live in rows}.values())
+
+
+def raised_by(entries: Iterable[AuditLog]) -> dict[int, list[AnnouncedVersion]]:
+    """What ``events_of`` says, of many entries in one query, by the entries' primary keys."""
+    entries = list(entries)
+    raised = AnnouncedVersion.objects.filter(transaction__in={entry.transaction for entry in entries})
+    of_transaction: dict[Any, dict[int, AnnouncedVersion]] = defaultdict(dict)
+    for version in raised.filter(environment__project__in={entry.project_id for entry in entries}).order_by(
+        "environment", "updated_at"
+    ):
+        of_transaction[version.transaction][version.environment_id] = version
+    return {
+        entry.pk: [
+            version
+            for version in of_transaction[entry.transaction].values()
+            if entry.environment_id in (None, version.environment_id)
+        ]
+        for entry in entries
+    }

@@ -86,7 +86,10 @@ class Page(View):
             response = failure(request, 403, str(refusal))
         except Exception as problem:
             logger.error("page_failed", method=request.method, path=request.path, exc_info=problem)
-            response = failure(request, Failure.of(problem).status)
+            ours = Failure.of(problem)
+            response = failure(request, ours.status)
+            for name, value in ours.headers.items():
+                response.headers[name] = value
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["Referrer-Policy"] = "same-origin"
         return response
@@ -148,10 +151,10 @@ def sign_in_first(request: HttpRequest) -> HttpResponse:
 
 
 def failure(request: HttpRequest, status: int, reason: str = "") -> HttpResponse:
+    """A page that says what is wrong. Of a failure of ours it asks the database nothing."""
     title, text = FAILURES[status]
-    return render(
-        request, "dashboard/failure.html", {"title": title, "text": reason or text, "status": status}, status=status
-    )
+    content = {"title": title, "text": reason or text, "status": status, "is_ours": status >= 500}
+    return render(request, "dashboard/failure.html", content, status=status)
 
 
 @with_session

@@ -75,6 +75,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 CACHES = {"default": caches.from_url(os.environ.get("REDIS_URL", ""))}
 
 AUTH_USER_MODEL = "users.FFAdminUser"
+AUTHENTICATION_BACKENDS = ["users.backends.Accounts"]
 # New passwords get the first one. Those of the second, from another installation, are hashed anew at their next log-in.
 PASSWORD_HASHERS = ["users.hashers.Argon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 # Seconds in which a link to a new password works.
@@ -168,11 +169,13 @@ CORS_URLS_REGEX = r"^/api/.*$"
 # The plan of a new organisation. Flagsmith gates features by plan; "enterprise" has them all.
 DEFAULT_SUBSCRIPTION_PLAN = os.environ.get("DEFAULT_SUBSCRIPTION_PLAN", "enterprise")
 
-# Calls from one address, in Django REST framework's notation. None sets no limit.
+# Calls from one address: "20/min", "10/15min". None sets no limit.
 LOGIN_THROTTLE_RATE: str | None = environment.rate("LOGIN_THROTTLE_RATE", "20/min")
 CODE_THROTTLE_RATE: str | None = environment.rate("CODE_THROTTLE_RATE", "5/min")
 SIGNUP_THROTTLE_RATE: str | None = environment.rate("SIGNUP_THROTTLE_RATE", "60/min")
 PASSWORD_RESET_THROTTLE_RATE: str | None = environment.rate("PASSWORD_RESET_THROTTLE_RATE", "5/min")
+# Wrong passwords for one account, whoever tries them. Then none is accepted until the time is over.
+LOGIN_FAILURES_RATE: str | None = environment.rate("LOGIN_FAILURES_RATE", "10/15min")
 # Messages to one account, whoever asks for them.
 PASSWORD_RESET_MAIL_RATE: str | None = environment.rate("PASSWORD_RESET_MAIL_RATE", "5/day")
 

@@ -9,8 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
-# Calls in a second, minute, hour or day, as Django REST framework reads them.
-RATE = re.compile(r"[0-9]+/[smhd][a-z]*")
+# Calls in a second, minute, hour or day, or in several of them, as users/throttles.py reads them.
+RATE = re.compile(r"[0-9]+/([1-9][0-9]{0,5})?[smhd][a-z]*")
 
 
 def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.environ) -> bool:
@@ -39,7 +39,7 @@ def whole(name: str, default: int, least: int = 1, environ: Mapping[str, str] = 
 
 
 def rate(name: str, default: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The variable as a number of calls in a time: ``20/min``."""
+    """The variable as a number of calls in a time: ``20/min``, ``10/15min``."""
     text = environ.get(name, default).strip()
     if not RATE.fullmatch(text):
         raise ImproperlyConfigured(f"{name} must be calls in a second, minute, hour or day: {default}, not {text!r}.")

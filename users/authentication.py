@@ -17,7 +17,7 @@ class UserTokenAuthentication(TokenAuthentication):
         # A null byte is no text for PostgreSQL, not even to look for.
         if not key.isprintable():
             raise AuthenticationFailed("Invalid token.")
-        tokens = Token.objects.select_related("user").annotate(owes=second_factor.owing())
+        tokens = Token.objects.select_related("user").annotate(owes=second_factor.owing("user"))
         token = tokens.filter(key=key).first()
         if token is None:
             raise AuthenticationFailed("Invalid token.")

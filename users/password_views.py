@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from users import services
 from users.models import FFAdminUser
 from users.passwords import ResetPasswordConfirmSerializer, ResetPasswordSerializer, SetPasswordSerializer
-from users.throttles import PasswordResetThrottle, ResetMailThrottle
+from users.throttles import FailedLogins, PasswordResetThrottle, ResetMailThrottle
 
 
 @extend_schema(tags=["users"], responses={204: None})
@@ -63,4 +63,7 @@ class ResetPasswordConfirmView(generics.GenericAPIView):
         serializer.is_valid(raise_exception=True)
         user, password = serializer.validated_data["user"], serializer.validated_data["new_password"]
         services.change_password(user, password, sign_out=True)
+        # Who reads the account's mail is not the one who has guessed.
+        failures = FailedLogins()
+        failures.forget(failures.key_of(user.email))
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -110,10 +110,11 @@ def user_with_code(token: str, code: str) -> FFAdminUser:
     return user
 
 
-def owing() -> Q:
-    """Of tokens: those whose users are in an organisation that wants a second factor, and have none."""
-    wanted = UserOrganisation.objects.filter(user=OuterRef("user"), organisation__force_2fa=True)
-    device = TOTPDevice.objects.filter(user=OuterRef("user"), confirmed=True)
+def owing(user: str) -> Q:
+    """Of rows with a user in that field: those whose user is in an organisation that wants a second factor, and has
+    none."""
+    wanted = UserOrganisation.objects.filter(user=OuterRef(user), organisation__force_2fa=True)
+    device = TOTPDevice.objects.filter(user=OuterRef(user), confirmed=True)
     return Q(Exists(wanted)) & ~Q(Exists(device))
 
 

@@ -6,7 +6,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as WeakPassword
 from rest_framework import serializers
 from rest_framework.authtoken.models import Token
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import PermissionDenied, Throttled
 
 from core.fields import ConstantText
 from core.representation import QuickSerializer
@@ -14,7 +14,9 @@ from organisations.invites import services as invites
 from users import second_factor
 from users.models import FFAdminUser
 from users.services import EMAIL_TAKEN, register
+from users.throttles import FailedLogins
 
+TOO_MANY_FAILURES = "Too many failed log-ins with this address."
 INVITE_NEEDED = "User registration without an invite is disabled for this installation."
 
 
@@ -42,16 +44,22 @@ class EphemeralTokenSerializer(serializers.Serializer):
 
 
 class LoginSerializer(serializers.Serializer):
-    """Finds out who signs in. An unknown address costs the time of a wrong password, and is answered like one."""
+    """Finds out who signs in. An unknown address costs the time of a wrong password, and is answered like one: also by
+    being locked after so many of them, when not even the right password is looked at."""
 
     email = serializers.CharField()
     password = serializers.CharField(trim_whitespace=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         request = self.context["request"]
+        failures = FailedLogins()
+        attempts = failures.key_of(attrs["email"])
+        if not failures.allow(attempts):
+            raise Throttled(wait=failures.wait(), detail=TOO_MANY_FAILURES)
         user = authenticate(getattr(request, "_request", request), username=attrs["email"], password=attrs["password"])
         if user is None:
             raise serializers.ValidationError("Unable to log in with provided credentials.")
+        failures.forget(attempts)
         return {"user": user}
 
 

@@ -1,8 +1,11 @@
-"""How many calls one address may make where passwords and codes can be guessed, and accounts made.
+"""How many calls one address may make where passwords and codes can be guessed, and accounts made, and how many wrong
+passwords one account may get.
 
 Counters live in Django's default cache: in Redis for all processes together, or in each process for itself.
 """
 
+import hashlib
+import re
 import time
 from typing import Any
 
@@ -16,6 +19,8 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from realtime import addresses
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 logger = structlog.get_logger(__name__)
 
@@ -32,7 +37,7 @@ class Throttle(SimpleRateThrottle):
     """
 
     setting: str
-    """Which setting has the rate: ``20/min``, or None for no limit."""
+    """Which setting has the rate: ``20/min``, ``10/15min``, or None for no limit."""
 
     num_requests: int
     duration: int
@@ -41,6 +46,13 @@ class Throttle(SimpleRateThrottle):
     def get_rate(self) -> str | None:
         rate: str | None = getattr(settings, self.setting)
         return rate
+
+    def parse_rate(self, rate: str | None) -> Any:
+        """Beside Django REST framework's own notation: several of a unit."""
+        if rate is None:
+            return None, None
+        number, several, unit = re.split(r"/([0-9]*)([smhd]).*", rate)[:3]
+        return int(number), int(several or 1) * UNITS[unit]
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         return self.key_of(addresses.of_meta(request.META))
@@ -63,6 +75,14 @@ class Throttle(SimpleRateThrottle):
         self._ends_at = since + self.duration
         return number <= self.num_requests
 
+    def forget(self, key: str) -> None:
+        """Count anew."""
+        for counters in (cache, _own):
+            try:
+                counters.delete(key)
+            except (RedisError, OSError) as error:
+                logger.warning("throttle_counts_alone", scope=self.scope, error=repr(error))
+
     def wait(self) -> float:
         return max(1.0, self._ends_at - time.time())
 
@@ -78,6 +98,21 @@ class Throttle(SimpleRateThrottle):
 class LoginThrottle(Throttle):
     scope = "login"
     setting = "LOGIN_THROTTLE_RATE"
+
+
+class FailedLogins(Throttle):
+    """Wrong passwords for one account, wherever they come from, and whether or not somebody has the address.
+
+    An attempt is counted before its password is looked at: of very many at the same moment, so many are looked at. A
+    right one is then taken back, with those before it.
+    """
+
+    scope = "failed_logins"
+    setting = "LOGIN_FAILURES_RATE"
+
+    def key_of(self, who: object) -> str:
+        """Of an address: any text that somebody sends, as something that any cache takes."""
+        return super().key_of(hashlib.sha256(str(who).lower().encode("utf-8", "replace")).hexdigest())
 
 
 class CodeThrottle(Throttle):

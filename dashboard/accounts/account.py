@@ -66,6 +66,5 @@ class EndSecondFactor(AccountPage):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         answer = self.call("POST", "auth/app/deactivate/")
-        return self.go(
-            reverse("dashboard:account"), answer.ok and "The second factor is off." or "", refused=answer.message
-        )
+        told = "The second factor is off." if answer.ok else ""
+        return self.go(reverse("dashboard:account"), told, refused=answer.message)

@@ -96,7 +96,9 @@ def _lines(before: Content | None, after: Content, options: Mapping[int, str]) -
     yield Line("Value", written(before.value, after.value) if before else None, written(after.value), is_code=True)
     for option in sorted({*after.shares, *(before.shares if before else ())}):
         was = f"{before.shares.get(option, 0):g} %" if before else None
-        yield Line(f"Share of {options.get(option, 'an option that is gone')}", was, f"{after.shares.get(option, 0):g} %")
+        yield Line(
+            f"Share of {options.get(option, 'an option that is gone')}", was, f"{after.shares.get(option, 0):g} %"
+        )
 
 
 def _switch(enabled: bool) -> str:
@@ -155,8 +157,8 @@ def _by_place(states: Iterable[FeatureState]) -> States:
 def _options(plans: Iterable[PlannedChange], drafts: Iterable[FeatureState]) -> dict[int, str]:
     """What the options of multivariate features say, by their primary keys; nothing is asked where there are none."""
     features = {state.feature_id for state in drafts if state.feature.type == FeatureType.MULTIVARIATE}
-    contents = [plan for plan in plans if plan.content is not None]
-    features |= {plan.feature_id for plan in contents if plan.content["multivariate_feature_state_values"]}
+    contents = [(plan.feature_id, plan.content) for plan in plans if plan.content is not None]
+    features |= {feature for feature, content in contents if content["multivariate_feature_state_values"]}
     if not features:
         return {}
     rows = MultivariateFeatureOption.objects.filter(feature__in=features).only("pk", *VALUE)

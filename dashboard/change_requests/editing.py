@@ -45,8 +45,13 @@ class EditPage(OneRequest):
             title=title,
             description=description,
             candidates=[
-                {"pk": user.pk, "name": person(user), "email": user.email, "has_approved": user.pk in approved,
-                 "is_asked": str(user.pk) in reviewers}
+                {
+                    "pk": user.pk,
+                    "name": person(user),
+                    "email": user.email,
+                    "has_approved": user.pk in approved,
+                    "is_asked": str(user.pk) in reviewers,
+                }
                 for user in self._candidates()
             ],
             errors={**errors, "reviewers": of_reviewers},
@@ -63,8 +68,7 @@ class EditPage(OneRequest):
         """Who may be asked: those who see the project, and whoever was asked or has approved before."""
         users = {user.pk: user for user in access.viewers(self.project).order_by("first_name", "last_name", "pk")}
         users |= {each.user_id: each.user for each in self.change_request.approvals.all()}
-        users.pop(self.change_request.user_id, None)
-        return list(users.values())
+        return [user for user in users.values() if user.pk != self.change_request.user_id]
 
 
 class Schedule(OneRequest):

@@ -22,7 +22,7 @@ LABELS = {
 NAMED = 3
 
 
-class Counted(Paginator):  # type: ignore[type-arg]
+class Counted(Paginator):
     """Of requests whose number is known."""
 
     def __init__(self, *args: object, number: int) -> None:

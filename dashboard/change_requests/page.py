@@ -16,7 +16,7 @@ from features.workflows.core.models import ChangeRequest
 
 
 class OneRequest(EnvironmentPage):
-    """A page below ``change-requests/{request_pk}/``."""
+    """A page below ``change-requests/{change_request_pk}/``."""
 
     template = "dashboard/change_requests/page.html"
     tab = "change-requests"
@@ -25,7 +25,7 @@ class OneRequest(EnvironmentPage):
 
     def enter(self) -> None:
         super().enter()
-        found = reading.request_of(self.environment, self.kwargs["request_pk"])
+        found = reading.request_of(self.environment, self.kwargs["change_request_pk"])
         if found is None:
             raise Http404
         self.change_request = found
@@ -36,9 +36,7 @@ class OneRequest(EnvironmentPage):
         return f"features/workflows/change-requests/{self.change_request.pk}/"
 
     def url(self, name: str = "change-request") -> str:
-        return reverse(
-            f"dashboard:{name}", args=[self.project.pk, self.environment.api_key, self.change_request.pk]
-        )
+        return reverse(f"dashboard:{name}", args=[self.project.pk, self.environment.api_key, self.change_request.pk])
 
     @property
     def list_url(self) -> str:

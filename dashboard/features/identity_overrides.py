@@ -20,11 +20,30 @@ from realtime.conf import conf
 PAGE_SIZE = 50
 
 
-class IdentitiesView(OneFeaturePage):
+class IdentityOverridesPage(OneFeaturePage):
+    """What the list, and what is done from it, have in common."""
+
+    section = "identities"
+
+    @property
+    def overrides(self) -> QuerySet[FeatureState]:
+        overrides = live_states(self.environment).filter(feature=self.feature.pk, identity__isnull=False)
+        return overrides.select_related("identity", "feature_state_value")
+
+    def state(self) -> FeatureState:
+        found = self.overrides.filter(identity=self.kwargs["identity_pk"]).first()
+        if found is None:
+            raise Http404
+        return found
+
+    def change(self, state: FeatureState, body: dict[str, Any]) -> api.Answer:
+        return self.call("PATCH", f"features/featurestates/{state.pk}/", body)
+
+
+class IdentitiesView(IdentityOverridesPage):
     """The tab with the list, 50 at a time."""
 
     template = "dashboard/features/feature_identities.html"
-    section = "identities"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self.page()
@@ -46,20 +65,6 @@ class IdentitiesView(OneFeaturePage):
     def _found(self) -> QuerySet[FeatureState]:
         states = self.overrides.order_by("identity__identifier")
         return states.filter(identity__identifier__icontains=self.search) if self.search else states
-
-    @property
-    def overrides(self) -> QuerySet[FeatureState]:
-        overrides = live_states(self.environment).filter(feature=self.feature.pk, identity__isnull=False)
-        return overrides.select_related("identity", "feature_state_value")
-
-    def state(self) -> FeatureState:
-        found = self.overrides.filter(identity=self.kwargs["identity_pk"]).first()
-        if found is None:
-            raise Http404
-        return found
-
-    def change(self, state: FeatureState, body: dict[str, Any]) -> api.Answer:
-        return self.call("PATCH", f"features/featurestates/{state.pk}/", body)
 
 
 class IdentityView(IdentitiesView):
@@ -136,18 +141,15 @@ class NewIdentityView(IdentitiesView):
         return {**super().content(), "adding": True}
 
 
-class ToggleIdentity(IdentitiesView):
+class ToggleIdentity(IdentityOverridesPage):
     """Turn an override on or off."""
-
-    def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        raise Http404
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         answer = self.change(self.state(), {"enabled": request.POST.get("enabled") == "true"})
         return self.go(self.back(self.url("feature-identities")), refused=refusal(answer))
 
 
-class RemoveIdentity(IdentitiesView):
+class RemoveIdentity(IdentityOverridesPage):
     """Remove an override. GET asks, for those whose browser does not."""
 
     template = "dashboard/features/feature_removal.html"

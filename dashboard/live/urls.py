@@ -1,5 +1,8 @@
-"""Paths of this room."""
+from django.urls import path
 
-from typing import Any
+from dashboard.live import views
 
-urlpatterns: list[Any] = []
+urlpatterns = [
+    path("", views.LivePage.as_view(), name="live"),
+    path("panel/", views.LivePanel.as_view(), name="live-panel"),
+]

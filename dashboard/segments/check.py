@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import Http404, HttpRequest, HttpResponse
 
 from dashboard.api import Answer
 from dashboard.places import ProjectPage
@@ -87,7 +88,10 @@ class CheckPage(SegmentPage):
             question.errors["identifier"] = ["Type an identifier, traits, or both."]
             return None
         candidate, notes = self._candidate(question.environment, question.identifier, traits)
-        found = verdict(question.environment.pk, self.segment.pk, candidate)
+        try:
+            found = verdict(question.environment.pk, self.segment.pk, candidate)
+        except ObjectDoesNotExist:
+            raise Http404 from None
         return Told(found, [_told(rule) for rule in found.rules], notes)
 
     def _candidate(

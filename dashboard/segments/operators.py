@@ -13,17 +13,19 @@ class Operator(NamedTuple):
 
     example: str = ""
     takes_value: bool = True
+    obvious: bool = False
+    """Whether nobody needs the hint beside each value."""
 
 
 ANYTHING = "Text, a number, true or false; 2.1.0:semver for a version"
 NUMBER = "A number, or a version: 2.1.0:semver"
 
 OPERATORS = (
-    Operator(Condition.Operator.EQUAL, "is", ANYTHING, "pro"),
-    Operator(Condition.Operator.NOT_EQUAL, "is not", ANYTHING, "pro"),
+    Operator(Condition.Operator.EQUAL, "is", ANYTHING, "pro", obvious=True),
+    Operator(Condition.Operator.NOT_EQUAL, "is not", ANYTHING, "pro", obvious=True),
     Operator(Condition.Operator.IN, "is one of", "Values with commas in between, or a list in JSON", "free,pro"),
-    Operator(Condition.Operator.CONTAINS, "contains", "Part of the text", "@example.com"),
-    Operator(Condition.Operator.NOT_CONTAINS, "does not contain", "Part of the text", "@example.com"),
+    Operator(Condition.Operator.CONTAINS, "contains", "Part of the text", "@example.com", obvious=True),
+    Operator(Condition.Operator.NOT_CONTAINS, "does not contain", "Part of the text", "@example.com", obvious=True),
     Operator(Condition.Operator.REGEX, "matches", "A regular expression; it has to match from the beginning", "^eu-.+"),
     Operator(Condition.Operator.GREATER_THAN, ">", NUMBER, "18"),
     Operator(Condition.Operator.GREATER_THAN_INCLUSIVE, "≥", NUMBER, "18"),

@@ -26,7 +26,13 @@ def told(response: Any) -> dict[str, str | None]:
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "path, status",
-    [("/health/liveness", 200), ("/version/", 200), ("/api/v1/projects/", 401), ("/api/v1/flags/", 403), ("/no", 404)],
+    [
+        ("/health/liveness", 200),
+        ("/version/", 200),
+        ("/api/v1/projects/", 401),
+        ("/api/v1/flags/", 403),
+        ("/api/no", 404),
+    ],
 )
 def test_answer__of_any_kind__is_no_page(anonymous: APIClient, path: str, status: int) -> None:
     response = anonymous.get(path)

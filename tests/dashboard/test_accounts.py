@@ -7,6 +7,7 @@ import pytest
 from django.core import mail as outbox
 from django.core.cache import cache
 from django.test import Client
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from core import mail
@@ -54,7 +55,7 @@ def test_second_factor__owed__nothing_else_is_open_until_it_is_set_up(
     assert 'src="data:image/svg+xml' in page
     wrong = browser.post("/account/second-factor/", {"code": "000000"})
     assert (wrong.status_code, 'id="code-wrong"' in wrong.content.decode()) == (400, True)
-    user.totpdevice_set.update(throttling_failure_count=0)
+    TOTPDevice.objects.update(throttling_failure_count=0)
     code = code_of(user, confirmed=False)
     codes = re.findall("<li><code>(.+?)</code></li>", _shown(browser, {"code": f"{code[:3]} {code[3:]}"}))
     assert len(codes) == 5
@@ -65,14 +66,14 @@ def test_second_factor__owed__nothing_else_is_open_until_it_is_set_up(
     assert client.get("/").status_code == 302
     refused = client.post(asked["Location"], {"code": "nope"})
     assert (refused.status_code, "Invalid or expired code." in refused.content.decode()) == (401, True)
-    user.totpdevice_set.update(throttling_failure_count=0)
+    TOTPDevice.objects.update(throttling_failure_count=0)
     assert client.post(asked["Location"], {"code": codes[0]})["Location"] == f"{place}features/"
     assert client.get(f"{place}features/").status_code == 200
 
     assert browser.get("/account/second-factor/end/").status_code == 200
     Organisation.objects.update(force_2fa=False)
     assert browser.post("/account/second-factor/end/")["Location"] == "/account/"
-    assert not user.totpdevice_set.exists()
+    assert not TOTPDevice.objects.exists()
 
 
 def test_code_page__without_a_password_before__sign_in(client: Client, db: None) -> None:

@@ -380,6 +380,7 @@ def test_schedule__time_in_utc__committed_and_nothing_changed_yet(
     assert answer.redirect_chain == [(page, 303)]
     request = ChangeRequest.objects.get()
     assert request.is_committed
+    assert request.due_at is not None
     assert request.due_at.strftime("%Y-%m-%dT%H:%M") == utc
     assert said(environment, feature) == (False, None)
     draft = FeatureState.objects.get(change_request=request)
@@ -419,7 +420,7 @@ def guarded(environment: Environment) -> Environment:
 def test_save__where_others_approve__refused_and_proposal_offered_with_what_was_typed(
     browser: Client, page: str, guarded: Environment, feature: Feature, overrides: list[FeatureState]
 ) -> None:
-    segment = overrides[0].feature_segment.segment
+    segment = FeatureSegment.objects.select_related("segment").get(feature_states=overrides[0]).segment
     content = browser.get(page).content.decode()
     assert 'value="save"' not in content
     assert 'value="propose"' in content
@@ -451,11 +452,12 @@ def test_propose__everybody_a_segment_and_a_new_one__requests_of_that(
     for path, chosen in ((page, ""), (f"{page}overrides/{segments[0].pk}/", ""), ("new", str(segments[1].pk))):
         path = f"{page}overrides/new/" if path == "new" else path
         answer = browser.post(path, {**wanted, "chosen": chosen})
-        request = ChangeRequest.objects.first()
+        request = ChangeRequest.objects.latest("pk")
         assert (answer.status_code, answer["Location"]) == (303, f"{place}change-requests/{request.pk}/")
         assert (request.title, request.description, request.is_committed) == ("Now", "Because", False)
         draft = FeatureState.objects.get(change_request=request)
         assert (draft.enabled, draft.feature_state_value.value) == (True, "new")
+        assert draft.live_from is not None
         assert draft.live_from.strftime("%Y-%m-%dT%H:%M") == utc
     assert said(guarded, feature) == (False, None)
     assert said(guarded, feature, feature_segment=present.feature_segment) == (False, "old")

@@ -25,8 +25,17 @@ TIMES = 3
 
 PAGES = get_resolver("dashboard.urls")
 
-# For those who are not signed in, or no page of its own.
-ELSEWHERE = {"sign-in", "sign-in-code", "sign-up", "nothing", "project"}
+# For those who are not signed in, no page of its own, or a question about something that the address alone names.
+ELSEWHERE = {
+    "sign-in",
+    "sign-in-code",
+    "sign-up",
+    "join",
+    "new-password",
+    "server-key-revoke",
+    "nothing",
+    "project",
+}
 
 
 def shown() -> Iterator[str]:
@@ -52,6 +61,7 @@ def address(name: str, environment: Environment) -> str:
         "segment_pk": override.segment_id,
         "identity_pk": Identity.objects.filter(environment=environment).values_list("pk", flat=True).first(),
         "change_request_pk": ChangeRequest.objects.filter(environment=environment).values_list("pk", flat=True).first(),
+        "entry_pk": environment.project.audit_logs.values_list("pk", flat=True).first(),
         "tag_pk": environment.project.tags.values_list("pk", flat=True).first(),
     }
     [[[template, parameters]], *_] = PAGES.reverse_dict.getlist(name)[0]

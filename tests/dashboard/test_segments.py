@@ -206,6 +206,18 @@ def test_delete__confirmed__gone_with_its_overrides(
     assert browser.get(url).status_code == 404
 
 
+def test_pages__override_where_the_user_may_not_look__not_told(
+    viewer: Client, browser: Client, segments: str, segment: Segment, production: Environment, feature: Feature
+) -> None:
+    place = FeatureSegment.objects.create(segment=segment, environment=production, feature=feature, priority=0)
+    FeatureState.objects.create(feature=feature, environment=production, feature_segment=place, version=1)
+    for client, told in ((browser, True), (viewer, False)):
+        assert (b"overrides 1 feature<" in client.get(segments).content) == told
+        page = client.get(f"{segments}{segment.pk}/")
+        assert page.status_code == 200
+        assert (b"banner" in page.content) == told
+
+
 def test_pages__who_may_not__shown_without_the_means_or_not_at_all(
     viewer: Client, stranger: Client, segments: str, segment: Segment
 ) -> None:

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils.html import escape
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from environments.models import Environment, EnvironmentAPIKey
+from environments.models import Environment, EnvironmentAPIKey, UserEnvironmentPermission
 from features.models import Feature
 from permissions.models import PermissionModel
 from projects.models import Project, UserProjectPermission
@@ -23,10 +23,14 @@ def sdk(project: Project) -> str:
 
 
 @pytest.fixture
-def viewer_browser(member_browser: Client, member_user: FFAdminUser, project: Project) -> Client:
+def viewer_browser(
+    member_browser: Client, member_user: FFAdminUser, project: Project, environment: Environment
+) -> Client:
     """Who may see the project and its environment, and change nothing."""
     permission = UserProjectPermission.objects.create(user=member_user, project=project)
     permission.permissions.add(PermissionModel.objects.get(key="VIEW_PROJECT"))
+    seen = UserEnvironmentPermission.objects.create(user=member_user, environment=environment)
+    seen.permissions.add(PermissionModel.objects.get(key="VIEW_ENVIRONMENT"))
     return member_browser
 
 
@@ -43,12 +47,17 @@ def test_switch__project_admin__on_and_off(browser: Client, sdk: str, project: P
 def test_switch__who_may_only_look__disabled_with_the_reason_and_refused(
     viewer_browser: Client, sdk: str, project: Project, environment: Environment
 ) -> None:
-    EnvironmentAPIKey.objects.create(environment=environment, name="secret-name")
+    key = EnvironmentAPIKey.objects.create(environment=environment, name="secret-name")
     was = project.enable_realtime_updates
     page = viewer_browser.get(sdk).content.decode()
     assert "Only admins of the project may change this." in page
     assert 'aria-describedby="realtime-hint realtime-why" disabled' in page
+    assert environment.api_key in page
     assert "secret-name" not in page
+    assert key.key not in page
+    assert viewer_browser.get(f"{sdk}keys/{key.pk}/revoke/?env={environment.api_key}").status_code == 404
+    refused = viewer_browser.post(f"{sdk}keys/?env={environment.api_key}", {"name": "Mine"})
+    assert refused.status_code == 403
 
     answer = viewer_browser.post(f"{sdk}realtime/", {"enabled": str(not was).lower()}, follow=True)
 

@@ -1,8 +1,12 @@
 """Signing in and out: by the API's rules, into a session of its own."""
 
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
@@ -21,11 +25,13 @@ def test_sign_in__right_password__page_that_was_asked_for_and_a_new_session(
     assert f'name="next" value="{wanted.replace("&", "&amp;")}"' in form.content.decode()
     client.session.save()
     planted = client.session.session_key
+    Session.objects.create(session_key="old", session_data="", expire_date=datetime(2020, 1, 1, tzinfo=UTC))
 
     answer = client.post("/sign-in/", {**RIGHT, "next": wanted})
 
     assert (answer.status_code, answer["Location"]) == (303, wanted)
     assert client.session.session_key != planted
+    assert not Session.objects.filter(pk="old").exists()
     assert client.get(wanted).status_code == 200
     again = client.get(f"/sign-in/?{urlencode({'next': wanted})}")
     assert (again.status_code, again["Location"]) == (303, wanted)
@@ -57,3 +63,41 @@ def test_sign_out__signed_in__session_gone_and_token_stays(client: Client, user:
     client.cookies["sessionid"] = old
     assert client.get("/").status_code == 302
     assert client.get("/sign-out/").status_code == 405
+
+
+def test_session__gone_while_a_page_is_open__whole_browser_to_the_sign_in_and_back(
+    client: Client, user: FFAdminUser, place: str
+) -> None:
+    shown = f"http://testserver{place}features/?search=a"
+    htmx = {"HX-Request": "true", "HX-Current-URL": shown, "HX-Boosted": "true"}
+    wanted = urlencode({"next": f"{place}features/?search=a"})
+    for answer in (
+        client.get(f"{place}features/", headers=htmx),
+        client.post(f"{place}features/1/toggle/", {"enabled": "true"}, headers=htmx),
+    ):
+        assert (answer.status_code, answer["HX-Redirect"]) == (200, f"/sign-in/?{wanted}")
+
+
+@pytest.mark.parametrize("problem, status", [(OperationalError("gone"), 503), (RuntimeError("secret"), 500)])
+def test_page__failure_of_ours_database_away_too__a_page_that_asks_it_nothing(
+    browser: Client, monkeypatch: pytest.MonkeyPatch, problem: Exception, status: int
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(SessionStore, "load", fail)
+    answer = browser.get("/")
+    page = answer.content.decode()
+    assert (answer.status_code, f'data-status="{status}"' in page, "secret" in page) == (status, True, False)
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    assert ("Retry-After" in answer) == (status == 503)
+
+
+def test_cookies__session_and_token_of_forms__no_script_and_no_other_site_gets_them(
+    client: Client, user: FFAdminUser
+) -> None:
+    client.get("/sign-in/")
+    client.post("/sign-in/", RIGHT)
+    for name in ("sessionid", "csrftoken"):
+        assert client.cookies[name]["httponly"], name
+        assert client.cookies[name]["samesite"] == "Lax", name

@@ -95,12 +95,14 @@ def test_set_password__something_wrong__refused(
 
 
 def test_reset__link_from_the_mail__new_password_once_and_nobody_signed_in(
-    admin: APIClient, anonymous: APIClient, user: FFAdminUser
+    admin: APIClient, anonymous: APIClient, user: FFAdminUser, settings: Settings
 ) -> None:
     asked = post(anonymous, "users/reset_password/", email="Admin@Example.com")
     assert (asked.status_code, asked.content) == (204, b"")
     link = link_in_mail()
     assert outbox.outbox[0].to == ["admin@example.com"]
+    settings.LOGIN_FAILURES_RATE = "2/15min"
+    assert [log_in(anonymous, "nope").status_code for _ in range(3)] == [400, 400, 429]
 
     done = post(anonymous, "users/reset_password_confirm/", **link, new_password=NEW, re_new_password=NEW)
 

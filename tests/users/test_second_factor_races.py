@@ -8,6 +8,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from tests.support.accounts import code_login
+from tests.support.patience import PATIENCE
 from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -19,7 +20,7 @@ def test_code__two_requests_at_once__one_gets_in(user: FFAdminUser) -> None:
 
     def attempt(_: int) -> int:
         try:
-            start.wait(10)
+            start.wait(PATIENCE)
             return int(APIClient().post("/api/v1/auth/login/code/", body, format="json").status_code)
         finally:
             connection.close()

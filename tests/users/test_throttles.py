@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from settings.caches import from_url
 from tests.support.redis import Redis
+from users.models import FFAdminUser
 
 LOGIN = "/api/v1/auth/login/"
 
@@ -105,3 +106,33 @@ def test_redis__several_processes__count_together_and_alone_while_it_is_away(
     settings.CACHES = {"default": from_url("redis://127.0.0.1:1")}
     assert attempts(anonymous, 4) == [400, 400, 400, 429]
     assert "throttle_counts_alone" in caplog.text
+
+
+@pytest.mark.parametrize("address", ["admin@example.com", "nobody@example.com", "\u00e9 or no address at all" * 20])
+def test_account__failures_beyond_the_rate__locked_for_the_right_password_too_from_everywhere(
+    anonymous: APIClient, user: FFAdminUser, settings: Settings, address: str
+) -> None:
+    settings.LOGIN_THROTTLE_RATE, settings.LOGIN_FAILURES_RATE = None, "3/15min"
+
+    def attempt(number: int, password: str = "pa55-word-1", email: str = address) -> Any:
+        body = {"email": email, "password": password}
+        return anonymous.post(LOGIN, body, format="json", REMOTE_ADDR=f"192.0.2.{number}")
+
+    statuses = [attempt(number, "nope").status_code for number in range(4)]
+    locked = attempt(9, email=address.upper())
+
+    assert statuses == [400, 400, 400, 429]
+    assert locked.status_code == 429
+    assert locked.json()["detail"].startswith("Too many failed log-ins with this address. Expected available in ")
+    assert 800 < int(locked["Retry-After"]) <= 900
+    FFAdminUser.objects.create_user("other@example.com", "pa55-word-1")
+    assert attempt(9, email="other@example.com").status_code == 200
+
+
+def test_account__right_password__failures_before_it_count_no_more(
+    anonymous: APIClient, user: FFAdminUser, settings: Settings
+) -> None:
+    settings.LOGIN_THROTTLE_RATE, settings.LOGIN_FAILURES_RATE = None, "3/15min"
+    passwords = ["nope", "nope", "pa55-word-1"] * 3
+    bodies = [{"email": user.email, "password": password} for password in passwords]
+    assert [anonymous.post(LOGIN, body, format="json").status_code for body in bodies] == [400, 400, 200] * 3

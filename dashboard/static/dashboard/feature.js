@@ -127,6 +127,19 @@ for (const end of ["pointerup", "pointercancel"]) {
   });
 }
 
+// Whoever has moved an override by the keyboard may want to move it on: the button keeps the focus, whatever is swapped.
+let moved = "";
+
+document.addEventListener("submit", (event) => {
+  moved = event.target.matches(".moves") ? (event.submitter?.id ?? "") : "";
+});
+document.addEventListener("focusin", (event) => {
+  if (event.target.id !== moved) moved = "";
+});
+document.addEventListener("htmx:afterSettle", () => {
+  if (moved && document.activeElement === document.body) document.getElementById(moved)?.focus();
+});
+
 // The first cannot go up and the last cannot go down. They stay where the focus can be.
 document.addEventListener("click", (event) => {
   if (event.target.closest?.("[aria-disabled=true]")) event.preventDefault();

@@ -1,0 +1,97 @@
+"""Signing in, and the settings by which an application is connected, as a person sees them and as the SDK does."""
+
+import threading
+from collections.abc import Callable
+
+from flagsmith import Flagsmith
+from playwright.sync_api import Page, expect
+
+from tests.dashboard.browser.conftest import Person
+from tests.support import sse
+from tests.support.api import Tenant
+from tests.support.patience import PATIENCE
+from tests.support.server import ServerProcess
+
+
+def test_session__ends_while_a_page_is_open__sign_in_leads_back_and_out_again(
+    window: Page, tenant: Tenant, person: Person, place: str
+) -> None:
+    tenant.add_feature("banner")
+    tenant.add_environment("Production")
+    window.goto(f"{place}features/?search=ban")
+    # Not the one that other tests share: signing out below would end that.
+    window.context.clear_cookies()
+    window.get_by_role("link", name="Segments").click()
+    window.fill("[name=email]", person.email)
+    window.fill("[name=password]", "nope")
+    window.keyboard.press("Enter")
+    expect(window.get_by_role("alert")).to_contain_text("Unable to log in")
+    window.fill("[name=password]", person.password)
+    window.keyboard.press("Enter")
+    expect(window.get_by_role("heading", name="Features", level=1)).to_be_visible()
+    expect(window.get_by_role("searchbox", name="Search features")).to_have_value("ban")
+
+    window.get_by_label("Environment: Development").click()
+    window.get_by_role("link", name="Production").click()
+    expect(window.get_by_label("Environment: Production")).to_be_visible()
+    expect(window.get_by_role("heading", name="Features", level=1)).to_be_visible()
+
+    window.get_by_role("button", name="Sign out").click()
+    expect(window.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
+    window.goto(f"{place}features/")
+    expect(window.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
+
+
+def test_sdk_settings__switch_key_and_lines_from_the_page__stream_and_python_sdk_follow(
+    new_window: Callable[..., Page], tenant: Tenant, server: ServerProcess
+) -> None:
+    feature = tenant.add_feature("banner")["id"]
+    window = new_window(permissions=["clipboard-read", "clipboard-write"])
+    window.goto(f"/projects/{tenant.project}/settings/sdk/")
+    switch = window.get_by_role("switch", name="Real-time updates")
+    expect(switch).to_have_attribute("aria-checked", "true")
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        version = stream.next_event().updated_at
+        switch.click()
+        expect(window.get_by_text("Real-time updates are off.")).to_be_visible()
+        tenant.change(feature, enabled=True)
+        switch.click()
+        expect(window.get_by_text("Real-time updates are on.")).to_be_visible()
+        # The first that comes is the newest: the change meanwhile made none.
+        assert stream.event_after(version).updated_at == tenant.version()
+
+    window.get_by_label("Name of a new key").fill("Backend")
+    window.get_by_role("button", name="Make the key").click()
+    expect(window.get_by_text("Backend", exact=True)).to_be_visible()
+    window.get_by_text("Python", exact=True).click()
+    window.get_by_role("button", name="Copy the lines for Python").click()
+    expect(window.get_by_role("button", name="Copy the lines for Python")).to_have_text("Copied")
+    lines = window.evaluate("navigator.clipboard.readText()")
+
+    names: dict[str, Flagsmith] = {}
+    exec(lines, names)  # noqa: S102 - they are there to be run
+    sdk = names["flagsmith"]
+    assert sdk.get_environment_flags().is_feature_enabled("banner")
+    fetched = threading.Event()
+    update = sdk.update_environment
+
+    def update_and_tell() -> None:
+        update()
+        fetched.set()
+
+    sdk.update_environment = update_and_tell  # type: ignore[method-assign]
+    try:
+        tenant.change(feature, enabled=False)
+        assert fetched.wait(PATIENCE)
+    finally:
+        sdk.event_stream_thread.stop()
+
+
+def test_pages__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant) -> None:
+    for path in (
+        "/",
+        "/account/",
+        f"/projects/{tenant.project}/settings/",
+        f"/projects/{tenant.project}/settings/sdk/",
+    ):
+        axe(path)

@@ -1,0 +1,88 @@
+"""A change request in browsers, from its author and an approver to what streams and SDKs see."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.support import sse
+from tests.support.api import Tenant, text
+from tests.support.patience import PATIENCE
+from tests.support.server import ServerProcess
+
+WAIT = PATIENCE * 1_000
+
+
+def propose(tenant: Tenant, feature: dict[str, Any], title: str) -> int:
+    state = {"feature": feature["id"], "enabled": True, "feature_state_value": text("new")}
+    path = f"environments/{tenant.environment.key}/create-change-request/"
+    number: int = tenant.api.post(path, title=title, description="It is time.", feature_states=[state])["id"]
+    return number
+
+
+def test_change_request__scheduled_then_committed__counts_down_and_goes_out(
+    window: Page, tenant: Tenant, place: str, server: ServerProcess
+) -> None:
+    feature = tenant.add_feature("banner")
+    propose(tenant, feature, "Turn the banner on")
+    window.goto(f"{place}change-requests/")
+    window.get_by_role("link", name="Turn the banner on").click()
+    window.get_by_role("heading", name="Turn the banner on", level=1).wait_for()
+    row = window.get_by_role("row", name="Enabled")
+    expect(row.get_by_role("deletion")).to_have_text("Off")
+    expect(row.get_by_role("insertion")).to_have_text("On")
+
+    later = datetime.now(UTC) + timedelta(hours=5, minutes=30)
+    window.get_by_label("Another time, in UTC").fill(f"{later:%Y-%m-%dT%H:%M}")
+    window.get_by_role("button", name="Set the time").click()
+    expect(window.get_by_text("Its time is set.")).to_be_visible()
+    window.get_by_role("button", name="Commit for that time").click()
+    expect(window.get_by_text("Committed. It goes live at its time.")).to_be_visible()
+    expect(window.locator("time[data-countdown]").first).to_contain_text("in 5 h")
+    assert tenant.flags()["banner"] == (False, None)
+    window.get_by_role("link", name="Unschedule and delete").click()
+    window.get_by_role("button", name="Unschedule and delete").click()
+    expect(window.get_by_text("will not go live: it is deleted.")).to_be_visible()
+
+    propose(tenant, feature, "At once")
+    window.goto(f"{place}change-requests/")
+    window.get_by_role("link", name="At once").click()
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        window.get_by_role("button", name="Commit: live now").click()
+        stream.event_after(before)
+    expect(window.get_by_text("Committed: it is live.")).to_be_visible()
+    assert tenant.flags()["banner"] == (True, "new")
+
+
+def test_change_request__scheduled_for_a_moment_away__open_page_shows_it_live(
+    window: Page, tenant: Tenant, place: str, server: ServerProcess
+) -> None:
+    feature = tenant.add_feature("banner")
+    committed = tenant.schedule(feature["id"], datetime.now(UTC) + timedelta(seconds=6), "later")
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        window.goto(f"{place}change-requests/{committed['id']}/")
+        stream.event_after(before)
+    # Nobody has touched the page: the environment's stream has told it.
+    expect(window.get_by_text("Went live: banner")).to_be_visible(timeout=WAIT)
+    expect(window.locator("time[data-countdown]")).to_have_count(0, timeout=WAIT)
+
+
+def test_change_requests__axe_and_without_scripts__nothing_serious(
+    axe: Callable[[str], None], plain_window: Page, tenant: Tenant, place: str
+) -> None:
+    feature = tenant.add_feature("banner")
+    pk = propose(tenant, feature, "Turn the banner on, with a title that is so long that it has to be broken somewhere")
+    propose(tenant, tenant.add_feature("a_long_feature_name_without_any_place_to_break_it_somewhere"), "Another")
+    tenant.schedule(feature["id"], datetime.now(UTC) + timedelta(days=3), "later")
+    for path in ("?show=all", f"{pk}/", f"{pk}/edit/"):
+        axe(f"{place}change-requests/{path}")
+    plain_window.goto(f"{place}change-requests/{pk}/edit/")
+    plain_window.get_by_label("Title").fill("Shorter")
+    plain_window.get_by_role("button", name="Save").click()
+    plain_window.get_by_role("heading", name="Shorter").wait_for()
+    plain_window.get_by_role("button", name="Commit: live now").click()
+    expect(plain_window.get_by_text("Committed: it is live.")).to_be_visible()
+    assert tenant.flags()["banner"] == (True, "new")
