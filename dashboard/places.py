@@ -56,8 +56,11 @@ class ProjectPage(Page):
 
     @cached_property
     def environments(self) -> list[Environment]:
-        """Those of the project that the user may see, in the order of their creation."""
-        return list(access.visible_environments(self.user).filter(project=self.project.pk))
+        """Those of the project that the user may see, in the order of their creation, each with ``administered``:
+        whether the user is an admin of it."""
+        administered = access.administered_environments(self.user).filter(pk=OuterRef("pk"))
+        visible = access.visible_environments(self.user).filter(project=self.project.pk)
+        return list(visible.annotate(administered=Exists(administered)))
 
     @cached_property
     def environment(self) -> Environment | None:
@@ -112,7 +115,7 @@ class EnvironmentPage(ProjectPage):
 
     @cached_property
     def is_environment_admin(self) -> bool:
-        return self.is_project_admin or access.is_environment_admin(self.user, self.environment)
+        return bool(self.environment.administered)  # type: ignore[attr-defined]
 
     @cached_property
     def environment_permissions(self) -> set[str]:

@@ -58,6 +58,14 @@ def administered_projects(actor: Actor) -> QuerySet[Project]:
     return Project.objects.filter(_of_member(actor, _granted(Project, actor)))
 
 
+def administered_environments(actor: Actor) -> QuerySet[Environment]:
+    """The environments that the actor is an admin of, by the project or by the environment's own permission."""
+    if isinstance(actor, APIKeyUser):
+        return visible_environments(actor)
+    of_projects = Q(project__in=administered_projects(actor).values("pk"))
+    return Environment.objects.filter(of_projects | _granted(Environment, actor))
+
+
 def viewers(project: Project) -> QuerySet[FFAdminUser]:
     """The users who may see the project."""
     enough = Q(admin=True) | Q(permissions="VIEW_PROJECT")
@@ -127,11 +135,7 @@ def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
 
 
 def is_environment_admin(actor: Actor, environment: Environment) -> bool:
-    if is_project_admin(actor, environment.project):
-        return True
-    if isinstance(actor, APIKeyUser):
-        return False
-    return Environment.objects.filter(_granted(Environment, actor), pk=environment.pk).exists()
+    return administered_environments(actor).filter(pk=environment.pk).exists()
 
 
 def environment_permissions(actor: Actor, environment: Environment) -> set[str]:

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.paginator import Page as Slice
 from django.core.paginator import Paginator
+from django.db.models import prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
-from core.representation import read_many_to_many
 from dashboard.places import EnvironmentPage
 from features import filters, shown
 from features.models import Feature
@@ -87,7 +87,7 @@ class FeaturesPage(EnvironmentPage):
         """What the rows show besides the features themselves, for all of them at once."""
         features = list(page.object_list)
         page.object_list = features
-        read_many_to_many(features, ("tags",), among=self.project.features.all())
+        prefetch_related_objects(features, "tags")
         shown.show(features, self.environment, segment=None)
         for feature in features:
             value = (getattr(feature, "environment_state", None) or {}).get("feature_state_value")

@@ -3,6 +3,9 @@
 import pytest
 from django.test import Client
 
+# For what Django looks at around a request; the file itself asks the database nothing.
+pytestmark = pytest.mark.django_db
+
 
 @pytest.mark.parametrize(
     "path, kind", [("dashboard/base.css", "text/css"), ("django_htmx/htmx-2.min.js", "text/javascript")]

@@ -135,14 +135,23 @@ class Cluster:
             ended = time.monotonic()
             self.wait_until_heard(self.versions())
             healed = time.monotonic() - ended
+            self._wait_for_another(toggles)
         newest = self.versions()
         return Story(
-            updates=sum(toggling.calls - toggling.failures.total() for toggling in toggles),
+            updates=_made(toggles),
             healed_seconds=healed,
             behind=0 if self.wait_until_heard(newest) else len(self.keys),
             streams=self._complaints(),
             calls=sum((toggling.failures for toggling in toggles), Counter()),
         )
+
+    def _wait_for_another(self, toggles: list[Toggles]) -> None:
+        """Changes go on after a fault, however short it was."""
+        before, deadline = _made(toggles), time.monotonic() + PATIENCE
+        while _made(toggles) == before:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no change was made in {PATIENCE} s after the fault")
+            time.sleep(0.01)
 
     def _toggling(self, key: str) -> Toggles:
         feature = self.demo["features"][0]["id"]
@@ -168,6 +177,10 @@ class Cluster:
         return new
 
     _said: Counter[str] = field(default_factory=Counter, init=False)
+
+
+def _made(toggles: list[Toggles]) -> int:
+    return sum(toggling.calls - toggling.failures.total() for toggling in toggles)
 
 
 @contextmanager

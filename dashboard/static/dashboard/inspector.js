@@ -98,7 +98,8 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.elt?.id !== "inspection") return;
+  // The element itself may have been replaced by what came.
+  if (event.detail.requestConfig?.elt.id !== "inspection") return;
   const xhr = event.detail.xhr;
   const text = document.querySelector("[data-freshness]");
   if (text && xhr.status >= 200 && xhr.status < 300) text.textContent = "Up to date, and stays so by itself.";
