@@ -44,8 +44,13 @@ class FeatureView(OneFeaturePage):
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self.page()
 
+    @property
+    def edited(self) -> Editor:
+        """The form that is sent from here, as it is without what somebody types."""
+        return self.everybody
+
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        sent = self.everybody.sent(request.POST)
+        sent = self.edited.sent(request.POST)
         match request.POST.get("action"):
             case "schedule" | "propose" as action:
                 return self.ask(sent, request.POST, commit=action == "schedule")

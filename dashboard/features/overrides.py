@@ -20,12 +20,9 @@ class OverrideView(FeatureView):
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self.page(opened=self.editor)
 
-    def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        sent = self.editor.sent(request.POST)
-        match request.POST.get("action"):
-            case "schedule" | "propose" as action:
-                return self.ask(sent, request.POST, commit=action == "schedule")
-        return self.save(sent)
+    @property
+    def edited(self) -> Editor:
+        return self.editor
 
     def save(self, sent: Editor) -> HttpResponse:
         if sent.value.problem:

@@ -20,13 +20,7 @@ PATIENCE = 60
 def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tells(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
-    variables = {
-        **sqlite_template.copy(tmp_path),
-        "REALTIME_METRICS_TOKEN": TOKEN,
-        "REALTIME_WEDGED_SECONDS": "2",
-        "TMPDIR": str(tmp_path),
-    }
-    with ServerProcess(variables, arguments=("--workers=2",)) as server:
+    with two_workers(sqlite_template, tmp_path) as server:
         until = server.process.wait_until
         until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
         tenant = Tenant.create(AdminAPI.registered(server.url))
@@ -69,6 +63,16 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
     assert [drain["left"] for drain in drains] == [0, 0]
 
 
+def two_workers(template: MigratedSQLite, folder: Path) -> ServerProcess:
+    variables = {
+        **template.copy(folder),
+        "REALTIME_METRICS_TOKEN": TOKEN,
+        "REALTIME_WEDGED_SECONDS": "2",
+        "TMPDIR": str(folder),
+    }
+    return ServerProcess(variables, arguments=("--workers=2",))
+
+
 def workers(server: ServerProcess) -> list[int]:
     """The processes that serve: of the server's children those that run its program."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
@@ -96,13 +100,7 @@ def test_workers__killed_while_it_is_asked_how_it_is__replaced_at_once(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     """Not only when the parent, which waits for the dead one's answer, loses its patience, 30 s after it asked."""
-    variables = {
-        **sqlite_template.copy(tmp_path),
-        "REALTIME_METRICS_TOKEN": TOKEN,
-        "REALTIME_WEDGED_SECONDS": "2",
-        "TMPDIR": str(tmp_path),
-    }
-    with ServerProcess(variables, arguments=("--workers=2",)) as server:
+    with two_workers(sqlite_template, tmp_path) as server:
         server.process.wait_until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
         first, second = workers(server)
         os.kill(first, signal.SIGSTOP)
