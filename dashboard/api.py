@@ -18,8 +18,17 @@ from rest_framework.utils.encoders import JSONEncoder
 
 BELOW = "/api/v1/"
 
-# What of a browser's request is not the call's: it has a body and a proof of its own.
-OWN = ("CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_AUTHORIZATION", "HTTP_COOKIE", "QUERY_STRING", "HTTP_TRANSFER_ENCODING")
+# What of a browser's request is not the call's: it has a body and a proof of its own, and no page for an answer.
+OWN = (
+    "CONTENT_TYPE",
+    "CONTENT_LENGTH",
+    "HTTP_ACCEPT",
+    "HTTP_AUTHORIZATION",
+    "HTTP_CONTENT_ENCODING",
+    "HTTP_COOKIE",
+    "HTTP_TRANSFER_ENCODING",
+    "QUERY_STRING",
+)
 
 # Of errors in Django REST framework's shape: those that belong to no field.
 GENERAL = ("detail", "non_field_errors", "message", "error")

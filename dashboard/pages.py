@@ -1,5 +1,7 @@
 """What every page is: signed in by a cookie, safe from forged requests, and HTML whatever happens."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -7,9 +9,11 @@ import structlog
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages import error, success
 from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -42,8 +46,10 @@ POLICY = "; ".join(
 )
 
 FAILURES = {
+    400: ("This cannot be read", "It is not what our pages send, or it has more fields than are read."),
     403: ("You may not do this", "Your account does not have the permission that this needs."),
     404: ("There is no such page", "It does not exist, or not for your account."),
+    413: ("This is too much", "A form may hold about a megabyte. Nothing has been changed."),
     500: ("Something failed on our side", "It has been logged. Try again in a moment."),
     503: ("The database cannot answer at the moment", "Nothing has been changed. Try again in a moment."),
 }
@@ -52,9 +58,42 @@ with_session = decorator_from_middleware(SessionMiddleware)
 with_user = decorator_from_middleware(AuthenticationMiddleware)
 with_messages = decorator_from_middleware(MessageMiddleware)
 
+Answering = Callable[..., HttpResponseBase]
+
+
+def readable(view: Answering) -> Answering:
+    """Answer what cannot be read with a page. Django would refuse it in JSON, or each view fail at it."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            _ = request.GET, request.POST
+        except RequestDataTooBig:
+            return secured(failure(request, 413))
+        except (BadRequest, SuspiciousOperation, MultiPartParserError):
+            return secured(failure(request, 400))
+        return view(request, *args, **kwargs)
+
+    return answer
+
+
+def outlived(view: Answering) -> Answering:
+    """Where the session ends while its request is answered, by a sign-out elsewhere: to the sign-in."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except SessionInterrupted:
+            return sign_in_first(request)
+
+    return answer
+
 
 # Not in MIDDLEWARE: calls of the API read no cookie, and each of these would cost them a thread's turn.
-@method_decorator([with_session, with_user, with_messages, csrf_protect, never_cache], name="dispatch")
+@method_decorator(
+    [never_cache, outlived, with_session, with_user, with_messages, readable, csrf_protect], name="dispatch"
+)
 class Page(View):
     """A page for whoever is signed in.
 
@@ -73,7 +112,6 @@ class Page(View):
     request: HttpRequest
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        request.htmx = HtmxDetails(request)  # type: ignore[attr-defined]
         try:
             if not self.public and not request.user.is_authenticated:
                 return sign_in_first(request)
@@ -90,9 +128,7 @@ class Page(View):
             response = failure(request, ours.status)
             for name, value in ours.headers.items():
                 response.headers[name] = value
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["Referrer-Policy"] = "same-origin"
-        return response
+        return secured(response)
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return super().dispatch(request, *args, **kwargs)
@@ -142,12 +178,19 @@ class NotFoundPage(Page):
 
 def sign_in_first(request: HttpRequest) -> HttpResponse:
     """To the sign-in, and from there back to the page: the one that is shown, where a part of it was asked for."""
-    shown = request.htmx.current_url_abs_path if request.htmx else None  # type: ignore[attr-defined]
+    htmx = HtmxDetails(request)
+    shown = htmx.current_url_abs_path if htmx else None
     wanted = shown or (request.get_full_path() if request.method == "GET" else "/")
     url = f"{reverse('dashboard:sign-in')}?{urlencode({'next': wanted})}"
-    if request.htmx:  # type: ignore[attr-defined]
+    if htmx:
         return HttpResponseClientRedirect(url)
     return HttpResponseRedirect(url)
+
+
+def secured(response: HttpResponseBase) -> HttpResponseBase:
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
 
 
 def failure(request: HttpRequest, status: int, reason: str = "") -> HttpResponse:
@@ -160,9 +203,7 @@ def failure(request: HttpRequest, status: int, reason: str = "") -> HttpResponse
 @with_session
 @with_user
 @with_messages
-def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+def forged(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """Django's CSRF_FAILURE_VIEW."""
     text = "The form was not sent from a page of ours, or that page is too old. Open it again, and try once more."
-    response = failure(request, 403, text)
-    response.headers["Content-Security-Policy"] = POLICY
-    return response
+    return secured(failure(request, 403, text))

@@ -169,7 +169,8 @@ class OrganisationPage(Page):
         wanted = self.request.GET.get("project", "")
         if not wanted:
             return None
-        if not wanted.isdecimal() or int(wanted) > MAX_ID:
+        # Python reads no number of thousands of digits.
+        if not wanted.isdecimal() or len(wanted) > 100 or int(wanted) > MAX_ID:
             raise Http404
         place = ProjectPage()
         place.setup(self.request, project_pk=int(wanted))

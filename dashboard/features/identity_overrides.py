@@ -31,7 +31,7 @@ class IdentityOverridesPage(OneFeaturePage):
         return overrides.select_related("identity", "feature_state_value")
 
     def state(self) -> FeatureState:
-        found = self.overrides.filter(identity=self.kwargs["identity_pk"]).first()
+        found = self.overrides.filter(identity__pk=self.kwargs["identity_pk"]).first()
         if found is None:
             raise Http404
         return found

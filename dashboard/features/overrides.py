@@ -129,7 +129,7 @@ class ToggleOverride(OneFeaturePage):
     def _is_there(self, segment_pk: int) -> bool:
         """The call would make one that is not: it may have been removed meanwhile."""
         places = FeatureSegment.objects.filter(environment=self.environment.pk, feature=self.feature.pk)
-        return places.filter(segment=segment_pk, feature_states__version__isnull=False).exists()
+        return places.filter(segment__pk=segment_pk, feature_states__version__isnull=False).exists()
 
 
 class RemoveOverride(OneFeaturePage):

@@ -78,7 +78,7 @@ class ConditionForm:
         """What the form brought back of it; nothing where it is of another kind now."""
         try:
             stored = json.loads(self.stored or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         if not isinstance(stored, dict) or stored.get("operator") != self.operator:
             return {}

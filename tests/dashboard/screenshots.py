@@ -1,6 +1,7 @@
 """The pictures in docs/images: ``scripts/screenshots``."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,17 +9,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support import programs, sse
 from tests.support.api import AdminAPI
 from tests.support.chromium import chromium
+from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess, migrated_sqlite
 
 IMAGES = programs.ROOT / "docs" / "images"
 STREAMS = 24
+CHANGES = 8
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
+TALL = {"width": 1280, "height": 1340}
 
 
 def main() -> None:
@@ -42,7 +46,7 @@ def pictures(demo: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "features-dark", f"{place}features/", {"color_scheme": "dark"}
     yield "features-phone", f"{place}features/", {"viewport": PHONE}
     yield "feature", f"{place}features/{colour}/", {}
-    yield "live", f"{place}live/", {}
+    yield "live", f"{place}live/", {"viewport": TALL}
     yield "segment", f"{project}segments/{demo['segment_id']}/", {}
     yield "change-request", f"{place}change-requests/1/", {}
     yield "sdk-settings", f"{project}settings/sdk/", {}
@@ -57,8 +61,17 @@ def take(
     page = context.new_page()
     sign_in(page, demo)
     page.goto(path)
+    if name == "live":
+        wait_for_traffic(page)
     page.screenshot(path=IMAGES / f"{name}.png")
     context.close()
+
+
+def wait_for_traffic(page: Page) -> None:
+    """Until the page shows the streams (its own may be among them), each event, and how long they took."""
+    expect(page.locator("[data-streams]")).to_have_text(re.compile("^2[4-9]$"), timeout=PATIENCE * 1000)
+    expect(page.locator(".events .sent strong")).to_have_count(CHANGES, timeout=PATIENCE * 1000)
+    expect(page.locator("path.p50")).to_have_attribute("d", re.compile("."))
 
 
 def sign_in(page: Page, demo: dict[str, Any]) -> None:
@@ -80,7 +93,7 @@ def traffic(server: ServerProcess, demo: dict[str, Any]) -> Iterator[None]:
     with ExitStack() as streams:
         clients = [streams.enter_context(sse.connect(server.port, environment["api_key"])) for _ in range(STREAMS)]
         versions = [client.next_event().updated_at for client in clients]
-        for state in states[:8]:
+        for state in states[:CHANGES]:
             api.send(
                 "PATCH",
                 f"environments/{environment['api_key']}/featurestates/{state['id']}/",

@@ -1,7 +1,7 @@
 """Every page of a project with 1,000 features, 200 segments and 50 environments: a dozen queries at most, and quick."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import pytest
@@ -24,9 +24,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
 
 QUERIES = 12
 
-# Seconds of the processor for one page, of the best of a few. On an idle core of today most take a third of it.
+# Seconds of the processor for one page, of the best of a few. Most take a third to a half of it.
 CPU_SECONDS = 0.1
-TIMES = 3
+TIMES = 10
+
+# What the yardstick takes on the machine for which that is meant, with a core to itself. A core that is slower, or
+# shared with other work, takes longer for either.
+YARDSTICK_SECONDS = 0.013
 
 OF_ADMINS = {"usage", "project-delete"}
 
@@ -107,13 +111,29 @@ def test_pages__large_project__a_dozen_queries_and_a_tenth_of_a_second(
             failed[who, name] = answer.status_code
         if len(captured) > QUERIES:
             too_many[who, name] = [query["sql"] for query in captured.captured_queries]
-        best = min(cpu_seconds(client, path) for _ in range(TIMES))
-        if best > CPU_SECONDS:
-            too_slow[who, name] = best
+        excess = times_over(lambda client=client, path=path: client.get(path))
+        if excess > 1:
+            too_slow[who, name] = excess
     assert (failed, {of: len(queries) for of, queries in too_many.items()}, too_slow) == ({}, {}, {})
 
 
-def cpu_seconds(browser: Client, path: str) -> float:
+def times_over(look: Callable[[], object]) -> float:
+    """How many times what a page may take it takes, at best; 1 and less is as it should be."""
+    best = yardstick = float("inf")
+    for _ in range(TIMES):
+        best, yardstick = min(best, cpu_seconds(look)), min(yardstick, cpu_seconds(count))
+        excess = best / (CPU_SECONDS * max(1, yardstick / YARDSTICK_SECONDS))
+        if excess <= 1:
+            break
+    return excess
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
     before = time.process_time()
-    browser.get(path)
+    work()
     return time.process_time() - before
+
+
+def count() -> int:
+    """The yardstick: plain Python."""
+    return sum(number % 7 for number in range(400_000))

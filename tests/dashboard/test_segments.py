@@ -165,6 +165,7 @@ def test_edit__changed_by_somebody_meanwhile__asked_before_it_is_replaced(
         {"rules.0.type": "ALL", "rules.0": "x"},
         {"rules.x.type": "ALL", "rules.9999999999.type": "ALL", "rules.0.conditions": "1"},
         {"rules.0.type.a": "b", "rules.0.rules.0.rules.0.rules.0.type": "ALL"},
+        {"rules.0.conditions.0.stored": 100_000 * "[", "rules.0.conditions.0.operator": "EQUAL"},
         {"rules.0.conditions.0.stored": "[", "rules.0.conditions.0.operator": "EQUAL"},
         {"rules.0.conditions.0.stored": '{"value": 1, "operator": "EQUAL"}', "rules.0.conditions.0.operator": "EQUAL"},
     ],

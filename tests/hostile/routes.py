@@ -7,6 +7,9 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from dashboard.files import static_file
+from dashboard.pages import Page
+
 ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
 GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
 
@@ -42,6 +45,11 @@ def api() -> list[Route]:
 def every() -> list[Route]:
     """All that Django serves, also what is no part of the API."""
     return [Route(path, _methods(pattern), pattern.callback) for path, pattern in _patterns(get_resolver(), "")]
+
+
+def is_of_dashboard(route: Route) -> bool:
+    """Whether it is a page, or a file for one: tests/dashboard/ says who may have those."""
+    return route.callback is static_file or issubclass(getattr(route.callback, "view_class", object), Page)
 
 
 def _ours(path: str) -> bool:

@@ -56,6 +56,20 @@ def toggle(state: FeatureState) -> datetime:
     return Environment.objects.get(pk=state.environment_id).updated_at
 
 
+@sync_to_async
+def said(key: str, *options: str) -> str:
+    """What ``manage.py inspect_environment`` says."""
+    out, errors = StringIO(), StringIO()
+    call_command("inspect_environment", key, *options, stdout=out, stderr=errors)
+    assert ("REALTIME_INSPECTION is off" in errors.getvalue()) is not conf.INSPECTS
+    return out.getvalue()
+
+
+def settled(told: Panel) -> bool:
+    """Whether an event is there, and its minute with it: they are read one after the other."""
+    return bool(told.events) and any(minute.events for minute in told.history)
+
+
 async def shown(key: str, holds: Callable[[Panel], object]) -> Panel:
     """What the inspector shows, once this holds of it."""
     told = None
@@ -147,6 +161,8 @@ async def test_panel__event_that_replaces_one_in_its_window__superseded_for_thos
         assert told.events[0].p50_ms is None
         # With nobody told, the commit is when it happened.
         assert told.events[0].at == told.events[0].committed_at
+        text = await said(environment.api_key)
+        assert f"{told.events[-1].version}: written to 0, superseded for 2\n" in text
 
 
 async def test_panel__event_that_the_reconcile_brings__healed_and_measured_from_its_version(
@@ -165,6 +181,7 @@ async def test_panel__event_that_the_reconcile_brings__healed_and_measured_from_
         version = await change_in_secret()
         streams.look()
         told = await shown(key, lambda told: told.events)
+        assert " after updated_at, healed\n" in await said(key)
     (event,) = told.events
     assert (event.updated_at, event.written, event.healed) == (version, 1, True)
     assert (event.committed_at, event.measured_from) == (None, "updated_at")
@@ -177,7 +194,7 @@ async def test_panel__change_without_streams__an_event_that_nobody_got(
     state: FeatureState, environment: Environment, streams: hub.Hub
 ) -> None:
     version = await toggle(state)
-    told = await shown(environment.api_key, lambda told: told.events)
+    told = await shown(environment.api_key, settled)
     assert [(event.updated_at, event.written) for event in told.events] == [(version, 0)]
     assert sum(minute.events for minute in told.history) == 1
 
@@ -300,19 +317,12 @@ async def test_command__as_text_and_as_json(
     state: FeatureState, environment: Environment, settings: Settings, streams: hub.Hub
 ) -> None:
     key = environment.api_key
-
-    def said(*options: str) -> str:
-        out, errors = StringIO(), StringIO()
-        call_command("inspect_environment", key, *options, stdout=out, stderr=errors)
-        assert ("REALTIME_INSPECTION is off" in errors.getvalue()) is not settings.REALTIME_INSPECTION
-        return out.getvalue()
-
     async with stream(key) as client:
         await client.opened()
         version = await toggle(state)
-        told = await shown(key, lambda told: told.events and told.events[0].written)
-        text = await sync_to_async(said)()
-        whole = json.loads(await sync_to_async(said)("--json", "--events=1"))
+        told = await shown(key, lambda told: settled(told) and told.events[0].written)
+        text = await said(key)
+        whole = json.loads(await said(key, "--json", "--events=1"))
     assert text.startswith("Streams: 1\n        1 in ")
     assert f"{told.events[0].version}: written to 1, " in text
     assert " after commit\n" in text
@@ -321,9 +331,9 @@ async def test_command__as_text_and_as_json(
     assert whole["events"][0]["updated_at"] == version.isoformat()
     assert whole["events"][0]["version"] == told.events[0].version
     settings.REALTIME_INSPECTION = False
-    assert (await sync_to_async(said)("--events=0")).count("written to") == 0
+    assert (await said(key, "--events=0")).count("written to") == 0
     with pytest.raises(CommandError):
-        await sync_to_async(said)("--events=-1")
+        await said(key, "--events=-1")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from realtime.serving import databases
 from settings import environment
 from settings.dev import installation_key
-from users.throttles import Throttle
+from users.throttles import LoginThrottle
 
 
 @pytest.mark.parametrize("text", ["1", "true", "True", "YES", " on "])
@@ -61,7 +61,7 @@ def test_whole__other_text_or_too_little__complaint_names_the_variable(text: str
 )
 def test_rate__calls_in_a_time__as_it_is_and_what_throttles_read(text: str, seconds: int) -> None:
     assert environment.rate("X", "5/min", environ={"X": text}) == text
-    assert Throttle().parse_rate(text) == (int(text.partition("/")[0]), seconds)
+    assert LoginThrottle().parse_rate(text) == (int(text.partition("/")[0]), seconds)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,17 @@ document.addEventListener("click", (event) => {
 document.addEventListener("htmx:afterSettle", follow);
 follow();
 
+// Another page begins at its top, and is what the keyboard and a screen reader are at. The same one stays where it is.
+const place = () => window.location.pathname + window.location.search;
+let shown = place();
+
+document.addEventListener("htmx:afterSettle", () => {
+  if (place() === shown) return;
+  shown = place();
+  if (!window.location.hash) window.scrollTo(0, 0);
+  if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+});
+
 // A choice that narrows a list does so at once; without scripts there is the button.
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();

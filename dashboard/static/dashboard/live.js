@@ -1,5 +1,8 @@
 // A page of an environment listens to the environment's own stream, and shows anew what somebody else has changed.
 
+// After a failure, which is the server's restart in most cases.
+const AGAIN_MS = 5000;
+
 let source = null;
 let url = null;
 let newest = 0;
@@ -14,15 +17,22 @@ export function follow() {
   if (wanted !== url) {
     source?.close();
     [source, url, newest] = [null, wanted, 0];
-    if (wanted) {
-      source = new EventSource(wanted);
-      source.addEventListener("environment_updated", (event) => {
-        newest = Math.max(newest, JSON.parse(event.data).updated_at);
-        catchUp();
-      });
-    }
+    if (wanted) listen();
   }
   catchUp();
+}
+
+function listen() {
+  const opened = new EventSource(url);
+  source = opened;
+  opened.addEventListener("environment_updated", (event) => {
+    newest = Math.max(newest, JSON.parse(event.data).updated_at);
+    catchUp();
+  });
+  // A browser connects anew by itself, but gives up for good where a proxy answers in the server's place.
+  opened.addEventListener("error", () => {
+    if (opened.readyState === EventSource.CLOSED) setTimeout(() => source === opened && listen(), AGAIN_MS);
+  });
 }
 
 function catchUp() {
@@ -68,4 +78,11 @@ document.addEventListener("htmx:beforeRequest", () => {
 });
 document.addEventListener("htmx:afterRequest", () => {
   busy = Math.max(0, busy - 1);
+});
+
+// A failure of the server's must not take the place of what is shown, since nobody has asked for another page.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.target !== main() || event.detail.xhr.status < 500) return;
+  event.detail.shouldSwap = false;
+  setTimeout(catchUp, AGAIN_MS);
 });

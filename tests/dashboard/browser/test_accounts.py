@@ -61,7 +61,7 @@ def test_sdk_settings__switch_key_and_lines_from_the_page__stream_and_python_sdk
         assert stream.event_after(version).updated_at == tenant.version()
 
     window.get_by_label("Name of a new key").fill("Backend")
-    window.get_by_role("button", name="Make the key").click()
+    window.get_by_role("button", name="Create key").click()
     expect(window.get_by_text("Backend", exact=True)).to_be_visible()
     window.get_by_text("Python", exact=True).click()
     window.get_by_role("button", name="Copy the lines for Python").click()

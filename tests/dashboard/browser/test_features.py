@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support import sse
 from tests.support.api import Tenant
+from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 
 
@@ -28,3 +29,34 @@ def test_features__axe__nothing_serious(axe: Callable[[str], None], tenant: Tena
     for name in ("banner", "search", "checkout_with_a_very_long_name_that_has_to_be_broken_somewhere"):
         tenant.add_feature(name)
     axe(f"{place}features/")
+
+
+def test_page__answers_fail_for_a_while__what_is_shown_stays_and_catches_up(
+    window: Page, tenant: Tenant, place: str
+) -> None:
+    feature = tenant.add_feature("banner")
+    failed: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        kind = "stream" if "/sse/" in route.request.url else "page"
+        if kind in failed:
+            route.continue_()
+            return
+        failed.append(kind)
+        route.fulfill(status=502, content_type="text/html", body="<main id=main>Bad gateway</main>")
+
+    window.goto(f"{place}features/")
+    window.route("**/sse/**", fail_once)
+    window.reload()
+    window.route("**/features/", fail_once)
+    tenant.change(feature["id"], enabled=True)
+    expect(window.get_by_role("switch", name="banner")).to_be_checked(timeout=PATIENCE * 1_000)
+    assert failed == ["stream", "page"]
+
+    # Another page begins at its top, and the keyboard is there.
+    window.set_viewport_size({"width": 360, "height": 200})
+    window.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    window.get_by_role("link", name="banner", exact=True).click()
+    window.get_by_role("heading", name="banner", level=1).wait_for()
+    expect(window.locator("#main")).to_be_focused()
+    assert window.evaluate("window.scrollY") == 0
