@@ -56,6 +56,11 @@ class Answer:
         return errors
 
     @property
+    def general(self) -> str:
+        """Of a refusal: what is wrong with no field of its own, for people."""
+        return " ".join(self.errors.get("", []))
+
+    @property
     def message(self) -> str:
         """Of a refusal: all that is wrong, for people."""
         lines = (

@@ -32,8 +32,7 @@ class Creation(Page):
         typed = self.typed()
         answer = self.call("POST", self.path, typed)
         if not answer.ok:
-            errors = answer.errors
-            return self.show(status=answer.status, typed=typed, errors=errors, message=" ".join(errors.get("", [])))
+            return self.show(status=answer.status, typed=typed, errors=answer.errors, message=answer.general)
         return self.made(answer)
 
 

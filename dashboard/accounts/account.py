@@ -28,7 +28,7 @@ class AccountPage(Page):
                 status=answer.status,
                 has_second_factor=self.has_second_factor,
                 errors=answer.errors,
-                message=" ".join(answer.errors.get("", [])),
+                message=answer.general,
             )
         update_session_auth_hash(request, self.user)
         return self.go(reverse("dashboard:account"), "Your password is changed. Your other sessions are signed out.")

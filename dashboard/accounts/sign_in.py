@@ -54,7 +54,7 @@ class Door(Page):
 
     def refuse(self, answer: Answer, **content: Any) -> HttpResponse:
         """Show the form again, with what the API has against it."""
-        message = " ".join(answer.errors.get("", []))
+        message = answer.general
         if answer.retry_after:
             minutes = ceil(int(answer.retry_after) / 60)
             message = f"Too many attempts. Try again in {minutes} minute{'s' if minutes > 1 else ''}."

@@ -25,8 +25,7 @@ class GeneralPage(ProjectPage):
         typed |= {name: name in request.POST for name in SWITCHES}
         answer = self.call("PATCH", f"projects/{self.project.pk}/", typed)
         if not answer.ok:
-            message = " ".join(answer.errors.get("", []))
-            return self.show(status=answer.status, typed=typed, errors=answer.errors, message=message)
+            return self.show(status=answer.status, typed=typed, errors=answer.errors, message=answer.general)
         return self.go(reverse("dashboard:project-settings", args=[self.project.pk]), "The settings are saved.")
 
 

@@ -10,7 +10,6 @@ from django.utils import timezone
 from dashboard.places import ProjectPage
 from dashboard.settings import snippets
 from environments.models import Environment, EnvironmentAPIKey
-from permissions import access
 from projects.services import plan_of
 from realtime.hosts import plan_allows
 
@@ -49,10 +48,7 @@ class SDKPage(ProjectPage):
 
     @cached_property
     def sees_server_keys(self) -> bool:
-        environment = self.environment
-        return environment is not None and (
-            self.is_project_admin or access.is_environment_admin(self.user, self._in_project(environment))
-        )
+        return self.environment is not None and bool(self.environment.administered)  # type: ignore[attr-defined]
 
     def here(self) -> str:
         return reverse("dashboard:sdk-settings", args=[self.project.pk])
@@ -65,10 +61,6 @@ class SDKPage(ProjectPage):
         if found is None:
             raise Http404
         return found
-
-    def _in_project(self, environment: Environment) -> Environment:
-        environment.project = self.project
-        return environment
 
     @staticmethod
     def _is_good(key: EnvironmentAPIKey) -> bool:
