@@ -76,6 +76,15 @@ def not_seen_for_a_minute(pid: int, variables: Mapping[str, str]) -> None:
     file.close()
 
 
+def is_complete(event: Shown) -> bool:
+    return event["written"] == STREAMS and event["measured_from"] == "commit"
+
+
+def written_by_process(event: Shown) -> dict[int, int]:
+    """Streams that it was written to, by process."""
+    return {share["process"]: share["written"] for share in event["processes"] if share["written"]}
+
+
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.database)])
 def test_workers__streams_events_and_a_killed_one__told_of_all(
     database: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -96,15 +105,15 @@ def test_workers__streams_events_and_a_killed_one__told_of_all(
 
             tenant.change(feature, enabled=True)
             heard = {stream.event_after(was).updated_at for stream, was in zip(streams, before, strict=True)}
-            event = until(lambda shown: shown["events"][0]["written"] == STREAMS)["events"][0]
+            # Each process writes down its own part, in its own time: who committed it may have no stream to tell.
+            event = until(lambda shown: any(map(is_complete, shown["events"][:1])))["events"][0]
             assert [event["version"]] == [f"{version:.6f}" for version in heard]
-            assert event["measured_from"] == "commit"
             assert 0 <= event["p50_ms"] <= event["p99_ms"]
-            written = {share["process"]: share["written"] for share in event["processes"] if share["written"]}
-            assert written == {process: streams for process, streams in by_process.items() if streams}
-            if database == "sqlite":
-                # The process that made the change tells its own streams; the other one finds it by itself.
-                assert event["healed"] is (len(written) == 2)
+            assert written_by_process(event) == {process: streams for process, streams in by_process.items() if streams}
+            # Without a bus the process that made the change tells its own streams; the other one, if it has any, finds
+            # it by itself. Which of the two answers, and which has the streams, is the kernel's choice.
+            if database == "sqlite" and len(written_by_process(event)) == 2:
+                assert event["healed"]
 
             killed = both["processes"][0]
             os.kill(killed["pid"], signal.SIGKILL)
@@ -113,7 +122,7 @@ def test_workers__streams_events_and_a_killed_one__told_of_all(
             assert left["streams"] <= STREAMS - by_process[killed["id"]]
             # What it did is known all the same.
             told = next(each for each in left["events"] if each["version"] == event["version"])
-            assert told["processes"] == event["processes"]
+            assert written_by_process(told) == written_by_process(event)
             for stream in streams:
                 stream.close()
             server.stop()
