@@ -5,7 +5,9 @@ import json
 import time
 from typing import Any
 
-TIMEOUT = 10.0
+from tests.support.patience import PATIENCE
+
+TIMEOUT = PATIENCE
 
 
 class Admin:

@@ -18,8 +18,9 @@ from benchmarks import report
 from benchmarks.report import Figures, Report
 from benchmarks.server import Product, product
 from tests.support import sse
+from tests.support.patience import PATIENCE
 
-TIMEOUT = 10.0
+TIMEOUT = PATIENCE
 
 
 @dataclass(frozen=True)

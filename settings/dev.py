@@ -1,5 +1,6 @@
 """Development and the first try on one machine: a key made on first use, every local host name."""
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -11,13 +12,14 @@ from settings.base import ALLOWED_HOSTS, VAR_DIR
 def installation_key(path: Path) -> str:
     """The secret key of this installation, made once and kept readable for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(50))
-    return path.read_text().strip()
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+        # Several processes may start for the first time in one moment: whoever comes first makes it.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        key = file.read().strip()
+        if not key:
+            key = secrets.token_urlsafe(50)
+            file.write(key)
+        return key
 
 
 SECRET_KEY = os.environ.get("SECRET_KEY") or installation_key(VAR_DIR / "secret_key")

@@ -28,6 +28,8 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, since threads share it; its own, so that two runs of the tests do not meet in it.
     DATABASES["default"]["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"test-{os.getpid()}.sqlite3")}
+    # Seconds that a writer waits for others, of which a slow machine takes many for what is quick elsewhere.
+    DATABASES["default"]["OPTIONS"]["timeout"] = 60
     # What a power failure leaves of it does not matter.
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 else:

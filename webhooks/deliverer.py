@@ -33,6 +33,9 @@ FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.5, 5.0
 END_SECONDS = 5.0
 """At the end, what is being sent gets so long. What is not sent by then is given back."""
 
+BREAK_OFF_SECONDS = 2.0
+"""To break off what is left takes a moment. If it takes longer, it ends with the process."""
+
 DELIVERY_ID = "X-Flagsmith-Delivery"
 """The same each time that something is sent: receivers can tell by it what they have had already."""
 
@@ -66,11 +69,15 @@ class Senders:
         self._inbox.put((delivery, url, outcome))
 
     def close(self) -> None:
-        """Break off what is being sent."""
-        asyncio.run_coroutine_threadsafe(self._break_off(), self._loop).result(END_SECONDS)
+        """Break off what is being sent. Raises nothing: what is in hand has to be given back after it."""
+        try:
+            asyncio.run_coroutine_threadsafe(self._break_off(), self._loop).result(BREAK_OFF_SECONDS)
+        except TimeoutError:
+            logger.warning("webhooks_not_broken_off")
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(END_SECONDS)
-        self._loop.close()
+        self._thread.join(BREAK_OFF_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     async def _break_off(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}

@@ -16,10 +16,10 @@ from app_analytics.models import APIUsageBucket, FeatureEvaluationBucket, Resour
 from environments.models import Environment, EnvironmentAPIKey
 from features.models import Feature
 from organisations.models import Organisation
+from tests.app_analytics.conftest import TODAY
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-TODAY = days.date_of(days.today())
 TRAIT = {"identity": {"identifier": "ada"}, "trait_key": "plan", "trait_value": "pro"}
 
 

@@ -37,7 +37,7 @@ def usage(tenant: Tenant, path: str = "") -> Any:
 def test_server__sigterm__all_figures_are_there_and_sigkill_takes_none_that_were_written(
     start_server: Callable[..., ServerProcess],
 ) -> None:
-    server = start_server("daphne", API_USAGE_CACHE_SECONDS=NEVER, USAGE_THROTTLE_RATE="1000/min")
+    server = start_server("daphne", API_USAGE_CACHE_SECONDS=NEVER, USAGE_THROTTLE_RATE="1000000/min")
     tenant = Tenant.create(AdminAPI.registered(server.url))
     feature = tenant.add_feature("banner")
     read_flags(tenant, 40)

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from app_analytics import days
 from app_analytics.meter import Meter
 from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
 from realtime import hub
+from tests.app_analytics.conftest import TODAY
 from tests.support.asgi import stream
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,5 +38,5 @@ async def test_streams__opened__counted_once_each_beside_what_is_billed(
     streams, billed, total = await asyncio.to_thread(
         lambda: [admin.get(f"{path}{each}").json() for each in ("streams/", "", "total-count/")]
     )
-    assert streams == [{"day": str(days.date_of(days.today())), "count": 2}]
+    assert streams == [{"day": str(TODAY), "count": 2}]
     assert (billed, total) == ([], {"count": 0})

@@ -11,17 +11,16 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from structlog.testing import capture_logs
 
-from app_analytics import days, labels, store
+from app_analytics import labels, store
 from app_analytics import meter as metering
 from app_analytics.meter import Meter
 from app_analytics.models import APIUsageBucket, FeatureEvaluationBucket, Resource
 from app_analytics.tally import Counts
 from environments.models import Environment
+from tests.app_analytics.conftest import TODAY
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-
-TODAY = days.today()
 
 
 def requests() -> dict[tuple[int, int, str], int]:
@@ -162,7 +161,7 @@ def test_thread__interval__writes_by_itself_and_forgets_what_is_old(
     settings.BUCKETED_ANALYTICS_DATA_RETENTION_DAYS = 40
     for model, subject in ((APIUsageBucket, {"resource": 1}), (FeatureEvaluationBucket, {"feature_id": 1})):
         for age in (39, 40, 41, 400):
-            day = days.date_of(TODAY) - timedelta(days=age)
+            day = TODAY - timedelta(days=age)
             model.objects.create(environment_id=9, day=day, total_count=1, **subject)
     failing.away = False
     meter.tally.request(1, Resource.FLAGS, labels.NONE)

@@ -27,7 +27,7 @@ def test_benchmarks__small_server__figures(
     subject = Ours(served)
     told = Report("smoke", "", "small")
     load = argparse.Namespace(
-        features=len(served.demo["features"]), gzip=False, seconds=0.2, connections=4, measurements=1
+        features=len(served.demo["features"]), gzip=False, seconds=1.0, connections=4, measurements=1
     )
 
     # When

@@ -5,6 +5,7 @@ import queue
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -28,6 +29,9 @@ from tests.support.redis import Redis
 KEY = EnvironmentKey("bus-under-test")
 
 Settings = Any
+
+# Whoever waits for a paused Redis waits so long, and no slow machine takes one for paused.
+REDIS_SECONDS = 2 * PATIENCE
 
 
 def state(seconds: float = 0.0, key: EnvironmentKey = KEY) -> EnvironmentState:
@@ -118,11 +122,16 @@ class OtherOnPostgreSQL:
     def freeze(self) -> None:
         self._frozen = self._listeners()
         for pid in self._frozen:
-            os.kill(pid, signal.SIGSTOP)
+            self._send(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         for pid in self._frozen:
-            os.kill(pid, signal.SIGCONT)
+            self._send(pid, signal.SIGCONT)
+
+    def _send(self, pid: int, number: signal.Signals) -> None:
+        # It may be an earlier test's, and about to end.
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def _listeners(self) -> list[int]:
         rows = self._execute("SELECT pid FROM pg_stat_activity WHERE application_name = %s", "realtime-bus")
@@ -157,6 +166,11 @@ class OtherOnRedis:
         return Client.from_url(self._server.url)
 
 
+def patient(server: Redis) -> str:
+    """Its URL, for those who wait ``REDIS_SECONDS``."""
+    return f"{server.url}?socket_timeout={REDIS_SECONDS:g}"
+
+
 @pytest.fixture
 def connects() -> "queue.SimpleQueue[float]":
     """When the bus said that it may have missed something."""
@@ -168,7 +182,7 @@ def redis_bus(
     redis_server: Redis, connects: "queue.SimpleQueue[float]", settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[redis.RedisBus]:
     """The bus of a process whose setting is there when it starts."""
-    settings.EVENTSTREAM_REDIS = redis_urls.arguments(redis_server.url)
+    settings.EVENTSTREAM_REDIS = redis_urls.arguments(patient(redis_server))
     monkeypatch.setattr(eventstream, "redis_client", Client(**settings.EVENTSTREAM_REDIS))
     bus = redis.RedisBus(lambda: connects.put(time.monotonic()))
     yield bus
@@ -187,8 +201,12 @@ def postgres_bus(
 
 
 @pytest.fixture(params=["postgres", "redis"])
-def other(request: pytest.FixtureRequest, connects: "queue.SimpleQueue[float]") -> Other:
-    """Somebody else, beside a bus that listens."""
+def other(
+    request: pytest.FixtureRequest, connects: "queue.SimpleQueue[float]", monkeypatch: pytest.MonkeyPatch
+) -> Other:
+    """Somebody else, beside a bus that listens, and that takes no slow server for a dead one."""
+    for module in (postgres, redis):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
     bus = request.getfixturevalue(f"{request.param}_bus")
     other: Other
     if request.param == "postgres":

@@ -1,6 +1,7 @@
 """Publishing by Redis: nobody who publishes waits for it, or fails with it."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -22,13 +23,10 @@ from realtime import bus, publish, sse
 from realtime.bus import outgoing, redis
 from realtime.bus.outgoing import Outgoing
 from realtime.types import EnvironmentKey, EnvironmentState
-from tests.bus.conftest import KEY, PATIENCE, Ear, Settings, state, until
+from tests.bus.conftest import KEY, PATIENCE, Ear, Settings, patient, state, until
 from tests.support import programs
 from tests.support.redis import Redis
 from tests.support.server import environ
-
-# A publisher that waits for Redis would wait a second at least.
-AT_ONCE = 0.5
 
 
 @pytest.fixture
@@ -80,15 +78,15 @@ def test_publish__redis__reaches_this_process_and_all_others_in_django_eventstre
 def test_publish__redis_paused__nobody_waits_and_the_latest_wins(
     chosen: redis.RedisBus, ear: Ear, subscriber: PubSub, redis_server: Redis
 ) -> None:
-    said, slow = state(), 0
+    said = state()
     redis_server.process.send(signal.SIGSTOP)
     try:
+        os.waitid(os.P_PID, redis_server.process.pid, os.WSTOPPED)
+        began = time.monotonic()
         for number in range(200):
-            began = time.monotonic()
             publish.publish([later(said, number)])
-            # On a busy machine one may be; if it waited for Redis each would be.
-            slow += time.monotonic() - began > AT_ONCE
-            assert slow < 3
+            # If it waited for Redis, it would wait for more.
+            assert time.monotonic() - began < PATIENCE
             assert ear.next() == sse.data(later(said, number).updated_at)
     finally:
         redis_server.process.send(signal.SIGCONT)
@@ -96,8 +94,8 @@ def test_publish__redis_paused__nobody_waits_and_the_latest_wins(
     versions = [next_version(subscriber)]
     while versions[-1] != newest:
         versions.append(next_version(subscriber))
-    # The one under way when it was paused, twice if it was tried again, and the newest; more if that took seconds.
-    assert len(versions) <= 20
+    # The one that was under way meanwhile, and the newest.
+    assert len(versions) <= 2
 
 
 def test_publish__redis_away__does_not_fail_and_is_heard_here(
@@ -106,15 +104,10 @@ def test_publish__redis_away__does_not_fail_and_is_heard_here(
     first, second, third = state(), state(1), state(2)
     redis_server.stop()
     try:
-        took = []
         for said in (first, second):
-            began = time.monotonic()
             publish.publish([said])
-            took.append(time.monotonic() - began)
             assert ear.next() == sse.data(said.updated_at)
             assert chosen.outgoing.flush(PATIENCE)
-        # If it waited for Redis, both would be slow.
-        assert min(took) < AT_ONCE
         health = chosen.health()
         assert not health.connected
         assert "Connection" in health.last_error
@@ -136,20 +129,29 @@ def test_publish__process_that_forks_and_ends_at_once__both_have_sent_it(
 ) -> None:
     code = f"""
 import os
+from datetime import timedelta
 import django
 django.setup()
 from django.utils import timezone
 from realtime import publish, sse
+from realtime.bus import outgoing
 from realtime.types import EnvironmentState
+# Not one, in which a busy machine may send nothing.
+outgoing.END_SECONDS = {PATIENCE}
 publish.publish([EnvironmentState({KEY!r}, timezone.now(), True)])
 child = os.fork()
-last = timezone.now()
+# Not the same one in both.
+last = timezone.now() + timedelta(hours=child == 0)
 publish.publish([EnvironmentState({KEY!r}, last, True)])
 if child:
     os.waitpid(child, 0)
 print(sse.data(last))
 """
-    variables = {"REDIS_URL": redis_server.url, "VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "settings.dev"}
+    variables = {
+        "REDIS_URL": patient(redis_server),
+        "VAR_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "settings.dev",
+    }
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=programs.ROOT,

@@ -119,6 +119,8 @@ def test_notify__queue_that_fills_up__changes_go_on_without_and_it_begins_again(
     notified: Notified, notify_bus: bus.Bus, state: FeatureState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "SILENCE_SECONDS", 0.02)
+    # With each new connection it would begin again.
+    monkeypatch.setattr(postgres, "ANSWER_SECONDS", PATIENCE)
     monkeypatch.setattr(postgres, "FULL", -1.0)
     notify_bus.start()
     until(lambda: "queue" in notify_bus.health().last_error)

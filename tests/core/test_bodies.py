@@ -44,7 +44,10 @@ class Call:
         self.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
 
     def write(self, data: bytes) -> "Call":
-        self.socket.sendall(data)
+        # Of what it refuses the server reads on for some seconds, which a slow client's sending may outlast. It has
+        # answered by then.
+        with suppress(ConnectionError):
+            self.socket.sendall(data)
         return self
 
     def write_chunks(self, *chunks: bytes) -> "Call":

@@ -113,6 +113,10 @@ def test_image__started_as_compose_does__migrates_serves_and_is_healthy(
         assert arguments[0] == "python"
         return [sys.executable, *(argument.replace("8000", port) for argument in arguments[1:])]
 
+    def is_healthy() -> bool:
+        check = here(command("HEALTHCHECK"))
+        return subprocess.run(check, cwd=folder, env=surroundings, capture_output=True).returncode == 0
+
     # When
     migrate = here(compose(GIVEN)["services"]["migrate"]["command"])
     subprocess.run(migrate, cwd=folder, env=surroundings, check=True, capture_output=True)
@@ -121,11 +125,11 @@ def test_image__started_as_compose_does__migrates_serves_and_is_healthy(
     # Then
     try:
         server.wait_for_log("Uvicorn running", START)
-        healthy = here(command("HEALTHCHECK"))
-        assert subprocess.run(healthy, cwd=folder, env=surroundings, capture_output=True).returncode == 0
+        # Docker asks again too.
+        server.wait_until(is_healthy)
     finally:
         server.kill()
-    assert subprocess.run(healthy, cwd=folder, env=surroundings, capture_output=True).returncode != 0
+    assert not is_healthy()
 
 
 @pytest.mark.parametrize("name", GIVEN)

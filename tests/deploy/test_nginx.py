@@ -28,12 +28,11 @@ PRODUCTION = {
     "BEHIND_TLS_PROXY": "true",
     "REALTIME_TRUSTED_PROXIES": "127.0.0.1",
     "REALTIME_METRICS_TOKEN": "metrics-token",
-    "LOGIN_THROTTLE_RATE": "3/min",
+    "LOGIN_THROTTLE_RATE": "3/day",
+    # An event that nginx holds back would come with what follows: so nothing does.
+    "REALTIME_KEEPALIVE_SECONDS": "3600",
+    "REALTIME_REPEAT_SECONDS": "0",
 }
-
-# From the Admin API's answer to the event behind nginx. It takes a few milliseconds; a machine of CI may be busy. What
-# nginx held back would come after ten seconds, with the next comment.
-DEADLINE = 5
 
 
 def stream_without_a_server() -> tuple[sse.Stream, float]:
@@ -125,15 +124,14 @@ def test_configuration__as_shipped__nginx_has_no_complaint(nginx: Nginx) -> None
     assert "warn" not in said
 
 
-def test_stream__http_1_1__event_within_milliseconds(nginx: Nginx, tenant: Tenant) -> None:
+def test_stream__http_1_1__event_is_not_held_back(nginx: Nginx, tenant: Tenant) -> None:
     feature = tenant.add_feature("banner")["id"]
     with sse.connect(nginx.port, tenant.environment.key) as stream:
         assert stream.status == 200
         assert stream.headers["transfer-encoding"] == "chunked"
         first = stream.next_event()
         tenant.change(feature, enabled=True)
-        changed = time.perf_counter()
-        assert stream.event_after(first.updated_at).at - changed < DEADLINE
+        assert str(stream.event_after(first.updated_at).updated_at) == version(tenant)
 
 
 def test_stream__http_2_and_tls__event_is_not_held_back(nginx: Nginx, tenant: Tenant) -> None:
@@ -209,4 +207,5 @@ def test_stream__no_server_at_all__200_and_comments_for_about_ten_seconds(
     assert stream.status == 200
     assert stream.headers["content-type"] == "text/event-stream"
     assert {line[:1] for line in stream._raw.decode().splitlines()} == {":", ""}
-    assert 8 < seconds < 30
+    # Ten, and what a busy machine takes on top.
+    assert 8 < seconds < PATIENCE

@@ -50,6 +50,7 @@ class SDKPage:
 
     def __init__(self, page: Page, tenant: Tenant, realtime_url: str = "") -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE * 1000)
         self.requests: list[Request] = []
         self.errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request))
@@ -66,7 +67,7 @@ class SDKPage:
 
     def wait_for(self, seen: tuple[bool, object]) -> None:
         condition = f"wanted => JSON.stringify(({SEEN})({FEATURE!r})) === JSON.stringify(wanted)"
-        self.page.wait_for_function(condition, arg=list(seen), timeout=PATIENCE * 1000)
+        self.page.wait_for_function(condition, arg=list(seen))
 
     def fetches(self) -> int:
         """How often the SDK has asked for its flags."""

@@ -31,7 +31,8 @@ class Client(Flagsmith):
     def __init__(self, **options: Any) -> None:
         self.fetches = 0
         self.fetched = threading.Condition()
-        super().__init__(**options)
+        # A fetch that it gives up is not made again before the next event.
+        super().__init__(request_timeout_seconds=int(PATIENCE), **options)
 
     def update_environment(self) -> None:
         super().update_environment()

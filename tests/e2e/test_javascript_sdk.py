@@ -9,6 +9,7 @@ from tests.e2e.changes import CHANGES, Change
 from tests.e2e.javascript_sdk import SDKPage, sdk_origin
 from tests.support.api import Tenant
 from tests.support.chromium import chromium
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.e2e
 
@@ -29,6 +30,7 @@ def origin() -> Iterator[str]:
 @pytest.fixture
 def page(browser: Browser, origin: str) -> Iterator[Page]:
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
     page = context.new_page()
     page.goto(origin)
     yield page

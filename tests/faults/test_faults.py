@@ -10,8 +10,10 @@ import pytest
 
 from tests.faults.cluster import RECONCILE_SECONDS, Bus, Cluster, cluster
 from tests.faults.faults import Fault, of
+from tests.support.patience import START
 
-pytestmark = pytest.mark.timeout(600)
+# The first one waits for six servers, one after the other.
+pytestmark = pytest.mark.timeout(600 + 6 * START)
 
 # One reconcile and a second (what ``python -m tests.faults`` goes by), and what a machine that is busy with other tests
 # takes on top.

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tests.support import ports
+from tests.support.patience import PATIENCE
 
 READ_BYTES = 65_536
 
@@ -74,7 +75,7 @@ class Valve:
         self._loop.call_soon_threadsafe(self._flowing.set)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, limit=READ_BYTES)

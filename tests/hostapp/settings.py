@@ -20,4 +20,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 REALTIME_ENVIRONMENT_MODEL = "hostapp.Stage"
 REALTIME_GATE_FIELD = "product__live"
 REALTIME_WATCH = "tests.hostapp.watch.WATCHED"
+REALTIME_DRAIN_SECONDS = 0
+# No stream grows old while a slow machine does what a test is about.
+REALTIME_STREAM_SECONDS = 3600
 SSE_AUTHENTICATION_TOKEN = "publisher-t0ken"

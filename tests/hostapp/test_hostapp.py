@@ -59,7 +59,7 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     host = Host(tmp_path_factory.mktemp("host"))
     option = {"uvicorn": "--port", "daphne": "-p"}[request.param]
     command = [sys.executable, "-m", request.param, option, str(host.port), "tests.hostapp.asgi:application"]
-    process = Process(command, environ=host.environ | {"REALTIME_DRAIN_SECONDS": "0"}, cwd=programs.ROOT)
+    process = Process(command, environ=host.environ, cwd=programs.ROOT)
     try:
         process.wait_until(lambda: accepts_connections(host.port), START)
         yield host
@@ -83,7 +83,7 @@ def test_host__its_own_models__streams_their_changes(host: Host) -> None:
 
 
 def test_host__unknown_key__stream_of_comments(host: Host) -> None:
-    with sse.connect(host.port, "elsewhere") as stream:
+    with sse.connect(host.port, "nowhere") as stream:
         assert b"no environment" in stream.next_block().data + stream.next_block().data  # type: ignore[union-attr]
 
 

@@ -39,8 +39,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 @pytest.fixture
-async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
+async def streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hub.Hub]:
     """The loop's hub, which keeps a journal."""
+    # Or it would write on, into the next test's database.
+    monkeypatch.setattr(writer, "END_SECONDS", PATIENCE)
     settings.REALTIME_INSPECTION = True
     settings.REALTIME_REPEAT_SECONDS = 0
     # On a slow machine it would be there before the bus.
@@ -68,6 +70,11 @@ def said(key: str, *options: str) -> str:
 def settled(told: Panel) -> bool:
     """Whether an event is there, and its minute with it: they are read one after the other."""
     return bool(told.events) and any(minute.events for minute in told.history)
+
+
+def has_written(number: int, told: Panel) -> bool:
+    """Whether so many streams have been written to, by the events and by their minutes."""
+    return sum(event.written for event in told.events) == sum(minute.written for minute in told.history) == number
 
 
 async def shown(key: str, holds: Callable[[Panel], object]) -> Panel:
@@ -98,7 +105,7 @@ async def test_panel__changes_and_a_client_that_reads_nothing__all_of_it_is_coun
             await quick.until(lambda client, count=count: len(client.events) == count + 1)
         slow.reading.set()
         await slow.until(lambda client: len(client.events) == 3)
-        told = await shown(key, lambda told: told.streams == 2 and sum(event.written for event in told.events) == 5)
+        told = await shown(key, lambda told: told.streams == 2 and has_written(5, told))
 
     (process,) = told.processes
     assert (process.host, process.pid, process.streams) == (socket.gethostname(), os.getpid(), 2)
@@ -152,7 +159,8 @@ async def test_panel__event_that_replaces_one_in_its_window__superseded_for_thos
     async with stream(environment.api_key) as one, stream(environment.api_key) as another:
         await one.opened()
         await another.opened()
-        settings.REALTIME_SPREAD_SECONDS = 3_600
+        # So that nobody's moment comes meanwhile.
+        settings.REALTIME_SPREAD_SECONDS = 10**9
         await toggle(state)
         await shown(environment.api_key, lambda told: len(told.events) == 1)
         await toggle(state)
@@ -210,7 +218,7 @@ async def test_panel__flood__the_newest_have_rows_and_the_minute_counts_all(
             for number in range(1, 1_000):
                 moment = began + timedelta(milliseconds=number)
                 streams.journal.told(key, moment, 1, moment.timestamp() + 0.01)
-            told = await shown(key, lambda told: told.events)
+            told = await shown(key, settled)
     assert [event.updated_at - began for event in told.events] == [
         timedelta(milliseconds=milliseconds) for milliseconds in (999, 899, 799, 699, 599)
     ]
@@ -235,12 +243,13 @@ async def test_writer__database_away__says_so_once_and_writes_later(
             await client.opened()
             await shown(environment.api_key, lambda told: told.streams == 1)
             with mock.patch.object(Ledger, "due", impossible):
-                for _ in range(3):
+                for count in range(2, 5):
                     await toggle(state)
+                    await client.until(lambda client, count=count: len(client.events) == count)
                 for _ in range(5):
                     await asyncio.wait_for(tries.get(), PATIENCE)
-            told = await shown(environment.api_key, lambda told: len(told.events) == 3)
-    assert sum(event.written for event in told.events) == 3
+            told = await shown(environment.api_key, lambda told: has_written(3, told))
+    assert len(told.events) == 3
     said = [record.getMessage() for record in caplog.records]
     assert sum("inspection_not_written" in line for line in said) == 1
     assert sum("inspection_written_again" in line for line in said) == 1
@@ -278,7 +287,7 @@ async def test_records__what_is_old__removed_and_a_process_that_comes_back_says_
     assert await sync_to_async(InspectedMinute.objects.count)() == 0
     told = await sync_to_async(panel.panel)(key)
     assert len(told.events) == 2
-    with mock.patch("time.monotonic", return_value=float("inf")):
+    with mock.patch("realtime.inspection.records.time", mock.Mock(**{"monotonic.return_value": float("inf")})):
         await sync_to_async(records.write)(later)
     assert (await shown(key, lambda told: told.streams)).streams == 7
     await age(processes=timedelta(0), minutes=timedelta(0), events=periods.KEPT * 2)

@@ -13,8 +13,8 @@ from tests.support.server import MigratedSQLite, ServerProcess
 
 STREAMS = 12
 
-# Seconds for what takes a moment, on a machine that has much else to do.
-PATIENCE = 60
+# Twice what a process's clock goes on by at most while a busy machine does not let it run.
+WEDGED_SECONDS = 4
 
 
 def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tells(
@@ -22,7 +22,7 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
 ) -> None:
     with two_workers(sqlite_template, tmp_path) as server:
         until = server.process.wait_until
-        until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
+        until(lambda: scrape(server.port)["realtime_processes"] == 2)
         tenant = Tenant.create(AdminAPI.registered(server.url))
         feature = tenant.add_feature("banner")["id"]
         streams = [sse.connect(server.port, tenant.environment.key) for _ in range(STREAMS)]
@@ -30,6 +30,8 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
         tenant.change(feature, enabled=True)
         for stream, was in zip(streams, before, strict=True):
             stream.event_after(was)
+        # It is counted once it is written, by when the other process may answer.
+        until(lambda: scrape(server.port)["realtime_events_delivered_total"] >= STREAMS)
         # Whichever of the two answers.
         for _ in range(4):
             told = scrape(server.port)
@@ -38,26 +40,25 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
 
         killed, stopped = workers(server)
         os.kill(killed, signal.SIGKILL)
-        until(lambda: scrape(server.port)["realtime_processes"] == 1, PATIENCE)
+        # Its parent has seen it end. Soon another one takes its place, which changes nothing here.
+        until(lambda: not Path(f"/proc/{killed}").exists())
         after = scrape(server.port)
         assert fallen(told, after) == {}
         assert after["realtime_streams_open"] == STREAMS - len([stream for stream in streams if is_cut(stream)])
-        until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
+        until(lambda: scrape(server.port)["realtime_processes"] == 2)
         restarted = scrape(server.port)
         assert fallen(after, restarted) == {}
         assert restarted["realtime_streams_opened_total"] == STREAMS
 
-        assert server.get("/health/liveness").status == 200
+        until(lambda: problems(server) == [])
         os.kill(stopped, signal.SIGSTOP)
-        until(lambda: server.get("/health/liveness").status == 503, PATIENCE)
-        problems = server.get("/health/liveness").json()
-        assert list(problems) == [name for name in problems if name.startswith("process ")]
-        assert len(problems) == 1
+        until(lambda: problems(server) == ["process"])
         os.kill(stopped, signal.SIGCONT)
-        until(lambda: server.get("/health/liveness").status == 200, PATIENCE)
+        until(lambda: problems(server) == [])
         assert fallen(restarted, scrape(server.port)) == {}
         for stream in streams:
             stream.close()
+        until(lambda: scrape(server.port)["realtime_streams_open"] == 0)
     assert list(tmp_path.glob("realtime-figures-*")) == []
     drains = [json.loads(line) for line in server.log.splitlines() if "drain_finished" in line]
     assert [drain["left"] for drain in drains] == [0, 0]
@@ -67,7 +68,7 @@ def two_workers(template: MigratedSQLite, folder: Path) -> ServerProcess:
     variables = {
         **template.copy(folder),
         "REALTIME_METRICS_TOKEN": TOKEN,
-        "REALTIME_WEDGED_SECONDS": "2",
+        "REALTIME_WEDGED_SECONDS": str(WEDGED_SECONDS),
         "TMPDIR": str(folder),
     }
     return ServerProcess(variables, arguments=("--workers=2",))
@@ -77,6 +78,12 @@ def workers(server: ServerProcess) -> list[int]:
     """The processes that serve: of the server's children those that run its program."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def problems(server: ServerProcess) -> list[str]:
+    """What is wedged, and of the other process only that it is one."""
+    answer = server.get("/health/liveness")
+    return [] if answer.status == 200 else [name.partition(" ")[0] for name in answer.json()]
 
 
 def is_cut(stream: sse.Stream) -> bool:
@@ -101,13 +108,13 @@ def test_workers__killed_while_it_is_asked_how_it_is__replaced_at_once(
 ) -> None:
     """Not only when the parent, which waits for the dead one's answer, loses its patience, 30 s after it asked."""
     with two_workers(sqlite_template, tmp_path) as server:
-        server.process.wait_until(lambda: scrape(server.port)["realtime_processes"] == 2, PATIENCE)
+        server.process.wait_until(lambda: scrape(server.port)["realtime_processes"] == 2)
         first, second = workers(server)
         os.kill(first, signal.SIGSTOP)
         # By then the parent, who asks twice a second, has asked.
-        server.process.wait_until(lambda: server.get("/health/liveness").status == 503, PATIENCE)
+        server.process.wait_until(lambda: problems(server) == ["process"])
         killed = time.monotonic()
         os.kill(first, signal.SIGKILL)
-        server.process.wait_for_log(f"Child process [{first}] died", PATIENCE)
+        server.process.wait_for_log(f"Child process [{first}] died")
         assert time.monotonic() - killed < 20
         assert second in workers(server)

@@ -159,7 +159,7 @@ def test_invites__line_breaks_in_names__stay_out_of_the_subject(
 
 @pytest.fixture
 def counted(settings: Settings) -> Iterator[None]:
-    settings.INVITE_THROTTLE_RATE = "2/min"
+    settings.INVITE_THROTTLE_RATE = "2/hour"
     cache.clear()
     yield
     cache.clear()

@@ -6,9 +6,11 @@ code that decides. One world for all: each call happens in a savepoint that is r
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.cache import cache
@@ -77,6 +79,17 @@ def stage(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator
     yield made
     with django_db_blocker.unblock():
         call_command("flush", interactive=False, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    """The time by which authenticator apps' codes change stands still: one that is right is so for every caller."""
+    now = mock.Mock(time=mock.Mock(return_value=time.time()))
+    with (
+        mock.patch("django_otp.plugins.otp_totp.models.time", now),
+        mock.patch("tests.support.accounts.time", now),
+    ):
+        yield
 
 
 def answer(call: Call, caller: Caller) -> Any:

@@ -45,7 +45,7 @@ def test_versions__transaction_that_began_earlier_commits_later__has_the_later_v
 
     with listening(environment) as heard, ThreadPoolExecutor(2) as sessions:
         for done in [sessions.submit(in_a_session_of_its_own, work) for work in (early_bird, late_comer)]:
-            done.result(20)
+            done.result(PATIENCE)
     assert heard.of(environment) == sorted(heard.of(environment))
     assert len(heard.of(environment)) == 2
     environment.refresh_from_db()
@@ -62,7 +62,7 @@ def test_versions__many_sessions_at_once__strictly_rising_and_none_is_lost(
 
     with listening(environment, production) as heard, ThreadPoolExecutor(6) as sessions:
         for done in [sessions.submit(in_a_session_of_its_own, work) for _ in range(6)]:
-            done.result(60)
+            done.result(PATIENCE)
     for place in (environment, production):
         place.refresh_from_db()
         assert len(heard.of(place)) == len(set(heard.of(place))) == 90
@@ -86,7 +86,7 @@ def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_
 
     with listening(*many) as heard, ThreadPoolExecutor(2) as sessions:
         for done in [sessions.submit(delete, feature) for feature in features]:
-            done.result(60)
+            done.result(PATIENCE)
     for place in many:
         assert len(set(heard.of(place))) == 2
     assert not FeatureState.objects.exists()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.races import LOCK_PATIENCE
 from tests.races.writers import Outcome, race
 from tests.support.api import AdminAPI, Tenant
 from tests.support.server import ServerProcess
@@ -28,12 +29,12 @@ FAILURES = (
 )
 
 
-@pytest.mark.timeout(120 + OPERATIONS * 6)
+@pytest.mark.timeout(3 * LOCK_PATIENCE + OPERATIONS * 6)
 @pytest.mark.parametrize("database", ["postgresql", "sqlite"])
 def test_writers__eight_at_once__every_subscriber_sees_rising_versions_and_the_newest_state(
     start_server: Callable[..., ServerProcess], database: str
 ) -> None:
-    server = start_server("uvicorn", database)
+    server = start_server("uvicorn", database, DJANGO_SETTINGS_MODULE="tests.races.patient")
     tenant = Tenant.create(AdminAPI.registered(server.url), ("Development", "Staging", "Production"))
     began = time.perf_counter()
     outcome = race(tenant, WRITERS, OPERATIONS)

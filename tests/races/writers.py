@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 
+from tests.races import LOCK_PATIENCE
 from tests.races.watcher import Watcher
 from tests.support.api import AdminAPI, Tenant, rules, text
 from tests.support.patience import PATIENCE
@@ -47,6 +48,7 @@ class Writer:
         self.shared = shared
         self.number = number
         self.api = AdminAPI(shared.tenant.api.url)
+        self.api.timeout = LOCK_PATIENCE
         self.api.session.headers["Authorization"] = shared.tenant.api.session.headers["Authorization"]
         self.operations: Counter[str] = Counter()
         self.answers: Counter[int] = Counter()

@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from unittest import mock
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from environments.models import Environment
 from realtime import hub
 from realtime.http import drain, ending
+from tests.realtime.clock import DAY
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
 
@@ -31,12 +32,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         signal.signal(signum, handler)
 
 
-@pytest.fixture
-async def streams(server: list[int]) -> AsyncIterator[hub.Hub]:
-    yield hub.current()
-    await hub.current().close()
-
-
 async def test_signal__open_stream__ends_and_then_the_server_is_told(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object
 ) -> None:
@@ -53,7 +48,7 @@ async def test_signal__open_stream__ends_and_then_the_server_is_told(
 async def test_signal__twice__the_server_is_told_at_once(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object
 ) -> None:
-    settings.REALTIME_DRAIN_SECONDS = 60  # type: ignore[attr-defined]
+    settings.REALTIME_DRAIN_SECONDS = DAY  # type: ignore[attr-defined]
     async with stream(environment.api_key) as client:
         await client.opened()
         signal.raise_signal(signal.SIGTERM)
@@ -71,7 +66,7 @@ async def test_signal__twice__the_server_is_told_at_once(
 async def test_signal__no_streams__proxies_get_the_window_to_notice_and_who_presses_keys_does_not_wait(
     streams: hub.Hub, server: list[int], settings: object, signum: signal.Signals, waits: bool
 ) -> None:
-    seconds = 0.4 if waits else 60
+    seconds = 0.4 if waits else DAY
     settings.REALTIME_DRAIN_SECONDS = seconds  # type: ignore[attr-defined]
     async with stream("nobody") as client:
         await client.opened()
@@ -82,9 +77,10 @@ async def test_signal__no_streams__proxies_get_the_window_to_notice_and_who_pres
 
 
 async def test_signal__sent_to_a_worker_and_passed_on_by_its_parent__is_one(
-    streams: hub.Hub, server: list[int], environment: Environment, settings: object
+    streams: hub.Hub, server: list[int], environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.REALTIME_DRAIN_SECONDS = 0.5  # type: ignore[attr-defined]
+    settings.REALTIME_DRAIN_SECONDS = DAY  # type: ignore[attr-defined]
+    monkeypatch.setattr(drain, "PASSED_ON_SECONDS", DAY)
     with mock.patch.object(multiprocessing, "parent_process", return_value=object()):
         async with stream(environment.api_key) as client:
             await client.opened()
@@ -94,7 +90,7 @@ async def test_signal__sent_to_a_worker_and_passed_on_by_its_parent__is_one(
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert server == []
-            await eventually(lambda: server == [signal.SIGINT])
+        await eventually(lambda: server == [signal.SIGINT])
 
 
 async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_same(
@@ -115,7 +111,7 @@ async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_sam
 
 
 async def test_signal__server_that_ignores_it__goes_on(
-    streams: hub.Hub, environment: Environment, settings: object
+    streams: hub.Hub, server: list[int], environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = 0  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

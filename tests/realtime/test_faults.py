@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from unittest import mock
 
@@ -16,16 +15,11 @@ from realtime import hosts, hub, publish, reading, reconcile, sse
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, EnvironmentState
+from tests.realtime.clock import skip
 from tests.support.asgi import stream
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-
-
-@pytest.fixture
-async def streams() -> AsyncIterator[hub.Hub]:
-    yield hub.current()
-    await hub.current().close()
 
 
 def keyed(*keys: str) -> list[EnvironmentKey]:
@@ -51,14 +45,16 @@ async def test_stream__database_that_hangs__comments_go_on_and_the_stream_ends_c
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
     settings.REALTIME_KEEPALIVE_SECONDS = 0.1  # type: ignore[attr-defined]
-    settings.REALTIME_STREAM_SECONDS = 0.6  # type: ignore[attr-defined]
+    settings.REALTIME_STREAM_SECONDS = 600  # type: ignore[attr-defined]
     released = threading.Event()
     with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(PATIENCE) and {}):
         async with stream(environment.api_key) as client:
+            await client.until(lambda client: client.chunks.count(sse.KEEPALIVE) >= 2)
+            assert not client.ended
+            skip(600)
             await client.until(lambda client: client.ended)
         released.set()
     assert b"cannot be read" in client.chunks[1]
-    assert client.chunks.count(sse.KEEPALIVE) >= 2
 
 
 async def test_reader__closed_while_a_query_hangs__is_not_waited_for(
@@ -66,10 +62,11 @@ async def test_reader__closed_while_a_query_hangs__is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(reading, "CLOSE_SECONDS", 0.05)
     released = threading.Event()
-    with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(PATIENCE) and {}):
+    with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(2 * PATIENCE) and {}):
         asked = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))
         await asyncio.sleep(0)
-        await asyncio.wait_for(streams.close(), 2)
+        await asyncio.wait_for(streams.close(), PATIENCE)
+        assert not asked.done()
         released.set()
         await asyncio.wait([asked])
 
@@ -101,6 +98,7 @@ async def test_reconcile__publisher_whose_times_lie_back__is_heard_of_in_other_p
     streams: hub.Hub, settings: object
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
+    streams.look()
     late = datetime(2026, 1, 1, tzinfo=UTC)
     async with stream("external") as client:
         await client.opened()
@@ -114,6 +112,7 @@ async def test_reconcile__version_that_committed_long_after_it_was_raised__is_fo
     streams: hub.Hub, environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
+    streams.look()
     monkeypatch.setattr(reconcile, "OVERLAP", timedelta(seconds=0.1))
     past = timezone.now() - timedelta(hours=2)
     newer = past + timedelta(hours=1)

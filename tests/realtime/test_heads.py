@@ -10,14 +10,18 @@ from uvicorn.server import ServerState
 
 from realtime.http import heads
 from realtime.http.heads import BoundedHeads
+from tests.realtime.clock import skip
+from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
 
+SLOW_SECONDS = 3 * heads.BODY_SECONDS
+
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"] == "/slow":
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(SLOW_SECONDS)
     if scope["path"] in ("/slow", "/read"):
         while (await receive()).get("more_body"):
             pass
@@ -26,13 +30,14 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """Of a server that waits a fifth of a second for heads, and for each piece of a body."""
-    monkeypatch.setattr(heads, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(heads, "BODY_SECONDS", 0.2)
+async def state() -> ServerState:
+    return ServerState()
+
+
+@pytest.fixture
+async def port(state: ServerState) -> AsyncIterator[int]:
     config = Config(application, http=BoundedHeads, ws="none", log_config=None)
     config.load()
-    state = ServerState()
     server = await asyncio.get_running_loop().create_server(
         lambda: BoundedHeads(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
@@ -40,8 +45,10 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def answered(port: int, *pieces: bytes) -> bytes:
-    """Send the pieces, each after an answer or a while, and return all answers until the server ends the connection."""
+async def answered(port: int, state: ServerState, *pieces: bytes) -> bytes:
+    """Send the pieces, each after an answer, and return all answers until the server ends the connection for what does
+    not come.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     said = b""
     async with asyncio.timeout(PATIENCE):
@@ -49,28 +56,32 @@ async def answered(port: int, *pieces: bytes) -> bytes:
             writer.write(piece)
             if piece.endswith(b"\r\n\r\n"):
                 said += await reader.readuntil(b"\r\n\r\n")
+    connections: Any = state.connections
+    # Unless it has been ended already, the server waits for a head.
+    await eventually(lambda: any(each._head_awaited for each in connections) or bool(said and not connections))
+    skip(heads.HEAD_SECONDS)
+    async with asyncio.timeout(PATIENCE):
         said += await reader.read()
     writer.close()
     return said
 
 
-async def test_head__whole__answered_again_and_again_until_one_stops(port: int) -> None:
-    said = await answered(port, GET + b"\r\n", GET + b"\r\n", GET)
+async def test_head__whole__answered_again_and_again_until_one_stops(port: int, state: ServerState) -> None:
+    said = await answered(port, state, GET + b"\r\n", GET + b"\r\n", GET)
     assert said.count(b"HTTP/1.1 204") == 2
     assert said.count(b"HTTP/1.1 408") == 1
 
 
-async def test_head__none_at_all__connection_ended(port: int) -> None:
-    assert (await answered(port)).startswith(b"HTTP/1.1 408")
+async def test_head__none_at_all__connection_ended(port: int, state: ServerState) -> None:
+    assert (await answered(port, state)).startswith(b"HTTP/1.1 408")
 
 
-async def test_head__in_pieces__answered(port: int) -> None:
-    said = await answered(port, GET, b"x-a: b\r\n", b"connection: close\r\n\r\n")
+async def test_head__in_pieces__answered(port: int, state: ServerState) -> None:
+    said = await answered(port, state, GET, b"x-a: b\r\n", b"connection: close\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 204")
 
 
-async def test_head__too_large__connection_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "HEAD_SECONDS", 60)
+async def test_head__too_large__connection_ended(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET)
     said = b""
@@ -104,24 +115,38 @@ def post(path: str, length: int) -> bytes:
     return b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (path.encode(), length)
 
 
-async def test_body__that_does_not_come__connection_ended(port: int) -> None:
+async def body_read(state: ServerState, length: int) -> None:
+    """Wait until the server has so much of the one connection's body."""
+
+    def has_come() -> bool:
+        return any(connection.cycle is not None and len(connection.cycle.body) == length for connection in connections)
+
+    connections: Any = state.connections
+    await eventually(has_come)
+
+
+async def test_body__that_does_not_come__connection_ended(port: int, state: ServerState) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(post("/read", 10) + b"abc")
+    writer.write(post("/slow", 10) + b"abc")
+    await body_read(state, 3)
+    skip(heads.BODY_SECONDS)
     async with asyncio.timeout(PATIENCE):
         assert await reader.read() == b""
     writer.close()
 
 
-@pytest.mark.parametrize("pause", [0.12, 0.01])
+@pytest.mark.parametrize("pause", [0.6, 0.0], ids=["in pieces", "late"])
 @pytest.mark.parametrize("behind", [b"", GET])
 async def test_body__in_pieces_or_answered_late__is_answered_and_the_connection_goes_on(
-    port: int, behind: bytes, pause: float
+    port: int, state: ServerState, behind: bytes, pause: float
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/slow", 4))
-    for piece in (b"a", b"b", b"c", b"d" + behind):
-        await asyncio.sleep(pause)
+    for length, piece in enumerate((b"a", b"b", b"c", b"d" + behind), 1):
+        skip(pause * heads.BODY_SECONDS)
         writer.write(piece)
+        await body_read(state, length)
+    skip(SLOW_SECONDS)
     async with asyncio.timeout(PATIENCE):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
         if behind:
@@ -133,12 +158,17 @@ async def test_body__in_pieces_or_answered_late__is_answered_and_the_connection_
     writer.close()
 
 
-async def test_body__that_the_application_does_not_read_yet__is_waited_for(port: int) -> None:
+async def test_body__that_the_application_does_not_read_yet__is_waited_for(port: int, state: ServerState) -> None:
     length = 1_000_000
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/slow", length) + b"a" * (length // 2))
-    await asyncio.sleep(0.5)
+    connections: Any = state.connections
+    await eventually(lambda: any(each.flow is not None and each.flow.read_paused for each in connections))
+    skip(2 * heads.BODY_SECONDS)
+    # The deadline has been looked at.
+    await asyncio.sleep(5 * heads.SECOND_LOOK_SECONDS)
     writer.write(b"a" * (length // 2))
+    skip(SLOW_SECONDS)
     async with asyncio.timeout(PATIENCE):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
     writer.close()

@@ -20,18 +20,14 @@ from realtime import herds, hub
 from realtime.herds import ASSUMED_RATE, Refetches
 from realtime.hosts import EmbeddedHost
 from realtime.types import EnvironmentState
+from tests.realtime.clock import skip
 from tests.realtime.test_stream import gate, toggle
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
-@pytest.fixture
-async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
-    settings.REALTIME_REPEAT_SECONDS = 0
-    yield hub.current()
-    await hub.current().close()
+HOUR = 3_600.0
 
 
 @pytest.fixture
@@ -51,25 +47,24 @@ def told(crowd: list[Client], frame: bytes) -> int:
 async def test_spread__one_event__everybody_gets_it_and_not_at_once(
     crowd: list[Client], state: FeatureState, settings: Settings
 ) -> None:
-    settings.REALTIME_SPREAD_SECONDS = 1.0
+    settings.REALTIME_SPREAD_SECONDS = HOUR
     frame = await toggle(state)
-    counts = set()
-
-    def all_told() -> bool:
-        counts.add(told(crowd, frame))
-        return len(crowd) in counts
-
-    await eventually(all_told)
-    # With ten slices, that all thirty fall into the first one or two has a chance of 0.2 ** 30.
-    assert len(counts) > 2
+    assert told(crowd, frame) < len(crowd)
+    skip(HOUR / 2)
+    # That all thirty or none fall into the first half has a chance of 0.5 ** 29.
+    await eventually(lambda: told(crowd, frame) > 0)
+    assert told(crowd, frame) < len(crowd)
+    skip(HOUR / 2)
+    await eventually(lambda: told(crowd, frame) == len(crowd))
 
 
 async def test_spread__another_event_meanwhile__the_newest_alone_for_those_who_wait(
     crowd: list[Client], state: FeatureState, settings: Settings
 ) -> None:
-    settings.REALTIME_SPREAD_SECONDS = 1.0
+    settings.REALTIME_SPREAD_SECONDS = HOUR
     first = await toggle(state)
     second = await toggle(state)
+    skip(HOUR)
     await eventually(lambda: told(crowd, second) == len(crowd))
     assert sum(client.events.count(first) for client in crowd) < len(crowd)
     assert all(client.events.count(second) <= 2 for client in crowd)
@@ -78,13 +73,19 @@ async def test_spread__another_event_meanwhile__the_newest_alone_for_those_who_w
 async def test_spread__two_events_close_together__saying_it_again_leaves_those_who_wait_alone(
     crowd: list[Client], state: FeatureState, settings: Settings, streams: hub.Hub
 ) -> None:
-    settings.REALTIME_SPREAD_SECONDS = 10.0
-    settings.REALTIME_REPEAT_SECONDS = 0.5
+    settings.REALTIME_SPREAD_SECONDS = HOUR
+    settings.REALTIME_REPEAT_SECONDS = 600
+    real, said_again = hub.Topic._say_again, asyncio.Event()
+
+    async def say_again(topic: hub.Topic, accepted_at: float) -> None:
+        await real(topic, accepted_at)
+        said_again.set()
+
     await toggle(state)
-    with mock.patch.object(hub.Topic, "_say_again", autospec=True, side_effect=hub.Topic._say_again) as again:
+    with mock.patch.object(hub.Topic, "_say_again", say_again):
         last = await toggle(state)
-        await eventually(lambda: again.called)
-        await asyncio.sleep(0.2)
+        skip(600)
+        await asyncio.wait_for(said_again.wait(), PATIENCE)
     assert told(crowd, last) < len(crowd)
 
 
@@ -116,7 +117,7 @@ async def test_spread__newcomer_meanwhile__hears_it_once(
 async def test_spread__gate_closed_meanwhile__nobody_else_is_told(
     crowd: list[Client], project: Project, state: FeatureState, settings: Settings, streams: hub.Hub
 ) -> None:
-    settings.REALTIME_SPREAD_SECONDS = 60.0
+    settings.REALTIME_SPREAD_SECONDS = HOUR
     frame = await toggle(state)
     await gate(project, False)
     before = told(crowd, frame)

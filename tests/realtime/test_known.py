@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import uvloop
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -14,21 +13,18 @@ from realtime.http import heads, protocol, shortcuts
 from realtime.http.memo import Memo
 from realtime.http.protocol import ShortcutProtocol
 from realtime.http.shortcuts import Answerer, Channel, Held, Scope
+from tests.realtime import clock
+from tests.realtime.clock import skip
 from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
 
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding")
+# Each test runs on both kinds of transports.
+LOOPS = clock.LOOPS
 
 GET = b"GET /known HTTP/1.1\r\nhost: localhost\r\n\r\n"
 OTHER = GET.replace(b"localhost", b"localhosT")
 
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Each test runs on both kinds of transports."""
-    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 class Played:
@@ -110,6 +106,12 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
         server.port = listening.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         yield server
         await eventually(lambda: not server.state.connections)
+
+
+async def held(server: Server, number: int = 1) -> list[Held]:
+    """What waits for its answer, as soon as it is so many."""
+    await eventually(lambda: len(server.played.held) == number)
+    return server.played.held
 
 
 class Client:
@@ -231,9 +233,9 @@ async def test_request__known_while_another_is_held__waits_for_it(server: Server
     await client.ask(GET)
     server.played.waits = True
     await client.send(GET, GET)
-    assert len(server.played.held) == 1
+    (first,) = await held(server)
     server.played.waits = False
-    reply(server.played.held[0], b"first")
+    reply(first, b"first")
     assert await client.answer() == b"first"
     # What is behind it is the application's, as behind any other.
     assert await client.answer() == b"application, /known, "
@@ -279,7 +281,8 @@ async def test_request__that_its_shortcut_gives_back__is_the_applications(
     server.played.declines, server.played.waits = when == "at once", when == "later"
     await client.send(GET)
     if when == "later":
-        server.played.held[0].give_back()
+        (waiting,) = await held(server)
+        waiting.give_back()
     assert await client.answer() == b"application, /known, "
     (scope,) = server.application.scopes
     assert scope["client"] == client.writer.get_extra_info("sockname")[:2]
@@ -293,11 +296,12 @@ async def test_request__given_back_when_the_client_has_gone__nothing_happens(ser
     server.played.waits = True
     client = await connect()
     await client.send(GET)
-    (held,), (connection,) = server.played.held, server.state.connections
+    (waiting,) = await held(server)
+    (connection,) = server.state.connections
     # As in the moment between a reset and the server's knowing of it.
     connection.transport.abort()
-    held.give_back()
-    reply(held, b"late")
+    waiting.give_back()
+    reply(waiting, b"late")
     await eventually(lambda: not server.state.connections)
     assert server.application.scopes == []
 
@@ -322,34 +326,41 @@ async def test_client__that_reads_nothing__is_waited_for(server: Server, connect
     assert await client.ask(GET) == b"look 1 at localhost"
 
 
-async def test_connection__used_no_more__is_closed_and_others_are_not(server: Server, connect: Any) -> None:
-    server.config.timeout_keep_alive = 1.0  # type: ignore[assignment]
+async def test_connection__used_no_more__is_closed_and_others_are_not(
+    server: Server, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "HEAD_SECONDS", clock.DAY)
+    server.config.timeout_keep_alive = 1_000
     idle, busy, slow, late = [await connect() for _ in range(4)]
     for client in (idle, busy, slow):
         await client.ask(GET)
     server.played.waits = True
     # Both wait for an answer longer than an idle connection would be kept; one has begun with what comes behind it.
     await slow.send(GET)
+    await held(server, 1)
     await late.send(GET + GET[:10])
+    held_slow, held_late = await held(server, 2)
     server.played.waits = False
-    for _ in range(6):
-        await asyncio.sleep(0.25)
+    for _ in range(3):
+        skip(600)
         assert (await busy.ask(GET)).endswith(b"at localhost")
     assert await idle.is_closed()
-    for client, held in zip((slow, late), server.played.held, strict=True):
-        reply(held, b"at last")
+    for client, waiting in ((slow, held_slow), (late, held_late)):
+        reply(waiting, b"at last")
         assert await client.answer() == b"at last"
-    await asyncio.sleep(1.4)
-    assert (await late.ask(GET[10:])).endswith(b"at localhost")
+    skip(1_000)
     assert await slow.is_closed()
+    assert (await late.ask(GET[10:])).endswith(b"at localhost")
+    skip(1_000)
     assert await late.is_closed()
     # What comes by the ordinary way is uvicorn's to wait for, and then ours again.
     both = await connect()
     for _ in range(2):
         assert await both.ask(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
-        await asyncio.sleep(0.4)
+        skip(600)
         assert (await both.ask(GET)).endswith(b"at localhost")
-        await asyncio.sleep(0.4)
+        skip(600)
+    skip(400)
     assert await both.is_closed()
 
 
@@ -397,10 +408,13 @@ async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_
     elif behind == "a head without an end":
         await client.send(GET, GET[:-2], b"x-a: %b" % (b"a" * 900), b"a" * 900, b"a" * 900)
     else:
-        monkeypatch.setattr(heads, "HEAD_SECONDS", 0.1)
         await client.send(GET, GET[:-2])
-        await asyncio.sleep(0.3)
-    reply(server.played.held[0], b"at last")
+    (waiting,) = await held(server)
+    if behind == "a head that lasts for ever":
+        skip(heads.HEAD_SECONDS)
+    connections: list[Any] = list(server.state.connections)
+    await eventually(lambda: connections[0]._passes_over)
+    reply(waiting, b"at last")
     assert await client.answer() == b"at last"
     assert await client.is_closed()
 
@@ -419,9 +433,10 @@ async def test_connection__very_many_requests_at_once__so_many_are_answered_and_
     server.played.waits = True
     other = b"GET /other HTTP/1.1\r\n\r\n"
     await client.send(GET + other * 3 * heads.MOST_BEHIND)
+    (waiting,) = await held(server)
     connections: list[Any] = list(server.state.connections)
     assert [len(connection.pipeline) for connection in connections] == [heads.MOST_BEHIND]
-    reply(server.played.held[0], b"first")
+    reply(waiting, b"first")
     assert await client.answer() == b"first"
     for _ in range(heads.MOST_BEHIND):
         assert await client.answer() == b"application, /other, "
@@ -429,8 +444,8 @@ async def test_connection__very_many_requests_at_once__so_many_are_answered_and_
 
 
 async def test_connection__idle_but_for_empty_lines__is_closed(server: Server, connect: Any) -> None:
-    server.config.timeout_keep_alive = 0.3  # type: ignore[assignment]
     client = await connect()
     assert await client.ask(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
     await client.send(b"\r\n")
+    skip(server.config.timeout_keep_alive)
     assert await client.is_closed()

@@ -16,12 +16,15 @@ import pytest
 import requests
 
 from tests.support import ports, programs
-from tests.support.patience import PATIENCE
-from tests.support.processes import Process, accepts_connections
+from tests.support.patience import PATIENCE, START
+from tests.support.processes import Process
 from tests.support.server import environ
 
+# From nothing to a server: an environment, what goes into it, and migrations.
+FIRST_START = 8 * START
+
 # The first test fills a virtual environment, which the others use.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(FIRST_START + 300)
 
 
 class Copy:
@@ -44,13 +47,13 @@ class Copy:
 
     @contextmanager
     def running(self, **variables: str) -> Iterator[tuple[Process, int]]:
-        """Run it on a free port until it listens there."""
+        """Run it on a free port until it has said all that it says before it serves."""
         port = ports.free_port()
         # What pip installs is compiled when it is imported: most of it never is.
         variables |= {"PORT": str(port), "PIP_NO_COMPILE": "1", "REALTIME_DRAIN_SECONDS": "0"}
         process = Process(["scripts/run"], environ=environ(**variables), cwd=self.folder)
         try:
-            process.wait_until(lambda: accepts_connections(port), 300)
+            process.wait_until(lambda: "Uvicorn running" in process.log, FIRST_START)
             yield process, port
         finally:
             process.stop()

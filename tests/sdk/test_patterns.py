@@ -5,7 +5,7 @@ import time
 
 import pytest
 from flag_engine.segments.evaluator import context_matches_condition
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from environments import engine, patterns
@@ -25,7 +25,7 @@ def met(pattern: str, trait: object) -> bool:
     return context_matches_condition(context, {"operator": "REGEX", "property": "t", "value": pattern}, "1")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(pattern=st.lists(PARTS, max_size=6).map("".join), text=TEXTS)
 def test_pattern__any_short_text__matches_as_in_pythons_library(pattern: str, text: str) -> None:
     try:
@@ -95,3 +95,18 @@ def test_patterns__many_that_take_for_ever__share_the_time_of_one_evaluation() -
         assert not patterns.matches("^(a|b)", "abc")
     assert time.thread_time() - started < 2
     assert patterns.matches("^(a|b)", "abc")
+
+
+def test_patterns__process_held_up_meanwhile__are_matched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine seconds go by in which nothing of the process runs."""
+    compiled = patterns._compiled
+
+    def held_up(pattern: str) -> object:
+        time.sleep(0.06)
+        return compiled(pattern)
+
+    assert patterns.matches("^(a|b)", "abc")
+    monkeypatch.setattr(patterns, "EVALUATION_SECONDS", 0.05)
+    monkeypatch.setattr(patterns, "_compiled", held_up)
+    with patterns.limited():
+        assert [patterns.matches("^(a|b)", "abc") for _ in range(3)] == [True] * 3

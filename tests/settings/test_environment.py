@@ -1,11 +1,13 @@
 """Settings from environment variables, and the two kinds of database."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from realtime.serving import databases
@@ -33,6 +35,7 @@ def test_flag__other_word__complaint_names_the_variable() -> None:
         environment.flag("X", environ={"X": "maybe"})
 
 
+@examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(alphabet="abc.*-", min_size=1)))
 def test_names__any_words_with_spaces_around__come_back(words: list[str]) -> None:
     assert environment.names("X", environ={"X": " , ".join(words)}) == words
@@ -107,3 +110,9 @@ def test_installation_key__first_use__made_and_kept_for_the_owner_alone(tmp_path
 
 def test_installation_key__two_installations__two_keys(tmp_path: Path) -> None:
     assert installation_key(tmp_path / "a") != installation_key(tmp_path / "b")
+
+
+def test_installation_key__many_that_start_at_once__have_the_same_one(tmp_path: Path) -> None:
+    for number in range(50):
+        with ThreadPoolExecutor(8) as threads:
+            assert len(set(threads.map(installation_key, [tmp_path / f"{number}"] * 8))) == 1

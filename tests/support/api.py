@@ -7,6 +7,7 @@ api.put(flag.path(tenant.environment), enabled=True)
 """
 
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,10 @@ import requests
 from tests.support.patience import PATIENCE
 
 TIMEOUT = PATIENCE
+
+# Servers close a connection on which nothing was asked for five seconds. To ask in that very moment is an error, so one
+# that has been idle for a while is not used again.
+IDLE_SECONDS = 2.0
 
 Body = dict[str, Any]
 
@@ -33,8 +38,10 @@ class AdminAPI:
 
     def __init__(self, url: str, token: str = "") -> None:
         self.url = url
+        self.timeout = TIMEOUT
         self.session = requests.Session()
         self.session.trust_env = False
+        self._answered_at = 0.0
         if token:
             self.session.headers["Authorization"] = f"Token {token}"
 
@@ -62,7 +69,11 @@ class AdminAPI:
     ) -> requests.Response:
         """Call it, and return the answer, whatever its status."""
         url = self.url + (path if path.startswith("/") else f"/api/v1/{path}")
-        return self.session.request(method, url, json=body, headers=headers, timeout=TIMEOUT)
+        if time.monotonic() > self._answered_at + IDLE_SECONDS:
+            self.session.close()
+        answer = self.session.request(method, url, json=body, headers=headers, timeout=self.timeout)
+        self._answered_at = time.monotonic()
+        return answer
 
     def get(self, path: str) -> Any:
         return self.send("GET", path)

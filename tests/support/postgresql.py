@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from tests.support import ports, programs
+from tests.support.patience import START
 
 # A test's data may be lost in a power failure.
 SETTINGS = {
@@ -23,6 +24,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
 }
 
+WAIT = ("--wait", f"--timeout={START:.0f}")
 
 # Small log files: a cluster is copied for each process that runs tests.
 INITDB = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--locale=C", "--wal-segsize=1")
@@ -69,15 +71,16 @@ class PostgreSQL:
         """Start it and wait until it takes connections."""
         settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self._folder)}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={self._folder / 'log'}", f"--options={options}")
+        log = self._folder / "log"
+        self._run("pg_ctl", "start", *WAIT, "--silent", f"--log={log}", f"--options={options}")
 
     def stop(self) -> None:
         """End it, and every connection to it, at once."""
-        self._run("pg_ctl", "stop", "--wait", "--silent", "--mode=immediate")
+        self._run("pg_ctl", "stop", *WAIT, "--silent", "--mode=immediate")
 
     def save(self, folder: Path) -> None:
         """Save all its databases to a new folder, from which others start."""
-        self._run("pg_ctl", "stop", "--wait", "--silent", "--mode=fast")
+        self._run("pg_ctl", "stop", *WAIT, "--silent", "--mode=fast")
         shutil.copytree(self._data, folder)
         self.start()
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 
@@ -21,6 +22,7 @@ class Process:
         self.command = command
         self.lines: list[str] = []
         self._changed = threading.Condition()
+        self._is_over = False
         self._process = subprocess.Popen(
             command,
             env=environ,
@@ -84,7 +86,7 @@ class Process:
 
     def kill(self) -> None:
         """End it at once, with all its children."""
-        self._signal_group(SIGKILL)
+        self._kill_group()
         self._process.wait()
         self._reader.join(PATIENCE)
 
@@ -97,15 +99,17 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
-        self._signal_group(SIGKILL)
+        self._kill_group()
         self._reader.join(PATIENCE)
         return self._process.returncode
 
-    def _signal_group(self, number: Signals) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
+    def _kill_group(self) -> None:
+        """Once: afterwards its number may be another's."""
+        if self._is_over:
             return
+        self._is_over = True
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, SIGKILL)
 
     def _collect(self) -> None:
         assert self._process.stdout is not None

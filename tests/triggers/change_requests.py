@@ -3,6 +3,8 @@
 from functools import cached_property
 from typing import Any
 
+FAR = "2100-01-01T00:00:00Z"
+
 
 class ChangeRequests:
     """A part of ``World``. All are made by its user, in environment A."""
@@ -40,7 +42,7 @@ class ChangeRequests:
     @cached_property
     def scheduled_request(self) -> Any:
         """``change_request``, committed for a day that is far away."""
-        return self.commit(self.draft("2100-01-01T00:00:00Z"))
+        return self.commit(self.draft(FAR))
 
     @cached_property
     def live_request(self) -> Any:

@@ -17,6 +17,7 @@ from tests.support import sse
 from tests.support.api import TIMEOUT, VERSION_HEADER, AdminAPI
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
+from tests.triggers.change_requests import FAR
 from tests.triggers.world import Body, World
 
 TOKEN = "publisher-t0ken"
@@ -26,12 +27,16 @@ SETTINGS = {
     # Every event is said once, so that each can be counted ...
     "REALTIME_REPEAT_SECONDS": "0",
     # ... and what is not sent when it happens is not found out later.
-    "REALTIME_RECONCILE_SECONDS": "60",
-    "REALTIME_STREAM_SECONDS": "120",
+    "REALTIME_RECONCILE_SECONDS": "3600",
 }
 
 
 SEED = "import json; from tests.triggers import seeding; print(json.dumps(seeding.tenants({number})))"
+
+
+# What the scheduler goes by. Nothing waits for a draft.
+LIVE_FROM = "UPDATE workflows_core_plannedchange SET live_from = ? WHERE change_request_id = ?"
+DUE_AT = "UPDATE workflows_core_changerequest SET due_at = ? WHERE id = ? AND due_at IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,13 @@ class House:
     def world(self) -> "ServedWorld":
         return ServedWorld(self, next(self._tenants))
 
+    def database(self) -> closing[sqlite3.Connection]:
+        file = Path(self.server.variables["VAR_DIR"]) / "db.sqlite3"
+        return closing(sqlite3.connect(file, timeout=PATIENCE, isolation_level=None))
+
     def revision(self, environment: Place) -> int:
         """By which what SDKs read is cached; no call tells it."""
-        file = Path(self.server.variables["VAR_DIR"]) / "db.sqlite3"
-        with closing(sqlite3.connect(file, timeout=PATIENCE)) as database:
+        with self.database() as database:
             rows = database.execute("SELECT revision FROM environments_environment WHERE id = ?", [environment.pk])
             return int(rows.fetchone()[0])
 
@@ -224,13 +232,21 @@ class ServedWorld(World):
 
     # What the scheduler does.
 
-    def in_a(self, seconds: float) -> str:
-        """A time from now on, as a client sends it."""
-        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    def schedule(self, feature: Any = None) -> Any:
+        """Commit a change request for a day that is far away, which turns on the feature (``feature``) in A."""
+        return self.commit(self.draft(FAR, feature))
 
-    def schedule(self, seconds: float, feature: Any = None) -> Any:
-        """Commit a change request for in so many seconds, which turns on the feature (``feature``) in A."""
-        return self.commit(self.draft(self.in_a(seconds), feature))
+    def let_come(self, *requests: Any) -> Any:
+        """Let the time of all these come at once, one after the other, and wait until the last one is live."""
+        now = datetime.now(UTC).replace(tzinfo=None)
+        with self.house.database() as database:
+            database.execute("BEGIN IMMEDIATE")
+            for place, request in enumerate(requests, -len(requests)):
+                when = str(now + timedelta(milliseconds=place))
+                database.execute(LIVE_FROM, [when, request["id"]])
+                database.execute(DUE_AT, [when, request["id"]])
+            database.execute("COMMIT")
+        self.wait_until_live(requests[-1])
 
     def wait_until_live(self, request: Any) -> None:
         """Wait until the scheduler says that it has made something of the request live."""

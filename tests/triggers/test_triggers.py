@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.triggers.case import Case
+from tests.triggers.change_requests import FAR
 from tests.triggers.rows import CASES, ROWS, cases_of
 from tests.triggers.served import Ear, Place, Reading, ServedWorld, data
 
@@ -96,13 +97,12 @@ def test_environment__new__its_stream_starts_with_its_version(path: str, world: 
 def test_change_requests__that_must_not_go_live__silent_until_one_that_is_due_after_them(world: ServedWorld) -> None:
     """A draft, a deleted one, and one whose feature was deleted: the scheduler passes all their times."""
     gone, last = (world.call("POST", world.features, {"name": name}) for name in ("gone", "last"))
-    world.draft(world.in_a(seconds=2.5))
-    deleted, hopeless = world.schedule(2.5), world.schedule(2.5, gone)
-    marker = world.schedule(2.7, last)
+    draft = world.draft(FAR)
+    deleted, hopeless, marker = world.schedule(), world.schedule(gone), world.schedule(last)
     world.call("DELETE", world.of_request(deleted))
     world.call("DELETE", f"{world.features}{gone['id']}/")
     with world.listening(world.a.api_key, world.b.api_key) as (a, b):
-        world.wait_until_live(marker)
+        world.let_come(draft, deleted, hopeless, marker)
         a.wait()
         version, flags = world.version(world.a), world.sdk("GET", "flags/")
         world.mark()

@@ -46,7 +46,7 @@ CHANGE_REQUESTS = (
         lambda w: w.call("DELETE", w.of_request(w.scheduled_request)),
         "scheduled_request",
     ),
-    case("change request: its time has come", "A", lambda w: w.wait_until_live(w.schedule(seconds=0.5)), "feature"),
+    case("change request: its time has come", "A", lambda w: w.let_come(w.scheduled_request), "scheduled_request"),
     case("segment change request: created", "", lambda w: w.segment_request, "segment"),
     case(
         "segment change request: edited",

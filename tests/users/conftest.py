@@ -3,10 +3,13 @@ from collections.abc import Iterator
 import pytest
 from django.core.cache import cache
 
+from users import throttles
+
 
 @pytest.fixture(autouse=True)
 def uncounted_logins() -> Iterator[None]:
-    """Log-ins of other tests do not count against the limit of a minute, nor these against theirs."""
+    """Log-ins of other tests do not count against a limit, nor these against theirs."""
     cache.clear()
+    throttles._own.clear()
     yield
     cache.clear()

@@ -22,6 +22,13 @@ OLD, NEW = "pa55-word-1", "a-New-0ne-indeed"
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def empty_outbox() -> None:
+    """Nothing in it that is still on its way from another test."""
+    mail.wait()
+    outbox.outbox.clear()
+
+
 def post(client: APIClient, path: str, **body: Any) -> Any:
     return client.post(f"{AUTH}{path}", body, format="json")
 

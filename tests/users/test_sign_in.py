@@ -57,10 +57,8 @@ def test_login__incomplete__400(anonymous: APIClient, body: object) -> None:
     assert anonymous.post(LOGIN, body, format="json").status_code == 400
 
 
-def test_login__21st_attempt_in_a_minute__throttled(
-    anonymous: APIClient, user: FFAdminUser, settings: Settings
-) -> None:
-    settings.LOGIN_THROTTLE_RATE = "20/min"
+def test_login__21st_attempt_in_an_hour__throttled(anonymous: APIClient, user: FFAdminUser, settings: Settings) -> None:
+    settings.LOGIN_THROTTLE_RATE = "20/hour"
     statuses = [log_in(anonymous, password="nope").status_code for _ in range(20)]
     last = log_in(anonymous)
 

@@ -9,6 +9,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from settings.caches import from_url
+from tests.support.patience import PATIENCE
 from tests.support.redis import Redis
 from users.models import FFAdminUser
 
@@ -24,7 +25,7 @@ def attempts(client: APIClient, count: int, **extra: Any) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def three_logins(settings: Settings) -> None:
-    settings.LOGIN_THROTTLE_RATE = "3/min"
+    settings.LOGIN_THROTTLE_RATE = "3/hour"
 
 
 def test_address__that_claims_to_be_forwarded__counts_as_itself(anonymous: APIClient) -> None:
@@ -71,7 +72,7 @@ def test_registration__too_often__throttled(anonymous: APIClient, settings: Sett
     answers = [anonymous.post("/api/v1/auth/users/", {}, format="json") for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [400, 400, 429]
-    assert 3590 < int(answers[-1]["Retry-After"]) <= 3600
+    assert 3000 < int(answers[-1]["Retry-After"]) <= 3600
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_registration__too_often__throttled(anonymous: APIClient, settings: Sett
 def test_passwords__guessed_anywhere_else__throttled(
     admin: APIClient, settings: Settings, call: Callable[[APIClient], Any]
 ) -> None:
-    settings.PASSWORD_RESET_THROTTLE_RATE = "2/min"
+    settings.PASSWORD_RESET_THROTTLE_RATE = "2/hour"
 
     assert [call(admin).status_code for _ in range(3)] == [400, 400, 429]
 
@@ -96,7 +97,9 @@ def test_passwords__guessed_anywhere_else__throttled(
 def test_redis__several_processes__count_together_and_alone_while_it_is_away(
     anonymous: APIClient, settings: Settings, redis_server: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.CACHES = {"default": from_url(redis_server.url)}
+    # Who waits no longer than a second counts alone where Redis is only slow.
+    patient = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
+    settings.CACHES = {"default": {**from_url(redis_server.url), "OPTIONS": patient}}
     cache.clear()
     assert attempts(anonymous, 2) == [400, 400]
     # As of another process: nothing is remembered but what Redis holds.
@@ -124,7 +127,7 @@ def test_account__failures_beyond_the_rate__locked_for_the_right_password_too_fr
     assert statuses == [400, 400, 400, 429]
     assert locked.status_code == 429
     assert locked.json()["detail"].startswith("Too many failed log-ins with this address. Expected available in ")
-    assert 800 < int(locked["Retry-After"]) <= 900
+    assert 600 < int(locked["Retry-After"]) <= 900
     FFAdminUser.objects.create_user("other@example.com", "pa55-word-1")
     assert attempt(9, email="other@example.com").status_code == 200
 

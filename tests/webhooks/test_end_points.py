@@ -189,7 +189,7 @@ def test_trial__caller_is_no_admin_of_the_scope__refused_and_nothing_sent(
     assert receiver.rest() == []
 
 
-@override_settings(WEBHOOK_TEST_THROTTLE_RATE="1/min")
+@override_settings(WEBHOOK_TEST_THROTTLE_RATE="1/hour")
 def test_trial__again_and_again__throttled(admin: APIClient, tried: Callable[..., Any]) -> None:
     cache.clear()
     assert [tried(admin).status_code for _ in range(2)] == [200, 429]

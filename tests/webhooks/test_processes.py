@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import programs
 from tests.support.api import AdminAPI, Tenant
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, START
 from tests.support.processes import Process
 from tests.support.receiver import Receiver
 from tests.support.server import ServerProcess, environ
@@ -49,7 +49,7 @@ def test_server__killed_between_the_change_and_its_delivery__another_process_del
     command = [sys.executable, "manage.py", "deliver_webhooks"]
     process = Process(command, environ=environ(**server.variables), cwd=programs.ROOT)
     try:
-        assert receiver.next(60).json()["data"]["new_state"]["enabled"] is True
+        assert receiver.next(START).json()["data"]["new_state"]["enabled"] is True
         process.wait_until(lambda: waiting(server) == 0)
         assert process.stop() == 0
         assert "deliverer_ended" in process.log

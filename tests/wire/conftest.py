@@ -14,12 +14,13 @@ TOKEN = "publisher-t0ken"
 
 FLAVOURS = ["uvicorn", "daphne"]
 
-# Short, so that a test sees a whole stream; what the defaults are is a test of its own.
+REPEAT_SECONDS = 1.0
+
+# Short, so that a test sees them; what the defaults are is a test of its own.
 QUICK = {
     "SSE_AUTHENTICATION_TOKEN": TOKEN,
-    "REALTIME_STREAM_SECONDS": "3",
     "REALTIME_KEEPALIVE_SECONDS": "0.5",
-    "REALTIME_REPEAT_SECONDS": "1",
+    "REALTIME_REPEAT_SECONDS": str(REPEAT_SECONDS),
 }
 
 
@@ -27,9 +28,19 @@ QUICK = {
 def server(
     request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A server whose streams live 3 s and are silent for half a second at most."""
+    """A server whose streams are silent for half a second at most, and do not end by themselves."""
     folder = tmp_path_factory.mktemp(request.param)
     with ServerProcess(sqlite_template.copy(folder) | QUICK, flavour=request.param) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=FLAVOURS)
+def brief(
+    request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """A server whose streams live 3 s, so that a test sees whole ones. A slow machine may do nothing else meanwhile."""
+    variables = sqlite_template.copy(tmp_path_factory.mktemp(request.param)) | QUICK
+    with ServerProcess({**variables, "REALTIME_STREAM_SECONDS": "3"}, flavour=request.param) as server:
         yield server
 
 

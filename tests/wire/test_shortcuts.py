@@ -171,6 +171,6 @@ def test_clients__that_reset_at_any_moment__hurt_nobody(connection: Connection, 
 
 def reset(port: int, text: str) -> None:
     """Send this, and break the connection off."""
-    with socket.create_connection(("127.0.0.1", port)) as gone:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as gone:
         gone.sendall(text.encode())
         gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")

@@ -15,10 +15,16 @@ from realtime.conf import RealtimeSettings
 from tests.support import sse
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
-from tests.wire.conftest import FLAVOURS, Publisher
+from tests.wire.conftest import FLAVOURS, REPEAT_SECONDS, Publisher
 
-# Seconds in which what takes three or five has ended, on a busy machine too. By the defaults it would take 30.
-LATE = 15.0
+# Seconds in which what takes three or twelve has ended, on a busy machine too. By the default a stream takes as many at
+# least.
+LATE = 24.0
+
+# How often ends are looked at that should be spread: a machine that stands still for half a second makes them one.
+TRIES = 5
+
+UNKNOWN = b"no environment has this key"
 
 ACCEPTS = ["*/*", "text/event-stream", "application/json, text/event-stream", "application/json", "image/png"]
 
@@ -65,14 +71,21 @@ def test_s2__another_method__200_all_the_same(server: ServerProcess, environment
     connection.close()
 
 
-def test_s3__unknown_environment__comments_for_a_full_age_the_first_says_why(server: ServerProcess) -> None:
-    started = time.monotonic()
-    with sse.connect(server.port, "nobody-has-this-key") as stream:
+def test_s3__unknown_environment__comments_for_a_full_age_the_first_says_why(brief: ServerProcess) -> None:
+    body = b""
+    # A slow machine may not have read that in a full age.
+    while UNKNOWN not in body:
+        started = time.monotonic()
+        body = whole_stream(brief, "nobody-has-this-key")
+        assert 2.3 <= time.monotonic() - started <= LATE
+        assert all(line.startswith(":") for line in body.decode().splitlines() if line)
+
+
+def whole_stream(brief: ServerProcess, key: str) -> bytes:
+    """All that it holds, up to its clean end."""
+    with sse.connect(brief.port, key) as stream:
         assert stream.end() is sse.End.CLEAN
-    assert 2.3 <= time.monotonic() - started <= LATE
-    lines = stream.body.decode().splitlines()
-    assert all(line.startswith(":") for line in lines if line)
-    assert "no environment has this key" in stream.body.decode()
+    return stream.body
 
 
 def test_s4__response__chunked_neither_compressed_nor_buffered(server: ServerProcess, environment: Publisher) -> None:
@@ -97,43 +110,48 @@ def test_s5__event__exactly_these_bytes(server: ServerProcess, environment: Publ
 
 def test_s6__event__one_chunk_in_one_segment(server: ServerProcess, environment: Publisher) -> None:
     with sse.connect(server.port, environment.key) as stream:
-        stream.next_event()
+        version = stream.next_event().updated_at
         for _ in range(5):
             environment.publish()
-            stream.next_event()
-        events = [chunk for chunk in stream.chunks if b"event:" in chunk.data]
-        assert all(chunk.data.startswith(b"event:") and chunk.data.endswith(b"\n\n") for chunk in events)
-        segments = [read.data for read in stream.reads if b"event:" in read.data]
-        assert all(segment.endswith(b"\n\n\r\n") for segment in segments[1:])
-        assert len(segments) >= len(events) - 1
+            version = stream.event_after(version).updated_at
+    events = [chunk.data for chunk in stream.chunks if b"event:" in chunk.data]
+    assert len(events) >= 6
+    assert all(event.startswith(b"event:") and event.endswith(b"\n\n") for event in events)
+    # A read may bring more than one, where the client was slow to read; none comes in two.
+    assert all(any(event in read.data for read in stream.reads) for event in events)
 
 
-def test_s7__whole_stream__event_data_and_comment_lines_only(server: ServerProcess, environment: Publisher) -> None:
-    with sse.connect(server.port, environment.key) as stream:
-        environment.publish()
-        stream.end()
-    lines = [line for line in stream.body.decode().split("\n") if line]
+def test_s7__whole_stream__event_data_and_comment_lines_only(brief: ServerProcess) -> None:
+    lines = [line for line in whole_stream_with_event(brief).decode().split("\n") if line]
     assert {line.partition(":")[0] for line in lines} == {"", "event", "data"}
     assert {line for line in lines if line.startswith("event")} == {"event: environment_updated"}
     assert all(line.startswith('data: {"updated_at": ') for line in lines if line.startswith("data"))
 
 
-def test_s8__whole_stream__no_retry_line(server: ServerProcess, environment: Publisher) -> None:
-    with sse.connect(server.port, environment.key) as stream:
-        stream.end()
-    assert b"retry" not in stream.body
+def test_s8__whole_stream__no_retry_line(brief: ServerProcess) -> None:
+    assert b"retry" not in whole_stream_with_event(brief)
+
+
+def whole_stream_with_event(brief: ServerProcess) -> bytes:
+    environment = Publisher(brief)
+    environment.publish()
+    body = b""
+    # A slow machine may not have read it in a full age.
+    while b"event:" not in body:
+        body = whole_stream(brief, environment.key)
+    return body
 
 
 def test_s9__silence__a_comment_in_each_interval(server: ServerProcess, environment: Publisher) -> None:
     with sse.connect(server.port, environment.key) as stream:
         stream.next_event()
         at = [stream.reads[-1].at]
-        for _ in range(3):
+        for _ in range(5):
             comment = stream.next_comment()
             assert comment.data == b":\n\n"
             at.append(comment.at)
-    # A busy machine may let one be late.
-    assert median(later - earlier for earlier, later in pairwise(at)) < 1.0
+    # A busy machine lets some be late. By the default each would take 8 s at least.
+    assert median(later - earlier for earlier, later in pairwise(at)) < 4.0
 
 
 def test_s9__default__at_most_15_seconds() -> None:
@@ -154,19 +172,25 @@ def test_s10__each_connect__512_bytes_of_comment_then_the_newest_version(
 
 
 def test_s11__forty_streams__end_cleanly_spread_over_the_last_fifth_of_the_age(
-    server: ServerProcess, environment: Publisher
+    brief: ServerProcess,
 ) -> None:
+    environment = Publisher(brief)
+    environment.publish()
+
     def live(_: int) -> float:
         started = time.monotonic()
-        with sse.connect(server.port, environment.key) as stream:
+        with sse.connect(brief.port, environment.key) as stream:
             assert stream.end() is sse.End.CLEAN
         return time.monotonic() - started
 
-    with ThreadPoolExecutor(40) as pool:
-        ages = sorted(pool.map(live, range(40)))
-    assert ages[0] >= 2.4
-    assert ages[-1] <= LATE
-    assert ages[-1] - ages[0] >= 0.3
+    def are_spread() -> bool:
+        with ThreadPoolExecutor(40) as pool:
+            ages = sorted(pool.map(live, range(40)))
+        assert ages[0] >= 2.3
+        assert ages[-1] <= LATE
+        return ages[-1] - ages[0] >= 0.3
+
+    assert any(are_spread() for _ in range(TRIES))
 
 
 def test_s11__default__about_30_seconds() -> None:
@@ -182,9 +206,11 @@ def test_s12__faraday__ends_right_after_the_first_newer_event(server: ServerProc
         assert stream.body.endswith(f"data: {data}\n\n".encode())
 
 
-def test_s12__faraday_without_news__lives_a_full_age(server: ServerProcess, environment: Publisher) -> None:
+def test_s12__faraday_without_news__lives_a_full_age(brief: ServerProcess) -> None:
+    environment = Publisher(brief)
+    environment.publish()
     started = time.monotonic()
-    with sse.connect(server.port, environment.key, {"User-Agent": "Faraday v1.0"}) as stream:
+    with sse.connect(brief.port, environment.key, {"User-Agent": "Faraday v1.0"}) as stream:
         assert stream.end() is sse.End.CLEAN
     assert time.monotonic() - started >= 2.3
 
@@ -192,8 +218,9 @@ def test_s12__faraday_without_news__lives_a_full_age(server: ServerProcess, envi
 def test_s12__faraday_before_the_first_version__ends_with_it(server: ServerProcess) -> None:
     environment = Publisher(server)
     with sse.connect(server.port, environment.key, {"User-Agent": "faraday"}) as stream:
-        stream.next_comment()
-        stream.next_comment()
+        # Before that, on a slow machine it may say that the state cannot be read yet.
+        while UNKNOWN not in stream.next_comment().data:
+            pass
         data = environment.publish()
         assert stream.end() is sse.End.CLEAN
         assert stream.body.count(b"event:") == 1
@@ -214,7 +241,8 @@ def test_s13__shutdown__every_stream_ends_with_the_terminating_chunk(
 def test_s14__shutdown__streams_end_spread_over_the_window_and_newcomers_are_sent_on(
     flavour: str, start_server: Callable[..., ServerProcess]
 ) -> None:
-    server = start_server(flavour, REALTIME_DRAIN_SECONDS="5")
+    # Long enough for all that is asked meanwhile, on a machine that stands still for some of it.
+    server = start_server(flavour, REALTIME_DRAIN_SECONDS="12")
     streams = [sse.connect(server.port, f"key-{number}") for number in range(30)]
     started = time.perf_counter()
 
@@ -272,8 +300,18 @@ def test_stream__two_updates_close_together__the_last_is_said_again_once(
     server: ServerProcess, environment: Publisher
 ) -> None:
     with sse.connect(server.port, environment.key) as stream:
-        stream.next_event()
-        environment.publish()
-        last = environment.publish()
-        stream.end()
-    assert stream.body.decode().count(last) == 2
+        version = stream.next_event().updated_at
+        are_close = False
+        while not are_close:
+            began = time.monotonic()
+            for _ in range(2):
+                environment.publish()
+                version = stream.event_after(version).updated_at
+            # On a busy machine they may not be.
+            are_close = time.monotonic() - began < REPEAT_SECONDS
+        assert stream.next_event().updated_at == version
+        said_again = time.monotonic()
+        while time.monotonic() < said_again + 1.5 * REPEAT_SECONDS:
+            block = stream.next_block()
+            assert block is not None
+            assert not block.is_event

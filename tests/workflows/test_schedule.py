@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -64,13 +64,22 @@ def desk(
     return Desk(admin, environment, feature, make_feature, propose, schedule, flags, ear)
 
 
+def set_time(pk: int, moment: datetime, *features: Feature) -> None:
+    """Let a committed request change these features, or all of its own, at this moment.
+
+    Tests commit what is due in a day, and then set the time: so no commit comes after it, however long it takes.
+    """
+    which = {"feature_id__in": [feature.pk for feature in features]} if features else {}
+    with transaction.atomic():
+        ChangeRequest.objects.filter(pk=pk).update(due_at=moment)
+        PlannedChange.objects.filter(change_request=pk, **which).update(live_from=moment)
+        FeatureState.objects.filter(change_request=pk, **which).update(live_from=moment)
+
+
 def make_due(*pks: int) -> None:
     """As if nobody had seen to these requests for an hour."""
     for number, pk in enumerate(pks):
-        moment = timezone.now() - timedelta(hours=1) + timedelta(seconds=number)
-        ChangeRequest.objects.filter(pk=pk).update(due_at=moment)
-        PlannedChange.objects.filter(change_request=pk).update(live_from=moment)
-        FeatureState.objects.filter(change_request=pk).update(live_from=moment)
+        set_time(pk, timezone.now() - timedelta(hours=1) + timedelta(seconds=number))
 
 
 def run_until_heard(listener: Ear, number: int = 1) -> None:
@@ -82,9 +91,10 @@ def run_until_heard(listener: Ear, number: int = 1) -> None:
 def test_live_from__reached__event_and_served_at_that_moment(scheduler: Scheduler, desk: Desk) -> None:
     listener = desk.listen()
     assert desk.flags() == {"banner": OFF}
-    live_from = timezone.now() + timedelta(seconds=1)
-    made = desk.schedule(live_from.isoformat())
+    made = desk.schedule(in_a(days=1))
     assert desk.flags() == {"banner": OFF}
+    live_from = timezone.now() + timedelta(seconds=1)
+    set_time(made["id"], live_from)
     listener.wait()
     assert listener.seen == [{"banner": ON}]
     assert live_from <= listener.times[0] < live_from + timedelta(seconds=PATIENCE)
@@ -101,8 +111,10 @@ def test_live_from__reached__event_and_served_at_that_moment(scheduler: Schedule
 def test_several_states__of_one_time__live_together_with_one_event(scheduler: Scheduler, desk: Desk) -> None:
     second, marker = desk.make_feature("second"), desk.make_feature("marker")
     listener = desk.listen()
-    desk.schedule(in_a(seconds=0.8), desk.feature, second)
-    desk.schedule(in_a(seconds=1.0), marker)
+    both, later = desk.schedule(in_a(days=1), desk.feature, second), desk.schedule(in_a(days=1), marker)
+    now = timezone.now()
+    set_time(both["id"], now + timedelta(seconds=0.3))
+    set_time(later["id"], now + timedelta(seconds=0.5))
     listener.wait(2)
     assert listener.seen == [
         {"banner": ON, "second": ON, "marker": OFF},
@@ -114,12 +126,16 @@ def test_states__of_two_times_in_one_request__live_one_after_the_other(scheduler
     second, third = desk.make_feature("second"), desk.make_feature("third")
     listener = desk.listen()
     made = desk.propose(
-        {"feature": desk.feature.pk, "enabled": True, "live_from": in_a(seconds=1.3)},
-        {"feature": second.pk, "enabled": True, "live_from": in_a(seconds=1.0)},
+        {"feature": desk.feature.pk, "enabled": True, "live_from": in_a(days=2)},
+        {"feature": second.pk, "enabled": True, "live_from": (first_time := in_a(days=1))},
         {"feature": third.pk, "enabled": True},
     )
     assert desk.admin.post(f"{REQUESTS}{made['id']}/commit/").status_code == 200
     assert desk.delete(made) == 400
+    assert ChangeRequest.objects.get(pk=made["id"]).due_at == datetime.fromisoformat(first_time)
+    set_time(made["id"], timezone.now() + timedelta(seconds=0.3), second)
+    listener.wait(2)
+    set_time(made["id"], timezone.now() + timedelta(seconds=0.3), desk.feature)
     listener.wait(3)
     assert [sorted(name for name, (on, _) in seen.items() if on) for seen in listener.seen] == [
         ["third"],
@@ -149,9 +165,10 @@ def test_scheduler__request_committed_by_another_process__seen_to(scheduler: Sch
 def test_request__deleted_before_its_time__never_applies(scheduler: Scheduler, desk: Desk) -> None:
     marker = desk.make_feature("marker")
     listener = desk.listen()
-    made = desk.schedule(in_a(seconds=1))
+    made = desk.schedule(in_a(days=1))
     assert desk.delete(made) == 204
-    desk.schedule(in_a(seconds=1.1), marker)
+    later = desk.schedule(in_a(days=1), marker)
+    make_due(made["id"], later["id"])
     listener.wait()
     assert listener.seen == [{"banner": OFF, "marker": ON}]
 

@@ -27,12 +27,27 @@ export function tell(level, text) {
 }
 
 // Forms that cannot be undone ask first. data-confirm is the question; a page without scripts asks on a page of its own.
+let confirmed = null;
+
 document.addEventListener("htmx:confirm", (event) => {
-  const question = event.target.dataset?.confirm;
-  if (!question) return;
+  const asking = event.target;
+  const question = asking.dataset?.confirm;
+  if (!question || asking === confirmed) return;
   event.preventDefault();
-  ask(question).then((yes) => yes && event.detail.issueRequest(true));
+  ask(question).then((yes) => yes && send(asking));
 });
+
+/** Send what the question was about: the same form of the page that has come meanwhile, where one has. */
+function send(asking) {
+  const isSame = (each) => each.dataset.confirm === asking.dataset.confirm && target(each) === target(asking);
+  confirmed = asking.isConnected ? asking : [...document.querySelectorAll("[data-confirm]")].find(isSame);
+  if (!confirmed) tell("error", "This is no longer there. Nothing has been changed.");
+  else if (confirmed.matches("form")) confirmed.requestSubmit();
+  else confirmed.click();
+  confirmed = null;
+}
+
+const target = (element) => element.getAttribute("hx-post") ?? element.getAttribute("action");
 
 function ask(question) {
   const dialog = document.createElement("dialog");
@@ -51,7 +66,8 @@ function ask(question) {
   }
   form.append(text, actions);
   dialog.append(form);
-  document.body.append(dialog);
+  // Not in the body, whose content is replaced when the answer to something before comes.
+  document.documentElement.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {

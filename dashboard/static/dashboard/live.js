@@ -46,10 +46,11 @@ function catchUp() {
   window.htmx.ajax("GET", window.location.href, settings);
 }
 
+/** Whether somebody is asked something, is in a form that changes things, or has typed anything at all. */
 function isBeingEdited() {
-  const fields = main().querySelectorAll("form[data-edit] :is(input, textarea, select)");
-  const isOpen = document.querySelector("dialog[open]") !== null;
-  return isOpen || [...fields].some((field) => field === document.activeElement || isChanged(field));
+  const fields = [...main().querySelectorAll("form :is(input, textarea, select)")];
+  const isAt = (field) => field === document.activeElement && field.closest("form[data-edit]");
+  return document.querySelector("dialog[open]") !== null || fields.some((field) => isAt(field) || isChanged(field));
 }
 
 function isChanged(field) {
@@ -80,9 +81,13 @@ document.addEventListener("htmx:afterRequest", () => {
   busy = Math.max(0, busy - 1);
 });
 
-// A failure of the server's must not take the place of what is shown, since nobody has asked for another page.
+// Nobody has asked for the page that comes: a failure of the server's must not take the place of what is shown, nor must
+// anything take the place of what somebody has begun to type meanwhile.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.target !== main() || event.detail.xhr.status < 500) return;
+  if (event.target !== main()) return;
+  const hasFailed = event.detail.xhr.status >= 500;
+  if (hasFailed) setTimeout(catchUp, AGAIN_MS);
+  else if (isBeingEdited()) offer();
+  else return;
   event.detail.shouldSwap = false;
-  setTimeout(catchUp, AGAIN_MS);
 });

@@ -3,10 +3,11 @@
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support import programs
 from tests.support.api import AdminAPI, Tenant
@@ -18,6 +19,17 @@ AXE = programs.E2E / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = {"phone": 360, "desk": 1440}
 SCHEMES = ("light", "dark")
 SERIOUS = {"serious", "critical"}
+
+# All tests come from one address, and most of them sign in. An account's own limit is reached with few passwords, each
+# of which is hashed.
+LIMITS = {
+    "LOGIN_THROTTLE_RATE": "1000/min",
+    "CODE_THROTTLE_RATE": "1000/min",
+    "PASSWORD_RESET_THROTTLE_RATE": "1000/min",
+    "LOGIN_FAILURES_RATE": "3/15min",
+}
+
+expect.set_options(timeout=PATIENCE * 1_000)
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class Person:
 
 @pytest.fixture(scope="session")
 def server(sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(sqlite_template.copy(tmp_path_factory.mktemp("dashboard"))) as server:
+    with ServerProcess(sqlite_template.copy(tmp_path_factory.mktemp("dashboard")) | LIMITS) as server:
         yield server
 
 
@@ -70,6 +82,7 @@ def chromium_browser() -> Iterator[Browser]:
 def session_cookies(chromium_browser: Browser, server: ServerProcess, person: Person) -> Any:
     """What a browser keeps of a sign-in through the page."""
     context = chromium_browser.new_context(base_url=server.url)
+    context.set_default_timeout(PATIENCE * 1_000)
     page = context.new_page()
     sign_in(page, person)
     state = context.storage_state()
@@ -86,36 +99,45 @@ def sign_in(page: Page, person: Person) -> None:
 
 
 @pytest.fixture
-def new_window(
-    chromium_browser: Browser, server: ServerProcess, session_cookies: Any, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Page]]:
-    """Open a window that is signed in as ``person``; more options of Playwright's ``new_context`` as keywords.
+def open_window(chromium_browser: Browser, server: ServerProcess) -> Iterator[Callable[..., Page]]:
+    """Open a window in which nobody is signed in; more options of Playwright's ``new_context`` as keywords.
 
     What a page logs as an error, a script's or the policy's, fails the test.
     """
     contexts, errors = [], []
 
-    def open_window(**options: Any) -> Page:
+    def open_one(**options: Any) -> Page:
         context = chromium_browser.new_context(
-            **{"base_url": server.url, "storage_state": session_cookies, "viewport": {"width": 1440, "height": 900}}
-            | options
+            **{"base_url": server.url, "viewport": {"width": 1440, "height": 900}} | options
         )
-        context.set_default_timeout(PATIENCE * 1000)
+        context.set_default_timeout(PATIENCE * 1_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if _is_our_error(line) else None)
         return page
 
-    yield open_window
+    yield open_one
     for context in contexts:
         context.close()
     assert errors == []
 
 
+@pytest.fixture
+def new_window(open_window: Callable[..., Page], session_cookies: Any) -> Callable[..., Page]:
+    """Open a window that is signed in as ``person``."""
+    return partial(open_window, storage_state=session_cookies)
+
+
 def _is_our_error(line: Any) -> bool:
     """A refusal (403, 404, 400) is logged by the browser as an error too: that is the server's answer, not a fault."""
     return line.type == "error" and "Failed to load resource" not in line.text
+
+
+@pytest.fixture
+def visitor(open_window: Callable[..., Page]) -> Page:
+    """Nobody is signed in, 1440 pixels wide, with scripts."""
+    return open_window()
 
 
 @pytest.fixture

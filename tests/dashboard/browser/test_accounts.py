@@ -64,6 +64,8 @@ def test_sdk_settings__switch_key_and_lines_from_the_page__stream_and_python_sdk
     window.get_by_role("button", name="Create key").click()
     expect(window.get_by_text("Backend", exact=True)).to_be_visible()
     window.get_by_text("Python", exact=True).click()
+    # The button says so for a moment only, and a slow machine would look too late.
+    window.evaluate("window.setTimeout = () => 0")
     window.get_by_role("button", name="Copy the lines for Python").click()
     expect(window.get_by_role("button", name="Copy the lines for Python")).to_have_text("Copied")
     lines = window.evaluate("navigator.clipboard.readText()")
@@ -83,6 +85,7 @@ def test_sdk_settings__switch_key_and_lines_from_the_page__stream_and_python_sdk
     try:
         tenant.change(feature, enabled=False)
         assert fetched.wait(PATIENCE)
+        assert not sdk.get_environment_flags().is_feature_enabled("banner")
     finally:
         sdk.event_stream_thread.stop()
 

@@ -8,12 +8,9 @@ from playwright.sync_api import Page, expect
 
 from tests.support import sse
 from tests.support.api import Tenant, text
-from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 
 SAVED = re.compile(r"Saved\.")
-
-expect.set_options(timeout=PATIENCE * 1000)
 
 
 def segments(tenant: Tenant, feature: int) -> list[int]:

@@ -6,7 +6,6 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.support import sse
 from tests.support.api import Tenant
-from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 
 
@@ -50,7 +49,7 @@ def test_page__answers_fail_for_a_while__what_is_shown_stays_and_catches_up(
     window.reload()
     window.route("**/features/", fail_once)
     tenant.change(feature["id"], enabled=True)
-    expect(window.get_by_role("switch", name="banner")).to_be_checked(timeout=PATIENCE * 1_000)
+    expect(window.get_by_role("switch", name="banner")).to_be_checked()
     assert failed == ["stream", "page"]
 
     # Another page begins at its top, and the keyboard is there.
@@ -60,3 +59,25 @@ def test_page__answers_fail_for_a_while__what_is_shown_stays_and_catches_up(
     window.get_by_role("heading", name="banner", level=1).wait_for()
     expect(window.locator("#main")).to_be_focused()
     assert window.evaluate("window.scrollY") == 0
+
+
+def test_page__typed_while_a_newer_one_is_on_its_way__stays_until_asked_for(
+    window: Page, tenant: Tenant, place: str
+) -> None:
+    feature = tenant.add_feature("banner")
+    window.goto(f"{place}features/")
+    search = window.get_by_role("searchbox", name="Search features")
+
+    def type_meanwhile(route: Route) -> None:
+        search.fill("ban")
+        route.continue_()
+
+    window.route("**/features/", type_meanwhile)
+    tenant.change(feature["id"], enabled=True)
+    newer = window.get_by_role("link", name="Show it")
+    expect(newer).to_be_visible()
+    expect(search).to_have_value("ban")
+    window.unroute("**/features/")
+    newer.click()
+    expect(window.get_by_role("switch", name="banner")).to_be_checked()
+    expect(search).to_have_value("")

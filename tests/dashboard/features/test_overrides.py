@@ -1,0 +1,82 @@
+"""A feature's overrides for segments, and their order."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from environments.models import Environment
+from features.feature_segments.services import create_override
+from features.models import Feature, FeatureSegment, FeatureState
+from segments.models import Segment
+from tests.dashboard.features.forms import form, order, said
+
+pytestmark = pytest.mark.django_db
+
+
+def test_override__added_changed_toggled_removed(
+    browser: Client, page: str, environment: Environment, feature: Feature, segments: list[Segment]
+) -> None:
+    segment = segments[0]
+
+    def override() -> tuple[bool, Any]:
+        return said(environment, feature, feature_segment=FeatureSegment.objects.get(segment=segment))
+
+    assert "first" in browser.get(f"{page}overrides/new/").content.decode()
+    answer = browser.post(f"{page}overrides/new/", form("number", "5", enabled="on", chosen=str(segment.pk)))
+    assert (answer.status_code, answer["Location"], override()) == (303, page, (True, 5))
+    content = browser.get(f"{page}overrides/{segment.pk}/").content.decode()
+    assert f'id="segment-{segment.pk}-value"' in content
+    browser.post(f"{page}overrides/{segment.pk}/", form("text", "5", enabled="on"))
+    assert override() == (True, "5")
+    browser.post(f"{page}overrides/{segment.pk}/toggle/", {"enabled": "false"})
+    assert override() == (False, "5")
+    assert "Remove the override for first?" in browser.get(f"{page}overrides/{segment.pk}/delete/").content.decode()
+    browser.post(f"{page}overrides/{segment.pk}/delete/")
+    assert not FeatureSegment.objects.filter(feature=feature).exists()
+    for path in (f"overrides/{segment.pk}/", f"overrides/{segment.pk}/delete/", f"overrides/{segment.pk}/toggle/"):
+        assert browser.post(f"{page}{path}", form()).status_code == 404
+
+
+@pytest.mark.parametrize("chosen", ["", "x", "999999", "99999999999999999999"])
+def test_override__no_segment_of_the_project__said_beside_it(
+    chosen: str, browser: Client, page: str, segments: list[Segment]
+) -> None:
+    answer = browser.post(f"{page}overrides/new/", form("text", "kept", chosen=chosen))
+    content = answer.content.decode()
+    assert answer.status_code == 400
+    assert "new-chosen-wrong" in content
+    assert "kept</textarea>" in content
+    assert not FeatureSegment.objects.exists()
+
+
+def test_order__by_buttons_and_as_dragged__priorities_follow(
+    browser: Client, page: str, feature: Feature, overrides: list[FeatureState], segments: list[Segment]
+) -> None:
+    first, second, third = (each.feature_segment_id for each in overrides)
+    answer = browser.post(f"{page}overrides/order/", {"place": third, "move": "up"}, follow=True)
+    assert order(feature) == ["first", "third", "second"]
+    assert "third is now number 2." in answer.content.decode()
+    browser.post(f"{page}overrides/order/", {"place": first, "move": "down"})
+    assert order(feature) == ["third", "first", "second"]
+    # At the end of the list there is nowhere to go.
+    browser.post(f"{page}overrides/order/", {"place": third, "move": "up"})
+    browser.post(f"{page}overrides/order/", {"place": second, "move": "down"})
+    assert order(feature) == ["third", "first", "second"]
+    browser.post(f"{page}overrides/order/", {"order": f"{second},{first},{third}"})
+    assert order(feature) == ["second", "first", "third"]
+    assert browser.post(f"{page}overrides/order/", {"place": "x", "move": "up"}).status_code == 404
+    for nonsense in ("1,x", f"{first},999999", ","):
+        answer = browser.post(f"{page}overrides/order/", {"order": nonsense}, follow=True)
+        assert 'class="message error"' in answer.content.decode()
+    assert order(feature) == ["second", "first", "third"]
+
+
+def test_order__place_without_a_state__is_passed_over(
+    browser: Client, page: str, environment: Environment, feature: Feature, segments: list[Segment]
+) -> None:
+    create_override(environment, feature, segments[0])
+    FeatureSegment.objects.create(environment=environment, feature=feature, segment=segments[1], priority=1)
+    last = create_override(environment, feature, segments[2])
+    browser.post(f"{page}overrides/order/", {"place": last.feature_segment_id, "move": "up"})
+    assert order(feature) == ["third", "first", "second"]

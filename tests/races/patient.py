@@ -1,0 +1,8 @@
+"""``settings.dev``, with more patience for a locked SQLite (``LOCK_PATIENCE``)."""
+
+from settings.dev import *  # noqa: F403
+from settings.dev import DATABASES
+from tests.races import LOCK_PATIENCE
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"]["timeout"] = LOCK_PATIENCE
