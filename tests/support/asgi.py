@@ -69,8 +69,11 @@ class Client:
             raise TimeoutError(f"sent so far: {self.sent}") from None
 
     async def opened(self) -> None:
-        """The stream has answered, and has said what the state is: an event or a comment."""
-        await self.until(lambda client: len(client.chunks) >= 2)
+        """The stream has answered, and has said what the state is: an event or a comment.
+
+        Before that, on a slow machine it may say that the state cannot be read yet.
+        """
+        await self.until(lambda client: sum(b"cannot be read" not in chunk for chunk in client.chunks) >= 2)
 
     async def run(self) -> None:
         await application(self.scope, self._received.get, self.send)

@@ -7,6 +7,7 @@ TOGETHER = (
     "tests/bus/test_listening.py",
     "tests/bus/test_processes.py",
     "tests/core/test_bodies.py",
+    "tests/dashboard/browser/",
     "tests/deploy/test_nginx.py",
     "tests/deploy/test_rolling_restart.py",
     "tests/detached/",
