@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 from pytest_django import DjangoDbBlocker
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
@@ -39,6 +41,12 @@ from tests.support.server import (
 )
 from tests.support.together import Together
 from users.models import FFAdminUser
+
+# How long an example takes says how busy the machine is. All else is as Hypothesis has it there.
+examples.register_profile(
+    "any machine", parent=examples.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+examples.load_profile("any machine")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -220,7 +220,5 @@ def world(
 def test_any_order__sessions_savepoints_rollbacks_and_requests__one_event_for_each_commit(world: World) -> None:
     run_state_machine_as_test(
         world.machine(),
-        settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )

@@ -165,7 +165,7 @@ json_values = st.recursive(
 
 
 @given(json_values | st.fixed_dictionaries({"updated_at": st.text() | st.datetimes().map(str)}) | st.binary())
-@hypothesis_settings(deadline=None, suppress_health_check=ON_ANY_MACHINE)
+@hypothesis_settings(suppress_health_check=ON_ANY_MACHINE)
 def test_queue_change__any_body__is_taken_or_refused_and_never_lowers(body: object) -> None:
     before = stored()
     status, _ = post(body)
@@ -179,7 +179,7 @@ def test_queue_change__any_body__is_taken_or_refused_and_never_lowers(body: obje
 @given(
     st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1)), min_size=1, max_size=6)  # noqa: DTZ001
 )
-@hypothesis_settings(deadline=None, max_examples=30, suppress_health_check=ON_ANY_MACHINE)
+@hypothesis_settings(max_examples=30, suppress_health_check=ON_ANY_MACHINE)
 def test_queue_change__times_in_any_order__the_greatest_stays(times: list[datetime]) -> None:
     ExternalEnvironment.objects.all().delete()
     for time in times:

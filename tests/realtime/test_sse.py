@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime import sse
@@ -14,9 +14,6 @@ from realtime.types import EPOCH, epoch_seconds
 
 # As far as SDKs count: a double holds the microseconds of any time before the year 2100 exactly enough.
 versions = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-
-# A busy machine may take any time over an example.
-on_any_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 FRAME = re.compile(rb'event: environment_updated\ndata: \{"updated_at": \d+\.\d{6}\}\n\n')
 
@@ -30,19 +27,16 @@ def test_frame__whole_second__still_has_a_decimal_point() -> None:
     assert sse.frame(datetime(2024, 12, 26, tzinfo=UTC)).endswith(b'{"updated_at": 1735171200.000000}\n\n')
 
 
-@on_any_machine
 @given(versions)
 def test_frame__any_time__one_event_line_one_data_line(moment: datetime) -> None:
     assert FRAME.fullmatch(sse.frame(moment))
 
 
-@on_any_machine
 @given(versions)
 def test_epoch_seconds__any_time__is_never_rounded(moment: datetime) -> None:
     assert EPOCH + timedelta(microseconds=int(Decimal(epoch_seconds(moment)) * 1_000_000)) == moment
 
 
-@on_any_machine
 @given(versions)
 def test_data__read_as_a_double__is_the_same_microsecond(moment: datetime) -> None:
     seconds = json.loads(sse.data(moment))["updated_at"]
@@ -50,7 +44,6 @@ def test_data__read_as_a_double__is_the_same_microsecond(moment: datetime) -> No
     assert datetime.fromtimestamp(seconds, tz=UTC) == moment
 
 
-@on_any_machine
 @given(versions)
 def test_parse__what_data_wrote__the_same_time(moment: datetime) -> None:
     assert sse.parse(sse.data(moment)) == moment
@@ -62,7 +55,6 @@ def test_parse__anything_else__value_error(text: str) -> None:
         sse.parse(text)
 
 
-@on_any_machine
 @given(st.text())
 def test_comment__any_text__stays_one_comment(text: str) -> None:
     lines = sse.comment(text).decode().split("\n")

@@ -136,7 +136,6 @@ class Trial:
 
         @settings(
             max_examples=count,
-            deadline=None,
             database=None,
             derandomize=True,
             phases=[Phase.generate],

@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.support import ports, programs
-from tests.support.patience import START
+from tests.support.patience import FIRST_START, START
 from tests.support.processes import Process
 from tests.support.server import environ
 
 README = (programs.ROOT / "README.md").read_text()
 
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-# From nothing to a server: migrations, and what an environment lacks.
-FIRST_START = 8 * START
 
 pytestmark = [pytest.mark.timeout(FIRST_START + 300)]
 

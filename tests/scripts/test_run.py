@@ -16,12 +16,9 @@ import pytest
 import requests
 
 from tests.support import ports, programs
-from tests.support.patience import PATIENCE, START
+from tests.support.patience import FIRST_START, PATIENCE
 from tests.support.processes import Process
 from tests.support.server import environ
-
-# From nothing to a server: an environment, what goes into it, and migrations.
-FIRST_START = 8 * START
 
 # The first test fills a virtual environment, which the others use.
 pytestmark = pytest.mark.timeout(FIRST_START + 300)

@@ -79,8 +79,7 @@ def check(environment: Environment) -> None:
 
 @examples(
     max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_i11_answers__after_any_operations__equal_freshly_built_ones(

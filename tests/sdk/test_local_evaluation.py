@@ -51,7 +51,7 @@ SPECS = generated.environments(
 
 
 @pytest.mark.django_db
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(spec=SPECS, identities=st.lists(generated.IDENTITIES, min_size=1, max_size=5), transient=st.booleans())
 def test_flags__any_environment_and_identity__as_the_sdk_computes_them(
     spec: generated.EnvironmentSpec, identities: list[tuple[str, dict[str, Any]]], transient: bool, db: None

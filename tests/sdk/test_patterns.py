@@ -5,7 +5,7 @@ import time
 
 import pytest
 from flag_engine.segments.evaluator import context_matches_condition
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from environments import engine, patterns
@@ -25,7 +25,7 @@ def met(pattern: str, trait: object) -> bool:
     return context_matches_condition(context, {"operator": "REGEX", "property": "t", "value": pattern}, "1")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(pattern=st.lists(PARTS, max_size=6).map("".join), text=TEXTS)
 def test_pattern__any_short_text__matches_as_in_pythons_library(pattern: str, text: str) -> None:
     try:

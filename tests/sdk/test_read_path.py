@@ -88,7 +88,7 @@ ENVIRONMENTS = generated.environments(
 )
 
 
-@examples(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(spec=ENVIRONMENTS, origin=st.booleans(), packed=st.sampled_from(("", "gzip", "br, gzip;q=0", "gzip;q=0.5")))
 def test_read_path__any_environment__answers_as_the_views(
     spec: generated.EnvironmentSpec, origin: bool, packed: str, transactional_db: None

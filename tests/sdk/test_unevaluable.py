@@ -147,7 +147,7 @@ def overridden(feature: Feature, segment: Segment, override: Callable[..., Featu
     return segment
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     conditions=st.lists(ANY_CONDITION, min_size=1, max_size=4),
     kind=st.sampled_from(("ALL", "ANY", "NONE")),

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.serving import databases
@@ -35,7 +34,6 @@ def test_flag__other_word__complaint_names_the_variable() -> None:
         environment.flag("X", environ={"X": "maybe"})
 
 
-@examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(alphabet="abc.*-", min_size=1)))
 def test_names__any_words_with_spaces_around__come_back(words: list[str]) -> None:
     assert environment.names("X", environ={"X": " , ".join(words)}) == words

@@ -19,8 +19,6 @@ class Callers:
     def __init__(self, port: int, number: int) -> None:
         self.answered = 0
         self.broken: list[BaseException] = []
-        self.refused_after: list[float] = []
-        """Seconds, for each thread: one whose packets are dropped tries again after one."""
         self._port = port
         self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(number)]
         for thread in self._threads:
@@ -33,11 +31,9 @@ class Callers:
 
     def _call(self) -> None:
         while True:
-            began = time.monotonic()
             try:
                 connection = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
             except ConnectionRefusedError:
-                self.refused_after.append(time.monotonic() - began)
                 return
             with connection:
                 try:

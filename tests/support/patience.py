@@ -9,3 +9,6 @@ about time itself has a figure of its own.
 
 START = 2 * PATIENCE
 """Seconds until a process that was started serves: it has an application to import first."""
+
+FIRST_START = 8 * START
+"""Seconds until ``scripts/run`` serves for the first time: an environment, what goes into it, and migrations."""
