@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from api_keys.actor import APIKeyUser
+from core.subqueries import Written
 from environments.models import Environment
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
@@ -39,31 +40,29 @@ def visible_projects(actor: Actor) -> QuerySet[Project]:
     """The projects that the actor may see: all of an admin's organisations, otherwise those with VIEW_PROJECT."""
     if isinstance(actor, APIKeyUser):
         return Project.objects.filter(organisation_id=actor.organisation_id)
-    return Project.objects.filter(_of_member(actor, _granted(Project, actor, "VIEW_PROJECT")))
+    return _projects(actor.pk, "VIEW_PROJECT")
 
 
 def visible_environments(actor: Actor) -> QuerySet[Environment]:
     """The environments that the actor may see, in projects that they may see."""
-    visible = Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
     if isinstance(actor, APIKeyUser):
-        return visible
-    granted = _granted(Environment, actor, "VIEW_ENVIRONMENT")
-    return visible.filter(Q(project__in=administered_projects(actor).values("pk")) | granted)
+        return Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
+    granted = _granted(Environment, actor.pk, "VIEW_ENVIRONMENT")
+    return Environment.objects.filter(_in_projects(actor.pk) | granted, _in_projects(actor.pk, "VIEW_PROJECT"))
 
 
 def administered_projects(actor: Actor) -> QuerySet[Project]:
     """The projects that the actor is an admin of, by the organisation's role or by the project's own permission."""
     if isinstance(actor, APIKeyUser):
         return visible_projects(actor)
-    return Project.objects.filter(_of_member(actor, _granted(Project, actor)))
+    return _projects(actor.pk)
 
 
 def administered_environments(actor: Actor) -> QuerySet[Environment]:
     """The environments that the actor is an admin of, by the project or by the environment's own permission."""
     if isinstance(actor, APIKeyUser):
         return visible_environments(actor)
-    of_projects = Q(project__in=administered_projects(actor).values("pk"))
-    return Environment.objects.filter(of_projects | _granted(Environment, actor))
+    return Environment.objects.filter(_in_projects(actor.pk) | _granted(Environment, actor.pk))
 
 
 def viewers(project: Project) -> QuerySet[FFAdminUser]:
@@ -153,22 +152,40 @@ HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
 """The two tables of permissions, as relations of what they are for, and how their rows lead to a user."""
 
 
-def _granted(scope: type[Any], user: FFAdminUser, key: str | None = None) -> Q:
+def _projects(user: Any, key: str | None = None) -> QuerySet[Project]:
+    """Those of the organisations that the user is an admin of, and those granted in the ones they belong to."""
+    of_admin = Q(organisation__in=Written(_organisations, user, OrganisationRole.ADMIN))
+    of_member = Q(organisation__in=Written(_organisations, user))
+    return Project.objects.filter(of_admin | (_granted(Project, user, key) & of_member))
+
+
+def _in_projects(user: Any, key: str | None = None) -> Q:
+    return Q(project__in=Written(_keys_of_projects, user, key))
+
+
+def _granted(scope: type[Any], user: Any, key: str | None = None) -> Q:
     """Of these projects or environments, those where the user, or a group of theirs, is admin or has this key."""
-    condition = Q()
-    for rows, holder in HELD_BY:
-        enough = Q(**{f"{rows}__admin": True})
-        if key is not None:
-            enough |= Q(**{f"{rows}__permissions": key})
-        condition |= Q(pk__in=scope.objects.filter(enough, **{f"{rows}__{holder}": user}).values("pk"))
-    return condition
+    own, of_groups = (Q(pk__in=Written(_held, user, scope, *held, key)) for held in HELD_BY)
+    return own | of_groups
 
 
-def _of_member(user: FFAdminUser, granted: Q) -> Q:
-    """Projects of the organisations that the user is an admin of, and those granted in the ones they belong to."""
+# What follows is written once. The user is a primary key, or what stands for it.
+
+
+def _organisations(user: Any, role: str | None = None) -> QuerySet[Any, Any]:
     member = UserOrganisation.objects.filter(user=user)
-    administered = Q(organisation__in=member.filter(role=OrganisationRole.ADMIN).values("organisation"))
-    return administered | (granted & Q(organisation__in=member.values("organisation")))
+    return (member.filter(role=role) if role else member).values("organisation")
+
+
+def _keys_of_projects(user: Any, key: str | None) -> QuerySet[Any, Any]:
+    return _projects(user, key).values("pk")
+
+
+def _held(user: Any, scope: type[Any], rows: str, holder: str, key: str | None) -> QuerySet[Any, Any]:
+    enough = Q(**{f"{rows}__admin": True})
+    if key is not None:
+        enough |= Q(**{f"{rows}__permissions": key})
+    return scope.objects.filter(enough, **{f"{rows}__{holder}": user}).values("pk")
 
 
 def _keys(scope: Any, user: FFAdminUser) -> set[str]:

@@ -10,6 +10,7 @@ listens, all this takes a single query for each transaction that changes flags.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -73,11 +74,8 @@ class Changes:
         self.before[place] = state
 
     def _ask(self, projects: Any) -> list[int]:
-        own = Webhook.objects.filter(environment=OuterRef("pk"), enabled=True)
-        shared = OrganisationWebhook.objects.filter(organisation=OuterRef("project__organisation"), enabled=True)
-        rows = Environment.objects.filter(project__in=projects).annotate(own=Exists(own), shared=Exists(shared))
         heard = []
-        for pk, is_own, is_shared, organisation in rows.values_list("pk", "own", "shared", "project__organisation"):
+        for pk, is_own, is_shared, organisation in _listeners().filter(project__in=projects):
             if is_own or is_shared:
                 self.listeners[pk] = is_own, organisation if is_shared else None
                 heard.append(pk)
@@ -94,6 +92,15 @@ class Changes:
     def organisations(self) -> set[int]:
         """Of those asked about, the ones that have webhooks."""
         return {organisation for _, organisation in self.listeners.values() if organisation is not None}
+
+
+@cache
+def _listeners() -> QuerySet[Any, Any]:
+    """Put together once: it is asked with each write."""
+    own = Webhook.objects.filter(environment=OuterRef("pk"), enabled=True)
+    shared = OrganisationWebhook.objects.filter(organisation=OuterRef("project__organisation"), enabled=True)
+    environments = Environment.objects.annotate(own=Exists(own), shared=Exists(shared))
+    return environments.values_list("pk", "own", "shared", "project__organisation")
 
 
 _current: ContextVar[Changes | None] = ContextVar("webhooks_changes", default=None)
