@@ -2,10 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-from realtime.serving import databases, redis_urls
-from settings import caches, environment
+from realtime.serving import databases, environment, logs, redis_urls
+from settings import caches
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("VAR_DIR", BASE_DIR / "var"))
@@ -63,15 +62,11 @@ ASGI_APPLICATION = "settings.asgi.application"
 WSGI_APPLICATION = "settings.wsgi.application"
 APPEND_SLASH = False
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": databases.from_url(os.environ["DATABASE_URL"], environment.whole("DATABASE_POOL_SIZE", 20))
-    if os.environ.get("DATABASE_URL")
-    else databases.sqlite(VAR_DIR / "db.sqlite3")
-}
+DATABASES = {"default": databases.from_environment(VAR_DIR / "db.sqlite3", pool_size=20)}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
 # Counters of calls. With REDIS_URL all processes count together, otherwise each for itself.
-CACHES = {"default": caches.from_url(os.environ.get("REDIS_URL", ""))}
+CACHES = {"default": caches.from_url(os.environ.get("REDIS_URL", "").strip())}
 
 AUTH_USER_MODEL = "users.FFAdminUser"
 AUTHENTICATION_BACKENDS = ["users.backends.Accounts"]
@@ -231,24 +226,10 @@ WEBHOOK_TEST_THROTTLE_RATE: str | None = environment.rate("WEBHOOK_TEST_THROTTLE
 globals().update(environment.prefixed("WEBHOOKS_"))
 
 # Events go from process to process by Redis (django-eventstream's setting), otherwise by PostgreSQL (realtime/bus/).
-if os.environ.get("REDIS_URL"):
-    EVENTSTREAM_REDIS = redis_urls.arguments(os.environ["REDIS_URL"])
+if redis := redis_urls.from_environment():
+    EVENTSTREAM_REDIS = redis
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))
 SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "structured": {
-            "()": "structlog.stdlib.ProcessorFormatter",
-            "processors": "ext://realtime.serving.logs.PROCESSORS",
-            "foreign_pre_chain": "ext://realtime.serving.logs.FOREIGN_PRE_CHAIN",
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
-    "root": {"handlers": ["stderr"], "level": os.environ.get("LOG_LEVEL", "INFO")},
-    # It logs a line for each listener: one for each environment that somebody streams.
-    "loggers": {"django_eventstream": {"level": "WARNING"}},
-}
+LOGGING = logs.settings()

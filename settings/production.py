@@ -2,7 +2,7 @@
 
 from django.core.exceptions import ImproperlyConfigured
 
-from settings import environment
+from realtime.serving import environment
 from settings.base import *
 from settings.base import ALLOWED_HOSTS
 

@@ -82,7 +82,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 # Folders whose tests reach every line of what is measured. To measure them all would double what the others take.
-MEASURED = {"realtime", "bus", "metrics", "wire", "hostapp", "detached", "inspection"} | {
+MEASURED = {"realtime", "bus", "metrics", "wire", "hostapp", "detached", "inspection", "settings"} | {
     "identities",
     "multivariate",
     "organisations",

@@ -1,9 +1,13 @@
 """The database: PostgreSQL by ``DATABASE_URL``, otherwise a SQLite file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from realtime.serving import environment
 
 # A database whose machine is gone without a word (a failover, a firewall that has forgotten the connection) is noticed
 # after 10 s, and not after the quarter of an hour that TCP takes by itself. A query that only takes long is not cut.
@@ -15,6 +19,10 @@ VANISHED = {
     "keepalives_count": 2,
     "tcp_user_timeout": 10_000,
 }
+
+
+POSTGRESQL = "django.db.backends.postgresql"
+SUPPORTED = (POSTGRESQL, "django.db.backends.sqlite3")
 
 
 def sqlite(path: Path) -> dict[str, Any]:
@@ -36,13 +44,31 @@ def sqlite(path: Path) -> dict[str, Any]:
     }
 
 
+def from_environment(file: Path, pool_size: int) -> dict[str, Any]:
+    """The database that ``DATABASE_URL`` names, with so many connections unless ``DATABASE_POOL_SIZE`` says otherwise;
+    without a URL this SQLite file. Raises ImproperlyConfigured.
+    """
+    pool_size = environment.whole("DATABASE_POOL_SIZE", pool_size)
+    url = os.environ.get("DATABASE_URL", "").strip()
+    return from_url(url, pool_size) if url else sqlite(file)
+
+
 def from_url(url: str, pool_size: int) -> dict[str, Any]:
-    """The database of a URL; PostgreSQL gets psycopg's pool.
+    """The database of a URL; PostgreSQL gets psycopg's pool. Raises ImproperlyConfigured.
 
     Under ASGI each request runs in a thread of its own, so a persistent connection would be one for each request.
     """
-    database: dict[str, Any] = dict(dj_database_url.parse(url))
-    if database["ENGINE"] == "django.db.backends.postgresql":
+    try:
+        database: dict[str, Any] = dict(dj_database_url.parse(url))
+    except (ValueError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError):
+        database = {}
+    if database.get("ENGINE") not in SUPPORTED or not database["NAME"]:
+        # Not the URL itself: a password stands in it.
+        raise ImproperlyConfigured(
+            "DATABASE_URL must be postgres://user:password@host/name, with what is special in them percent-encoded, or"
+            " sqlite:////path."
+        )
+    if database["ENGINE"] == POSTGRESQL:
         # In seconds. A request waits so long for a connection, and takes so long to say that the database is away: who
         # probes the server often waits no longer than five. The pool waits twice as long before each new attempt, and
         # after "reconnect_timeout" begins anew with the next request: once the database is back, it is noticed within
@@ -52,6 +78,5 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
         # The pool asks a connection whether it still lives before it lends it: a restart or a failover of the database
         # then fails no request that comes after it. An empty query, 0.1 ms on one machine.
         database["CONN_HEALTH_CHECKS"] = True
-    elif database["ENGINE"] == "django.db.backends.sqlite3":
-        database = sqlite(Path(database["NAME"]))
-    return database
+        return database
+    return sqlite(Path(database["NAME"]))

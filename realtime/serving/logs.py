@@ -1,7 +1,13 @@
 """Logs are events with fields, one JSON object a line; `python -m json.tool --json-lines` reads them."""
 
+from typing import Any
+
 import structlog
 from structlog.typing import Processor
+
+from realtime.serving import environment
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -17,6 +23,25 @@ PROCESSORS: list[Processor] = [
     structlog.processors.format_exc_info,
     structlog.processors.JSONRenderer(),
 ]
+
+
+def settings() -> dict[str, Any]:
+    """Django's setting ``LOGGING``: all of ``LOG_LEVEL`` and above to the standard error output."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": "structlog.stdlib.ProcessorFormatter",
+                "processors": PROCESSORS,
+                "foreign_pre_chain": FOREIGN_PRE_CHAIN,
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "root": {"handlers": ["stderr"], "level": environment.choice("LOG_LEVEL", "INFO", LEVELS)},
+        # It logs a line for each listener: one for each environment that somebody streams.
+        "loggers": {"django_eventstream": {"level": "WARNING"}},
+    }
 
 
 def configure() -> None:

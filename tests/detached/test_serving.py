@@ -38,7 +38,6 @@ def test_readiness__drain__503_that_says_so() -> None:
 
 
 def test_database__by_url__postgresql_is_pooled_and_sqlite_is_shared() -> None:
-    assert "OPTIONS" not in databases.from_url("mysql://u:p@host/name", 7)
     assert databases.from_url("postgres://u:p@host/name", 7)["OPTIONS"]["pool"]["max_size"] == 7
     assert databases.from_url("sqlite:////data/x.sqlite3", 7) == databases.sqlite(Path("/data/x.sqlite3"))
 

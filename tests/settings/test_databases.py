@@ -1,5 +1,8 @@
 """The database that a URL names."""
 
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
 from realtime.serving import databases
 
 
@@ -18,3 +21,12 @@ def test_from_url__with_options__they_go_first() -> None:
 
 def test_from_url__sqlite__none_of_that() -> None:
     assert "tcp_user_timeout" not in databases.from_url("sqlite:////tmp/db.sqlite3", 20)["OPTIONS"]
+
+
+@pytest.mark.parametrize(
+    "url", ["host/name", "mysql://u:5ecret@host/name", "postgres://u:5ecret@host:port/name", "postgres://u:5ecret@host"]
+)
+def test_from_url__no_database_that_we_know__says_what_it_must_be_and_no_password(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL must be postgres://") as refused:
+        databases.from_url(url, 20)
+    assert "5ecret" not in str(refused.value)

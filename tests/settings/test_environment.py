@@ -9,8 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.serving import databases
-from settings import environment
+from realtime.serving import databases, environment
 from settings.dev import installation_key
 from users.throttles import LoginThrottle
 

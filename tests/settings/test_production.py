@@ -51,6 +51,9 @@ def test_production__sound_values__starts_and_passes_the_deployment_checks(tmp_p
         {"ALLOWED_HOSTS": " , "},
         {"ALLOWED_HOSTS": "*"},
         {"ALLOWED_HOSTS": "flags.example.com,*"},
+        {"DATABASE_URL": "mysql://host/name"},
+        {"REDIS_URL": "host:6379"},
+        {"LOG_LEVEL": "loud"},
     ],
     ids=str,
 )

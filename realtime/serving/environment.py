@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -43,6 +43,14 @@ def rate(name: str, default: str, environ: Mapping[str, str] = os.environ) -> st
     text = environ.get(name, default).strip()
     if not RATE.fullmatch(text):
         raise ImproperlyConfigured(f"{name} must be calls in a second, minute, hour or day: {default}, not {text!r}.")
+    return text
+
+
+def choice(name: str, default: str, choices: Collection[str], environ: Mapping[str, str] = os.environ) -> str:
+    """The variable as one of these words, in any case."""
+    text = environ.get(name, default).strip().upper()
+    if text not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {text!r}.")
     return text
 
 
