@@ -8,16 +8,19 @@ import structlog
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 
-from realtime import bus
+from realtime import bus, hosts
 from realtime.external.intake import PLAIN, Surroundings, plain
 from realtime.http import drain
 from realtime.http.asgi import Application, Message, Receive, Send
 from realtime.http.shortcuts import Scope
 from realtime.monitoring import liveness as realtime_liveness
+from realtime.types import EnvironmentKey
 
 logger = structlog.get_logger(__name__)
 
 LIVENESS = "/health/liveness"
+
+NOBODYS = EnvironmentKey("-")
 
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
@@ -50,7 +53,8 @@ def liveness(request: HttpRequest) -> JsonResponse:
 
 
 def readiness(request: HttpRequest) -> JsonResponse:
-    """200 when new clients may be sent here; 503 while the database is away, and once the process is shutting down.
+    """200 when new clients may be sent here; 503 while the database is away or has no tables yet, and once the process
+    is shutting down.
 
     A bus that is away is no reason to send them elsewhere: what it does not bring the reconcile does, about a second
     later. The status is "degraded" then.
@@ -59,12 +63,8 @@ def readiness(request: HttpRequest) -> JsonResponse:
     problems = {}
     if drain.in_progress():
         problems["drain"] = "the process is shutting down"
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Error as error:
-        logger.warning("database_unreachable", error=repr(error))
-        problems["database"] = "the database does not answer"
+    if problem := _problem_of_database():
+        problems["database"] = problem
     told: dict[str, Any] = dict(problems) or {"status": "degraded" if health.degraded else "ok"}
     told["bus"] = {
         "name": health.name,
@@ -73,3 +73,19 @@ def readiness(request: HttpRequest) -> JsonResponse:
         "reconnects": health.reconnects,
     }
     return JsonResponse(told, status=503 if problems else 200)
+
+
+def _problem_of_database() -> str | None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error as error:
+        logger.warning("database_unreachable", error=repr(error))
+        return "the database does not answer"
+    try:
+        # What each new stream asks. Nobody has this key, so it is looked for wherever there are environments.
+        hosts.current().states([NOBODYS])
+    except Error as error:
+        logger.warning("database_unreadable", error=repr(error))
+        return "its tables cannot be read: manage.py migrate makes them"
+    return None

@@ -31,6 +31,14 @@ def test_readiness__database_away__503_that_says_so() -> None:
 
 
 @pytest.mark.django_db
+def test_readiness__no_tables_yet__503_that_says_what_makes_them() -> None:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("ALTER TABLE realtime_externalenvironment RENAME TO elsewhere")
+    status, told = answered(health.readiness(RequestFactory().get("/health/readiness")))
+    assert (status, told["database"]) == (503, "its tables cannot be read: manage.py migrate makes them")
+
+
+@pytest.mark.django_db
 def test_readiness__drain__503_that_says_so() -> None:
     with mock.patch.object(drain, "in_progress", return_value=True):
         status, told = answered(health.readiness(RequestFactory().get("/health/readiness")))
