@@ -81,6 +81,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     return Together(config, log)
 
 
+TESTS = Path(__file__).parent
+
 # Folders whose tests reach every line of what is measured. To measure them all would double what the others take.
 MEASURED = {"realtime", "bus", "metrics", "wire", "hostapp", "detached", "inspection", "settings"} | {
     "identities",
@@ -95,7 +97,7 @@ MEASURES_CHILDREN = "COVERAGE_PROCESS_CONFIG"
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Measure coverage in these folders' tests, and in the servers that they start."""
     coverage = Coverage.current()
-    if coverage is None or item.path.parent.name in MEASURED:
+    if coverage is None or item.path.relative_to(TESTS).parts[0] in MEASURED:
         return (yield)
     coverage.stop()
     children = os.environ.pop(MEASURES_CHILDREN, None)

@@ -1,0 +1,38 @@
+"""The server of these tests, and connections to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from realtime.http import protocol, shortcuts
+from realtime.http.memo import Memo
+from tests.realtime.known.played import Application, Client, Played, Server
+from tests.support.asgi import eventually
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    monkeypatch.setattr(protocol, "known", Memo(3))
+    played = Played()
+    monkeypatch.setitem(shortcuts.registered, b"/known", shortcuts.Registered(played.shortcut, everywhere=False))
+    server = Server(played, Application())
+    async with await asyncio.get_running_loop().create_server(server.protocol, "0.0.0.0", 0) as listening:
+        server.port = listening.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        yield server
+        await eventually(lambda: not server.state.connections)
+
+
+@pytest.fixture
+async def connect(server: Any) -> AsyncIterator[Callable[..., Any]]:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connected(host: str = "127.0.0.1") -> Client:
+        reader, writer = await asyncio.open_connection(host, server.port)
+        writers.append(writer)
+        return Client(reader, writer)
+
+    yield connected
+    for writer in writers:
+        writer.close()
