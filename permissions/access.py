@@ -47,8 +47,7 @@ def visible_environments(actor: Actor) -> QuerySet[Environment]:
     """The environments that the actor may see, in projects that they may see."""
     if isinstance(actor, APIKeyUser):
         return Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
-    granted = _granted(Environment, actor.pk, "VIEW_ENVIRONMENT")
-    return Environment.objects.filter(_in_projects(actor.pk) | granted, _in_projects(actor.pk, "VIEW_PROJECT"))
+    return _environments(actor.pk, "VIEW_ENVIRONMENT").filter(_in_projects(actor.pk, "VIEW_PROJECT"))
 
 
 def administered_projects(actor: Actor) -> QuerySet[Project]:
@@ -62,7 +61,7 @@ def administered_environments(actor: Actor) -> QuerySet[Environment]:
     """The environments that the actor is an admin of, by the project or by the environment's own permission."""
     if isinstance(actor, APIKeyUser):
         return visible_environments(actor)
-    return Environment.objects.filter(_in_projects(actor.pk) | _granted(Environment, actor.pk))
+    return _environments(actor.pk)
 
 
 def viewers(project: Project) -> QuerySet[FFAdminUser]:
@@ -130,7 +129,9 @@ def project_permissions(actor: Actor, project: Project) -> set[str]:
 
 
 def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
-    return is_project_admin(actor, project) or key in project_permissions(actor, project)
+    if isinstance(actor, APIKeyUser):
+        return is_project_admin(actor, project)
+    return _projects(actor.pk, key).filter(pk=project.pk).exists()
 
 
 def is_environment_admin(actor: Actor, environment: Environment) -> bool:
@@ -145,11 +146,16 @@ def environment_permissions(actor: Actor, environment: Environment) -> set[str]:
 
 
 def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:
-    return is_environment_admin(actor, environment) or key in environment_permissions(actor, environment)
+    if isinstance(actor, APIKeyUser):
+        return is_environment_admin(actor, environment)
+    return _environments(actor.pk, key).filter(pk=environment.pk).exists()
 
 
 HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
 """The two tables of permissions, as relations of what they are for, and how their rows lead to a user."""
+
+
+# Without a key, "granted" is to be an admin, who has every key.
 
 
 def _projects(user: Any, key: str | None = None) -> QuerySet[Project]:
@@ -157,6 +163,11 @@ def _projects(user: Any, key: str | None = None) -> QuerySet[Project]:
     of_admin = Q(organisation__in=Written(_organisations, user, OrganisationRole.ADMIN))
     of_member = Q(organisation__in=Written(_organisations, user))
     return Project.objects.filter(of_admin | (_granted(Project, user, key) & of_member))
+
+
+def _environments(user: Any, key: str | None = None) -> QuerySet[Environment]:
+    """Those of the projects that the user is an admin of, and those granted."""
+    return Environment.objects.filter(_in_projects(user) | _granted(Environment, user, key))
 
 
 def _in_projects(user: Any, key: str | None = None) -> Q:
