@@ -96,7 +96,7 @@ class Comparison:
 
 
 def compare(checkout: Checkout, apps: Iterable[str] = APPS) -> Comparison:
-    """Run the tests of these apps twice. All of them take half an hour on two idle cores."""
+    """Run the tests of these apps twice. All of them take an hour and ten minutes on two idle cores."""
     apps = list(apps)
     without = run(checkout.python_for_tests, checkout, apps, TEST_SETTINGS)
     return Comparison(without, run(checkout.python_for_tests_with_app, checkout, apps, MODULE))
