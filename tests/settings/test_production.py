@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.programs import ROOT
-from tests.support.server import environ
+from tests.support.server import MigratedSQLite, environ
 
 SOUND = {
     "DJANGO_SETTINGS_MODULE": "settings.production",
@@ -103,12 +103,12 @@ for path in ("metrics", "health/readiness", "version"):
 
 
 def test_production__plain_http_to_a_process_itself__metrics_and_health_are_answered_and_not_redirected(
-    tmp_path: Path,
+    tmp_path: Path, sqlite_template: MigratedSQLite
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ASKING],
         cwd=ROOT,
-        env=environ(**SOUND, VAR_DIR=str(tmp_path), REALTIME_METRICS_TOKEN="of-metrics"),
+        env=environ(**SOUND, **sqlite_template.copy(tmp_path), REALTIME_METRICS_TOKEN="of-metrics"),
         capture_output=True,
         text=True,
     )

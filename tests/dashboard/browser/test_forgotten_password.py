@@ -61,6 +61,8 @@ def test_password__wrong_too_often_then_forgotten__locked_until_the_link_in_the_
     elsewhere.get_by_role("heading", name="Projects", level=1).wait_for()
 
     visitor.get_by_role("link", name="Forgotten your password?").click()
+    # Both pages ask for an e-mail.
+    visitor.wait_for_url("**/password-reset/")
     visitor.get_by_label("E-mail").fill(person.email)
     visitor.get_by_role("button", name="Send the link").click()
     visitor.get_by_role("heading", name="Look into your mail").wait_for()
