@@ -7,11 +7,13 @@ has a database of its own, and needs no mark.
 import logging
 import os
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import SyncToAsync
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
 from hypothesis import HealthCheck
@@ -107,6 +109,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         if children is not None:
             os.environ[MEASURES_CHILDREN] = children
         coverage.start()
+        # A thread that lived while nothing was measured never is again, and asgiref keeps one for all tests.
+        SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
