@@ -129,6 +129,7 @@ def project_permissions(actor: Actor, project: Project) -> set[str]:
 
 
 def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
+    """Whether the actor is an admin there or was given the key, and belongs to the organisation."""
     if isinstance(actor, APIKeyUser):
         return is_project_admin(actor, project)
     return _projects(actor.pk, key).filter(pk=project.pk).exists()
@@ -146,6 +147,7 @@ def environment_permissions(actor: Actor, environment: Environment) -> set[str]:
 
 
 def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:
+    """Whether the actor, who sees the environment, is an admin there or was given the key."""
     if isinstance(actor, APIKeyUser):
         return is_environment_admin(actor, environment)
     return _environments(actor.pk, key).filter(pk=environment.pk).exists()
@@ -155,48 +157,46 @@ HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
 """The two tables of permissions, as relations of what they are for, and how their rows lead to a user."""
 
 
-# Without a key, "granted" is to be an admin, who has every key.
-
-
-def _projects(user: Any, key: str | None = None) -> QuerySet[Project]:
+def _projects(user_id: Any, key: str | None = None) -> QuerySet[Project]:
     """Those of the organisations that the user is an admin of, and those granted in the ones they belong to."""
-    of_admin = Q(organisation__in=Written(_organisations, user, OrganisationRole.ADMIN))
-    of_member = Q(organisation__in=Written(_organisations, user))
-    return Project.objects.filter(of_admin | (_granted(Project, user, key) & of_member))
+    of_admin = Q(organisation__in=Written(_organisations, user_id, OrganisationRole.ADMIN))
+    of_member = Q(organisation__in=Written(_organisations, user_id))
+    return Project.objects.filter(of_admin | (_granted(Project, user_id, key) & of_member))
 
 
-def _environments(user: Any, key: str | None = None) -> QuerySet[Environment]:
+def _environments(user_id: Any, key: str | None = None) -> QuerySet[Environment]:
     """Those of the projects that the user is an admin of, and those granted."""
-    return Environment.objects.filter(_in_projects(user) | _granted(Environment, user, key))
+    return Environment.objects.filter(_in_projects(user_id) | _granted(Environment, user_id, key))
 
 
-def _in_projects(user: Any, key: str | None = None) -> Q:
-    return Q(project__in=Written(_keys_of_projects, user, key))
+def _in_projects(user_id: Any, key: str | None = None) -> Q:
+    return Q(project__in=Written(_keys_of_projects, user_id, key))
 
 
-def _granted(scope: type[Any], user: Any, key: str | None = None) -> Q:
-    """Of these projects or environments, those where the user, or a group of theirs, is admin or has this key."""
-    own, of_groups = (Q(pk__in=Written(_held, user, scope, *held, key)) for held in HELD_BY)
+def _granted(scope: type[Any], user_id: Any, key: str | None) -> Q:
+    """Of these projects or environments, those where the user, or a group of theirs, is admin or has this key; without
+    a key, where they are admin."""
+    own, of_groups = (Q(pk__in=Written(_held, user_id, scope, *held, key)) for held in HELD_BY)
     return own | of_groups
 
 
-# What follows is written once. The user is a primary key, or what stands for it.
+# What follows is written once, with a place in it where the user's primary key goes.
 
 
-def _organisations(user: Any, role: str | None = None) -> QuerySet[Any, Any]:
-    member = UserOrganisation.objects.filter(user=user)
+def _organisations(user_id: Any, role: str | None = None) -> QuerySet[Any, Any]:
+    member = UserOrganisation.objects.filter(user=user_id)
     return (member.filter(role=role) if role else member).values("organisation")
 
 
-def _keys_of_projects(user: Any, key: str | None) -> QuerySet[Any, Any]:
-    return _projects(user, key).values("pk")
+def _keys_of_projects(user_id: Any, key: str | None) -> QuerySet[Any, Any]:
+    return _projects(user_id, key).values("pk")
 
 
-def _held(user: Any, scope: type[Any], rows: str, holder: str, key: str | None) -> QuerySet[Any, Any]:
+def _held(user_id: Any, scope: type[Any], rows: str, holder: str, key: str | None) -> QuerySet[Any, Any]:
     enough = Q(**{f"{rows}__admin": True})
     if key is not None:
         enough |= Q(**{f"{rows}__permissions": key})
-    return scope.objects.filter(enough, **{f"{rows}__{holder}": user}).values("pk")
+    return scope.objects.filter(enough, **{f"{rows}__{holder}": user_id}).values("pk")
 
 
 def _keys(scope: Any, user: FFAdminUser) -> set[str]:

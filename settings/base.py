@@ -66,7 +66,7 @@ DATABASES = {"default": databases.from_environment(VAR_DIR / "db.sqlite3", pool_
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
 # Counters of calls. With REDIS_URL all processes count together, otherwise each for itself.
-CACHES = {"default": caches.from_url(os.environ.get("REDIS_URL", "").strip())}
+CACHES = {"default": caches.from_url(redis_urls.url())}
 
 AUTH_USER_MODEL = "users.FFAdminUser"
 AUTHENTICATION_BACKENDS = ["users.backends.Accounts"]

@@ -48,9 +48,8 @@ def from_environment(file: Path, pool_size: int) -> dict[str, Any]:
     """The database that ``DATABASE_URL`` names, with so many connections unless ``DATABASE_POOL_SIZE`` says otherwise;
     without a URL this SQLite file. Raises ImproperlyConfigured.
     """
-    pool_size = environment.whole("DATABASE_POOL_SIZE", pool_size)
     url = os.environ.get("DATABASE_URL", "").strip()
-    return from_url(url, pool_size) if url else sqlite(file)
+    return from_url(url, environment.whole("DATABASE_POOL_SIZE", pool_size)) if url else sqlite(file)
 
 
 def from_url(url: str, pool_size: int) -> dict[str, Any]:
@@ -62,7 +61,9 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError):
         database = {}
-    if database.get("ENGINE") not in SUPPORTED or not database["NAME"]:
+    # A service's name stands for all that libpq's own files say of it.
+    named = database.get("NAME") or database.get("OPTIONS", {}).get("service")
+    if database.get("ENGINE") not in SUPPORTED or not named:
         # Not the URL itself: a password stands in it.
         raise ImproperlyConfigured(
             "DATABASE_URL must be postgres://user:password@host/name, with what is special in them percent-encoded, or"

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
-# Calls in a second, minute, hour or day, or in several of them, as users/throttles.py reads them.
+# Calls in a second, minute, hour or day, or in several of them: Django REST framework's rates, and "10/15min".
 RATE = re.compile(r"[0-9]+/([1-9][0-9]{0,5})?[smhd][a-z]*")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from django.db import Error, connection
+from django.db import Error, OperationalError, ProgrammingError, connection
 from django.http import HttpRequest, JsonResponse
 
 from realtime import bus, hosts
@@ -21,6 +21,9 @@ logger = structlog.get_logger(__name__)
 LIVENESS = "/health/liveness"
 
 NOBODYS = EnvironmentKey("-")
+
+_seen = False
+"""Whether the tables were there once."""
 
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
@@ -82,10 +85,19 @@ def _problem_of_database() -> str | None:
     except Error as error:
         logger.warning("database_unreachable", error=repr(error))
         return "the database does not answer"
-    try:
-        # What each new stream asks. Nobody has this key, so it is looked for wherever there are environments.
-        hosts.current().states([NOBODYS])
-    except Error as error:
-        logger.warning("database_unreadable", error=repr(error))
-        return "its tables cannot be read: manage.py migrate makes them"
-    return None
+    return None if _has_tables() else "it has no tables yet: manage.py migrate makes them"
+
+
+def _has_tables() -> bool:
+    """Whether a new stream finds what it asks for. Not asked again once it is so: tables stay, and whoever changes one
+    locks it, which is no reason to send clients elsewhere."""
+    global _seen
+    if not _seen:
+        try:
+            # Nobody has this key, so it is looked for wherever there are environments.
+            hosts.current().states([NOBODYS])
+        except (ProgrammingError, OperationalError) as error:
+            logger.warning("tables_missing", error=repr(error))
+            return False
+        _seen = True
+    return True

@@ -1,13 +1,12 @@
 """Logs are events with fields, one JSON object a line; `python -m json.tool --json-lines` reads them."""
 
+import logging
 from typing import Any
 
 import structlog
 from structlog.typing import Processor
 
 from realtime.serving import environment
-
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -38,7 +37,10 @@ def settings() -> dict[str, Any]:
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
-        "root": {"handlers": ["stderr"], "level": environment.choice("LOG_LEVEL", "INFO", LEVELS)},
+        "root": {
+            "handlers": ["stderr"],
+            "level": environment.choice("LOG_LEVEL", "INFO", logging.getLevelNamesMapping()),
+        },
         # It logs a line for each listener: one for each environment that somebody streams.
         "loggers": {"django_eventstream": {"level": "WARNING"}},
     }

@@ -9,10 +9,14 @@ from django.core.exceptions import ImproperlyConfigured
 PATIENCE = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 
 
+def url() -> str:
+    """What ``REDIS_URL`` says; empty: there is no Redis."""
+    return os.environ.get("REDIS_URL", "").strip()
+
+
 def from_environment() -> dict[str, Any] | None:
     """The arguments for the Redis that ``REDIS_URL`` names; None: it names none. Raises ImproperlyConfigured."""
-    url = os.environ.get("REDIS_URL", "").strip()
-    return arguments(url) if url else None
+    return arguments(url()) if url() else None
 
 
 def arguments(url: str) -> dict[str, Any]:

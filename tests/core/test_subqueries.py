@@ -46,6 +46,25 @@ def test_written__each_value_and_constant__what_the_query_itself_finds(
         assert set(Project.objects.exclude(pk__in=written)) == set(Project.objects.exclude(pk__in=itself))
 
 
+def test_written__of_a_model_in_an_order__in_none(organisations: list[Organisation]) -> None:
+    assert Project._meta.ordering
+    found = Project.objects.filter(pk__in=Written(projects_of, organisations[0].pk, None)).order_by()
+    assert "ORDER BY" not in str(found.query)
+
+
+def test_written__that_makes_nothing_of_its_value__refused(organisations: list[Organisation]) -> None:
+    with pytest.raises(ValueError, match="all_projects makes nothing of its value"):
+        list(Project.objects.filter(pk__in=Written(all_projects, organisations[0].pk)))
+
+
+def all_projects(organisation: Any) -> QuerySet[Any, Any]:
+    return Project.objects.values("pk")
+
+
+def test_written__of_nobody__nothing(organisations: list[Organisation]) -> None:
+    assert not Project.objects.filter(pk__in=Written(projects_of, None, None)).exists()
+
+
 def test_written__inside_of_another__goes_by_the_same_value(organisations: list[Organisation]) -> None:
     one, two = organisations
     found = Environment.objects.filter(pk__in=Written(environments_of, one.pk, "Production"))

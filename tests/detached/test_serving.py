@@ -30,12 +30,27 @@ def test_readiness__database_away__503_that_says_so() -> None:
     assert answered(health.readiness(request))[0] == 200
 
 
-@pytest.mark.django_db
-def test_readiness__no_tables_yet__503_that_says_what_makes_them() -> None:
+def take_a_table_away() -> None:
+    """To the end of the test's transaction."""
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute("ALTER TABLE realtime_externalenvironment RENAME TO elsewhere")
+
+
+@pytest.mark.django_db
+def test_readiness__no_tables_yet__503_that_says_what_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_seen", False)
+    take_a_table_away()
     status, told = answered(health.readiness(RequestFactory().get("/health/readiness")))
-    assert (status, told["database"]) == (503, "its tables cannot be read: manage.py migrate makes them")
+    assert (status, told["database"]) == (503, "it has no tables yet: manage.py migrate makes them")
+
+
+@pytest.mark.django_db
+def test_readiness__tables_once_seen__not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_seen", False)
+    request = RequestFactory().get("/health/readiness")
+    assert answered(health.readiness(request))[0] == 200
+    take_a_table_away()
+    assert answered(health.readiness(request))[0] == 200
 
 
 @pytest.mark.django_db
