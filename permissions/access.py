@@ -32,36 +32,42 @@ def administered_organisations(actor: Actor) -> QuerySet[Organisation]:
     """The organisations that the actor is an admin of."""
     if isinstance(actor, APIKeyUser):
         return visible_organisations(actor)
-    admin = UserOrganisation.objects.filter(user=actor, role=OrganisationRole.ADMIN)
-    return Organisation.objects.filter(pk__in=admin.values("organisation"))
+    return Organisation.objects.filter(pk__in=Written(_organisations, actor.pk, OrganisationRole.ADMIN))
 
 
 def visible_projects(actor: Actor) -> QuerySet[Project]:
     """The projects that the actor may see: all of an admin's organisations, otherwise those with VIEW_PROJECT."""
-    if isinstance(actor, APIKeyUser):
-        return Project.objects.filter(organisation_id=actor.organisation_id)
-    return _projects(actor.pk, "VIEW_PROJECT")
+    return permitted_projects(actor, "VIEW_PROJECT")
 
 
 def visible_environments(actor: Actor) -> QuerySet[Environment]:
     """The environments that the actor may see, in projects that they may see."""
-    if isinstance(actor, APIKeyUser):
-        return Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
-    return _environments(actor.pk, "VIEW_ENVIRONMENT").filter(_in_projects(actor.pk, "VIEW_PROJECT"))
+    visible = permitted_environments(actor, "VIEW_ENVIRONMENT")
+    return visible if isinstance(actor, APIKeyUser) else visible.filter(_in_projects(actor.pk, "VIEW_PROJECT"))
 
 
 def administered_projects(actor: Actor) -> QuerySet[Project]:
     """The projects that the actor is an admin of, by the organisation's role or by the project's own permission."""
-    if isinstance(actor, APIKeyUser):
-        return visible_projects(actor)
-    return _projects(actor.pk)
+    return permitted_projects(actor)
 
 
 def administered_environments(actor: Actor) -> QuerySet[Environment]:
     """The environments that the actor is an admin of, by the project or by the environment's own permission."""
+    return permitted_environments(actor)
+
+
+def permitted_projects(actor: Actor, key: str | None = None) -> QuerySet[Project]:
+    """The projects of the actor's organisations where they are an admin or were given the key."""
     if isinstance(actor, APIKeyUser):
-        return visible_environments(actor)
-    return _environments(actor.pk)
+        return Project.objects.filter(organisation_id=actor.organisation_id)
+    return _projects(actor.pk, key)
+
+
+def permitted_environments(actor: Actor, key: str | None = None) -> QuerySet[Environment]:
+    """The environments where the actor is an admin or was given the key. Whether they see them is not asked."""
+    if isinstance(actor, APIKeyUser):
+        return Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
+    return Environment.objects.filter(_in_projects(actor.pk) | _granted(Environment, actor.pk, key))
 
 
 def viewers(project: Project) -> QuerySet[FFAdminUser]:
@@ -130,9 +136,7 @@ def project_permissions(actor: Actor, project: Project) -> set[str]:
 
 def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
     """Whether the actor is an admin there or was given the key, and belongs to the organisation."""
-    if isinstance(actor, APIKeyUser):
-        return is_project_admin(actor, project)
-    return _projects(actor.pk, key).filter(pk=project.pk).exists()
+    return permitted_projects(actor, key).filter(pk=project.pk).exists()
 
 
 def is_environment_admin(actor: Actor, environment: Environment) -> bool:
@@ -148,9 +152,7 @@ def environment_permissions(actor: Actor, environment: Environment) -> set[str]:
 
 def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:
     """Whether the actor, who sees the environment, is an admin there or was given the key."""
-    if isinstance(actor, APIKeyUser):
-        return is_environment_admin(actor, environment)
-    return _environments(actor.pk, key).filter(pk=environment.pk).exists()
+    return permitted_environments(actor, key).filter(pk=environment.pk).exists()
 
 
 HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
@@ -162,11 +164,6 @@ def _projects(user_id: Any, key: str | None = None) -> QuerySet[Project]:
     of_admin = Q(organisation__in=Written(_organisations, user_id, OrganisationRole.ADMIN))
     of_member = Q(organisation__in=Written(_organisations, user_id))
     return Project.objects.filter(of_admin | (_granted(Project, user_id, key) & of_member))
-
-
-def _environments(user_id: Any, key: str | None = None) -> QuerySet[Environment]:
-    """Those of the projects that the user is an admin of, and those granted."""
-    return Environment.objects.filter(_in_projects(user_id) | _granted(Environment, user_id, key))
 
 
 def _in_projects(user_id: Any, key: str | None = None) -> Q:
