@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -19,9 +19,7 @@ from realtime import prepared
 from realtime.conf import conf
 from realtime.external import storage
 from realtime.models import ExternalEnvironment
-from realtime.types import EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt
-
-TICK = timedelta(microseconds=1)
+from realtime.types import TICK, EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
 
 MAX_KEY_LENGTH = 100
 
@@ -55,6 +53,21 @@ class Host:
         """The present states of those that the host's own database has."""
         return {}
 
+    def in_transaction(self, using: str) -> bool:
+        """True if what is locked in the environments' database now stays locked until a save on this one commits: they
+        are one database, and a transaction is open.
+        """
+        return False
+
+    def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
+        """The state to deliver when another process has announced ``received`` and this one has then read ``read``.
+
+        Detached servers may each have a database of their own, so what was received may be newer than what is read.
+        """
+        if read is None or read.updated_at <= received.updated_at:
+            return received._replace(live=received.live if read is None else read.live)
+        return read
+
     def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
         return {}
 
@@ -68,6 +81,13 @@ class Host:
 
 class EmbeddedHost(Host):
     """Environments of the project's own models."""
+
+    def in_transaction(self, using: str) -> bool:
+        return using == router.db_for_write(self.environments.model) and not connections[using].get_autocommit()
+
+    def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
+        """All processes share the database, and it decides: the API serves nothing else."""
+        return read
 
     @property
     def environments(self) -> QuerySet[Any]:
@@ -111,8 +131,8 @@ class EmbeddedHost(Host):
     def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
         """Raise the versions of these environments and say what they then are; nothing of those raised silently.
 
-        The new ``updated_at`` is the clock's time, or a microsecond more than the old one where a clock lags. Not the
-        database's ``now()``: that is the time at which the transaction began, and one that began earlier may commit
+        The new ``updated_at`` is the clock's time, or a microsecond more than the old one where a clock lags, or the
+        next microsecond that no SDK reads as newer than itself. Not the database's ``now()``: that is the time at which the transaction began, and one that began earlier may commit
         later. The lock lasts to the commit, so values rise in the order of commits. The gate is read after the lock
         was had, so that whoever turned it off before us is heard. All on the database that is written: a replica knows
         nothing of this yet. The change may be one of another database, whose transaction is not this one's.
@@ -132,7 +152,7 @@ class EmbeddedHost(Host):
         now = timezone.now()
         by_value: dict[UpdatedAt, list[EnvironmentID]] = {}
         for pk, updated_at in locked.items():
-            by_value.setdefault(max(now, updated_at + TICK), []).append(pk)
+            by_value.setdefault(first_readable(max(now, updated_at + TICK)), []).append(pk)
         for value, pks in by_value.items():
             environments.filter(pk__in=pks).update(updated_at=value, **raised)
         return self._read(environments.filter(pk__in=locked))

@@ -1,7 +1,7 @@
-"""One process's streams: the latest frame of each environment, and who wants it.
+"""In-process fan-out: keeps the latest event of each environment and delivers it to the subscribed streams.
 
-Everything here runs in the event loop, so nothing is locked. Delivery goes by levels, not by edges: what counts is
-the newest version that anybody has told us of, by the bus, by a stream's first read, or by the reconcile.
+Everything here runs in the event loop, so nothing is locked. What counts is the newest state, whether a change in this
+process, the bus, a stream's first read or the reconcile brought it.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 import structlog
 from django_eventstream.event import Event
 
-from realtime import bus, herds, sse
+from realtime import bus, herds, hosts, sse
 from realtime.conf import conf
-from realtime.events import EVENT
+from realtime.events import CLOSED, EVENT, RemoteEvent
 from realtime.inspection import journal
 from realtime.limits import Held, Limits
 from realtime.listener import EnvironmentListener
@@ -28,12 +28,12 @@ from realtime.reader import StateReader
 from realtime.reconcile import Reconcile
 from realtime.sinks import Piece, piece
 from realtime.timers import Timers, Waiting
-from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
+from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
 
-# An event that is older than this when it is heard may have met a gate that was closed since, so the state is read
-# first. That costs about a millisecond, and nobody's clock matters: a version of a clock that lags is read, too.
+# An event of this process whose version is further from the clock than this, in either direction, may have been held up
+# while the gate was closed. So the state is read before it is delivered, which takes about a millisecond.
 LATE_SECONDS = 0.25
 
 # A spread event goes out in slices, and the gate is read before each.
@@ -71,10 +71,15 @@ class Topic:
         self.hub = hub
         self.key = key
         self.subscribers: set[Subscriber] = set()
+        self.state: EnvironmentState | None = None
+        """The newest state that is known here."""
         self.frame: Piece | None = None
+        """The event that was delivered last."""
         self.accepted_at = float("-inf")
         self.stale = False
         """Something may have been missed: the state has to be read again."""
+        self._received = EPOCH
+        """The newest version in an event, of this process or of the bus."""
         self._untold: dict[Subscriber, float] = {}
         self.spreading: asyncio.Task[None] | None = None
         self._repeat: asyncio.TimerHandle | None = None
@@ -92,9 +97,25 @@ class Topic:
         if self.spreading is not None:
             self.spreading.cancel()
 
+    @property
+    def is_closed(self) -> bool:
+        """The gate is closed, as far as is known here: no event may be sent, a waiting one neither."""
+        return self.state is not None and not self.state.live
+
     def offer(self, state: EnvironmentState) -> bool:
-        """Take a state that somebody read or sent. Only a newer one, with its gate open, goes out: whether it does."""
-        if not state.live or (self.updated_at is not None and state.updated_at <= self.updated_at):
+        """Accept a state that was read, or committed in this process. Returns True if it is delivered.
+
+        It is if its gate is open and it is newer than the last event, or the gate was closed before: streams have lost
+        what waited for their clients then.
+        """
+        if self.state is not None and state.updated_at < self.state.updated_at:
+            return False
+        was_closed = self.is_closed
+        self.state = state
+        if not state.live:
+            self._untold.clear()
+            return False
+        if not was_closed and self.updated_at is not None and state.updated_at <= self.updated_at:
             return False
         if self.updated_at is not None:
             # Who still waits for his moment will hear this one instead.
@@ -109,12 +130,13 @@ class Topic:
         self._plan_repeat(first=self.accepted_at == float("-inf"))
         return True
 
-    def heal(self, state: EnvironmentState) -> None:
-        """Take a state that the reconcile has found, and count it where the bus should have brought it.
+    def accept_from_reconcile(self, state: EnvironmentState) -> None:
+        """Accept a state that the reconcile has read, and count it if no event has announced it.
 
-        Nobody brings what a real Flagsmith does: there to be found is the usual way.
+        A real Flagsmith's changes are not announced, so they are always found this way and not counted.
         """
-        if self.offer(state) and not self._newcomers and conf.HOST != "flagsmith":
+        announced = self._received >= state.updated_at or conf.HOST == "flagsmith"
+        if self.offer(state) and not self._newcomers and not announced:
             metrics.healed.add()
             self.hub.journal.healed(self.key, state.updated_at)
 
@@ -195,6 +217,8 @@ class Topic:
         state = asked.result()
         if state is not None:
             self.offer(state)
+            # A newer state may have come between the reading and this.
+            state = self.state
         for subscriber in newcomers:
             # What it is welcomed with is the newest.
             self._untold.pop(subscriber, None)
@@ -207,28 +231,39 @@ class Topic:
 
     def _receive(self, events: list[Event], overflow: bool) -> None:
         for event in events:
+            if event.type not in (EVENT, CLOSED):
+                continue
             try:
-                if event.type == EVENT:
-                    self._hear(EnvironmentState(self.key, sse.parse(event.data), True))
+                state = EnvironmentState(self.key, sse.parse(event.data), event.type == EVENT)
             except ValueError:
                 logger.warning("foreign_event", channel=event.channel, data=event.data)
+            else:
+                self._accept(state, is_remote=isinstance(event, RemoteEvent))
         if overflow:
             self.hub.refresh(self)
 
-    def _hear(self, said: EnvironmentState) -> None:
-        """Take what was sent. The gate was open when it was made."""
-        if time.time() - said.updated_at.timestamp() < LATE_SECONDS:
-            self.offer(said)
-        elif self.updated_at is None or said.updated_at > self.updated_at:
-            self.hub.reader.ask(self.key).add_done_callback(partial(self._take_late, said))
+    def _accept(self, announced: EnvironmentState, is_remote: bool) -> None:
+        """Accept the state of an event, which is the state as of the commit if it comes from this process in time.
 
-    def _take_late(self, said: EnvironmentState, asked: "asyncio.Future[EnvironmentState | None]") -> None:
+        Otherwise the gate may have been closed since, or by the transaction that wrote the event: the state is read.
+        """
+        if self.state is not None and announced.updated_at <= self.state.updated_at:
+            return
+        self._received = max(self._received, announced.updated_at)
+        if not is_remote and abs(time.time() - announced.updated_at.timestamp()) < LATE_SECONDS:
+            self.offer(announced)
+        else:
+            self.hub.reader.ask(self.key).add_done_callback(partial(self._accept_read, announced))
+
+    def _accept_read(
+        self, announced: EnvironmentState, asked: "asyncio.Future[EnvironmentState | None]"
+    ) -> None:
         if asked.cancelled() or asked.exception() is not None:
             self.hub.refresh(self)
-        else:
-            # Servers without a common database may know less of it, or nothing: the one that was told is believed.
-            state = asked.result() or said
-            self.offer(state if state.updated_at > said.updated_at else said._replace(live=state.live))
+            return
+        state = hosts.current().newest(asked.result(), announced)
+        if state is not None:
+            self.offer(state)
 
     def _plan_repeat(self, first: bool) -> None:
         """Say the last of close events again (or all): the JavaScript SDK drops one that arrives while it fetches."""
@@ -277,12 +312,24 @@ class Hub:
         BusVitals(self.pulse)
         self.journal = journal.of(self)
         self._drained_by: float | None = None
+        self._attach_failed = False
+        self._attaching: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._reconcile = Reconcile(self)
         self.spawn(self._reconcile.run())
-        bus.attach(self)
+        self._attach()
+
+    def _attach(self) -> None:
+        """Receive from the bus. If that fails, the reconcile does without it, and it is tried again."""
+        try:
+            bus.attach(self)
+        except Exception:
+            if not self._attach_failed:
+                logger.exception("bus_attach_failed")
+            self._attach_failed = True
+            self._attaching = self.loop.call_later(conf.RECONCILE_SECONDS, self._attach)
 
     def join(self, key: EnvironmentKey, subscriber: Subscriber) -> Topic:
         """Deliver the environment's frames to the subscriber, until it leaves the topic."""
@@ -369,6 +416,8 @@ class Hub:
     async def close(self) -> None:
         """Stop what runs in the background, and be no longer the loop's."""
         _hubs.pop(self.loop, None)
+        if self._attaching is not None:
+            self._attaching.cancel()
         bus.detach(self)
         for task in self._tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""The one door through which events leave: into this process directly, and to the bus for all others."""
+"""Publishes events: directly to this process's streams, and through the bus to other processes."""
 
 from collections.abc import Iterable
 
@@ -12,51 +12,53 @@ from realtime.events import CHANNEL_PREFIX, EVENT, channel, event
 from realtime.monitoring import metrics
 from realtime.types import EnvironmentState
 
-__all__ = ["CHANNEL_PREFIX", "EVENT", "channel", "enlist", "publish"]
+__all__ = ["CHANNEL_PREFIX", "EVENT", "channel", "enqueue", "publish"]
 
 logger = structlog.get_logger(__name__)
 
 
-def enlist(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS) -> None:
-    """Let the bus have its part in the transaction that made these states, on the database of this alias."""
-    if told := [state for state in states if state.live]:
-        bus.current().write(told, using)
+def enqueue(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS) -> None:
+    """Let the bus write its messages in the transaction that made these states, on the database of this alias."""
+    if states := list(states):
+        bus.current().write(states, using)
 
 
-def publish(states: Iterable[EnvironmentState], *, enlisted: bool = False) -> None:
-    """Send each state to every process, unless its gate is closed.
+def publish(states: Iterable[EnvironmentState], *, already_enqueued: bool = False) -> None:
+    """Send each state to every process. SDKs get an event of those whose gate is open.
 
-    ``enlisted``: the transaction that has just committed has told the bus. Never raises: the change is committed, and a
-    reconcile brings what is lost here.
+    ``already_enqueued``: the transaction that made the states has called ``enqueue``. Never raises: the change is
+    committed, and the reconcile finds what is lost here.
     """
-    told = [state for state in states if state.live]
-    # Streams of this process hear of it whatever becomes of the bus.
-    for state in told:
+    states = list(states)
+    enabled = [state for state in states if state.live]
+    # Streams of this process do not depend on the bus.
+    for state in states:
         try:
-            _deliver(state)
+            _deliver_locally(state)
         except Exception:
-            _complain(state)
+            _log_failure(state)
     try:
-        if not enlisted:
-            enlist(told)
-        if told:
-            bus.current().send(told)
+        if not already_enqueued:
+            enqueue(states)
+        if states:
+            bus.current().send(states)
     except Exception:
-        for state in told:
-            _complain(state)
+        for state in states:
+            _log_failure(state)
     else:
-        metrics.published.add(len(told))
+        metrics.published.add(len(enabled))
 
 
-def _deliver(state: EnvironmentState) -> None:
-    said = event(state)
-    if eventstream.redis_client is None:
-        send_event(said.channel, said.type, said.data, json_encode=False)
+def _deliver_locally(state: EnvironmentState) -> None:
+    announced = event(state)
+    if state.live and eventstream.redis_client is None:
+        send_event(announced.channel, announced.type, announced.data, json_encode=False)
     else:
-        # With Redis, django-eventstream's own would wait for it, and deliver nothing here.
-        local.deliver(said)
+        # ``send_event`` would wait for Redis, where django-eventstream has one, and deliver nothing here. It would also
+        # publish the event of a closed gate to proxies, from which clients receive it.
+        local.deliver(announced)
 
 
-def _complain(state: EnvironmentState) -> None:
+def _log_failure(state: EnvironmentState) -> None:
     metrics.publish_failed.add()
     logger.exception("publish_failed", environment=state.key, updated_at=state.updated_at.isoformat())

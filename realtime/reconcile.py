@@ -72,13 +72,13 @@ class Reconcile:
         topics = self._hub.topics
         for moved in await self._hub.reader.moved_since(self._looked_at - OVERLAP):
             if moved.key in topics:
-                topics[moved.key].heal(moved)
+                topics[moved.key].accept_from_reconcile(moved)
         due = self._due()
         states = await asyncio.gather(*(self._hub.reader.state(topic.key) for topic in due))
         for topic, state in zip(due, states, strict=True):
             topic.stale = False
             if state is not None:
-                topic.heal(state)
+                topic.accept_from_reconcile(state)
         self._looked_at = looking_at
         self._turn += 1
 

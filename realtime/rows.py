@@ -1,9 +1,9 @@
-"""What happens to rows, told to whoever listens: one set of receivers a model, one reading of the old row.
+"""Row change notifications: one set of signal receivers per model, reading the old row once for all listeners.
 
-A host application may listen too: ``rows.listen("features.Feature", ("name",), told)``.
+A host application may listen too: ``rows.listen("features.Feature", ("name",), receive)``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,28 +20,41 @@ BEFORE = "_realtime_before"
 
 @dataclass(frozen=True)
 class RowChange:
-    """What happened to a row: after a creation or an update, before a deletion."""
+    """What happened to a row: sent after a creation or an update, and before a deletion."""
 
     instance: Any
     change: Change
     using: str
     before: Row | None = None
-    """Of an update, the listener's columns as the database had them; None where the old row was not to be found."""
+    """Of an update, the listener's columns as they were in the database; None if the old row was not found."""
     after: Row | None = None
     """Of an update, the same columns as they are now. A value that the database computes is an expression."""
     origin: Any = None
-    """Of a deletion, the instance or the query set that it began with."""
+    """Of a deletion, the instance or the query set on which ``delete()`` was called."""
+    written: bool = True
+    """Of an update, False if ``update_fields`` names none of the listener's columns."""
 
     @property
     def changed(self) -> bool:
-        """Of an update: whether any of the listener's columns holds something else now, as far as can be said."""
+        """Of an update: False if the listener's columns hold what they held before."""
         return self.before is None or self.before != self.after
+
+
+Receive = Callable[[RowChange], None]
+
+Lock = Callable[[Any, Change, str], None]
+"""Called with the instance, the change and the database alias."""
 
 
 @dataclass(frozen=True)
 class Listener:
     fields: tuple[str, ...]
-    tell: Callable[[RowChange], None]
+    receive: Receive
+    lock: Lock | None
+
+    def is_written(self, instance: Any, update_fields: Iterable[str] | None) -> bool:
+        """True if a save with these ``update_fields`` writes any of the listener's columns."""
+        return any(_is_written(instance, name, update_fields) for name in self.fields)
 
 
 class Rows:
@@ -50,37 +63,64 @@ class Rows:
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
 
-    def about_to_save(self, instance: Any, using: str, raw: bool = False, **kwargs: Any) -> None:
-        """Keep what the row holds now, from the database: an instance may be older than the row."""
-        if not raw and not instance._state.adding:
+    def about_to_save(
+        self,
+        instance: Any,
+        using: str,
+        raw: bool = False,
+        update_fields: Iterable[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the listeners' locks, then read the old row: an instance in memory may be older than the row."""
+        if raw:
+            return
+        change = Change.CREATED if instance._state.adding else Change.UPDATED
+        for listener in self.listeners:
+            if listener.lock is not None and listener.is_written(instance, update_fields):
+                listener.lock(instance, change, using)
+        if change is Change.UPDATED:
             fields = {name for listener in self.listeners for name in listener.fields}
             row = type(instance)._base_manager.using(using).filter(pk=instance.pk).values(*fields).first()
             setattr(instance, BEFORE, row)
 
-    def saved(self, instance: Any, created: bool, using: str, raw: bool = False, **kwargs: Any) -> None:
-        """Tell of a new row, and of an update, whatever it changed. (A fixture's rows are none of ours.)"""
+    def saved(
+        self,
+        instance: Any,
+        created: bool,
+        using: str,
+        raw: bool = False,
+        update_fields: Iterable[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Notify of a new row and of each update. Rows of fixtures are left out."""
         if raw:
             return
         row = instance.__dict__.pop(BEFORE, None)
         for listener in self.listeners:
             if created:
-                listener.tell(RowChange(instance, Change.CREATED, using))
+                listener.receive(RowChange(instance, Change.CREATED, using))
                 continue
             before = None if row is None else {name: row[name] for name in listener.fields}
-            after = None if before is None else _after(before, instance, kwargs.get("update_fields"))
-            listener.tell(RowChange(instance, Change.UPDATED, using, before, after))
+            after = None if before is None else _after(before, instance, update_fields)
+            written = listener.is_written(instance, update_fields)
+            listener.receive(RowChange(instance, Change.UPDATED, using, before, after, written=written))
 
     def about_to_delete(self, instance: Any, using: str, origin: Any = None, **kwargs: Any) -> None:
         for listener in self.listeners:
-            listener.tell(RowChange(instance, Change.DELETED, using, origin=origin))
+            listener.receive(RowChange(instance, Change.DELETED, using, origin=origin))
 
 
-def _after(before: Row, instance: Any, update_fields: frozenset[str] | None) -> Row:
+def _is_written(instance: Any, name: str, update_fields: Iterable[str] | None) -> bool:
+    field = instance._meta.get_field(name)
+    return update_fields is None or field.name in update_fields or field.attname in update_fields
+
+
+def _after(before: Row, instance: Any, update_fields: Iterable[str] | None) -> Row:
     after = dict(before)
     for name in before:
-        field = instance._meta.get_field(name)
-        if update_fields is None or field.name in update_fields or field.attname in update_fields:
+        if _is_written(instance, name, update_fields):
             value = getattr(instance, name)
+            field = instance._meta.get_field(name)
             after[name] = value if hasattr(value, "resolve_expression") else field.to_python(value)
     return after
 
@@ -88,10 +128,11 @@ def _after(before: Row, instance: Any, update_fields: frozenset[str] | None) -> 
 _rows: dict[type[Model], Rows] = {}
 
 
-def listen(label: str, fields: tuple[str, ...], tell: Callable[[RowChange], None]) -> type[Model] | None:
-    """Tell of every change of this model's rows, with these columns' contents. Listeners are told in their order.
+def listen(label: str, fields: tuple[str, ...], receive: Receive, lock: Lock | None = None) -> type[Model] | None:
+    """Call ``receive`` for every change of this model's rows, with the old and new contents of these columns.
 
-    Returns the model; None, and nothing is listened to, if the project has none of this label.
+    ``lock`` is called before a save that writes any of the columns, and before the old row is read. Listeners are
+    called in the order in which they were added. Returns the model, or None if the project has no model of this label.
     """
     try:
         model = apps.get_model(label)
@@ -105,5 +146,5 @@ def listen(label: str, fields: tuple[str, ...], tell: Callable[[RowChange], None
             (pre_delete, rows.about_to_delete),
         ):
             signal.connect(receiver, sender=model, weak=False, dispatch_uid=f"realtime:{label}:{receiver.__name__}")
-    _rows[model].listeners.append(Listener(fields, tell))
+    _rows[model].listeners.append(Listener(fields, receive, lock))
     return model

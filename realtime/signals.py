@@ -1,12 +1,13 @@
-"""Announces what happens to the rows of every watched model."""
+"""Announces the changes of every watched model's rows."""
 
 from typing import Any
 
+from django.db import connections
 from django.db.backends.signals import connection_created
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
 
-from realtime import rows, versions
+from realtime import hosts, rows, versions
 from realtime.conf import conf
 from realtime.rows import RowChange
 from realtime.types import Change
@@ -14,28 +15,52 @@ from realtime.watch import Watch
 
 
 class Watcher:
-    """The listener for one watched model."""
+    """The row listener of one watched model.
+
+    Two saves of one row must not both compare with the same old row: the second one may put back what the first one
+    has changed, and would then be taken for a save that changes nothing. So ``lock`` takes the environments' locks
+    before the old row is read, and they last until the commit. All writers lock in one order: rows that contain
+    environments, then environments by primary key, then other rows.
+
+    In autocommit mode each statement is a transaction of its own, so no lock covers both the reading and the writing.
+    There each save of a watched column is announced.
+    """
 
     def __init__(self, watch: Watch, watched: set[type[Model]]) -> None:
         self.watch = watch
         self.watched = watched
 
+    def lock(self, instance: Any, change: Change, using: str) -> None:
+        """Lock what has to be locked before the row is read and written. Does nothing in autocommit mode."""
+        if not hosts.current().in_transaction(using) or not connections[using].features.has_select_for_update:
+            return
+        if self.watch.contains_environments:
+            # The environments themselves are locked when the change is announced, which is after this row in any case.
+            rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)
+            list(rows.select_for_update(no_key=True).values_list("pk"))
+        if not self.watch.contains_environments or change is Change.DELETED:
+            versions.lock(self.watch.environments_to_lock(instance, change), using)
+
     def __call__(self, row: RowChange) -> None:
         """Announce a new row, a deletion, and an update that an SDK can see."""
-        if row.change is Change.UPDATED and not self._shows(row):
+        if row.change is Change.UPDATED and not self._is_visible(row):
             return
-        if row.change is Change.DELETED and self._follows(row):
-            return
+        if row.change is Change.DELETED:
+            if self._is_cascaded(row):
+                return
+            self.lock(row.instance, row.change, row.using)
         effect = self.watch.effect(row.instance, row.change)
         versions.announce(effect.environments, silent=effect.silent, using=row.using)
 
-    def _shows(self, row: RowChange) -> bool:
-        if row.before is None or row.after is None:
+    def _is_visible(self, row: RowChange) -> bool:
+        if not row.written:
+            return False
+        if row.before is None or row.after is None or not hosts.current().in_transaction(row.using):
             return True
         return bool(self.watch.reads(row.before) != self.watch.reads(row.after))
 
-    def _follows(self, row: RowChange) -> bool:
-        """Whether the deletion only follows from that of another watched row, which announces for both."""
+    def _is_cascaded(self, row: RowChange) -> bool:
+        """True if the deletion follows from that of another watched row, which is announced for both."""
         root: Any = row.origin.model if isinstance(row.origin, QuerySet) else type(row.origin)
         return root in self.watched and row.origin is not row.instance and root is not type(row.instance)
 
@@ -49,6 +74,7 @@ def connect() -> None:
     table: tuple[Watch, ...] = import_string(conf.WATCH)
     watched: set[type[Model]] = set()
     for watch in table:
-        model = rows.listen(watch.model, watch.fields, Watcher(watch, watched))
+        watcher = Watcher(watch, watched)
+        model = rows.listen(watch.model, watch.fields, watcher, watcher.lock)
         if model is not None:
             watched.add(model)

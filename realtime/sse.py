@@ -8,7 +8,7 @@ import json
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 
-from realtime.types import EPOCH, UpdatedAt, epoch_seconds
+from realtime.types import EPOCH, TICK, UpdatedAt, epoch_seconds, reads_as_newer
 
 KEEPALIVE = b":\n\n"
 
@@ -17,13 +17,18 @@ PADDING = b":" + b" " * 512 + b"\n"
 
 
 def data(updated_at: UpdatedAt) -> str:
-    """The event's data: seconds since the epoch, as JSON."""
+    """The version as JSON, in seconds since the epoch with all microseconds. ``parse`` reads it back exactly."""
     return f'{{"updated_at": {epoch_seconds(updated_at)}}}'
 
 
 def frame(updated_at: UpdatedAt) -> bytes:
-    """The whole event. Written in one piece: two SDKs lose an event that is split."""
-    return f"event: environment_updated\ndata: {data(updated_at)}\n\n".encode()
+    """The whole event as SDKs get it. Written in one piece: two SDKs lose an event that is split.
+
+    A version that the Go SDK would read as newer than itself is printed 1 µs lower. Versions of our own are chosen so
+    that this does not occur; a Flagsmith chooses any.
+    """
+    printed = updated_at - TICK if reads_as_newer(updated_at) else updated_at
+    return f"event: environment_updated\ndata: {data(printed)}\n\n".encode()
 
 
 def parse(text: str) -> UpdatedAt:

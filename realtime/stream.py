@@ -151,8 +151,8 @@ class Stream:
             return
         self._ending = True
         self._topic.leave(self)
-        if self._waiting is not None:
-            self._sink.write(self._waiting)
+        if (waiting := self._take_waiting()) is not None:
+            self._sink.write(waiting)
         self._sink.end()
         self._plan()
 
@@ -191,7 +191,7 @@ class Stream:
         self._plan()
 
     def drained(self) -> None:
-        waiting, self._waiting = self._waiting, None
+        waiting = self._take_waiting()
         if waiting is not None and not self._ending:
             if waiting.updated_at is not None and waiting is not self._connected and waiting is not self._written:
                 metrics.told(waiting.updated_at, 1)
@@ -208,6 +208,13 @@ class Stream:
             else:
                 streams.limits.release(self._address)
             self._topic = None
+
+    def _take_waiting(self) -> Piece | None:
+        """Empty the mailbox. An event that waits in it is dropped if the gate has been closed since."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or waiting.updated_at is None:
+            return waiting
+        return None if isinstance(self._topic, hub.Topic) and self._topic.is_closed else waiting
 
     def _put(self, piece: Piece) -> None:
         if self._sink.ready:

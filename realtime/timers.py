@@ -5,6 +5,10 @@ import heapq
 import math
 from typing import Protocol
 
+import structlog
+
+logger = structlog.get_logger(__name__)
+
 # Deadlines that fall into the same slot share one timer: 100,000 streams need at most fifty timers a second.
 SLOT_SECONDS = 0.02
 
@@ -19,7 +23,7 @@ class Waiting(Protocol):
     """Where it is kept; the timers' own business. ``NONE`` at first."""
 
     def due(self, now: float) -> None:
-        """The deadline has come. ``now`` is the loop's time. Must not raise."""
+        """The deadline has come. ``now`` is the loop's time."""
 
 
 NONE = -1
@@ -72,5 +76,9 @@ class Timers:
             for waiting in come:
                 waiting.slot = NONE
             for waiting in come:
-                waiting.due(now)
+                try:
+                    waiting.due(now)
+                except Exception:
+                    # All other deadlines, of this slot and the next ones, have to be kept.
+                    logger.exception("deadline_failed")
         self._plan()

@@ -1,7 +1,7 @@
 """The words that everybody here uses."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import NamedTuple, NewType
 
@@ -15,6 +15,8 @@ UpdatedAt = datetime
 """An environment's version: an aware time, exact to the microsecond, that only ever rises."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+TICK = timedelta(microseconds=1)
 
 
 class EnvironmentState(NamedTuple):
@@ -51,3 +53,22 @@ def epoch_seconds(updated_at: UpdatedAt) -> str:
     """
     since = updated_at - EPOCH
     return f"{since.days * 86_400 + since.seconds}.{since.microseconds:06d}"
+
+
+def reads_as_newer(updated_at: UpdatedAt) -> bool:
+    """True if Flagsmith's Go SDK reads this version from an event as later than the version itself.
+
+    It takes the JSON number as a float64, splits it into whole seconds and nanoseconds by truncation
+    (``int64((f - seconds) * 1e9)``), and compares that with the document's exact microseconds. Of all microseconds
+    49.6 % come out up to 119 ns later, and the SDK then fetches the document each time it reconnects.
+    """
+    seconds = float(epoch_seconds(updated_at))
+    nanoseconds = int((seconds - int(seconds)) * 1e9)
+    return nanoseconds > updated_at.microsecond * 1_000
+
+
+def first_readable(updated_at: UpdatedAt) -> UpdatedAt:
+    """The first version from this one on that does not read as newer than itself."""
+    while reads_as_newer(updated_at):
+        updated_at += TICK
+    return updated_at

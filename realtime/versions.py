@@ -14,16 +14,17 @@ from realtime.types import EnvironmentID, EnvironmentState
 raised = Signal()
 """Sent in the transaction in which versions rose: ``states``, a dict of the new states by environments' primary keys.
 
-Not sent where nobody is to be told. What a receiver writes is kept, or undone, together with the versions.
+Not sent for silent changes. What a receiver writes is kept, or undone, together with the versions.
 """
 
 
 class Announcement:
-    """What one transaction will say when it commits. It waits among the connection's commit hooks.
+    """The commit hook of a transaction that has raised versions: publishes the new states.
 
-    Django drops a hook together with the savepoint that it was registered in. So a hook that still waits there is the
-    proof that its environments' versions are raised, and nothing else has to be remembered. Only a savepoint that was
-    rolled back by hand leaves its hooks behind: after any such rollback all that wait are ``in_doubt``.
+    Django drops a hook together with the savepoint in which it was registered. So a hook that is still registered
+    proves that its environments are locked and their versions raised, and nothing else has to be remembered. Only a
+    savepoint that was rolled back by hand leaves its hooks behind: after any such rollback all registered hooks are
+    ``in_doubt``.
     """
 
     def __init__(self, ids: Iterable[EnvironmentID], states: list[EnvironmentState], silent: bool) -> None:
@@ -31,49 +32,72 @@ class Announcement:
         self.states = states
         self.silent = silent
         self.in_doubt = False
+        """The versions may have been rolled back with a savepoint."""
+        self.changed_again = False
+        """The transaction has changed the environments again since the states were read, and perhaps their gate."""
 
     def __call__(self) -> None:
         states = self.states
-        if self.in_doubt and states:
+        if (self.in_doubt or self.changed_again) and states:
             now = hosts.current().states([state.key for state in states])
-            states = [state for state in states if now.get(state.key) == state]
+            # Whoever has raised a version further publishes it.
+            states = [
+                now[state.key]
+                for state in states
+                if state.key in now and now[state.key].updated_at == state.updated_at
+            ]
         commits.note(states)
-        publish.publish(states, enlisted=True)
+        publish.publish(states, already_enqueued=True)
 
 
 def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Say that what SDKs read of these environments changes in the present transaction.
+    """Announce that the present transaction changes what SDKs read of these environments.
 
-    This is the door for writes that send no signal: ``QuerySet.update``, ``bulk_create``, ``bulk_update``, raw SQL.
-    Call it in the transaction of the change and rather before the change than after it: it locks the environments, in
-    the order of their primary keys, until the commit. However often it is called there, each environment's version
-    is raised once and one event goes out. Outside of a transaction it commits at once.
+    For writes that send no signal: ``QuerySet.update``, ``bulk_create``, ``bulk_update``, raw SQL. Call it in the
+    transaction of the change and before the change: it locks the environments, in the order of their primary keys,
+    until the commit. However often it is called in one transaction, each environment's version is raised once and one
+    event is sent, by the gate as it is at the commit. Outside of a transaction it commits at once.
 
-    ``silent``: SDKs read it, but nobody is told (an identity's overrides). The environment's ``revision`` rises,
-    ``updated_at`` stays, no event goes out.
+    ``silent``: SDKs can read the change, but get no event (an identity's overrides). The environment's ``revision``
+    rises, ``updated_at`` stays.
     """
     due = set(environment_ids)
     with transaction.atomic(using=using, savepoint=False):
-        # Whoever commits by hand (``set_autocommit(False)``) leaves the hooks of what is committed there, until Django
-        # manages transactions again: so there they prove nothing.
-        by_hand = not connections[using].commit_on_exit
-        for waiting in _waiting(connections[using]):
-            if not by_hand and not waiting.in_doubt and (silent or not waiting.silent):
-                due -= waiting.ids
+        for announcement in _registered(connections[using]):
+            if silent or not announcement.silent:
+                if not silent and due & announcement.ids:
+                    announcement.changed_again = True
+                due -= announcement.ids
         if due:
             states = hosts.current().raise_versions(due, silent)
             transaction.on_commit(Announcement(due, list(states.values()), silent), using=using, robust=True)
             if states:
-                publish.enlist(states.values(), using)
+                publish.enqueue(states.values(), using)
                 raised.send(sender=None, states=states)
 
 
-def lock(environment_ids: Iterable[EnvironmentID]) -> None:
-    """Lock these environments to the end of the transaction, in the one order that everybody keeps."""
+def lock(environment_ids: Iterable[EnvironmentID], using: str = DEFAULT_DB_ALIAS) -> None:
+    """Lock these environments until the end of the transaction, in the order of their primary keys.
+
+    No query for those that the transaction has announced, and so holds locked already.
+    """
+    if announcements := _registered(connections[using]):
+        environment_ids = set(environment_ids).difference(*[announcement.ids for announcement in announcements])
+        if not environment_ids:
+            return
     hosts.current().lock(environment_ids)
 
 
-def _waiting(connection: BaseDatabaseWrapper) -> list[Announcement]:
+def _registered(connection: BaseDatabaseWrapper) -> list[Announcement]:
+    """The announcements of the open transaction whose versions are certainly raised."""
+    if not connection.commit_on_exit:
+        # Code that commits by hand (``set_autocommit(False)``) leaves the hooks of what is committed registered until
+        # Django manages transactions again: so there they prove nothing.
+        return []
+    return [hook for hook in _hooks(connection) if not hook.in_doubt]
+
+
+def _hooks(connection: BaseDatabaseWrapper) -> list[Announcement]:
     return [hook for _, hook, *_ in connection.run_on_commit if isinstance(hook, Announcement)]
 
 
@@ -82,8 +106,8 @@ def _doubt_after_rollback(
 ) -> Any:
     # A host's own statement may be one of psycopg's objects; Django's are text.
     if isinstance(sql, str) and sql.startswith("ROLLBACK TO SAVEPOINT"):
-        for waiting in _waiting(context["connection"]):
-            waiting.in_doubt = True
+        for announcement in _hooks(context["connection"]):
+            announcement.in_doubt = True
     return execute(sql, params, many, context)
 
 

@@ -1,7 +1,7 @@
-"""The table: which models' changes an SDK can read, and in which environments.
+"""The registry of watched models, and the environments that a change of each one affects.
 
 Models are named by label and never imported, so the table fits any project whose models have Flagsmith's names. A
-model that the project does not have is passed over.
+model that the project does not have is left out.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,10 +27,23 @@ class Watch:
     """The columns that show in what SDKs read. A save that leaves them as they were changes nothing."""
 
     effect: Callable[[Any, Change], Effect]
-    """What a change of a row means. Called before a deletion, and after a creation or an update."""
+    """The environments that a change affects. Called before a deletion, and after a creation or an update."""
 
     reads: Callable[[Row], Any] = dict
-    """What an SDK gets to see of these columns, where that is less than all of them."""
+    """The part of these columns that an SDK can read, if that is less than all of them."""
+
+    locks: Callable[[Any], Iterable[EnvironmentID]] | None = None
+    """The environments to lock before a row is read and written. Needed where ``effect`` depends on more than the row:
+    what it depends on may change until the lock is held. None: the environments of ``effect``.
+    """
+
+    contains_environments: bool = False
+    """True for rows that environments belong to, as to a project. They are locked before their environments, and all
+    other rows after them.
+    """
+
+    def environments_to_lock(self, instance: Any, change: Change) -> Iterable[EnvironmentID]:
+        return self.effect(instance, change).environments if self.locks is None else self.locks(instance)
 
 
 def environments_of(**lookup: Any) -> Iterable[EnvironmentID]:
@@ -69,8 +82,23 @@ def feature(instance: Any, change: Change) -> Effect:
 
 
 def of_state(state: Any) -> Effect:
-    """What a live state's change touches: its environment, silently if it belongs to one identity."""
+    """The environment of a live state, silently if the state belongs to one identity; nothing of a draft."""
     return NOTHING if state.version is None else _of_place(state)
+
+
+def _of_present_state(state: Any) -> Effect:
+    """``of_state`` for an instance that may be older than the lock: a draft may have been published meanwhile."""
+    if state.version is None:
+        state.version = type(state)._base_manager.filter(pk=state.pk).values_list("version", flat=True).first()
+    return of_state(state)
+
+
+def _environment_of_part(part: Any) -> Iterable[EnvironmentID]:
+    return [part.feature_state.environment_id]
+
+
+def _own_environment(instance: Any) -> Iterable[EnvironmentID]:
+    return [instance.environment_id]
 
 
 def _of_place(state: Any) -> Effect:
@@ -79,9 +107,13 @@ def _of_place(state: Any) -> Effect:
 
 
 def feature_state(instance: Any, change: Change) -> Effect:
-    # An update that shows is one of a live state, or one that made it live, or no longer live.
-    effect = _of_place(instance) if change is Change.UPDATED else of_state(instance)
-    if change is Change.CREATED and instance.feature_segment_id is not None and instance.identity_id is None:
+    if change is Change.UPDATED:
+        # An update that shows is one of a live state, or one that made it live, or no longer live.
+        return _of_place(instance)
+    if change is Change.DELETED:
+        return _of_present_state(instance)
+    effect = of_state(instance)
+    if instance.feature_segment_id is not None and instance.identity_id is None:
         # Its value comes in a row of its own, after this one, and speaks for itself.
         default = _default(instance)
         if default is not None and default.enabled == instance.enabled:
@@ -91,7 +123,7 @@ def feature_state(instance: Any, change: Change) -> Effect:
 
 def feature_state_value(instance: Any, change: Change) -> Effect:
     state = instance.feature_state
-    effect = of_state(state)
+    effect = of_state(state) if change is Change.CREATED else _of_present_state(state)
     if change is Change.CREATED and state.feature_segment_id is not None and _says_nothing_new(state, instance):
         return effect._replace(silent=True)
     return effect
@@ -128,7 +160,8 @@ def _says_nothing_new(state: Any, value: Any) -> bool:
 
 
 def multivariate_state_value(instance: Any, change: Change) -> Effect:
-    return of_state(instance.feature_state)
+    state = instance.feature_state
+    return of_state(state) if change is Change.CREATED else _of_present_state(state)
 
 
 def multivariate_option(instance: Any, change: Change) -> Effect:
@@ -182,9 +215,23 @@ WATCHED = (
         "organisations.Organisation",
         ("name", "feature_analytics", "stop_serving_flags", "persist_trait_data"),
         organisation,
+        locks=lambda row: environments_of(project__organisation_id=row.pk),
+        contains_environments=True,
     ),
-    Watch("organisations.Subscription", ("plan",), subscription),
-    Watch("projects.Project", ("name", "hide_disabled_flags", "enable_realtime_updates"), project),
+    Watch(
+        "organisations.Subscription",
+        ("plan",),
+        subscription,
+        locks=lambda row: environments_of(project__organisation_id=row.organisation_id),
+        contains_environments=True,
+    ),
+    Watch(
+        "projects.Project",
+        ("name", "hide_disabled_flags", "enable_realtime_updates"),
+        project,
+        locks=lambda row: environments_of(project_id=row.pk),
+        contains_environments=True,
+    ),
     Watch(
         "environments.Environment",
         (
@@ -197,22 +244,28 @@ WATCHED = (
             "use_identity_overrides_in_local_eval",
         ),
         environment,
+        locks=lambda row: [row.pk],
     ),
     Watch(
         "features.Feature",
         ("name", "type", "description", "initial_value", "default_enabled", "is_server_key_only"),
         feature,
     ),
-    Watch("features.FeatureState", ("enabled", "version"), feature_state, reads=live),
-    Watch("features.FeatureStateValue", VALUE, feature_state_value, reads=typed),
-    Watch("features.FeatureSegment", ("priority",), feature_segment),
+    Watch("features.FeatureState", ("enabled", "version"), feature_state, reads=live, locks=_own_environment),
+    Watch("features.FeatureStateValue", VALUE, feature_state_value, reads=typed, locks=_environment_of_part),
+    Watch("features.FeatureSegment", ("priority",), feature_segment, locks=_own_environment),
     Watch(
         "multivariate.MultivariateFeatureOption",
         (*VALUE, "key", "default_percentage_allocation"),
         multivariate_option,
         reads=typed,
     ),
-    Watch("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), multivariate_state_value),
+    Watch(
+        "multivariate.MultivariateFeatureStateValue",
+        ("percentage_allocation",),
+        multivariate_state_value,
+        locks=_environment_of_part,
+    ),
     Watch("segments.Segment", ("name",), segment),
     Watch("segments.SegmentRule", ("type",), segment_rule),
     Watch("segments.Condition", ("operator", "property", "value"), condition),

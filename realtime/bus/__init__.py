@@ -14,12 +14,13 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from realtime.bus.spec import Bus, Health
 from realtime.conf import conf
 
-__all__ = ["BACK_ENDS", "Bus", "Health", "Hub", "attach", "current", "detach", "name"]
+__all__ = ["BACK_ENDS", "Bus", "Health", "Hub", "attach", "current", "detach", "health", "name"]
 
 logger = structlog.get_logger(__name__)
 
@@ -68,15 +69,22 @@ def current() -> Bus:
         return _current
 
 
+def health() -> Health:
+    """The state of this process's bus. A bus that cannot be made is not connected."""
+    try:
+        return current().health()
+    except Exception as error:
+        return Health(name(), False, timezone.now(), last_error=repr(error))
+
+
 def attach(hub: Hub) -> None:
-    """The hub has to hear what other processes say."""
+    """Start the bus, if it is not, and let it wake this hub. Raises what the back end raises; then nothing is left."""
     with _lock:
-        first = not _hubs
-        _hubs.add(hub)
         bus = current()
-        if first:
-            logger.info("bus_started", bus=bus.name)
         bus.start()
+        if not _hubs:
+            logger.info("bus_started", bus=bus.name)
+        _hubs.add(hub)
 
 
 def detach(hub: Hub) -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django_eventstream import eventstream, send_event
 from django_eventstream.views import get_listener_manager
 
+from realtime.bus import messages
 from realtime.bus.outgoing import Outgoing
 from realtime.bus.spec import Health
 from realtime.bus.supervised import ANSWER_SECONDS, SILENCE_SECONDS, SupervisedBus
@@ -83,8 +84,12 @@ def _options() -> dict[str, Any]:
 
 
 def _publish(state: EnvironmentState) -> None:
-    said = event(state)
-    send_event(said.channel, said.type, said.data, json_encode=False)
+    announced = event(state)
+    if state.live:
+        send_event(announced.channel, announced.type, announced.data, json_encode=False)
+    else:
+        # Not by ``send_event``, which also publishes to proxies, from which clients would receive it.
+        eventstream.redis_client.publish(CHANNEL, messages.encode(announced))
 
 
 def _client() -> Any:

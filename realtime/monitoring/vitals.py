@@ -16,7 +16,7 @@ class BusVitals:
         pulse.sample(self.look)
 
     def look(self) -> None:
-        health = bus.current().health()
+        health = bus.health()
         for name in metrics.BUSES:
             metrics.bus_connected[name].set(int(health.connected and health.name == name))
         # It counts from 0 again when it is started again.

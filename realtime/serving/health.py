@@ -62,7 +62,7 @@ def readiness(request: HttpRequest) -> JsonResponse:
     A bus that is away is no reason to send them elsewhere: what it does not bring the reconcile does, about a second
     later. The status is "degraded" then.
     """
-    health = bus.current().health()
+    health = bus.health()
     problems = {}
     if drain.in_progress():
         problems["drain"] = "the process is shutting down"

@@ -13,17 +13,19 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_eventstream.event import Event
 from django_eventstream.views import get_listener_manager
 
 from environments.models import Environment
 from projects.models import Project
 from realtime import bus, hosts, hub, listener, publish, reconcile, sse
-from realtime.bus import local
+from realtime.bus import local, messages
 from realtime.events import event
 from realtime.hosts import EmbeddedHost
 from realtime.monitoring import metrics
+from realtime.models import ExternalEnvironment
 from realtime.monitoring.figures import figures
-from realtime.types import EnvironmentKey, EnvironmentState
+from realtime.types import EnvironmentKey, EnvironmentState, first_readable
 from tests.bus.conftest import Settings
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
@@ -31,6 +33,8 @@ from tests.support.patience import PATIENCE
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 ENVIRONMENTS = 10_000
+
+DAY = timedelta(days=1)
 
 UUID = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()"}
 
@@ -52,7 +56,7 @@ async def client(streams: hub.Hub, environment: Environment) -> AsyncIterator[Cl
 
 async def move(environment: Environment) -> bytes:
     """Raise the version as a process does whose bus loses it. Returns the event that is due."""
-    newer = timezone.now()
+    newer = first_readable(timezone.now())
     await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=newer)
     return sse.frame(newer)
 
@@ -131,7 +135,8 @@ async def test_look__gate_closed_unheard__nothing_goes_out_any_more(
     with mock.patch.object(publish, "send_event"):
         await project.asave()
     looked: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-    with mock.patch.object(hub.Topic, "heal", side_effect=lambda state: looked.done() or looked.set_result(state)):
+    accept = mock.Mock(side_effect=lambda state: looked.done() or looked.set_result(state))
+    with mock.patch.object(hub.Topic, "accept_from_reconcile", accept):
         streams.look()
         assert not (await asyncio.wait_for(looked, PATIENCE)).live
     await move(environment)
@@ -175,25 +180,78 @@ async def test_message__that_comes_late_and_the_gate_is_open__the_newest_state_g
     assert sse.frame(said) not in client.events
 
 
-async def test_message__late_and_of_an_environment_that_is_not_known_here__goes_out(
-    streams: hub.Hub, monkeypatch: pytest.MonkeyPatch
+def remote(state: EnvironmentState) -> Event:
+    """The event of a state as the bus brings it."""
+    return messages.decode(messages.encode(event(state)).encode())
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_message__detached_server_without_a_common_database__is_delivered_as_received(
+    streams: hub.Hub, settings: Settings, is_known: bool
 ) -> None:
-    """Servers without a common database: the one that was told of it is believed."""
-    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    said = EnvironmentState(EnvironmentKey("told-elsewhere"), timezone.now(), True)
-    async with stream(said.key) as client:
+    settings.REALTIME_HOST = "detached"
+    received = EnvironmentState(EnvironmentKey("posted-elsewhere"), timezone.now(), True)
+    if is_known:
+        await ExternalEnvironment.objects.acreate(key=received.key, updated_at=received.updated_at - DAY)
+    async with stream(received.key) as client:
         await client.opened()
-        local.deliver(event(said))
-        await client.until(lambda client: client.events == [sse.frame(said.updated_at)])
+        local.deliver(remote(received))
+        await client.until(lambda client: client.events[-1:] == [sse.frame(received.updated_at)])
 
 
-async def test_message__late_and_later_than_what_is_known_here__goes_out(
-    streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
+async def test_message__version_that_the_database_does_not_have__nothing_is_delivered(
+    streams: hub.Hub, client: Client, environment: Environment
 ) -> None:
-    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
-    local.deliver(event(said))
-    await client.until(lambda client: client.events[-1:] == [sse.frame(said.updated_at)])
+    """Promise I3: the API does not serve that state."""
+    key = EnvironmentKey(environment.api_key)
+    local.deliver(remote(EnvironmentState(key, timezone.now() + DAY, True)))
+    await asyncio.sleep(0)
+    await streams.reader.state(key)
+    frame = await move(environment)
+    streams.look()
+    await client.until(lambda client: client.events[1:] == [frame])
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=5)], ids=["clocks agree", "clock 5 s ahead"])
+async def test_message__received_after_the_gate_was_closed__nothing_is_delivered(
+    streams: hub.Hub, client: Client, environment: Environment, project: Project, ahead: timedelta
+) -> None:
+    """The version's clock does not matter: what the bus brings is read before it is delivered."""
+    key = EnvironmentKey(environment.api_key)
+    version = first_readable(timezone.now() + ahead)
+    await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=version)
+    project.enable_realtime_updates = False
+    with mock.patch.object(local, "deliver"):
+        await project.asave()
+    local.deliver(remote(EnvironmentState(key, version, True)))
+    await asyncio.sleep(0)
+    await streams.reader.state(key)
+    project.enable_realtime_updates = True
+    await project.asave()
+    await environment.arefresh_from_db()
+    await client.until(lambda client: client.events[-1:] == [sse.frame(environment.updated_at)])
+    assert sse.frame(version) not in client.events
+
+
+@pytest.mark.parametrize("seconds", [-5, 5])
+async def test_event_of_this_process__held_up_while_the_gate_was_closed__nothing_is_delivered(
+    streams: hub.Hub, client: Client, environment: Environment, project: Project, seconds: int
+) -> None:
+    """The loop was held up, or the clock of another process was ahead when it raised the version before."""
+    key = EnvironmentKey(environment.api_key)
+    version = first_readable(timezone.now() + timedelta(seconds=seconds))
+    await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=version)
+    project.enable_realtime_updates = False
+    with mock.patch.object(local, "deliver"):
+        await project.asave()
+    local.deliver(event(EnvironmentState(key, version, True)))
+    await asyncio.sleep(0)
+    await streams.reader.state(key)
+    project.enable_realtime_updates = True
+    await project.asave()
+    await environment.arefresh_from_db()
+    await client.until(lambda client: client.events[-1:] == [sse.frame(environment.updated_at)])
+    assert sse.frame(version) not in client.events
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def test_notify__key_that_nobody_can_ask_for__does_not_fail_the_change(notified:
     from tests.bus.conftest import state as version
 
     with transaction.atomic():
-        publish.enlist([version(key=EnvironmentKey("k" * 9_000))])
+        publish.enqueue([version(key=EnvironmentKey("k" * 9_000))])
         moved = toggle(state)
     assert notified()[1] == moved
 

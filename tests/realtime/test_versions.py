@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from unittest import mock
 
 import pytest
@@ -17,6 +17,7 @@ from features.models import Feature, FeatureState
 from organisations.models import Organisation
 from projects.models import Project
 from realtime import versions
+from realtime.types import TICK, first_readable
 from tests.support.heard import Heard
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -37,7 +38,7 @@ def undone() -> Iterator[None]:
         return
 
 
-def version(environment: Environment) -> object:
+def version(environment: Environment) -> datetime:
     return Environment.objects.values_list("updated_at", flat=True).get(pk=environment.pk)
 
 
@@ -170,7 +171,7 @@ def test_version__clock_set_back__still_rises(heard: Heard, state: FeatureState,
     with mock.patch("django.utils.timezone.now", return_value=timezone.now() - timedelta(hours=1)):
         toggle(state)
         toggle(state)
-    assert version(environment) == before + timedelta(microseconds=2)
+    assert version(environment) == first_readable(first_readable(before + TICK) + TICK)
 
 
 def test_version__environment_saved_from_an_old_instance__is_not_set_back(
@@ -232,6 +233,56 @@ def test_gate__closed__nothing_is_published_but_versions_rise(
     toggle(state)
     assert heard.events == []
     assert version(environment) > before
+
+
+def in_one_transaction(*changes: Callable[[], None]) -> None:
+    with transaction.atomic():
+        for change in changes:
+            change()
+
+
+def test_gate__closed_in_the_transaction_of_a_change__no_event_whatever_the_order(
+    heard: Heard, project: Project, state: FeatureState, environment: Environment
+) -> None:
+    def close() -> None:
+        project.enable_realtime_updates = False
+        project.save()
+
+    for changes in (lambda: toggle(state), close), (close, lambda: toggle(state)):
+        project.enable_realtime_updates = True
+        project.save()
+        before = version(environment)
+        heard.clear()
+        in_one_transaction(*changes)
+        assert heard.events == []
+        assert version(environment) > before
+
+
+def test_gate__opened_in_the_transaction_of_a_change__one_event_whatever_the_order(
+    heard: Heard, project: Project, state: FeatureState, environment: Environment
+) -> None:
+    def open_gate() -> None:
+        project.enable_realtime_updates = True
+        project.save()
+
+    for changes in (lambda: toggle(state), open_gate), (open_gate, lambda: toggle(state)):
+        project.enable_realtime_updates = False
+        project.save()
+        heard.clear()
+        in_one_transaction(*changes)
+        assert heard.of(environment) == [version(environment)]
+
+
+def test_gate__closed_after_a_change_and_rolled_back_with_its_savepoint__one_event(
+    heard: Heard, project: Project, state: FeatureState, environment: Environment
+) -> None:
+    heard.clear()
+    with transaction.atomic():
+        toggle(state)
+        with undone():
+            project.enable_realtime_updates = False
+            project.save()
+    assert heard.of(environment) == [version(environment)]
 
 
 def test_gate__opened__the_newest_version_of_each_environment_is_published(

@@ -11,7 +11,7 @@ from realtime.types import EnvironmentKey, UpdatedAt
 
 
 class Heard(Listener):
-    """What was said of some environments: ``heard.of(environment)`` are the versions, in their order."""
+    """Collects the events for SDKs of some environments: ``heard.of(environment)`` are the versions, in their order."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Heard(Listener):
     def wake_threadsafe(self) -> None:
         """Called in the sending thread, with the manager's lock held: take the events at once."""
         for items in self.channel_items.values():
-            self.events += items
+            self.events += [event for event in items if event.type == publish.EVENT]
         self.channel_items = {}
 
     def of(self, environment: object) -> list[UpdatedAt]:
