@@ -255,9 +255,7 @@ class Topic:
         else:
             self.hub.reader.ask(self.key).add_done_callback(partial(self._accept_read, announced))
 
-    def _accept_read(
-        self, announced: EnvironmentState, asked: "asyncio.Future[EnvironmentState | None]"
-    ) -> None:
+    def _accept_read(self, announced: EnvironmentState, asked: "asyncio.Future[EnvironmentState | None]") -> None:
         if asked.cancelled() or asked.exception() is not None:
             self.hub.refresh(self)
             return

@@ -42,9 +42,7 @@ class Announcement:
             now = hosts.current().states([state.key for state in states])
             # Whoever has raised a version further publishes it.
             states = [
-                now[state.key]
-                for state in states
-                if state.key in now and now[state.key].updated_at == state.updated_at
+                now[state.key] for state in states if state.key in now and now[state.key].updated_at == state.updated_at
             ]
         commits.note(states)
         publish.publish(states, already_enqueued=True)

@@ -22,8 +22,8 @@ from realtime import bus, hosts, hub, listener, publish, reconcile, sse
 from realtime.bus import local, messages
 from realtime.events import event
 from realtime.hosts import EmbeddedHost
-from realtime.monitoring import metrics
 from realtime.models import ExternalEnvironment
+from realtime.monitoring import metrics
 from realtime.monitoring.figures import figures
 from realtime.types import EnvironmentKey, EnvironmentState, first_readable
 from tests.bus.conftest import Settings

@@ -10,12 +10,15 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 from django_eventstream import send_event
 from django_eventstream.views import get_listener_manager
+from pytest_django import Settings
 
 from environments.models import Environment
 from features.models import FeatureState
 from projects.models import Project
-from realtime import hub, publish, sse
+from realtime import bus, hub, publish, sse
+from realtime.bus.memory import MemoryBus
 from realtime.hosts import EmbeddedHost
+from realtime.types import EnvironmentState, UpdatedAt
 from tests.realtime.clock import skip
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
@@ -110,6 +113,66 @@ async def test_stream__client_that_reads_nothing__others_are_served_and_it_gets_
         await slow.until(lambda client: client.events[-1] == frame)
         # The one that its write was stuck with, and the latest.
         assert len(slow.events) <= before + 2
+
+
+async def test_stream__gate_closed_while_an_event_waits_for_its_client__the_event_is_dropped(
+    streams: hub.Hub, project: Project, state: FeatureState, environment: Environment
+) -> None:
+    """Promise I6, also of a mailbox, and also where the stream ends before its client reads on."""
+    async with stream(environment.api_key) as slow, stream(environment.api_key) as ending:
+        for client in (slow, ending):
+            await client.opened()
+            client.reading.clear()
+        written = await toggle(state)
+        await eventually(lambda: slow.blocked and ending.blocked)
+        waiting = await toggle(state)
+        await eventually(lambda: streams.topics[environment.api_key].updated_at == version_of(waiting))  # type: ignore[index]
+        await gate(project, False)
+        await eventually(lambda: streams.topics[environment.api_key].is_closed)  # type: ignore[index]
+        draining = asyncio.create_task(streams.drain(0))
+        slow.reading.set()
+        await later(streams, 1)
+        ending.reading.set()
+        await draining
+        for client in (slow, ending):
+            assert client.ended
+            assert written in client.events
+            assert waiting not in client.events
+
+
+async def test_stream__gate_closed_and_opened_while_an_event_waits__the_newest_state_follows(
+    streams: hub.Hub, project: Project, state: FeatureState, environment: Environment
+) -> None:
+    async with stream(environment.api_key) as slow:
+        await slow.opened()
+        slow.reading.clear()
+        await toggle(state)
+        await eventually(lambda: slow.blocked)
+        waiting = await toggle(state)
+        await gate(project, False)
+        await gate(project, True)
+        newest = await read(environment)
+        slow.reading.set()
+        await slow.until(lambda client: client.events[-1] == newest)
+        assert waiting not in slow.events
+
+
+async def test_topic__gate_opened_without_a_new_version__the_state_is_delivered_again(
+    streams: hub.Hub, environment: Environment
+) -> None:
+    """As in a real Flagsmith, where the gate raises no version: streams have dropped what waited for their clients."""
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        topic = streams.topics[environment.api_key]  # type: ignore[index]
+        (event,) = client.events
+        state = EnvironmentState(topic.key, version_of(event), True)
+        assert not topic.offer(state._replace(live=False))
+        assert topic.offer(state)
+        await client.until(lambda client: client.events == [event, event])
+
+
+def version_of(frame: bytes) -> UpdatedAt:
+    return sse.parse(frame.split(b"data: ")[1].decode())
 
 
 async def test_stream__client_that_never_reads__is_given_up_after_another_age(
@@ -350,6 +413,25 @@ async def test_drain__open_streams__all_end_within_the_window(streams: hub.Hub, 
 
 async def test_drain__no_streams__is_over_at_once(streams: hub.Hub) -> None:
     await asyncio.wait_for(streams.drain(2 * PATIENCE), PATIENCE)
+
+
+async def test_hub__bus_that_cannot_be_attached__streams_work_and_it_is_tried_again(
+    timeless: Settings, state: FeatureState, environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    timeless.REALTIME_RECONCILE_SECONDS = 0.01
+    failing = mock.patch.object(MemoryBus, "start", side_effect=RuntimeError("can't start new thread"))
+    timeless.REALTIME_BUS = "memory"
+    with failing as start:
+        streams = hub.current()
+        async with stream(environment.api_key) as client:
+            await client.opened()
+            await eventually(lambda: start.call_count > 2)
+            assert hub.current() is streams
+            frame = await toggle(state)
+            await client.until(lambda client: client.events[-1] == frame)
+    assert sum("bus_attach_failed" in record.getMessage() for record in caplog.records) == 1
+    await eventually(lambda: bus.health().connected)
+    await streams.close()
 
 
 async def test_hub__background_work_that_fails__is_logged(streams: hub.Hub, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,383 @@
+"""Concurrent saves of one row, by the ORM and by the Admin API: none is lost, and none ends in a deadlock.
+
+``RACE_ROUNDS`` is the number of rounds of random pairs of writers; 200 make the long version.
+"""
+
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, OperationalError, connection, connections, models, transaction
+from django.db.models.signals import pre_save
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from core.locks import lock_environment, lock_project
+from environments.models import Environment
+from features.models import Feature, FeatureState
+from projects.models import Project
+from realtime import versions
+from tests.conftest import signed_in
+from tests.sdk.conftest import application
+from tests.sdk.test_cache import check
+from tests.support.heard import Heard, listening
+from tests.support.patience import PATIENCE
+from users.models import FFAdminUser
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "60"))
+
+Write = Callable[[], object]
+
+
+@pytest.fixture
+def postgresql_only() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+
+
+@contextmanager
+def sessions(number: int = 2) -> Iterator[Callable[[Write], Future[None]]]:
+    """Run each function that is passed in a thread with a database connection of its own."""
+
+    def run(work: Write) -> None:
+        try:
+            work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(number) as pool:
+        yield lambda work: pool.submit(run, work)
+
+
+def wait_until_blocked() -> None:
+    """Wait until a session waits for a lock in PostgreSQL."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            # Not ``pg_stat_activity``, of which a transaction sees the same snapshot each time.
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone() == (True,):
+                return
+        time.sleep(0.01)
+    raise TimeoutError("no session waits for a lock")
+
+
+def save(state: FeatureState, enabled: bool) -> None:
+    state.enabled = enabled
+    state.save()
+
+
+def save_in_autocommit(state: FeatureState, enabled: bool) -> None:
+    """As a model saves that is not atomic by itself: each statement is a transaction of its own."""
+    state.enabled = enabled
+    models.Model.save(state)
+
+
+def assert_served(environment: Environment, heard: Heard, enabled: bool) -> None:
+    """The API answers with the last state, by a version that was announced."""
+    (flag,) = application(environment.api_key).get("/api/v1/flags/").json()
+    assert flag["enabled"] is enabled
+    check(environment)
+    environment.refresh_from_db()
+    assert heard.of(environment)[-1] == environment.updated_at
+
+
+def test_save__another_transaction_has_written_the_row_and_not_committed__the_last_state_is_announced(
+    postgresql_only: None, environment: Environment, state: FeatureState
+) -> None:
+    other = FeatureState.objects.get(pk=state.pk)
+    with listening(environment) as heard, sessions() as run:
+        with transaction.atomic():
+            save(state, True)
+            # It reads ``False``, which it is also going to write.
+            saving = run(lambda: save(other, False))
+            wait_until_blocked()
+        saving.result(PATIENCE)
+        assert_served(environment, heard, False)
+        assert len(heard.of(environment)) == 2
+
+
+@pytest.mark.parametrize("announced_between", [False, True])
+def test_save__in_autocommit_and_another_one_between_reading_and_writing__the_last_state_is_announced(
+    postgresql_only: None, environment: Environment, state: FeatureState, announced_between: bool
+) -> None:
+    other = FeatureState.objects.get(pk=state.pk)
+    has_read, may_write = threading.Event(), threading.Event()
+
+    def pause(instance: FeatureState, **kwargs: Any) -> None:
+        if instance is other:
+            has_read.set()
+            assert may_write.wait(PATIENCE)
+
+    pre_save.connect(pause, sender=FeatureState)
+    try:
+        with listening(environment) as heard, sessions() as run:
+            saving = run(lambda: save_in_autocommit(other, False))
+            assert has_read.wait(PATIENCE)
+            save_in_autocommit(state, True)
+            if announced_between:
+                assert application(environment.api_key).get("/api/v1/flags/").json()[0]["enabled"] is True
+            may_write.set()
+            saving.result(PATIENCE)
+            assert_served(environment, heard, False)
+    finally:
+        pre_save.disconnect(pause, sender=FeatureState)
+
+
+def test_save__in_autocommit_that_writes_no_watched_column__is_no_event(
+    environment: Environment, state: FeatureState
+) -> None:
+    with listening(environment) as heard:
+        models.Model.save(state, update_fields=["live_from"])
+        assert heard.of(environment) == []
+
+
+def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
+    postgresql_only: None, environment: Environment, state: FeatureState
+) -> None:
+    from features.models import FeatureStateValue
+
+    FeatureState.objects.filter(pk=state.pk).update(version=None)
+    FeatureStateValue.objects.filter(feature_state=state).delete()
+    value = FeatureStateValue.objects.create(
+        feature_state=FeatureState.objects.get(pk=state.pk), type="unicode", string_value="old"
+    )
+    assert value.feature_state.version is None
+    with listening(environment) as heard, sessions() as run:
+        with transaction.atomic():
+            lock_environment(environment.pk)
+            FeatureState.objects.filter(pk=state.pk).update(version=1)
+            versions.announce([environment.pk])
+
+            def edit() -> None:
+                value.string_value = "new"
+                value.save()
+
+            editing = run(edit)
+            wait_until_blocked()
+        editing.result(PATIENCE)
+        (flag,) = application(environment.api_key).get("/api/v1/flags/").json()
+        assert flag["feature_state_value"] == "new"
+        assert len(heard.of(environment)) == 2
+        check(environment)
+
+
+def test_save__while_the_api_holds_the_environments_lock__waits_and_is_no_deadlock(
+    postgresql_only: None, environment: Environment, state: FeatureState
+) -> None:
+    other = FeatureState.objects.get(pk=state.pk)
+    with listening(environment) as heard, sessions() as run:
+        with transaction.atomic():
+            lock_environment(environment.pk)
+            saving = run(lambda: save(other, True))
+            wait_until_blocked()
+            state.save()
+        saving.result(PATIENCE)
+        assert_served(environment, heard, True)
+
+
+def test_save__project_while_the_api_holds_the_projects_lock__waits_and_is_no_deadlock(
+    postgresql_only: None, project: Project, environment: Environment
+) -> None:
+    other = Project.objects.get(pk=project.pk)
+
+    def rename() -> None:
+        other.name = "renamed"
+        other.save()
+
+    with sessions() as run:
+        with transaction.atomic():
+            lock_project(project.pk)
+            saving = run(rename)
+            wait_until_blocked()
+            project.hide_disabled_flags = True
+            project.save()
+        saving.result(PATIENCE)
+    check(environment)
+
+
+def test_delete__project_while_the_api_changes_a_flag__waits_and_is_no_deadlock(
+    postgresql_only: None, project: Project, environment: Environment, state: FeatureState
+) -> None:
+    with sessions() as run:
+        with transaction.atomic():
+            lock_environment(environment.pk)
+            deleting = run(lambda: Project.objects.get(pk=project.pk).delete())
+            wait_until_blocked()
+            save(state, True)
+        deleting.result(PATIENCE)
+    assert not Environment.objects.filter(pk=environment.pk).exists()
+
+
+def test_lock__several_environments__in_the_order_of_their_primary_keys(
+    environment: Environment, production: Environment
+) -> None:
+    third = Environment.objects.create(name="Third", project=environment.project)
+    # PostgreSQL finds the row that was written last at the end of the table.
+    Environment.objects.filter(pk=environment.pk).update(description="moved")
+    ids = sorted((environment.pk, production.pk, third.pk))
+    if connection.vendor != "postgresql":
+        # SQLite locks no rows. What is left of the order is that of the rows that are read.
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            versions.lock(reversed(ids))
+        (query,) = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+        assert re.match(r'SELECT "environments_environment"."id" .* ORDER BY 1 ASC$', query)
+        return
+    with sessions() as run:
+        with transaction.atomic():
+            versions.lock(ids[:1])
+
+            def lock_all() -> None:
+                with transaction.atomic():
+                    versions.lock(reversed(ids))
+
+            locking = run(lock_all)
+            wait_until_blocked()
+            # It waits for the first one, and has none of the others yet.
+            for pk in ids[1:]:
+                Environment.objects.select_for_update(no_key=True, nowait=True).get(pk=pk)
+        locking.result(PATIENCE)
+
+
+class Writers:
+    """The kinds of writers of which each round takes two, on the same rows."""
+
+    def __init__(self, environments: list[Environment], feature: Feature, admin: FFAdminUser) -> None:
+        self.environments = environments
+        self.feature = feature
+        self.admin = admin
+        self.kinds = (
+            self.saved,
+            self.saved_in_autocommit,
+            self.saved_in_a_transaction,
+            self.two_saved_in_a_transaction,
+            self.patched,
+            self.committed_as_a_change_request,
+        )
+
+    def state(self, environment: Environment) -> FeatureState:
+        return FeatureState.objects.get(
+            environment=environment, feature=self.feature, identity=None, feature_segment=None, version__isnull=False
+        )
+
+    def client(self) -> APIClient:
+        client = signed_in(self.admin)
+        client.default_format = "json"
+        return client
+
+    def saved(self, chance: random.Random) -> Write:
+        state, enabled = self.state(self.environments[0]), chance.random() < 0.5
+        return lambda: save(state, enabled)
+
+    def saved_in_autocommit(self, chance: random.Random) -> Write:
+        state, enabled = self.state(self.environments[0]), chance.random() < 0.5
+        return lambda: save_in_autocommit(state, enabled)
+
+    def saved_in_a_transaction(self, chance: random.Random) -> Write:
+        write = self.saved(chance)
+
+        def work() -> None:
+            with transaction.atomic():
+                write()
+
+        return work
+
+    def two_saved_in_a_transaction(self, chance: random.Random) -> Write:
+        states = [self.state(environment) for environment in chance.sample(self.environments, 2)]
+        enabled = chance.random() < 0.5
+
+        def work() -> None:
+            with transaction.atomic():
+                for state in states:
+                    save(state, enabled)
+
+        return work
+
+    def patched(self, chance: random.Random) -> Write:
+        environment = self.environments[0]
+        path = f"/api/v1/environments/{environment.api_key}/featurestates/{self.state(environment).pk}/"
+        body, client = {"enabled": chance.random() < 0.5}, self.client()
+
+        def work() -> None:
+            # 404: a change request has put another state in its place.
+            assert client.patch(path, body).status_code in (200, 404)
+
+        return work
+
+    def committed_as_a_change_request(self, chance: random.Random) -> Write:
+        client = self.client()
+        proposed = {
+            "feature": self.feature.pk,
+            "enabled": chance.random() < 0.5,
+            "feature_state_value": {"type": "unicode", "string_value": str(chance.random())},
+            "live_from": None,
+        }
+        made = client.post(
+            f"/api/v1/environments/{self.environments[0].api_key}/create-change-request/",
+            {"title": "race", "feature_states": [proposed]},
+        )
+        assert made.status_code == 201, made.content
+
+        def work() -> None:
+            answer = client.post(f"/api/v1/features/workflows/change-requests/{made.json()['id']}/commit/")
+            assert answer.status_code == 200, answer.content
+
+        return work
+
+
+def test_pairs_of_writers__at_random__no_deadlock_and_every_final_state_is_served_and_announced(
+    postgresql_only: None,
+    environment: Environment,
+    production: Environment,
+    feature: Feature,
+    admin_user: FFAdminUser,
+) -> None:
+    chance = random.Random(os.environ.get("RACE_SEED", "13"))
+    environments = [environment, production]
+    writers = Writers(environments, feature, admin_user)
+    at_once = threading.Barrier(2)
+
+    def attempt(write: Write) -> None:
+        at_once.wait(PATIENCE)
+        try:
+            write()
+        except OperationalError:
+            # Two transactions that save rows of two environments each can wait for each other. No other pair can.
+            assert kinds == 2 * [writers.two_saved_in_a_transaction]
+        except DatabaseError:
+            # The row of the instance is gone: a change request has put another one in its place.
+            assert writers.committed_as_a_change_request in kinds
+
+    # Applications that fetch all the time find what is served between the commits, and it is kept by its version.
+    ended = threading.Event()
+
+    def fetch() -> None:
+        clients = [application(place.api_key) for place in environments]
+        while not ended.is_set():
+            for client in clients:
+                assert client.get("/api/v1/flags/").status_code == 200
+
+    with listening(*environments) as heard, sessions(3) as run:
+        fetching = run(fetch)
+        try:
+            for _ in range(ROUNDS):
+                kinds = [chance.choice(writers.kinds) for _ in range(2)]
+                writes = [kind(chance) for kind in kinds]
+                for done in [run(lambda write=write: attempt(write)) for write in writes]:
+                    done.result(PATIENCE)
+                for place in environments:
+                    check(place)
+                    place.refresh_from_db()
+                    assert not heard.of(place) or max(heard.of(place)) == place.updated_at, kinds
+        finally:
+            ended.set()
+        fetching.result(PATIENCE)
