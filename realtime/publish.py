@@ -17,17 +17,23 @@ __all__ = ["CHANNEL_PREFIX", "EVENT", "channel", "enqueue", "publish"]
 logger = structlog.get_logger(__name__)
 
 
-def enqueue(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS) -> None:
+def enqueue(
+    states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS, *, include_closed: bool = False
+) -> None:
     """Let the bus write its messages in the transaction that made these states, on the database of this alias."""
-    if states := list(states):
+    if states := [state for state in states if state.live or include_closed]:
         bus.current().write(states, using)
 
 
-def publish(states: Iterable[EnvironmentState], *, already_enqueued: bool = False) -> None:
+def publish(
+    states: Iterable[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False
+) -> None:
     """Send each state to every process. SDKs get an event of those whose gate is open.
 
-    ``already_enqueued``: the transaction that made the states has called ``enqueue``. Never raises: the change is
-    committed, and the reconcile finds what is lost here.
+    ``already_enqueued``: the transaction that made the states has called ``enqueue``. ``include_closed``: let other
+    processes know of a closed gate at once, not by the reconcile; a change of the gate is worth the message, each
+    change of a project without real time is not. Never raises: the change is committed, and the reconcile finds what is
+    lost here.
     """
     states = list(states)
     enabled = [state for state in states if state.live]
@@ -39,11 +45,11 @@ def publish(states: Iterable[EnvironmentState], *, already_enqueued: bool = Fals
             _log_failure(state)
     try:
         if not already_enqueued:
-            enqueue(states)
-        if states:
-            bus.current().send(states)
+            enqueue(states, include_closed=include_closed)
+        if messages := states if include_closed else enabled:
+            bus.current().send(messages)
     except Exception:
-        for state in states:
+        for state in enabled:
             _log_failure(state)
     else:
         metrics.published.add(len(enabled))

@@ -50,7 +50,8 @@ class Watcher:
                 return
             self.lock(row.instance, row.change, row.using)
         effect = self.watch.effect(row.instance, row.change)
-        versions.announce(effect.environments, silent=effect.silent, using=row.using)
+        gate = self.watch.contains_environments
+        versions.announce(effect.environments, silent=effect.silent, gate=gate, using=row.using)
 
     def _is_visible(self, row: RowChange) -> bool:
         if not row.written:

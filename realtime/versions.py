@@ -27,10 +27,13 @@ class Announcement:
     ``in_doubt``.
     """
 
-    def __init__(self, ids: Iterable[EnvironmentID], states: list[EnvironmentState], silent: bool) -> None:
+    def __init__(
+        self, ids: Iterable[EnvironmentID], states: list[EnvironmentState], silent: bool, gate: bool
+    ) -> None:
         self.ids = frozenset(ids)
         self.states = states
         self.silent = silent
+        self.gate = gate
         self.in_doubt = False
         """The versions may have been rolled back with a savepoint."""
         self.changed_again = False
@@ -45,10 +48,16 @@ class Announcement:
                 now[state.key] for state in states if state.key in now and now[state.key].updated_at == state.updated_at
             ]
         commits.note(states)
-        publish.publish(states, already_enqueued=True)
+        publish.publish(states, already_enqueued=True, include_closed=self.gate)
 
 
-def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, using: str = DEFAULT_DB_ALIAS) -> None:
+def announce(
+    environment_ids: Iterable[EnvironmentID],
+    *,
+    silent: bool = False,
+    gate: bool = False,
+    using: str = DEFAULT_DB_ALIAS,
+) -> None:
     """Announce that the present transaction changes what SDKs read of these environments.
 
     For writes that send no signal: ``QuerySet.update``, ``bulk_create``, ``bulk_update``, raw SQL. Call it in the
@@ -57,7 +66,8 @@ def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, 
     event is sent, by the gate as it is at the commit. Outside of a transaction it commits at once.
 
     ``silent``: SDKs can read the change, but get no event (an identity's overrides). The environment's ``revision``
-    rises, ``updated_at`` stays.
+    rises, ``updated_at`` stays. ``gate``: the change may open or close the gate. Other processes are then notified of a
+    closed gate too; otherwise they find it by the reconcile.
     """
     due = set(environment_ids)
     with transaction.atomic(using=using, savepoint=False):
@@ -65,12 +75,15 @@ def announce(environment_ids: Iterable[EnvironmentID], *, silent: bool = False, 
             if silent or not announcement.silent:
                 if not silent and due & announcement.ids:
                     announcement.changed_again = True
+                    if gate and not announcement.gate:
+                        announcement.gate = True
+                        publish.enqueue(announcement.states, using, include_closed=True)
                 due -= announcement.ids
         if due:
             states = hosts.current().raise_versions(due, silent)
-            transaction.on_commit(Announcement(due, list(states.values()), silent), using=using, robust=True)
+            transaction.on_commit(Announcement(due, list(states.values()), silent, gate), using=using, robust=True)
             if states:
-                publish.enqueue(states.values(), using)
+                publish.enqueue(states.values(), using, include_closed=gate)
                 raised.send(sender=None, states=states)
 
 

@@ -7,12 +7,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import psycopg
 import pytest
 from redis import Redis as Client
 
+from realtime.types import first_readable
 from tests.bus.conftest import patient, until
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
@@ -53,8 +55,9 @@ class Pair:
 
     def move_in_silence(self) -> None:
         """Raise the version, and let the bus lose it."""
+        version = first_readable(datetime.now(UTC))
         with psycopg.connect(self.database, autocommit=True) as connection:
-            connection.execute("UPDATE environments_environment SET updated_at = clock_timestamp()")
+            connection.execute("UPDATE environments_environment SET updated_at = %s", [version])
 
 
 @pytest.fixture(scope="module", params=["postgres", "redis"])
@@ -95,6 +98,30 @@ def test_change__at_another_process__is_heard_by_the_bus(pair: Pair, stream: Str
     assert stream.event_after(version - Decimal("0.000001")).updated_at == version
     assert "Several workers" not in pair.changing.log
     pair.changing.process.wait_for_log("bus_started")
+
+
+GATE_AND_FLAG = """
+from django.db import transaction
+from features.models import FeatureState
+from projects.models import Project
+project = Project.objects.get(pk={project})
+for is_open in (False, True):
+    with transaction.atomic():
+        state = FeatureState.objects.get(pk={state})
+        state.enabled = not state.enabled
+        state.save()
+        project.enable_realtime_updates = is_open
+        project.save()
+"""
+
+
+def test_gate__closed_and_then_opened_after_a_flag_in_its_transaction__other_processes_send_the_open_state_alone(
+    pair: Pair, stream: Stream
+) -> None:
+    before = pair.tenant.version()
+    code = GATE_AND_FLAG.format(project=pair.tenant.project, state=pair.tenant.state(pair.feature)["id"])
+    pair.changing.manage("shell", "-v0", "-c", code)
+    assert stream.event_after(before).updated_at == pair.tenant.version()
 
 
 def test_event_that_the_bus_lost__connection_ended__is_found_as_soon_as_it_is_back(

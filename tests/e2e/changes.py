@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.api import Body, Tenant, rules, text
+from tests.support.server import ServerProcess
 
 FEATURE = "banner"
 IDENTITY = "ada"
@@ -28,6 +29,32 @@ class Change:
 
     before: Seen
     after: Seen
+
+
+WRITE_AS_FLAGSMITH = """
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from environments.models import Environment
+from features.models import FeatureState
+from realtime.types import TICK, reads_as_newer
+version = timezone.now()
+while not reads_as_newer(version):
+    version += TICK
+with transaction.atomic():
+    FeatureState.objects.filter(pk={state}).update(enabled={enabled})
+    Environment.objects.filter(api_key={key!r}).update(updated_at=version, revision=F("revision") + 1)
+"""
+
+
+def write_as_flagsmith(server: ServerProcess, tenant: Tenant, feature: int, enabled: bool) -> None:
+    """Write a state, with a version that was not chosen for SDKs' parsers, as a Flagsmith beside the server does.
+
+    The Go SDK would read it as newer than itself, so the event prints it 1 µs lower than header and document.
+    """
+    state = tenant.state(feature)["id"]
+    code = WRITE_AS_FLAGSMITH.format(state=state, enabled=enabled, key=tenant.environment.key)
+    server.manage("shell", "-v0", "-c", code)
 
 
 def banner(tenant: Tenant) -> int:

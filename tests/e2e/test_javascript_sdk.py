@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.changes import CHANGES, Change
+from tests.e2e.changes import CHANGES, Change, banner, write_as_flagsmith
 from tests.e2e.javascript_sdk import SDKPage, sdk_origin
 from tests.support.api import Tenant
 from tests.support.chromium import chromium
 from tests.support.patience import PATIENCE
+from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -51,4 +52,20 @@ def test_javascript_sdk__admin_changes_something__page_of_another_origin_sees_it
     sdk.wait_for(change.after)
     # The event on connect made no fetch: the page may read the version of the flags that it has, and it is the event's.
     assert sdk.fetches() == 2
+    assert sdk.errors == []
+
+
+def test_javascript_sdk__version_that_a_flagsmith_has_chosen__is_fetched_once(
+    server: ServerProcess, tenant: Tenant, page: Page
+) -> None:
+    feature = banner(tenant)
+    write_as_flagsmith(server, tenant, feature, enabled=False)
+    sdk = SDKPage(page, tenant)
+
+    write_as_flagsmith(server, tenant, feature, enabled=True)
+
+    sdk.wait_for((True, "old"))
+    tenant.change(feature, enabled=False)
+    sdk.wait_for((False, "old"))
+    assert sdk.fetches() == 3
     assert sdk.errors == []

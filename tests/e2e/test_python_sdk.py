@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.changes import CHANGES, Change
+from tests.e2e.changes import CHANGES, Change, banner, write_as_flagsmith
 from tests.e2e.python_sdk import Client
 from tests.support.api import Tenant
+from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -39,3 +40,19 @@ def test_python_sdk__admin_changes_something__sees_it_without_polling(
     # The event on connect held the version of the document that the client had, to the microsecond.
     assert client.fetches == 2
     assert not hasattr(client, "environment_data_polling_manager_thread")
+
+
+def test_python_sdk__version_that_a_flagsmith_has_chosen__is_fetched_once(
+    server: ServerProcess, tenant: Tenant, start_client: Callable[[], Client]
+) -> None:
+    feature = banner(tenant)
+    write_as_flagsmith(server, tenant, feature, enabled=False)
+    client = start_client()
+
+    write_as_flagsmith(server, tenant, feature, enabled=True)
+
+    client.wait_until(lambda: client.seen()[0])
+    # Neither the event on connect nor the one of the change made a second fetch of what the client had.
+    tenant.change(feature, enabled=False)
+    client.wait_until(lambda: not client.seen()[0])
+    assert client.fetches == 3
