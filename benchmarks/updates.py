@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from benchmarks import load, proc, report
 from benchmarks.queue_change import post
@@ -20,6 +21,7 @@ from benchmarks.report import Report
 from benchmarks.server import Product, product
 from benchmarks.streams import Herd, Target
 from benchmarks.wire import Answer, ProtocolError
+from realtime.types import EPOCH, TICK, first_readable
 
 CONNECTIONS = 32
 SAMPLE_SECONDS = 2.0
@@ -54,12 +56,17 @@ class Publisher:
 
     def _requests(self) -> Iterator[bytes]:
         for key in itertools.cycle(self._keys):
-            self.newest[stream(key)] = now = time.time_ns() // 1000
+            self.newest[stream(key)] = now = readable_now()
             yield post(f"/sse/environments/{key}/queue-change", self._headers, now)
 
     def _check(self, answer: Answer) -> None:
         if answer.status != 202:
             raise ProtocolError(f"{answer.status}: {answer.body[:200]!r}")
+
+
+def readable_now() -> int:
+    """The present time in microseconds; one that an event prints as it was posted."""
+    return (first_readable(datetime.now(UTC)) - EPOCH) // TICK
 
 
 def stream(key: str) -> str:

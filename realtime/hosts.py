@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, router, transaction
+from django.db import router, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -53,11 +53,13 @@ class Host:
         """The present states of those that the host's own database has."""
         return {}
 
-    def in_transaction(self, using: str) -> bool:
-        """True if what is locked in the environments' database now stays locked until a save on this one commits: they
-        are one database, and a transaction is open.
-        """
+    def is_in(self, using: str) -> bool:
+        """True if environments are written to the database of this alias."""
         return False
+
+    def versions(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, Any]:
+        """The present versions of these environments, of silent changes too, to be compared with each other."""
+        return {}
 
     def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
         """The state to deliver when another process has announced ``received`` and this one has then read ``read``.
@@ -82,8 +84,13 @@ class Host:
 class EmbeddedHost(Host):
     """Environments of the project's own models."""
 
-    def in_transaction(self, using: str) -> bool:
-        return using == router.db_for_write(self.environments.model) and not connections[using].get_autocommit()
+    def is_in(self, using: str) -> bool:
+        return bool(using == router.db_for_write(self.environments.model))
+
+    def versions(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, Any]:
+        environments = self.environments.using(router.db_for_write(self.environments.model)).filter(pk__in=ids)
+        fields = ["pk", "updated_at", *(["revision"] if self._has_revision() else [])]
+        return {row[0]: row[1:] for row in environments.order_by().values_list(*fields)}
 
     def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
         """All processes share the database, and it decides: the API serves nothing else."""

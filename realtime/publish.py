@@ -17,9 +17,7 @@ __all__ = ["CHANNEL_PREFIX", "EVENT", "channel", "enqueue", "publish"]
 logger = structlog.get_logger(__name__)
 
 
-def enqueue(
-    states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS, *, include_closed: bool = False
-) -> None:
+def enqueue(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS, *, include_closed: bool = False) -> None:
     """Let the bus write its messages in the transaction that made these states, on the database of this alias."""
     if states := [state for state in states if state.live or include_closed]:
         bus.current().write(states, using)

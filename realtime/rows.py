@@ -15,7 +15,7 @@ from realtime.types import Change
 
 Row = Mapping[str, Any]
 
-BEFORE = "_realtime_before"
+SAVING = "_realtime_saving"
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class RowChange:
     """Of a deletion, the instance or the query set on which ``delete()`` was called."""
     written: bool = True
     """Of an update, False if ``update_fields`` names none of the listener's columns."""
+    prepared: Any = None
+    """Of a save that writes any of the listener's columns, what the listener's ``prepare`` returned."""
 
     @property
     def changed(self) -> bool:
@@ -42,7 +44,7 @@ class RowChange:
 
 Receive = Callable[[RowChange], None]
 
-Lock = Callable[[Any, Change, str], None]
+Prepare = Callable[[Any, Change, str], Any]
 """Called with the instance, the change and the database alias."""
 
 
@@ -50,11 +52,19 @@ Lock = Callable[[Any, Change, str], None]
 class Listener:
     fields: tuple[str, ...]
     receive: Receive
-    lock: Lock | None
+    prepare: Prepare | None
 
     def is_written(self, instance: Any, update_fields: Iterable[str] | None) -> bool:
         """True if a save with these ``update_fields`` writes any of the listener's columns."""
         return any(_is_written(instance, name, update_fields) for name in self.fields)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What is kept of a save from ``pre_save`` to ``post_save``."""
+
+    before: Row | None
+    prepared: Mapping[Listener, Any]
 
 
 class Rows:
@@ -71,17 +81,20 @@ class Rows:
         update_fields: Iterable[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Take the listeners' locks, then read the old row: an instance in memory may be older than the row."""
+        """Let listeners take their locks, then read the old row: an instance in memory may be older than the row."""
         if raw:
             return
         change = Change.CREATED if instance._state.adding else Change.UPDATED
-        for listener in self.listeners:
-            if listener.lock is not None and listener.is_written(instance, update_fields):
-                listener.lock(instance, change, using)
+        prepared = {
+            listener: listener.prepare(instance, change, using)
+            for listener in self.listeners
+            if listener.prepare is not None and listener.is_written(instance, update_fields)
+        }
+        row = None
         if change is Change.UPDATED:
             fields = {name for listener in self.listeners for name in listener.fields}
             row = type(instance)._base_manager.using(using).filter(pk=instance.pk).values(*fields).first()
-            setattr(instance, BEFORE, row)
+        setattr(instance, SAVING, Saving(row, prepared))
 
     def saved(
         self,
@@ -95,7 +108,8 @@ class Rows:
         """Notify of a new row and of each update. Rows of fixtures are left out."""
         if raw:
             return
-        row = instance.__dict__.pop(BEFORE, None)
+        saving = instance.__dict__.pop(SAVING, None) or Saving(None, {})
+        row = saving.before
         for listener in self.listeners:
             if created:
                 listener.receive(RowChange(instance, Change.CREATED, using))
@@ -103,7 +117,10 @@ class Rows:
             before = None if row is None else {name: row[name] for name in listener.fields}
             after = None if before is None else _after(before, instance, update_fields)
             written = listener.is_written(instance, update_fields)
-            listener.receive(RowChange(instance, Change.UPDATED, using, before, after, written=written))
+            prepared = saving.prepared.get(listener)
+            listener.receive(
+                RowChange(instance, Change.UPDATED, using, before, after, written=written, prepared=prepared)
+            )
 
     def about_to_delete(self, instance: Any, using: str, origin: Any = None, **kwargs: Any) -> None:
         for listener in self.listeners:
@@ -128,11 +145,12 @@ def _after(before: Row, instance: Any, update_fields: Iterable[str] | None) -> R
 _rows: dict[type[Model], Rows] = {}
 
 
-def listen(label: str, fields: tuple[str, ...], receive: Receive, lock: Lock | None = None) -> type[Model] | None:
+def listen(label: str, fields: tuple[str, ...], receive: Receive, prepare: Prepare | None = None) -> type[Model] | None:
     """Call ``receive`` for every change of this model's rows, with the old and new contents of these columns.
 
-    ``lock`` is called before a save that writes any of the columns, and before the old row is read. Listeners are
-    called in the order in which they were added. Returns the model, or None if the project has no model of this label.
+    ``prepare`` is called before a save that writes any of the columns, and before the old row is read. ``receive`` gets
+    what it returned. Listeners are called in the order in which they were added. Returns the model, or None if the
+    project has no model of this label.
     """
     try:
         model = apps.get_model(label)
@@ -146,5 +164,5 @@ def listen(label: str, fields: tuple[str, ...], receive: Receive, lock: Lock | N
             (pre_delete, rows.about_to_delete),
         ):
             signal.connect(receiver, sender=model, weak=False, dispatch_uid=f"realtime:{label}:{receiver.__name__}")
-    _rows[model].listeners.append(Listener(fields, receive, lock))
+    _rows[model].listeners.append(Listener(fields, receive, prepare))
     return model

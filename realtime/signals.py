@@ -13,33 +13,40 @@ from realtime.rows import RowChange
 from realtime.types import Change
 from realtime.watch import Watch
 
+LOCKED = object()
+"""What was prepared for a save: its environments are locked until it commits."""
+
 
 class Watcher:
     """The row listener of one watched model.
 
     Two saves of one row must not both compare with the same old row: the second one may put back what the first one
-    has changed, and would then be taken for a save that changes nothing. So ``lock`` takes the environments' locks
-    before the old row is read, and they last until the commit. All writers lock in one order: rows that contain
-    environments, then environments by primary key, then other rows.
+    has changed, and would then be taken for a save that changes nothing.
 
-    In autocommit mode each statement is a transaction of its own, so no lock covers both the reading and the writing.
-    There each save of a watched column is announced.
+    In a transaction ``prepare`` locks the environments before the old row is read, and until the commit. All writers
+    lock in one order: rows that contain environments, then environments by primary key, then other rows.
+
+    In autocommit mode each statement is a transaction of its own, so no lock covers the reading and the writing. There
+    the environments' versions must also be those from before the reading. Otherwise another state has been announced
+    meanwhile. A state that was written meanwhile and is not announced yet will be announced after this save.
     """
 
     def __init__(self, watch: Watch, watched: set[type[Model]]) -> None:
         self.watch = watch
         self.watched = watched
 
-    def lock(self, instance: Any, change: Change, using: str) -> None:
-        """Lock what has to be locked before the row is read and written. Does nothing in autocommit mode."""
-        if not hosts.current().in_transaction(using) or not connections[using].features.has_select_for_update:
-            return
-        if self.watch.contains_environments:
-            # The environments themselves are locked when the change is announced, which is after this row in any case.
-            rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)
-            list(rows.select_for_update(no_key=True).values_list("pk"))
-        if not self.watch.contains_environments or change is Change.DELETED:
-            versions.lock(self.watch.environments_to_lock(instance, change), using)
+    def prepare(self, instance: Any, change: Change, using: str) -> object:
+        """Lock what has to be locked before the row is read and written, or read the versions. Returns LOCKED, the
+        versions, or None where neither helps: the row is in another database than the environments.
+        """
+        host = hosts.current()
+        if not host.is_in(using):
+            return None
+        if connections[using].get_autocommit():
+            return host.versions(self.watch.environments_to_lock(instance, change))
+        if connections[using].features.has_select_for_update:
+            self._lock(instance, change, using)
+        return LOCKED
 
     def __call__(self, row: RowChange) -> None:
         """Announce a new row, a deletion, and an update that an SDK can see."""
@@ -48,17 +55,28 @@ class Watcher:
         if row.change is Change.DELETED:
             if self._is_cascaded(row):
                 return
-            self.lock(row.instance, row.change, row.using)
+            self.prepare(row.instance, row.change, row.using)
         effect = self.watch.effect(row.instance, row.change)
         gate = self.watch.contains_environments
         versions.announce(effect.environments, silent=effect.silent, gate=gate, using=row.using)
 
+    def _lock(self, instance: Any, change: Change, using: str) -> None:
+        if self.watch.contains_environments:
+            # The environments themselves are locked when the change is announced, which is after this row in any case.
+            rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)
+            list(rows.select_for_update(no_key=True).values_list("pk"))
+        if not self.watch.contains_environments or change is Change.DELETED:
+            versions.lock(self.watch.environments_to_lock(instance, change), using)
+
     def _is_visible(self, row: RowChange) -> bool:
         if not row.written:
             return False
-        if row.before is None or row.after is None or not hosts.current().in_transaction(row.using):
+        if row.before is None or row.after is None or self.watch.reads(row.before) != self.watch.reads(row.after):
             return True
-        return bool(self.watch.reads(row.before) != self.watch.reads(row.after))
+        if row.prepared is LOCKED:
+            return False
+        environments = self.watch.environments_to_lock(row.instance, row.change)
+        return row.prepared is None or bool(row.prepared != hosts.current().versions(environments))
 
     def _is_cascaded(self, row: RowChange) -> bool:
         """True if the deletion follows from that of another watched row, which is announced for both."""
@@ -76,6 +94,6 @@ def connect() -> None:
     watched: set[type[Model]] = set()
     for watch in table:
         watcher = Watcher(watch, watched)
-        model = rows.listen(watch.model, watch.fields, watcher, watcher.lock)
+        model = rows.listen(watch.model, watch.fields, watcher, watcher.prepare)
         if model is not None:
             watched.add(model)

@@ -27,9 +27,7 @@ class Announcement:
     ``in_doubt``.
     """
 
-    def __init__(
-        self, ids: Iterable[EnvironmentID], states: list[EnvironmentState], silent: bool, gate: bool
-    ) -> None:
+    def __init__(self, ids: Iterable[EnvironmentID], states: list[EnvironmentState], silent: bool, gate: bool) -> None:
         self.ids = frozenset(ids)
         self.states = states
         self.silent = silent

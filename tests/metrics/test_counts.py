@@ -132,7 +132,7 @@ async def test_stalled__client_given_up__counted(
 async def test_healed__bus_that_loses_everything__counted(
     streams: hub.Hub, state: FeatureState, environment: Environment, monkeypatch: pytest.MonkeyPatch, rise: Rise
 ) -> None:
-    monkeypatch.setattr("realtime.publish._deliver", lambda state: None)
+    monkeypatch.setattr("realtime.publish._deliver_locally", lambda state: None)
     async with stream(environment.api_key) as client:
         await client.opened()
         await toggle(state)

@@ -133,12 +133,13 @@ def test_save__in_autocommit_and_another_one_between_reading_and_writing__the_la
         pre_save.disconnect(pause, sender=FeatureState)
 
 
-def test_save__in_autocommit_that_writes_no_watched_column__is_no_event(
-    environment: Environment, state: FeatureState
-) -> None:
+def test_save__in_autocommit_that_changes_nothing__is_no_event(environment: Environment, state: FeatureState) -> None:
     with listening(environment) as heard:
+        save_in_autocommit(state, state.enabled)
         models.Model.save(state, update_fields=["live_from"])
         assert heard.of(environment) == []
+        save_in_autocommit(state, not state.enabled)
+        assert len(heard.of(environment)) == 1
 
 
 def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from realtime.types import epoch_seconds
+from realtime.types import epoch_seconds, first_readable
 from tests.support import sse
 from tests.support.api import TIMEOUT, VERSION_HEADER, AdminAPI
 from tests.support.patience import PATIENCE
@@ -220,7 +220,7 @@ class ServedWorld(World):
 
     def mark_dead(self, key: str) -> str:
         """Make an event for a key that no environment has any more, as an external publisher may; the event's data."""
-        now = datetime.now(UTC)
+        now = first_readable(datetime.now(UTC))
         answer = requests.post(
             f"{self.house.server.url}/sse/environments/{key}/queue-change",
             json={"updated_at": now.isoformat()},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from realtime.types import first_readable
 from tests.support import sse
 from tests.support.patience import PATIENCE
 from tests.support.postgresql import PostgreSQL
@@ -194,7 +195,7 @@ def test_queue_change__killed_and_started_again__newest_times_are_still_there(
     began = datetime(2026, 1, 1, tzinfo=UTC)
     with Connection(server) as connection:
         for number in range(60):
-            key, moment = f"key{number % 3}", began + timedelta(microseconds=number * 7 % 60)
+            key, moment = f"key{number % 3}", first_readable(began + timedelta(microseconds=number * 7 % 60))
             connection.send(posting(moment, key))
             assert connection.answer()[0] == 202
             newest[key] = max(moment, newest.get(key, moment))
