@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
+from realtime.types import first_readable
 from tests.support.patience import PATIENCE
 from tests.support.server import MigratedSQLite, ServerProcess
 
@@ -58,16 +59,19 @@ class Publisher:
 
     def publish(self, by: timedelta = timedelta(milliseconds=1)) -> str:
         """Raise the version; what the event's data must then be."""
-        self._updated_at += by
+        self._updated_at = first_readable(self._updated_at + by)
+        self.post(self._updated_at)
+        since = self._updated_at - datetime(1970, 1, 1, tzinfo=UTC)
+        return f'{{"updated_at": {since.days * 86400 + since.seconds}.{since.microseconds:06d}}}'
+
+    def post(self, updated_at: datetime) -> None:
         response = requests.post(
             f"{self._server.url}/sse/environments/{self.key}/queue-change",
-            json={"updated_at": self._updated_at.isoformat()},
+            json={"updated_at": updated_at.isoformat()},
             headers={"Authorization": f"Token {TOKEN}"},
             timeout=PATIENCE,
         )
         assert response.status_code == 202, response.text
-        since = self._updated_at - datetime(1970, 1, 1, tzinfo=UTC)
-        return f'{{"updated_at": {since.days * 86400 + since.seconds}.{since.microseconds:06d}}}'
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
 import pytest
 
 from realtime.conf import RealtimeSettings
+from realtime.types import TICK, epoch_seconds, reads_as_newer
 from tests.support import sse
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
@@ -156,6 +157,17 @@ def test_s9__silence__a_comment_in_each_interval(server: ServerProcess, environm
 
 def test_s9__default__at_most_15_seconds() -> None:
     assert RealtimeSettings.DEFAULTS["KEEPALIVE_SECONDS"] <= 15
+
+
+def test_t6__posted_version_that_go_reads_as_newer__is_printed_a_microsecond_lower(
+    server: ServerProcess, environment: Publisher
+) -> None:
+    posted = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    while not reads_as_newer(posted):
+        posted += TICK
+    environment.post(posted)
+    with sse.connect(server.port, environment.key) as stream:
+        assert stream.next_event().fields["data"] == f'{{"updated_at": {epoch_seconds(posted - TICK)}}}'
 
 
 def test_s10__each_connect__512_bytes_of_comment_then_the_newest_version(
