@@ -53,6 +53,13 @@ class Host:
         """The present states of those that the host's own database has."""
         return {}
 
+    gate_is_versioned = True
+    """A change of the gate raises the version."""
+
+    def committed_states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
+        """``states``, from the database that is written: a replica may not have them yet."""
+        return self.states(keys)
+
     def is_in(self, using: str) -> bool:
         """True if environments are written to the database of this alias."""
         return False
@@ -70,7 +77,7 @@ class Host:
             return received._replace(live=received.live if read is None else read.live)
         return read
 
-    def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
+    def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         return {}
 
     def _external(self, environments: QuerySet[ExternalEnvironment]) -> list[EnvironmentState]:
@@ -83,6 +90,10 @@ class Host:
 
 class EmbeddedHost(Host):
     """Environments of the project's own models."""
+
+    def committed_states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
+        environments = self.environments.using(router.db_for_write(self.environments.model))
+        return {state.key: state for state in self._read(environments.filter(api_key__in=list(keys))).values()}
 
     def is_in(self, using: str) -> bool:
         return bool(using == router.db_for_write(self.environments.model))
@@ -127,12 +138,12 @@ class EmbeddedHost(Host):
         )
         return self._of_rows(rows)
 
-    def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
-        """Lock these environments to the end of the transaction, always in the order of their primary keys.
+    def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
+        """Lock these environments until the end of the transaction, in the order of their primary keys.
 
-        NO KEY: rows that refer to an environment can still be inserted meanwhile.
+        Rows that refer to an environment can still be inserted meanwhile (NO KEY), unless the lock is ``exclusive``.
         """
-        rows = self.environments.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+        rows = self.environments.filter(pk__in=ids).order_by("pk").select_for_update(no_key=not exclusive)
         return dict(rows.values_list("pk", "updated_at"))
 
     def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
@@ -187,13 +198,15 @@ class FlagsmithHost(EmbeddedHost):
     time after the change and by its own rules; we follow, and write nothing of its.
     """
 
+    gate_is_versioned = False
+
     def moved_since(self, moment: datetime) -> list[EnvironmentState]:
         """What moved after this moment, and what came late: a version is the time of the change, and is written when a
         task has been done that may have waited.
         """
         return super().moved_since(moment - LATE)
 
-    def lock(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, UpdatedAt]:
+    def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         return {}
 
     def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:

@@ -35,20 +35,20 @@ def publish(
     """
     states = list(states)
     enabled = [state for state in states if state.live]
+    messages = states if include_closed else enabled
     # Streams of this process do not depend on the bus.
     for state in states:
         try:
             _deliver_locally(state)
         except Exception:
-            _log_failure(state)
+            log_failure([state])
     try:
         if not already_enqueued:
             enqueue(states, include_closed=include_closed)
-        if messages := states if include_closed else enabled:
+        if messages:
             bus.current().send(messages)
     except Exception:
-        for state in enabled:
-            _log_failure(state)
+        log_failure(messages)
     else:
         metrics.published.add(len(enabled))
 
@@ -63,6 +63,8 @@ def _deliver_locally(state: EnvironmentState) -> None:
         local.deliver(announced)
 
 
-def _log_failure(state: EnvironmentState) -> None:
-    metrics.publish_failed.add()
-    logger.exception("publish_failed", environment=state.key, updated_at=state.updated_at.isoformat())
+def log_failure(states: Iterable[EnvironmentState]) -> None:
+    """Log and count states that were not published. To be called where the exception is handled."""
+    for state in states:
+        metrics.publish_failed.add()
+        logger.exception("publish_failed", environment=state.key, updated_at=state.updated_at.isoformat())

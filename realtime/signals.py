@@ -24,7 +24,7 @@ class Watcher:
     has changed, and would then be taken for a save that changes nothing.
 
     In a transaction ``prepare`` locks the environments before the old row is read, and until the commit. All writers
-    lock in one order: rows that contain environments, then environments by primary key, then other rows.
+    lock in one order: projects, environments, and then other rows, each by primary key.
 
     In autocommit mode each statement is a transaction of its own, so no lock covers the reading and the writing. There
     the environments' versions must also be those from before the reading. Otherwise another state has been announced
@@ -43,6 +43,8 @@ class Watcher:
         if not host.is_in(using):
             return None
         if connections[using].get_autocommit():
+            if change is Change.CREATED:
+                return None
             return host.versions(self.watch.environments_to_lock(instance, change))
         if connections[using].features.has_select_for_update:
             self._lock(instance, change, using)
@@ -57,16 +59,14 @@ class Watcher:
                 return
             self.prepare(row.instance, row.change, row.using)
         effect = self.watch.effect(row.instance, row.change)
-        gate = self.watch.contains_environments
-        versions.announce(effect.environments, silent=effect.silent, gate=gate, using=row.using)
+        versions.announce(effect.environments, silent=effect.silent, gate=self.watch.gate, using=row.using)
 
     def _lock(self, instance: Any, change: Change, using: str) -> None:
-        if self.watch.contains_environments:
-            # The environments themselves are locked when the change is announced, which is after this row in any case.
-            rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)
-            list(rows.select_for_update(no_key=True).values_list("pk"))
-        if not self.watch.contains_environments or change is Change.DELETED:
-            versions.lock(self.watch.environments_to_lock(instance, change), using)
+        for first in self.watch.locks_first(instance, change):
+            list(first.using(using).order_by("pk").select_for_update(no_key=True).values_list("pk"))
+        # With environments go their identities, whose writers only share the environment's lock.
+        exclusive = change is Change.DELETED and self.watch.deletes_environments
+        versions.lock(self.watch.environments_to_lock(instance, change), using, exclusive=exclusive)
 
     def _is_visible(self, row: RowChange) -> bool:
         if not row.written:

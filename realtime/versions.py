@@ -32,21 +32,29 @@ class Announcement:
         self.states = states
         self.silent = silent
         self.gate = gate
+        """The transaction may have opened or closed the gate after the states were read."""
         self.in_doubt = False
         """The versions may have been rolled back with a savepoint."""
-        self.changed_again = False
-        """The transaction has changed the environments again since the states were read, and perhaps their gate."""
 
     def __call__(self) -> None:
         states = self.states
-        if (self.in_doubt or self.changed_again) and states:
-            now = hosts.current().states([state.key for state in states])
-            # Whoever has raised a version further publishes it.
-            states = [
-                now[state.key] for state in states if state.key in now and now[state.key].updated_at == state.updated_at
-            ]
+        if states and (self.in_doubt or self.gate):
+            try:
+                states = self._read_again()
+            except Exception:
+                # The change is committed, and the reconcile finds it.
+                publish.log_failure(states)
+                return
         commits.note(states)
         publish.publish(states, already_enqueued=True, include_closed=self.gate)
+
+    def _read_again(self) -> list[EnvironmentState]:
+        """The committed states of those that still have the version that was raised here. A version that another
+        transaction has raised further is published by that transaction.
+        """
+        now = hosts.current().committed_states([state.key for state in self.states])
+        raised_here = {state.key: state.updated_at for state in self.states}
+        return [state for state in now.values() if state.updated_at == raised_here.get(state.key)]
 
 
 def announce(
@@ -61,21 +69,23 @@ def announce(
     For writes that send no signal: ``QuerySet.update``, ``bulk_create``, ``bulk_update``, raw SQL. Call it in the
     transaction of the change and before the change: it locks the environments, in the order of their primary keys,
     until the commit. However often it is called in one transaction, each environment's version is raised once and one
-    event is sent, by the gate as it is at the commit. Outside of a transaction it commits at once.
+    event is sent. Outside of a transaction it commits at once.
 
     ``silent``: SDKs can read the change, but get no event (an identity's overrides). The environment's ``revision``
-    rises, ``updated_at`` stays. ``gate``: the change may open or close the gate. Other processes are then notified of a
-    closed gate too; otherwise they find it by the reconcile.
+    rises, ``updated_at`` stays. ``gate``: to be passed if the change may open or close the gate. Then the gate as it is
+    at the commit decides, also for what the transaction has announced before, and other processes are notified of a
+    closed gate too.
     """
     due = set(environment_ids)
     with transaction.atomic(using=using, savepoint=False):
+        for announcement in _hooks(connections[using]):
+            if announcement.in_doubt:
+                gate = gate or (announcement.gate and not due.isdisjoint(announcement.ids))
         for announcement in _registered(connections[using]):
             if silent or not announcement.silent:
-                if not silent and due & announcement.ids:
-                    announcement.changed_again = True
-                    if gate and not announcement.gate:
-                        announcement.gate = True
-                        publish.enqueue(announcement.states, using, include_closed=True)
+                if gate and not announcement.gate and not due.isdisjoint(announcement.ids):
+                    announcement.gate = True
+                    publish.enqueue(announcement.states, using, include_closed=True)
                 due -= announcement.ids
         if due:
             states = hosts.current().raise_versions(due, silent)
@@ -85,11 +95,15 @@ def announce(
                 raised.send(sender=None, states=states)
 
 
-def lock(environment_ids: Iterable[EnvironmentID], using: str = DEFAULT_DB_ALIAS) -> None:
+def lock(environment_ids: Iterable[EnvironmentID], using: str = DEFAULT_DB_ALIAS, *, exclusive: bool = False) -> None:
     """Lock these environments until the end of the transaction, in the order of their primary keys.
 
-    No query for those that the transaction has announced, and so holds locked already.
+    No query for those that the transaction has announced, and so holds locked already. ``exclusive``: keep out rows
+    that refer to the environments as well, before a deletion.
     """
+    if exclusive:
+        hosts.current().lock(environment_ids, exclusive=True)
+        return
     if announcements := _registered(connections[using]):
         environment_ids = set(environment_ids).difference(*[announcement.ids for announcement in announcements])
         if not environment_ids:

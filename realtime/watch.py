@@ -37,10 +37,14 @@ class Watch:
     what it depends on may change until the lock is held. None: the environments of ``effect``.
     """
 
-    contains_environments: bool = False
-    """True for rows that environments belong to, as to a project. They are locked before their environments, and all
-    other rows after them.
-    """
+    locks_first: Callable[[Any, Change], Iterable["QuerySet[Any]"]] = lambda instance, change: ()
+    """The rows to lock before the environments. Their projects, if no environment may be added until the commit."""
+
+    deletes_environments: bool = False
+    """Environments are deleted together with a row."""
+
+    gate: bool = False
+    """A change may open or close the gate."""
 
     def environments_to_lock(self, instance: Any, change: Change) -> Iterable[EnvironmentID]:
         return self.effect(instance, change).environments if self.locks is None else self.locks(instance)
@@ -49,6 +53,16 @@ class Watch:
 def environments_of(**lookup: Any) -> Iterable[EnvironmentID]:
     environments: QuerySet[Any] = apps.get_model(conf.ENVIRONMENT_MODEL)._base_manager.filter(**lookup)
     return environments.values_list("pk", flat=True)
+
+
+def projects_of(**lookup: Any) -> Iterable["QuerySet[Any]"]:
+    """The projects to lock, if environments of this host have a project."""
+    field = apps.get_model(conf.ENVIRONMENT_MODEL)._meta.get_field("project")
+    return [field.related_model._base_manager.filter(**lookup)]
+
+
+def own_project(instance: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+    return projects_of(pk=instance.project_id)
 
 
 def of_project(instance: Any) -> Effect:
@@ -66,15 +80,25 @@ def organisation(instance: Any, change: Change) -> Effect:
     return Effect(environments_of(project__organisation_id=instance.pk), silent=True)
 
 
+def organisations_projects(instance: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+    """They go with the organisation."""
+    return projects_of(organisation_id=instance.pk) if change is Change.DELETED else ()
+
+
 def subscription(instance: Any, change: Change) -> Effect:
     """The plan is a gate where ``REALTIME_PLANS`` makes it one; no SDK reads it."""
-    if change is not Change.UPDATED or not conf.PLANS:
+    if not conf.PLANS:
         return NOTHING
     return Effect(environments_of(project__organisation_id=instance.organisation_id))
 
 
 def environment(instance: Any, change: Change) -> Effect:
     return NOTHING if change is Change.DELETED else Effect([instance.pk])
+
+
+def environments_project(instance: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+    """A new environment waits for transactions that change all environments of its project, and they for it."""
+    return () if change is Change.UPDATED else own_project(instance, change)
 
 
 def feature(instance: Any, change: Change) -> Effect:
@@ -178,10 +202,21 @@ def segment(instance: Any, change: Change) -> Effect:
     return of_project(instance)
 
 
+def _segment_of(rule: Any) -> Any:
+    """The segment of a rule, which may be nested in other rules; None of a rule without one."""
+    while rule.segment_id is None and rule.rule_id is not None:
+        rule = rule.rule
+    return rule.segment if rule.segment_id is not None else None
+
+
 def segment_rule(instance: Any, change: Change) -> Effect:
-    while instance.segment_id is None and instance.rule_id is not None:
-        instance = instance.rule
-    return of_project(instance.segment) if instance.segment_id is not None else NOTHING
+    segment = _segment_of(instance)
+    return of_project(segment) if segment is not None else NOTHING
+
+
+def rules_project(rule: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+    segment = _segment_of(rule)
+    return own_project(segment, change) if segment is not None else ()
 
 
 def condition(instance: Any, change: Change) -> Effect:
@@ -216,21 +251,24 @@ WATCHED = (
         ("name", "feature_analytics", "stop_serving_flags", "persist_trait_data"),
         organisation,
         locks=lambda row: environments_of(project__organisation_id=row.pk),
-        contains_environments=True,
+        locks_first=organisations_projects,
+        deletes_environments=True,
     ),
     Watch(
         "organisations.Subscription",
         ("plan",),
         subscription,
-        locks=lambda row: environments_of(project__organisation_id=row.organisation_id),
-        contains_environments=True,
+        locks=lambda row: environments_of(project__organisation_id=row.organisation_id) if conf.PLANS else (),
+        gate=True,
     ),
     Watch(
         "projects.Project",
         ("name", "hide_disabled_flags", "enable_realtime_updates"),
         project,
         locks=lambda row: environments_of(project_id=row.pk),
-        contains_environments=True,
+        locks_first=lambda row, change: projects_of(pk=row.pk),
+        deletes_environments=True,
+        gate=True,
     ),
     Watch(
         "environments.Environment",
@@ -245,11 +283,14 @@ WATCHED = (
         ),
         environment,
         locks=lambda row: [row.pk],
+        locks_first=environments_project,
+        deletes_environments=True,
     ),
     Watch(
         "features.Feature",
         ("name", "type", "description", "initial_value", "default_enabled", "is_server_key_only"),
         feature,
+        locks_first=own_project,
     ),
     Watch("features.FeatureState", ("enabled", "version"), feature_state, reads=live, locks=_own_environment),
     Watch("features.FeatureStateValue", VALUE, feature_state_value, reads=typed, locks=_environment_of_part),
@@ -259,6 +300,7 @@ WATCHED = (
         (*VALUE, "key", "default_percentage_allocation"),
         multivariate_option,
         reads=typed,
+        locks_first=lambda option, change: projects_of(pk=option.feature.project_id),
     ),
     Watch(
         "multivariate.MultivariateFeatureStateValue",
@@ -266,8 +308,13 @@ WATCHED = (
         multivariate_state_value,
         locks=_environment_of_part,
     ),
-    Watch("segments.Segment", ("name",), segment),
-    Watch("segments.SegmentRule", ("type",), segment_rule),
-    Watch("segments.Condition", ("operator", "property", "value"), condition),
+    Watch("segments.Segment", ("name",), segment, locks_first=own_project),
+    Watch("segments.SegmentRule", ("type",), segment_rule, locks_first=rules_project),
+    Watch(
+        "segments.Condition",
+        ("operator", "property", "value"),
+        condition,
+        locks_first=lambda condition, change: rules_project(condition.rule, change),
+    ),
     Watch("identities.Identity", ("identifier",), identity),
 )

@@ -88,11 +88,13 @@ def test_notify__savepoint_rolled_back__only_what_is_kept_is_told(
     assert notified() == (environment.api_key, moved)
 
 
-def test_notify__gate_that_is_closed__nothing_is_told(
+def test_notify__gate_that_is_closed__is_announced_and_changes_after_it_are_not(
     notified: Notified, state: FeatureState, environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
     project.save()
+    closed = Environment.objects.get(pk=environment.pk).updated_at
+    assert notified() == (environment.api_key, closed)
     toggle(state)
     project.enable_realtime_updates = True
     project.save()

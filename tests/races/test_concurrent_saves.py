@@ -19,9 +19,12 @@ from django.db.models.signals import pre_save
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from core.locks import lock_environment, lock_project
+from core.locks import lock_environment, lock_project, share_environment
+from environments.identities.models import Identity
+from environments.identities.traits.models import Trait
 from environments.models import Environment
-from features.models import Feature, FeatureState
+from features.models import Feature, FeatureState, FeatureStateValue
+from organisations.models import Organisation
 from projects.models import Project
 from realtime import versions
 from tests.conftest import signed_in
@@ -145,8 +148,6 @@ def test_save__in_autocommit_that_changes_nothing__is_no_event(environment: Envi
 def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
     postgresql_only: None, environment: Environment, state: FeatureState
 ) -> None:
-    from features.models import FeatureStateValue
-
     FeatureState.objects.filter(pk=state.pk).update(version=None)
     FeatureStateValue.objects.filter(feature_state=state).delete()
     value = FeatureStateValue.objects.create(
@@ -217,6 +218,73 @@ def test_delete__project_while_the_api_changes_a_flag__waits_and_is_no_deadlock(
             save(state, True)
         deleting.result(PATIENCE)
     assert not Environment.objects.filter(pk=environment.pk).exists()
+
+
+def test_delete__organisation_while_the_api_changes_a_project__waits_and_is_no_deadlock(
+    postgresql_only: None, project: Project, environment: Environment
+) -> None:
+    with sessions() as run:
+        with transaction.atomic():
+            list(Project.objects.select_for_update(no_key=True).filter(pk=project.pk))
+            deleting = run(lambda: Organisation.objects.get(pk=project.organisation_id).delete())
+            wait_until_blocked()
+            versions.lock([environment.pk])
+        deleting.result(PATIENCE)
+    assert not Organisation.objects.filter(pk=project.organisation_id).exists()
+
+
+@pytest.mark.parametrize("deleted", ["environment", "project"])
+def test_delete__while_an_sdk_stores_traits__waits_and_is_no_deadlock(
+    postgresql_only: None, request: pytest.FixtureRequest, environment: Environment, deleted: str
+) -> None:
+    row = request.getfixturevalue(deleted)
+    identity = Identity.objects.create(identifier="ada", environment=environment)
+    trait = Trait.objects.create(identity=identity, trait_key="plan", string_value="free")
+    with sessions() as run:
+        with transaction.atomic():
+            assert share_environment(environment.pk)
+            deleting = run(row.delete)
+            wait_until_blocked()
+            Trait.objects.filter(pk=trait.pk).update(string_value="pro")
+        deleting.result(PATIENCE)
+    assert not Identity.objects.filter(pk=identity.pk).exists()
+
+
+def test_delete__state_that_was_read_as_a_draft_and_is_published_since__is_announced(
+    environment: Environment, state: FeatureState
+) -> None:
+    FeatureState.objects.filter(pk=state.pk).update(version=None)
+    draft = FeatureState.objects.get(pk=state.pk)
+    FeatureState.objects.filter(pk=state.pk).update(version=1)
+    versions.announce([environment.pk])
+    assert application(environment.api_key).get("/api/v1/flags/").json()
+    with listening(environment) as heard:
+        draft.delete()
+        assert len(heard.of(environment)) == 1
+    check(environment)
+
+
+def test_create__environment_while_a_feature_is_saved__has_the_feature_as_committed(
+    postgresql_only: None, project: Project, feature: Feature
+) -> None:
+    made: list[Environment] = []
+
+    def create() -> None:
+        environment = Environment.objects.create(name="New", project=project)
+        FeatureState.objects.create(environment=environment, feature=feature, enabled=True)
+        check(environment)
+        made.append(environment)
+
+    with sessions() as run:
+        with transaction.atomic():
+            feature.name = "renamed"
+            feature.save()
+            creating = run(create)
+            wait_until_blocked()
+        creating.result(PATIENCE)
+    (flag,) = application(made[0].api_key).get("/api/v1/flags/").json()
+    assert flag["feature"]["name"] == "renamed"
+    check(made[0])
 
 
 def test_lock__several_environments__in_the_order_of_their_primary_keys(

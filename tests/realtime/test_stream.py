@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from datetime import timedelta
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -18,7 +19,7 @@ from projects.models import Project
 from realtime import bus, hub, publish, sse
 from realtime.bus.memory import MemoryBus
 from realtime.hosts import EmbeddedHost
-from realtime.types import EnvironmentState, UpdatedAt
+from realtime.types import TICK, EnvironmentState, UpdatedAt
 from tests.realtime.clock import skip
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
@@ -169,6 +170,51 @@ async def test_topic__gate_opened_without_a_new_version__the_state_is_delivered_
         assert not topic.offer(state._replace(live=False))
         assert topic.offer(state)
         await client.until(lambda client: client.events == [event, event])
+
+
+async def test_stream__gate_closed_between_the_reading_of_its_state_and_the_answer__gets_no_event(
+    streams: hub.Hub, environment: Environment
+) -> None:
+    key = environment.api_key
+    states, may_answer = EmbeddedHost.states, threading.Event()
+
+    def slowly(host: EmbeddedHost, keys: Any) -> Any:
+        found = states(host, keys)
+        assert may_answer.wait(PATIENCE)
+        return found
+
+    async with stream(key) as first:
+        await first.opened()
+        topic = streams.topics[key]  # type: ignore[index]
+        with mock.patch.object(EmbeddedHost, "states", slowly):
+            async with stream(key) as second:
+                await second.until(lambda client: client.chunks)
+                newer = EnvironmentState(topic.key, version_of(first.events[0]) + TICK, False)
+                assert not topic.offer(newer)
+                # An older state that was read before changes nothing any more.
+                assert not topic.offer(newer._replace(updated_at=newer.updated_at - TICK, live=True))
+                may_answer.set()
+                await second.until(lambda client: len(client.chunks) > 1)
+                assert b"off" in second.chunks[1]
+                assert second.events == []
+
+
+async def test_topic__older_version_with_another_gate_where_the_gate_raises_no_version__the_gate_counts(
+    streams: hub.Hub, environment: Environment, timeless: Settings
+) -> None:
+    """As a real Flagsmith writes them: its tasks run in any order."""
+    timeless.REALTIME_HOST = "flagsmith"
+    async with stream(environment.api_key) as client:
+        await client.opened()
+        topic = streams.topics[environment.api_key]  # type: ignore[index]
+        newest = version_of(client.events[0])
+        older = EnvironmentState(topic.key, newest - TICK, True)
+        assert not topic.offer(older)
+        assert not topic.offer(older._replace(live=False))
+        assert topic.is_closed
+        assert topic.offer(older)
+        await client.until(lambda client: len(client.events) == 2)
+        assert version_of(client.events[1]) == newest
 
 
 def version_of(frame: bytes) -> UpdatedAt:

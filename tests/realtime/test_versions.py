@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from unittest import mock
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from psycopg import sql
@@ -14,9 +14,10 @@ from psycopg import sql
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.models import Feature, FeatureState
-from organisations.models import Organisation
+from organisations.models import Organisation, Subscription
 from projects.models import Project
-from realtime import versions
+from realtime import bus, versions
+from realtime.hosts import EmbeddedHost
 from realtime.types import TICK, first_readable
 from tests.support.heard import Heard
 
@@ -271,6 +272,60 @@ def test_gate__opened_in_the_transaction_of_a_change__one_event_whatever_the_ord
         heard.clear()
         in_one_transaction(*changes)
         assert heard.of(environment) == [version(environment)]
+
+
+def test_gate__announced_before_it_is_written_without_a_signal__the_gate_at_the_commit_decides(
+    heard: Heard, project: Project, environment: Environment
+) -> None:
+    for is_open in (False, True):
+        heard.clear()
+        with transaction.atomic():
+            versions.announce([environment.pk], gate=True)
+            Project.objects.filter(pk=project.pk).update(enable_realtime_updates=is_open)
+        assert heard.of(environment) == ([version(environment)] if is_open else [])
+
+
+def test_gate__closed_before_a_savepoint_is_rolled_back__the_bus_is_notified_of_it_all_the_same(
+    project: Project, state: FeatureState, environment: Environment
+) -> None:
+    with mock.patch.object(type(bus.current()), "send") as send, transaction.atomic():
+        project.enable_realtime_updates = False
+        project.save()
+        with undone():
+            pass
+        toggle(state)
+    sent = [state for call in send.call_args_list for state in call.args[0] if state.key == environment.api_key]
+    assert [(state.updated_at, state.live) for state in sent] == [(version(environment), False)]
+
+
+def test_hook__database_away_right_after_the_commit__the_change_is_kept_and_other_hooks_run(
+    project: Project, state: FeatureState, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = []
+    failing = mock.patch.object(EmbeddedHost, "committed_states", side_effect=DatabaseError("gone"))
+    with failing, transaction.atomic():
+        toggle(state)
+        project.enable_realtime_updates = False
+        project.save()
+        transaction.on_commit(lambda: done.append(True))
+    assert done
+    assert not Project.objects.get(pk=project.pk).enable_realtime_updates
+    assert any("publish_failed" in record.getMessage() for record in caplog.records)
+
+
+def test_plan__subscription_created_and_deleted__opens_and_closes_the_gate(
+    heard: Heard, organisation: Organisation, environment: Environment, settings: object
+) -> None:
+    settings.REALTIME_PLANS = "enterprise"  # type: ignore[attr-defined]
+    organisation.subscription.delete()
+    closed = version(environment)
+    heard.clear()
+    Subscription.objects.create(organisation=organisation, plan="enterprise")
+    assert heard.of(environment) == [version(environment)]
+    assert version(environment) > closed
+    heard.clear()
+    Subscription.objects.get(organisation=organisation).delete()
+    assert heard.events == []
 
 
 def test_gate__closed_after_a_change_and_rolled_back_with_its_savepoint__one_event(
