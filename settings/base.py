@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from corsheaders.defaults import default_headers
+
 from realtime.serving import databases, environment, logs, redis_urls
 from settings import caches
 
@@ -145,16 +147,20 @@ SPECTACULAR_SETTINGS = {
 }
 
 # SDKs in browsers: any origin, their own headers, and the version header readable (a page that cannot read it
-# refetches on every replayed event).
+# refetches on every replayed event). Sentry and OpenTelemetry add headers to every request of a page, SDKs' among them:
+# where one of those is not allowed, the page gets no flags. "x-requested-with" is one of the defaults.
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_HEADERS = [
-    "accept",
-    "authorization",
-    "content-type",
+    *default_headers,
     "x-environment-key",
     "flagsmith-sdk-user-agent",
     "flagsmith-application-name",
     "flagsmith-application-version",
+    "sentry-trace",
+    "baggage",
+    "traceparent",
+    "tracestate",
+    *[name.lower() for name in environment.names("FLAGSMITH_CORS_EXTRA_ALLOW_HEADERS")],
 ]
 CORS_EXPOSE_HEADERS = ["x-flagsmith-document-updated-at", "retry-after"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
