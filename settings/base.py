@@ -120,7 +120,7 @@ REST_FRAMEWORK = {
     ],
     # Nobody, unless permissions/rules.py says who.
     "DEFAULT_PERMISSION_CLASSES": ["permissions.enforcement.RulesPermission"],
-    "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser", "core.parsers.StrictFormParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "core.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
@@ -133,6 +133,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Flagsmith-compatible API with real-time flag updates",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    # Forms hold no nested objects, no numbers and no null, so only JSON is described.
+    "PARSER_WHITELIST": ["core.parsers.StrictJSONParser"],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     # One release of the page's scripts, which come from elsewhere, instead of whatever is the latest.

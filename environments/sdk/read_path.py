@@ -182,7 +182,7 @@ def asked(scope: Message) -> Question | None:
         return None
     if any(name in BODY for name, _ in scope["headers"]):
         return None
-    key = _header(scope, b"x-environment-key")
+    key = _header(scope, b"x-environment-key").strip()
     if not key or (resource is Resource.ENVIRONMENT_DOCUMENT and not key.startswith(SERVER_PREFIX)):
         return None
     if resource is not Resource.IDENTITIES:

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from app_analytics import meter
 from app_analytics.models import Resource
 from core.items import Items
+from core.parsers import StrictJSONParser
 from environments.cache import Entry, documents
 from environments.identities.traits.models import TraitValue
 from environments.models import Environment
@@ -55,6 +56,7 @@ class SDKView(APIView):
     """A view for the holder of an environment's key."""
 
     content_negotiation_class = JSONForAll
+    parser_classes = [StrictJSONParser]
 
     rules: str
     authentication_classes = [EnvironmentKeyAuthentication]

@@ -143,6 +143,12 @@ def test_flags__on_the_connection_or_by_asgi__same_answer(connection: Connection
     assert answers[0] == answers[1]
 
 
+def test_flags__key_with_spaces_around__answered(connection: Connection) -> None:
+    connection.send(connection.request(key=f" {connection.key} \t"), connection.request())
+    first, second = connection.answer(), connection.answer()
+    assert (first[0], first[2]) == (200, second[2])
+
+
 def test_stream__requests_behind_it__are_not_answered(connection: Connection, tenant: Tenant) -> None:
     connection.send(connection.request(f"/sse/environments/{connection.key}/stream"), connection.request())
     head = connection.file.readline()
