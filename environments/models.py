@@ -12,14 +12,16 @@ from permissions.models import PermissionModel
 class Environment(UUIDModel):
     """A place where features have states: Development, Production.
 
-    Two versions stand here, both written by ``realtime.versions`` alone:
+    Its versions stand here, all written by ``realtime.versions`` alone:
 
     * ``updated_at`` rises with every change that is announced to SDKs, by at least a microsecond.
     * ``revision`` counts every change of what an SDK can read, silent ones (identity overrides) included; the read
       path caches by it.
+    * ``last_modified`` is a whole second (Unix time) that no other revision of the environment has: the document's
+      ``Last-Modified``. 0: there has been no change yet.
     """
 
-    VERSION_FIELDS = frozenset({"updated_at", "revision"})
+    VERSION_FIELDS = frozenset({"updated_at", "revision", "last_modified"})
 
     name = models.CharField(max_length=2000)
     created_date = models.DateTimeField(auto_now_add=True)
@@ -38,6 +40,7 @@ class Environment(UUIDModel):
     is_creating = models.BooleanField(default=False)
     updated_at = models.DateTimeField(default=timezone.now, db_index=True)
     revision = models.BigIntegerField(default=0)
+    last_modified = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         ordering = ["id"]
