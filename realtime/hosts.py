@@ -1,9 +1,10 @@
 """Where environments live, and the only place that reads or writes them.
 
 *Embedded*: a model of the project that this app is installed in, with a key, an ``updated_at``, optionally a
-``revision`` and a ``last_modified``, and somewhere behind it the project's switch and the organisation's plan. *Detached*: no such model, only
-the app's own table, fed by an external publisher. *Flagsmith*: as embedded, but the project is a real Flagsmith, which
-raises its versions itself. Either way that table holds what the host's database does not know.
+``revision`` and a ``last_modified``, and somewhere behind it the project's switch and the organisation's plan.
+*Detached*: no such model, only the app's own table, fed by an external publisher. *Flagsmith*: as embedded, but the
+project is a real Flagsmith, which raises its versions itself. Either way that table holds what the host's database does
+not know.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
