@@ -73,7 +73,10 @@ CACHES = {"default": caches.from_url(redis_urls.url())}
 AUTH_USER_MODEL = "users.FFAdminUser"
 AUTHENTICATION_BACKENDS = ["users.backends.Accounts"]
 # New passwords get the first one. Those of the second, from another installation, are hashed anew at their next log-in.
-PASSWORD_HASHERS = ["users.hashers.Argon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+PASSWORD_HASHERS = ["users.hashers.Argon2", "users.hashers.PBKDF2"]
+# Threads that hash passwords, in each process (users/hashing.py), and the seconds that a call waits for one.
+MAX_CONCURRENT_PASSWORD_HASHES = environment.whole("MAX_CONCURRENT_PASSWORD_HASHES", 2)
+PASSWORD_HASH_WAIT_SECONDS = environment.whole("PASSWORD_HASH_WAIT_SECONDS", 5)
 # Seconds in which a link to a new password works.
 PASSWORD_RESET_TIMEOUT = 3600
 AUTH_PASSWORD_VALIDATORS = [

@@ -67,13 +67,25 @@ class Throttle(SimpleRateThrottle):
         """Count a call; whether it is within the rate."""
         if self.rate is None:
             return True
+        self._counters: Any = cache
         try:
             number, since = self._count(cache, key)
         except (RedisError, OSError) as error:
             logger.warning("throttle_counts_alone", scope=self.scope, error=repr(error))
+            self._counters = _own
             number, since = self._count(_own, key)
+        self._counter = f"{key}_{since}"
         self._ends_at = since + self.duration
         return number <= self.num_requests
+
+    def take_back(self) -> None:
+        """Do not count the call that was counted last: what it is counted for has not been done."""
+        if self.rate is None:
+            return
+        try:
+            self._counters.decr(self._counter)
+        except (RedisError, OSError, ValueError) as error:  # ValueError: the counter has expired.
+            logger.warning("throttle_call_not_taken_back", scope=self.scope, error=repr(error))
 
     def forget(self, key: str) -> None:
         """Count anew."""
