@@ -210,6 +210,13 @@ INVITE_THROTTLE_RATE: str | None = environment.rate("INVITE_THROTTLE_RATE", "10/
 # Characters of a flag's value, as in Flagsmith.
 FEATURE_VALUE_LIMIT = 20_000
 
+# Traits that an identity may have, which one call of identities/ may send as well, and traits of one call of
+# traits/bulk/. Flagsmith has no limit.
+MAX_TRAITS_PER_IDENTITY = environment.whole("MAX_TRAITS_PER_IDENTITY", 500)
+MAX_TRAITS_PER_REQUEST = environment.whole("MAX_TRAITS_PER_REQUEST", 10_000)
+# Bytes of identities and traits that the client key of an environment may have stored.
+CLIENT_KEY_STORAGE_RATE: str | None = environment.rate("CLIENT_KEY_STORAGE_RATE", "10000000/10min")
+
 # Bytes of a request's body; a larger one is refused with 413 before it is parsed.
 DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)
 
