@@ -125,7 +125,8 @@ def identify(
         with suppress(TooManyTraits):  # Another request has taken the room meanwhile.
             store(environment_id, {identifier: kept})
         identified = read(environment_id, [identifier])[identifier]
-    unstored = [item for key, item in lasting.items() if identified.differs({key: item["trait_value"]})]
+    stored = identified.trait_values
+    unstored = [item for key, item in lasting.items() if not _same(stored.get(key), item["trait_value"])]
     identified.overlay(unstored, transient=False)
     identified.overlay([item for item in items if item["transient"]], transient=True)
     return identified

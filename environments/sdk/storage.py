@@ -1,4 +1,4 @@
-"""The limit of what client keys have stored: they are public, so whoever has an application could fill the disk."""
+"""The limit of what client keys have stored. They are public: anybody who has an application could fill the disk."""
 
 import structlog
 

@@ -92,7 +92,8 @@ class SDKView(APIView):
 
     def may_store(self, number: int) -> bool:
         """Whether the caller may have so many bytes stored. A server-side key is a secret, and has no limit."""
-        return self.client.server or self.storage.allow_bytes(self.client.environment_id, number)
+        free = number == 0 or self.client.server
+        return free or self.storage.allow_bytes(self.client.environment_id, number)
 
     def entry(self) -> Entry:
         """The environment, at the version that the key's query read or a newer one."""
@@ -185,7 +186,7 @@ class TraitsView(SDKView):
             changes[trait["identity"]["identifier"]][trait["trait_key"]] = trait["trait_value"]
         present = identify.read(self.client.environment_id, changes)
         number = sum(present[identifier].bytes_of(values) for identifier, values in changes.items())
-        if number and not self.may_store(number):
+        if not self.may_store(number):
             raise Throttled(self.storage.wait(), STORED_TOO_MUCH)
         identify.store(self.client.environment_id, changes)
 

@@ -210,6 +210,10 @@ class TestBytesWithAClientKey:
         assert sdk.post(ONE, trait(1, "k", "u0")).status_code == 200
         assert sdk.put(BULK, [trait(1, "k", "u0"), trait(None, "gone", "u0")]).status_code == 200
 
+    def test_trait__taken_away_beyond_it__gone(self, sdk: APIClient) -> None:
+        self.fill(sdk)
+        assert counted(sdk.post(IDENTITIES, {"identifier": "u0", "traits": traits(k=None)})) == stored("u0") == {}
+
     def test_server_key__any_number__stored(self, sdk: APIClient, server: APIClient) -> None:
         self.fill(sdk)
         assert server.post(ONE, trait("pro", "plan")).status_code == 200
