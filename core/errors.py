@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, Self
 import structlog
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError, transaction
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.urls import is_valid_path
 from rest_framework.exceptions import ParseError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
@@ -61,8 +62,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
     return JsonResponse(BAD_REQUEST, status=400)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
-    """A path that no view serves."""
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A path that no view serves. One of the API that lacks only its last slash is redirected, as in Flagsmith.
+
+    Only what is read: clients send a redirected POST as a GET, without its body.
+    """
+    path = request.path_info
+    if request.method in ("GET", "HEAD") and path.startswith("/api/") and is_valid_path(f"{path}/"):
+        return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
     return JsonResponse(NOT_FOUND, status=404)
 
 

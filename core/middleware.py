@@ -1,6 +1,7 @@
 """What every answer says to browsers, beside what Django's own middleware says."""
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
@@ -34,4 +35,7 @@ def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
     page = response.headers.get("Content-Type", "").startswith("text/html")
     response.headers.setdefault("X-Frame-Options", "DENY")
     response.headers.setdefault("Content-Security-Policy", PAGE if page else DATA)
+    if response.status_code == HTTPStatus.NOT_MODIFIED:
+        # CommonMiddleware counts the body that a 304 has not. The length of HTTP would be that of the 200.
+        response.headers.pop("Content-Length", None)
     return response

@@ -1,17 +1,19 @@
-"""Flagsmith's three kinds of lists. A wrong choice breaks clients silently: they read the first page and stop."""
+"""Pagination of the Admin API: Flagsmith's page sizes. A script that reads one page loses what is on the others."""
 
 from rest_framework.pagination import PageNumberPagination
 
+PAGE_SIZE = 999
+
 
 class FixedPages(PageNumberPagination):
-    """Pages of 10, whatever ``page_size`` asks for."""
+    """Pages of 999; ``page_size`` in the query is ignored."""
 
-    page_size = 10
+    page_size = PAGE_SIZE
 
 
 class LargePages(PageNumberPagination):
-    """Pages of 999, or of the smaller ``page_size`` that is asked for."""
+    """Pages of 999, or of a smaller ``page_size`` in the query."""
 
-    page_size = 999
-    max_page_size = 999
+    page_size = PAGE_SIZE
+    max_page_size = PAGE_SIZE
     page_size_query_param = "page_size"

@@ -25,7 +25,7 @@ REFUSALS = {
     "404": "It does not exist, or not for the caller.",
     "406": "No such format.",
     "413": "The body is too large.",
-    "415": "The body is not JSON.",
+    "415": "The body is of a type that is not read.",
     "429": "Too many calls; `Retry-After` says when to try again.",
 }
 

@@ -41,7 +41,7 @@ class Answer:
     status: int
     data: Any
     retry_after: str = ""
-    """Of a refusal for too many calls: in how many seconds the next one is worth it."""
+    """Of a refusal for too many calls, or too much to do: in how many seconds the next one is worth it."""
 
     @property
     def ok(self) -> bool:

@@ -5,6 +5,7 @@ nothing here can be stale, and nothing has to be told when something changes.
 """
 
 import gzip
+import hashlib
 from collections import OrderedDict
 from functools import cached_property
 from threading import Lock
@@ -44,6 +45,11 @@ class Body:
     def packed(self) -> bytes | None:
         """By gzip. None where that saves no packet."""
         return gzip.compress(self.encoded, mtime=0) if len(self.encoded) > ONE_PACKET else None
+
+    @cached_property
+    def etag(self) -> str:
+        """Of the bytes themselves, so it is good for another process too. Weak: the packed body has the same one."""
+        return f'W/"{hashlib.blake2b(self.encoded, digest_size=16).hexdigest()}"'
 
 
 class Entry:

@@ -81,6 +81,9 @@ class EnvironmentDocument:
 
     version: Version
 
+    last_modified: int
+    """Unix time in whole seconds: of this revision alone. 0: none."""
+
     content: Json
     """The document that SDKs get, as in Flagsmith. Values are those of JSON."""
 
@@ -112,6 +115,7 @@ def read_head(environment_id: int) -> Head:
         "api_key",
         "revision",
         "updated_at",
+        "last_modified",
         "allow_client_traits",
         "hide_sensitive_data",
         "hide_disabled_flags",
@@ -169,7 +173,9 @@ class _Builder:
 
     def document(self) -> EnvironmentDocument:
         overrides = list(self.identities.values())
-        return EnvironmentDocument(self.version, self._content(overrides), overrides, self.features, self.places)
+        return EnvironmentDocument(
+            self.version, self.row["last_modified"], self._content(overrides), overrides, self.features, self.places
+        )
 
     def _content(self, overrides: list[Json]) -> Json:
         row = self.row

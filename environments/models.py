@@ -1,7 +1,8 @@
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, ClassVar, Self
 
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
+from django.db.models import Manager, QuerySet
 from django.utils import timezone
 
 from core.models import UUIDModel
@@ -9,17 +10,70 @@ from environments import keys
 from permissions.models import PermissionModel
 
 
+class ReservedKey(models.Model):
+    """A client key that an environment has had, reserved for its organisation for ever.
+
+    A key ships in applications, which send it long after the environment has another one, or is gone. With a retired
+    key another tenant would serve flags to them.
+    """
+
+    key = models.CharField(max_length=100, primary_key=True)
+    organisation_id = models.IntegerField()
+    """No foreign key: the key stays reserved when the organisation is deleted."""
+
+    @classmethod
+    def reserve(cls, using: str, environments: "QuerySet[Any]") -> None:
+        """Reserve the keys of these environments. Raises IntegrityError if another organisation has had one of them.
+
+        Of two transactions that reserve the same key, the second waits in its INSERT for the first to end.
+        """
+        rows = environments.using(using).order_by("api_key").values_list("api_key", "project__organisation_id")
+        wanted = dict(rows)
+        reserved: QuerySet[Any] = cls.objects.using(using)
+        new = (cls(key=key, organisation_id=organisation_id) for key, organisation_id in wanted.items())
+        reserved.bulk_create(new, ignore_conflicts=True)
+        for key, organisation_id in reserved.filter(key__in=wanted).values_list("key", "organisation_id"):
+            if wanted[key] != organisation_id:
+                raise IntegrityError("another organisation has had this environment key")
+
+
+class EnvironmentQuerySet(QuerySet[Any]):
+    """Reserves the client keys of rows that are written without ``save``."""
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        with transaction.atomic(using=self.db):
+            made = super().bulk_create(objs, *args, **kwargs)
+            self._reserve(api_key__in=[environment.api_key for environment in made])
+        return made
+
+    def update(self, **kwargs: Any) -> int:
+        if "api_key" not in kwargs:
+            return super().update(**kwargs)
+        with transaction.atomic(using=self.db):
+            pks = list(self.values_list("pk", flat=True))
+            updated = super().update(**kwargs)
+            self._reserve(pk__in=pks)
+        return updated
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def _reserve(self, **which: Any) -> None:
+        ReservedKey.reserve(self.db, self.model._base_manager.filter(**which))
+
+
 class Environment(UUIDModel):
     """A place where features have states: Development, Production.
 
-    Two versions stand here, both written by ``realtime.versions`` alone:
+    Its versions stand here, all written by ``realtime.versions`` alone:
 
     * ``updated_at`` rises with every change that is announced to SDKs, by at least a microsecond.
     * ``revision`` counts every change of what an SDK can read, silent ones (identity overrides) included; the read
       path caches by it.
+    * ``last_modified`` is a whole second (Unix time) that no other revision of the environment has: the document's
+      ``Last-Modified``. 0: there has been no change yet.
     """
 
-    VERSION_FIELDS = frozenset({"updated_at", "revision"})
+    VERSION_FIELDS = frozenset({"updated_at", "revision", "last_modified"})
 
     name = models.CharField(max_length=2000)
     created_date = models.DateTimeField(auto_now_add=True)
@@ -38,6 +92,12 @@ class Environment(UUIDModel):
     is_creating = models.BooleanField(default=False)
     updated_at = models.DateTimeField(default=timezone.now, db_index=True)
     revision = models.BigIntegerField(default=0)
+    last_modified = models.BigIntegerField(default=0, db_default=0)
+
+    objects: ClassVar[Manager["Environment"]] = EnvironmentQuerySet.as_manager()
+
+    _reserved_key: str | None = None
+    """The client key that the row has, as far as this instance knows."""
 
     class Meta:
         ordering = ["id"]
@@ -46,13 +106,27 @@ class Environment(UUIDModel):
     def __str__(self) -> str:
         return self.name
 
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
+        environment = super().from_db(db, field_names, values)
+        environment._reserved_key = environment.__dict__.get("api_key")
+        return environment
+
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
-        """Save all but the versions: an instance read before another change must not set them back."""
+        """Save all but the versions: an instance read before another change must not set them back.
+
+        Raises IntegrityError for a client key that another organisation has, or has had.
+        """
         if not self._state.adding and update_fields is None:
             update_fields = {
                 field.name for field in self._meta.concrete_fields if not field.primary_key
             } - self.VERSION_FIELDS
-        super().save(*args, update_fields=update_fields, **kwargs)
+        with transaction.atomic(using=kwargs.get("using"), savepoint=False):
+            super().save(*args, update_fields=update_fields, **kwargs)
+            if self.api_key != self._reserved_key and (update_fields is None or "api_key" in update_fields):
+                using = self._state.db or DEFAULT_DB_ALIAS
+                ReservedKey.reserve(using, self.__class__._base_manager.filter(pk=self.pk))
+                self._reserved_key = self.api_key
 
 
 class EnvironmentAPIKey(models.Model):

@@ -10,6 +10,7 @@ from core.representation import QuickSerializer
 from environments.models import (
     Environment,
     EnvironmentAPIKey,
+    ReservedKey,
     UserEnvironmentPermission,
     UserPermissionGroupEnvironmentPermission,
 )
@@ -27,7 +28,7 @@ NAME_TAKEN = "An environment with this name already exists."
 KEY_TAKEN = "environment with this api key already exists."
 
 # They would not be reached: paths of ours have these words where keys stand.
-RESERVED_KEYS = frozenset({"permissions", "get-by-uuid"})
+WORDS_OF_PATHS = frozenset({"permissions", "get-by-uuid"})
 
 
 class EnvironmentSerializer(QuickSerializer, serializers.ModelSerializer):
@@ -80,12 +81,19 @@ class CreateEnvironmentSerializer(EnvironmentWithMetadataSerializer):
         validators = [
             UniqueTogetherValidator(Environment.objects.all(), fields=("name", "project"), message=NAME_TAKEN)
         ]
-        extra_kwargs = {"minimum_change_request_approvals": {"min_value": 0}}
+        # The check for uniqueness is below: it knows retired keys too.
+        extra_kwargs = {"minimum_change_request_approvals": {"min_value": 0}, "api_key": {"validators": []}}
 
     def validate_api_key(self, key: str) -> str:
-        """The key stands in paths: the stream's, and most of this API."""
-        if not re.fullmatch(ENVIRONMENT_KEY, key) or key in RESERVED_KEYS:
+        """The key stands in paths: the stream's, and most of this API. A retired one is refused like one in use."""
+        if not re.fullmatch(ENVIRONMENT_KEY, key) or key in WORDS_OF_PATHS:
             raise serializers.ValidationError("A key has only letters and digits of ASCII, hyphens and underscores.")
+        others = Environment.objects.filter(api_key=key)
+        if self.instance is not None:
+            others = others.exclude(pk=self.instance.pk)
+        organisation_id = self.context["view"].project.organisation_id
+        if others.exists() or ReservedKey.objects.filter(key=key).exclude(organisation_id=organisation_id).exists():
+            raise serializers.ValidationError(KEY_TAKEN)
         return key
 
     def create(self, validated_data: dict[str, Any]) -> Environment:

@@ -285,8 +285,12 @@ OUTSIDE: dict[str, Rule] = {
     "api/v1/docs/": ANYONE,
     "version": ANYONE,
     "version/": ANYONE,
+    "health": ANYONE,
+    "health/": ANYONE,
     "health/liveness": ANYONE,
+    "health/liveness/": ANYONE,
     "health/readiness": ANYONE,
+    "health/readiness/": ANYONE,
     "sse/environments/{key}/queue-change": PUBLISHER,
     "metrics": SCRAPER,
 }

@@ -1,9 +1,10 @@
 """Where environments live, and the only place that reads or writes them.
 
 *Embedded*: a model of the project that this app is installed in, with a key, an ``updated_at``, optionally a
-``revision``, and somewhere behind it the project's switch and the organisation's plan. *Detached*: no such model, only
-the app's own table, fed by an external publisher. *Flagsmith*: as embedded, but the project is a real Flagsmith, which
-raises its versions itself. Either way that table holds what the host's database does not know.
+``revision`` and a ``last_modified``, and somewhere behind it the project's switch and the organisation's plan.
+*Detached*: no such model, only the app's own table, fed by an external publisher. *Flagsmith*: as embedded, but the
+project is a real Flagsmith, which raises its versions itself. Either way that table holds what the host's database does
+not know.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 from django.apps import apps
 from django.db import router, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Value
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from realtime import prepared
@@ -163,21 +165,30 @@ class EmbeddedHost(Host):
     def _raise(
         self, environments: "QuerySet[Any]", locked: dict[EnvironmentID, UpdatedAt], silent: bool
     ) -> dict[EnvironmentID, EnvironmentState]:
-        raised: dict[str, Any] = {"revision": F("revision") + 1} if self._has_revision() else {}
-        if silent:
-            if raised:
-                environments.filter(pk__in=locked).update(**raised)
-            return {}
         now = timezone.now()
+        if silent:
+            if counted := self._counted(now):
+                environments.filter(pk__in=locked).update(**counted)
+            return {}
         by_value: dict[UpdatedAt, list[EnvironmentID]] = {}
         for pk, updated_at in locked.items():
             by_value.setdefault(first_readable(max(now, updated_at + TICK)), []).append(pk)
         for value, pks in by_value.items():
-            environments.filter(pk__in=pks).update(updated_at=value, **raised)
+            environments.filter(pk__in=pks).update(updated_at=value, **self._counted(value))
         return self._read(environments.filter(pk__in=locked))
 
-    def _has_revision(self) -> bool:
-        return any(field.name == "revision" for field in self.environments.model._meta.concrete_fields)
+    def _counted(self, moment: datetime) -> dict[str, Any]:
+        """What rises with every change, silent ones included, of what the model has.
+
+        No two revisions share a ``last_modified``: the second of two changes within one second gets the next second.
+        A date in HTTP has whole seconds, and one that two revisions had would say "not modified" of the second.
+        """
+        counted = {
+            "revision": F("revision") + 1,
+            "last_modified": Greatest(F("last_modified") + 1, Value(int(moment.timestamp()))),
+        }
+        fields = {field.name for field in self.environments.model._meta.concrete_fields}
+        return {name: value for name, value in counted.items() if name in fields}
 
     def _read(self, environments: QuerySet[Any]) -> dict[EnvironmentID, EnvironmentState]:
         return self._of_rows(self._rows(environments))

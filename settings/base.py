@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from corsheaders.defaults import default_headers
+
 from realtime.serving import databases, environment, logs, redis_urls
 from settings import caches
 
@@ -71,7 +73,10 @@ CACHES = {"default": caches.from_url(redis_urls.url())}
 AUTH_USER_MODEL = "users.FFAdminUser"
 AUTHENTICATION_BACKENDS = ["users.backends.Accounts"]
 # New passwords get the first one. Those of the second, from another installation, are hashed anew at their next log-in.
-PASSWORD_HASHERS = ["users.hashers.Argon2", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+PASSWORD_HASHERS = ["users.hashers.Argon2", "users.hashers.PBKDF2"]
+# Threads that hash passwords, in each process (users/hashing.py), and the seconds that a call waits for one.
+MAX_CONCURRENT_PASSWORD_HASHES = environment.whole("MAX_CONCURRENT_PASSWORD_HASHES", 2)
+PASSWORD_HASH_WAIT_SECONDS = environment.whole("PASSWORD_HASH_WAIT_SECONDS", 5)
 # Seconds in which a link to a new password works.
 PASSWORD_RESET_TIMEOUT = 3600
 AUTH_PASSWORD_VALIDATORS = [
@@ -118,7 +123,7 @@ REST_FRAMEWORK = {
     ],
     # Nobody, unless permissions/rules.py says who.
     "DEFAULT_PERMISSION_CLASSES": ["permissions.enforcement.RulesPermission"],
-    "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser", "core.parsers.StrictFormParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "core.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
@@ -131,6 +136,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Flagsmith-compatible API with real-time flag updates",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    # Forms hold no nested objects, no numbers and no null, so only JSON is described.
+    "PARSER_WHITELIST": ["core.parsers.StrictJSONParser"],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     # One release of the page's scripts, which come from elsewhere, instead of whatever is the latest.
@@ -145,16 +152,20 @@ SPECTACULAR_SETTINGS = {
 }
 
 # SDKs in browsers: any origin, their own headers, and the version header readable (a page that cannot read it
-# refetches on every replayed event).
+# refetches on every replayed event). Sentry and OpenTelemetry add headers to every request of a page, SDKs' among them:
+# where one of those is not allowed, the page gets no flags. "x-requested-with" is one of the defaults.
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_HEADERS = [
-    "accept",
-    "authorization",
-    "content-type",
+    *default_headers,
     "x-environment-key",
     "flagsmith-sdk-user-agent",
     "flagsmith-application-name",
     "flagsmith-application-version",
+    "sentry-trace",
+    "baggage",
+    "traceparent",
+    "tracestate",
+    *[name.lower() for name in environment.names("FLAGSMITH_CORS_EXTRA_ALLOW_HEADERS")],
 ]
 CORS_EXPOSE_HEADERS = ["x-flagsmith-document-updated-at", "retry-after"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
@@ -198,6 +209,13 @@ INVITE_THROTTLE_RATE: str | None = environment.rate("INVITE_THROTTLE_RATE", "10/
 
 # Characters of a flag's value, as in Flagsmith.
 FEATURE_VALUE_LIMIT = 20_000
+
+# Traits that an identity may have, which one call of identities/ may send as well, and traits of one call of
+# traits/bulk/. Flagsmith has no limit.
+MAX_TRAITS_PER_IDENTITY = environment.whole("MAX_TRAITS_PER_IDENTITY", 500)
+MAX_TRAITS_PER_REQUEST = environment.whole("MAX_TRAITS_PER_REQUEST", 10_000)
+# Bytes of identities and traits that the client key of an environment may have stored.
+CLIENT_KEY_STORAGE_RATE: str | None = environment.rate("CLIENT_KEY_STORAGE_RATE", "10000000/10min")
 
 # Bytes of a request's body; a larger one is refused with 413 before it is parsed.
 DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)

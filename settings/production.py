@@ -24,7 +24,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if environment.fla
 SECURE_SSL_REDIRECT = environment.flag("SECURE_SSL_REDIRECT", default=True)
 # The stream must never redirect: a client that asks over plain HTTP would be lost for good (Kotlin). Prometheus and
 # health checks ask each process by its own port, where there is no TLS.
-SECURE_REDIRECT_EXEMPT = [r"^sse/", r"^health/", r"^metrics$"]
+SECURE_REDIRECT_EXEMPT = [r"^sse/", r"^health\b", r"^metrics$"]
 SECURE_HSTS_SECONDS = environment.whole("SECURE_HSTS_SECONDS", 31_536_000, least=0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = environment.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=True)
 SECURE_HSTS_PRELOAD = environment.flag("SECURE_HSTS_PRELOAD", default=True)

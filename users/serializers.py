@@ -12,6 +12,7 @@ from core.fields import ConstantText
 from core.representation import QuickSerializer
 from organisations.invites import services as invites
 from users import second_factor
+from users.hashing import TooManyPasswords
 from users.models import FFAdminUser
 from users.services import EMAIL_TAKEN, register
 from users.throttles import FailedLogins
@@ -56,7 +57,12 @@ class LoginSerializer(serializers.Serializer):
         attempts = failures.key_of(attrs["email"])
         if not failures.allow(attempts):
             raise Throttled(wait=failures.wait(), detail=TOO_MANY_FAILURES)
-        user = authenticate(getattr(request, "_request", request), username=attrs["email"], password=attrs["password"])
+        http_request = getattr(request, "_request", request)
+        try:
+            user = authenticate(http_request, username=attrs["email"], password=attrs["password"])
+        except TooManyPasswords:
+            failures.take_back()
+            raise
         if user is None:
             raise serializers.ValidationError("Unable to log in with provided credentials.")
         failures.forget(attempts)

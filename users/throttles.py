@@ -43,6 +43,9 @@ class Throttle(SimpleRateThrottle):
     duration: int
     """What the rate says, in calls and seconds."""
 
+    counted: int
+    """What ``allow`` has counted in its window."""
+
     def get_rate(self) -> str | None:
         rate: str | None = getattr(settings, self.setting)
         return rate
@@ -63,17 +66,29 @@ class Throttle(SimpleRateThrottle):
     def allow_request(self, request: Request, view: APIView) -> bool:
         return self.rate is None or self.allow(self.get_cache_key(request, view))
 
-    def allow(self, key: str) -> bool:
-        """Count a call; whether it is within the rate."""
+    def allow(self, key: str, cost: int = 1) -> bool:
+        """Count a call, or what else costs so much; whether it is within the rate."""
         if self.rate is None:
             return True
+        self._counters: Any = cache
         try:
-            number, since = self._count(cache, key)
+            self.counted, since = self._count(cache, key, cost)
         except (RedisError, OSError) as error:
             logger.warning("throttle_counts_alone", scope=self.scope, error=repr(error))
-            number, since = self._count(_own, key)
+            self._counters = _own
+            self.counted, since = self._count(_own, key, cost)
+        self._counter = f"{key}_{since}"
         self._ends_at = since + self.duration
-        return number <= self.num_requests
+        return self.counted <= self.num_requests
+
+    def take_back(self) -> None:
+        """Do not count the call that was counted last: what it is counted for has not been done."""
+        if self.rate is None:
+            return
+        try:
+            self._counters.decr(self._counter)
+        except (RedisError, OSError, ValueError) as error:  # ValueError: the counter has expired.
+            logger.warning("throttle_call_not_taken_back", scope=self.scope, error=repr(error))
 
     def forget(self, key: str) -> None:
         """Count anew."""
@@ -86,13 +101,13 @@ class Throttle(SimpleRateThrottle):
     def wait(self) -> float:
         return max(1.0, self._ends_at - time.time())
 
-    def _count(self, counters: Any, key: str) -> tuple[int, float]:
-        """Which call of its window this is, and when (Unix time) the window began."""
+    def _count(self, counters: Any, key: str, cost: int) -> tuple[int, float]:
+        """What has been counted in this window, with this call, and when (Unix time) the window began."""
         since: float = counters.get_or_set(key, time.time, self.duration)
         # Of this window: a counter that outlives its window does not count for the next.
         counter = f"{key}_{since}"
         counters.add(counter, 0, self.duration + 60)
-        return counters.incr(counter), since
+        return counters.incr(counter, cost), since
 
 
 class LoginThrottle(Throttle):

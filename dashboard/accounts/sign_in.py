@@ -1,6 +1,7 @@
 """Signing in and out of the pages. Who may is said by the API's own log-in: its limits and its second factor."""
 
 import re
+from http import HTTPStatus
 from math import ceil
 from typing import Any
 
@@ -55,7 +56,7 @@ class Door(Page):
     def refuse(self, answer: Answer, **content: Any) -> HttpResponse:
         """Show the form again, with what the API has against it."""
         message = answer.general
-        if answer.retry_after:
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and answer.retry_after:
             minutes = ceil(int(answer.retry_after) / 60)
             message = f"Too many attempts. Try again in {minutes} minute{'s' if minutes > 1 else ''}."
         response = self.show(status=answer.status, errors=answer.errors, message=message, **content)

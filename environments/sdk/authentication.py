@@ -72,7 +72,7 @@ class EnvironmentKeyAuthentication(BaseAuthentication):
     prefix = ""
 
     def authenticate(self, request: Request) -> tuple[SDKClient, str]:
-        key = request.headers.get(HEADER, "")
+        key = request.headers.get(HEADER, "").strip()
         if not key or not key.startswith(self.prefix):
             raise AuthenticationFailed(MISSING)
         client = clients([key]).get(key)

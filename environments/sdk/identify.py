@@ -5,14 +5,18 @@ Nothing here is an event, and nothing raises a version: a document holds no trai
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypedDict
 
+from django.conf import settings
 from django.db import transaction
 
 from core.locks import share_environment
 from environments.identities.models import Identity
+from environments.identities.traits.limits import TooManyTraits
 from environments.identities.traits.models import Trait, TraitValue
 
 # The column of each type's value.
@@ -22,6 +26,13 @@ VALUE_COLUMNS = {
     Trait.ValueType.BOOLEAN: "boolean_value",
     Trait.ValueType.FLOAT: "float_value",
 }
+
+# Bytes of the disk that a row takes beside its texts, with its entries in indexes. Measured on SQLite and PostgreSQL:
+# an identity of 13 characters takes 85 and 161, a trait of 17 characters 101 and 151.
+ROW_BYTES = 150
+
+MayStore = Callable[[int], bool]
+"""Whether so many bytes more may be stored."""
 
 Changes = Mapping[str, Mapping[str, TraitValue]]
 """By identifier, then by the trait's key. None takes the trait away."""
@@ -70,21 +81,53 @@ class Identified:
         present = self.trait_values
         return any(not _same(present.get(key), value) for key, value in traits.items())
 
+    def fitting(self, traits: Mapping[str, TraitValue]) -> dict[str, TraitValue]:
+        """Of these traits those that the identity, as it is stored, has room for."""
+        removed = [key for key, value in traits.items() if value is None and key in self.traits]
+        room = settings.MAX_TRAITS_PER_IDENTITY - len(self.traits) + len(removed)
+        new = [key for key, value in traits.items() if value is not None and key not in self.traits]
+        too_many = set(new[max(room, 0) :])
+        return {key: value for key, value in traits.items() if key not in too_many}
+
+    def bytes_of(self, traits: Mapping[str, TraitValue]) -> int:
+        """What storing these traits would write: an estimate."""
+        present = self.trait_values
+        written = [
+            ROW_BYTES + len(key.encode()) + (len(value.encode()) if isinstance(value, str) else 0)
+            for key, value in traits.items()
+            if value is not None and not _same(present.get(key), value)
+        ]
+        return sum(written) + (ROW_BYTES + len(self.identifier.encode()) if self.id is None else 0)
+
 
 def identify(
-    environment_id: int, identifier: str, items: list[TraitInput], *, transient: bool, persist_traits: bool
+    environment_id: int,
+    identifier: str,
+    items: list[TraitInput],
+    *,
+    transient: bool,
+    persist_traits: bool,
+    may_store: MayStore,
 ) -> Identified:
-    """The identity with these traits set. Stores what is new, unless it is transient or not to be persisted."""
+    """The identity with these traits set. Stores what is new, unless it is transient or not to be persisted.
+
+    What may not be stored, because there is too much of it, counts for this answer all the same: an SDK that got an
+    error instead would have no flags.
+    """
     identified = read(environment_id, [identifier])[identifier]
     if transient:
         identified.overlay(items, transient=True)
         return identified
-    kept = {item["trait_key"]: item["trait_value"] for item in items if persist_traits and not item["transient"]}
-    if identified.id is None or identified.differs(kept):
-        store(environment_id, {identifier: kept})
+    lasting = {item["trait_key"]: item for item in items if not item["transient"]}
+    kept = identified.fitting({key: item["trait_value"] for key, item in lasting.items()}) if persist_traits else {}
+    changes = identified.id is None or identified.differs(kept)
+    if changes and may_store(identified.bytes_of(kept)):
+        with suppress(TooManyTraits):  # Another request has taken the room meanwhile.
+            store(environment_id, {identifier: kept})
         identified = read(environment_id, [identifier])[identifier]
-    if not persist_traits:
-        identified.overlay([item for item in items if not item["transient"]], transient=False)
+    stored = identified.trait_values
+    unstored = [item for key, item in lasting.items() if not _same(stored.get(key), item["trait_value"])]
+    identified.overlay(unstored, transient=False)
     identified.overlay([item for item in items if item["transient"]], transient=True)
     return identified
 
@@ -99,24 +142,23 @@ def anonymous(items: list[TraitInput]) -> Identified:
 
 
 def store(environment_id: int, changes: Changes) -> None:
-    """Set traits of many identities, and create those identities that are new. Eight queries at most."""
+    """Set traits of many identities, and create those identities that are new. Eight queries at most.
+
+    Raises TooManyTraits, and stores nothing, if an identity would get more than ``MAX_TRAITS_PER_IDENTITY``.
+    """
     with transaction.atomic():
         if not share_environment(environment_id):
             return  # Deleted a moment ago.
         identities = _locked(environment_id, list(changes))
-        present = {
-            (trait.identity_id, trait.trait_key): trait
-            for trait in Trait.objects.filter(identity__in=identities.values())
-        }
-        written, removed = [], []
+        stored: defaultdict[int, dict[str, Trait]] = defaultdict(dict)
+        for trait in Trait.objects.filter(identity__in=identities.values()):
+            stored[trait.identity_id][trait.trait_key] = trait
+        written: list[Trait] = []
+        removed: list[int] = []
         for identifier, pk in identities.items():
-            for key, value in changes[identifier].items():
-                stored = present.get((pk, key))
-                if value is None:
-                    removed += [] if stored is None else [stored.pk]
-                elif stored is None or not _same(stored.trait_value, value):
-                    written.append(Trait(identity_id=pk, trait_key=key))
-                    written[-1].trait_value = value
+            new, gone = _difference(pk, stored[pk], changes[identifier])
+            written += new
+            removed += gone
         if removed:
             Trait.objects.filter(pk__in=removed).delete()
         if written:
@@ -126,6 +168,22 @@ def store(environment_id: int, changes: Changes) -> None:
                 unique_fields=["identity", "trait_key"],
                 update_fields=["value_type", *VALUE_COLUMNS.values()],
             )
+
+
+def _difference(
+    identity_id: int, stored: Mapping[str, Trait], wanted: Mapping[str, TraitValue]
+) -> tuple[list[Trait], list[int]]:
+    """The traits to be written, and the primary keys of those to be removed. Raises TooManyTraits."""
+    removed = [stored[key].pk for key, value in wanted.items() if value is None and key in stored]
+    written = []
+    for key, value in wanted.items():
+        if value is not None and not (key in stored and _same(stored[key].trait_value, value)):
+            written.append(Trait(identity_id=identity_id, trait_key=key))
+            written[-1].trait_value = value
+    new = sum(trait.trait_key not in stored for trait in written)
+    if new and len(stored) - len(removed) + new > settings.MAX_TRAITS_PER_IDENTITY:
+        raise TooManyTraits
+    return written, removed
 
 
 def _locked(environment_id: int, identifiers: list[str]) -> dict[str, int]:

@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
-from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
@@ -28,7 +27,7 @@ from environments.models import Environment
 from environments.sdk import authentication, counts, identify, responses, views
 from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
-from environments.sdk.responses import Answer
+from environments.sdk.responses import Answer, Conditions
 from realtime.herds import refetches
 from realtime.http.asgi import Application, Message, Receive, Send
 from realtime.http.shortcuts import Answerer, Channel, Held, Scope
@@ -73,27 +72,36 @@ class Found:
         self.environment_id = environment_id
         self.answer = answer
         self.fresh_until = counts.fresh_until(answer.updated_at)
-        self._written: dict[tuple[Surroundings, str], tuple[bytes, bytes]] = {}
+        self._written: dict[tuple[Surroundings, str, Conditions], tuple[bytes, bytes]] = {}
 
-    def told_to(self, accept_encoding: str, around: Surroundings) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """The body, and all headers."""
-        body, own = self.answer.told_to(accept_encoding)
-        return body, around.beside({"Allow": ALLOWED[self.resource], **own}, body)
+    def told_to(
+        self, accept_encoding: str, around: Surroundings, conditions: Conditions
+    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        """The status, the body, and all headers."""
+        answer = self.answer.under(conditions)
+        body, own = answer.told_to(accept_encoding)
+        headers = around.beside({"Allow": ALLOWED[self.resource], **own}, body)
+        if answer.status == responses.NOT_MODIFIED:
+            headers = [header for header in headers if header[0] not in OF_A_BODY]
+        return answer.status, body, headers
 
-    def written_to(self, accept_encoding: str, around: Surroundings) -> tuple[bytes, bytes]:
+    def written_to(self, accept_encoding: str, around: Surroundings, conditions: Conditions) -> tuple[bytes, bytes]:
         """The same as HTTP/1.1: the head, and the body."""
-        written = self._written.get((around, accept_encoding))
+        written = self._written.get((around, accept_encoding, conditions))
         if written is None:
-            body, headers = self.told_to(accept_encoding, around)
+            status, body, headers = self.told_to(accept_encoding, around, conditions)
             lines = [b"%b: %b\r\n" % header for header in headers]
-            written = self._written[around, accept_encoding] = STATUS + b"".join(lines), body
+            written = STATUS[status] + b"".join(lines), body
+            self._written[around, accept_encoding, conditions] = written
         return written
 
 
 # A GET that has one may have more: its body would have to be read first.
 BODY = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
-STATUS = b"HTTP/1.1 200 OK\r\n"
+STATUS = {200: b"HTTP/1.1 200 OK\r\n", responses.NOT_MODIFIED: b"HTTP/1.1 304 Not Modified\r\n"}
+
+OF_A_BODY = (b"content-length", b"content-type")
 
 Reads = SharedReads[Question, Found]
 
@@ -117,8 +125,8 @@ def read_path(django: Application) -> Application:
             return
         meter.count(question.resource, found.environment_id, scope["headers"])
         counts.answered(found.resource, found.fresh_until)
-        body, headers = found.told_to(_header(scope, b"accept-encoding"), around)
-        await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+        status, body, headers = found.told_to(_header(scope, b"accept-encoding"), around, _conditions(scope))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return application
@@ -131,6 +139,7 @@ class Herd:
         self._question = question
         self._around = around
         self._accept_encoding = _header(scope, b"accept-encoding")
+        self._conditions = _conditions(scope)
         self._labels = labels.of(scope["headers"])
         self._future: asyncio.Future[Found | None] | None = None
         self._waiting: list[Held] = []
@@ -154,7 +163,7 @@ class Herd:
         meter.count_equal(found.resource, found.environment_id, self._labels, len(waiting))
         counts.answered(found.resource, found.fresh_until, len(waiting))
         refetches.answered(len(waiting))
-        head, body = found.written_to(self._accept_encoding, self._around)
+        head, body = found.written_to(self._accept_encoding, self._around, self._conditions)
         for held in waiting:
             held.reply(head, body)
 
@@ -182,7 +191,7 @@ def asked(scope: Message) -> Question | None:
         return None
     if any(name in BODY for name, _ in scope["headers"]):
         return None
-    key = _header(scope, b"x-environment-key")
+    key = _header(scope, b"x-environment-key").strip()
     if not key or (resource is Resource.ENVIRONMENT_DOCUMENT and not key.startswith(SERVER_PREFIX)):
         return None
     if resource is not Resource.IDENTITIES:
@@ -266,6 +275,10 @@ def _answers(
                     continue
                 answer = responses.identity(entry, identified, client.server)
         yield question, Found(question.resource, client.environment_id, answer)
+
+
+def _conditions(scope: Message) -> Conditions:
+    return Conditions(_header(scope, b"if-none-match"), _header(scope, b"if-modified-since"))
 
 
 def _header(scope: Message, name: bytes) -> str:

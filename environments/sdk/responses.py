@@ -1,9 +1,11 @@
 """Answers to SDKs: bytes of JSON that are ready, under the version that they are of."""
 
 import re
+import time
 from typing import NamedTuple
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
 from environments.cache import Entry
 from environments.evaluation import Flag
@@ -18,6 +20,57 @@ GZIP_REFUSED = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
 VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
 
 
+NOT_MODIFIED = 304
+
+
+class Conditions(NamedTuple):
+    """The conditional headers of a request, as text."""
+
+    if_none_match: str = ""
+    if_modified_since: str = ""
+
+
+class Validators(NamedTuple):
+    """By what a client can ask whether it has the newest state already."""
+
+    etag: str
+    last_modified: int
+    """Unix time in whole seconds; 0: none."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Validators":
+        """Those of the document, for an answer of this moment.
+
+        HTTP allows no ``Last-Modified`` of the future. One that is older than the version was not raised with it: a
+        process from before an upgrade, or SQL by hand, has changed the environment.
+        """
+        date = entry.document.last_modified
+        is_usable = int(entry.version.updated_at.timestamp()) <= date <= time.time()
+        return cls(entry.document_body.etag, date if is_usable else 0)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        date = {"Last-Modified": http_date(self.last_modified)} if self.last_modified else {}
+        # With a date and no Cache-Control, a cache may keep an answer for as long as it sees fit.
+        return {"ETag": self.etag, **date, "Cache-Control": "private, no-cache"}
+
+    def match(self, conditions: Conditions) -> bool:
+        """Whether the client has this state. As HTTP has it, an ``If-None-Match`` alone decides where there is one.
+
+        A date counts only if it is the very ``Last-Modified``: then it is of this revision, and of no other.
+        Flagsmith's Edge Proxy asks with the document's ``updated_at`` in whole seconds, which is the same, but for a
+        second change within one second and for silent changes. These have a later date.
+        """
+        if conditions.if_none_match:
+            known = parse_etags(conditions.if_none_match)
+            return "*" in known or _opaque(self.etag) in map(_opaque, known)
+        return bool(self.last_modified) and parse_http_date_safe(conditions.if_modified_since) == self.last_modified
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/")
+
+
 class Answer(NamedTuple):
     """What whoever serves it sends, by Django or ahead of it."""
 
@@ -26,22 +79,36 @@ class Answer(NamedTuple):
     packed: bytes | None = None
     """The body, compressed by gzip. None: not worth it."""
     status: int = 200
+    validators: Validators | None = None
+
+    def under(self, conditions: Conditions) -> "Answer":
+        """The answer to a request with these conditions: this one, or 304 to a client that has it."""
+        if self.validators is None or not self.validators.match(conditions):
+            return self
+        return self._replace(status=NOT_MODIFIED, body=b"", packed=None)
 
     def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
         """The body for a client that accepts these encodings (the header's text), and its headers."""
         headers = {
-            "Content-Type": "application/json",
             VERSION_HEADER: epoch_seconds(self.updated_at),
             "Vary": f"{HEADER}, Accept-Encoding",
+            **(self.validators.headers if self.validators else {}),
         }
+        if self.status == NOT_MODIFIED:
+            return b"", headers
+        headers["Content-Type"] = "application/json"
         if self.packed is None or "gzip" not in accept_encoding or GZIP_REFUSED.search(accept_encoding):
             return self.body, headers
         return self.packed, {**headers, "Content-Encoding": "gzip"}
 
     def response(self, request: HttpRequest) -> HttpResponse:
         """The same by Django."""
-        body, headers = self.told_to(request.headers.get("Accept-Encoding", ""))
-        return HttpResponse(body, status=self.status, headers=headers)
+        conditions = Conditions(*(request.headers.get(name, "") for name in ("If-None-Match", "If-Modified-Since")))
+        answer = self.under(conditions)
+        body, headers = answer.told_to(request.headers.get("Accept-Encoding", ""))
+        if answer.status == NOT_MODIFIED:
+            return HttpResponseNotModified(headers=headers)
+        return HttpResponse(body, status=answer.status, headers=headers)
 
 
 def flags(entry: Entry, server: bool) -> Answer:
@@ -77,7 +144,8 @@ def identity_flag(entry: Entry, identified: Identified, name: str, server: bool)
 
 def document(entry: Entry) -> Answer:
     """The environment document."""
-    return Answer(entry.version.updated_at, entry.document_body.encoded, entry.document_body.packed)
+    body = entry.document_body
+    return Answer(entry.version.updated_at, body.encoded, body.packed, validators=Validators.of(entry))
 
 
 def _identity_flags(entry: Entry, identified: Identified, server: bool) -> list[Flag]:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -15,9 +16,6 @@ IDENTIFIER_LENGTH = 2_000
 TRAIT_KEY_LENGTH = 200
 TRAIT_STRING_LENGTH = 2_000
 INTEGERS = range(-(2**63), 2**63)
-
-# Of one call. Each is a parameter of a query, and databases limit those.
-TRAITS = 10_000
 
 
 class IdentifierField(serializers.CharField):
@@ -79,12 +77,19 @@ class SDKTraitSerializer(serializers.Serializer[Any]):
     transient = serializers.BooleanField(default=False, allow_null=True)
 
 
+class Traits(Items):
+    """The traits of one identity: no more than it could store."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=settings.MAX_TRAITS_PER_IDENTITY, **kwargs)
+
+
 class IdentitiesSerializer(serializers.Serializer[Any]):
     """The body of ``identities/``."""
 
     identifier = IdentifierField(required=False, allow_blank=True, allow_null=True)
     transient = serializers.BooleanField(default=False, allow_null=True)
-    traits = Items(child=SDKTraitSerializer(), required=False, allow_null=True, max_length=TRAITS)
+    traits = Traits(child=SDKTraitSerializer(), required=False, allow_null=True)
 
 
 class IdentitiesQuerySerializer(serializers.Serializer[Any]):

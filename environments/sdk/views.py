@@ -5,12 +5,14 @@ been stored.
 """
 
 from collections import defaultdict
+from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied, ValidationError
+from rest_framework.exceptions import AuthenticationFailed, ParseError, PermissionDenied, Throttled, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +21,7 @@ from rest_framework.views import APIView
 from app_analytics import meter
 from app_analytics.models import Resource
 from core.items import Items
+from core.parsers import StrictJSONParser
 from environments.cache import Entry, documents
 from environments.identities.traits.models import TraitValue
 from environments.models import Environment
@@ -31,12 +34,14 @@ from environments.sdk.authentication import (
     ServingStopped,
 )
 from environments.sdk.serializers import (
-    TRAITS,
     BulkTraitSerializer,
     IdentitiesQuerySerializer,
     IdentitiesSerializer,
     IdentityTraitSerializer,
 )
+from environments.sdk.storage import ClientStorage
+
+STORED_TOO_MUCH = "Client keys of this environment have stored too much lately."
 
 # An application sends what it counted in some seconds.
 EVALUATIONS = range(1, 2**31)
@@ -55,6 +60,7 @@ class SDKView(APIView):
     """A view for the holder of an environment's key."""
 
     content_negotiation_class = JSONForAll
+    parser_classes = [StrictJSONParser]
 
     rules: str
     authentication_classes = [EnvironmentKeyAuthentication]
@@ -79,6 +85,15 @@ class SDKView(APIView):
         client: Any = self.request.user
         assert isinstance(client, SDKClient)
         return client
+
+    @cached_property
+    def storage(self) -> ClientStorage:
+        return ClientStorage()
+
+    def may_store(self, number: int) -> bool:
+        """Whether the caller may have so many bytes stored. A server-side key is a secret, and has no limit."""
+        free = number == 0 or self.client.server
+        return free or self.storage.allow_bytes(self.client.environment_id, number)
 
     def entry(self) -> Entry:
         """The environment, at the version that the key's query read or a newer one."""
@@ -119,6 +134,7 @@ class IdentitiesView(SDKView):
             [],
             transient=query.validated_data["transient"],
             persist_traits=self.client.persist_trait_data,
+            may_store=self.may_store,
         )
         if name := request.query_params.get("feature"):
             return responses.identity_flag(self.entry(), identified, name, self.client.server).response(request)
@@ -138,6 +154,7 @@ class IdentitiesView(SDKView):
                 traits,
                 transient=bool(transient),
                 persist_traits=self.client.persist_trait_data,
+                may_store=self.may_store,
             )
         else:
             identified = identify.anonymous(traits)
@@ -167,6 +184,10 @@ class TraitsView(SDKView):
         changes: dict[str, dict[str, TraitValue]] = defaultdict(dict)
         for trait in traits:
             changes[trait["identity"]["identifier"]][trait["trait_key"]] = trait["trait_value"]
+        present = identify.read(self.client.environment_id, changes)
+        number = sum(present[identifier].bytes_of(values) for identifier, values in changes.items())
+        if not self.may_store(number):
+            raise Throttled(self.storage.wait(), STORED_TOO_MUCH)
         identify.store(self.client.environment_id, changes)
 
 
@@ -179,7 +200,7 @@ class BulkTraitsView(TraitsView):
         self.check_traits_are_stored()
         if not self.client.may_set_traits:
             raise ParseError("Unable to set traits with client key.")
-        traits = Items(child=BulkTraitSerializer(), data=request.data, max_length=TRAITS)
+        traits = Items(child=BulkTraitSerializer(), data=request.data, max_length=settings.MAX_TRAITS_PER_REQUEST)
         traits.is_valid(raise_exception=True)
         self.store(traits.validated_data)
         return Response([trait for trait in traits.data if trait["trait_value"] is not None])

@@ -18,7 +18,11 @@ from realtime.types import EnvironmentKey
 
 logger = structlog.get_logger(__name__)
 
-LIVENESS = "/health/liveness"
+LIVENESS = ("/health/liveness", "/health/liveness/")
+"""Flagsmith's Helm chart and its task processor ask with the slash."""
+
+READINESS = ("health", "health/", "health/readiness", "health/readiness/")
+"""Paths of ``readiness``, as Django has them. Flagsmith's own SSE server has ``/health`` alone."""
 
 NOBODYS = EnvironmentKey("-")
 
@@ -37,7 +41,7 @@ def ahead_of(django: Application, surroundings: Callable[[Scope], Surroundings |
     """
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["path"] != LIVENESS or scope["method"] not in ("GET", "HEAD"):
+        if scope["path"] not in LIVENESS or scope["method"] not in ("GET", "HEAD"):
             await django(scope, receive, send)
             return
         problems = realtime_liveness.current().problems()

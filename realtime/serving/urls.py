@@ -5,6 +5,6 @@ from django.urls import include, path
 from realtime.serving import health
 
 urlpatterns = [
-    path("health/readiness", health.readiness),
+    *[path(name, health.readiness) for name in health.READINESS],
     path("", include("realtime.urls")),
 ]

@@ -68,7 +68,18 @@ def test_detached__running__has_no_table_but_its_own(server: DetachedServer) -> 
 
 
 @pytest.mark.parametrize(
-    "path, status", [("/health/liveness", 200), ("/health/readiness", 200), ("/metrics", 404), ("/api/v1/flags/", 404)]
+    "path, status",
+    [
+        ("/health/liveness", 200),
+        # What Flagsmith's Helm chart asks.
+        ("/health/liveness/", 200),
+        ("/health/readiness", 200),
+        ("/health/readiness/", 200),
+        ("/health", 200),
+        ("/health/", 200),
+        ("/metrics", 404),
+        ("/api/v1/flags/", 404),
+    ],
 )
 def test_detached__other_paths__health_alone(server: DetachedServer, path: str, status: int) -> None:
     assert server.get(path).status == status

@@ -35,7 +35,7 @@ NO_JSON = {
     "a number of 5,000 digits": b'{"name": ' + b"9" * 5_000 + b"}",
 }
 
-OTHER_TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x")
+OTHER_TYPES = ("text/plain", "multipart/form-data; boundary=x", "x")
 
 
 @every_end_point

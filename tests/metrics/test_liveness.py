@@ -66,8 +66,9 @@ async def test_liveness__host_that_django_refuses__answered_all_the_same(setting
 
 
 @pytest.mark.parametrize("method, status, body", [("HEAD", 200, b""), ("POST", 200, b'{"status": "ok"}')])
-async def test_liveness__other_methods__as_of_old(method: str, status: int, body: bytes) -> None:
-    client = Client("/health/liveness", {"Host": "testserver"})
+@pytest.mark.parametrize("path", ["/health/liveness", "/health/liveness/"])
+async def test_liveness__other_methods__as_of_old(path: str, method: str, status: int, body: bytes) -> None:
+    client = Client(path, {"Host": "testserver"})
     client.scope["method"] = method
     await client.run()
     assert (client.sent[0]["status"], b"".join(client.chunks)) == (status, body)

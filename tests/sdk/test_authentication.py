@@ -51,6 +51,15 @@ def test_call__unknown_client_key__403(key: str) -> None:
     assert (answer.status_code, answer.json()) == (403, UNKNOWN)
 
 
+@pytest.mark.parametrize("around", [" {} ", "{}  ", "\t{}"])
+def test_call__key_with_spaces_around__the_environments(
+    around: str, environment: Environment, server_key: EnvironmentAPIKey
+) -> None:
+    for key in (environment.api_key, server_key.key):
+        assert application(around.format(key)).get("/api/v1/flags/").status_code == 200
+    assert application(around.format(server_key.key)).get("/api/v1/environment-document/").status_code == 200
+
+
 @pytest.mark.parametrize("method, path", CALLS)
 def test_call__users_token__403(method: str, path: str, admin: APIClient) -> None:
     answer = call(admin, method, path)

@@ -64,7 +64,7 @@ def check(environment: Environment) -> None:
         assert [answer.status_code for answer in found] == [403] * 4
         return
     entry = fresh(environment)
-    ada = identify.identify(environment.pk, "ada", [], transient=True, persist_traits=True)
+    ada = identify.identify(environment.pk, "ada", [], transient=True, persist_traits=True, may_store=bool)
     expected = [
         responses.flags(entry, server=False),
         responses.flags(entry, server=True),

@@ -260,6 +260,12 @@ SENT_BY_SDKS = (
     "flagsmith-sdk-user-agent",
     "flagsmith-application-name",
     "flagsmith-application-version",
+    # What libraries for tracing add to every request of a page.
+    "sentry-trace",
+    "baggage",
+    "traceparent",
+    "tracestate",
+    "x-requested-with",
 )
 
 

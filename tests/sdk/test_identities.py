@@ -193,12 +193,6 @@ def test_trait__extreme_number__is_stored_exactly(number: float, sdk: APIClient)
     assert stored() == {"k": number}
 
 
-def test_traits__ten_thousand_and_one__400(sdk: APIClient) -> None:
-    answer = sdk.post(URL, {"identifier": "ada", "traits": traits(k=1) * 10_001})
-    assert answer.status_code == 400
-    assert list(answer.json()) == ["traits"]
-
-
 @pytest.mark.parametrize("body", [{}, {"traits": None}, {"transient": None}])
 def test_identity__null_for_what_is_optional__is_as_if_left_out(body: dict[str, Any], sdk: APIClient) -> None:
     assert identify(sdk, identifier="ada", **body)["traits"] == []

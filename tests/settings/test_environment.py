@@ -1,6 +1,8 @@
 """Settings from environment variables, and the two kinds of database."""
 
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 from realtime.serving import databases, environment
 from settings.dev import installation_key
+from tests.support.programs import ROOT
+from tests.support.server import environ
 from users.throttles import LoginThrottle
 
 
@@ -36,6 +40,19 @@ def test_flag__other_word__complaint_names_the_variable() -> None:
 @given(st.lists(st.text(alphabet="abc.*-", min_size=1)))
 def test_names__any_words_with_spaces_around__come_back(words: list[str]) -> None:
     assert environment.names("X", environ={"X": " , ".join(words)}) == words
+
+
+def test_cors__extra_headers__allowed_beside_the_others() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-c", "from settings import base; print(*base.CORS_ALLOW_HEADERS)"],
+        cwd=ROOT,
+        env=environ(FLAGSMITH_CORS_EXTRA_ALLOW_HEADERS="X-Datadog-Trace-Id, x-b3"),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+    assert {"x-datadog-trace-id", "x-b3", "x-environment-key", "traceparent"} <= set(printed)
 
 
 @pytest.mark.parametrize("environ", [{}, {"X": ""}, {"X": "  "}])

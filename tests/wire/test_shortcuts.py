@@ -143,6 +143,31 @@ def test_flags__on_the_connection_or_by_asgi__same_answer(connection: Connection
     assert answers[0] == answers[1]
 
 
+def test_flags__key_with_spaces_around__answered(connection: Connection) -> None:
+    connection.send(connection.request(key=f" {connection.key} \t"), connection.request())
+    first, second = connection.answer(), connection.answer()
+    assert (first[0], first[2]) == (200, second[2])
+
+
+def test_document__known_to_the_client__304_without_length_and_the_connection_goes_on(
+    connection: Connection, tenant: Tenant
+) -> None:
+    path, key = "/api/v1/environment-document/", tenant.environment.server_key
+    connection.send(connection.request(path, key))
+    _, known, document = connection.answer()
+    condition = f"If-None-Match: {known['etag']}\r\n"
+    # On the connection, by ASGI (its path has to be unquoted), and once more, as bytes that are known.
+    paths = (path, "/api/v1/environment%2Ddocument/", path)
+    connection.send(*(connection.request(each, key, condition) for each in paths), connection.request(path, key))
+    answers = [connection.answer() for _ in range(4)]
+
+    assert [status for status, *_ in answers] == [304, 304, 304, 200]
+    assert answers[3][2] == document
+    for _, headers, body in answers[:3]:
+        assert (headers["etag"], body) == (known["etag"], b"")
+        assert {"content-length", "content-type", "transfer-encoding"}.isdisjoint(headers)
+
+
 def test_stream__requests_behind_it__are_not_answered(connection: Connection, tenant: Tenant) -> None:
     connection.send(connection.request(f"/sse/environments/{connection.key}/stream"), connection.request())
     head = connection.file.readline()

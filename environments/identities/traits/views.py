@@ -9,6 +9,7 @@ from rest_framework.viewsets import ModelViewSet
 from core.locks import keep_out_identities
 from core.pagination import FixedPages
 from environments.identities.scope import IdentityScopedView
+from environments.identities.traits.limits import require_room
 from environments.identities.traits.models import Trait
 from environments.identities.traits.serializers import TraitSerializer
 
@@ -30,6 +31,7 @@ class TraitViewSet(IdentityScopedView, ModelViewSet[Trait]):
         return Trait.objects.filter(identity=self.identity)
 
     def perform_create(self, serializer: BaseSerializer[Trait]) -> None:
+        require_room(self.identity)
         serializer.save(identity=self.identity)
 
     def perform_destroy(self, instance: Trait) -> None:
