@@ -102,7 +102,7 @@ class EmbeddedHost(Host):
 
     def versions(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, Any]:
         environments = self.environments.using(router.db_for_write(self.environments.model)).filter(pk__in=ids)
-        fields = ["pk", "updated_at", *(["revision"] if self._has_revision() else [])]
+        fields = ["pk", "updated_at", *self._counted(timezone.now())]
         return {row[0]: row[1:] for row in environments.order_by().values_list(*fields)}
 
     def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
