@@ -14,7 +14,7 @@ TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
 
-# Flutter opens a new stream every 29 s and never closes the old one; Ruby reads nothing before its stream ends.
+# Flutter opens a stream every 29 s and never closes one; Ruby reads nothing before its stream ends.
 SHORT_STREAM_SECONDS = 30.0
 
 

@@ -47,6 +47,8 @@ class ClientKind:
     opening: Piece = OPENING
     is_short: bool = False
     """Its streams end after ``conf.SHORT_STREAM_SECONDS``."""
+    least: float = LEAST
+    """Of an age, the part that a stream lives at least."""
     is_long_poll: bool = False
     """It reads a response only once that has ended, so a stream ends with the first event that is news to it."""
 
@@ -54,8 +56,8 @@ class ClientKind:
 KINDS = (
     # Nobody else gets a ``retry``: React Native would obey it, and Flutter opens a connection for each unknown field.
     ClientKind(b"mozilla/", opening=piece(sse.RETRY + OPENING.body)),
-    # Flutter.
-    ClientKind(b"dart/", is_short=True),
+    # Flutter opens one every 29 s, by its own clock and not when one ends: less than 30 s would leave it without one.
+    ClientKind(b"dart/", is_short=True, least=1.0),
     # Ruby.
     ClientKind(b"faraday", is_short=True, is_long_poll=True),
 )
@@ -82,7 +84,7 @@ class Stream:
         "subscribed_at",
     )
 
-    def __init__(self, sink: Sink, kind: ClientKind) -> None:
+    def __init__(self, sink: Sink, kind: ClientKind = OTHER) -> None:
         self.slot = NONE
         self._sink = sink
         self._kind = kind
@@ -102,10 +104,11 @@ class Stream:
         streams = hub.current()
         self._clock = streams.loop.time
         self.subscribed_at = self._wrote_at = self._clock()
+        kind = self._kind
+        age: float = conf.SHORT_STREAM_SECONDS if kind.is_short else conf.STREAM_SECONDS
         # A random fifth less, so that streams opened by one herd do not end as one.
-        age: float = conf.SHORT_STREAM_SECONDS if self._kind.is_short else conf.STREAM_SECONDS
-        self.ends_at = self.subscribed_at + age * _some()
-        self._sink.open(self, self._kind.opening, closing=streams.draining)
+        self.ends_at = self.subscribed_at + age * _some(kind.least)
+        self._sink.open(self, kind.opening, closing=streams.draining)
         met = streams.limits.met(address, streams.audience(key))
         if met is not None:
             self._hold(streams, met)
@@ -282,9 +285,9 @@ class Stream:
         self._topic.hub.timers.put(self, when)
 
 
-def _some() -> float:
-    """Between ``LEAST`` and 1: what many begin as one does not come round as one."""
-    return random.uniform(LEAST, 1.0)  # noqa: S311
+def _some(least: float = LEAST) -> float:
+    """Between ``least`` and 1: what many begin as one does not come round as one."""
+    return random.uniform(least, 1.0)  # noqa: S311
 
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
