@@ -13,7 +13,7 @@ from realtime.types import EPOCH, TICK, UpdatedAt, epoch_seconds, reads_as_newer
 
 KEEPALIVE = b":\n\n"
 
-# Milliseconds until a browser connects again. Without it Chromium waits for three seconds after each end.
+# Milliseconds until a browser's EventSource connects again. Without it Chromium waits for three seconds.
 RETRY = b"retry: 1000\n"
 
 # Apple's URL loading may hold back the first 512 bytes of a response.
