@@ -166,7 +166,7 @@ def main() -> None:
         database="postgresql",
         processes=arguments.processes,
         on=cores.CORES,
-        REALTIME_STREAM_SECONDS="30",
+        stream_seconds="30",
         REALTIME_DRAIN_SECONDS=str(arguments.drain_seconds),
         REALTIME_TRUSTED_PROXIES="127.0.0.1",
     ) as served:

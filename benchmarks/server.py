@@ -12,11 +12,14 @@ from benchmarks import cores
 from benchmarks.admin import Admin
 from benchmarks.streams import Target
 from benchmarks.wire import microseconds
+from tests.support import programs
 from tests.support.api import VERSION_HEADER, AdminAPI
 from tests.support.server import (
     Flavour,
     MigratedDatabase,
+    MigratedSQLite,
     ServerProcess,
+    manage,
     migrated_cluster,
     migrated_postgresql,
     migrated_sqlite,
@@ -86,23 +89,32 @@ def product(
     flavour: Flavour = "uvicorn",
     processes: int = 1,
     on: list[int] = cores.SERVER,
+    checkout: Path = programs.ROOT,
+    stream_seconds: str | None = STREAM_SECONDS,
     **variables: str,
 ) -> Iterator[Product]:
     """Serve a new database with the demo, with this flavour, and these of the server's environment variables.
 
-    This process is on the clients' cores meanwhile.
+    ``checkout``: of the server's code, with SQLite. ``stream_seconds``: None for the server's own default. This process
+    is on the clients' cores meanwhile.
     """
     cores.raise_file_limit()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        template: MigratedDatabase = (
-            migrated_postgresql(stack.enter_context(migrated_cluster()))
-            if database == "postgresql"
-            else migrated_sqlite()
-        )
-        settings = {"REALTIME_STREAM_SECONDS": STREAM_SECONDS, "LOG_LEVEL": "WARNING"}
-        settings |= template.copy(folder / "server") | variables
-        servers = [ServerProcess(settings, flavour=flavour) for _ in range(processes)]
+        template: MigratedDatabase
+        if database == "postgresql":
+            template = migrated_postgresql(stack.enter_context(migrated_cluster()))
+        elif checkout == programs.ROOT:
+            template = migrated_sqlite()
+        else:
+            manage("migrate", "--verbosity=0", variables={"VAR_DIR": str(folder)}, checkout=checkout)
+            template = MigratedSQLite(folder / "db.sqlite3")
+        settings = {"LOG_LEVEL": "WARNING"} | template.copy(folder / "server") | variables
+        servers = [ServerProcess(settings, flavour=flavour, checkout=checkout) for _ in range(processes)]
+        for server in servers:
+            del server.variables["REALTIME_STREAM_SECONDS"]
+            if stream_seconds is not None:
+                server.variables["REALTIME_STREAM_SECONDS"] = stream_seconds
         demo = json.loads(servers[0].manage("seed_demo", "--json"))
         with cores.on(on):
             for server in servers:

@@ -162,7 +162,7 @@ def main() -> None:
     told.conditions["stream_seconds"] = STREAM_SECONDS
     told.notes.append("the longest send queue is what the kernel holds for a client that does not read")
     told.notes.append("tasks of the event loop are not seen from outside; each stream of ours has none")
-    with product(REALTIME_STREAM_SECONDS=STREAM_SECONDS) as served:
+    with product(stream_seconds=STREAM_SECONDS) as served:
         well = measure(served, arguments, told)
     told.notes.append("all as it was" if well else "NOT as it was")
     told.tell(arguments)

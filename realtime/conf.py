@@ -14,6 +14,10 @@ TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
 
+# Flutter opens a stream every 29 s and never closes one; Ruby reads nothing before its stream ends.
+SHORT_STREAM_SECONDS = 30.0
+
+
 class RealtimeSettings:
     """``conf.NAME`` is Django's ``REALTIME_NAME``, or the default below. Times are in seconds."""
 
@@ -30,8 +34,9 @@ class RealtimeSettings:
         # The table of watched models, as a dotted path.
         "WATCH": "realtime.watch.WATCHED",
         "ANNOUNCE_IDENTITY_OVERRIDES": False,
-        # A stream lives so long, less a random fifth, then ends and the SDK connects again.
-        "STREAM_SECONDS": 30.0,
+        # A stream lives so long at most, less a random fifth, then ends and the SDK connects again. Streams to some
+        # clients have to be shorter (stream.py).
+        "STREAM_SECONDS": 600.0,
         # A comment after so long a silence. Ruby and iOS give up after 60 s; proxies often after 30 s.
         "KEEPALIVE_SECONDS": 10.0,
         # Two events closer than this, and the later one is said again after as long.
@@ -60,7 +65,7 @@ class RealtimeSettings:
         "MAX_STREAMS": 0.0,
         "MAX_STREAMS_PER_ENVIRONMENT": 0.0,
         "MAX_STREAMS_PER_ADDRESS": 0.0,
-        # An age's worth of these may come at once.
+        # As many as half a minute allows may come at once.
         "MAX_NEW_STREAMS_PER_SECOND": 0.0,
         "MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS": 0.0,
         # Addresses and networks whose X-Forwarded-For is believed, and "unix" for who connects by a Unix socket.
@@ -76,6 +81,11 @@ class RealtimeSettings:
         # An attribute from now on: a stream that opens reads several, at 3 µs each by this way.
         self.__dict__[name] = value
         return value
+
+    @property
+    def SHORT_STREAM_SECONDS(self) -> float:  # noqa: N802
+        """Age of the streams that have to be short, and how long the server waits for a client that reads nothing."""
+        return min(SHORT_STREAM_SECONDS, float(self.STREAM_SECONDS))
 
     @property
     def INSPECTS(self) -> bool:  # noqa: N802

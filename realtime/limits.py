@@ -1,8 +1,9 @@
 """How many streams there may be, and what becomes of one more: a 200 stream that says nothing but why.
 
 A refusal would stop one SDK for good and make two of them try again without a pause (docs/wire-protocol.md). So a
-stream beyond a limit is held: open for an age like any other, in no topic, and it costs no read of the database. Held
-streams take open files, too; when their room is full as well, one more is told why and ends at once.
+stream beyond a limit is held: open for half a minute (``conf.SHORT_STREAM_SECONDS``), in no topic, and it costs no read
+of the database. Held streams take open files, too; when their room is full as well, one more is told why and ends at
+once.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ LEAST_RESERVE, MOST_RESERVE = 100, 2_000
 # Of the open files that are left, the part for held streams.
 HELD_PART = 0.1
 
-# Of an age, the part that is held at least what only came too fast: there is room for it soon.
+# Of that time, the part that is held at least what only came too fast: there is room for it soon.
 SOON = 0.2
 
 LOG_SECONDS = 60.0
@@ -80,7 +81,7 @@ def bounds() -> Bounds:
         address=int(conf.MAX_STREAMS_PER_ADDRESS),
         rate=conf.MAX_NEW_STREAMS_PER_SECOND,
         address_rate=conf.MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS,
-        burst_seconds=conf.STREAM_SECONDS,
+        burst_seconds=conf.SHORT_STREAM_SECONDS,
     )
 
 
@@ -234,7 +235,7 @@ class Log:
 
 
 def age(kind: Kind) -> float:
-    """How long a stream that has met this limit is held, as a part of an age: a random fifth less, and less still where
-    there may be room for it soon.
+    """How long a stream that has met this limit is held, as a part of ``conf.SHORT_STREAM_SECONDS``: a random fifth
+    less, and less still where there may be room for it soon.
     """
     return random.uniform(SOON if kind == "rate" else 0.8, 1.0)  # noqa: S311

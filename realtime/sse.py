@@ -1,7 +1,8 @@
 """Server-Sent Events as the six official SDKs read them (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
 Their parsers are narrower than the standard: one event name, one data line, a space after each colon, a number that
-has a decimal point, and nothing but ``event``, ``data`` and comments. docs/wire-protocol.md names the SDK behind each.
+has a decimal point, and nothing but ``event``, ``data`` and comments; browsers alone get a ``retry`` as well.
+docs/wire-protocol.md names the SDK behind each.
 """
 
 import json
@@ -11,6 +12,9 @@ from decimal import Decimal, InvalidOperation
 from realtime.types import EPOCH, TICK, UpdatedAt, epoch_seconds, reads_as_newer
 
 KEEPALIVE = b":\n\n"
+
+# Milliseconds until a browser's EventSource connects again. Without it Chromium waits for three seconds.
+RETRY = b"retry: 1000\n"
 
 # Apple's URL loading may hold back the first 512 bytes of a response.
 PADDING = b":" + b" " * 512 + b"\n"

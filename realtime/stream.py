@@ -8,6 +8,7 @@ import asyncio
 import random
 import re
 import time
+from dataclasses import dataclass
 
 import structlog
 
@@ -36,8 +37,31 @@ OFF = piece(sse.comment("real-time updates are off for this project (enable_real
 # Ages and silences are a random fifth shorter than their settings.
 LEAST = 0.8
 
-# Clients that show a response only once it has ended: the Ruby SDK reads with Faraday.
-LONG_POLLERS = b"faraday"
+
+@dataclass(frozen=True, slots=True)
+class ClientKind:
+    """Clients whose streams differ from those of others, recognized by how their ``User-Agent`` begins."""
+
+    agent: bytes
+    """In lower case."""
+    opening: Piece = OPENING
+    is_short: bool = False
+    """Its streams end after ``conf.SHORT_STREAM_SECONDS``."""
+    least: float = LEAST
+    """Of an age, the part that a stream lives at least."""
+    is_long_poll: bool = False
+    """It reads a response only once that has ended, so a stream ends with the first event that is news to it."""
+
+
+KINDS = (
+    # Nobody else gets a ``retry``: React Native would obey it, and Flutter opens a connection for each unknown field.
+    ClientKind(b"mozilla/", opening=piece(sse.RETRY + OPENING.body)),
+    # Flutter opens one every 29 s, by its own clock and not when one ends: less than 30 s would leave it without one.
+    ClientKind(b"dart/", is_short=True, least=1.0),
+    # Ruby.
+    ClientKind(b"faraday", is_short=True, is_long_poll=True),
+)
+OTHER = ClientKind(b"")
 
 
 class Stream:
@@ -48,7 +72,7 @@ class Stream:
         "_clock",
         "_connected",
         "_ending",
-        "_long_poll",
+        "_kind",
         "_served",
         "_sink",
         "_topic",
@@ -60,10 +84,10 @@ class Stream:
         "subscribed_at",
     )
 
-    def __init__(self, sink: Sink, long_poll: bool) -> None:
+    def __init__(self, sink: Sink, kind: ClientKind = OTHER) -> None:
         self.slot = NONE
         self._sink = sink
-        self._long_poll = long_poll
+        self._kind = kind
         self._topic: hub.Topic | limits.Held | None = None
         self._address: str | None = None
         self._served = False
@@ -80,9 +104,11 @@ class Stream:
         streams = hub.current()
         self._clock = streams.loop.time
         self.subscribed_at = self._wrote_at = self._clock()
+        kind = self._kind
+        age: float = conf.SHORT_STREAM_SECONDS if kind.is_short else conf.STREAM_SECONDS
         # A random fifth less, so that streams opened by one herd do not end as one.
-        self.ends_at: float = self.subscribed_at + conf.STREAM_SECONDS * _some()
-        self._sink.open(self, OPENING, closing=streams.draining)
+        self.ends_at = self.subscribed_at + age * _some(kind.least)
+        self._sink.open(self, kind.opening, closing=streams.draining)
         met = streams.limits.met(address, streams.audience(key))
         if met is not None:
             self._hold(streams, met)
@@ -95,12 +121,12 @@ class Stream:
         self._plan()
 
     def _hold(self, streams: hub.Hub, met: limits.Kind) -> None:
-        """Say which limit has been met, and nothing more for an age, or at all where there is no room for that."""
+        """Say which limit has been met, and nothing more. Where there is no room for held streams, end it at once."""
         self._sink.write(limits.REASONS[met])
         if not streams.limits.has_room_to_hold():
             self._sink.end()
             return
-        self.ends_at = self.subscribed_at + conf.STREAM_SECONDS * limits.age(met)
+        self.ends_at = self.subscribed_at + conf.SHORT_STREAM_SECONDS * limits.age(met)
         self._served = True
         self._topic = streams.hold(self)
         streams.limits.held += 1
@@ -235,7 +261,7 @@ class Stream:
         self._sink.write(piece)
         if piece is not KEEPALIVE:
             self._written = piece
-        if self._long_poll and self._is_news(piece):
+        if self._kind.is_long_poll and self._is_news(piece):
             self.end()
 
     def _is_news(self, piece: Piece) -> bool:
@@ -249,7 +275,7 @@ class Stream:
             return
         if self._ending:
             # A client that reads nothing holds up its own end, past its age.
-            when = self._clock() + conf.STREAM_SECONDS
+            when = self._clock() + conf.SHORT_STREAM_SECONDS
         elif not self._served:
             when = min(self.ends_at, self._clock() + conf.RECONCILE_SECONDS)
         else:
@@ -259,9 +285,9 @@ class Stream:
         self._topic.hub.timers.put(self, when)
 
 
-def _some() -> float:
-    """Between ``LEAST`` and 1: what many begin as one does not come round as one."""
-    return random.uniform(LEAST, 1.0)  # noqa: S311
+def _some(least: float = LEAST) -> float:
+    """Between ``least`` and 1: what many begin as one does not come round as one."""
+    return random.uniform(least, 1.0)  # noqa: S311
 
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
@@ -288,20 +314,20 @@ def shortcut(scope: Scope) -> Answerer | None:
     match = PATH.fullmatch(scope["path"], 1)
     if match is None:
         return None
-    key, long_poll = _key(match["key"]), _is_long_poll(scope)
+    key, kind = _key(match["key"]), _kind(scope)
 
     def answer(channel: Channel) -> bool:
         if handover.is_due(scope):
             return False
         whole = channel.whole_scope() if limits.bounds().counts_addresses else scope
-        _open(key, whole, channel.take_over(), long_poll)
+        _open(key, whole, channel.take_over(), kind)
         return True
 
     return answer
 
 
 def _opened(key: str, scope: Message, sink: Sink) -> Stream:
-    return _open(_key(key), scope, sink, _is_long_poll(scope))
+    return _open(_key(key), scope, sink, _kind(scope))
 
 
 def _key(text: str) -> EnvironmentKey:
@@ -309,14 +335,14 @@ def _key(text: str) -> EnvironmentKey:
     return EnvironmentKey(text[: hosts.MAX_KEY_LENGTH + 1])
 
 
-def _is_long_poll(scope: Message) -> bool:
-    agent: bytes = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
-    return agent.lower().startswith(LONG_POLLERS)
+def _kind(scope: Message) -> ClientKind:
+    agent: bytes = next((value for name, value in scope["headers"] if name == b"user-agent"), b"").lower()
+    return next((kind for kind in KINDS if agent.startswith(kind.agent)), OTHER)
 
 
-def _open(key: EnvironmentKey, scope: Message, sink: Sink, long_poll: bool) -> Stream:
+def _open(key: EnvironmentKey, scope: Message, sink: Sink, kind: ClientKind) -> Stream:
     drain.prepare()
-    client = Stream(sink, long_poll)
+    client = Stream(sink, kind)
     try:
         client.open(key, addresses.of_scope(scope) if limits.bounds().counts_addresses else None)
     except Exception:

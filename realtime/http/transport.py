@@ -102,7 +102,7 @@ class Unopened:
     def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
         self.headers = headers
         self._waiting: list[Connection] = []
-        self._joined: tuple[Piece | None, bytes, bytes] = (None, b"", b"")
+        self._joined: dict[bytes, tuple[bytes, bytes]] = {}
 
     def add(self, connection: Connection) -> None:
         if not self._waiting:
@@ -110,16 +110,18 @@ class Unopened:
         self._waiting.append(connection)
 
     def head(self, opening: Piece, data: bytes) -> bytes:
-        """The head, the first chunk, and these bytes behind it: a herd gets the very same objects."""
-        of, behind, joined = self._joined
-        if of is not opening or behind is not data:
+        """The head, the first chunk, and these bytes behind it: a herd gets the very same objects.
+
+        Joined once for each opening, of which there are as many as kinds of clients have.
+        """
+        joined = self._joined.get(opening.chunk)
+        if joined is None or joined[0] is not data:
             own = b"".join([b"%b: %b\r\n" % header for header in self.headers])
-            joined = b"%b%b\r\n%b%b" % (HEAD, own, opening.chunk, data)
-            self._joined = (opening, data, joined)
-        return joined
+            joined = self._joined[opening.chunk] = (data, b"%b%b\r\n%b%b" % (HEAD, own, opening.chunk, data))
+        return joined[1]
 
     def forget(self) -> None:
-        self._joined = (None, b"", b"")
+        self._joined.clear()
 
     def _show(self) -> None:
         waiting, self._waiting = self._waiting, []

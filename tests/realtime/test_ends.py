@@ -52,7 +52,7 @@ class PlayedSink:
 async def sink(streams: hub.Hub) -> PlayedSink:
     """Of an open stream that has been told that there is no such environment."""
     sink = PlayedSink()
-    Stream(sink, long_poll=False).open(KEY)
+    Stream(sink).open(KEY)
     await eventually(lambda: len(sink.written) == 2)
     return sink
 
@@ -105,7 +105,7 @@ async def test_due__client_that_cannot_be_written_to__is_aborted(
 ) -> None:
     settings.REALTIME_KEEPALIVE_SECONDS = 600
     sink = PlayedSink()
-    Stream(sink, long_poll=False).open(KEY)
+    Stream(sink).open(KEY)
     await eventually(lambda: len(sink.written) == 2)
     sink.broken = RuntimeError("a bug")
     skip(600)
@@ -116,7 +116,7 @@ async def test_due__client_that_cannot_be_written_to__is_aborted(
 async def test_welcome__one_that_fails__the_others_are_welcomed(streams: hub.Hub) -> None:
     sinks = [PlayedSink() for _ in range(3)]
     for sink in sinks:
-        Stream(sink, long_poll=False).open(KEY)
+        Stream(sink).open(KEY)
     sinks[1].broken = RuntimeError("a bug")
     await eventually(lambda: sinks[1].fate == "aborted")
     await eventually(lambda: len(sinks[0].written) == len(sinks[2].written) == 2)

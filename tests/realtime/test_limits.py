@@ -81,7 +81,7 @@ async def test_address__with_too_many_streams__the_next_is_held_until_its_end(
     settings.REALTIME_MAX_STREAMS_PER_ADDRESS = 2
     settings.REALTIME_TRUSTED_PROXIES = "127.0.0.1"
     settings.REALTIME_STREAM_SECONDS = 6_000
-    settings.REALTIME_KEEPALIVE_SECONDS = 1_000
+    settings.REALTIME_KEEPALIVE_SECONDS = 5
     mine, other = {"x-forwarded-for": "192.0.2.1"}, {"x-forwarded-for": "192.0.2.2"}
     key = environment.api_key
     async with Clients() as clients:
@@ -92,12 +92,12 @@ async def test_address__with_too_many_streams__the_next_is_held_until_its_end(
         assert (await clients.open(key, other)).events
         assert only(streams, key) == 3
         assert streams.limits.addresses == {"192.0.2.1": 2, "192.0.2.2": 1}
-        # Full age, in which it is kept alive and told nothing.
+        # Half a minute, however long others live; it is kept alive and told nothing.
         for number in range(4):
-            skip(1_000)
-            await held.until(lambda client, number=number: len(client.chunks) == number + 3)
+            skip(5)
+            await held.until(lambda client, number=number: len(client.chunks) >= number + 3)
         assert not held.ended
-        skip(2_000)
+        skip(10)
         await held.until(lambda client: client.ended)
         assert held.sent[0]["status"] == 200
         assert set(held.chunks[2:]) == {b":\n\n", b""}
@@ -149,11 +149,11 @@ async def test_rate__exceeded__held_for_a_part_of_an_age(
     streams: hub.Hub, settings: Settings, environment: Environment, setting: str
 ) -> None:
     settings.REALTIME_STREAM_SECONDS = 3_000
-    setattr(settings, f"REALTIME_{setting}", 0.001)
+    setattr(settings, f"REALTIME_{setting}", 0.1)
     async with Clients() as clients:
         opened = [await clients.open(environment.api_key) for _ in range(7)]
         held = [client for client in opened if not client.events]
-        # An age's worth, and the one that is always allowed.
+        # What half a minute allows, however long streams live, and the one that is always allowed.
         assert len(held) == 3
         assert reason(held[0]).startswith(": too many streams begin at the moment")
 

@@ -221,7 +221,7 @@ def version_of(frame: bytes) -> UpdatedAt:
     return sse.parse(frame.split(b"data: ")[1].decode())
 
 
-async def test_stream__client_that_never_reads__is_given_up_after_another_age(
+async def test_stream__client_that_never_reads__is_given_up_half_a_minute_after_its_age(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_STREAM_SECONDS = 600  # type: ignore[attr-defined]
@@ -232,10 +232,28 @@ async def test_stream__client_that_never_reads__is_given_up_after_another_age(
     await toggle(state)
     await eventually(lambda: client.blocked)
     await later(streams, 600)
+    await later(streams, 15)
     assert not task.done()
-    await later(streams, 601)
+    await later(streams, 16)
     await asyncio.wait_for(task, PATIENCE)
     assert streams.topics == {}
+
+
+@pytest.mark.parametrize(
+    "agent, lives, ends",
+    [("Dart/3.4 (dart:io)", 15, 31), ("Faraday v2.7.4", 15, 31), ("Mozilla/5.0 (X11)", 400, 601), ("curl/8", 400, 601)],
+)
+async def test_stream__kind_of_client__ends_at_its_age(
+    streams: hub.Hub, environment: Environment, settings: Settings, agent: str, lives: float, ends: float
+) -> None:
+    settings.REALTIME_STREAM_SECONDS = 600
+    async with stream(environment.api_key, {"user-agent": agent}) as client:
+        await client.opened()
+        assert client.chunks[0].startswith(b"retry: 1000\n") is agent.startswith("Mozilla/")
+        await later(streams, lives)
+        assert not client.ended
+        await later(streams, ends - lives)
+        await client.until(lambda client: client.ended)
 
 
 async def test_stream__more_events_than_the_listener_holds__state_is_read_again(

@@ -102,6 +102,55 @@ async def test_stream__bytes_behind_the_request__are_passed_over(server: Server,
     await eventually(lambda: not server.streams.open and not server.state.connections)
 
 
+@pytest.mark.parametrize(
+    "agent, seconds, lives, ends",
+    [
+        ("Dart/3.4 (dart:io)", 3_600, 15, 31),
+        ("Faraday v2.7.4", 3_600, 15, 31),
+        ("Mozilla/5.0 (X11; Linux x86_64)", 3_600, 2_500, 3_601),
+        ("okhttp/4.12.0", 3_600, 2_500, 3_601),
+        ("Dart/3.4 (dart:io)", 20, 8, 21),
+        ("Mozilla/5.0 (X11; Linux x86_64)", 20, 8, 21),
+    ],
+)
+async def test_stream__kind_of_client__ends_at_its_age_which_the_setting_bounds(
+    server: Server, timeless: Any, agent: str, seconds: float, lives: float, ends: float
+) -> None:
+    timeless.REALTIME_STREAM_SECONDS = seconds
+    get = GET.replace(b"\r\n\r\n", b"\r\nuser-agent: %b\r\n\r\n" % agent.encode())
+    # The second request has the bytes of the first.
+    for _ in range(2):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(get)
+        await reader.readuntil(b"nothing will be sent")
+        skip(lives)
+        # What comes due in the meantime is done in two turns.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert server.streams.open == 1
+        skip(ends - lives)
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.read()).endswith(LAST_CHUNK)
+        writer.close()
+        await eventually(lambda: not server.streams.open)
+
+
+async def test_stream__flutter__outlives_the_29_seconds_until_it_opens_the_next(server: Server) -> None:
+    get = GET.replace(b"\r\n\r\n", b"\r\nuser-agent: Dart/3.4 (dart:io)\r\n\r\n")
+    connections = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+    for reader, writer in connections:
+        writer.write(get)
+        await reader.readuntil(b"nothing will be sent")
+    # Short of 29, for it takes a busy machine some time to open them all.
+    skip(27)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert server.streams.open == len(connections)
+    for _, writer in connections:
+        writer.close()
+    await eventually(lambda: not server.streams.open)
+
+
 async def test_stream__client_that_half_closes__ends_cleanly(server: Server) -> None:
     assert (await answer(server, GET, half_close=True)).endswith(LAST_CHUNK)
     await eventually(lambda: not server.streams.open)

@@ -54,11 +54,11 @@ def environ(**variables: str) -> dict[str, str]:
     return own | {"PYTHONUNBUFFERED": "1"} | variables
 
 
-def manage(*arguments: str, variables: Mapping[str, str]) -> str:
+def manage(*arguments: str, variables: Mapping[str, str], checkout: Path = programs.ROOT) -> str:
     """Run ``manage.py`` and return what it prints; a failure raises with what it said."""
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        cwd=programs.ROOT,
+        cwd=checkout,
         env=environ(**variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -130,7 +130,8 @@ class ServerProcess:
 
     ``variables`` are its environment variables: a database's (``MigratedDatabase.copy``), and any setting. Its streams
     end at once when it is asked to end, unless ``REALTIME_DRAIN_SECONDS`` is among them, and they do not grow old
-    while a slow machine does what the test is about, unless ``REALTIME_STREAM_SECONDS`` is.
+    while a slow machine does what the test is about, unless ``REALTIME_STREAM_SECONDS`` is. Its code is that of
+    ``checkout``.
     """
 
     DEFAULTS: ClassVar = {
@@ -140,10 +141,16 @@ class ServerProcess:
     }
 
     def __init__(
-        self, variables: Mapping[str, str], *, flavour: Flavour = "uvicorn", arguments: tuple[str, ...] = ()
+        self,
+        variables: Mapping[str, str],
+        *,
+        flavour: Flavour = "uvicorn",
+        arguments: tuple[str, ...] = (),
+        checkout: Path = programs.ROOT,
     ) -> None:
         self.flavour = flavour
         self.arguments = arguments
+        self.checkout = checkout
         self.variables = {**self.DEFAULTS, **variables}
         self.port = ports.free_port()
         self._process: Process | None = None
@@ -184,7 +191,7 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
-        self._process = Process(self._command(), environ=environ(**self.variables), cwd=programs.ROOT)
+        self._process = Process(self._command(), environ=environ(**self.variables), cwd=self.checkout)
 
     def wait(self, timeout: float = START) -> None:
         """Wait until it says that it is ready."""
@@ -217,7 +224,7 @@ class ServerProcess:
 
     def manage(self, *arguments: str) -> str:
         """Run ``manage.py`` on the server's database."""
-        return manage(*arguments, variables=self.variables)
+        return manage(*arguments, variables=self.variables, checkout=self.checkout)
 
     def _command(self) -> list[str]:
         if self.flavour == "daphne":

@@ -25,6 +25,11 @@ LATE = 24.0
 # How often ends are looked at that should be spread: a machine that stands still for half a second makes them one.
 TRIES = 5
 
+# User-Agent headers, as these clients send them.
+BROWSERS = ["Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"]
+SHORT_LIVED = ["Dart/3.4 (dart:io)", "Faraday v2.7.4"]
+OTHERS = ["okhttp/4.12.0", "App/1 CFNetwork/1494.0.7 Darwin/23.4.0", "Go-http-client/1.1", "x Mozilla/5.0", ""]
+
 UNKNOWN = b"no environment has this key"
 
 ACCEPTS = ["*/*", "text/event-stream", "application/json, text/event-stream", "application/json", "image/png"]
@@ -133,6 +138,28 @@ def test_s8__whole_stream__no_retry_line(brief: ServerProcess) -> None:
     assert b"retry" not in whole_stream_with_event(brief)
 
 
+@pytest.mark.parametrize("agent", BROWSERS)
+def test_s8__browser__retry_is_the_first_line_then_512_bytes_of_comment(
+    server: ServerProcess, environment: Publisher, agent: str
+) -> None:
+    # The second request has the bytes of the first, so the server does not parse it.
+    for _ in range(2):
+        with sse.connect(server.port, environment.key, {"User-Agent": agent}) as stream:
+            stream.next_event()
+        opening = stream.body.partition(b"event:")[0]
+        first, *others = [line for line in opening.split(b"\n") if line]
+        assert first == b"retry: 1000"
+        assert all(line.startswith(b":") for line in others)
+        assert sum(map(len, others)) >= 512
+
+
+@pytest.mark.parametrize("agent", [*SHORT_LIVED, *OTHERS])
+def test_s8__any_other_client__no_retry_line(server: ServerProcess, environment: Publisher, agent: str) -> None:
+    with sse.connect(server.port, environment.key, {"User-Agent": agent}) as stream:
+        stream.next_event()
+    assert b"retry" not in stream.body
+
+
 def whole_stream_with_event(brief: ServerProcess) -> bytes:
     environment = Publisher(brief)
     environment.publish()
@@ -205,8 +232,9 @@ def test_s11__forty_streams__end_cleanly_spread_over_the_last_fifth_of_the_age(
     assert any(are_spread() for _ in range(TRIES))
 
 
-def test_s11__default__about_30_seconds() -> None:
-    assert RealtimeSettings.DEFAULTS["STREAM_SECONDS"] == 30
+def test_s11__default__ten_minutes_and_half_a_minute_for_those_that_need_it() -> None:
+    assert RealtimeSettings.DEFAULTS["STREAM_SECONDS"] == 600
+    assert RealtimeSettings().SHORT_STREAM_SECONDS == 30
 
 
 def test_s12__faraday__ends_right_after_the_first_newer_event(server: ServerProcess, environment: Publisher) -> None:
