@@ -88,7 +88,8 @@ class SharedReads(Generic[K, V]):
     def ask(self, question: K) -> "asyncio.Future[V | None]":
         """The answer, as a future that all who ask the same meanwhile share: it is not to be cancelled."""
         future = self._asked.get(question)
-        if future is None:
+        if future is None or future.done():
+            # A caller may have cancelled it all the same, which must not be the answer of the others.
             future = self._asked[question] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._answer())
@@ -114,13 +115,15 @@ class SharedReads(Generic[K, V]):
                 logger.warning(self._failure, error=repr(error))
             self._failing = True
             for future in asked.values():
-                future.set_exception(error)
-                # Who waited may have gone; then nobody fetches the exception, and asyncio would complain.
-                future.exception()
+                if not future.done():
+                    future.set_exception(error)
+                    # Who waited may have gone; then nobody fetches the exception, and asyncio would complain.
+                    future.exception()
             return
         self._failing = False
         for question, future in asked.items():
-            future.set_result(answers.get(question))
+            if not future.done():
+                future.set_result(answers.get(question))
 
 
 def _with_connection(read: Callable[[], T]) -> T:

@@ -346,3 +346,44 @@ def test_bus__two_hubs__listens_until_the_last_is_closed() -> None:
     leave.set()
     thread.join()
     assert bus.current().health().since is None
+
+
+@pytest.fixture
+def read_when_stale(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Only topics that may have missed something are read: nothing moves by the index, and no topic's turn comes."""
+    monkeypatch.setattr(reconcile, "OVERLAP", timedelta(days=365))
+    with mock.patch.object(EmbeddedHost, "moved_since", return_value=[]):
+        yield
+
+
+@pytest.mark.usefixtures("read_when_stale")
+async def test_overflow__while_the_state_is_read_again__it_is_read_once_more(
+    streams: hub.Hub, client: Client, environment: Environment
+) -> None:
+    topic = streams.topics[EnvironmentKey(environment.api_key)]
+    real, began, released = EmbeddedHost.states, threading.Event(), threading.Event()
+
+    def held(host: EmbeddedHost, keys: Any) -> Any:
+        states = real(host, keys)
+        began.set()
+        assert released.wait(PATIENCE)
+        return states
+
+    with mock.patch.object(EmbeddedHost, "states", held):
+        streams.refresh(topic)
+        await asyncio.to_thread(began.wait, PATIENCE)
+        frame = await move(environment)
+        streams.refresh(topic)
+        released.set()
+        await client.until(lambda client: client.events[-1:] == [frame])
+
+
+@pytest.mark.usefixtures("read_when_stale")
+async def test_overflow__the_state_cannot_be_read__it_is_read_until_it_can(
+    streams: hub.Hub, client: Client, environment: Environment
+) -> None:
+    frame = await move(environment)
+    with states_failing_once() as calls:
+        streams.refresh(streams.topics[EnvironmentKey(environment.api_key)])
+        await client.until(lambda client: client.events[-1:] == [frame])
+    assert len(calls) == 2
