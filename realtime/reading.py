@@ -29,10 +29,14 @@ MOST = 1_000
 
 
 class ReadingThread:
-    """One thread with one database connection, for one event loop."""
+    """One thread with one database connection, for one event loop.
+
+    The connection stays open, so it is none of Django's pool: requests have all of that, and this thread connects by
+    itself, at once, when its connection has ended.
+    """
 
     def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=_leave_pools)
         self._part = liveness.current().part(name)
         self._part.rest()
         self._under_way = 0
@@ -124,6 +128,14 @@ class SharedReads(Generic[K, V]):
         for question, future in asked.items():
             if not future.done():
                 future.set_result(answers.get(question))
+
+
+def _leave_pools() -> None:
+    """Connect without a pool in this thread. A pool makes clients wait for seconds after the database was away."""
+    for alias in connections:
+        connection = connections[alias].copy()
+        if connection.settings_dict["OPTIONS"].pop("pool", None):
+            connections[alias] = connection
 
 
 def _with_connection(read: Callable[[], T]) -> T:
