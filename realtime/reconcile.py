@@ -61,6 +61,8 @@ class Reconcile:
             except Exception:
                 if not self._failing:
                     logger.exception("reconcile_failed")
+                    # A connection that the database has closed fails when it is used. The next look has a new one.
+                    self._wanted.set()
                 self._failing = True
                 metrics.reconciles["failed"].add()
             else:
