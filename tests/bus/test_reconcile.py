@@ -308,6 +308,30 @@ async def test_reconcile__database_away__tries_again_long_before_its_time(
     assert len(set(calls)) == 1
 
 
+async def test_reconcile__one_failure__reads_again_at_once(
+    streams: hub.Hub,
+    client: Client,
+    environment: Environment,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a connection that the database has closed."""
+    settings.REALTIME_RECONCILE_SECONDS = 2 * PATIENCE
+    monkeypatch.setattr(reconcile, "RETRY_SECONDS", 2 * PATIENCE)
+    frame = await move(environment)
+    real, calls = EmbeddedHost.moved_since, []
+
+    def failing_once(host: EmbeddedHost, moment: Any) -> Any:
+        calls.append(moment)
+        if len(calls) == 1:
+            raise DatabaseError("gone")
+        return real(host, moment)
+
+    with mock.patch.object(EmbeddedHost, "moved_since", failing_once):
+        streams.look()
+        await client.until(lambda client: client.events[-1:] == [frame])
+
+
 async def test_bus__connected_anew__every_hub_looks(streams: hub.Hub, client: Client, environment: Environment) -> None:
     frame = await move(environment)
     # As each back end does.
