@@ -29,10 +29,14 @@ MOST = 1_000
 
 
 class ReadingThread:
-    """One thread with one database connection, for one event loop."""
+    """One thread with one database connection, for one event loop.
+
+    The connection stays open, so it is none of Django's pool: requests have all of that, and this thread connects by
+    itself, at once, when its connection has ended.
+    """
 
     def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name, initializer=_leave_pools)
         self._part = liveness.current().part(name)
         self._part.rest()
         self._under_way = 0
@@ -88,7 +92,8 @@ class SharedReads(Generic[K, V]):
     def ask(self, question: K) -> "asyncio.Future[V | None]":
         """The answer, as a future that all who ask the same meanwhile share: it is not to be cancelled."""
         future = self._asked.get(question)
-        if future is None:
+        if future is None or future.done():
+            # A caller may have cancelled it all the same, which must not be the answer of the others.
             future = self._asked[question] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._answer())
@@ -114,13 +119,23 @@ class SharedReads(Generic[K, V]):
                 logger.warning(self._failure, error=repr(error))
             self._failing = True
             for future in asked.values():
-                future.set_exception(error)
-                # Who waited may have gone; then nobody fetches the exception, and asyncio would complain.
-                future.exception()
+                if not future.done():
+                    future.set_exception(error)
+                    # Who waited may have gone; then nobody fetches the exception, and asyncio would complain.
+                    future.exception()
             return
         self._failing = False
         for question, future in asked.items():
-            future.set_result(answers.get(question))
+            if not future.done():
+                future.set_result(answers.get(question))
+
+
+def _leave_pools() -> None:
+    """Connect without a pool in this thread. A pool makes clients wait for seconds after the database was away."""
+    for alias in connections:
+        connection = connections[alias].copy()
+        if connection.settings_dict["OPTIONS"].pop("pool", None):
+            connections[alias] = connection
 
 
 def _with_connection(read: Callable[[], T]) -> T:

@@ -61,6 +61,8 @@ class Reconcile:
             except Exception:
                 if not self._failing:
                     logger.exception("reconcile_failed")
+                    # A connection that the database has closed fails when it is used. The next look has a new one.
+                    self._wanted.set()
                 self._failing = True
                 metrics.reconciles["failed"].add()
             else:
@@ -73,14 +75,24 @@ class Reconcile:
         for moved in await self._hub.reader.moved_since(self._looked_at - OVERLAP):
             if moved.key in topics:
                 topics[moved.key].accept_from_reconcile(moved)
-        due = self._due()
-        states = await asyncio.gather(*(self._hub.reader.state(topic.key) for topic in due))
-        for topic, state in zip(due, states, strict=True):
-            topic.stale = False
-            if state is not None:
-                topic.accept_from_reconcile(state)
+        await self._read(self._due())
         self._looked_at = looking_at
         self._turn += 1
+
+    async def _read(self, due: "list[Topic]") -> None:
+        """Read the states of these topics. If that fails, all of them are stale."""
+        for topic in due:
+            # Before the read begins: what the topic misses from now on makes it stale again.
+            topic.stale = False
+        try:
+            states = await asyncio.gather(*(self._hub.reader.state(topic.key) for topic in due))
+        except Exception:
+            for topic in due:
+                topic.stale = True
+            raise
+        for topic, state in zip(due, states, strict=True):
+            if state is not None:
+                topic.accept_from_reconcile(state)
 
     def _due(self) -> "list[Topic]":
         """Those that may have missed something, and those whose turn it is."""

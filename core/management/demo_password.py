@@ -19,7 +19,8 @@ class PasswordFile:
 
     def __init__(self) -> None:
         database = connection.settings_dict
-        name = "|".join(str(database.get(part) or "") for part in ("ENGINE", "HOST", "PORT", "NAME"))
+        place = [str(database.get(part) or "") for part in ("HOST", "PORT", "NAME")]
+        name = "|".join([f"django.db.backends.{connection.vendor}", *place])
         self.path = Path(settings.VAR_DIR) / f"demo_password-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
     def read(self) -> str | None:

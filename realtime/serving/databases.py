@@ -70,11 +70,11 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
             " sqlite:////path."
         )
     if database["ENGINE"] == POSTGRESQL:
-        # In seconds. A request waits so long for a connection, and takes so long to say that the database is away: who
-        # probes the server often waits no longer than five. The pool waits twice as long before each new attempt, and
-        # after "reconnect_timeout" begins anew with the next request: once the database is back, it is noticed within
-        # about a second, however long it was away.
-        pool = {"min_size": 1, "max_size": pool_size, "timeout": 3, "reconnect_timeout": 1.5}
+        # In seconds. A request waits for a connection for at most "timeout", and then answers that the database is
+        # away: a client that probes the server often waits no longer than five. While it waits, the pool tries to
+        # connect twice in each "reconnect_timeout".
+        pool = {"min_size": 1, "max_size": pool_size, "timeout": 3, "reconnect_timeout": 0.5}
+        database["ENGINE"] = "realtime.serving.postgresql"
         database["OPTIONS"] = {**VANISHED, **database.get("OPTIONS", {}), "pool": pool}
         # The pool asks a connection whether it still lives before it lends it: a restart or a failover of the database
         # then fails no request that comes after it. An empty query, 0.1 ms on one machine.

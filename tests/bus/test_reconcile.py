@@ -366,6 +366,30 @@ async def test_reconcile__database_away__tries_again_long_before_its_time(
     assert len(set(calls)) == 1
 
 
+async def test_reconcile__one_failure__reads_again_at_once(
+    streams: hub.Hub,
+    client: Client,
+    environment: Environment,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a connection that the database has closed."""
+    settings.REALTIME_RECONCILE_SECONDS = 2 * PATIENCE
+    monkeypatch.setattr(reconcile, "RETRY_SECONDS", 2 * PATIENCE)
+    frame = await move(environment)
+    real, calls = EmbeddedHost.moved_since, []
+
+    def failing_once(host: EmbeddedHost, moment: Any) -> Any:
+        calls.append(moment)
+        if len(calls) == 1:
+            raise DatabaseError("gone")
+        return real(host, moment)
+
+    with mock.patch.object(EmbeddedHost, "moved_since", failing_once):
+        streams.look()
+        await client.until(lambda client: client.events[-1:] == [frame])
+
+
 async def test_bus__connected_anew__every_hub_looks(streams: hub.Hub, client: Client, environment: Environment) -> None:
     frame = await move(environment)
     # As each back end does.
@@ -404,3 +428,44 @@ def test_bus__two_hubs__listens_until_the_last_is_closed() -> None:
     leave.set()
     thread.join()
     assert bus.current().health().since is None
+
+
+@pytest.fixture
+def read_when_stale(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Only topics that may have missed something are read: nothing moves by the index, and no topic's turn comes."""
+    monkeypatch.setattr(reconcile, "OVERLAP", timedelta(days=365))
+    with mock.patch.object(EmbeddedHost, "moved_since", return_value=[]):
+        yield
+
+
+@pytest.mark.usefixtures("read_when_stale")
+async def test_overflow__while_the_state_is_read_again__it_is_read_once_more(
+    streams: hub.Hub, client: Client, environment: Environment
+) -> None:
+    topic = streams.topics[EnvironmentKey(environment.api_key)]
+    real, began, released = EmbeddedHost.states, threading.Event(), threading.Event()
+
+    def held(host: EmbeddedHost, keys: Any) -> Any:
+        states = real(host, keys)
+        began.set()
+        assert released.wait(PATIENCE)
+        return states
+
+    with mock.patch.object(EmbeddedHost, "states", held):
+        streams.refresh(topic)
+        await asyncio.to_thread(began.wait, PATIENCE)
+        frame = await move(environment)
+        streams.refresh(topic)
+        released.set()
+        await client.until(lambda client: client.events[-1:] == [frame])
+
+
+@pytest.mark.usefixtures("read_when_stale")
+async def test_overflow__the_state_cannot_be_read__it_is_read_until_it_can(
+    streams: hub.Hub, client: Client, environment: Environment
+) -> None:
+    frame = await move(environment)
+    with states_failing_once() as calls:
+        streams.refresh(streams.topics[EnvironmentKey(environment.api_key)])
+        await client.until(lambda client: client.events[-1:] == [frame])
+    assert len(calls) == 2

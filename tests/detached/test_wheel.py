@@ -16,8 +16,8 @@ from tests.support.patience import START
 from tests.support.processes import Process
 from tests.support.server import environ
 
-# psycopg's extra names it; asgiref is Django's own.
-COMES_WITH_NAMED = {"psycopg-pool", "asgiref"}
+# Django's own.
+COMES_WITH_NAMED = {"asgiref"}
 
 
 @pytest.fixture(scope="module")

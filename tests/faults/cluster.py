@@ -20,6 +20,7 @@ from benchmarks import cores
 from benchmarks.riders import RidingHolder, Toggles
 from benchmarks.streams import Herd, Target
 from benchmarks.wire import microseconds
+from tests.faults.contention import Contention
 from tests.faults.garbling import PostgreSQLMessages, RedisMessages
 from tests.faults.valve import Valve
 from tests.support import programs
@@ -37,8 +38,26 @@ Bus = Literal["postgres", "redis"]
 
 RECONCILE_SECONDS = 1.0
 
+# From a fault's end to the last subscriber that has the newest state: one reconcile (promise I5), and a second.
+MOST_SECONDS = RECONCILE_SECONDS + 1
+
 # One process's clock is so far ahead of the others'.
 AHEAD_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Healing:
+    """The time until every subscriber has the newest state."""
+
+    seconds: float
+    """Elapsed, with the time until the API has answered what the newest state is."""
+
+    contention_seconds: float
+    """Of these, the ones for which the machine was busy with other work (``Contention``)."""
+
+    @property
+    def net_seconds(self) -> float:
+        return self.seconds - self.contention_seconds
 
 
 @dataclass
@@ -48,8 +67,14 @@ class Story:
     updates: int
     """Changes that the API has confirmed meanwhile."""
 
-    healed_seconds: float
-    """From the end of the fault until each subscriber had what was the newest state then."""
+    healed: Healing
+    """From the end of the fault. It ends when what was away is back: a server that was started answers as ready, and
+    PostgreSQL and Redis accept connections. So their own start and recovery are not counted, and everything that
+    follows is: new connections of the processes, the API's first answer, the reconcile.
+    """
+
+    healed_meanwhile: Healing | None
+    """While the fault lasts, from one moment of it. None where it keeps a process from the database."""
 
     behind: int
     """Environments of which some subscriber had not the newest state in the end."""
@@ -131,20 +156,27 @@ class Cluster:
         with ExitStack() as work:
             toggles = [work.enter_context(self._toggling(key)) for key in self.keys]
             with fault.act(self):
-                pass
-            ended = time.monotonic()
-            self.wait_until_heard(self.versions())
-            healed = time.monotonic() - ended
+                healed_meanwhile = self._heal() if fault.spares_database else None
+            healed = self._heal()
             self._wait_for_another(toggles)
         self._wait_for_all_servers()
         newest = self.versions()
         return Story(
             updates=_made(toggles),
-            healed_seconds=healed,
+            healed=healed,
+            healed_meanwhile=healed_meanwhile,
             behind=0 if self.wait_until_heard(newest) else len(self.keys),
             streams=self._complaints(),
             calls=sum((toggling.failures for toggling in toggles), Counter()),
         )
+
+    def _heal(self) -> Healing:
+        """Wait until every subscriber has what is the newest state now."""
+        with Contention() as contention:
+            began = time.monotonic()
+            self.wait_until_heard(self.versions())
+            seconds = time.monotonic() - began
+        return Healing(seconds, contention.seconds)
 
     def _wait_for_another(self, toggles: list[Toggles]) -> None:
         """Changes go on after a fault, however short it was."""

@@ -15,7 +15,9 @@ from tests.faults.valve import Valve
 @dataclass(frozen=True)
 class Fault:
     """``breaks_streams``: nobody can end the streams of a process that is killed. ``fails_calls``: what a call may be
-    answered with that is under way then, or that needs what is away."""
+    answered with that is under way then, or that needs what is away. ``spares_database``: while it lasts, every process
+    that runs reaches the database, so that its subscribers have each new state one reconcile later.
+    """
 
     name: str
     act: Callable[[Cluster], AbstractContextManager[None]]
@@ -24,6 +26,7 @@ class Fault:
 
     breaks_streams: bool = False
     fails_calls: tuple[int, ...] = ()
+    spares_database: bool = False
 
 
 def _pass(cluster: Cluster, least: float, most: float) -> None:
@@ -174,20 +177,20 @@ def _closed(cluster: Cluster, valves: list[Valve], close: Callable[[Valve], None
 
 
 FAULTS = (
-    Fault("Redis killed, and back", redis_killed, "redis"),
-    Fault("Redis paused for 10 s", redis_paused, "redis"),
+    Fault("Redis killed, and back", redis_killed, "redis", spares_database=True),
+    Fault("Redis paused for 10 s", redis_paused, "redis", spares_database=True),
     Fault("Redis restarted, empty", redis_restarted, "redis"),
-    Fault("Redis cut off from one process", bus_cut, "redis"),
-    Fault("Redis behind a black hole for one process", bus_swallowed, "redis"),
+    Fault("Redis cut off from one process", bus_cut, "redis", spares_database=True),
+    Fault("Redis behind a black hole for one process", bus_swallowed, "redis", spares_database=True),
     Fault("PostgreSQL restarted", postgresql_restarted, fails_calls=(503,)),
     Fault("PostgreSQL away, and back", postgresql_away, fails_calls=(503,)),
     Fault("connections to PostgreSQL killed", database_connections_killed, fails_calls=(503,)),
     Fault("PostgreSQL cut off from one process", database_cut, fails_calls=(503,)),
     Fault("PostgreSQL behind a black hole for one process", database_swallowed, fails_calls=(503,)),
-    Fault("server process killed", server_killed, breaks_streams=True, fails_calls=(502,)),
+    Fault("server process killed", server_killed, breaks_streams=True, fails_calls=(502,), spares_database=True),
     Fault("server process paused for 5 s", server_paused),
     # PostgreSQL's own messages come on the connection that is reset for it.
-    Fault("messages lost, doubled, late and reordered", messages_garbled, fails_calls=(503,)),
+    Fault("messages lost, doubled, late and reordered", messages_garbled, fails_calls=(503,), spares_database=True),
 )
 
 

@@ -8,16 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults.cluster import RECONCILE_SECONDS, Bus, Cluster, cluster
+from tests.faults.cluster import MOST_SECONDS, Bus, Cluster, cluster
 from tests.faults.faults import Fault, of
 from tests.support.patience import START
 
 # The first one waits for six servers, one after the other.
 pytestmark = pytest.mark.timeout(600 + 6 * START)
-
-# One reconcile and a second (what ``python -m tests.faults`` goes by), and what a machine that is busy with other tests
-# takes on top.
-MOST_SECONDS = 30 * (RECONCILE_SECONDS + 1)
 
 BUSES: tuple[Bus, ...] = ("postgres", "redis")
 
@@ -38,5 +34,7 @@ def test_subscribers__fault_comes_and_goes__all_have_the_newest_state(
 ) -> None:
     story = running[bus].survive(fault)
     assert not story.complaints(fault)
-    assert story.healed_seconds <= MOST_SECONDS
+    # Without the time for which the machine was busy with other tests.
+    assert story.healed.net_seconds <= MOST_SECONDS
+    assert story.healed_meanwhile is None or story.healed_meanwhile.net_seconds <= MOST_SECONDS
     assert story.updates

@@ -1,0 +1,1 @@
+"""A database backend for Django: `ENGINE = "realtime.serving.postgresql"`."""
