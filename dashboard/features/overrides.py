@@ -203,11 +203,11 @@ class OrderOverrides(OneFeaturePage):
             return Answer(409, {"detail": NO_ORDER})
         places = self._places()
         live = [str(each.pk) for each in places if each.is_live]
-        dragged = form.get("order", "")
-        order = dragged.split(",") if dragged else _moved(form, [str(each.pk) for each in places], live)
-        if Edit(form, stored={"order": live}, typed={"order": order}).newer:
+        if Edit(form, stored={"order": live}, typed={}).newer:
             names = [each.segment.name for each in places if each.is_live]
             return Answer(409, {"detail": f"{OVERTAKEN} {described('The order', names)}"})
+        dragged = form.get("order", "")
+        order = dragged.split(",") if dragged else _moved(form, [str(each.pk) for each in places], live)
         body = [{"id": place, "priority": priority} for priority, place in enumerate(order)]
         return self.change_flag("POST", "features/feature-segments/update-priorities/", body)
 
