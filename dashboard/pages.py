@@ -1,6 +1,6 @@
 """What every page is: signed in by a cookie, safe from forged requests, and HTML whatever happens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -27,6 +27,7 @@ from django_htmx.middleware import HtmxDetails
 
 from core.errors import Failure
 from dashboard import api
+from dashboard.edits import Edit
 from users.models import FFAdminUser
 
 logger = structlog.get_logger(__name__)
@@ -151,17 +152,34 @@ class Page(View):
             raise Http404
         return answer
 
+    def save(
+        self, path: str, edit: Edit, describe: Callable[[str], str], *, body: Mapping[str, Any] | None = None
+    ) -> api.Answer:
+        """Change by the Admin API what an edit changes, unless somebody else has changed the same object since the form
+        was shown.
+
+        ``describe``: see ``Edit.refusal``. ``body``: the fields as the API takes them, if not as they were typed.
+        Callers hold the object's lock.
+        """
+        if refusal := edit.refusal(describe):
+            return api.Answer(409, {"detail": refusal})
+        body = edit.typed if body is None else body
+        return self.call("PATCH", path, {name: body[name] for name in edit.changed})
+
     def back(self, default: str) -> str:
         """Where the form says that it was sent from: a path of ours, otherwise the default."""
         wanted = self.request.POST.get("back", "")
         return wanted if url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) else default
 
-    def go(self, url: str, told: str = "", *, refused: str = "") -> HttpResponse:
-        """Lead on to a page that tells of success, or of a refusal."""
+    def go(self, url: str, told: str = "", *, refused: str = "", whole: bool = False) -> HttpResponse:
+        """Lead on to a page that shows the success, or the refusal. ``whole``: the browser loads it as another page,
+        also where the form that was sent keeps the address."""
         if told:
             success(self.request, told)
         if refused:
             error(self.request, refused)
+        if whole and HtmxDetails(self.request):
+            return HttpResponseClientRedirect(url)
         response = HttpResponseRedirect(url)
         response.status_code = 303
         return response

@@ -3,13 +3,17 @@
 A page's place costs the same few queries whatever the project holds, so that a page needs a dozen in all.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
+from core.locks import lock_environment, lock_project
 from core.paths import MAX_ID
 from dashboard.pages import Page
 from environments.models import Environment
@@ -73,6 +77,13 @@ class ProjectPage(Page):
             self.request.session["environment"] = found.api_key
         return found
 
+    @contextmanager
+    def locked_project(self) -> Iterator[None]:
+        """A transaction that holds the project's lock: what is read in it is still so when it is changed."""
+        with transaction.atomic():
+            lock_project(self.project.pk)
+            yield
+
     @property
     def may_create_environment(self) -> bool:
         return self.may_in_project("CREATE_ENVIRONMENT")
@@ -123,6 +134,26 @@ class EnvironmentPage(ProjectPage):
 
     def may(self, key: str) -> bool:
         return self.is_environment_admin or key in self.environment_permissions
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether flags change by change requests alone here: what everybody gets, and overrides of segments.
+
+        Overrides of identities, and what a feature is in all environments, change directly, as in Flagsmith's own
+        dashboard.
+        """
+        return self.environment.minimum_change_request_approvals is not None
+
+    @contextmanager
+    def locked_environment(self) -> Iterator[None]:
+        """A transaction that holds the environment's lock, with ``needs_approval`` as it is by then."""
+        with transaction.atomic():
+            lock_environment(self.environment.pk)
+            try:
+                self.environment.refresh_from_db(fields=["minimum_change_request_approvals"])
+            except Environment.DoesNotExist:
+                raise Http404 from None
+            yield
 
     def elsewhere(self) -> list[tuple[Environment, str]]:
         parts = self.request.path.strip("/").split("/")[4:]

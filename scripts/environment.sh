@@ -37,25 +37,61 @@ need_writable() {
     rm -f "$probe"
 }
 
+# lock_folder PYTHON: let no other script that makes something in this folder go on, until unlock_folder or the end.
+# The system ends the lock with the last process that has the folder open, so none is left behind.
+lock_folder() {
+    exec 9<"$PWD"
+    "$1" - <<'PYTHON'
+import fcntl
+
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Waiting for another script that prepares this folder", flush=True)
+    fcntl.flock(9, fcntl.LOCK_EX)
+except OSError:
+    pass  # A file system without such locks (NFS): scripts that start at once may then disturb each other.
+PYTHON
+}
+
+unlock_folder() {
+    exec 9<&-
+}
+
+# attempt LOG NAME COMMAND...: run a command, and fail with the last line that it prints; all of it goes into the log.
+attempt() {
+    local log="$1" name="$2" output
+    shift 2
+    output=$("$@" 2>&1) && return
+    # On a full disk there is no log, and the last line says why.
+    printf '%s\n' "$output" 2>/dev/null >"$log" || true
+    fail "$name failed, see $log: ${output##*$'\n'}"
+}
+
 # make_environment PYTHON REQUIREMENTS [FILE...]: let .venv hold what the requirements file lists. Takes no time while
-# it, and the files that it includes, are what they were the last time.
+# it, and the files that it includes, are what they were the last time. Call it between lock_folder and unlock_folder.
 make_environment() {
-    local python="$1" requirements="$2" log=.venv/install.log
+    local python="$1" requirements="$2" log=.venv/install.log unfinished=.venv/.unfinished
     local stamp=".venv/.installed-$requirements"
     shift
     if new_enough .venv/bin/python && cat "$@" | cmp -s - "$stamp"; then
         return
     fi
     need_writable "$PWD"
-    if ! new_enough .venv/bin/python; then
+    # One whose making was interrupted has a Python, and may have no pip.
+    if [ -e "$unfinished" ] || ! new_enough .venv/bin/python; then
+        # It may be that environment's own Python, which goes.
+        python=$("$python" -c 'import os, sys; print(os.path.realpath(sys._base_executable))')
         echo "Making the virtual environment .venv with $python"
         rm -rf .venv
         mkdir .venv
-        "$python" -m venv .venv >"$log" 2>&1 \
-            || fail "$python -m venv failed, see $log (Debian and Ubuntu have it in the package python3-venv)"
+        touch "$unfinished"
+        attempt "$log" "$python -m venv (in Debian and Ubuntu from the package python3-venv)" \
+            "$python" -m venv .venv
+        rm "$unfinished"
     fi
     echo "Installing $requirements"
-    .venv/bin/python -m pip install --disable-pip-version-check --quiet -r "$requirements" >"$log" 2>&1 \
-        || fail "installing $requirements failed, see $log: $(grep -v '^$' "$log" | tail -n 1)"
-    cat "$@" >"$stamp"
+    attempt "$log" "installing $requirements" \
+        .venv/bin/python -m pip install --disable-pip-version-check --quiet -r "$requirements"
+    cat "$@" 2>/dev/null >"$stamp" || fail "cannot write $PWD/$stamp: is the disk full?"
 }

@@ -1,13 +1,15 @@
 """A change request's title, description, reviewers and time."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from core.locks import lock_environment
+from dashboard.api import Answer
 from dashboard.change_requests.page import Allowed, OneRequest
 from dashboard.change_requests.reading import person
+from dashboard.edits import Edit, described, in_lines, token
+from features.workflows.core.models import ChangeRequestApproval
 from permissions import access
 
 
@@ -17,40 +19,61 @@ class EditPage(OneRequest):
     template = "dashboard/change_requests/edit.html"
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        asked = {str(each.user_id) for each in self.change_request.approvals.all()}
-        return self._form(self.change_request.title, self.change_request.description or "", asked)
+        return self._form(self.stored)
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        title, description = request.POST.get("title", ""), request.POST.get("description", "")
-        reviewers = request.POST.getlist("reviewer")
-        body: dict[str, Any] = {"title": title, "description": description}
-        # Whoever approves meanwhile must not be taken off the list.
-        with transaction.atomic():
-            lock_environment(self.environment.pk)
-            if not self.change_request.is_committed:
-                body["approvals"] = [{"user": pk} for pk in dict.fromkeys([*self._approved(), *reviewers])]
-            answer = self.call("PATCH", self.path, body)
+        with self.locked_environment():
+            self.enter()
+            stored = self.stored
+            # Those who have approved are asked no more, and stay.
+            approved = {str(each.user_id) for each in self._approvals if each.approved_at is not None}
+            typed = {
+                "title": request.POST.get("title", ""),
+                "description": in_lines(request.POST.get("description", "")),
+                "approvals": sorted(approved.union(request.POST.getlist("reviewer"))),
+            }
+            if self.change_request.is_committed:
+                typed["approvals"] = stored["approvals"]
+            edit = Edit(request.POST, stored=stored, typed=typed)
+            body = {**typed, "approvals": [{"user": pk} for pk in typed["approvals"]]}
+            answer = self.save(self.path, edit, self._describe, body=body)
         if answer.ok:
             return self.go(self.url(), "Saved.")
-        return self._form(title, description, set(reviewers), status=answer.status, answer=answer)
+        return self._form(edit.merged, status=answer.status, answer=answer)
 
-    def _form(
-        self, title: str, description: str, reviewers: set[str], *, status: int = 200, answer: Any = None
-    ) -> HttpResponse:
+    @property
+    def stored(self) -> dict[str, Any]:
+        return {
+            "title": self.change_request.title,
+            "description": in_lines(self.change_request.description or ""),
+            "approvals": sorted(str(each.user_id) for each in self._approvals),
+        }
+
+    @property
+    def _approvals(self) -> list[ChangeRequestApproval]:
+        return list(self.change_request.approvals.all())
+
+    def _describe(self, name: str) -> str:
+        if name == "approvals":
+            return described("The list of who is asked", [person(each.user) for each in self._approvals])
+        return described(f"The {name}", self.stored[name])
+
+    def _form(self, form: Mapping[str, Any], *, status: int = 200, answer: Any = None) -> HttpResponse:
         errors = answer.errors if answer is not None else {}
         of_reviewers = [text for name, texts in errors.items() if name.startswith("approvals") for text in texts]
         approved = {each.user_id for each in self.change_request.approvals.all() if each.approved_at is not None}
         return self.show(
             status,
-            title=title,
-            description=description,
+            title=form["title"],
+            description=form["description"],
+            shown=token(self.stored),
             candidates=[
                 {
                     "pk": user.pk,
                     "name": person(user),
                     "email": user.email,
                     "has_approved": user.pk in approved,
-                    "is_asked": str(user.pk) in reviewers,
+                    "is_asked": str(user.pk) in form["approvals"],
                 }
                 for user in self._candidates()
             ],
@@ -58,11 +81,6 @@ class EditPage(OneRequest):
             refused=" ".join(errors.get("", ())),
             allowed=Allowed(self),
         )
-
-    def _approved(self) -> list[str]:
-        """Who has approved by now: they are asked no more, and stay."""
-        approvals = self.call("GET", self.path).data["approvals"]
-        return [str(each["user"]) for each in approvals if each["approved_at"] is not None]
 
     def _candidates(self) -> list[Any]:
         """Who may be asked: those who see the project, and whoever was asked or has approved before."""
@@ -77,11 +95,18 @@ class Schedule(OneRequest):
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         wanted = request.POST.get("live_from", "").strip()
         # Its states are sent back as they were read, but for the time: nobody may change them in between.
-        with transaction.atomic():
-            lock_environment(self.environment.pk)
-            states = self.call("GET", self.path).data["feature_states"]
-            moved = [{**state, "live_from": wanted or None} for state in states]
-            answer = self.call("PATCH", self.path, {"feature_states": moved})
+        with self.locked_environment():
+            self.enter()
+            time = {"live_from": self.field_time}
+            overtaken = Edit(request.POST, stored=time, typed={"live_from": wanted}).refusal(
+                lambda name: described("The time", time[name])
+            )
+            if overtaken:
+                answer = Answer(409, {"live_from": [overtaken]})
+            else:
+                states = self.call("GET", self.path).data["feature_states"]
+                moved = [{**state, "live_from": wanted or None} for state in states]
+                answer = self.call("PATCH", self.path, {"feature_states": moved})
         if answer.ok:
             return self.go(self.url(), "Its time is set." if wanted else "It goes live with the commit.")
         errors = answer.errors

@@ -10,6 +10,7 @@ from dashboard.change_requests import reading
 from dashboard.change_requests.differences import differences_of
 from dashboard.change_requests.history import history_of
 from dashboard.change_requests.progress import given_approvals, missing_approvals, planned_for, progress_of
+from dashboard.edits import token
 from dashboard.places import EnvironmentPage
 from features.workflows.core.conflicts import conflicts_of
 from features.workflows.core.models import ChangeRequest
@@ -55,7 +56,6 @@ class OneRequest(EnvironmentPage):
         """Show its page, whatever page of it this is."""
         self.template = OneRequest.template
         request = self.change_request
-        planned = planned_for(request)
         asked = [{"approval": each, "person": reading.person(each.user)} for each in request.approvals.all()]
         return self.show(
             status,
@@ -64,12 +64,19 @@ class OneRequest(EnvironmentPage):
             asked=asked,
             given=given_approvals(request),
             required=request.required_approvals,
-            planned_for=planned,
-            field_time=f"{planned.astimezone(UTC):%Y-%m-%dT%H:%M}" if planned is not None else "",
+            planned_for=planned_for(request),
+            field_time=self.field_time,
+            shown_time=token({"live_from": self.field_time}),
             history=history_of(request),
             allowed=Allowed(self),
             **content,
         )
+
+    @property
+    def field_time(self) -> str:
+        """When it is to go live, as a field for a time has it."""
+        planned = planned_for(self.change_request)
+        return f"{planned.astimezone(UTC):%Y-%m-%dT%H:%M}" if planned is not None else ""
 
     def _conflicts(self) -> list[dict[str, Any]]:
         conflicts = conflicts_of(self.change_request)

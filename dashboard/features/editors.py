@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from dashboard.api import Answer
+from dashboard.edits import Edit, described, token
 from dashboard.features.values import KINDS, Typed
 from features.models import Feature, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
@@ -73,13 +74,27 @@ class Editor:
     chosen: str = ""
     """Whose override it is to be: a segment's primary key, or an identity's name."""
 
+    shown: str = ""
+    """The digests of the stored state (``edits.token``)."""
+
+    overtaken: str = ""
+    """Why it is not saved: somebody else has changed the state since the form was shown."""
+
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
     kinds = KINDS
 
     @classmethod
     def of(cls, key: str, enabled: bool, value: Value, weights: Iterable[Weight] = ()) -> "Editor":
-        return cls(key, enabled, Typed.of(value), tuple(weights))
+        """The form of a stored state."""
+        editor = cls(key, enabled, Typed.of(value), tuple(weights))
+        return replace(editor, shown=token(editor.fields))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """As ``edits`` compares them."""
+        weights = {each.name: each.text for each in self.weights}
+        return {"enabled": self.enabled, "value": self.value.same, **weights}
 
     @property
     def general(self) -> list[str]:
@@ -97,25 +112,54 @@ class Editor:
         return bool(self.when or self.title or self.description)
 
     def sent(self, form: Mapping[str, str]) -> "Editor":
-        """The same form, with what somebody has typed."""
+        """This form of the stored state, with what somebody has typed in one that they were shown before."""
         weights = tuple(replace(each, text=form.get(each.name, each.text).strip()) for each in self.weights)
+        typed = replace(self, enabled=form.get("enabled") == "on", value=Typed.sent(form), weights=weights)
+        edit = Edit(form, stored=self.fields, typed=typed.fields)
+        untouched = edit.untouched
         return replace(
-            self,
-            enabled=form.get("enabled") == "on",
-            value=Typed.sent(form),
-            weights=weights,
+            typed,
+            enabled=self.enabled if "enabled" in untouched else typed.enabled,
+            value=self.value if "value" in untouched else typed.value,
+            weights=tuple(
+                stored if stored.name in untouched else each for stored, each in zip(self.weights, weights, strict=True)
+            ),
             when=form.get("when", ""),
             title=form.get("title", "").strip(),
             description=form.get("description", "").strip(),
             chosen=form.get("chosen", "").strip(),
+            overtaken=edit.refusal(self._describe),
         )
+
+    def offered(self, query: Mapping[str, str]) -> "Editor":
+        """This form with the switch as a link to it asks for: what a click would have changed is proposed instead."""
+        return replace(self, enabled=query["enabled"] == "true") if "enabled" in query else self
+
+    def saying_what(self, other: "Editor") -> "Editor":
+        """This form with another one's state, as somebody could have typed it."""
+        return replace(self, enabled=other.enabled, value=other.value, weights=other.weights)
+
+    def _describe(self, name: str) -> str:
+        match name:
+            case "enabled":
+                return described("The switch", self.enabled)
+            case "value":
+                return f"The value is {self.value.written} now."
+        weight = next((each for each in self.weights if each.name == name), None)
+        if weight is None:
+            return "A variation was removed."
+        return f"The percentage of {weight.value.written} is {weight.text} now."
+
+    @property
+    def unsaved(self) -> Answer | None:
+        return unsaved(self.overtaken, self.value)
 
     def refused(self, errors: Mapping[str, list[str]]) -> "Editor":
         return replace(self, errors=errors)
 
     def flag_part(self, before: "Editor") -> dict[str, Any]:
-        """For ``/api/__future__/``: the state, and what of value and percentages is not as before."""
-        part: dict[str, Any] = {"enabled": self.enabled}
+        """For ``/api/__future__/``: what is not as before."""
+        part: dict[str, Any] = {} if self.enabled == before.enabled else {"enabled": self.enabled}
         if not self.value.says_the_same(before.value):
             part["value"] = self.value.of_flag()
         if self._moves(before):
@@ -124,7 +168,7 @@ class Editor:
 
     def request_part(self, before: "Editor", *, whole: bool = False) -> dict[str, Any]:
         """For a change request, whose states begin as what is live there; ``whole``: nothing is."""
-        part: dict[str, Any] = {"enabled": self.enabled}
+        part: dict[str, Any] = {"enabled": self.enabled} if whole or self.enabled != before.enabled else {}
         if whole or not self.value.says_the_same(before.value):
             part["feature_state_value"] = self.value.columns()
         if self.weights and (whole or self._moves(before)):
@@ -138,6 +182,13 @@ class Editor:
         return [(each.option, each.text) for each in self.weights] != [
             (each.option, each.text) for each in before.weights
         ]
+
+
+def unsaved(overtaken: str, value: Typed) -> Answer | None:
+    """Why a form is not even sent to the API, which knows of neither, in the API's shape; None if it may be sent."""
+    problems = {"detail": overtaken, "value": value.problem}
+    found = {name: [text] for name, text in problems.items() if text}
+    return Answer(409 if overtaken else 400, found) if found else None
 
 
 def editor_of(key: str, state: FeatureState, weights: Iterable[Weight] = ()) -> Editor:

@@ -1,6 +1,5 @@
 """The page of one feature in one environment: what everybody gets, and what the members of segments get instead."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 
+from dashboard.api import Answer
+from dashboard.edits import token
 from dashboard.features.editors import Editor, editor_of, errors_of, read_weights, value_of_state
-from dashboard.features.one import WORKFLOW_ON, OneFeaturePage
+from dashboard.features.one import OneFeaturePage
 from dashboard.features.values import Typed
 from features.models import FeatureState, FeatureType
 from segments.models import Segment
@@ -41,8 +42,11 @@ class FeatureView(OneFeaturePage):
 
     template = "dashboard/features/feature.html"
 
+    slot = "everybody"
+    """By which name the template has the form that is sent from here."""
+
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.page()
+        return self.page(self.edited.offered(request.GET))
 
     @property
     def edited(self) -> Editor:
@@ -50,33 +54,34 @@ class FeatureView(OneFeaturePage):
         return self.everybody
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        sent = self.edited.sent(request.POST)
-        match request.POST.get("action"):
-            case "schedule" | "propose" as action:
-                return self.ask(sent, request.POST, commit=action == "schedule")
-        return self.save(sent)
+        action = request.POST.get("action")
+        with self.locked_environment():
+            sent = self.edited.sent(request.POST)
+            if action in ("schedule", "propose"):
+                answer = sent.unsaved or self.ask(sent, commit=action == "schedule")
+            else:
+                answer = sent.unsaved or self.save(sent)
+        if not answer.ok:
+            return self.page(sent.refused(errors_of(answer)), answer.status)
+        if action == "propose":
+            return self.go(self.request_url(answer.data["id"]), "Proposed. It changes nothing until it is committed.")
+        if action == "schedule":
+            return self.go(self.url("feature"), "Scheduled. It goes live by itself, and can be deleted until then.")
+        return self.go(self.url("feature"), self.saved(sent))
 
-    def save(self, sent: Editor) -> HttpResponse:
+    def save(self, sent: Editor) -> Answer:
         """In one call, which makes one event at most."""
-        if sent.value.problem:
-            return self.page(400, everybody=sent.refused({"value": [sent.value.problem]}))
-        answer = self.call("PATCH", self.place_in_api, {"environment_default": sent.flag_part(self.everybody)})
-        if answer.ok:
-            told = f"Saved. {self.feature.name} is {'on' if sent.enabled else 'off'} in {self.environment.name}."
-            return self.go(self.url("feature"), told)
-        refused = sent.refused(errors_of(answer))
-        return self.page(answer.status, everybody=refused, proposing=answer.status == WORKFLOW_ON)
+        return self.change_flag("PATCH", self.place_in_api, {"environment_default": sent.flag_part(self.everybody)})
 
-    def ask(self, sent: Editor, form: Mapping[str, str], *, commit: bool) -> HttpResponse:
-        part = sent.request_part(self.everybody)
-        made, errors = self.propose(sent, form, part, whose="", commit=commit)
-        if made is None:
-            return self.page(400, everybody=sent.refused(errors))
-        return self.asked_for(made, commit=commit, back=self.url("feature"))
+    def saved(self, sent: Editor) -> str:
+        return f"Saved. {self.feature.name} is {'on' if sent.enabled else 'off'} in {self.environment.name}."
 
-    def page(self, status: int = 200, **changed: Any) -> HttpResponse:
-        """``changed``: an editor that was sent and refused, and what else is not as it would be."""
-        return self.show(status, **{**self.content(), **changed})
+    def ask(self, sent: Editor, *, commit: bool) -> Answer:
+        return self.propose(sent, sent.request_part(self.everybody), commit=commit)
+
+    def page(self, editor: Editor, status: int = 200) -> HttpResponse:
+        """With the form that is sent from here as it was sent, if it was refused."""
+        return self.show(status, **{**self.content(), self.slot: editor})
 
     def content(self) -> dict[str, Any]:
         others = [(each, self.defaults.get(each.pk)) for each in self.environments if each.pk != self.environment.pk]
@@ -87,6 +92,9 @@ class FeatureView(OneFeaturePage):
             "elsewhere": [(each, Row(state)) for each, state in others if state is not None],
             "entries": self.entries(states),
             "proposing": self.needs_approval,
+            "may_click": self.may(self.override_permission),
+            "may_reorder": self.may_override and not self.needs_approval,
+            "shown_order": token({"order": [str(each.place) for each in self.overrides]}),
         }
 
     @cached_property

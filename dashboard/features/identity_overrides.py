@@ -74,10 +74,9 @@ class IdentityView(IdentitiesView):
         return self.page(opened=self.editor)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        sent = self.editor.sent(request.POST)
-        if sent.value.problem:
-            return self.page(400, opened=sent.refused({"value": [sent.value.problem]}))
-        answer = self.change(self.override, sent.request_part(self.editor))
+        with self.locked_environment():
+            sent = self.editor.sent(request.POST)
+            answer = sent.unsaved or self.change(self.override, sent.request_part(self.editor))
         if not answer.ok:
             return self.page(answer.status, opened=sent.refused(errors_of(answer)))
         return self.go(self.url("feature-identities"), "The override is saved.")

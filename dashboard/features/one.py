@@ -1,19 +1,17 @@
 """What the pages about one feature in one environment have in common: its head, its tabs, and who may do what."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
-from django.http import Http404, HttpResponse
-from django.urls import reverse
+from django.http import Http404
 from django.utils import timezone
 
 from audit.models import AuditLog, RelatedObjectType
-from dashboard import api
-from dashboard.features.editors import Editor, errors_of, moment
+from dashboard.api import Answer
+from dashboard.features.editors import Editor, moment
 from dashboard.features.views import FeaturePage
 from features.models import Feature
 from features.shown import live_states
@@ -21,8 +19,6 @@ from features.workflows.core.models import PlannedChange
 
 RECENT = timedelta(days=30)
 MOST_ENTRIES = 5
-
-WORKFLOW_ON = 409
 
 
 class OneFeaturePage(FeaturePage):
@@ -43,11 +39,6 @@ class OneFeaturePage(FeaturePage):
         return feature
 
     @property
-    def needs_approval(self) -> bool:
-        """Whether flags change by change requests alone here."""
-        return self.environment.minimum_change_request_approvals is not None
-
-    @property
     def place_in_api(self) -> str:
         """Of the flag as a whole."""
         return f"/api/__future__/environments/{self.environment.api_key}/features/{self.feature.pk}/"
@@ -61,15 +52,17 @@ class OneFeaturePage(FeaturePage):
         return self.may("MANAGE_SEGMENT_OVERRIDES")
 
     @property
+    def override_permission(self) -> str:
+        """What a click on a segment's override needs."""
+        return "CREATE_CHANGE_REQUEST" if self.needs_approval else "MANAGE_SEGMENT_OVERRIDES"
+
+    @property
     def may_propose(self) -> bool:
         return self.may("CREATE_CHANGE_REQUEST")
 
     @property
     def may_change_feature(self) -> bool:
         return self.may_in_project("CREATE_FEATURE")
-
-    def url(self, name: str, *args: int) -> str:
-        return reverse(f"dashboard:{name}", args=[self.project.pk, self.environment.api_key, self.feature.pk, *args])
 
     @cached_property
     def planned(self) -> list[PlannedChange]:
@@ -98,39 +91,26 @@ class OneFeaturePage(FeaturePage):
         )
         return entries.select_related("author").defer("change_details")[:MOST_ENTRIES]
 
-    def propose(
-        self, editor: Editor, form: Mapping[str, str], state: dict[str, Any], *, whose: str, commit: bool
-    ) -> tuple[api.Answer | None, dict[str, list[str]]]:
-        """Make a change request of one state, and with ``commit`` let it wait for its time by itself.
-
-        Returns the request, or None and what was wrong.
-        """
-        when, problem = moment(form)
+    def propose(self, editor: Editor, state: dict[str, Any], *, commit: bool, whose: str = "") -> Answer:
+        """Make a change request of one state, and with ``commit`` let it wait for its time by itself. Returns the
+        request, or why there is none."""
+        when, problem = moment(self.request.POST)
         if commit and not when:
             problem = "Say when it is to go live."
-        if editor.value.problem or problem:
-            found = {"value": editor.value.problem, "when": problem}
-            return None, {name: [text] for name, text in found.items() if text}
+        if problem:
+            return Answer(400, {"live_from": [problem]})
         body: dict[str, Any] = {
             "title": editor.title or f"{self.feature.name}{whose} in {self.environment.name}"[:500],
             "description": editor.description,
             "feature_states": [{"feature": self.feature.pk, "live_from": when or None, **state}],
         }
         with transaction.atomic():
-            made = self.call("POST", f"environments/{self.environment.api_key}/create-change-request/", body)
-            answer = made
+            made = answer = self.call("POST", f"environments/{self.environment.api_key}/create-change-request/", body)
             if made.ok and commit:
                 answer = self.call("POST", f"features/workflows/change-requests/{made.data['id']}/commit/")
             if not answer.ok:
                 transaction.set_rollback(True)
-                return None, errors_of(answer)
-        return made, {}
+        return made if answer.ok else answer
 
     def request_url(self, request_id: int) -> str:
         return f"/projects/{self.project.pk}/environments/{self.environment.api_key}/change-requests/{request_id}/"
-
-    def asked_for(self, made: api.Answer, *, commit: bool, back: str) -> HttpResponse:
-        """After ``propose``: to the feature again where it will happen by itself, else to the request."""
-        if commit:
-            return self.go(back, "Scheduled. It goes live by itself, and can be deleted until then.")
-        return self.go(self.request_url(made.data["id"]), "Proposed. It changes nothing until it is committed.")

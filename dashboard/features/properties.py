@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from dashboard.edits import Edit, described, in_lines, token
 from dashboard.features.editors import refusal
 from dashboard.features.one import OneFeaturePage
 from features import services
@@ -16,24 +17,36 @@ class FeatureSettingsView(OneFeaturePage):
     section = "settings"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        own = {each.pk for each in self.feature.tags.all()}
-        typed = {
-            "description": self.feature.description or "",
-            "is_server_key_only": self.feature.is_server_key_only,
-            "tags": [str(pk) for pk in own],
-        }
-        return self.page(typed)
+        return self.page(self.stored)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         typed = {
-            "description": request.POST.get("description", "").replace("\r\n", "\n"),
+            "description": in_lines(request.POST.get("description", "")),
             "is_server_key_only": request.POST.get("is_server_key_only") == "on",
-            "tags": request.POST.getlist("tags"),
+            "tags": sorted(request.POST.getlist("tags")),
         }
-        answer = self.call("PATCH", self.api_path, typed)
+        with self.locked_project():
+            edit = Edit(request.POST, stored=self.stored, typed=typed)
+            answer = self.save(self.api_path, edit, self._describe)
         if answer.ok:
             return self.go(self.url("feature-settings"), "Saved.")
-        return self.page(typed, answer.status, errors=answer.errors, refused=refusal(answer))
+        return self.page(edit.merged, answer.status, errors=answer.errors, refused=refusal(answer))
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        return {
+            "description": in_lines(self.feature.description or ""),
+            "is_server_key_only": self.feature.is_server_key_only,
+            "tags": sorted(str(each.pk) for each in self.feature.tags.all()),
+        }
+
+    def _describe(self, name: str) -> str:
+        match name:
+            case "tags":
+                return described("The list of tags", [each.label for each in self.feature.tags.all()])
+            case "description":
+                return described("The description", self.stored[name])
+        return described("“Server-side only”", self.stored[name])
 
     def page(self, typed: dict[str, Any], status: int = 200, **more: Any) -> HttpResponse:
         tags = [
@@ -43,7 +56,8 @@ class FeatureSettingsView(OneFeaturePage):
         owners = list(self.feature.owners.order_by("email"))
         own = {each.pk for each in owners}
         others = [each for each in services.possible_owners(self.project).order_by("email") if each.pk not in own]
-        return self.show(status, typed=typed, tags=tags, owners=owners, others=others, **more)
+        shown = token(self.stored)
+        return self.show(status, typed=typed, shown=shown, tags=tags, owners=owners, others=others, **more)
 
 
 class FeatureOwnersView(OneFeaturePage):

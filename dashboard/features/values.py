@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dashboard.edits import in_lines, quoted
 from features.values import Value, ValueType
 
 KINDS = (("text", "Text"), ("number", "Number"), ("boolean", "Boolean"), ("json", "JSON"))
@@ -48,7 +49,7 @@ class Typed:
         """What a form was sent with: a boolean has controls of its own."""
         kind = form.get("kind", "")
         kind = kind if kind in FLAG_TYPES else "text"
-        return cls(kind, form.get("truth", "") if kind == "boolean" else _lines(form.get("value", "")))
+        return cls(kind, form.get("truth", "") if kind == "boolean" else in_lines(form.get("value", "")))
 
     @property
     def label(self) -> str:
@@ -65,9 +66,18 @@ class Typed:
             return f"This is not JSON: {error}."
         return ""
 
+    @property
+    def written(self) -> str:
+        """As sentences have it: text in quotes."""
+        return quoted(self.text) if FLAG_TYPES[self.kind] == "string" else self.text
+
+    @property
+    def same(self) -> list[str]:
+        """Equal to that of a value that says the same."""
+        return [FLAG_TYPES[self.kind], in_lines(self.text)]
+
     def says_the_same(self, other: "Typed") -> bool:
-        """Browsers send each end of a line as two characters: that alone is no change."""
-        return FLAG_TYPES[self.kind] == FLAG_TYPES[other.kind] and _lines(self.text) == _lines(other.text)
+        return self.same == other.same
 
     def of_flag(self) -> dict[str, str]:
         """As ``/api/__future__/`` takes it."""
@@ -77,10 +87,6 @@ class Typed:
         """As feature states, options and change requests take it. The API reads a number or a boolean of its text."""
         kind, column = COLUMNS[self.kind]
         return {"type": kind, column: self.text}
-
-
-def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n")
 
 
 def _looks_like_json(text: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 from django.db.models import F, FilteredRelation, OuterRef, Q, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 
-from dashboard.features.editors import errors_of, percent, refusal
+from dashboard.edits import Edit, token
+from dashboard.features.editors import errors_of, percent, refusal, unsaved
 from dashboard.features.one import OneFeaturePage
 from dashboard.features.values import KINDS, Typed
 from features.multivariate.models import MultivariateFeatureOption
@@ -22,6 +23,12 @@ class OptionEditor:
     key: str
     value: Typed
     weight: str
+    shown: str = ""
+    """The digests of the stored option (``edits.token``)."""
+
+    overtaken: str = ""
+    """Why it is not saved: somebody else has changed the option since the form was shown."""
+
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
     kinds = KINDS
@@ -31,11 +38,35 @@ class OptionEditor:
         """What was wrong with no field of it."""
         return self.errors.get("", [])
 
-    def sent(self, form: Mapping[str, str]) -> "OptionEditor":
-        return replace(self, value=Typed.sent(form), weight=form.get("weight", "").strip())
+    @property
+    def fields(self) -> dict[str, Any]:
+        """As ``edits`` compares them."""
+        return {"value": self.value.same, "weight": self.weight}
 
-    def body(self) -> dict[str, Any]:
-        return {**self.value.columns(), "default_percentage_allocation": self.weight}
+    def sent(self, form: Mapping[str, str]) -> "OptionEditor":
+        """This form of the stored option, with what somebody has typed in one that they were shown before."""
+        typed = replace(self, value=Typed.sent(form), weight=form.get("weight", "").strip())
+        edit = Edit(form, stored=self.fields, typed=typed.fields)
+        return replace(
+            typed,
+            value=self.value if "value" in edit.untouched else typed.value,
+            weight=self.weight if "weight" in edit.untouched else typed.weight,
+            overtaken=edit.refusal(self._describe),
+        )
+
+    def _describe(self, name: str) -> str:
+        if name == "value":
+            return f"The value is {self.value.written} now."
+        return f"The percentage in new environments is {self.weight} now."
+
+    def body(self, before: "OptionEditor | None" = None) -> dict[str, Any]:
+        """As the API takes it: what is not as before, or all of it."""
+        body: dict[str, Any] = {}
+        if before is None or not self.value.says_the_same(before.value):
+            body |= self.value.columns()
+        if before is None or self.weight != before.weight:
+            body["default_percentage_allocation"] = self.weight
+        return body
 
 
 class VariationsView(OneFeaturePage):
@@ -80,13 +111,10 @@ class NewVariationView(VariationsView):
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         sent = self.editor.sent(request.POST)
-        problem = sent.value.problem
-        answer = None if problem else self.call("POST", self.options_path, sent.body())
-        if answer is not None and answer.ok:
-            told = "The variation is added, in all environments."
-            return self.go(self.url("feature-variations"), told)
-        errors = {"value": [problem]} if answer is None else errors_of(answer)
-        return self.page(answer.status if answer else 400, opened=replace(sent, errors=errors))
+        answer = unsaved("", sent.value) or self.call("POST", self.options_path, sent.body())
+        if answer.ok:
+            return self.go(self.url("feature-variations"), "The variation is added, in all environments.")
+        return self.page(answer.status, opened=replace(sent, errors=errors_of(answer)))
 
     @cached_property
     def editor(self) -> OptionEditor:
@@ -103,16 +131,14 @@ class VariationView(VariationsView):
         return self.page(opened=self.editor)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        sent = self.editor.sent(request.POST)
-        body = sent.body()
-        if sent.value.says_the_same(self.editor.value):
-            body = {"default_percentage_allocation": sent.weight}
-        problem = sent.value.problem
-        answer = None if problem else self.call("PATCH", f"{self.options_path}{self.option.pk}/", body)
-        if answer is not None and answer.ok:
+        with self.locked_project():
+            sent = self.editor.sent(request.POST)
+            answer = unsaved(sent.overtaken, sent.value) or self.call(
+                "PATCH", f"{self.options_path}{self.option.pk}/", sent.body(self.editor)
+            )
+        if answer.ok:
             return self.go(self.url("feature-variations"), "The variation is saved, for all environments.")
-        errors = {"value": [problem]} if answer is None else errors_of(answer)
-        return self.page(answer.status if answer else 400, opened=replace(sent, errors=errors))
+        return self.page(answer.status, opened=replace(sent, errors=errors_of(answer)))
 
     @cached_property
     def option(self) -> Any:
@@ -123,7 +149,8 @@ class VariationView(VariationsView):
 
     @cached_property
     def editor(self) -> OptionEditor:
-        return OptionEditor(f"option-{self.option.pk}", self.option.typed, self.option.default)
+        editor = OptionEditor(f"option-{self.option.pk}", self.option.typed, self.option.default)
+        return replace(editor, shown=token(editor.fields))
 
     def content(self) -> dict[str, Any]:
         return {**super().content(), "opened_option": self.option.pk}

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.paginator import Page as Slice
 from django.core.paginator import Paginator
@@ -10,12 +11,16 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
+from dashboard.api import Answer
 from dashboard.places import EnvironmentPage
 from features import filters, shown
+from features.future.errors import ChangeRequestsEnabled
 from features.models import Feature
 from projects.tags.models import Tag
 
 PAGE_SIZE = 50
+
+NEEDS_APPROVAL = "This environment's flags are changed by change requests. Propose the change instead."
 
 STATES = (("", "On or off"), ("true", "On"), ("false", "Off"))
 ORDERS = (("name", "By name"), ("-name", "By name, backwards"), ("-created_date", "Newest first"))
@@ -46,9 +51,14 @@ class FeaturesPage(EnvironmentPage):
             order=self.order,
             archived=self.archived,
             filtered=any(request.GET.get(name) for name in ("search", "state", "tag", "archived")),
-            may_toggle=self.may("UPDATE_FEATURE_STATE"),
+            may_toggle=self.may(self.flag_permission),
             may_create=self.may_in_project("CREATE_FEATURE"),
         )
+
+    @property
+    def flag_permission(self) -> str:
+        """What a click on a switch needs."""
+        return "CREATE_CHANGE_REQUEST" if self.needs_approval else "UPDATE_FEATURE_STATE"
 
     @property
     def order(self) -> str:
@@ -118,16 +128,37 @@ class FeaturePage(EnvironmentPage):
     def api_path(self) -> str:
         return f"projects/{self.project.pk}/features/{self.feature.pk}/"
 
+    def url(self, name: str, *args: int) -> str:
+        return reverse(f"dashboard:{name}", args=[self.project.pk, self.environment.api_key, self.feature.pk, *args])
+
+    def change_flag(self, method: str, path: str, body: Any = None) -> Answer:
+        """Call the Admin API to change what this environment's flags say to everybody or to segments.
+
+        Every page that does so calls this: where flags need approval, nothing is changed. The API refuses it itself
+        in one of its formats alone, as Flagsmith's does.
+        """
+        with self.locked_environment():
+            if self.needs_approval:
+                return Answer(ChangeRequestsEnabled.status_code, {"detail": NEEDS_APPROVAL})
+            return self.call(method, path, body)
+
+    def proposal_url(self, *, enabled: bool) -> str:
+        """The feature's page, with a form that proposes to turn it on or off for everybody."""
+        return f"{self.url('feature')}?{urlencode({'enabled': str(enabled).lower()})}"
+
 
 class Toggle(FeaturePage):
-    """Turn a feature on or off for everybody in this environment."""
+    """Turn a feature on or off for everybody in this environment; where flags need approval, lead to the proposal."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         state = shown.default_states(self.environment).filter(feature=self.feature.pk).first()
         if state is None:
             raise Http404
+        wanted = request.POST.get("enabled") == "true"
         path = f"environments/{self.environment.api_key}/featurestates/{state.pk}/"
-        answer = self.call("PATCH", path, {"enabled": request.POST.get("enabled") == "true"})
+        answer = self.change_flag("PATCH", path, {"enabled": wanted})
+        if self.needs_approval:
+            return self.go(self.proposal_url(enabled=wanted), refused=answer.message, whole=True)
         return self.go(self.back(self.list_url), refused=answer.message)
 
 

@@ -3,12 +3,14 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from dashboard.edits import Edit, described
 from dashboard.places import ProjectPage
 from dashboard.segments.builder import Tree
 from dashboard.segments.check import Question
-from dashboard.segments.form import Form
+from dashboard.segments.form import Form, stored
 from dashboard.segments.operators import OPERATORS
-from dashboard.segments.views import SegmentPage
+from dashboard.segments.views import SegmentPage, lines
+from segments import trees
 
 SAVE = "save"
 
@@ -28,7 +30,7 @@ class CreatePage(ProjectPage):
         if wanted != SAVE:
             form.tree.change(wanted)
             return self._form(form)
-        answer = self.call("POST", f"projects/{self.project.pk}/segments/", form.body())
+        answer = self.call("POST", f"projects/{self.project.pk}/segments/", form.body)
         if answer.ok:
             url = reverse("dashboard:segment", args=[self.project.pk, answer.data["id"]])
             return self.go(url, f"{answer.data['name']} is created.")
@@ -54,20 +56,19 @@ class EditPage(SegmentPage):
         if wanted != SAVE:
             form.tree.change(wanted)
             return self._form(form)
-        if form.version != self.segment.updated_at.isoformat():
-            return self._overtaken(form)
-        answer = self.call("PUT", self.api_path, form.body(self.segment.description))
+        with self.locked_project():
+            edit = Edit(request.POST, stored=stored(self.segment), typed=form.fields)
+            answer = self.save(self.api_path, edit, self._describe, body=form.body)
         if answer.ok:
             return self.go(request.path, f"{answer.data['name']} is saved.")
+        form.merge(edit, self.segment)
         form.refuse(answer)
         return self._form(form, answer.status)
 
-    def _overtaken(self, form: Form) -> HttpResponse:
-        """Somebody else was quicker: nobody's work goes unasked."""
-        form.refused = True
-        form.version = self.segment.updated_at.isoformat()
-        form.refusal = ["Somebody has changed it since you opened it. Save once more to replace what they saved."]
-        return self._form(form, 409)
+    def _describe(self, name: str) -> str:
+        if name == "rules":
+            return f"The rules are now: {'; '.join(lines(trees.read(self.segment)))}."
+        return described(f"The {name}", stored(self.segment)[name])
 
     def _form(self, form: Form, status: int = 200) -> HttpResponse:
         return self.show(status=status, form=form, operators=OPERATORS, question=Question.of(self), uses=self.uses)

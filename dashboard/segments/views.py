@@ -48,9 +48,9 @@ class SegmentsPage(ProjectPage):
         used = self.overrides(segments).values_list("feature_segment__segment")
         features = dict(used.annotate(Count("feature", distinct=True)).order_by())
         for segment in segments:
-            lines = list(_lines(trees.read(segment)))
-            segment.said = lines[:MOST_SAID]  # type: ignore[attr-defined]
-            segment.more = len(lines) - MOST_SAID  # type: ignore[attr-defined]
+            said_of = list(lines(trees.read(segment)))
+            segment.said = said_of[:MOST_SAID]  # type: ignore[attr-defined]
+            segment.more = len(said_of) - MOST_SAID  # type: ignore[attr-defined]
             segment.overriding = features.get(segment.pk, 0)  # type: ignore[attr-defined]
 
     def overrides(self, segments: Iterable[Segment]) -> QuerySet[FeatureState]:
@@ -66,11 +66,12 @@ def overrides_of(segments: Iterable[Segment], page: ProjectPage) -> QuerySet[Fea
     )
 
 
-def _lines(rules: Iterable[RuleData]) -> Iterable[str]:
+def lines(rules: Iterable[RuleData]) -> Iterable[str]:
+    """All conditions of a tree, in words."""
     for rule in rules:
         for each in rule.get("conditions", ()):
             yield said(each["operator"], each.get("property"), each.get("value"))
-        yield from _lines(rule.get("rules", ()))
+        yield from lines(rule.get("rules", ()))
 
 
 class SegmentPage(ProjectPage):

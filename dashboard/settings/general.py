@@ -5,11 +5,22 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from dashboard.edits import Edit, described, token
 from dashboard.places import ProjectPage
 
 TEXTS = ("name", "feature_name_regex")
 NUMBERS = ("minimum_change_request_approvals", "stale_flags_limit_days")
 SWITCHES = ("hide_disabled_flags", "prevent_flag_defaults", "only_allow_lower_case_feature_names")
+
+LABELS = {
+    "name": "The name",
+    "feature_name_regex": "The expression that names of features match",
+    "minimum_change_request_approvals": "The number of approvals",
+    "stale_flags_limit_days": "The number of days until a feature is stale",
+    "hide_disabled_flags": "“Hide disabled flags”",
+    "prevent_flag_defaults": "“New features begin off”",
+    "only_allow_lower_case_feature_names": "“Lower case alone”",
+}
 
 
 class GeneralPage(ProjectPage):
@@ -17,16 +28,31 @@ class GeneralPage(ProjectPage):
     tab = "settings"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.show(typed={name: getattr(self.project, name) for name in (*TEXTS, *NUMBERS, *SWITCHES)})
+        return self.show(typed=self.stored, shown=token(self.stored))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         typed: dict[str, Any] = {name: request.POST.get(name, "") for name in TEXTS}
         typed |= {name: request.POST.get(name, "").strip() or None for name in NUMBERS}
         typed |= {name: name in request.POST for name in SWITCHES}
-        answer = self.call("PATCH", f"projects/{self.project.pk}/", typed)
+        with self.locked_project():
+            self.project.refresh_from_db(fields=typed)
+            edit = Edit(request.POST, stored=self.stored, typed=typed)
+            answer = self.save(f"projects/{self.project.pk}/", edit, self._describe)
         if not answer.ok:
-            return self.show(status=answer.status, typed=typed, errors=answer.errors, message=answer.general)
+            content = {"typed": edit.merged, "shown": token(self.stored)}
+            return self.show(answer.status, **content, errors=answer.errors, message=answer.general)
         return self.go(reverse("dashboard:project-settings", args=[self.project.pk]), "The settings are saved.")
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """As the form has it: what is empty is the text "", or no number."""
+        texts = {name: getattr(self.project, name) or "" for name in TEXTS}
+        numbers = {name: getattr(self.project, name) for name in NUMBERS}
+        switches = {name: getattr(self.project, name) for name in SWITCHES}
+        return {**texts, **{name: None if each is None else str(each) for name, each in numbers.items()}, **switches}
+
+    def _describe(self, name: str) -> str:
+        return described(LABELS[name], self.stored[name])
 
 
 class DeletePage(ProjectPage):

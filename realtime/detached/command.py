@@ -11,8 +11,12 @@ from contextlib import suppress
 
 import django
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command, execute_from_command_line
+from django.core.management import call_command
 from django.db import Error
+
+from realtime.serving import command_line
+
+NAME = "flagsmith-realtime"
 
 # Processes that start at the same moment make the same table; all but one fail, and find it there the next time.
 RETRIES = 2
@@ -21,15 +25,16 @@ RETRIES = 2
 def main() -> None:
     """Serve, or what else the command line says; the table is made when it is not there."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "realtime.detached.settings")
-    try:
-        django.setup()
+    with command_line.one_line_failures(NAME, sys.argv):
+        try:
+            django.setup()
+        except ImproperlyConfigured as error:
+            sys.exit(f"{NAME}: {error}")
         if sys.argv[1:2] == ["serve"] and not {"-h", "--help"} & set(sys.argv):
+            if problem := command_line.problem_of_database():
+                sys.exit(f"{NAME}: {problem}")
             _migrate()
-    except ImproperlyConfigured as error:
-        sys.exit(f"flagsmith-realtime: {error}")
-    except Error as error:
-        sys.exit(f"flagsmith-realtime: the database does not answer: {error}")
-    execute_from_command_line(sys.argv)
+    command_line.execute(NAME, sys.argv)
 
 
 def _migrate() -> None:

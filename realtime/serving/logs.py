@@ -1,12 +1,16 @@
-"""Logs are events with fields, one JSON object a line; `python -m json.tool --json-lines` reads them."""
+"""Logs: events with fields. For programs one JSON object a line, on a terminal text (``LOG_FORMAT``)."""
 
 import logging
+import os
+import sys
 from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from realtime.serving import environment
+
+FORMATS = ("AUTO", "JSON", "TEXT")
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -17,7 +21,7 @@ _SHARED: list[Processor] = [
 
 FOREIGN_PRE_CHAIN: list[Processor] = [*_SHARED, structlog.stdlib.ExtraAdder()]
 
-PROCESSORS: list[Processor] = [
+JSON: list[Processor] = [
     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
     structlog.processors.format_exc_info,
     structlog.processors.JSONRenderer(),
@@ -32,7 +36,7 @@ def settings() -> dict[str, Any]:
         "formatters": {
             "structured": {
                 "()": "structlog.stdlib.ProcessorFormatter",
-                "processors": PROCESSORS,
+                "processors": _text() if _is_for_people() else JSON,
                 "foreign_pre_chain": FOREIGN_PRE_CHAIN,
             }
         },
@@ -59,3 +63,26 @@ def configure() -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _is_for_people() -> bool:
+    wanted = environment.choice("LOG_FORMAT", "AUTO", FORMATS)
+    return wanted == "TEXT" or (wanted == "AUTO" and sys.stderr.isatty())
+
+
+def _text() -> list[Processor]:
+    """One line an event: the time of the day, the level, the event, its fields; tracebacks below. Colours are for
+    terminals (https://no-color.org)."""
+    has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _for_people,
+        structlog.dev.ConsoleRenderer(colors=has_colours, exception_formatter=structlog.dev.plain_traceback),
+    ]
+
+
+def _for_people(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """An event without what is for programs alone, and with the time of the day as its time (UTC)."""
+    event.pop("color_message", None)
+    event["timestamp"] = event["timestamp"][11:19]
+    return event

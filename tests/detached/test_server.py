@@ -126,7 +126,8 @@ def test_detached__database_away__one_line_that_says_so(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("flagsmith-realtime: the database does not answer: unable to open database file")
+    file = tmp_path / "nowhere" / "flagsmith-realtime.sqlite3"
+    assert line.startswith(f"flagsmith-realtime: {file} cannot be used (unable to open database file).")
 
 
 def test_detached__other_commands__are_djangos_with_its_settings(tmp_path: Path) -> None:

@@ -42,18 +42,29 @@ class Copy:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(programs.ROOT / name, folder / name)
 
+    def has_python_and_no_pip(self) -> bool:
+        """Whether its environment is being made: the worst moment to kill that, or to look at it."""
+        environment = self.folder / ".venv"
+        return (environment / "bin" / "python3").exists() and not (environment / "bin" / "pip").exists()
+
     @contextmanager
-    def running(self, **variables: str) -> Iterator[tuple[Process, int]]:
-        """Run it on a free port until it has said all that it says before it serves."""
+    def started(self, **variables: str) -> Iterator[tuple[Process, int]]:
+        """Start it on a free port."""
         port = ports.free_port()
         # What pip installs is compiled when it is imported: most of it never is.
         variables |= {"PORT": str(port), "PIP_NO_COMPILE": "1", "REALTIME_DRAIN_SECONDS": "0"}
         process = Process(["scripts/run"], environ=environ(**variables), cwd=self.folder)
         try:
-            process.wait_until(lambda: "Uvicorn running" in process.log, FIRST_START)
             yield process, port
         finally:
             process.stop()
+
+    @contextmanager
+    def running(self, **variables: str) -> Iterator[tuple[Process, int]]:
+        """Run it on a free port until it has said all that it says before it serves."""
+        with self.started(**variables) as (process, port):
+            process.wait_until(lambda: "Uvicorn running" in process.log, FIRST_START)
+            yield process, port
 
     def refused(self, **variables: str) -> str:
         """Run it where it cannot work; it must end with status 1 and one line, which is returned."""
@@ -80,16 +91,31 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 @pytest.fixture(scope="module")
-def first_start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, str]:
-    """A copy that was started once, and what that printed, after the line that it says how to stream was tried."""
+def first_starts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, str, str]:
+    """A copy that was started twice at once, after a start that was killed; what both printed, after the line that they
+    say how to stream was tried."""
     copy = Copy(tmp_path_factory.mktemp("started"))
-    with copy.running() as (process, port):
-        streamed = follow(curl_line(process.log))
-        documentation = requests.get(f"http://127.0.0.1:{port}/api/v1/docs/", timeout=PATIENCE)
-        log = process.log
-    assert "event: environment_updated" in streamed
-    assert documentation.ok
-    return copy, log
+    with copy.started() as (killed, _):
+        killed.wait_until(copy.has_python_and_no_pip, FIRST_START)
+        killed.kill()
+    with copy.started() as (first, port):
+        first.wait_for_log("Making the virtual environment")
+        first.wait_until(copy.has_python_and_no_pip, FIRST_START)
+        with copy.running() as (second, other_port):
+            first.wait_until(lambda: "Uvicorn running" in first.log, FIRST_START)
+            logs = first.log, second.log
+            for log in logs:
+                assert "event: environment_updated" in follow(curl_line(log))
+            for each in (port, other_port):
+                assert requests.get(f"http://127.0.0.1:{each}/api/v1/docs/", timeout=PATIENCE).ok
+    return copy, *logs
+
+
+@pytest.fixture(scope="module")
+def first_start(first_starts: tuple[Copy, str, str]) -> tuple[Copy, str]:
+    """That copy, and what the start printed that was the first."""
+    copy, first, _ = first_starts
+    return copy, first
 
 
 def curl_line(log: str) -> str:
@@ -115,6 +141,15 @@ def test_run__from_nothing__streams_and_says_how_to_get_in(first_start: tuple[Co
     assert re.search(r"Password: +\S{12,}\n", log)
 
 
+def test_run__twice_at_once_from_nothing__one_prepares_and_the_other_waits(first_starts: tuple[Copy, str, str]) -> None:
+    _, first, second = first_starts
+
+    assert "Installing requirements.txt" in first
+    assert "Waiting for another script that prepares this folder" in second
+    assert "Installing" not in second
+    assert curl_line(first).partition("/sse/")[2] == curl_line(second).partition("/sse/")[2]
+
+
 def test_run__second_start__installs_nothing_and_keeps_the_data(first_start: tuple[Copy, str]) -> None:
     copy, first_log = first_start
 
@@ -136,6 +171,17 @@ def test_run__requirements_changed__installs_them(first_start: tuple[Copy, str])
 
     with copy.running() as (process, _):
         assert "Installing requirements.txt" in process.log
+
+
+def test_run__database_that_cannot_be_used__one_line_that_says_why(
+    first_start: tuple[Copy, str], tmp_path: Path
+) -> None:
+    copy, _ = first_start
+    (tmp_path / "db.sqlite3").write_bytes(b"\x01" * 20_000)
+
+    assert f"{tmp_path}/db.sqlite3 is damaged" in copy.refused(VAR_DIR=str(tmp_path))
+    away = f"postgres://127.0.0.1:{ports.free_port()}/flags"
+    assert "Check DATABASE_URL" in copy.refused(VAR_DIR=str(tmp_path), DATABASE_URL=away)
 
 
 def test_run__port_is_taken__one_line_that_names_it(fresh: Copy) -> None:

@@ -54,6 +54,7 @@ def test_production__sound_values__starts_and_passes_the_deployment_checks(tmp_p
         {"DATABASE_URL": "mysql://host/name"},
         {"REDIS_URL": "host:6379"},
         {"LOG_LEVEL": "loud"},
+        {"LOG_FORMAT": "xml"},
     ],
     ids=str,
 )

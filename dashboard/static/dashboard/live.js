@@ -46,8 +46,10 @@ function catchUp() {
   window.htmx.ajax("GET", window.location.href, settings);
 }
 
-/** Whether somebody is asked something, is in a form that changes things, or has typed anything at all. */
+/** Whether somebody is asked something, is in a form that changes things, or has typed anything at all. A page that
+ * answers a form (data-typed) has what was typed as the forms' own content. */
 function isBeingEdited() {
+  if (main().hasAttribute("data-typed")) return true;
   const fields = [...main().querySelectorAll("form :is(input, textarea, select)")];
   const isAt = (field) => field === document.activeElement && field.closest("form[data-edit]");
   return document.querySelector("dialog[open]") !== null || fields.some((field) => isAt(field) || isChanged(field));

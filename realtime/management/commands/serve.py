@@ -15,6 +15,7 @@ from realtime.conf import conf
 from realtime.http import servers
 from realtime.http.protocol import ShortcutProtocol
 from realtime.monitoring import figures
+from realtime.serving import command_line
 
 
 class Command(BaseCommand):
@@ -32,6 +33,8 @@ class Command(BaseCommand):
             raise CommandError("--port must be between 1 and 65535.")
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
+        if problem := command_line.problem_of_database():
+            raise CommandError(problem)
         if options["workers"] > 1 and bus.name() == "memory":
             self.stderr.write(
                 "Several workers without a bus (PostgreSQL or Redis): an event reaches the streams of another worker "

@@ -1,9 +1,10 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from core import processes
 from features.workflows.core.scheduler import Scheduler
+from realtime.serving.command_line import problem_of_database
 
 
 class Command(BaseCommand):
@@ -12,4 +13,6 @@ class Command(BaseCommand):
     help = "Make scheduled change requests live when their time has come, until SIGTERM or SIGINT."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if problem := problem_of_database():
+            raise CommandError(problem)
         processes.run(Scheduler())

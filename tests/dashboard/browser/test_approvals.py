@@ -1,0 +1,133 @@
+"""An environment whose flags need approval, in browsers with and without scripts: no click there changes a flag."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.dashboard.browser.test_feature import order, segments
+from tests.support.api import Tenant
+
+REQUEST = re.compile(r"/change-requests/\d+/$")
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
+def page(request: pytest.FixtureRequest, new_window: Callable[..., Page]) -> Page:
+    return new_window(java_script_enabled=request.param)
+
+
+def require_approval(tenant: Tenant) -> None:
+    tenant.api.patch(f"environments/{tenant.environment.key}/", minimum_change_request_approvals=1)
+
+
+def proposed(tenant: Tenant) -> list[dict[str, object]]:
+    """The states of the environment's only change request."""
+    [listed] = tenant.api.get(f"environments/{tenant.environment.key}/list-change-requests/")["results"]
+    states: list[dict[str, object]] = tenant.api.get(f"features/workflows/change-requests/{listed['id']}/")[
+        "feature_states"
+    ]
+    return states
+
+
+def never_refreshed(page: Page) -> None:
+    """Keep the page as it was when it was opened: no event reaches it."""
+
+    def refuse(route: Route) -> None:
+        route.abort()
+
+    page.route("**/sse/**", refuse)
+
+
+def test_list__switch_where_others_approve__leads_to_the_proposal(page: Page, tenant: Tenant, place: str) -> None:
+    tenant.add_feature("banner", initial_value="red")
+    require_approval(tenant)
+    page.goto(f"{place}features/")
+    page.get_by_role("switch", name="banner").click()
+    page.get_by_role("heading", name="banner", level=1).wait_for()
+    expect(page.get_by_role("switch", name="On", exact=True)).to_be_checked()
+    assert tenant.flags()["banner"] == (False, "red")
+    page.get_by_role("button", name="Propose this change").click()
+    page.wait_for_url(REQUEST)
+    assert tenant.flags()["banner"] == (False, "red")
+    assert [each["enabled"] for each in proposed(tenant)] == [True]
+
+
+def test_list__approval_required_since_it_was_opened__switch_leads_to_the_proposal(
+    page: Page, tenant: Tenant, place: str
+) -> None:
+    tenant.add_feature("banner")
+    never_refreshed(page)
+    page.goto(f"{place}features/")
+    require_approval(tenant)
+    page.get_by_role("switch", name="banner").click()
+    page.get_by_role("heading", name="banner", level=1).wait_for()
+    expect(page.get_by_role("switch", name="On", exact=True)).to_be_checked()
+    expect(page.get_by_text("flags are changed by change requests")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/features/\d+/\?enabled=true$"))
+    assert tenant.flags()["banner"] == (False, None)
+
+
+def test_override__switched_or_removed_where_others_approve__leads_to_the_proposal(
+    page: Page, tenant: Tenant, place: str
+) -> None:
+    feature = tenant.add_feature("banner", initial_value="red")["id"]
+    segments(tenant, feature)
+    require_approval(tenant)
+    page.goto(f"{place}features/{feature}/")
+    page.get_by_role("switch", name="On for second").click()
+    expect(page.locator(".opened").get_by_role("switch", name="On", exact=True)).not_to_be_checked()
+    page.goto(f"{place}features/{feature}/")
+    page.get_by_role("link", name="Remove the override for second").click()
+    opened = page.locator(".opened")
+    expect(opened.get_by_role("textbox", name="Value")).to_have_value("red")
+    assert order(tenant, feature) == ["first", "second", "third"]
+    opened.get_by_role("button", name="Propose this change").click()
+    page.wait_for_url(REQUEST)
+    [state] = proposed(tenant)
+    assert (state["enabled"], state["feature_state_value"]["string_value"]) == (False, "red")  # type: ignore[index]
+    assert order(tenant, feature) == ["first", "second", "third"]
+
+
+def test_overrides__approval_required_since_they_were_opened__order_and_overrides_stay(
+    page: Page, tenant: Tenant, place: str
+) -> None:
+    feature = tenant.add_feature("banner", initial_value="red")["id"]
+    segments(tenant, feature)
+    never_refreshed(page)
+    page.goto(f"{place}features/{feature}/")
+    require_approval(tenant)
+    page.get_by_role("button", name="Move third up").click()
+    expect(page.get_by_text("order of overrides")).to_be_visible()
+    assert order(tenant, feature) == ["first", "second", "third"]
+    # The page that came offers none of it.
+    expect(page.get_by_role("button", name="Move third up")).to_have_count(0)
+    expect(page.locator("[data-grip]")).to_have_count(0)
+
+
+def test_overrides__dragged_where_approval_is_required_meanwhile__order_stays(
+    window: Page, tenant: Tenant, place: str
+) -> None:
+    feature = tenant.add_feature("banner")["id"]
+    segments(tenant, feature)
+    never_refreshed(window)
+    window.goto(f"{place}features/{feature}/")
+    require_approval(tenant)
+    rows = window.locator("[data-order] > li")
+    grip, target = rows.nth(0).locator("[data-grip]").bounding_box(), rows.nth(2).bounding_box()
+    assert grip is not None
+    assert target is not None
+    window.mouse.move(grip["x"] + 5, grip["y"] + 5)
+    window.mouse.down()
+    window.mouse.move(target["x"] + 5, target["y"] + target["height"] - 2, steps=4)
+    window.mouse.up()
+    expect(window.get_by_text("order of overrides")).to_be_visible()
+    assert order(tenant, feature) == ["first", "second", "third"]
+
+
+def test_approvals__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, place: str) -> None:
+    feature = tenant.add_feature("banner", initial_value="red")["id"]
+    first, *_ = segments(tenant, feature)
+    require_approval(tenant)
+    for path in ("", f"{feature}/?enabled=true", f"{feature}/overrides/{first}/?as=everybody"):
+        axe(f"{place}features/{path}")

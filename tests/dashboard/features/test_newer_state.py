@@ -1,0 +1,271 @@
+"""Forms that were opened before somebody else's change: nothing of it is undone, and the form says what it is."""
+
+import html
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+from rest_framework.test import APIClient
+
+from dashboard.edits import OVERTAKEN, SHOWN
+from environments.identities.models import Identity
+from environments.models import Environment
+from features.feature_segments.services import create_override
+from features.feature_states.services import create_state
+from features.models import Feature, FeatureState
+from features.multivariate.services import add_option
+from features.workflows.core.models import ChangeRequest
+from projects.models import Project
+from projects.tags.models import Tag
+from segments import trees
+from segments.models import Segment
+from segments.services import create_segment
+from segments.trees import RuleData
+from tests.dashboard.conftest import signed_in_browser
+from tests.dashboard.features.forms import filled, form, order, said, text
+from users.models import FFAdminUser
+
+
+def rules(plan: str) -> list[RuleData]:
+    return [{"type": "ALL", "rules": [], "conditions": [{"operator": "EQUAL", "property": "plan", "value": plan}]}]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A form, what is typed in one field of it, and what somebody else does meanwhile to another one."""
+
+    path: str
+    typed: dict[str, Any]
+    theirs: Callable[[], Any]
+    sentence: str
+    stored: Callable[[], Any]
+    """Of the fields that they changed and that was typed in."""
+
+    refused: Any
+    saved: Any
+    """The same after the first save, and after the second."""
+
+
+@pytest.fixture
+def cases(
+    admin: APIClient, place: str, project: Project, environment: Environment, feature: Feature
+) -> dict[str, Case]:
+    page = f"{place}features/{feature.pk}/"
+    tag = Tag.objects.create(label="shop", project=project)
+    segment = create_segment(project, name="staff", rules=rules("1"))
+    override = create_override(environment, feature, segment, value=text("old"), enabled=True)
+    identity = Identity.objects.create(environment=environment, identifier="ada")
+    of_identity = create_state(environment, feature=feature, identity=identity, enabled=True)
+    option = add_option(feature, type="unicode", string_value="a", default_percentage_allocation=20.0)
+    state = FeatureState.objects.get(environment=environment, feature=feature, identity=None, feature_segment=None)
+    request = ChangeRequest.objects.create(environment=environment, project=project, title="Old", description="Why")
+
+    def patch(path: str, **body: Any) -> Callable[[], Any]:
+        return lambda: admin.patch(f"/api/v1/{path}", body, format="json")
+
+    def of(**where: Any) -> Callable[[], Any]:
+        return lambda: said(environment, feature, **where)
+
+    def columns(model: Any, pk: int, *names: str) -> Callable[[], Any]:
+        return lambda: model.objects.values_list(*names).get(pk=pk)
+
+    return {
+        "value": Case(
+            page,
+            {"value": "new"},
+            patch(f"environments/{environment.api_key}/featurestates/{state.pk}/", enabled=True),
+            "The switch is on now.",
+            of(),
+            (True, None),
+            (True, "new"),
+        ),
+        "override": Case(
+            f"{page}overrides/{segment.pk}/",
+            {"value": "new"},
+            patch(f"features/featurestates/{override.pk}/", enabled=False),
+            "The switch is off now.",
+            of(feature_segment=override.feature_segment),
+            (False, "old"),
+            (False, "new"),
+        ),
+        "identity": Case(
+            f"{page}identities/{identity.pk}/",
+            {"value": "new"},
+            patch(f"features/featurestates/{of_identity.pk}/", enabled=False),
+            "The switch is off now.",
+            of(identity=identity),
+            (False, None),
+            (False, "new"),
+        ),
+        "variation": Case(
+            f"{page}variations/{option.pk}/",
+            {"value": "b"},
+            patch(
+                f"projects/{project.pk}/features/{feature.pk}/mv-options/{option.pk}/", default_percentage_allocation=30
+            ),
+            "The percentage in new environments is 30 now.",
+            columns(type(option), option.pk, "default_percentage_allocation", "string_value"),
+            (30.0, "a"),
+            (30.0, "b"),
+        ),
+        "feature settings": Case(
+            f"{page}settings/",
+            {"description": "mine"},
+            patch(f"projects/{project.pk}/features/{feature.pk}/", tags=[tag.pk], is_server_key_only=True),
+            "“Server-side only” is on now. The list of tags is shop now.",
+            lambda: (
+                *columns(Feature, feature.pk, "is_server_key_only", "description")(),
+                [each.label for each in Feature.objects.get(pk=feature.pk).tags.all()],
+            ),
+            (True, feature.description, ["shop"]),
+            (True, "mine", ["shop"]),
+        ),
+        "project": Case(
+            f"/projects/{project.pk}/settings/",
+            {"name": "Mine"},
+            patch(f"projects/{project.pk}/", hide_disabled_flags=True),
+            "“Hide disabled flags” is on now.",
+            columns(Project, project.pk, "hide_disabled_flags", "name"),
+            (True, project.name),
+            (True, "Mine"),
+        ),
+        "segment": Case(
+            f"/projects/{project.pk}/segments/{segment.pk}/",
+            {"name": "mine"},
+            patch(f"projects/{project.pk}/segments/{segment.pk}/", rules=rules("2")),
+            "The rules are now: plan is 2.",
+            lambda: (
+                trees.read(Segment.objects.get(pk=segment.pk))[0]["conditions"][0]["value"],
+                Segment.objects.get(pk=segment.pk).name,
+            ),
+            ("2", "staff"),
+            ("2", "mine"),
+        ),
+        "change request": Case(
+            f"{place}change-requests/{request.pk}/edit/",
+            {"description": "Mine"},
+            patch(f"features/workflows/change-requests/{request.pk}/", title="Theirs"),
+            "The title is “Theirs” now.",
+            columns(ChangeRequest, request.pk, "title", "description"),
+            ("Theirs", "Why"),
+            ("Theirs", "Mine"),
+        ),
+    }
+
+
+NAMES = ("value", "override", "identity", "variation", "feature settings", "project", "segment", "change request")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", NAMES)
+def test_form__saved_after_somebody_else__refused_and_named_then_saved_beside_it(
+    name: str, cases: dict[str, Case], browser: Client
+) -> None:
+    case = cases[name]
+    opened = filled(browser.get(case.path).content.decode(), case.path)
+    case.theirs()
+    refused = browser.post(case.path, {**opened, **case.typed})
+    content = refused.content.decode()
+    assert refused.status_code == 409
+    assert f"{OVERTAKEN} {case.sentence}" in html.unescape(content)
+    assert case.stored() == case.refused
+    # What they changed is in the form now, beside what was typed.
+    saved = browser.post(case.path, filled(content, case.path))
+    assert (saved.status_code, case.stored()) == (303, case.saved)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("action", ["propose", "schedule"])
+def test_proposal__made_after_somebody_else_changed_the_flag__refused_and_named(
+    action: str, browser: Client, page: str, admin: APIClient, environment: Environment, feature: Feature
+) -> None:
+    content = browser.get(page).content.decode()
+    state = FeatureState.objects.get(environment=environment, feature=feature)
+    admin.patch(
+        f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/", {"enabled": True}, format="json"
+    )
+    typed = {"value": "new", "action": action, "when": "2999-01-01T00:00"}
+    answer = browser.post(page, {**filled(content, page), **typed})
+    assert answer.status_code == 409
+    assert f"{OVERTAKEN} The switch is on now." in answer.content.decode()
+    assert not ChangeRequest.objects.exists()
+    assert browser.post(page, {**filled(answer.content.decode(), page), "action": action}).status_code == 303
+    draft = FeatureState.objects.get(change_request=ChangeRequest.objects.get())
+    assert (draft.enabled, draft.feature_state_value.value) == (True, "new")
+
+
+@pytest.mark.django_db
+def test_order__saved_after_somebody_else_ordered__refused_and_named(
+    browser: Client, page: str, feature: Feature, overrides: list[FeatureState]
+) -> None:
+    first, second, third = (each.feature_segment_id for each in overrides)
+    content = browser.get(page).content.decode()
+    mine = filled(content, f"{page}overrides/order/")[SHOWN]
+    browser.post(f"{page}overrides/order/", {"order": f"{third},{first},{second}", "shown": mine})
+    assert order(feature) == ["third", "first", "second"]
+    for sent in ({"order": f"{second},{first},{third}"}, {"place": first, "move": "down"}):
+        answer = browser.post(f"{page}overrides/order/", {**sent, "shown": mine}, follow=True)
+        assert f"{OVERTAKEN} The order is third, first, second now." in answer.content.decode()
+        assert order(feature) == ["third", "first", "second"]
+
+
+@pytest.mark.django_db
+def test_new_override__segment_was_overridden_meanwhile__refused_and_theirs_stays(
+    browser: Client, page: str, environment: Environment, feature: Feature, segments: list[Segment]
+) -> None:
+    content = browser.get(f"{page}overrides/new/").content.decode()
+    theirs = create_override(environment, feature, segments[0], value=text("theirs"), enabled=True)
+    typed = {"value": "mine", "chosen": str(segments[0].pk)}
+    answer = browser.post(f"{page}overrides/new/", {**filled(content, f"{page}overrides/new/"), **typed})
+    assert answer.status_code == 409
+    assert "This segment overrides the feature already." in answer.content.decode()
+    assert said(environment, feature, feature_segment=theirs.feature_segment) == (True, "theirs")
+
+
+@pytest.mark.django_db
+def test_schedule__time_was_set_meanwhile__refused_and_named(
+    browser: Client, admin: APIClient, place: str, environment: Environment, feature: Feature
+) -> None:
+    body = {"title": "Now", "feature_states": [{"feature": feature.pk, "enabled": True, "live_from": None}]}
+    path = f"/api/v1/environments/{environment.api_key}/create-change-request/"
+    pk = admin.post(path, body, format="json").json()["id"]
+    request = f"{place}change-requests/{pk}/"
+    mine = filled(browser.get(request).content.decode(), f"{request}schedule/")
+    for expected in (303, 409):
+        answer = browser.post(f"{request}schedule/", {**mine, "live_from": "2999-01-01T00:00"})
+        assert answer.status_code == expected
+    assert "The time is “2999-01-01T00:00” now." in answer.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sent", ["", "[", "[1]", '{"enabled": 1}', 100_000 * "["])
+def test_form__digests_that_no_page_made__refused_as_an_older_state(
+    sent: str, browser: Client, page: str, environment: Environment, feature: Feature
+) -> None:
+    answer = browser.post(page, form("text", "new", enabled="on", shown=sent))
+    assert answer.status_code == 409
+    assert said(environment, feature) == (False, None)
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_form__saved_by_four_at_once__one_saves_and_the_others_are_refused(
+    user: FFAdminUser, organisation: Any, page: str, environment: Environment, feature: Feature
+) -> None:
+    browsers = [signed_in_browser(user) for _ in range(4)]
+    opened = [filled(browser.get(page).content.decode(), page) for browser in browsers]
+
+    def save(number: int) -> int:
+        try:
+            return browsers[number].post(page, {**opened[number], "value": str(number)}).status_code
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as threads:
+        statuses = list(threads.map(save, range(4)))
+    assert sorted(statuses) == [303, 409, 409, 409]
+    assert said(environment, feature) == (False, str(statuses.index(303)))
