@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--buses", nargs="*", choices=BUSES, default=BUSES)
     arguments = parser.parse_args()
     conditions = {name: getattr(arguments, name) for name in ("toggles", "seconds")}
-    told = Report("propagation", "P10", "from an answer at one process to a stream of another", conditions)
+    told = Report("propagation", "P11", "from an answer at one process to a stream of another", conditions)
     told.notes.append(f"memory: by the reconcile, {RECONCILED} toggles")
     for bus in arguments.buses:
         measure_bus(told, bus, arguments)

@@ -1,4 +1,4 @@
-"""Server-Sent Events as the six official SDKs read them (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+"""Server-Sent Events as seven official SDKs read them (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
 Their parsers are narrower than the standard: one event name, one data line, a space after each colon, a number that
 has a decimal point, and nothing but ``event``, ``data`` and comments; browsers alone get a ``retry`` as well.

@@ -1,6 +1,6 @@
 """The stream itself: one object for each client, and no task of its own where the server lends us its transport.
 
-Whatever happens, a client gets 200 and a clean end. Of six SDKs one stops for good after any other status, two hammer
+Whatever happens, a client gets 200 and a clean end. Of seven SDKs one stops for good after any other status, two hammer
 the server, and one never comes back after a connection that breaks (docs/wire-protocol.md).
 """
 

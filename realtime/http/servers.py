@@ -11,16 +11,19 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from realtime.conf import conf
 from realtime.http import backlog
 
+logger = structlog.get_logger(__name__)
+
 ENDS = (signal.SIGTERM, signal.SIGINT)
 
 # A client whose network is gone sends neither an end nor a reset, and Linux goes on sending for a quarter of an hour.
-# Streams are sent a comment every 10 s, so with this one ends after 40 s at most.
+# Streams are sent a comment every 10 s, so with this option the stream of such a client ends within 40 s.
 VANISHED_SECONDS = 30.0
 
 
@@ -42,8 +45,12 @@ def notice_vanished(listening: socket.socket) -> None:
 
     On Linux, where accepted sockets inherit it; elsewhere nothing changes.
     """
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return
+    try:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(VANISHED_SECONDS * 1000))
+    except OSError as error:
+        logger.info("user_timeout_not_set", error=repr(error))
 
 
 class Server(uvicorn.Server):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from realtime.conf import conf
+from realtime.conf import RealtimeSettings, conf
 from realtime.http import drain
 from tests.support import ports, programs
 from tests.support.nginx import CONFIGURATION
@@ -171,6 +171,12 @@ def test_stop__time_that_is_given__is_enough_for_a_drain() -> None:
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1]) > longest  # type: ignore[index]
     period = compose(GIVEN)["services"]["server-1"]["stop_grace_period"]
     assert int(period.removesuffix("s")) > longest
+
+
+def test_nginx__reload__leaves_old_workers_the_time_until_their_streams_have_ended() -> None:
+    text = (CONFIGURATION / "nginx.conf").read_text()
+    patience = int(re.search(r"^worker_shutdown_timeout (\d+)s;$", text, re.MULTILINE)[1])  # type: ignore[index]
+    assert patience > RealtimeSettings.DEFAULTS["STREAM_SECONDS"] + conf.SHORT_STREAM_SECONDS
 
 
 def test_systemd__units__are_understood_and_name_what_is_there(tmp_path: Path) -> None:
