@@ -1,6 +1,9 @@
 # Sourced by the scripts beside it: finds a Python that is new enough and keeps the virtual environment .venv.
 # Needs nothing but bash, the system's basic programs and Python. Works in the project's folder.
 
+# There while the environment is made.
+unfinished=.venv/.unfinished
+
 fail() {
     echo "${0##*/}: $*" >&2
     exit 1
@@ -19,6 +22,9 @@ version_of() {
 find_python() {
     local candidate version seen=""
     for candidate in ${PYTHON:-.venv/bin/python python3.11 python3.12 python3.13 python3.14 python3 python}; do
+        if [ "$candidate" = .venv/bin/python ] && [ -e "$unfinished" ]; then
+            continue
+        fi
         if new_enough "$candidate"; then
             echo "$candidate"
             return
@@ -71,19 +77,18 @@ attempt() {
 # make_environment PYTHON REQUIREMENTS [FILE...]: let .venv hold what the requirements file lists. Takes no time while
 # it, and the files that it includes, are what they were the last time. Call it between lock_folder and unlock_folder.
 make_environment() {
-    local python="$1" requirements="$2" log=.venv/install.log unfinished=.venv/.unfinished
+    local python="$1" requirements="$2" log=.venv/install.log
     local stamp=".venv/.installed-$requirements"
     shift
     if new_enough .venv/bin/python && cat "$@" | cmp -s - "$stamp"; then
         return
     fi
     need_writable "$PWD"
-    # One whose making was interrupted has a Python, and may have no pip.
+    # One whose making was interrupted may have a Python and no pip.
     if [ -e "$unfinished" ] || ! new_enough .venv/bin/python; then
-        # It may be that environment's own Python, which goes.
-        python=$("$python" -c 'import os, sys; print(os.path.realpath(sys._base_executable))')
         echo "Making the virtual environment .venv with $python"
-        rm -rf .venv
+        # Its Python goes first, and the mark of what is unfinished after it: find_python never takes one that goes.
+        rm -rf .venv/bin .venv
         mkdir .venv
         touch "$unfinished"
         attempt "$log" "$python -m venv (in Debian and Ubuntu from the package python3-venv)" \
