@@ -154,8 +154,8 @@ class EmbeddedHost(Host):
         The new ``updated_at`` is the clock's time, or a microsecond more than the old one where a clock lags, or one of
         the next microseconds, the first that no SDK reads as newer than itself. It is not the database's ``now()``:
         that is the time at which the transaction began, and one that began earlier may commit later. The lock is held
-        until the commit, so versions increase in commit order. The gate is read after the lock was taken, so that the
-        commit of whoever closed it before counts. All on the database that is written: a replica does not have this
+        until the commit, so versions increase in commit order. The gate is read after the lock was taken, so that a
+        transaction counts that closed it before. All on the database that is written: a replica does not have this
         yet. The change may be one of another database, whose transaction is not this one's.
         """
         using = router.db_for_write(self.environments.model)
