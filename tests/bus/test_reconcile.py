@@ -217,7 +217,7 @@ async def test_message__version_that_the_database_does_not_have__nothing_is_deli
 async def test_event__processed_after_the_gate_was_closed__nothing_is_delivered(
     streams: hub.Hub, client: Client, environment: Environment, project: Project, is_remote: bool, seconds: int
 ) -> None:
-    """A message of the bus was late, or the loop was held up. The clock that made the version may be ahead or behind."""
+    """The message was late, or the loop was held up. The clock that made the version may be ahead or behind."""
     if not is_remote and seconds == 0:
         pytest.skip("an event of this process that is in time is the state as of its commit")
     key = EnvironmentKey(environment.api_key)
