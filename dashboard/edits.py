@@ -1,10 +1,10 @@
-"""Saves that undo nobody else's change: what a form was shown, what was typed, and what is stored by now.
+"""Optimistic locking of the dashboard's forms: a save changes only what was typed, and never an unseen newer state.
 
 A form carries a digest of each field that it shows in a hidden field, ``SHOWN``. A save holds the lock of what it
 changes (a page's ``locked_environment`` or ``locked_project``), reads what is stored, and compares. If somebody else
-has changed a field since, nothing is saved: the form comes back with a sentence that names the field and what it is
-now, with what its user typed, and with the present state in every other field. Otherwise only the fields that differ
-from what is stored are posted. A form that carries no digests (a script's) is compared with nothing.
+has changed a field since, nothing is saved: the form comes back with a sentence that names the field and its present
+value, with what its user typed, and with the present state in every other field. Otherwise only the fields that differ
+from what is stored are posted. A form without digests (a script's) is compared with nothing.
 """
 
 import json
@@ -13,10 +13,12 @@ from hashlib import sha256
 from typing import Any
 
 SHOWN = "shown"
+"""The name of the hidden field."""
 
-OVERTAKEN = "Somebody else has changed this since you opened it."
+CONFLICT = "This has been changed since you opened it."
 KEPT = "What you have changed is still in the form: save again to apply it to that."
 
+# Characters of a text that a sentence has.
 LONGEST = 60
 
 Values = Mapping[str, Any]
@@ -60,13 +62,13 @@ class Edit:
         """Why it is not saved; "" if nothing is newer. ``describe`` gives a sentence about a field as it is now."""
         if not self.newer:
             return ""
-        return " ".join([OVERTAKEN, *dict.fromkeys(describe(name) for name in self.newer), KEPT])
+        return " ".join([CONFLICT, *dict.fromkeys(describe(name) for name in self.newer), KEPT])
 
     def _digest_of_stored(self, name: str) -> str | None:
         return _digest(self._stored[name]) if name in self._stored else None
 
 
-def in_lines(text: str) -> str:
+def unix_lines(text: str) -> str:
     """Text with its lines ended as they are stored: browsers send each end of a line as two characters."""
     return text.replace("\r\n", "\n")
 

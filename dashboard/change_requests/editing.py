@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from dashboard.api import Answer
 from dashboard.change_requests.page import Allowed, OneRequest
 from dashboard.change_requests.reading import person
-from dashboard.edits import Edit, described, in_lines, token
+from dashboard.edits import Edit, described, token, unix_lines
 from features.workflows.core.models import ChangeRequestApproval
 from permissions import access
 
@@ -29,7 +29,7 @@ class EditPage(OneRequest):
             approved = {str(each.user_id) for each in self._approvals if each.approved_at is not None}
             typed = {
                 "title": request.POST.get("title", ""),
-                "description": in_lines(request.POST.get("description", "")),
+                "description": unix_lines(request.POST.get("description", "")),
                 "approvals": sorted(approved.union(request.POST.getlist("reviewer"))),
             }
             if self.change_request.is_committed:
@@ -45,7 +45,7 @@ class EditPage(OneRequest):
     def stored(self) -> dict[str, Any]:
         return {
             "title": self.change_request.title,
-            "description": in_lines(self.change_request.description or ""),
+            "description": unix_lines(self.change_request.description or ""),
             "approvals": sorted(str(each.user_id) for each in self._approvals),
         }
 
@@ -98,11 +98,11 @@ class Schedule(OneRequest):
         with self.locked_environment():
             self.enter()
             time = {"live_from": self.field_time}
-            overtaken = Edit(request.POST, stored=time, typed={"live_from": wanted}).refusal(
+            conflict = Edit(request.POST, stored=time, typed={"live_from": wanted}).refusal(
                 lambda name: described("The time", time[name])
             )
-            if overtaken:
-                answer = Answer(409, {"live_from": [overtaken]})
+            if conflict:
+                answer = Answer(409, {"live_from": [conflict]})
             else:
                 states = self.call("GET", self.path).data["feature_states"]
                 moved = [{**state, "live_from": wanted or None} for state in states]

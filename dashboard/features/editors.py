@@ -77,7 +77,7 @@ class Editor:
     shown: str = ""
     """The digests of the stored state (``edits.token``)."""
 
-    overtaken: str = ""
+    conflict: str = ""
     """Why it is not saved: somebody else has changed the state since the form was shown."""
 
     errors: Mapping[str, list[str]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Editor:
     def fields(self) -> dict[str, Any]:
         """As ``edits`` compares them."""
         weights = {each.name: each.text for each in self.weights}
-        return {"enabled": self.enabled, "value": self.value.same, **weights}
+        return {"enabled": self.enabled, "value": self.value.comparable, **weights}
 
     @property
     def general(self) -> list[str]:
@@ -128,14 +128,14 @@ class Editor:
             title=form.get("title", "").strip(),
             description=form.get("description", "").strip(),
             chosen=form.get("chosen", "").strip(),
-            overtaken=edit.refusal(self._describe),
+            conflict=edit.refusal(self._describe),
         )
 
     def offered(self, query: Mapping[str, str]) -> "Editor":
         """This form with the switch as a link to it asks for: what a click would have changed is proposed instead."""
         return replace(self, enabled=query["enabled"] == "true") if "enabled" in query else self
 
-    def saying_what(self, other: "Editor") -> "Editor":
+    def with_state_of(self, other: "Editor") -> "Editor":
         """This form with another one's state, as somebody could have typed it."""
         return replace(self, enabled=other.enabled, value=other.value, weights=other.weights)
 
@@ -151,8 +151,8 @@ class Editor:
         return f"The percentage of {weight.value.written} is {weight.text} now."
 
     @property
-    def unsaved(self) -> Answer | None:
-        return unsaved(self.overtaken, self.value)
+    def local_refusal(self) -> Answer | None:
+        return local_refusal(self.conflict, self.value)
 
     def refused(self, errors: Mapping[str, list[str]]) -> "Editor":
         return replace(self, errors=errors)
@@ -184,11 +184,11 @@ class Editor:
         ]
 
 
-def unsaved(overtaken: str, value: Typed) -> Answer | None:
+def local_refusal(conflict: str, value: Typed) -> Answer | None:
     """Why a form is not even sent to the API, which knows of neither, in the API's shape; None if it may be sent."""
-    problems = {"detail": overtaken, "value": value.problem}
+    problems = {"detail": conflict, "value": value.problem}
     found = {name: [text] for name, text in problems.items() if text}
-    return Answer(409 if overtaken else 400, found) if found else None
+    return Answer(409 if conflict else 400, found) if found else None
 
 
 def editor_of(key: str, state: FeatureState, weights: Iterable[Weight] = ()) -> Editor:

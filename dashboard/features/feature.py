@@ -58,9 +58,9 @@ class FeatureView(OneFeaturePage):
         with self.locked_environment():
             sent = self.edited.sent(request.POST)
             if action in ("schedule", "propose"):
-                answer = sent.unsaved or self.ask(sent, commit=action == "schedule")
+                answer = sent.local_refusal or self.ask(sent, commit=action == "schedule")
             else:
-                answer = sent.unsaved or self.save(sent)
+                answer = sent.local_refusal or self.save(sent)
         if not answer.ok:
             return self.page(sent.refused(errors_of(answer)), answer.status)
         if action == "propose":

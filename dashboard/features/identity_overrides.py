@@ -76,7 +76,7 @@ class IdentityView(IdentitiesView):
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         with self.locked_environment():
             sent = self.editor.sent(request.POST)
-            answer = sent.unsaved or self.change(self.override, sent.request_part(self.editor))
+            answer = sent.local_refusal or self.change(self.override, sent.request_part(self.editor))
         if not answer.ok:
             return self.page(answer.status, opened=sent.refused(errors_of(answer)))
         return self.go(self.url("feature-identities"), "The override is saved.")

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.http import Http404, HttpRequest, HttpResponse
 
 from dashboard.api import Answer
-from dashboard.edits import OVERTAKEN, Edit, described
+from dashboard.edits import CONFLICT, Edit, described
 from dashboard.features.editors import Editor, editor_of, read_weights, refusal
 from dashboard.features.feature import FeatureView, Row
 from dashboard.features.one import OneFeaturePage
@@ -37,7 +37,7 @@ class OverrideView(FeatureView):
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         if self.replaces_removal:
-            return self.page(self.editor.saying_what(self.everybody))
+            return self.page(self.editor.with_state_of(self.everybody))
         return super().get(request, **kwargs)
 
     @property
@@ -205,7 +205,7 @@ class OrderOverrides(OneFeaturePage):
         live = [str(each.pk) for each in places if each.is_live]
         if Edit(form, stored={"order": live}, typed={}).newer:
             names = [each.segment.name for each in places if each.is_live]
-            return Answer(409, {"detail": f"{OVERTAKEN} {described('The order', names)}"})
+            return Answer(409, {"detail": f"{CONFLICT} {described('The order', names)}"})
         dragged = form.get("order", "")
         order = dragged.split(",") if dragged else _moved(form, [str(each.pk) for each in places], live)
         body = [{"id": place, "priority": priority} for priority, place in enumerate(order)]

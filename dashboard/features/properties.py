@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from dashboard.edits import Edit, described, in_lines, token
+from dashboard.edits import Edit, described, token, unix_lines
 from dashboard.features.editors import refusal
 from dashboard.features.one import OneFeaturePage
 from features import services
@@ -21,7 +21,7 @@ class FeatureSettingsView(OneFeaturePage):
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         typed = {
-            "description": in_lines(request.POST.get("description", "")),
+            "description": unix_lines(request.POST.get("description", "")),
             "is_server_key_only": request.POST.get("is_server_key_only") == "on",
             "tags": sorted(request.POST.getlist("tags")),
         }
@@ -35,7 +35,7 @@ class FeatureSettingsView(OneFeaturePage):
     @property
     def stored(self) -> dict[str, Any]:
         return {
-            "description": in_lines(self.feature.description or ""),
+            "description": unix_lines(self.feature.description or ""),
             "is_server_key_only": self.feature.is_server_key_only,
             "tags": sorted(str(each.pk) for each in self.feature.tags.all()),
         }

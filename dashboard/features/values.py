@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.edits import in_lines, quoted
+from dashboard.edits import quoted, unix_lines
 from features.values import Value, ValueType
 
 KINDS = (("text", "Text"), ("number", "Number"), ("boolean", "Boolean"), ("json", "JSON"))
@@ -49,7 +49,7 @@ class Typed:
         """What a form was sent with: a boolean has controls of its own."""
         kind = form.get("kind", "")
         kind = kind if kind in FLAG_TYPES else "text"
-        return cls(kind, form.get("truth", "") if kind == "boolean" else in_lines(form.get("value", "")))
+        return cls(kind, form.get("truth", "") if kind == "boolean" else unix_lines(form.get("value", "")))
 
     @property
     def label(self) -> str:
@@ -72,12 +72,12 @@ class Typed:
         return quoted(self.text) if FLAG_TYPES[self.kind] == "string" else self.text
 
     @property
-    def same(self) -> list[str]:
+    def comparable(self) -> list[str]:
         """Equal to that of a value that says the same."""
-        return [FLAG_TYPES[self.kind], in_lines(self.text)]
+        return [FLAG_TYPES[self.kind], unix_lines(self.text)]
 
     def says_the_same(self, other: "Typed") -> bool:
-        return self.same == other.same
+        return self.comparable == other.comparable
 
     def of_flag(self) -> dict[str, str]:
         """As ``/api/__future__/`` takes it."""

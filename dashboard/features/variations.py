@@ -9,7 +9,7 @@ from django.db.models import F, FilteredRelation, OuterRef, Q, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 
 from dashboard.edits import Edit, token
-from dashboard.features.editors import errors_of, percent, refusal, unsaved
+from dashboard.features.editors import errors_of, local_refusal, percent, refusal
 from dashboard.features.one import OneFeaturePage
 from dashboard.features.values import KINDS, Typed
 from features.multivariate.models import MultivariateFeatureOption
@@ -26,7 +26,7 @@ class OptionEditor:
     shown: str = ""
     """The digests of the stored option (``edits.token``)."""
 
-    overtaken: str = ""
+    conflict: str = ""
     """Why it is not saved: somebody else has changed the option since the form was shown."""
 
     errors: Mapping[str, list[str]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class OptionEditor:
     @property
     def fields(self) -> dict[str, Any]:
         """As ``edits`` compares them."""
-        return {"value": self.value.same, "weight": self.weight}
+        return {"value": self.value.comparable, "weight": self.weight}
 
     def sent(self, form: Mapping[str, str]) -> "OptionEditor":
         """This form of the stored option, with what somebody has typed in one that they were shown before."""
@@ -51,7 +51,7 @@ class OptionEditor:
             typed,
             value=self.value if "value" in edit.untouched else typed.value,
             weight=self.weight if "weight" in edit.untouched else typed.weight,
-            overtaken=edit.refusal(self._describe),
+            conflict=edit.refusal(self._describe),
         )
 
     def _describe(self, name: str) -> str:
@@ -111,7 +111,7 @@ class NewVariationView(VariationsView):
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         sent = self.editor.sent(request.POST)
-        answer = unsaved("", sent.value) or self.call("POST", self.options_path, sent.body())
+        answer = local_refusal("", sent.value) or self.call("POST", self.options_path, sent.body())
         if answer.ok:
             return self.go(self.url("feature-variations"), "The variation is added, in all environments.")
         return self.page(answer.status, opened=replace(sent, errors=errors_of(answer)))
@@ -133,7 +133,7 @@ class VariationView(VariationsView):
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         with self.locked_project():
             sent = self.editor.sent(request.POST)
-            answer = unsaved(sent.overtaken, sent.value) or self.call(
+            answer = local_refusal(sent.conflict, sent.value) or self.call(
                 "PATCH", f"{self.options_path}{self.option.pk}/", sent.body(self.editor)
             )
         if answer.ok:

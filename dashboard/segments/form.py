@@ -5,7 +5,7 @@ from typing import Any, cast
 from django.http import HttpRequest
 
 from dashboard.api import Answer
-from dashboard.edits import SHOWN, Edit, in_lines, token
+from dashboard.edits import SHOWN, Edit, token, unix_lines
 from dashboard.segments.builder import Tree
 from segments import trees
 from segments.models import Segment
@@ -31,7 +31,7 @@ class Form:
     def typed(cls, request: HttpRequest) -> "Form":
         posted = request.POST
         tree = Tree.typed(posted)
-        return cls(posted.get("name", ""), in_lines(posted.get("description", "")), tree, posted.get(SHOWN, ""))
+        return cls(posted.get("name", ""), unix_lines(posted.get("description", "")), tree, posted.get(SHOWN, ""))
 
     @property
     def body(self) -> dict[str, Any]:
@@ -60,6 +60,6 @@ def stored(segment: Segment) -> dict[str, Any]:
     """The fields of a segment that ``trees.with_trees`` has read, as ``edits`` compares them."""
     return {
         "name": segment.name,
-        "description": in_lines(segment.description or "") or None,
+        "description": unix_lines(segment.description or "") or None,
         "rules": trees.read(segment),
     }

@@ -152,7 +152,7 @@ def test_edit__changed_by_somebody_meanwhile__asked_before_it_is_replaced(
     segment.save()
     answer = press(browser, url, page, "save", name="mine")
     assert answer.status_code == 409
-    assert "Somebody else has changed this since you opened it. The name is “theirs” now." in answer.content.decode()
+    assert "This has been changed since you opened it. The name is “theirs” now." in answer.content.decode()
     assert Segment.objects.get().name == "theirs"
     assert press(browser, url, answer.content, "save").status_code == 303
     assert Segment.objects.get().name == "mine"

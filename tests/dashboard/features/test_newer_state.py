@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import Client
 from rest_framework.test import APIClient
 
-from dashboard.edits import OVERTAKEN, SHOWN
+from dashboard.edits import CONFLICT, SHOWN
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.feature_segments.services import create_override
@@ -171,7 +171,7 @@ def test_form__saved_after_somebody_else__refused_and_named_then_saved_beside_it
     refused = browser.post(case.path, {**opened, **case.typed})
     content = refused.content.decode()
     assert refused.status_code == 409
-    assert f"{OVERTAKEN} {case.sentence}" in html.unescape(content)
+    assert f"{CONFLICT} {case.sentence}" in html.unescape(content)
     assert case.stored() == case.refused
     # What they changed is in the form now, beside what was typed.
     saved = browser.post(case.path, filled(content, case.path))
@@ -191,7 +191,7 @@ def test_proposal__made_after_somebody_else_changed_the_flag__refused_and_named(
     typed = {"value": "new", "action": action, "when": "2999-01-01T00:00"}
     answer = browser.post(page, {**filled(content, page), **typed})
     assert answer.status_code == 409
-    assert f"{OVERTAKEN} The switch is on now." in answer.content.decode()
+    assert f"{CONFLICT} The switch is on now." in answer.content.decode()
     assert not ChangeRequest.objects.exists()
     assert browser.post(page, {**filled(answer.content.decode(), page), "action": action}).status_code == 303
     draft = FeatureState.objects.get(change_request=ChangeRequest.objects.get())
@@ -209,7 +209,7 @@ def test_order__saved_after_somebody_else_ordered__refused_and_named(
     assert order(feature) == ["third", "first", "second"]
     for sent in ({"order": f"{second},{first},{third}"}, {"place": first, "move": "down"}):
         answer = browser.post(f"{page}overrides/order/", {**sent, "shown": mine}, follow=True)
-        assert f"{OVERTAKEN} The order is third, first, second now." in answer.content.decode()
+        assert f"{CONFLICT} The order is third, first, second now." in answer.content.decode()
         assert order(feature) == ["third", "first", "second"]
 
 
