@@ -86,6 +86,9 @@ class Rider:
     def __init__(self, per_second: float) -> None:
         self.calls = 0
         self.failures: Counter[str] = Counter()
+        self.resting = False
+        """Whether it makes no new call for the present."""
+
         self._pause = 1 / per_second
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=type(self).__name__)
@@ -110,6 +113,8 @@ class Rider:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._pause):
+            if self.resting:
+                continue
             self.calls += 1
             try:
                 self.call()

@@ -21,24 +21,21 @@ from tests.support.server import ServerProcess
 
 CLIENTS = 4
 
-TERMINATE = sql.SQL(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSQL]:
-    with PostgreSQL() as server:
-        yield server
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
 
 
 @pytest.fixture
-def pooled(server: PostgreSQL, django_db_blocker: DjangoDbBlocker) -> Iterator[ConnectionHandler]:
-    """The database as the product's settings have it, but that a client waits long enough on any machine."""
-    database = databases.from_url(server.url(), CLIENTS)
-    database["OPTIONS"]["pool"]["timeout"] = 2 * PATIENCE
-    pooled = ConnectionHandler({"default": database})
+def database(postgresql: PostgreSQL) -> str:
+    """The name of a new database."""
+    return postgresql.create_database()
+
+
+@pytest.fixture
+def pooled(postgresql: PostgreSQL, database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[ConnectionHandler]:
+    """That database as the product's settings have it, but that a client waits long enough on any machine."""
+    default = databases.from_url(postgresql.url(database), CLIENTS)
+    default["OPTIONS"]["pool"]["timeout"] = 2 * PATIENCE
+    pooled = ConnectionHandler({"default": default})
     with django_db_blocker.unblock():
         yield pooled
         pooled["default"].close_pool()
@@ -67,23 +64,23 @@ def connect_together(pooled: ConnectionHandler, clients: int) -> None:
 
 
 def test_pool__server_closed_all_connections__the_first_dead_one_replaces_them_all(
-    server: PostgreSQL, pooled: ConnectionHandler
+    postgresql: PostgreSQL, database: str, pooled: ConnectionHandler
 ) -> None:
     """psycopg's pool by itself takes one after the other, and waits 1 s after the second, 2 s after the third."""
     connect_together(pooled, CLIENTS)
-    server.execute(sql.Composed([TERMINATE]))
+    postgresql.execute(sql.SQL(TERMINATE).format(database))
     connect_together(pooled, 1)
     assert pooled["default"].pool.get_stats()["connections_lost"] == 1
     connect_together(pooled, CLIENTS)
 
 
 def test_pool__database_comes_back_after_the_pool_gave_up__a_client_that_waits_is_served(
-    server: PostgreSQL, pooled: ConnectionHandler, caplog: pytest.LogCaptureFixture
+    postgresql: PostgreSQL, pooled: ConnectionHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ThreadPoolExecutor(1) as thread:
         with ExitStack() as away:
-            server.stop()
-            away.callback(server.start)
+            postgresql.stop()
+            away.callback(postgresql.start)
             client = thread.submit(connect_together, pooled, 1)
             until(lambda: any("reconnection attempt" in line for line in caplog.messages))
         client.result(PATIENCE)
