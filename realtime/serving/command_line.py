@@ -19,7 +19,7 @@ from django.core.management import BaseCommand, ManagementUtility
 from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.utils import ConnectionHandler
 
-from realtime.serving.databases import POSTGRESQL
+from realtime.serving.databases import SQLITE
 
 # Commands that last: they share a pool's connections between threads.
 LASTING = ("serve", "serve_realtime", "runserver", "run_scheduler", "deliver_webhooks")
@@ -94,7 +94,7 @@ def explanation(error: BaseException) -> str | None:
         return f"ImproperlyConfigured: {' '.join(str(error).split())}"
     if isinstance(error, Error):
         database = settings.DATABASES[DEFAULT_DB_ALIAS]
-        of = _of_postgresql if database["ENGINE"] == POSTGRESQL else _of_sqlite
+        of = _of_sqlite if database["ENGINE"] == SQLITE else _of_postgresql
         return of(error, database)
     if isinstance(error, OSError) and error.errno in FULL:
         return _full(error.filename)

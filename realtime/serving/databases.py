@@ -22,7 +22,7 @@ VANISHED = {
 
 
 POSTGRESQL = "django.db.backends.postgresql"
-SUPPORTED = (POSTGRESQL, "django.db.backends.sqlite3")
+SQLITE = "django.db.backends.sqlite3"
 
 
 def sqlite(path: Path) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def sqlite(path: Path) -> dict[str, Any]:
     locked", whatever the busy timeout (in seconds) says.
     """
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": SQLITE,
         "NAME": str(path),
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
@@ -63,7 +63,7 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
         database = {}
     # A service's name stands for all that libpq's own files say of it.
     named = database.get("NAME") or database.get("OPTIONS", {}).get("service")
-    if database.get("ENGINE") not in SUPPORTED or not named:
+    if database.get("ENGINE") not in (POSTGRESQL, SQLITE) or not named:
         # Not the URL itself: a password stands in it.
         raise ImproperlyConfigured(
             "DATABASE_URL must be postgres://user:password@host/name, with what is special in them percent-encoded, or"

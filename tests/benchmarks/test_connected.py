@@ -35,7 +35,7 @@ def test_connected__streams_that_end__every_client_comes_back_and_has_every_togg
     served = Product([server], json.loads(server.manage("seed_demo", "--json")))
 
     # When
-    measured = connected.measure(served, seconds=4 * AGE, pause=0.5, clients=CLIENTS)
+    measured = connected.measure(served, seconds=12 * AGE, pause=0.5, clients=CLIENTS)
 
     # Then
     assert list(measured) == CLIENTS
