@@ -31,8 +31,8 @@ MOST = 1_000
 class ReadingThread:
     """One thread with one database connection, for one event loop.
 
-    The connection stays open, so it is none of Django's pool: requests have all of that, and this thread connects by
-    itself, at once, when its connection has ended.
+    The connection stays open, so it does not come from Django's pool, whose connections are for requests. When it has
+    ended, the thread connects again at the next read, without the pauses of a pool.
     """
 
     def __init__(self, name: str) -> None:
@@ -93,7 +93,7 @@ class SharedReads(Generic[K, V]):
         """The answer, as a future that all who ask the same meanwhile share: it is not to be cancelled."""
         future = self._asked.get(question)
         if future is None or future.done():
-            # A caller may have cancelled it all the same, which must not be the answer of the others.
+            # A caller may have cancelled it all the same. The others want an answer.
             future = self._asked[question] = asyncio.get_running_loop().create_future()
         if self._task is None:
             self._task = asyncio.create_task(self._answer())
@@ -131,7 +131,7 @@ class SharedReads(Generic[K, V]):
 
 
 def _leave_pools() -> None:
-    """Connect without a pool in this thread. A pool makes clients wait for seconds after the database was away."""
+    """Give this thread connections that belong to no pool."""
     for alias in connections:
         connection = connections[alias].copy()
         if connection.settings_dict["OPTIONS"].pop("pool", None):

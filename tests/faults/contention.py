@@ -17,10 +17,10 @@ RUN_SECONDS = 0.003
 
 
 class Contention:
-    """Measures with a thread of its own, while it is entered. On an idle machine the result is about 0.
+    """Measures with a thread of its own, while it is entered.
 
-    It is the elapsed time, less that for which the thread sleeps and that for which it runs. A busy machine holds up
-    the processes under test in the same way, so that what they take can be judged without it.
+    The result is the elapsed time, less that for which the thread sleeps and that for which it runs: near 0 on an idle
+    machine. A busy machine holds up the processes under test in the same way, so what they take is judged without it.
     """
 
     def __init__(self) -> None:
