@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.exceptions import MiddlewareNotUsed
+from django.core.handlers.asgi import ASGIHandler
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -227,6 +229,42 @@ async def test_read_path__server_without_an_address__answered(ahead: Application
     request = scope("/api/v1/flags/", [("x-environment-key", environment.api_key)])
     request["server"] = None
     assert (await answer(ahead, request))[0] == 200
+
+
+def counting_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Middleware that reads the database, as one that knows tenants by their host does."""
+
+    def answer(request: Any) -> Any:
+        response = get_response(request)
+        response.headers["X-Environments"] = str(Environment.objects.count())
+        return response
+
+    return answer
+
+
+def unused_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    raise MiddlewareNotUsed
+
+
+async def test_read_path__middleware_that_reads_the_database__django_answers_and_one_line_says_why(
+    environment: Environment, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MIDDLEWARE = [f"{__name__}.counting_middleware", *settings.MIDDLEWARE]
+    application = read_path.read_path(ASGIHandler())
+    for path, query in (("/api/v1/flags/", ""), ("/api/v1/identities/", "identifier=ada"), ("/api/v1/flags/", "")):
+        request = scope(path, [("x-environment-key", environment.api_key)], query=query)
+        assert read_path.shortcut(request) is None
+        status, headers, _ = await answer(application, request)
+        assert (status, headers["x-environments"]) == (200, "1")
+    assert [record.getMessage().count("middleware_failed") for record in caplog.records].count(1) == 1
+
+
+async def test_read_path__middleware_that_is_not_used__is_left_out(
+    ahead: Application, environment: Environment, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [f"{__name__}.unused_middleware", *settings.MIDDLEWARE]
+    status, headers, _ = await answer(ahead, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)]))
+    assert (status, headers["x-frame-options"]) == (200, "DENY")
 
 
 async def test_read_path__endless_hosts_and_origins__little_is_kept() -> None:
