@@ -17,7 +17,7 @@ from environments.document import EnvironmentDocument, Version
 from environments.evaluation import Evaluator, Flag
 from environments.sdk.shapes import FlagShapes, encode
 from environments.snapshot import snapshot
-from realtime.monitoring.metrics import Counts
+from realtime.monitoring.metrics import Counts, ThreadsNumber
 
 # Builds of different environments may share a lock, which costs one of them a wait. A lock for each environment would
 # have to be thrown away some time.
@@ -108,8 +108,9 @@ class DocumentCache:
         self._lock = Lock()
         self._building = tuple(Lock() for _ in range(LOCKS))
 
-    def entry(self, version: Version) -> Entry:
-        """The environment at this version or at a newer one. Raises Environment.DoesNotExist.
+    def entry(self, version: Version, *, bounded: bool = False) -> Entry:
+        """The environment at this version or at a newer one. Raises Environment.DoesNotExist, and ``TooLarge`` for a
+        large one that is to be ``bounded``.
 
         Those who ask for the same version at the same time wait for one of them to build it. Inside of a transaction
         nothing is shared: what it sees may never be committed.
@@ -119,7 +120,7 @@ class DocumentCache:
         if (found := self._find(version)) is not None:
             return found
         with self._building[version.environment_id % LOCKS]:
-            return self._find(version) or self._build(version.environment_id)
+            return self._find(version) or self._build(version.environment_id, bounded)
 
     @property
     def bytes(self) -> int:
@@ -136,24 +137,24 @@ class DocumentCache:
             entry = self._entries.get(version.environment_id)
             if entry is None or entry.version != version:
                 return None
-            _hits.add()
+            hits.add()
             self._entries.move_to_end(version.environment_id)
             return entry
 
-    def _build(self, environment_id: int) -> Entry:
+    def _build(self, environment_id: int, bounded: bool) -> Entry:
         with snapshot():
             head = document.read_head(environment_id)
             # Changed since the caller looked, and another has already built what it changed to.
             if (found := self._find(head.version)) is not None:
                 return found
-            built = document.build(head)
+            built = document.build(head, bounded=bounded)
         entry = Entry(built)
         self._keep(entry)
         return entry
 
     def _keep(self, entry: Entry) -> None:
         with self._lock:
-            _misses.add()
+            misses.add()
             self._forget(entry.version.environment_id)
             if entry.size > settings.DOCUMENT_CACHE_BYTES:
                 return
@@ -173,8 +174,9 @@ _queries = Counts(
     "Looks into the cache of environment documents: found, or built.",
     "result",
     ("hit", "miss"),
+    kind=ThreadsNumber,
 )
-_hits, _misses = _queries["hit"], _queries["miss"]
+hits, misses = _queries["hit"], _queries["miss"]
 
 documents = DocumentCache()
 """This process's."""

@@ -13,7 +13,8 @@ from flag_engine.context.types import EvaluationContext, FeatureContext, Segment
 from flag_engine.engine import get_evaluation_result
 from flag_engine.result.types import EvaluationResult
 
-from environments import engine, patterns
+from environments import engine
+from environments.child import limited_evaluation
 from environments.document import EnvironmentDocument, Feature, Place, hashing_key
 from environments.engine import Json
 from features.models import FeatureType
@@ -103,7 +104,7 @@ class Evaluator:
         if overrides is not None:
             own = self._feature_contexts(overrides["identity_features"], engine.IDENTITY_PRIORITY)
             segments = {**segments, "": engine.identity_context(own)}
-        with patterns.limited():
+        with limited_evaluation():
             return self._flags(_evaluate(context, segments))
 
     def _feature_contexts(self, states: Iterable[Json], priority: float | None = None) -> list[FeatureContext[Any]]:

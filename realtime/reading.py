@@ -67,7 +67,7 @@ class SharedReads(Generic[K, V]):
     So an answer always comes from a read that began after the question, and a herd of 10,000 that asks at once costs
     a few queries. ``read`` is called in the thread with all questions and answers each; what it leaves out is None.
     It may raise, then all who wait for it get that; ``failure`` is what is logged, once, until it succeeds again.
-    ``gather`` is how far apart, in seconds, two begin at least.
+    ``gather`` is how far apart, in seconds, two begin at least; ``most`` is how many questions one has at most.
     """
 
     def __init__(
@@ -76,11 +76,13 @@ class SharedReads(Generic[K, V]):
         read: Callable[[list[K]], dict[K, V]],
         failure: str = "states_unreadable",
         gather: float = GATHER_SECONDS,
+        most: int = MOST,
     ) -> None:
         self._thread = thread
         self._read = read
         self._failure = failure
         self._gather = gather
+        self._most = most
         self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -99,7 +101,7 @@ class SharedReads(Generic[K, V]):
         try:
             while self._asked:
                 began = loop.time()
-                asked = {question: self._asked.pop(question) for question in list(islice(self._asked, MOST))}
+                asked = {question: self._asked.pop(question) for question in list(islice(self._asked, self._most))}
                 await self._answer_all(asked)
                 if self._asked:
                     await asyncio.sleep(began + self._gather - loop.time())

@@ -8,6 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 from core.items import Items, WholeItem
 from core.representation import QuickSerializer
+from environments.patterns import TimeSpent
 from features.fields import NoItems
 from features.models import Feature, FeatureState
 from segments import bodies, evaluability, services
@@ -28,7 +29,10 @@ class ConditionSerializer(WholeItem, QuickSerializer, serializers.ModelSerialize
         return super().to_internal_value(data)
 
     def validate(self, attrs: Any) -> Any:
-        refusal = evaluability.refusal(attrs["operator"], attrs.get("property") or "", attrs.get("value") or "")
+        try:
+            refusal = evaluability.refusal(attrs["operator"], attrs.get("property") or "", attrs.get("value") or "")
+        except TimeSpent:
+            refusal = {"value": ["This pattern takes too long, even for short texts."]}
         if refusal:
             raise ValidationError(refusal)
         return attrs

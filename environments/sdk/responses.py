@@ -1,6 +1,7 @@
 """Answers to SDKs: bytes of JSON that are ready, under the version that they are of."""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
@@ -27,6 +28,11 @@ class Answer(NamedTuple):
     """The body, compressed by gzip. None: not worth it."""
     status: int = 200
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return len(self.body) + len(self.packed or b"")
+
     def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
         """The body for a client that accepts these encodings (the header's text), and its headers."""
         headers = {
@@ -42,6 +48,18 @@ class Answer(NamedTuple):
         """The same by Django."""
         body, headers = self.told_to(request.headers.get("Accept-Encoding", ""))
         return HttpResponse(body, status=self.status, headers=headers)
+
+
+class Refusal(NamedTuple):
+    """An answer that is none: why there is no other one at the moment."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+        """As of an ``Answer``."""
+        return self.body, {"Content-Type": "application/json", **self.headers}
 
 
 def flags(entry: Entry, server: bool) -> Answer:
@@ -73,6 +91,11 @@ def identity_flag(entry: Entry, identified: Identified, name: str, server: bool)
         if each.state.feature.name == name:
             return _answer(entry, entry.shapes.identity_flag(each).encode())
     return _feature_not_found(entry)
+
+
+def features(entry: Entry, names: Collection[str]) -> dict[str, int]:
+    """The primary keys of those of these features that there are, by name."""
+    return {feature.name: feature.id for feature in entry.document.features.values() if feature.name in names}
 
 
 def document(entry: Entry) -> Answer:

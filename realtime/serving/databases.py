@@ -74,7 +74,12 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
         # probes the server often waits no longer than five. The pool waits twice as long before each new attempt, and
         # after "reconnect_timeout" begins anew with the next request: once the database is back, it is noticed within
         # about a second, however long it was away.
-        pool = {"min_size": 1, "max_size": pool_size, "timeout": 3, "reconnect_timeout": 1.5}
+        pool: dict[str, Any] = {"min_size": 1, "max_size": pool_size, "timeout": 3, "reconnect_timeout": 1.5}
+        # A server that is stopped, and still there for TCP. psycopg is there only where PostgreSQL is.
+        from realtime.serving import postgresql
+
+        seconds = environment.whole("DATABASE_TIMEOUT_SECONDS", 5, least=postgresql.PROBE_SECONDS + 1)
+        pool["connection_class"] = postgresql.answering_within(seconds)
         database["OPTIONS"] = {**VANISHED, **database.get("OPTIONS", {}), "pool": pool}
         # The pool asks a connection whether it still lives before it lends it: a restart or a failover of the database
         # then fails no request that comes after it. An empty query, 0.1 ms on one machine.
