@@ -69,13 +69,14 @@ def limited(seconds: float) -> Iterator[None]:
 def matches(pattern: str | None, value: Any) -> bool:
     """Whether the text of a trait's value begins with a match. Raises ``re.error`` for what is no pattern."""
     budget = _budget.get() or _Budget(SECONDS)
+    timeout = budget.left
     while budget.left > 0:
         began = time.thread_time()
         try:
-            return _compiled(str(pattern)).match(str(value), timeout=budget.left, concurrent=True) is not None
+            return _compiled(str(pattern)).match(str(value), timeout=timeout, concurrent=True) is not None
         except TimeoutError:
-            # The library counts the time of all threads of the process. It may be this one's turn still.
-            continue
+            # The library counts the time of all threads of the process. If others have had it, this one tries again.
+            timeout *= 2
         finally:
             budget.left -= time.thread_time() - began
     raise TimeSpent
