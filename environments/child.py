@@ -1,4 +1,4 @@
-"""The worker process's side: runs the calls that it is sent (``worker.py``), within limits of time.
+"""The evaluation process's side: runs the calls that it is sent (``evaluation_process.py``), within limits of time.
 
 All seconds here are those on a processor: on a busy machine a call takes longer and is not at fault.
 """
@@ -27,14 +27,14 @@ CALL_SECONDS = 60.0
 # Results that a caller can be expected to handle.
 EXPECTED = (APIException, ObjectDoesNotExist, DatabaseError, InterfaceError)
 
-_is_worker = False
+_is_evaluation_process = False
 _interruptible = False
 
 
 def serve(connection: Connection) -> None:
     """Run calls until the other end closes. Answers each with whether it succeeded, and its result or exception."""
-    global _is_worker
-    _is_worker = True
+    global _is_evaluation_process
+    _is_evaluation_process = True
     for number in (signal.SIGINT, signal.SIGTERM):
         # A service manager sends them to all processes of the server, which may still have calls.
         signal.signal(number, signal.SIG_IGN)
@@ -57,12 +57,12 @@ def serve(connection: Connection) -> None:
 
 @contextmanager
 def limited_evaluation() -> Iterator[None]:
-    """In the worker process: raises ``TimeSpent`` within, after ``EVALUATION_SECONDS``.
+    """In the evaluation process: raises ``TimeSpent`` within, after ``EVALUATION_SECONDS``.
 
     Not for anything that takes locks. In other processes only regular expressions can be interrupted (``patterns.py``).
     """
     global _interruptible
-    if not _is_worker:
+    if not _is_evaluation_process:
         yield
         return
     signal.setitimer(signal.ITIMER_VIRTUAL, settings.EVALUATION_SECONDS)

@@ -1,13 +1,13 @@
-"""Evaluation of environments without effect on others: cheap ones in this process, expensive ones in a worker process.
+"""Isolation of expensive environments: they are evaluated in a process of their own, and all others in this one.
 
 An environment is expensive if its document is large, or if an evaluation of it took long (segments' regular
-expressions, very many conditions). The interpreter runs one thread at a time, so the server process does none of that:
-it notices, remembers the environment, and lets the worker process (``worker.py``) do it. Which of the two it was cannot
-be seen from a result, except that the worker's queue and its limits of time can fail a call:
+expressions, very many conditions). The interpreter runs one thread at a time, so one tenant's evaluation would delay
+every other tenant's requests. The server process notices that an environment is expensive, remembers it, and leaves it
+to the evaluation process (``evaluation_process.py``). The results are the same. But a call can fail there:
 
-* ``worker.Busy`` (503): the call has waited for its organisation's turn for ``EVALUATION_WAIT_SECONDS``.
-* ``TookTooLong`` (422): the evaluation has taken ``EVALUATION_SECONDS`` of a processor's time.
-* ``worker.Lost`` (503): the worker process has ended.
+* ``evaluation_process.Busy`` (503): it has waited for its organisation's turn for ``EVALUATION_WAIT_SECONDS``.
+* ``TookTooLong`` (422): the evaluation has used ``EVALUATION_SECONDS`` of a processor.
+* ``evaluation_process.Lost`` (503): the process has ended during the call.
 """
 
 import time
@@ -26,7 +26,7 @@ from rest_framework.exceptions import APIException
 from environments import child, patterns
 from environments.cache import Entry, documents
 from environments.document import TooLarge, Version
-from environments.worker import worker
+from environments.evaluation_process import evaluation_process
 
 logger = structlog.get_logger(__name__)
 
@@ -45,14 +45,14 @@ CHEAP_PATTERN_SECONDS = 0.005
 # To try the regular expressions of a new document on short texts, as when they are stored.
 TRIAL_SECONDS = 0.1
 
-# For so long an environment whose evaluation took long is evaluated in the worker process.
+# For so long an environment whose evaluation took long is evaluated in the evaluation process.
 REMEMBERED_SECONDS = 60.0
 
 MOST_REMEMBERED = 10_000
 
 
 class Expensive(Exception):
-    """The environment is to be evaluated in the worker process."""
+    """The environment is to be evaluated in the evaluation process."""
 
 
 class TookTooLong(APIException):
@@ -76,7 +76,7 @@ class _Expensive:
     def __init__(self) -> None:
         self._lock = Lock()
         self._until: dict[int, float] = {}
-        """By environment's primary key. Large ones are so until the worker process finds them small."""
+        """By environment's primary key. Large ones are so until the evaluation process finds them small."""
 
     def __contains__(self, environment_id: int) -> bool:
         return time.monotonic() < self._until.get(environment_id, 0.0)
@@ -107,7 +107,7 @@ def run(version: Version, organisation_id: int, work: Work[T]) -> Evaluated[T]:
     try:
         return here(version, work)
     except Expensive:
-        return in_worker(version, organisation_id, object(), work).result()
+        return elsewhere(version, organisation_id, object(), work).result()
 
 
 def here(version: Version, work: Work[T]) -> Evaluated[T]:
@@ -133,9 +133,9 @@ def here(version: Version, work: Work[T]) -> Evaluated[T]:
     return Evaluated(entry.version, False, value)
 
 
-def in_worker(version: Version, organisation_id: int, key: Hashable, work: Work[T]) -> "Future[Evaluated[T]]":
-    """The future result of the work, by the worker process. Works of one key share it."""
-    evaluated: Future[Evaluated[T]] = worker.submit(organisation_id, key, partial(_evaluate, version, work))
+def elsewhere(version: Version, organisation_id: int, key: Hashable, work: Work[T]) -> "Future[Evaluated[T]]":
+    """The future result of the work, by the evaluation process. Works of one key share it."""
+    evaluated: Future[Evaluated[T]] = evaluation_process.submit(organisation_id, key, partial(_evaluate, version, work))
     evaluated.add_done_callback(_notice_small)
     return evaluated
 
@@ -146,7 +146,7 @@ def _notice_small(evaluated: "Future[Evaluated[Any]]") -> None:
 
 
 def _evaluate(version: Version, work: Work[T]) -> Evaluated[T]:
-    """In the worker process, or where nothing else is possible."""
+    """In the evaluation process, or where nothing else is possible."""
     try:
         with patterns.limited(child.CALL_SECONDS):
             entry = documents.entry(version)

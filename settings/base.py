@@ -205,7 +205,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)
 # Bytes of memory that a process spends on keeping environments in the form that SDKs get (environments/cache.py).
 DOCUMENT_CACHE_BYTES = environment.whole("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, least=0)
 
-# Of an evaluation in the worker process (environments/isolation.py), in seconds on a processor: beyond it 422.
+# Of an evaluation in the evaluation process (environments/isolation.py), in seconds on a processor: beyond it 422.
 EVALUATION_SECONDS = environment.seconds("EVALUATION_SECONDS", 0.5)
 # How long such an evaluation may wait for its organisation's turn: beyond it 503.
 EVALUATION_WAIT_SECONDS = environment.seconds("EVALUATION_WAIT_SECONDS", 30)

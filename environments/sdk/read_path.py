@@ -5,9 +5,9 @@ the bytes that the view would give. Whoever asks at the same time shares one rea
 the request has come: nobody gets a state older than the one that was there when he asked. Everything else is Django's,
 refusals among it, except that the database is away (503) and that an evaluation took too long (422).
 
-Three threads keep cheap reads away from dear ones: the first finds answers that are kept, the second makes those of
-environments that have changed, the third evaluates identities. What is expensive none of them does, but the worker
-process (``environments.isolation``).
+Three threads keep cheap reads apart from longer ones: the first finds answers in the cache, the second makes those of
+environments that have changed, the third evaluates identities. Expensive environments are left to another process
+(``environments.isolation``).
 """
 
 import asyncio
@@ -119,7 +119,7 @@ class Found:
 
 
 class Isolated(NamedTuple):
-    """What has to be evaluated in the worker process."""
+    """An answer that only the evaluation process may make."""
 
     version: Version
     organisation_id: int
@@ -166,7 +166,7 @@ class Reads:
     async def _isolated(self, step: Isolated) -> Step:
         key = (step.version, step.resource, step.detail)
         try:
-            made = await asyncio.wrap_future(isolation.in_worker(step.version, step.organisation_id, key, step.work))
+            made = await asyncio.wrap_future(isolation.elsewhere(step.version, step.organisation_id, key, step.work))
         except APIException as error:
             return _refused(step.resource, step.version.environment_id, error)
         if isinstance(step.detail, Wanted):

@@ -132,17 +132,17 @@ def median(tenant: Tenant, path: str, number: int = 40) -> float:
     return statistics.median(times)
 
 
-def worker_of(server: ServerProcess) -> int | None:
-    """The process id of the server's worker process."""
+def evaluation_process_of(server: ServerProcess) -> int | None:
+    """The process id of the server's evaluation process."""
     children = Path(f"/proc/{server.process.pid}/task").glob("*/children")
     found = [int(word) for path in children for word in path.read_text().split()]
     return found[0] if found else None
 
 
-def test_small_environments__no_worker_process(server: ServerProcess, other: Tenant) -> None:
+def test_small_environments__no_evaluation_process(server: ServerProcess, other: Tenant) -> None:
     assert read(other, "flags/").status_code == 200
     assert read(other, "identities/?identifier=ada").status_code == 200
-    assert worker_of(server) is None
+    assert evaluation_process_of(server) is None
 
 
 def test_i13_patterns__slow_for_some_identities__these_get_an_error_and_nobody_waits(
@@ -203,24 +203,24 @@ def test_large_environment__by_every_endpoint__same_bytes_as_freshly_built(
         ]
         assert [answer.text for answer in answers] == json.loads(shell(server, FRESH.format(key=key)))
         large.change(large.api.get(f"projects/{large.project}/features/")["results"][0]["id"], enabled=True)
-    assert worker_of(server) is not None
+    assert evaluation_process_of(server) is not None
     assert "environment_is_expensive" in server.log
 
 
-def test_worker_process__killed__the_next_read_has_a_new_one_that_ends_with_the_server(
+def test_evaluation_process__killed__the_next_read_has_a_new_one_that_ends_with_the_server(
     server: ServerProcess, large: Tenant
 ) -> None:
-    before = worker_of(server)
+    before = evaluation_process_of(server)
     assert before is not None
     os.kill(before, SIGKILL)
     answers = [read(large, "identities/?identifier=ada") for _ in range(3)]
     assert answers[0].status_code in (200, 503)
     assert [answer.status_code for answer in answers[1:]] == [200, 200]
-    assert worker_of(server) not in (None, before)
+    assert evaluation_process_of(server) not in (None, before)
     # It ends with the server, however that does.
-    worker = worker_of(server)
+    running = evaluation_process_of(server)
     server.process.kill()
     deadline = time.monotonic() + PATIENCE
-    while Path(f"/proc/{worker}/exe").exists():
+    while Path(f"/proc/{running}/exe").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from app_analytics.meter import meter
 from core.surroundings import surroundings
 from environments import document, isolation
+from environments.evaluation_process import Busy, Lost
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
 from environments.sdk import authentication, read_path, responses
-from environments.worker import Busy, Lost
 from features.models import Feature, FeatureState
 from realtime.http.asgi import Application, Message
 from settings.asgi import django_application
@@ -396,7 +396,7 @@ async def test_read_path__expensive_environment_that_is_refused__as_the_view_ref
     monkeypatch.setattr(isolation, "_expensive", {environment.pk})
     refused: Future[Any] = Future()
     refused.set_exception(failure())
-    monkeypatch.setattr(isolation, "in_worker", lambda *arguments: refused)
+    monkeypatch.setattr(isolation, "elsewhere", lambda *arguments: refused)
     await Identity.objects.acreate(environment=environment, identifier="ada")
     request = scope("/api/v1/identities/", [("x-environment-key", environment.api_key)], query="identifier=ada")
     found, right = await answer(both, request), await answer(django_application, request)

@@ -1,11 +1,11 @@
-"""The worker process, which evaluates expensive environments, and the queue in front of it.
+"""The evaluation process, a child of the server process for expensive environments, and the queue in front of it.
 
-Each server process has one, as a child, once it is needed. The interpreter's lock, the garbage collector's rounds and
-the memory of large documents are then the child's own, and its priority is lower: where both have one core, the server
-process goes first. The child ends when the server process does, in whatever way (its socket closes).
+It is started when the first call comes. It has an interpreter, a garbage collector and a cache of documents of its own,
+and a lower priority: where both share a core, the server process goes first. It ends when the server process does, in
+whatever way (its socket closes).
 
-It runs one call after the other. Organisations take turns, so each waits for one call of each other one, and for its
-own. How long a call may take is bounded (``child.py``).
+It runs one call after the other. Organisations take turns, so a call waits for those of its own organisation and for
+one of each other. How long a call may take is bounded (``child.py``).
 """
 
 import os
@@ -44,7 +44,7 @@ class Busy(APIException):
 
 
 class Lost(APIException):
-    """The worker process ended during the call."""
+    """The evaluation process ended during the call."""
 
     status_code = 503
     default_detail = "The environment could not be evaluated at the moment. Try again."
@@ -62,8 +62,8 @@ class Job:
     queued_at: float = field(default_factory=time.monotonic)
 
 
-class Worker:
-    """The worker process of this process."""
+class EvaluationProcess:
+    """The evaluation process of this server process."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -84,7 +84,7 @@ class Worker:
                 job = self._jobs[key] = Job(organisation_id, key, call)
                 self._waiting.setdefault(organisation_id, deque()).append(job)
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+                    self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
                     self._thread.start()
                 self._changed.notify()
             return job.result
@@ -129,7 +129,7 @@ class Worker:
         except (EOFError, OSError) as error:
             self._child.kill()
             self._child = None
-            logger.error("worker_process_lost", organisation=job.organisation_id, error=repr(error))
+            logger.error("evaluation_process_lost", organisation=job.organisation_id, error=repr(error))
             raise Lost from None
         if not succeeded:
             raise result
@@ -143,7 +143,7 @@ class Child:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, str(settings.BASE_DIR / "manage.py"), "evaluation_worker", str(theirs.fileno())],
+                [sys.executable, str(settings.BASE_DIR / "manage.py"), "evaluation_process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 # Ctrl+C is for the server. Not a session of its own, to which Linux would give as much of a core as to
@@ -171,4 +171,4 @@ class Child:
         self._connection.close()
 
 
-worker = Worker()
+evaluation_process = EvaluationProcess()

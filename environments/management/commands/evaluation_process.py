@@ -8,7 +8,7 @@ from environments import child
 
 
 class Command(BaseCommand):
-    """Runs the worker process. The server starts it (environments/worker.py); it is of no use by itself."""
+    """Runs an evaluation process. The server starts it (environments/evaluation_process.py); nobody else does."""
 
     help = "Evaluate environments for the server process that has started this one."
     requires_system_checks = []
