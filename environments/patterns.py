@@ -43,8 +43,8 @@ class UnboundedPattern(ValueError):
     """The pattern's repetitions come to too much."""
 
 
-class _Budget:
-    """Seconds that are left.
+class Budget:
+    """Seconds that are left for patterns.
 
     They are those of the thread on a processor: while other threads or processes run, no pattern is at fault.
     """
@@ -53,13 +53,13 @@ class _Budget:
         self.left = seconds
 
 
-_budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
+_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def limited(budget: Budget | float) -> Iterator[None]:
     """All patterns that are matched within have these seconds together. Then ``TimeSpent`` is raised."""
-    token = _budget.set(_Budget(seconds))
+    token = _budget.set(budget if isinstance(budget, Budget) else Budget(budget))
     try:
         yield
     finally:
@@ -68,7 +68,7 @@ def limited(seconds: float) -> Iterator[None]:
 
 def matches(pattern: str | None, value: Any) -> bool:
     """Whether the text of a trait's value begins with a match. Raises ``re.error`` for what is no pattern."""
-    budget = _budget.get() or _Budget(SECONDS)
+    budget = _budget.get() or Budget(SECONDS)
     timeout = budget.left
     while budget.left > 0:
         began = time.thread_time()
