@@ -88,6 +88,8 @@ class Entry:
     def visible(self, flags: list[Flag], server: bool) -> list[Flag]:
         """Those that the caller may see: disabled ones can be hidden, and some features are for servers only."""
         hides_disabled = self.document.hides_disabled_flags
+        if not hides_disabled and (server or not self.document.content["project"]["server_key_only_feature_ids"]):
+            return flags
         return [
             flag
             for flag in flags
@@ -117,10 +119,10 @@ class DocumentCache:
         """
         if connections[DEFAULT_DB_ALIAS].in_atomic_block:
             return Entry(document.build(document.read_head(version.environment_id)))
-        if (found := self._find(version)) is not None:
+        if (found := self.find(version)) is not None:
             return found
         with self._building[version.environment_id % LOCKS]:
-            return self._find(version) or self._build(version.environment_id, bounded)
+            return self.find(version) or self._build(version.environment_id, bounded)
 
     @property
     def bytes(self) -> int:
@@ -132,7 +134,8 @@ class DocumentCache:
             self._entries.clear()
             self._bytes = 0
 
-    def _find(self, version: Version) -> Entry | None:
+    def find(self, version: Version) -> Entry | None:
+        """The environment at exactly this version, if it is kept. Not for use inside of a transaction."""
         with self._lock:
             entry = self._entries.get(version.environment_id)
             if entry is None or entry.version != version:
@@ -145,7 +148,7 @@ class DocumentCache:
         with snapshot():
             head = document.read_head(environment_id)
             # Changed since the caller looked, and another has already built what it changed to.
-            if (found := self._find(head.version)) is not None:
+            if (found := self.find(head.version)) is not None:
                 return found
             built = document.build(head, bounded=bounded)
         entry = Entry(built)

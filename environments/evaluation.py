@@ -42,6 +42,12 @@ class State:
     document: Json
     """The state in the document, with its multivariate percentages."""
 
+    variant: str | None
+    """Of all flags of the state: "control" if a multivariate feature's own value is all that there is."""
+
+    is_split: bool
+    """Each identity gets a variant of its own."""
+
     @property
     def overridden_by(self) -> Literal["IDENTITY", "SEGMENT"] | None:
         """What the state is an override for; None for an environment's default."""
@@ -115,19 +121,26 @@ class Evaluator:
         # Conditions can read "id" by a path, as in SDKs.
         return {
             "id": feature.id,
-            "state": State(place.state_id, feature, place, state["enabled"], state),
+            "state": _state(state, feature, place),
         }
 
     def _flags(self, result: EvaluationResult[Any, Any]) -> list[Flag]:
-        flags = []
-        for found in result["flags"].values():
-            state: State = found["metadata"]["state"]
-            variant = None
-            if state.feature.type == FeatureType.MULTIVARIATE:
-                split = state.document["multivariate_feature_state_values"]
-                variant = found["variant"] if split else OWN_VALUE
-            flags.append(Flag(state, found["value"], variant, found["reason"]))
-        return flags
+        return [
+            Flag(
+                state := found["metadata"]["state"],
+                found["value"],
+                found["variant"] if state.is_split else state.variant,
+                found["reason"],
+            )
+            for found in result["flags"].values()
+        ]
+
+
+def _state(document: Json, feature: Feature, place: Place) -> State:
+    multivariate = feature.type == FeatureType.MULTIVARIATE
+    is_split = multivariate and bool(document["multivariate_feature_state_values"])
+    variant = OWN_VALUE if multivariate and not is_split else None
+    return State(place.state_id, feature, place, document["enabled"], document, variant, is_split)
 
 
 def _evaluate(context: Context, segments: Segments) -> EvaluationResult[Any, Any]:

@@ -17,6 +17,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -89,12 +90,6 @@ class EvaluationProcess:
                 self._changed.notify()
             return job.result
 
-    def close(self) -> None:
-        """End the child, and what it is doing. The next call gets a new one."""
-        child = self._child
-        if child is not None:
-            child.kill()
-
     def _run(self) -> None:
         while True:
             job = self._next()
@@ -122,18 +117,27 @@ class EvaluationProcess:
     def _call(self, job: Job) -> Any:
         if time.monotonic() - job.queued_at > settings.EVALUATION_WAIT_SECONDS:
             raise Busy
-        if self._child is None or not self._child.is_running():
-            self._child = Child()
         try:
-            succeeded, result = self._child.call(job.call)
+            succeeded, result = self._running_child().call(job.call)
         except (EOFError, OSError) as error:
-            self._child.kill()
-            self._child = None
+            self._end_child()
             logger.error("evaluation_process_lost", organisation=job.organisation_id, error=repr(error))
             raise Lost from None
         if not succeeded:
             raise result
         return result
+
+    def _running_child(self) -> "Child":
+        if self._child is not None and not self._child.is_running():
+            self._end_child()
+        if self._child is None:
+            self._child = Child()
+        return self._child
+
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
 
 
 class Child:
@@ -151,8 +155,10 @@ class Child:
                 process_group=0,
             )
         self._connection = Connection(ours.detach())
-        own = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, own + NICENESS)
+        # Without it the child works all the same.
+        with suppress(OSError):
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, own + NICENESS)
 
     def is_running(self) -> bool:
         return self._process.poll() is None

@@ -13,7 +13,7 @@ to the evaluation process (``evaluation_process.py``). The results are the same.
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -116,9 +116,7 @@ def here(version: Version, work: Work[T]) -> Evaluated[T]:
     if environment_id in _expensive:
         raise Expensive
     try:
-        with patterns.limited(TRIAL_SECONDS):
-            entry = documents.entry(version, bounded=True)
-            _ = entry.evaluator
+        entry = documents.find(version) or _prepared(version)
         began = time.thread_time()
         with patterns.limited(CHEAP_PATTERN_SECONDS):
             value = work(entry)
@@ -131,6 +129,13 @@ def here(version: Version, work: Work[T]) -> Evaluated[T]:
     if time.thread_time() - began > CHEAP_SECONDS:
         _expensive.add(environment_id, "an evaluation took long", time.monotonic() + REMEMBERED_SECONDS)
     return Evaluated(entry.version, False, value)
+
+
+def _prepared(version: Version) -> Entry:
+    with patterns.limited(TRIAL_SECONDS):
+        entry = documents.entry(version, bounded=True)
+        _ = entry.evaluator
+        return entry
 
 
 def elsewhere(version: Version, organisation_id: int, key: Hashable, work: Work[T]) -> "Future[Evaluated[T]]":
@@ -154,6 +159,12 @@ def _evaluate(version: Version, work: Work[T]) -> Evaluated[T]:
         with patterns.limited(settings.EVALUATION_SECONDS):
             value = work(entry)
     except patterns.TimeSpent:
-        logger.info("evaluation_took_too_long", environment=version.environment_id)
+        _log_took_too_long(version)
         raise TookTooLong from None
     return Evaluated(entry.version, entry.document.is_large, value)
+
+
+@lru_cache(maxsize=1_000)
+def _log_took_too_long(version: Version) -> None:
+    """Once for each version of an environment."""
+    logger.warning("evaluation_took_too_long", environment=version.environment_id, seconds=settings.EVALUATION_SECONDS)
