@@ -44,8 +44,8 @@ VICTIMS_RATE = 200.0
 TIMES = 3
 PLUS_MS = 10.0
 
-# The attack is under way by then.
-HEAD_START_SECONDS = 1.0
+# Seconds until an attack is measured. The evaluation process has started by then, which is once in a server's life.
+HEAD_START_SECONDS = 2.0
 TIMEOUT = 120.0
 
 FLAGS = "/api/v1/flags/"
@@ -222,9 +222,9 @@ def main() -> None:
     conditions |= {"server_core": "one", "client_core": "the other"}
     told = Report("neighbours", "I13", "flags/ of one tenant while another one is expensive", conditions)
     told.notes.append(f"p99 may be {TIMES} times the idle one and {PLUS_MS:g} ms; attackers' times are those of GETs")
-    kept = all([measure(database, arguments, told) for database in arguments.databases])
+    kept = [measure(database, arguments, told) for database in arguments.databases]
     told.tell(arguments)
-    sys.exit(not kept)
+    sys.exit(not all(kept))
 
 
 if __name__ == "__main__":
