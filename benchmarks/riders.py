@@ -85,6 +85,8 @@ class Rider:
 
     def __init__(self, per_second: float) -> None:
         self.calls = 0
+        """Calls that have ended, whether they failed or not."""
+
         self.failures: Counter[str] = Counter()
         self.resting = False
         """Whether it makes no new call for the present."""
@@ -115,12 +117,15 @@ class Rider:
         while not self._stopped.wait(self._pause):
             if self.resting:
                 continue
-            self.calls += 1
             try:
                 self.call()
             except (OSError, http.client.HTTPException, RuntimeError) as error:
+                # The failure first: other threads take calls without failures for those that succeeded.
                 self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
+                self.calls += 1
                 self.reconnect()
+            else:
+                self.calls += 1
 
 
 class PatchingAdmin(Admin):

@@ -8,7 +8,7 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.urls import is_valid_path
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
@@ -52,6 +52,9 @@ class Failure(NamedTuple):
     @classmethod
     def of(cls, error: BaseException | None) -> Self:
         """A database that is away, restarts, or is locked too long is no fault of the request, nor of the code."""
+        if isinstance(error, APIException):
+            wait = getattr(error, "wait", None)
+            return cls({"detail": str(error.detail)}, error.status_code, {"Retry-After": str(wait)} if wait else {})
         if isinstance(error, OperationalError | InterfaceError):
             return cls(UNAVAILABLE, 503, {"Retry-After": RETRY_AFTER})
         return cls(SERVER_ERROR, 500, {})

@@ -2,12 +2,14 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import MiddlewareNotUsed, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import setting_changed
 from django.dispatch import receiver
@@ -15,6 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
 from realtime.http.asgi import Message
+
+logger = structlog.get_logger(__name__)
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -45,7 +49,11 @@ class Surroundings:
 
 
 def surroundings(scope: Message) -> Surroundings | None:
-    """What surrounds the answer to this GET. None: middleware has an answer of its own (a redirect, a refusal)."""
+    """The headers that middleware adds to the answer to this GET.
+
+    None: Django has to answer it, because middleware has an answer of its own (a redirect, a refusal), or fails in the
+    event loop, as middleware that reads the database does.
+    """
     read = tuple((name, value) for name, value in scope["headers"] if name in READ)
     if sum([len(name) + len(value) for name, value in read]) > MAX_READ:
         return None
@@ -70,6 +78,9 @@ def _surroundings(path: str, scheme: str, server: tuple[Any, ...] | None, read: 
         response = _middleware()(ASGIRequest(scope, io.BytesIO()))
     except SuspiciousOperation:
         return None
+    except Exception as error:
+        _log_failure(repr(error))
+        return None
     return Surroundings(response) if response.status_code == HTTPStatus.OK else None
 
 
@@ -78,8 +89,15 @@ def _middleware() -> Callable[[HttpRequest], HttpResponse]:
     """All middleware, around a view that says nothing."""
     handler: Callable[[HttpRequest], HttpResponse] = _nothing
     for name in reversed(settings.MIDDLEWARE):
-        handler = import_string(name)(handler)
+        with suppress(MiddlewareNotUsed):
+            handler = import_string(name)(handler)
     return handler
+
+
+@lru_cache(maxsize=1)
+def _log_failure(error: str) -> None:
+    """Log a failure of middleware, once while it is the same."""
+    logger.warning("middleware_failed", error=error, effect="Django answers such requests")
 
 
 def _nothing(request: HttpRequest) -> HttpResponse:
@@ -90,3 +108,4 @@ def _nothing(request: HttpRequest) -> HttpResponse:
 def _forget(**kwargs: Any) -> None:
     _middleware.cache_clear()
     _surroundings.cache_clear()
+    _log_failure.cache_clear()

@@ -18,7 +18,7 @@ from environments.document import EnvironmentDocument, Version
 from environments.evaluation import Evaluator, Flag
 from environments.sdk.shapes import FlagShapes, encode
 from environments.snapshot import snapshot
-from realtime.monitoring.metrics import Counts
+from realtime.monitoring.metrics import Counts, ThreadsNumber
 
 # Builds of different environments may share a lock, which costs one of them a wait. A lock for each environment would
 # have to be thrown away some time.
@@ -94,6 +94,8 @@ class Entry:
     def visible(self, flags: list[Flag], server: bool) -> list[Flag]:
         """Those that the caller may see: disabled ones can be hidden, and some features are for servers only."""
         hides_disabled = self.document.hides_disabled_flags
+        if not hides_disabled and (server or not self.document.content["project"]["server_key_only_feature_ids"]):
+            return flags
         return [
             flag
             for flag in flags
@@ -114,18 +116,19 @@ class DocumentCache:
         self._lock = Lock()
         self._building = tuple(Lock() for _ in range(LOCKS))
 
-    def entry(self, version: Version) -> Entry:
-        """The environment at this version or at a newer one. Raises Environment.DoesNotExist.
+    def entry(self, version: Version, *, bounded: bool = False) -> Entry:
+        """The environment at this version or at a newer one. Raises Environment.DoesNotExist, and ``TooLarge`` for a
+        large one that is to be ``bounded``.
 
         Those who ask for the same version at the same time wait for one of them to build it. Inside of a transaction
         nothing is shared: what it sees may never be committed.
         """
         if connections[DEFAULT_DB_ALIAS].in_atomic_block:
             return Entry(document.build(document.read_head(version.environment_id)))
-        if (found := self._find(version)) is not None:
+        if (found := self.find(version)) is not None:
             return found
         with self._building[version.environment_id % LOCKS]:
-            return self._find(version) or self._build(version.environment_id)
+            return self.find(version) or self._build(version.environment_id, bounded)
 
     @property
     def bytes(self) -> int:
@@ -137,29 +140,30 @@ class DocumentCache:
             self._entries.clear()
             self._bytes = 0
 
-    def _find(self, version: Version) -> Entry | None:
+    def find(self, version: Version) -> Entry | None:
+        """The environment at exactly this version, if it is kept. Not for use inside of a transaction."""
         with self._lock:
             entry = self._entries.get(version.environment_id)
             if entry is None or entry.version != version:
                 return None
-            _hits.add()
+            hits.add()
             self._entries.move_to_end(version.environment_id)
             return entry
 
-    def _build(self, environment_id: int) -> Entry:
+    def _build(self, environment_id: int, bounded: bool) -> Entry:
         with snapshot():
             head = document.read_head(environment_id)
             # Changed since the caller looked, and another has already built what it changed to.
-            if (found := self._find(head.version)) is not None:
+            if (found := self.find(head.version)) is not None:
                 return found
-            built = document.build(head)
+            built = document.build(head, bounded=bounded)
         entry = Entry(built)
         self._keep(entry)
         return entry
 
     def _keep(self, entry: Entry) -> None:
         with self._lock:
-            _misses.add()
+            misses.add()
             self._forget(entry.version.environment_id)
             if entry.size > settings.DOCUMENT_CACHE_BYTES:
                 return
@@ -179,8 +183,9 @@ _queries = Counts(
     "Looks into the cache of environment documents: found, or built.",
     "result",
     ("hit", "miss"),
+    kind=ThreadsNumber,
 )
-_hits, _misses = _queries["hit"], _queries["miss"]
+hits, misses = _queries["hit"], _queries["miss"]
 
 documents = DocumentCache()
 """This process's."""

@@ -13,7 +13,8 @@ from flag_engine.context.types import EvaluationContext, FeatureContext, Segment
 from flag_engine.engine import get_evaluation_result
 from flag_engine.result.types import EvaluationResult
 
-from environments import engine, patterns
+from environments import engine
+from environments.child import limited_evaluation
 from environments.document import EnvironmentDocument, Feature, Place, hashing_key
 from environments.engine import Json
 from features.models import FeatureType
@@ -40,6 +41,12 @@ class State:
     enabled: bool
     document: Json
     """The state in the document, with its multivariate percentages."""
+
+    variant: str | None
+    """Of all flags of the state: "control" if a multivariate feature's own value is all that there is."""
+
+    is_split: bool
+    """Each identity gets a variant of its own."""
 
     @property
     def overridden_by(self) -> Literal["IDENTITY", "SEGMENT"] | None:
@@ -103,7 +110,7 @@ class Evaluator:
         if overrides is not None:
             own = self._feature_contexts(overrides["identity_features"], engine.IDENTITY_PRIORITY)
             segments = {**segments, "": engine.identity_context(own)}
-        with patterns.limited():
+        with limited_evaluation():
             return self._flags(_evaluate(context, segments))
 
     def _feature_contexts(self, states: Iterable[Json], priority: float | None = None) -> list[FeatureContext[Any]]:
@@ -114,19 +121,26 @@ class Evaluator:
         # Conditions can read "id" by a path, as in SDKs.
         return {
             "id": feature.id,
-            "state": State(place.state_id, feature, place, state["enabled"], state),
+            "state": _state(state, feature, place),
         }
 
     def _flags(self, result: EvaluationResult[Any, Any]) -> list[Flag]:
-        flags = []
-        for found in result["flags"].values():
-            state: State = found["metadata"]["state"]
-            variant = None
-            if state.feature.type == FeatureType.MULTIVARIATE:
-                split = state.document["multivariate_feature_state_values"]
-                variant = found["variant"] if split else OWN_VALUE
-            flags.append(Flag(state, found["value"], variant, found["reason"]))
-        return flags
+        return [
+            Flag(
+                state := found["metadata"]["state"],
+                found["value"],
+                found["variant"] if state.is_split else state.variant,
+                found["reason"],
+            )
+            for found in result["flags"].values()
+        ]
+
+
+def _state(document: Json, feature: Feature, place: Place) -> State:
+    multivariate = feature.type == FeatureType.MULTIVARIATE
+    is_split = multivariate and bool(document["multivariate_feature_state_values"])
+    variant = OWN_VALUE if multivariate and not is_split else None
+    return State(place.state_id, feature, place, document["enabled"], document, variant, is_split)
 
 
 def _evaluate(context: Context, segments: Segments) -> EvaluationResult[Any, Any]:

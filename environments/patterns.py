@@ -1,11 +1,13 @@
 """Conditions of the operator REGEX, in bounded time and memory.
 
 A pattern is stored by one tenant, the text to match it with is sent by anybody who has a public key, and all tenants
-share the process. Python's ``re``, which the flag engine uses, needs seconds for ``(a+)+$`` and 26 letters, and twice
-as long for each letter more; meanwhile no other thread runs. The ``regex`` library finds the same matches, gives up
-after a time, and lets others run. It writes fixed repetitions out, so nested ones have a limit of their own.
+share the server. Python's ``re``, which the flag engine uses, needs seconds for ``(a+)+$`` and 26 letters, and twice
+as long for each letter more; meanwhile no other thread runs. The ``regex`` library finds the same matches, can be
+interrupted after a time, and lets other threads run. It writes fixed repetitions out, so nested ones have a limit of
+their own.
 
-An evaluation may meet fifty thousand conditions, so all its patterns together have a limit as well.
+The time is a budget for all patterns that are matched within ``limited``. A match that is not finished by then is
+neither found nor not found: it raises ``TimeSpent``, so that nobody gets the flags of another segment.
 """
 
 import re
@@ -18,17 +20,11 @@ from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
 import regex
-import structlog
 from flag_engine.segments import constants
 from flag_engine.segments.evaluator import MATCHERS_BY_OPERATOR
 
-logger = structlog.get_logger(__name__)
-
-SECONDS = 0.05
-
-# For all patterns of one evaluation. People's patterns take microseconds. It is the thread's own time on a processor:
-# while others have it, or the interpreter's lock, nobody's pattern is at fault.
-EVALUATION_SECONDS = 0.25
+# Of a match outside of any ``limited``.
+SECONDS = 0.25
 
 # Places in a pattern whose fixed repetitions are written out; 10,000 take 4 ms and 2 MB, 100,000,000 take all there is.
 PLACES = 10_000
@@ -36,50 +32,54 @@ PLACES = 10_000
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT)
 
 
-class _Budget:
-    """Seconds that are left."""
+class TimeSpent(BaseException):
+    """The patterns have used all their time.
 
-    def __init__(self) -> None:
-        self.left = EVALUATION_SECONDS
-
-
-_budget: ContextVar[_Budget | None] = ContextVar("budget", default=None)
+    Not an ``Exception``: code that skips what cannot be evaluated must not skip this.
+    """
 
 
 class UnboundedPattern(ValueError):
     """The pattern's repetitions come to too much."""
 
 
-def matches(pattern: str | None, value: Any) -> bool:
-    """Whether the text of a trait's value begins with a match. Raises re.error for what is no pattern.
+class Budget:
+    """Seconds that are left for patterns.
 
-    A pattern that takes too long for this text does not match it, nor does one whose turn comes when the evaluation's
-    time is spent.
+    They are those of the thread on a processor: while other threads or processes run, no pattern is at fault.
     """
-    budget = _budget.get()
-    seconds = SECONDS if budget is None else min(SECONDS, budget.left)
-    if seconds <= 0:
-        return False
-    began = time.thread_time()
-    try:
-        found = _compiled(str(pattern)).match(str(value), timeout=seconds, concurrent=True)
-    except TimeoutError:
-        logger.warning("pattern_took_too_long", pattern=pattern, seconds=seconds)
-        return False
-    finally:
-        if budget is not None:
-            budget.left -= time.thread_time() - began
-    return found is not None
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+
+_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 @contextmanager
-def limited() -> Iterator[None]:
-    """All patterns that are matched within share ``EVALUATION_SECONDS``."""
-    token = _budget.set(_Budget())
+def limited(budget: Budget | float) -> Iterator[None]:
+    """All patterns that are matched within have these seconds together. Then ``TimeSpent`` is raised."""
+    token = _budget.set(budget if isinstance(budget, Budget) else Budget(budget))
     try:
         yield
     finally:
         _budget.reset(token)
+
+
+def matches(pattern: str | None, value: Any) -> bool:
+    """Whether the text of a trait's value begins with a match. Raises ``re.error`` for what is no pattern."""
+    budget = _budget.get() or Budget(SECONDS)
+    timeout = budget.left
+    while budget.left > 0:
+        began = time.thread_time()
+        try:
+            return _compiled(str(pattern)).match(str(value), timeout=timeout, concurrent=True) is not None
+        except TimeoutError:
+            # The library counts the time of all threads of the process. If others have had it, this one tries again.
+            timeout *= 2
+        finally:
+            budget.left -= time.thread_time() - began
+    raise TimeSpent
 
 
 def install() -> None:

@@ -20,7 +20,6 @@ from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
 from core.views import ScopedView
-from environments.cache import documents
 from environments.document import Version
 from environments.figures import figures
 from environments.identities.traits.models import Trait
@@ -30,7 +29,8 @@ from environments.models import (
     UserEnvironmentPermission,
     UserPermissionGroupEnvironmentPermission,
 )
-from environments.sdk import responses
+from environments.sdk import answers
+from environments.sdk.answers import Wanted
 from environments.serializers import (
     KEY_TAKEN,
     CloneEnvironmentSerializer,
@@ -157,7 +157,8 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
     def document(self, request: Request, environment_api_key: str) -> HttpResponse:
         """The environment document, as SDKs get it with a server-side key."""
         try:
-            return responses.document(documents.entry(Version.of(self.environment))).response(request)
+            wanted = Wanted(Version.of(self.environment), self.project.organisation_id, True, is_document=True)
+            return answers.answer(wanted).response(request)
         except Environment.DoesNotExist:  # Deleted a moment ago.
             raise NotFound("No Environment matches the given query.") from None
 

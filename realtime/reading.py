@@ -1,6 +1,7 @@
 """The database for the event loop: in a thread of its own, and each read or write shared by all who ask meanwhile."""
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -23,6 +24,10 @@ CLOSE_SECONDS = 2.0
 # that connects would start one for every few of its clients. A read costs 0.15 ms, so these cost a twelfth of a core at
 # most. Longer would be cheaper, but whoever asks again as soon as he has his answer would wait for nothing else.
 GATHER_SECONDS = 0.002
+
+# A read that fails after so long has waited for a database that does not answer. Who has asked meanwhile shares the
+# failure: another read would make him wait as long again.
+SLOW_FAILURE_SECONDS = 1.0
 
 # Questions of one read: a query can hold only so many parameters.
 MOST = 1_000
@@ -71,7 +76,7 @@ class SharedReads(Generic[K, V]):
     So an answer always comes from a read that began after the question, and a herd of 10,000 that asks at once costs
     a few queries. ``read`` is called in the thread with all questions and answers each; what it leaves out is None.
     It may raise, then all who wait for it get that; ``failure`` is what is logged, once, until it succeeds again.
-    ``gather`` is how far apart, in seconds, two begin at least.
+    ``gather`` is how far apart, in seconds, two begin at least; ``most`` is how many questions one has at most.
     """
 
     def __init__(
@@ -80,11 +85,13 @@ class SharedReads(Generic[K, V]):
         read: Callable[[list[K]], dict[K, V]],
         failure: str = "states_unreadable",
         gather: float = GATHER_SECONDS,
+        most: int = MOST,
     ) -> None:
         self._thread = thread
         self._read = read
         self._failure = failure
         self._gather = gather
+        self._most = most
         self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -104,7 +111,7 @@ class SharedReads(Generic[K, V]):
         try:
             while self._asked:
                 began = loop.time()
-                asked = {question: self._asked.pop(question) for question in list(islice(self._asked, MOST))}
+                asked = {question: self._asked.pop(question) for question in list(islice(self._asked, self._most))}
                 await self._answer_all(asked)
                 if self._asked:
                     await asyncio.sleep(began + self._gather - loop.time())
@@ -112,13 +119,18 @@ class SharedReads(Generic[K, V]):
             self._task = None
 
     async def _answer_all(self, asked: "dict[K, asyncio.Future[V | None]]") -> None:
+        began = time.monotonic()
         try:
             answers = await self._thread.run(lambda: self._read(list(asked)))
         except Exception as error:
             if not self._failing:
                 logger.warning(self._failure, error=repr(error))
             self._failing = True
-            for future in asked.values():
+            futures = [*asked.values()]
+            if time.monotonic() - began > SLOW_FAILURE_SECONDS:
+                futures += self._asked.values()
+                self._asked.clear()
+            for future in futures:
                 if not future.done():
                     future.set_exception(error)
                     # Who waited may have gone; then nobody fetches the exception, and asyncio would complain.

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from flag_engine.segments.evaluator import context_matches_condition, context_matches_rule, is_context_in_segment
 
-from environments import engine, patterns
-from environments.cache import documents
+from environments import engine, isolation
+from environments.cache import Entry
+from environments.child import limited_evaluation
 from environments.document import hashing_key, read_head
 from environments.identities.models import Identity
 from environments.identities.traits.models import TraitValue
+from environments.isolation import Work
 from segments.models import Segment
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Candidate(NamedTuple):
@@ -59,10 +64,7 @@ class Verdict:
 
 def segments_of(identity: Identity) -> list[int]:
     """The primary keys of the project's segments that the identity belongs to, by its stored traits."""
-    content = _content(identity.environment_id)
-    context = _context(content, Candidate.of(identity))
-    with patterns.limited():
-        return [segment["id"] for segment in content["project"]["segments"] if _contains(segment, context)]
+    return _run(identity.environment_id, partial(_segments_of, candidate=Candidate.of(identity)))
 
 
 def verdict(environment_id: int, segment_id: int, candidate: Candidate) -> Verdict:
@@ -70,20 +72,31 @@ def verdict(environment_id: int, segment_id: int, candidate: Candidate) -> Verdi
 
     Raises ObjectDoesNotExist for an environment that is gone, or a segment that its project does not have.
     """
-    content = _content(environment_id)
+    return _run(environment_id, partial(_verdict, segment_id=segment_id, candidate=candidate))
+
+
+def _run(environment_id: int, work: Work[T]) -> T:
+    head = read_head(environment_id)
+    return isolation.run(head.version, head.row["project__organisation_id"], work).value
+
+
+def _segments_of(entry: Entry, candidate: Candidate) -> list[int]:
+    content = entry.document.content
+    context = _context(content, candidate)
+    with limited_evaluation():
+        return [segment["id"] for segment in content["project"]["segments"] if _contains(segment, context)]
+
+
+def _verdict(entry: Entry, segment_id: int, candidate: Candidate) -> Verdict:
+    content = entry.document.content
     context = _context(content, candidate)
     segment = next((each for each in content["project"]["segments"] if each["id"] == segment_id), None)
     if segment is None:
         raise Segment.DoesNotExist
-    with patterns.limited():
-        belongs = _contains(segment, context)
-    with patterns.limited():
+    with limited_evaluation():
         stated = zip(segment["rules"], engine.segment_context(segment, [])["rules"], strict=True)
-        return Verdict(belongs, [_rule(rule, read, context, str(segment_id)) for rule, read in stated])
-
-
-def _content(environment_id: int) -> engine.Json:
-    return documents.entry(read_head(environment_id).version).document.content
+        rules = [_rule(rule, read, context, str(segment_id)) for rule, read in stated]
+        return Verdict(_contains(segment, context), rules)
 
 
 def _context(content: engine.Json, candidate: Candidate) -> Any:

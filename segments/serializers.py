@@ -1,13 +1,14 @@
 """Segments as the Admin API speaks of them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.items import Items, WholeItem
 from core.representation import QuickSerializer
+from environments import patterns
 from features.fields import NoItems
 from features.models import Feature, FeatureState
 from segments import bodies, evaluability, services
@@ -28,7 +29,13 @@ class ConditionSerializer(WholeItem, QuickSerializer, serializers.ModelSerialize
         return super().to_internal_value(data)
 
     def validate(self, attrs: Any) -> Any:
-        refusal = evaluability.refusal(attrs["operator"], attrs.get("property") or "", attrs.get("value") or "")
+        # One for all conditions of the request, however many there are.
+        budget = cast(dict[str, Any], self.context).setdefault("patterns", patterns.Budget(patterns.SECONDS))
+        try:
+            with patterns.limited(budget):
+                refusal = evaluability.refusal(attrs["operator"], attrs.get("property") or "", attrs.get("value") or "")
+        except patterns.TimeSpent:
+            refusal = {"value": ["This cannot be evaluated: it takes too long, even for short texts."]}
         if refusal:
             raise ValidationError(refusal)
         return attrs

@@ -223,6 +223,11 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)
 # Bytes of memory that a process spends on keeping environments in the form that SDKs get (environments/cache.py).
 DOCUMENT_CACHE_BYTES = environment.whole("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, least=0)
 
+# Of an evaluation in the evaluation process (environments/isolation.py), in seconds on a processor: beyond it 422.
+EVALUATION_SECONDS = environment.seconds("EVALUATION_SECONDS", 0.5)
+# How long such an evaluation may wait for its organisation's turn: beyond it 503.
+EVALUATION_WAIT_SECONDS = environment.seconds("EVALUATION_WAIT_SECONDS", 30)
+
 # Whether each server process makes scheduled change requests live itself (features/workflows/core/scheduler.py).
 # Otherwise somebody has to run "manage.py run_scheduler".
 RUN_SCHEDULER = environment.flag("RUN_SCHEDULER", default=True)

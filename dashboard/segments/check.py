@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework.exceptions import APIException
 
 from dashboard.api import Answer
 from dashboard.places import ProjectPage
@@ -92,6 +93,10 @@ class CheckPage(SegmentPage):
             found = verdict(question.environment.pk, self.segment.pk, candidate)
         except ObjectDoesNotExist:
             raise Http404 from None
+        except APIException as error:
+            # The evaluation takes too long, or cannot be made at the moment.
+            question.errors["traits"] = [str(error.detail)]
+            return None
         return Told(found, [_told(rule) for rule in found.rules], notes)
 
     def _candidate(

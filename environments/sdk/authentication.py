@@ -27,6 +27,7 @@ FIELDS = (
     "pk",
     "revision",
     "updated_at",
+    "project__organisation_id",
     "allow_client_traits",
     "project__organisation__persist_trait_data",
     "project__organisation__stop_serving_flags",
@@ -46,6 +47,7 @@ class SDKClient:
     """The caller of the SDK API, and the environment that it is of, as the environment is at the moment."""
 
     version: Version
+    organisation_id: int
     server: bool
     """It has a server-side key."""
 
@@ -120,6 +122,5 @@ def _rows(query: Callable[[list[str]], Any], model: type[Model], keys: list[str]
 
 
 def _clients(rows: Iterable[Sequence[Any]], server: bool) -> Iterator[tuple[str, SDKClient]]:
-    for key, pk, revision, updated_at, allow_client_traits, persist_trait_data, stopped in rows:
-        version = Version(pk, revision, updated_at)
-        yield key, SDKClient(version, server, allow_client_traits, persist_trait_data, stopped)
+    for key, pk, revision, updated_at, organisation_id, *rest in rows:
+        yield key, SDKClient(Version(pk, revision, updated_at), organisation_id, server, *rest)

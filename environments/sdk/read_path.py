@@ -2,36 +2,51 @@
 
 A GET of ``flags/``, ``identities/`` or ``environment-document/`` with a good key, and without anything unusual, gets
 the bytes that the view would give. Whoever asks at the same time shares one read of the database, which begins after
-the request has come: nobody gets a state older than the one that was there when he asked. Everything else, errors
-among it, is Django's.
+the request has come: nobody gets a state older than the one that was there when he asked. Everything else is Django's,
+refusals among it, except that the database is away (503) and that an evaluation took too long (422).
+
+Three threads keep cheap reads apart from longer ones: the first finds answers in the cache, the second makes those of
+environments that have changed, the third evaluates identities. Expensive environments are left to another process
+(``environments.isolation``).
 """
 
 import asyncio
+import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
+import structlog
+from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpRequest
+from rest_framework.exceptions import APIException
 
 from app_analytics import labels, meter
 from app_analytics.models import Resource
+from core.errors import Failure
 from core.surroundings import Surroundings, surroundings
-from environments.cache import documents
+from environments import isolation
+from environments.document import Version
 from environments.identities.models import Identity
+from environments.isolation import Evaluated, Work
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
 from environments.sdk import authentication, counts, identify, responses, views
+from environments.sdk.answers import Wanted, kept
 from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
-from environments.sdk.responses import Answer, Conditions
+from environments.sdk.responses import Answer, Conditions, Refusal
 from realtime.herds import refetches
 from realtime.http.asgi import Application, Message, Receive, Send
 from realtime.http.shortcuts import Answerer, Channel, Held, Scope
 from realtime.reading import ReadingThread, SharedReads
+
+logger = structlog.get_logger(__name__)
 
 RESOURCES = {
     "/api/v1/flags/": Resource.FLAGS,
@@ -51,9 +66,14 @@ ALLOWED = {view.resource: _allowed(view) for view in (views.FlagsView(), views.I
 MAX_IDENTIFIER = Identity._meta.get_field("identifier").max_length or 0
 
 
-# Seconds that one read spends on identities. All tenants wait for it, and one whose segments' patterns take as long as
-# they may (environments/patterns.py) needs a quarter of a second for each. Who is left over gets a thread of Django's.
-EVALUATING_SECONDS = 0.5
+# Identities of one read: all that are in it wait for the last.
+MOST_IDENTITIES = 100
+
+# The database is away.
+DATABASE_ERRORS = (OperationalError, InterfaceError)
+
+# A connection that was closed meanwhile fails at once. One that fails later than this has been waited for.
+AT_ONCE_SECONDS = 1.0
 
 
 class Question(NamedTuple):
@@ -67,12 +87,18 @@ class Question(NamedTuple):
 class Found:
     """An answer, and what it looks like to different clients: all who wait for it share that."""
 
-    def __init__(self, resource: Resource, environment_id: int, answer: Answer) -> None:
+    def __init__(self, resource: Resource, environment_id: int | None, answer: Answer | Refusal) -> None:
         self.resource = resource
         self.environment_id = environment_id
+        """None: the database, which would have said whose the key is, is away."""
         self.answer = answer
-        self.fresh_until = counts.fresh_until(answer.updated_at)
+        self._fresh_until = counts.fresh_until(answer.updated_at) if isinstance(answer, Answer) else None
         self._written: dict[tuple[Surroundings, str, Conditions], tuple[bytes, bytes]] = {}
+
+    def count(self, number: int = 1) -> None:
+        """So many requests get it. In the event loop."""
+        if self._fresh_until is not None:
+            counts.answered(self.resource, self._fresh_until, number)
 
     def told_to(
         self, accept_encoding: str, around: Surroundings, conditions: Conditions
@@ -81,7 +107,7 @@ class Found:
         answer = self.answer.under(conditions)
         body, own = answer.told_to(accept_encoding)
         headers = around.beside({"Allow": ALLOWED[self.resource], **own}, body)
-        if answer.status == responses.NOT_MODIFIED:
+        if answer.status == HTTPStatus.NOT_MODIFIED:
             headers = [header for header in headers if header[0] not in OF_A_BODY]
         return answer.status, body, headers
 
@@ -89,23 +115,74 @@ class Found:
         """The same as HTTP/1.1: the head, and the body."""
         written = self._written.get((around, accept_encoding, conditions))
         if written is None:
-            status, body, headers = self.told_to(accept_encoding, around, conditions)
-            lines = [b"%b: %b\r\n" % header for header in headers]
-            written = STATUS[status] + b"".join(lines), body
-            self._written[around, accept_encoding, conditions] = written
+            number, body, headers = self.told_to(accept_encoding, around, conditions)
+            status = HTTPStatus(number)
+            lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
+            lines += [b"%b: %b\r\n" % header for header in headers]
+            written = self._written[around, accept_encoding, conditions] = b"".join(lines), body
         return written
 
+
+class Isolated(NamedTuple):
+    """An answer that only the evaluation process may make."""
+
+    version: Version
+    organisation_id: int
+    resource: Resource
+    detail: Hashable
+    """What tells it from others of this version and resource."""
+
+    work: Work[Answer]
+
+
+Step = Found | Wanted | Isolated | None
+"""An answer, or what has to be done for it. None: it is Django's."""
+
+Read = Callable[[list[Question]], dict[Question, Step]]
 
 # A GET that has one may have more: its body would have to be read first.
 BODY = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
-STATUS = {200: b"HTTP/1.1 200 OK\r\n", responses.NOT_MODIFIED: b"HTTP/1.1 304 Not Modified\r\n"}
-
+# Headers that an answer without a body (304) does not have.
 OF_A_BODY = (b"content-length", b"content-type")
 
-Reads = SharedReads[Question, Found]
 
-_reads: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[ReadingThread, Reads]] = WeakKeyDictionary()
+class Reads:
+    """The reads of one event loop."""
+
+    def __init__(self) -> None:
+        self._threads = [ReadingThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
+        reader, builder, evaluator = self._threads
+        self._kept = SharedReads[Question, Step](reader, _retried(find_all))
+        self._changed = SharedReads[Wanted, Step](builder, make_all)
+        self._identities = SharedReads[Question, Step](evaluator, _retried(evaluate_all), most=MOST_IDENTITIES)
+
+    def ask(self, question: Question) -> "asyncio.Future[Step]":
+        """The first step to the answer. Those who ask the same meanwhile share it: it is not to be cancelled."""
+        reads = self._identities if question.resource is Resource.IDENTITIES else self._kept
+        return reads.ask(question)
+
+    def follow(self, step: Wanted | Isolated) -> "asyncio.Future[Step]":
+        """The next step."""
+        if isinstance(step, Wanted):
+            return self._changed.ask(step)
+        return asyncio.ensure_future(self._isolated(step))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(thread.close() for thread in self._threads))
+
+    async def _isolated(self, step: Isolated) -> Step:
+        key = (step.version, step.resource, step.detail)
+        try:
+            made = await asyncio.wrap_future(isolation.elsewhere(step.version, step.organisation_id, key, step.work))
+        except APIException as error:
+            return _refused(step.resource, step.version.environment_id, error)
+        if isinstance(step.detail, Wanted):
+            kept.keep(step.detail, made)
+        return Found(step.resource, step.version.environment_id, made.value)
+
+
+_reads: WeakKeyDictionary[asyncio.AbstractEventLoop, Reads] = WeakKeyDictionary()
 
 # The loop that asked last, nearly always the only one, and its reads: every request looks for them.
 _latest: tuple[asyncio.AbstractEventLoop, Reads] | None = None
@@ -123,8 +200,9 @@ def read_path(django: Application) -> Application:
                 counts.LEFT[question.resource].add()
             await django(scope, receive, send)
             return
-        meter.count(question.resource, found.environment_id, scope["headers"])
-        counts.answered(found.resource, found.fresh_until)
+        if found.environment_id is not None:
+            meter.count(question.resource, found.environment_id, scope["headers"])
+        found.count()
         status, body, headers = found.told_to(_header(scope, b"accept-encoding"), around, _conditions(scope))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -141,7 +219,7 @@ class Herd:
         self._accept_encoding = _header(scope, b"accept-encoding")
         self._conditions = _conditions(scope)
         self._labels = labels.of(scope["headers"])
-        self._future: asyncio.Future[Found | None] | None = None
+        self._future: asyncio.Future[Step] | None = None
         self._waiting: list[Held] = []
 
     def ask(self, channel: Channel) -> bool:
@@ -152,16 +230,20 @@ class Herd:
         self._waiting.append(channel.hold())
         return True
 
-    def _answer(self, waiting: list[Held], future: "asyncio.Future[Found | None]") -> None:
+    def _answer(self, waiting: list[Held], future: "asyncio.Future[Step]") -> None:
         if self._future is future:
             self._future, self._waiting = None, []
-        found = future.result() if future.exception() is None else None
+        found = _step(self._question, future)
+        if isinstance(found, Wanted | Isolated):
+            _shared().follow(found).add_done_callback(partial(self._answer, waiting))
+            return
         if found is None:
             for held in waiting:
                 held.give_back()
             return
-        meter.count_equal(found.resource, found.environment_id, self._labels, len(waiting))
-        counts.answered(found.resource, found.fresh_until, len(waiting))
+        if found.environment_id is not None:
+            meter.count_equal(found.resource, found.environment_id, self._labels, len(waiting))
+        found.count(len(waiting))
         refetches.answered(len(waiting))
         head, body = found.written_to(self._accept_encoding, self._around, self._conditions)
         for held in waiting:
@@ -176,12 +258,12 @@ def shortcut(scope: Scope) -> Answerer | None:
 
 
 async def close() -> None:
-    """Let the event loop's thread end."""
+    """Let the event loop's threads end."""
     global _latest
     _latest = None
-    thread, _ = _reads.pop(asyncio.get_running_loop(), (None, None))
-    if thread is not None:
-        await thread.close()
+    reads = _reads.pop(asyncio.get_running_loop(), None)
+    if reads is not None:
+        await reads.close()
 
 
 def asked(scope: Message) -> Question | None:
@@ -215,36 +297,117 @@ def _shared() -> Reads:
     loop = asyncio.get_running_loop()
     if _latest is None or _latest[0] is not loop:
         if loop not in _reads:
-            thread = ReadingThread("sdk-reader")
-            _reads[loop] = thread, SharedReads(thread, answer_all)
-        _latest = loop, _reads[loop][1]
+            _reads[loop] = Reads()
+        _latest = loop, _reads[loop]
     return _latest[1]
 
 
 async def _found(question: Question) -> Found | None:
-    future = _shared().ask(question)
-    # Others wait for it too, so it is not to be cancelled with this request.
-    await asyncio.wait([future])
-    # A failure has been logged. Django meets it again, and says so as everywhere.
-    return future.result() if future.exception() is None else None
+    reads = _shared()
+    future = reads.ask(question)
+    while True:
+        # Others wait for it too, so it is not to be cancelled with this request.
+        await asyncio.wait([future])
+        step = _step(question, future)
+        if not isinstance(step, Wanted | Isolated):
+            return step
+        future = reads.follow(step)
 
 
-def answer_all(questions: list[Question]) -> dict[Question, Found]:
-    """The answers to these questions, in a few queries. What is refused, and who has to be stored, is left out."""
+def _step(question: Question, future: "asyncio.Future[Step]") -> Step:
+    """What a read has come to. Where it has failed, that has been logged."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, DATABASE_ERRORS):
+        return _refused(question.resource, None, error)
+    # Django meets it again, and says so as everywhere.
+    return None
+
+
+def _refused(resource: Resource, environment_id: int | None, error: Exception) -> Found:
+    failure = Failure.of(error)
+    refusal = Refusal(failure.status, json.dumps(failure.data).encode(), failure.headers)
+    return Found(resource, environment_id, refusal)
+
+
+def find_all(questions: list[Question]) -> dict[Question, Step]:
+    """The answers to these questions that are kept, and what has to be made for the others.
+
+    What is refused is left out.
+    """
+    return {question: _find(question.resource, client) for question, client in _served(questions)}
+
+
+def _find(resource: Resource, client: SDKClient) -> Step:
+    wanted = Wanted.document(client) if resource is Resource.ENVIRONMENT_DOCUMENT else Wanted.flags(client)
+    answer = kept.find(wanted)
+    return wanted if answer is None else Found(resource, client.environment_id, answer)
+
+
+def make_all(wanted: list[Wanted]) -> dict[Wanted, Step]:
+    """These answers."""
+    return {each: _make(each) for each in wanted}
+
+
+def _make(wanted: Wanted) -> Step:
+    resource = Resource.ENVIRONMENT_DOCUMENT if wanted.is_document else Resource.FLAGS
+    isolated = Isolated(wanted.version, wanted.organisation_id, resource, wanted, wanted.work)
+    made = _evaluated(isolated)
+    if not isinstance(made, Evaluated):
+        return made
+    return Found(resource, wanted.version.environment_id, kept.keep(wanted, made))
+
+
+def evaluate_all(questions: list[Question]) -> dict[Question, Step]:
+    """The answers to these questions for identities. What is refused, and who has to be stored, is left out."""
+    served = list(_served(questions))
+    identities = _identities(served)
+    return {
+        question: _evaluate(client, identified)
+        for question, client in served
+        if (identified := identities[client.environment_id, question.identifier]).id is not None
+    }
+
+
+def _evaluate(client: SDKClient, identified: Identified) -> Step:
+    work = partial(responses.identity, identified=identified, server=client.server)
+    # Its traits may differ from those that another one of this version has read.
+    isolated = Isolated(client.version, client.organisation_id, Resource.IDENTITIES, object(), work)
+    made = _evaluated(isolated)
+    if not isinstance(made, Evaluated):
+        return made
+    return Found(Resource.IDENTITIES, client.environment_id, made.value)
+
+
+def _evaluated(isolated: Isolated) -> Evaluated[Answer] | Isolated | None:
+    """Made by this thread, unless it is expensive. A failure is one environment's: the others are answered."""
+    try:
+        return isolation.here(isolated.version, isolated.work)
+    except isolation.Expensive:
+        return isolated
+    except Environment.DoesNotExist:
+        return None
+    except DATABASE_ERRORS:
+        raise
+    except Exception as error:
+        # Django meets it again, and logs it whole.
+        logger.warning("read_failed", environment=isolated.version.environment_id, error=repr(error))
+        return None
+
+
+def _served(questions: list[Question]) -> Iterator[tuple[Question, SDKClient]]:
     clients = authentication.clients({question.key for question in questions})
-    served = [
-        (question, client)
-        for question in questions
-        if (client := clients.get(question.key)) is not None and not client.stopped
-    ]
-    return dict(_answers(served, _identities(served)))
+    for question in questions:
+        client = clients.get(question.key)
+        if client is not None and not client.stopped:
+            yield question, client
 
 
 def _identities(served: list[tuple[Question, SDKClient]]) -> dict[tuple[int, str], Identified]:
     wanted: dict[int, set[str]] = defaultdict(set)
     for question, client in served:
-        if question.identifier:
-            wanted[client.environment_id].add(question.identifier)
+        wanted[client.environment_id].add(question.identifier)
     return {
         (environment_id, identifier): identified
         for environment_id, identifiers in wanted.items()
@@ -252,29 +415,20 @@ def _identities(served: list[tuple[Question, SDKClient]]) -> dict[tuple[int, str
     }
 
 
-def _answers(
-    served: list[tuple[Question, SDKClient]], identities: dict[tuple[int, str], Identified]
-) -> Iterator[tuple[Question, Found]]:
-    began = time.monotonic()
-    for question, client in served:
-        # Documents and environments' flags are there already, identities have to be evaluated.
-        if question.resource is Resource.IDENTITIES and time.monotonic() - began > EVALUATING_SECONDS:
-            continue
+def _retried(read: Read) -> Read:
+    """The same read, once more on a new connection if the database had closed this one."""
+
+    def retried(questions: list[Question]) -> dict[Question, Step]:
+        began = time.monotonic()
         try:
-            entry = documents.entry(client.version)
-        except Environment.DoesNotExist:
-            continue
-        match question.resource:
-            case Resource.FLAGS:
-                answer = responses.flags(entry, client.server)
-            case Resource.ENVIRONMENT_DOCUMENT:
-                answer = responses.document(entry)
-            case _:
-                identified = identities[client.environment_id, question.identifier]
-                if identified.id is None:
-                    continue
-                answer = responses.identity(entry, identified, client.server)
-        yield question, Found(question.resource, client.environment_id, answer)
+            return read(questions)
+        except DATABASE_ERRORS:
+            if time.monotonic() - began > AT_ONCE_SECONDS:
+                raise
+        connections.close_all()
+        return read(questions)
+
+    return retried
 
 
 def _conditions(scope: Message) -> Conditions:

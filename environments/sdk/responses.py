@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
@@ -34,19 +35,24 @@ class Validators(NamedTuple):
     """By what a client can ask whether it has the newest state already."""
 
     etag: str
-    last_modified: int
-    """Unix time in whole seconds; 0: none."""
+    date: int
+    """Unix time in whole seconds, of this revision alone; 0: none."""
 
     @classmethod
     def of(cls, entry: Entry) -> "Validators":
-        """Those of the document, for an answer of this moment.
+        """Those of the document.
 
-        HTTP allows no ``Last-Modified`` of the future. One that is older than the version was not raised with it: a
-        process from before an upgrade, or SQL by hand, has changed the environment.
+        A date that is older than the version was not raised with it: a process from before an upgrade, or SQL by hand,
+        has changed the environment.
         """
         date = entry.document.last_modified
-        is_usable = int(entry.version.updated_at.timestamp()) <= date <= time.time()
+        is_usable = int(entry.version.updated_at.timestamp()) <= date
         return cls(entry.document_body.etag, date if is_usable else 0)
+
+    @property
+    def last_modified(self) -> int:
+        """The date, or 0 as long as it is in the future: HTTP allows no ``Last-Modified`` of the future."""
+        return self.date if self.date <= time.time() else 0
 
     @property
     def headers(self) -> dict[str, str]:
@@ -87,6 +93,11 @@ class Answer(NamedTuple):
             return self
         return self._replace(status=NOT_MODIFIED, body=b"", packed=None)
 
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return len(self.body) + len(self.packed or b"")
+
     def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
         """The body for a client that accepts these encodings (the header's text), and its headers."""
         headers = {
@@ -109,6 +120,22 @@ class Answer(NamedTuple):
         if answer.status == NOT_MODIFIED:
             return HttpResponseNotModified(headers=headers)
         return HttpResponse(body, status=answer.status, headers=headers)
+
+
+class Refusal(NamedTuple):
+    """An answer that is none: why there is no other one at the moment."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    def under(self, conditions: Conditions) -> "Refusal":
+        """As of an ``Answer``: always this one."""
+        return self
+
+    def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+        """As of an ``Answer``."""
+        return self.body, {"Content-Type": "application/json", **self.headers}
 
 
 def flags(entry: Entry, server: bool) -> Answer:
@@ -140,6 +167,11 @@ def identity_flag(entry: Entry, identified: Identified, name: str, server: bool)
         if each.state.feature.name == name:
             return _answer(entry, entry.shapes.identity_flag(each).encode())
     return _feature_not_found(entry)
+
+
+def features(entry: Entry, names: Collection[str]) -> dict[str, int]:
+    """The primary keys of those of these features that there are, by name."""
+    return {feature.name: feature.id for feature in entry.document.features.values() if feature.name in names}
 
 
 def document(entry: Entry) -> Answer:

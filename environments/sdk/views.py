@@ -5,8 +5,10 @@ been stored.
 """
 
 from collections import defaultdict
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -22,10 +24,12 @@ from app_analytics import meter
 from app_analytics.models import Resource
 from core.items import Items
 from core.parsers import StrictJSONParser
-from environments.cache import Entry, documents
+from environments import isolation
 from environments.identities.traits.models import TraitValue
+from environments.isolation import Work
 from environments.models import Environment
-from environments.sdk import identify, responses, schema
+from environments.sdk import answers, identify, responses, schema
+from environments.sdk.answers import Wanted
 from environments.sdk.authentication import (
     UNKNOWN,
     EnvironmentKeyAuthentication,
@@ -47,6 +51,18 @@ STORED_TOO_MUCH = "Client keys of this environment have stored too much lately."
 EVALUATIONS = range(1, 2**31)
 
 FEATURE = OpenApiParameter("feature", str, description="A feature's name: the answer is this flag alone.")
+
+
+T = TypeVar("T")
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    try:
+        yield
+    except Environment.DoesNotExist:
+        # Deleted a moment ago.
+        raise AuthenticationFailed(UNKNOWN) from None
 
 
 class JSONForAll(DefaultContentNegotiation):
@@ -95,13 +111,10 @@ class SDKView(APIView):
         free = number == 0 or self.client.server
         return free or self.storage.allow_bytes(self.client.environment_id, number)
 
-    def entry(self) -> Entry:
-        """The environment, at the version that the key's query read or a newer one."""
-        try:
-            return documents.entry(self.client.version)
-        except Environment.DoesNotExist:
-            # Deleted a moment ago.
-            raise AuthenticationFailed(UNKNOWN) from None
+    def evaluate(self, work: Work[T]) -> T:
+        """The work's result for the environment, at the version that the key's query read or a newer one."""
+        with _environment():
+            return isolation.run(self.client.version, self.client.organisation_id, work).value
 
 
 class FlagsView(SDKView):
@@ -112,9 +125,10 @@ class FlagsView(SDKView):
     def get(self, request: Request) -> HttpResponse:
         """The environment's flags."""
         name = request.query_params.get("feature")
-        if name is None:
-            return responses.flags(self.entry(), self.client.server).response(request)
-        return responses.flag(self.entry(), name, self.client.server).response(request)
+        if name is not None:
+            return self.evaluate(partial(responses.flag, name=name, server=self.client.server)).response(request)
+        with _environment():
+            return answers.answer(Wanted.flags(self.client)).response(request)
 
 
 class IdentitiesView(SDKView):
@@ -136,9 +150,12 @@ class IdentitiesView(SDKView):
             persist_traits=self.client.persist_trait_data,
             may_store=self.may_store,
         )
-        if name := request.query_params.get("feature"):
-            return responses.identity_flag(self.entry(), identified, name, self.client.server).response(request)
-        return responses.identity(self.entry(), identified, self.client.server).response(request)
+        name, server = request.query_params.get("feature"), self.client.server
+        if name:
+            work = partial(responses.identity_flag, identified=identified, name=name, server=server)
+        else:
+            work = partial(responses.identity, identified=identified, server=server)
+        return self.evaluate(work).response(request)
 
     @extend_schema(request=IdentitiesSerializer, responses={200: schema.IDENTITY})
     def post(self, request: Request) -> HttpResponse:
@@ -158,7 +175,8 @@ class IdentitiesView(SDKView):
             )
         else:
             identified = identify.anonymous(traits)
-        return responses.identity(self.entry(), identified, self.client.server).response(request)
+        work = partial(responses.identity, identified=identified, server=self.client.server)
+        return self.evaluate(work).response(request)
 
 
 class TraitsView(SDKView):
@@ -217,7 +235,8 @@ class DocumentView(SDKView):
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> HttpResponse:
         """All that an SDK needs to evaluate the environment's flags itself. Only with a server-side key."""
-        return responses.document(self.entry()).response(request)
+        with _environment():
+            return answers.answer(Wanted.document(self.client)).response(request)
 
 
 class FlagAnalyticsView(SDKView):
@@ -231,7 +250,7 @@ class FlagAnalyticsView(SDKView):
         """
         if not isinstance(request.data, dict):
             raise ValidationError({"non_field_errors": ["Expected a JSON object."]})
-        numbers = {feature.name: feature.id for feature in self.entry().document.features.values()}
+        numbers = self.evaluate(partial(responses.features, names=frozenset(request.data)))
         told = {
             numbers[name]: count
             for name, count in request.data.items()

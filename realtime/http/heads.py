@@ -28,6 +28,9 @@ MOST_BEHIND = 100
 # come first, and then what clients have sent meanwhile. So after this many seconds it is looked at once more.
 SECOND_LOOK_SECONDS = 0.02
 
+# The headers that announce a body.
+BODY_HEADERS = (b"content-length", b"transfer-encoding")
+
 REFUSALS = {
     408: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
@@ -38,6 +41,10 @@ _timers: WeakKeyDictionary[ServerState, Timers] = WeakKeyDictionary()
 
 class TooManyBehindError(Exception):
     """More requests than are kept have come before their answers."""
+
+
+class UpgradeWithBodyError(Exception):
+    """A request asks for another protocol and announces a body, which the parser would read as the next request."""
 
 
 class BoundedHeads(LateProtocol):
@@ -91,6 +98,8 @@ class BoundedHeads(LateProtocol):
         self._head_is_there()
         if len(self.pipeline) >= MOST_BEHIND:
             raise TooManyBehindError
+        if self.parser.should_upgrade() and any(name in BODY_HEADERS and value != b"0" for name, value in self.headers):
+            raise UpgradeWithBodyError
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:

@@ -8,8 +8,30 @@ import asyncio
 import logging
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+
+
+class RequestParser(httptools.HttpRequestParser):
+    """Request parser that continues behind a request with ``Upgrade`` or CONNECT: this server changes no protocol.
+
+    httptools stops there and says how far it has read. Uvicorn drops the rest, so its requests are never answered.
+    """
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__(protocol)
+        # As uvicorn has it: a request behind one with "Connection: close" is no error.
+        if hasattr(self, "set_dangerous_leniencies"):
+            self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def feed_data(self, data: Any) -> None:
+        while True:
+            try:
+                super().feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stopped:
+                data = data[stopped.args[0] :]
 
 
 class LateProtocol(HttpToolsProtocol):
@@ -40,6 +62,7 @@ class LateProtocol(HttpToolsProtocol):
         if self.flow is None:
             cycle, transport = self.cycle, self.transport
             super().__init__(self.config, self.server_state, self.app_state, self.loop)
+            self.parser = RequestParser(self)
             self.cycle = cycle
             super().connection_made(transport)
 

@@ -1,6 +1,7 @@
 """The ASGI lifespan: a server that speaks it (uvicorn) starts the hub before the first client comes."""
 
 import gc
+import sys
 from collections.abc import Awaitable, Callable
 
 from django.urls import get_resolver
@@ -11,6 +12,10 @@ from realtime.http import drain
 from realtime.http.asgi import Message, Send
 from realtime.monitoring import figures
 from realtime.monitoring.watchdog import Watchdog
+
+# A thread that computes gives the interpreter's lock up after so long, if the event loop waits for it. A read takes the
+# lock half a dozen times, and Python's own 5 ms are what it then waits for each time.
+SWITCH_SECONDS = 0.0005
 
 
 async def lifespan(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
@@ -38,3 +43,4 @@ def _settle() -> None:
     _ = get_resolver().url_patterns
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)

@@ -8,15 +8,12 @@ from django.dispatch import receiver
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from realtime.http import ending, shortcuts
-from realtime.http.heads import BoundedHeads
+from realtime.http.heads import BODY_HEADERS, BoundedHeads
 from realtime.http.memo import Memo
 from realtime.http.shortcuts import Answerer, CallShortcut, Scope
 from realtime.http.transport import Connection
 
 T = TypeVar("T")
-
-# Of a body that comes in chunks, the second is no number.
-BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 # When the server stops: seconds in which a request that has begun, or that a new connection is about to send, is there.
 LAST_HEAD_SECONDS = 1.0

@@ -75,7 +75,10 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
         # connect twice in each "reconnect_timeout".
         pool = {"min_size": 1, "max_size": pool_size, "timeout": 3, "reconnect_timeout": 0.5}
         database["ENGINE"] = "realtime.serving.postgresql"
-        database["OPTIONS"] = {**VANISHED, **database.get("OPTIONS", {}), "pool": pool}
+        # A server that is stopped accepts connections, and no more.
+        seconds = environment.whole("DATABASE_TIMEOUT_SECONDS", 5, least=3)
+        silent = {"silence_timeout": seconds, "connect_timeout": min(seconds, VANISHED["connect_timeout"])}
+        database["OPTIONS"] = {**VANISHED, **silent, **database.get("OPTIONS", {}), "pool": pool}
         # The pool asks a connection whether it still lives before it lends it: a restart or a failover of the database
         # then fails no request that comes after it. An empty query, 0.1 ms on one machine.
         database["CONN_HEALTH_CHECKS"] = True

@@ -38,6 +38,14 @@ def whole(name: str, default: int, least: int = 1, environ: Mapping[str, str] = 
     return int(text)
 
 
+def seconds(name: str, default: float, environ: Mapping[str, str] = os.environ) -> float:
+    """The variable as a number of seconds above zero."""
+    text = environ.get(name, str(default)).strip()
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not float(text):
+        raise ImproperlyConfigured(f"{name} must be a number of seconds above 0, not {text!r}.")
+    return float(text)
+
+
 def rate(name: str, default: str, environ: Mapping[str, str] = os.environ) -> str:
     """The variable as a number of calls in a time: ``20/min``, ``10/15min``."""
     text = environ.get(name, default).strip()

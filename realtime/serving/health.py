@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import structlog
@@ -30,6 +32,11 @@ _seen = False
 """Whether the tables were there once."""
 
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+# Seconds in which the database has to answer readiness. Orchestrators often wait no longer than five.
+DATABASE_SECONDS = 2.0
+
+NO_ANSWER = "the database does not answer"
 
 
 def ahead_of(django: Application, surroundings: Callable[[Scope], Surroundings | None] = plain) -> Application:
@@ -70,7 +77,7 @@ def readiness(request: HttpRequest) -> JsonResponse:
     problems = {}
     if drain.in_progress():
         problems["drain"] = "the process is shutting down"
-    if problem := _problem_of_database():
+    if problem := _database_check.problem():
         problems["database"] = problem
     told: dict[str, Any] = dict(problems) or {"status": "degraded" if health.degraded else "ok"}
     told["bus"] = {
@@ -82,14 +89,43 @@ def readiness(request: HttpRequest) -> JsonResponse:
     return JsonResponse(told, status=503 if problems else 200)
 
 
+class _DatabaseCheck:
+    """The check of the database, in a thread of its own: a database that hangs holds up this thread alone.
+
+    Callers share the check that is under way.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
+        self._lock = Lock()
+        self._under_way: Future[str | None] | None = None
+
+    def problem(self) -> str | None:
+        """The database's problem, if it has one, within ``DATABASE_SECONDS``."""
+        with self._lock:
+            if self._under_way is None or self._under_way.done():
+                self._under_way = self._thread.submit(_problem_of_database)
+            check = self._under_way
+        try:
+            return check.result(DATABASE_SECONDS)
+        except TimeoutError:
+            logger.warning("database_unreachable", error=f"no answer within {DATABASE_SECONDS:g} s")
+            return NO_ANSWER
+
+
+_database_check = _DatabaseCheck()
+
+
 def _problem_of_database() -> str | None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        return None if _has_tables() else "it has no tables yet: manage.py migrate makes them"
     except Error as error:
         logger.warning("database_unreachable", error=repr(error))
-        return "the database does not answer"
-    return None if _has_tables() else "it has no tables yet: manage.py migrate makes them"
+        return NO_ANSWER
+    finally:
+        connection.close()
 
 
 def _has_tables() -> bool:

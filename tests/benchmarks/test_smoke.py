@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import connects, fanout, flags, herd, memory
+from benchmarks import connects, fanout, flags, herd, memory, neighbours
 from benchmarks.report import Figures, Report
 from benchmarks.server import Product
 from benchmarks.subjects import Ours
@@ -38,11 +38,15 @@ def test_benchmarks__small_server__figures(
         memory.measure(subject, STREAMS, 0.1),
     ]
     flags.measure(served, load, told)
+    with neighbours.under_way(neighbours.size(served, 20, 2), server.port, 2) as became:
+        measured.append(neighbours.victim(served, 0.5))
 
     # Then
     assert 0 < measured[0]["last_ms"] < measured[0]["update_to_last_ms"]
     assert measured[1]["connects_per_second"] > 0
     assert 0 < measured[2]["first_ms"] <= measured[2]["last_ms"]
     assert measured[3]["pss_without_mib"] > 0
+    assert 0 < measured[4]["p50_ms"] <= measured[4]["p99_ms"]
+    assert became["attackers_get_200_per_second"] > 0
     assert told.median["ours"]["per_second"] > 0
     assert json.loads(json.dumps(told.as_json()))["measured"]["ours"]

@@ -1,11 +1,14 @@
 """What a project needs to serve streams: its database and its Redis by URL, and its health."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
 import pytest
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+from django.db.backends.utils import CursorWrapper
 from django.http import JsonResponse
 from django.test import RequestFactory
 
@@ -24,33 +27,37 @@ def test_liveness__no_event_loop__alive_as_long_as_it_answers() -> None:
 @pytest.mark.django_db
 def test_readiness__database_away__503_that_says_so() -> None:
     request = RequestFactory().get("/health/readiness")
-    with mock.patch.object(connections[DEFAULT_DB_ALIAS], "cursor", side_effect=OperationalError("gone")):
+    with mock.patch.object(CursorWrapper, "execute", side_effect=OperationalError("gone")):
         status, told = answered(health.readiness(request))
     assert (status, told["database"]) == (503, "the database does not answer")
     assert answered(health.readiness(request))[0] == 200
 
 
-def take_a_table_away() -> None:
-    """To the end of the test's transaction."""
+@contextmanager
+def without_a_table() -> Iterator[None]:
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute("ALTER TABLE realtime_externalenvironment RENAME TO elsewhere")
+        try:
+            yield
+        finally:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO realtime_externalenvironment")
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_readiness__no_tables_yet__503_that_says_what_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_seen", False)
-    take_a_table_away()
-    status, told = answered(health.readiness(RequestFactory().get("/health/readiness")))
+    with without_a_table():
+        status, told = answered(health.readiness(RequestFactory().get("/health/readiness")))
     assert (status, told["database"]) == (503, "it has no tables yet: manage.py migrate makes them")
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_readiness__tables_once_seen__not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_seen", False)
     request = RequestFactory().get("/health/readiness")
     assert answered(health.readiness(request))[0] == 200
-    take_a_table_away()
-    assert answered(health.readiness(request))[0] == 200
+    with without_a_table():
+        assert answered(health.readiness(request))[0] == 200
 
 
 @pytest.mark.django_db

@@ -147,9 +147,9 @@ def test_entry__many_ask_at_once__one_builds(
     built, all_ask = [], threading.Barrier(8)
     build = document.build
 
-    def counted(head: document.Head) -> document.EnvironmentDocument:
+    def counted(head: document.Head, **options: Any) -> document.EnvironmentDocument:
         built.append(head.version)
-        return build(head)
+        return build(head, **options)
 
     def ask(version: document.Version) -> Entry:
         try:

@@ -3,22 +3,28 @@
 import asyncio
 import gzip
 import json
-import time
+import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.exceptions import MiddlewareNotUsed
+from django.core.handlers.asgi import ASGIHandler
+from django.db import OperationalError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app_analytics.meter import meter
-from app_analytics.models import Resource
 from core.surroundings import surroundings
+from environments import document, isolation
+from environments.evaluation_process import Busy, Lost
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
 from environments.sdk import authentication, read_path, responses
@@ -26,6 +32,7 @@ from features.models import Feature, FeatureState
 from realtime.http.asgi import Application, Message
 from settings.asgi import django_application
 from tests.sdk import generated
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -229,6 +236,42 @@ async def test_read_path__server_without_an_address__answered(ahead: Application
     assert (await answer(ahead, request))[0] == 200
 
 
+def counting_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Middleware that reads the database, as one that knows tenants by their host does."""
+
+    def answer(request: Any) -> Any:
+        response = get_response(request)
+        response.headers["X-Environments"] = str(Environment.objects.count())
+        return response
+
+    return answer
+
+
+def unused_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    raise MiddlewareNotUsed
+
+
+async def test_read_path__middleware_that_reads_the_database__django_answers_and_one_line_says_why(
+    environment: Environment, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MIDDLEWARE = [f"{__name__}.counting_middleware", *settings.MIDDLEWARE]
+    application = read_path.read_path(ASGIHandler())
+    for path, query in (("/api/v1/flags/", ""), ("/api/v1/identities/", "identifier=ada"), ("/api/v1/flags/", "")):
+        request = scope(path, [("x-environment-key", environment.api_key)], query=query)
+        assert read_path.shortcut(request) is None
+        status, headers, _ = await answer(application, request)
+        assert (status, headers["x-environments"]) == (200, "1")
+    assert [record.getMessage().count("middleware_failed") for record in caplog.records].count(1) == 1
+
+
+async def test_read_path__middleware_that_is_not_used__is_left_out(
+    ahead: Application, environment: Environment, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [f"{__name__}.unused_middleware", *settings.MIDDLEWARE]
+    status, headers, _ = await answer(ahead, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)]))
+    assert (status, headers["x-frame-options"]) == (200, "DENY")
+
+
 async def test_read_path__endless_hosts_and_origins__little_is_kept() -> None:
     """Anybody may send them, without a key that is any good."""
     tracemalloc.start()
@@ -243,21 +286,120 @@ async def test_read_path__endless_hosts_and_origins__little_is_kept() -> None:
     assert after - before < 1_000_000
 
 
-async def test_read_path__identities_that_take_long__are_djangos_and_nobody_waits(
-    environment: Environment, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def held(target: Any, name: str, environment_id: Callable[..., int], held_id: int) -> Iterator[threading.Event]:
+    """Calls of this function for this environment wait until the end. The event is set when one does."""
+    real, begun, over = getattr(target, name), threading.Event(), threading.Event()
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        if environment_id(*arguments) == held_id:
+            begun.set()
+            assert over.wait(PATIENCE)
+        return real(*arguments, **options)
+
+    with mock.patch.object(target, name, call):
+        try:
+            yield begun
+        finally:
+            over.set()
+
+
+async def test_i13_read_path__cold_document_of_one_tenant__no_other_read_waits_for_it(
+    ahead: Application, environment: Environment, production: Environment
 ) -> None:
-    monkeypatch.setattr(read_path, "EVALUATING_SECONDS", 0.1)
-    real = responses.identity
+    await Identity.objects.acreate(environment=production, identifier="ada")
+    slow, key = [("x-environment-key", each.api_key) for each in (environment, production)]
+    flags, identity = scope("/api/v1/flags/", [key]), scope("/api/v1/identities/", [key], query="identifier=ada")
+    assert [(await answer(ahead, each))[0] for each in (flags, identity)] == [200, 200]
+    with held(document, "build", lambda head: head.version.environment_id, environment.pk) as begun:
+        waiting = asyncio.create_task(answer(ahead, scope("/api/v1/flags/", [slow])))
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        for each in (flags, identity, flags):
+            async with asyncio.timeout(PATIENCE):
+                assert (await answer(ahead, each))[0] == 200
+        assert not waiting.done()
+    assert (await waiting)[0] == 200
 
-    def slow(*arguments: Any) -> responses.Answer:
-        time.sleep(0.06)
-        return real(*arguments)
 
-    names = [f"ada {number}" for number in range(30)]
-    await Identity.objects.abulk_create([Identity(environment=environment, identifier=name) for name in names])
-    flags = read_path.Question(Resource.FLAGS, environment.api_key)
-    identities = [read_path.Question(Resource.IDENTITIES, environment.api_key, name) for name in names]
-    with mock.patch.object(responses, "identity", slow):
-        found = await sync_to_async(read_path.answer_all)([*identities, flags])
-    assert flags in found
-    assert 1 <= len(found) <= 4
+async def test_i13_read_path__evaluation_of_one_tenant__no_flags_of_others_wait_for_it(
+    ahead: Application, environment: Environment, production: Environment
+) -> None:
+    await Identity.objects.acreate(environment=environment, identifier="ada")
+    slow, key = [("x-environment-key", each.api_key) for each in (environment, production)]
+    evaluated: Callable[..., int] = lambda entry, **options: entry.version.environment_id  # noqa: E731
+    with held(responses, "identity", evaluated, environment.pk) as begun:
+        request = scope("/api/v1/identities/", [slow], query="identifier=ada")
+        waiting = asyncio.create_task(answer(ahead, request))
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        # The first one is cold.
+        for _ in range(2):
+            async with asyncio.timeout(PATIENCE):
+                assert (await answer(ahead, scope("/api/v1/flags/", [key])))[0] == 200
+        assert not waiting.done()
+    assert (await waiting)[0] == 200
+
+
+@pytest.mark.parametrize("path, query", [("/api/v1/flags/", ""), ("/api/v1/identities/", "identifier=ada")])
+async def test_read_path__one_environment_fails__the_others_of_the_same_read_are_answered(
+    path: str, query: str, environment: Environment, production: Environment
+) -> None:
+    for each in (environment, production):
+        await Identity.objects.acreate(environment=each, identifier="ada")
+    left: list[Any] = []
+
+    async def django(request: Message, receive: Any, send: Any) -> None:
+        left.append(request)
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+
+    real = document.build
+
+    def build(head: document.Head, **options: Any) -> document.EnvironmentDocument:
+        if head.version.environment_id == environment.pk:
+            raise KeyError("a row that cannot be")
+        return real(head, **options)
+
+    application = read_path.read_path(django)
+    requests = [
+        scope(path, [("x-environment-key", each.api_key)], query=query) for each in (environment, production) * 20
+    ]
+    with mock.patch.object(document, "build", build):
+        answers = await asyncio.gather(*(answer(application, request) for request in requests))
+    await read_path.close()
+    assert [status for status, _, _ in answers] == [500, 200] * 20
+    assert len(left) == 20
+
+
+@pytest.mark.parametrize("path, query", [("/api/v1/flags/", ""), ("/api/v1/identities/", "identifier=ada")])
+async def test_read_path__database_that_does_not_answer__503_and_django_is_not_asked(
+    ahead: Application, environment: Environment, path: str, query: str
+) -> None:
+    request = scope(path, [("x-environment-key", environment.api_key), ("origin", "https://shop.example")], query=query)
+    with mock.patch.object(authentication, "clients", side_effect=OperationalError("gone")):
+        status, headers, body = await answer(ahead, request)
+    assert (status, headers["retry-after"], headers["access-control-allow-origin"]) == (503, "1", "*")
+    assert "database" in json.loads(body)["detail"]
+
+
+async def test_read_path__connection_that_the_database_has_closed__read_on_a_new_one(
+    ahead: Application, environment: Environment
+) -> None:
+    found = await sync_to_async(authentication.clients)([environment.api_key])
+    with mock.patch.object(authentication, "clients", side_effect=[OperationalError("closed"), found]):
+        status, _, _ = await answer(ahead, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)]))
+    assert status == 200
+
+
+@pytest.mark.parametrize("failure, status", [(isolation.TookTooLong, 422), (Busy, 503), (Lost, 503)])
+async def test_read_path__expensive_environment_that_is_refused__as_the_view_refuses_it(
+    both: Application, environment: Environment, monkeypatch: pytest.MonkeyPatch, failure: Any, status: int
+) -> None:
+    monkeypatch.setattr(isolation, "_expensive", {environment.pk})
+    refused: Future[Any] = Future()
+    refused.set_exception(failure())
+    monkeypatch.setattr(isolation, "elsewhere", lambda *arguments: refused)
+    await Identity.objects.acreate(environment=environment, identifier="ada")
+    request = scope("/api/v1/identities/", [("x-environment-key", environment.api_key)], query="identifier=ada")
+    found, right = await answer(both, request), await answer(django_application, request)
+    assert (found[0], json.loads(found[2])) == (right[0], json.loads(right[2])) == (status, json.loads(right[2]))
+    for name in ("retry-after", "content-type", "allow"):
+        assert found[1].get(name) == right[1].get(name)

@@ -5,7 +5,10 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,6 +80,25 @@ class PostgreSQL:
     def stop(self) -> None:
         """End it, and every connection to it, at once."""
         self._run("pg_ctl", "stop", *WAIT, "--silent", "--mode=immediate")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop all its processes by SIGSTOP meanwhile: its connections stay, and new ones are never answered."""
+        server = int((self._data / "postmaster.pid").read_text().split()[0])
+        # The first one first: it would start others anew.
+        children = Path(f"/proc/{server}/task/{server}/children")
+        processes = [server]
+        os.kill(server, SIGSTOP)
+        try:
+            for child in map(int, children.read_text().split()):
+                with suppress(ProcessLookupError):
+                    os.kill(child, SIGSTOP)
+                    processes.append(child)
+            yield
+        finally:
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, SIGCONT)
 
     def save(self, folder: Path) -> None:
         """Save all its databases to a new folder, from which others start."""

@@ -4,6 +4,7 @@ Bulk writes throughout, so each writer announces first, in silence unless ``REAL
 otherwise. Callers hold the environment's lock.
 """
 
+from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -12,9 +13,10 @@ from django.utils import timezone
 from audit import bulk
 from audit.bulk import Stored
 from audit.recording import record
-from environments.cache import documents
+from environments import isolation
+from environments.cache import Entry
 from environments.document import read_head
-from environments.evaluation import Flag
+from environments.evaluation import Flag, TraitValues
 from environments.identities.models import Identity
 from features.models import FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
@@ -27,9 +29,14 @@ VALUE_COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
 
 def flags_of(identity: Identity) -> list[Flag]:
     """The identity's flags as an SDK gets them, those for servers included."""
-    entry = documents.entry(read_head(identity.environment_id).version)
+    head = read_head(identity.environment_id)
     traits = {trait.trait_key: trait.trait_value for trait in identity.identity_traits.all()}
-    return entry.visible(entry.evaluator.identity_flags(identity.identifier, traits, identity.pk), server=True)
+    work = partial(_flags_of, identifier=identity.identifier, traits=traits, identity_id=identity.pk)
+    return isolation.run(head.version, head.row["project__organisation_id"], work).value
+
+
+def _flags_of(entry: Entry, identifier: str, traits: TraitValues, identity_id: int) -> list[Flag]:
+    return entry.visible(entry.evaluator.identity_flags(identifier, traits, identity_id), server=True)
 
 
 def clone_overrides(source: Identity, target: Identity) -> None:

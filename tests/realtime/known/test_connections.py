@@ -107,6 +107,30 @@ async def test_request__behind_one_that_would_change_the_protocol__answered_as_w
         assert await client.ask(GET) == b"look 1 at localhost"
 
 
+@pytest.mark.parametrize("method", [b"GET", b"OPTIONS", b"CONNECT"])
+async def test_requests__pipelined_behind_an_upgrade__are_answered_in_order(connect: Any, method: bytes) -> None:
+    client = await connect()
+    upgrade = method + b" /1 HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    second, third = (b"GET /%d HTTP/1.1\r\n\r\n" % number for number in (2, 3))
+    await client.send(upgrade + second + upgrade + third[:9], third[9:])
+    answers = [await client.answer() for _ in range(4)]
+    assert answers == [b"application, /%d, " % number for number in (1, 2, 1, 3)]
+
+
+@pytest.mark.parametrize("body", [b"content-length: 25\r\n", b"transfer-encoding: chunked\r\n"])
+async def test_request__upgrade_with_a_body__is_refused_and_its_body_is_no_request(
+    connect: Any, server: Server, body: bytes
+) -> None:
+    """The parser takes what follows the head for another protocol's bytes."""
+    client = await connect()
+    await client.send(b"POST /other HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n" + body + b"\r\n")
+    await client.send(b"GET /hidden HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        answer = await client.reader.read()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("behind", ["rubbish", "a head without an end", "a head that lasts for ever"])
 async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_answered_first(

@@ -1,0 +1,89 @@
+"""A PostgreSQL that is stopped and not dead: its connections stay, and nothing that is sent to it is answered."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support.api import AdminAPI, Tenant
+from tests.support.patience import PATIENCE
+from tests.support.server import ServerProcess, migrated_cluster, migrated_postgresql
+
+pytestmark = pytest.mark.e2e
+
+TIMEOUT_SECONDS = 3
+READINESS_SECONDS = 2
+
+# What a busy machine adds.
+SLACK_SECONDS = 2.0
+
+
+@pytest.fixture
+def tenant(tmp_path: Path) -> Iterator[tuple[Any, Tenant]]:
+    """The cluster, and a tenant of a server on it."""
+    with migrated_cluster() as cluster:
+        database = migrated_postgresql(cluster).copy(tmp_path)
+        with ServerProcess(database | {"DATABASE_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}) as server:
+            tenant = Tenant.create(AdminAPI.registered(server.url))
+            tenant.add_feature("banner", initial_value="plain")
+            yield cluster, tenant
+
+
+def test_postgresql__stopped__everything_is_answered_with_503_in_time_and_continues_afterwards(
+    tenant: tuple[Any, Tenant],
+) -> None:
+    cluster, acme = tenant
+    feature = acme.api.get(f"projects/{acme.project}/features/")["results"][0]["id"]
+    state = acme.state(feature)["id"]
+    key = {"X-Environment-Key": acme.environment.key}
+    url, path = acme.api.url, f"environments/{acme.environment.key}/featurestates/{state}/"
+    session = requests.Session()
+    session.headers["Authorization"] = acme.api.session.headers["Authorization"]
+
+    def call(method: str, path: str, seconds: float, **arguments: Any) -> requests.Response:
+        began = time.monotonic()
+        answer = requests.request(method, f"{url}{path}", timeout=PATIENCE, **arguments)
+        assert time.monotonic() - began < seconds + SLACK_SECONDS
+        return answer
+
+    def change(enabled: bool) -> requests.Response:
+        headers = {"Authorization": str(session.headers["Authorization"])}
+        return call("PATCH", f"/api/v1/{path}", TIMEOUT_SECONDS + 3, headers=headers, json={"enabled": enabled})
+
+    assert change(True).status_code == 200
+    assert call("GET", "/api/v1/flags/", PATIENCE, headers=key).json()[0]["enabled"] is True
+    with cluster.paused(), ThreadPoolExecutor(8) as threads:
+        ready = [threads.submit(call, "GET", "/health/readiness", READINESS_SECONDS) for _ in range(3)]
+        reads = [
+            threads.submit(call, "GET", f"/api/v1/{read}", TIMEOUT_SECONDS, headers=key)
+            for read in ("flags/", "flags/", "identities/?identifier=ada")
+        ]
+        changes = [threads.submit(change, False) for _ in range(2)]
+        assert [answer.result().status_code for answer in ready] == [503] * 3
+        assert ready[0].result().json()["database"] == "the database does not answer"
+        for each in (*reads, *changes):
+            assert (each.result().status_code, each.result().headers["Retry-After"]) == (503, "1")
+            assert "database" in each.result().json()["detail"]
+        assert call("GET", "/health/liveness", SLACK_SECONDS).status_code == 200
+
+    deadline = time.monotonic() + PATIENCE
+    while call("GET", "/health/readiness", PATIENCE).status_code != 200:
+        assert time.monotonic() < deadline
+    assert call("GET", "/api/v1/flags/", PATIENCE, headers=key).json()[0]["enabled"] is True
+    assert change(False).status_code == 200
+    assert call("GET", "/api/v1/flags/", PATIENCE, headers=key).json()[0]["enabled"] is False
+
+
+def test_query__longer_than_the_timeout_on_a_server_that_answers__is_not_cut(tenant: tuple[Any, Tenant]) -> None:
+    import psycopg
+
+    from realtime.serving.postgresql import silence
+
+    cluster, _ = tenant
+    connection: type[psycopg.Connection[Any]] = silence.answering_within(TIMEOUT_SECONDS)
+    with connection.connect(cluster.url()) as connected:
+        assert connected.execute("SELECT pg_sleep(2.5), 1").fetchone() == ("", 1)
