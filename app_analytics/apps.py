@@ -6,6 +6,6 @@ class AppAnalyticsConfig(AppConfig):
 
     def ready(self) -> None:
         from app_analytics import meter
-        from realtime.connections import opened
+        from realtime.delivery.connections import opened
 
         opened.connect(meter.stream_opened, dispatch_uid="app_analytics:stream_opened")

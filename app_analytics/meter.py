@@ -120,7 +120,8 @@ def count_evaluations(environment_id: int, features: Mapping[int, int], headers:
 
 
 def stream_opened(key: str, **kwargs: Any) -> None:
-    """The receiver of ``realtime.connections.opened``. In the event loop: the key's number is looked up at writing."""
+    """The receiver of ``realtime.delivery.connections.opened``. In the event loop: the environment is looked up later,
+    when its counts are written."""
     if settings.ENABLE_API_USAGE_TRACKING:
         meter.thread.start()
         meter.tally.stream(key)

@@ -6,7 +6,7 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from audit import events, signals
-        from realtime import versions
+        from realtime.changes import versions
 
         signals.connect()
         versions.raised.connect(events.keep, dispatch_uid="audit:announced_versions")

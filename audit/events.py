@@ -28,7 +28,7 @@ class Event(NamedTuple):
 
 
 def keep(sender: object, states: Mapping[EnvironmentID, EnvironmentState], **kwargs: Any) -> None:
-    """Receiver of ``realtime.versions.raised``: keep which transaction it was."""
+    """Receiver of ``realtime.changes.versions.raised``: keep which transaction it was."""
     transaction = transactions.current_id()
     AnnouncedVersion.objects.bulk_create(
         AnnouncedVersion(

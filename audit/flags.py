@@ -11,7 +11,7 @@ from audit.models import ChangeType, RelatedObjectType
 from audit.places import Place
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.values import typed
-from realtime.rows import Row, RowChange
+from realtime.changes.rows import Row, RowChange
 from realtime.types import Change
 
 VALUE = ("type", "string_value", "integer_value", "boolean_value")

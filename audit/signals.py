@@ -3,8 +3,8 @@
 from audit import actor
 from audit.recording import record
 from audit.table import AUDITED, Audited
-from realtime import rows
-from realtime.rows import RowChange
+from realtime.changes import rows
+from realtime.changes.rows import RowChange
 from realtime.types import Change
 
 

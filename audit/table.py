@@ -1,7 +1,8 @@
 """The table: which models' changes are logged, and in which words.
 
-Like realtime/watch.py it names models by label. What Flagsmith does not log is not logged: projects and organisations,
-identities and their traits, tags, keys, permissions, groups and invitations, and the deletion of an environment.
+Like realtime/changes/watch.py it names models by label. What Flagsmith does not log is not logged: projects and
+organisations, identities and their traits, tags, keys, permissions, groups and invitations, and the deletion of an
+environment.
 """
 
 import json
@@ -13,7 +14,7 @@ from audit import flags, texts
 from audit.entries import Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from features.models import FeatureSegment
-from realtime.rows import RowChange
+from realtime.changes.rows import RowChange
 from realtime.types import Change
 
 CHANGE_TYPE = {

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from core.parsers import BodyTooLarge
-from realtime.http.asgi import Application, Message, Receive, Send
+from realtime.types import Application, Message, Receive, Send
 
 REFUSAL = f'{{"detail":"{BodyTooLarge.default_detail}"}}'.encode()
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from django.apps import apps
 from django.db import connection
 
-from realtime import versions
+from realtime.changes import versions
 
 
 def lock_project(project_id: int) -> None:

@@ -16,7 +16,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from realtime.http.asgi import Message
+from realtime.types import Message
 
 logger = structlog.get_logger(__name__)
 

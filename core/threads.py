@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from django.conf import settings
 
-from realtime.http.asgi import Application, Message, Receive, Send
+from realtime.types import Application, Message, Receive, Send
 
 # What a loop has in hand at a shutdown is short work. If it takes longer than this, it is cut off.
 END_SECONDS = 10.0

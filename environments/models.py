@@ -64,7 +64,7 @@ class EnvironmentQuerySet(QuerySet[Any]):
 class Environment(UUIDModel):
     """A place where features have states: Development, Production.
 
-    Its versions stand here, all written by ``realtime.versions`` alone:
+    Its versions stand here, all written by ``realtime.changes.versions`` alone:
 
     * ``updated_at`` rises with every change that is announced to SDKs, by at least a microsecond.
     * ``revision`` counts every change of what an SDK can read, silent ones (identity overrides) included; the read

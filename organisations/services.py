@@ -20,7 +20,7 @@ from organisations.models import (
 )
 from projects.models import Project, UserProjectPermission
 from projects.services import empty as empty_projects
-from realtime import versions
+from realtime.changes import versions
 from users.models import FFAdminUser, UserPermissionGroupMembership
 
 ALREADY_MEMBER = "You are a member of this organisation already."

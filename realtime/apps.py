@@ -6,6 +6,7 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.AutoField"
 
     def ready(self) -> None:
-        from realtime import checks, signals  # noqa: F401
+        from realtime import checks  # noqa: F401
+        from realtime.changes import signals
 
         signals.connect()

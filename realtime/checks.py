@@ -15,9 +15,10 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from realtime import addresses, bus, hosts
+from realtime import bus, hosts
+from realtime.changes.watch import Watch
 from realtime.conf import conf
-from realtime.watch import Watch
+from realtime.http import addresses
 
 MAX_SILENCE_SECONDS = 15
 
@@ -65,6 +66,14 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 "django-eventstream is not installed as an app.",
                 hint="Add 'django_eventstream' to INSTALLED_APPS.",
                 id="realtime.E002",
+            )
+        )
+    if str(conf.INSPECTION) and conf.INSPECTS and not apps.is_installed("realtime.inspector"):
+        messages.append(
+            Error(
+                "REALTIME_INSPECTION is on, and the inspector is not installed as an app.",
+                hint="Add 'realtime.inspector' to INSTALLED_APPS.",
+                id="realtime.E013",
             )
         )
     if conf.HOST not in hosts.HOSTS:

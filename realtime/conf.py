@@ -32,7 +32,7 @@ class RealtimeSettings:
         # Plans whose organisations may use real time, separated by commas. Empty: every plan.
         "PLANS": (),
         # The table of watched models, as a dotted path.
-        "WATCH": "realtime.watch.WATCHED",
+        "WATCH": "realtime.changes.watch.WATCHED",
         "ANNOUNCE_IDENTITY_OVERRIDES": False,
         # A stream lives so long at most, less a random fifth, then ends and the SDK connects again. Streams to some
         # clients have to be shorter (stream.py).

@@ -17,9 +17,8 @@ from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from realtime import prepared
+from realtime import posted_versions, prepared
 from realtime.conf import conf
-from realtime.external import storage
 from realtime.models import ExternalEnvironment
 from realtime.types import TICK, EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
 
@@ -48,7 +47,7 @@ class Host:
         On one that the host's own database has, their word is only a hint to look at it again.
         """
         own = self._own(times)
-        risen = storage.raise_times({key: time for key, time in times.items() if key not in own})
+        risen = posted_versions.raise_times({key: time for key, time in times.items() if key not in own})
         return [*own.values(), *(EnvironmentState(key, times[key], True) for key in risen)]
 
     def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:

@@ -1,9 +1,9 @@
-"""The words that everybody here uses."""
+"""Types that all packages of ``realtime`` share: environments and their versions, changes, and ASGI's."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import NamedTuple, NewType
+from typing import Any, NamedTuple, NewType
 
 EnvironmentKey = NewType("EnvironmentKey", str)
 """An environment's public key: it names the stream, the channel and the subscribers."""
@@ -43,6 +43,16 @@ class Effect(NamedTuple):
 
 
 NOTHING = Effect(())
+
+# What an ASGI application is called with. Libraries type these three with mappings of their own.
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""Of a scope, a ``Receive`` and a ``Send``."""
+
+Scope = dict[str, Any]
+"""An ASGI scope, complete or without what belongs to one connection."""
 
 
 def epoch_seconds(updated_at: UpdatedAt) -> str:

@@ -3,8 +3,8 @@
 from django.urls import path, re_path
 
 from realtime.external.views import queue_change
+from realtime.http.streams import PATH, stream
 from realtime.monitoring.scraping import scrape
-from realtime.stream import PATH, stream
 
 urlpatterns = [
     path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change"),

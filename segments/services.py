@@ -15,7 +15,7 @@ from audit.table import rules_change
 from features.feature_states.services import remove_states
 from features.models import FeatureSegment, FeatureState
 from projects.models import Project
-from realtime import versions
+from realtime.changes import versions
 from segments import trees
 from segments.models import Segment
 from segments.trees import RuleData

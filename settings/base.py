@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "features.workflows.core",
     "segments",
     "realtime",
+    "realtime.inspector",
     "audit",
     "app_analytics",
     "webhooks",
@@ -128,7 +129,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "core.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    # Who calls is said by realtime/addresses.py. Whatever asks the framework instead gets who has connected.
+    # Who calls is said by realtime/http/addresses.py. Whatever asks the framework instead gets who has connected.
     "NUM_PROXIES": 0,
 }
 

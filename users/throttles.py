@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from realtime import addresses
+from realtime.http import addresses
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -33,7 +33,7 @@ class Throttle(SimpleRateThrottle):
 
     Django REST framework's own reads a list, adds to it and writes it back, so that many calls at the same moment count
     as one. A counter in the cache is raised by the cache. The address is the one that streams are counted by
-    (realtime/addresses.py).
+    (realtime/http/addresses.py).
     """
 
     setting: str

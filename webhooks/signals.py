@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from audit.models import AuditLog
 from audit.recording import recorded
 from features.models import FeatureState, FeatureStateValue
-from realtime import rows
-from realtime.rows import RowChange
+from realtime.changes import rows
+from realtime.changes.rows import RowChange
 from realtime.types import Change
 from segments.models import Segment
 from webhooks import payloads

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
 
-from realtime.inspection.panel import Minute
+from realtime.inspector.panel import Minute
 
 HEIGHT = 100
 

@@ -15,7 +15,7 @@ from dashboard.live import plots
 from dashboard.live.causes import Causes, causes_of
 from dashboard.places import EnvironmentPage
 from realtime.conf import conf
-from realtime.inspection.panel import Panel, panel
+from realtime.inspector.panel import Panel, panel
 
 EVENTS = 50
 

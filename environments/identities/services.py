@@ -5,7 +5,7 @@ from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from features.feature_states.services import remove_states
 from features.models import FeatureState
-from realtime import versions, watch
+from realtime.changes import versions, watch
 from realtime.types import Change
 from webhooks import changes as webhooks
 from webhooks.payloads import Place

@@ -41,10 +41,10 @@ from environments.sdk.answers import Wanted, kept
 from environments.sdk.authentication import SDKClient
 from environments.sdk.identify import Identified
 from environments.sdk.responses import Answer, Conditions, Refusal
-from realtime.herds import refetches
-from realtime.http.asgi import Application, Message, Receive, Send
-from realtime.http.shortcuts import Answerer, Channel, Held, Scope
-from realtime.reading import ReadingThread, SharedReads
+from realtime.delivery.herds import refetches
+from realtime.http.shortcuts import Answerer, Channel, Held
+from realtime.shared_reads import ReadingThread, SharedReads
+from realtime.types import Application, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from audit.recording import record
 from environments.models import Environment
 from features.feature_states.services import Columns, Shares, create_state, remove_states, require_direct_writes
 from features.models import Feature, FeatureSegment, FeatureState
-from realtime import versions
+from realtime.changes import versions
 from segments.models import Segment
 from webhooks import changes as webhooks
 from webhooks.payloads import Place

@@ -16,7 +16,7 @@ from audit.recording import record
 from environments.models import Environment
 from features.feature_states.services import initial_value, replace_shares
 from features.models import FeatureState, FeatureStateValue
-from realtime import versions
+from realtime.changes import versions
 from webhooks import changes as webhooks
 from webhooks.payloads import Place
 

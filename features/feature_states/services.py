@@ -17,7 +17,7 @@ from environments.models import Environment
 from features.models import Feature, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.values import typed
-from realtime import versions, watch
+from realtime.changes import versions, watch
 from webhooks import changes as webhooks
 from webhooks.payloads import Place
 

@@ -10,7 +10,7 @@ from audit.recording import record
 from features.models import Feature, FeatureState, FeatureType
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.multivariate.percentages import exceed_whole
-from realtime import versions
+from realtime.changes import versions
 
 DEFAULT_PERCENTAGE: float = MultivariateFeatureOption._meta.get_field("default_percentage_allocation").default
 
@@ -126,7 +126,7 @@ def _writable(option: MultivariateFeatureOption) -> dict[str, Any]:
 
 
 def _read(option: MultivariateFeatureOption) -> Any:
-    """What counts as a change: as in realtime.watch, the value and the default percentage."""
+    """What counts as a change: as in realtime.changes.watch, the value and the default percentage."""
     return option.type, option.value, option.default_percentage_allocation
 
 

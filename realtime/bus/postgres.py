@@ -14,11 +14,10 @@ import structlog
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from realtime import hosts
-from realtime.bus import messages
+from realtime.bus import eventstream
 from realtime.bus.spec import Health
 from realtime.bus.supervised import ANSWER_SECONDS, SILENCE_SECONDS, SupervisedBus
 from realtime.conf import conf
-from realtime.events import event
 from realtime.types import EnvironmentState
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class PostgresBus(SupervisedBus):
         if not states or self._full or connection.vendor != "postgresql":
             return
         with connection.cursor() as cursor:
-            cursor.execute(NOTIFY, [CHANNEL, [messages.encode(event(state)) for state in states]])
+            cursor.execute(NOTIFY, [CHANNEL, [eventstream.encode(state) for state in states]])
 
     def listen(self, ended: threading.Event) -> None:
         self._full = False

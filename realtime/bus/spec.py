@@ -39,9 +39,8 @@ class Health:
 class Bus(ABC):
     """Carries events from one process to all others. A hint: whatever it loses, the reconcile finds.
 
-    Each event that it hears ends in django-eventstream's listener manager (``local.deliver``). It may bring an event
-    twice, late or out of order, and to the process that sent it, too: versions say which is newer. Streams of the
-    sending process do not depend on it at all.
+    What it receives goes to ``eventstream.receive``. It may bring an event twice, late or out of order, and to the
+    process that sent it, too: versions show which is newer. Streams of the sending process do not depend on it at all.
     """
 
     name: ClassVar[str]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import structlog
 from django.utils import timezone
 
-from realtime.bus import local, messages
+from realtime.bus import eventstream
 from realtime.bus.spec import Bus, Health
 
 logger = structlog.get_logger(__name__)
@@ -93,13 +93,11 @@ class SupervisedBus(Bus):
     def receive(self, text: bytes) -> None:
         """Deliver a message of another process, or of this one."""
         try:
-            event = messages.decode(text)
+            eventstream.receive(text)
         except ValueError as error:
             if not self._knows_foreign:
                 logger.warning("bus_message_ignored", bus=self.name, reason=str(error), message=text[:200])
             self._knows_foreign = True
-            return
-        local.deliver(event)
 
     def beat(self) -> None:
         """The thread is at work."""

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 
 import django
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import Error
@@ -38,9 +39,15 @@ def main() -> None:
 
 
 def _migrate() -> None:
-    """Make this app's own table. django-eventstream's are for a kind of storage that nobody asked for."""
+    """Make our own tables. django-eventstream's are for a kind of storage that nobody asked for."""
+    for app in ("realtime", "realtime_inspector"):
+        if app in apps.app_configs:
+            _migrate_app(app)
+
+
+def _migrate_app(label: str) -> None:
     for _ in range(RETRIES):
         with suppress(Error):
-            call_command("migrate", "realtime", verbosity=0)
+            call_command("migrate", label, verbosity=0)
             return
-    call_command("migrate", "realtime", verbosity=0)
+    call_command("migrate", label, verbosity=0)

@@ -22,6 +22,8 @@ SECRET_KEY = secrets.token_urlsafe(50)
 ALLOWED_HOSTS = ["*"]
 
 INSTALLED_APPS = ["django_eventstream", "realtime"]
+if environment.flag("REALTIME_INSPECTION", False):
+    INSTALLED_APPS.append("realtime.inspector")
 ROOT_URLCONF = "realtime.serving.urls"
 ASGI_APPLICATION = "realtime.serving.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"

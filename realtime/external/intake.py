@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 from realtime.conf import conf
 from realtime.external import queue_change
 from realtime.external.queue_change import MAX_BODY_BYTES, Change, RefusalError
-from realtime.http.asgi import Application, Message, Receive, Send
-from realtime.http.shortcuts import Held, Scope
-from realtime.reading import ReadingThread, SharedReads
+from realtime.http.shortcuts import Held
+from realtime.shared_reads import ReadingThread, SharedReads
+from realtime.types import Application, Message, Receive, Scope, Send
 
 # As all paths of this kind look to the project.
 ANY = "/sse/environments/any/queue-change"

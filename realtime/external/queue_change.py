@@ -17,7 +17,8 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.dateparse import parse_datetime
 
-from realtime import hosts, publish
+from realtime import hosts
+from realtime.changes import publish
 from realtime.conf import conf
 from realtime.models import ExternalEnvironment
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt

@@ -16,11 +16,11 @@ from weakref import WeakSet
 
 import structlog
 
-from realtime import hub
 from realtime.conf import conf
+from realtime.delivery import hub
+from realtime.delivery.sinks import CLOSE
 from realtime.http import ending
-from realtime.http.asgi import Application, Message, Send
-from realtime.sinks import CLOSE
+from realtime.types import Application, Message, Send
 
 logger = structlog.get_logger(__name__)
 

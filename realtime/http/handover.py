@@ -5,10 +5,9 @@ what is left of it: its client connects twice, and most of all at the drain's en
 says so in its requests, gets a 503 instead, and its client sees none of it (deploy/nginx/locations.conf).
 """
 
+from realtime.delivery.sinks import CLOSE
 from realtime.http import drain
-from realtime.http.asgi import Message, Send
-from realtime.http.shortcuts import Scope
-from realtime.sinks import CLOSE
+from realtime.types import Message, Scope, Send
 
 ASKED = (b"x-next-upstream", b"503")
 

@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
+from realtime.delivery.timers import NONE, Timers
 from realtime.http.late import LateProtocol
-from realtime.timers import NONE, Timers
 
 # Bytes of a request's line and headers; daphne and nginx take 32 KB and less. What comes first, in one reading, is not
 # counted; it is at most 256 KB.

@@ -10,8 +10,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from realtime.http import ending, shortcuts
 from realtime.http.heads import BODY_HEADERS, BoundedHeads
 from realtime.http.memo import Memo
-from realtime.http.shortcuts import Answerer, CallShortcut, Scope
+from realtime.http.shortcuts import Answerer, CallShortcut
 from realtime.http.transport import Connection
+from realtime.types import Scope
 
 T = TypeVar("T")
 

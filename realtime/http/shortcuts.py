@@ -9,11 +9,10 @@ are equal, byte for byte (``protocol.py`` remembers them).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from realtime.sinks import Sink
-
-Scope = dict[str, Any]
+from realtime.delivery.sinks import Sink
+from realtime.types import Scope
 
 
 class Held(Protocol):

@@ -8,7 +8,7 @@ import asyncio
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from realtime.sinks import CLOSE, HEADERS, Piece, Source
+from realtime.delivery.sinks import CLOSE, HEADERS, Piece, Source
 
 HEAD = b"".join(
     [

@@ -14,17 +14,16 @@ settings.MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
 django_application = get_asgi_application()
 
 # They import models, so they come after Django is set up.
-from realtime import stream  # noqa: E402
 from realtime.external.intake import Intake  # noqa: E402
-from realtime.http import drain, shortcuts  # noqa: E402
-from realtime.http.lifespan import lifespan  # noqa: E402
+from realtime.http import drain, shortcuts, streams  # noqa: E402
 from realtime.serving import health  # noqa: E402
 from realtime.serving.bodies import without_bodies  # noqa: E402
+from realtime.serving.lifespan import lifespan  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402
 
 intake = Intake()
 
-shortcuts.add(b"/sse/environments/", stream.shortcut, everywhere=True)
+shortcuts.add(b"/sse/environments/", streams.shortcut, everywhere=True)
 shortcuts.add_call(b"/sse/environments/", intake.shortcut)
 
 http_application = drain.closing(health.ahead_of(intake.ahead_of(without_bodies(django_application))))

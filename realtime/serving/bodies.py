@@ -1,8 +1,7 @@
 """Bodies that nobody reads. Django would write all that comes to memory and disk before it looks at the path."""
 
 from realtime.external.intake import PATH
-from realtime.http.asgi import Application, Message, Receive, Send
-from realtime.http.shortcuts import Scope
+from realtime.types import Application, Message, Receive, Scope, Send
 
 
 def without_bodies(django: Application) -> Application:

@@ -13,10 +13,8 @@ from django.http import HttpRequest, JsonResponse
 from realtime import bus, hosts
 from realtime.external.intake import PLAIN, Surroundings, plain
 from realtime.http import drain
-from realtime.http.asgi import Application, Message, Receive, Send
-from realtime.http.shortcuts import Scope
 from realtime.monitoring import liveness as realtime_liveness
-from realtime.types import EnvironmentKey
+from realtime.types import Application, EnvironmentKey, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from app_analytics.meter import Meter
 from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
-from realtime import hub
+from realtime.delivery import hub
 from tests.app_analytics.conftest import TODAY
 from tests.support.asgi import stream
 

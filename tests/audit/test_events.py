@@ -14,7 +14,7 @@ from audit.recording import record
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from projects.models import Project
-from realtime import versions
+from realtime.changes import versions
 from realtime.types import EnvironmentKey
 from segments.models import Segment
 from tests.support.heard import Heard, listening

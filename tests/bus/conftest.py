@@ -17,9 +17,10 @@ from django_eventstream.event import Event
 from django_eventstream.views import Listener, get_listener_manager
 from redis import Redis as Client
 
-from realtime.bus import messages, postgres, redis
+from realtime.bus import eventstream as adapter
+from realtime.bus import postgres, redis
+from realtime.bus.eventstream import channel
 from realtime.bus.supervised import SupervisedBus
-from realtime.events import channel, event
 from realtime.serving import redis_urls
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.support.patience import PATIENCE
@@ -40,7 +41,7 @@ def state(seconds: float = 0.0, key: EnvironmentKey = KEY) -> EnvironmentState:
 
 
 def text(said: EnvironmentState) -> str:
-    return messages.encode(event(said))
+    return adapter.encode(said)
 
 
 def until(holds: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -150,7 +151,7 @@ class OtherOnRedis:
 
     def say(self, text: str) -> None:
         with self._client() as client:
-            client.publish(redis.CHANNEL, text)
+            client.publish(adapter.REDIS_CHANNEL, text)
 
     def cut(self) -> None:
         with self._client() as client:

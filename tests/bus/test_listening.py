@@ -12,8 +12,7 @@ import pytest
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from realtime import sse
-from realtime.bus import postgres, redis
+from realtime.bus import eventstream, postgres, redis
 from realtime.bus.memory import MemoryBus
 from tests.bus.conftest import PATIENCE, Ear, Other, Settings, state, text, until
 
@@ -23,7 +22,7 @@ Connects = queue.SimpleQueue
 def test_bus__said_by_somebody_else__is_delivered_here(other: Other, ear: Ear) -> None:
     said = state()
     other.say(text(said))
-    assert ear.next() == sse.data(said.updated_at)
+    assert ear.next() == eventstream.data(said.updated_at)
 
 
 def test_bus__started__says_what_it_is_and_since_when(other: Other) -> None:
@@ -37,7 +36,7 @@ def test_bus__started_twice__listens_once(other: Other, ear: Ear, connects: Conn
     other.bus.start()
     said = state()
     other.say(text(said))
-    assert ear.next() == sse.data(said.updated_at)
+    assert ear.next() == eventstream.data(said.updated_at)
     assert connects.empty()
     assert [thread.name for thread in threading.enumerate()].count(f"realtime-bus-{other.bus.name}") == 1
 
@@ -49,7 +48,7 @@ def test_bus__what_is_no_event__is_passed_over_with_one_line_in_the_log(
     for foreign in ("rubbish", "[]", "null", "[" * 5_000, '{"channel": 1, "event_type": "", "data": ""}', "{}", "é"):
         other.say(foreign)
     other.say(text(said))
-    assert ear.next() == sse.data(said.updated_at)
+    assert ear.next() == eventstream.data(said.updated_at)
     assert sum("bus_message_ignored" in record.getMessage() for record in caplog.records) == 1
     assert other.bus.health().connected
 
@@ -66,7 +65,7 @@ def test_bus__connection_ended_from_outside__listens_anew_and_says_that_it_misse
     assert health.last_error
     said = state()
     other.say(text(said))
-    assert ear.next() == sse.data(said.updated_at)
+    assert ear.next() == eventstream.data(said.updated_at)
 
 
 def test_bus__server_away__says_so_until_it_is_back(other: Other, ear: Ear, connects: Connects) -> None:
@@ -82,7 +81,7 @@ def test_bus__server_away__says_so_until_it_is_back(other: Other, ear: Ear, conn
     assert not other.bus.health().degraded
     said = state()
     other.say(text(said))
-    assert ear.next() == sse.data(said.updated_at)
+    assert ear.next() == eventstream.data(said.updated_at)
 
 
 def test_bus__server_that_no_longer_answers__is_noticed(
@@ -134,7 +133,7 @@ def test_bus__closed__hears_nothing_and_can_be_started_again(other: Other, ear: 
     assert ear.is_quiet
     said = state()
     other.say(text(said))
-    assert ear.next() == sse.data(said.updated_at)
+    assert ear.next() == eventstream.data(said.updated_at)
 
 
 def test_bus__closed_while_its_server_is_away__ends(other: Other) -> None:
@@ -170,7 +169,7 @@ def test_bus__process_with_more_than_a_thousand_streams__listens_anew(
         connects.get(timeout=PATIENCE)
         said = state()
         other.say(text(said))
-        assert ear.next() == sse.data(said.updated_at)
+        assert ear.next() == eventstream.data(said.updated_at)
         other.bus.close(PATIENCE)
 
 

@@ -19,9 +19,11 @@ from django_eventstream.views import get_listener_manager
 from redis import Redis as Client
 from redis.client import PubSub
 
-from realtime import bus, publish, sse
+from realtime import bus
+from realtime.bus import eventstream as adapter
 from realtime.bus import outgoing, redis
 from realtime.bus.outgoing import Outgoing
+from realtime.changes import publish
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.bus.conftest import KEY, PATIENCE, Ear, Settings, patient, state, until
 from tests.support import programs
@@ -41,7 +43,7 @@ def chosen(redis_bus: redis.RedisBus, settings: Settings, monkeypatch: pytest.Mo
 def subscriber(redis_server: Redis) -> Iterator[PubSub]:
     """Another process's end, without anything of ours."""
     with Client.from_url(redis_server.url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
-        pubsub.subscribe(redis.CHANNEL)
+        pubsub.subscribe(adapter.REDIS_CHANNEL)
         pubsub.get_message(timeout=PATIENCE)
         yield pubsub
 
@@ -53,8 +55,8 @@ def next_version(subscriber: PubSub) -> Decimal:
         message = subscriber.get_message(timeout=PATIENCE)
     assert message is not None
     said = json.loads(message["data"])
-    assert said["channel"] == publish.channel(KEY)
-    assert said["event_type"] == publish.EVENT
+    assert said["channel"] == adapter.channel(KEY)
+    assert said["event_type"] == adapter.EVENT
     return version(said["data"])
 
 
@@ -71,8 +73,8 @@ def test_publish__redis__reaches_this_process_and_all_others_in_django_eventstre
 ) -> None:
     said = state()
     publish.publish([said])
-    assert ear.next() == sse.data(said.updated_at)
-    assert next_version(subscriber) == version(sse.data(said.updated_at))
+    assert ear.next() == adapter.data(said.updated_at)
+    assert next_version(subscriber) == version(adapter.data(said.updated_at))
 
 
 def test_publish__redis_paused__nobody_waits_and_the_latest_wins(
@@ -87,10 +89,10 @@ def test_publish__redis_paused__nobody_waits_and_the_latest_wins(
             publish.publish([later(said, number)])
             # If it waited for Redis, it would wait for more.
             assert time.monotonic() - began < PATIENCE
-            assert ear.next() == sse.data(later(said, number).updated_at)
+            assert ear.next() == adapter.data(later(said, number).updated_at)
     finally:
         redis_server.process.send(signal.SIGCONT)
-    newest = version(sse.data(later(said, 199).updated_at))
+    newest = version(adapter.data(later(said, 199).updated_at))
     versions = [next_version(subscriber)]
     while versions[-1] != newest:
         versions.append(next_version(subscriber))
@@ -106,7 +108,7 @@ def test_publish__redis_away__does_not_fail_and_is_heard_here(
     try:
         for said in (first, second):
             publish.publish([said])
-            assert ear.next() == sse.data(said.updated_at)
+            assert ear.next() == adapter.data(said.updated_at)
             assert chosen.outgoing.flush(PATIENCE)
         health = chosen.health()
         assert not health.connected
@@ -133,8 +135,8 @@ from datetime import timedelta
 import django
 django.setup()
 from django.utils import timezone
-from realtime import publish, sse
-from realtime.bus import outgoing
+from realtime.changes import publish
+from realtime.bus import eventstream, outgoing
 from realtime.types import EnvironmentState
 # Not one, in which a busy machine may send nothing.
 outgoing.END_SECONDS = {PATIENCE}
@@ -145,7 +147,7 @@ last = timezone.now() + timedelta(hours=child == 0)
 publish.publish([EnvironmentState({KEY!r}, last, True)])
 if child:
     os.waitpid(child, 0)
-print(sse.data(last))
+print(eventstream.data(last))
 """
     variables = {
         "REDIS_URL": patient(redis_server),

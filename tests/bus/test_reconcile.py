@@ -13,14 +13,13 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from django_eventstream.event import Event
 from django_eventstream.views import get_listener_manager
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import bus, hosts, hub, listener, publish, reconcile, sse
-from realtime.bus import local, messages
-from realtime.events import event
+from realtime import bus, hosts
+from realtime.bus import eventstream
+from realtime.delivery import hub, reconcile, sse
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.monitoring import metrics
@@ -120,7 +119,7 @@ async def test_look__gate_opened_unheard__the_newest_state_goes_out(
         await client.opened()
         assert client.events == []
         project.enable_realtime_updates = True
-        with mock.patch.object(publish, "send_event"):
+        with mock.patch.object(eventstream, "send_event"):
             await project.asave()
         streams.look()
         await client.until(lambda client: client.events)
@@ -132,7 +131,7 @@ async def test_look__gate_closed_unheard__nothing_goes_out_any_more(
     streams: hub.Hub, client: Client, environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
-    with mock.patch.object(publish, "send_event"):
+    with mock.patch.object(eventstream, "send_event"):
         await project.asave()
     looked: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     accept = mock.Mock(side_effect=lambda state: looked.done() or looked.set_result(state))
@@ -149,10 +148,10 @@ async def test_message__that_comes_after_the_gate_was_closed__nothing_goes_out(
 ) -> None:
     """As with a Redis that is back, or a listener that was held up, before this process has looked."""
     monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    said = sse.parse((await move(environment)).split(b"data: ")[1].decode())
+    said = eventstream.parse((await move(environment)).split(b"data: ")[1].decode())
     project.enable_realtime_updates = False
     await project.asave()
-    local.deliver(event(EnvironmentState(EnvironmentKey(environment.api_key), said, True)))
+    eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), said, True))
     # What the hub then reads comes by the same thread before this.
     await asyncio.sleep(0)
     await streams.reader.state(EnvironmentKey(environment.api_key))
@@ -168,21 +167,21 @@ async def test_message__that_comes_late_and_the_gate_is_open__the_newest_state_g
     streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    said = sse.parse((await move(environment)).split(b"data: ")[1].decode())
+    said = eventstream.parse((await move(environment)).split(b"data: ")[1].decode())
     frame = await move(environment)
-    late = event(EnvironmentState(EnvironmentKey(environment.api_key), said, True))
-    local.deliver(late)
+    late = EnvironmentState(EnvironmentKey(environment.api_key), said, True)
+    eventstream.deliver(late)
     await client.until(lambda client: client.events[-1:] == [frame])
     # Once more, for nothing.
     with mock.patch.object(EmbeddedHost, "states", side_effect=AssertionError):
-        local.deliver(late)
+        eventstream.deliver(late)
         await asyncio.sleep(0)
     assert sse.frame(said) not in client.events
 
 
-def remote(state: EnvironmentState) -> Event:
-    """The event of a state as the bus brings it."""
-    return messages.decode(messages.encode(event(state)).encode())
+def receive(state: EnvironmentState) -> None:
+    """Let the bus bring the event of this state."""
+    eventstream.receive(eventstream.encode(state).encode())
 
 
 @pytest.mark.parametrize("is_known", [False, True])
@@ -195,7 +194,7 @@ async def test_message__detached_server_without_a_common_database__is_delivered_
         await ExternalEnvironment.objects.acreate(key=received.key, updated_at=received.updated_at - DAY)
     async with stream(received.key) as client:
         await client.opened()
-        local.deliver(remote(received))
+        receive(received)
         await client.until(lambda client: client.events[-1:] == [sse.frame(received.updated_at)])
 
 
@@ -204,7 +203,7 @@ async def test_message__version_that_the_database_does_not_have__nothing_is_deli
 ) -> None:
     """Promise I3: the API does not serve that state."""
     key = EnvironmentKey(environment.api_key)
-    local.deliver(remote(EnvironmentState(key, timezone.now() + DAY, True)))
+    receive(EnvironmentState(key, timezone.now() + DAY, True))
     await asyncio.sleep(0)
     await streams.reader.state(key)
     frame = await move(environment)
@@ -224,10 +223,10 @@ async def test_event__processed_after_the_gate_was_closed__nothing_is_delivered(
     version = first_readable(timezone.now() + timedelta(seconds=seconds))
     await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=version)
     project.enable_realtime_updates = False
-    with mock.patch.object(local, "deliver"):
+    with mock.patch.object(eventstream, "deliver"):
         await project.asave()
     state = EnvironmentState(key, version, True)
-    local.deliver(remote(state) if is_remote else event(state))
+    receive(state) if is_remote else eventstream.deliver(state)
     await asyncio.sleep(0)
     await streams.reader.state(key)
     project.enable_realtime_updates = True
@@ -258,9 +257,11 @@ async def test_message__late_while_the_database_is_away__goes_out_when_that_is_b
 ) -> None:
     monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
     frame = await move(environment)
-    said = EnvironmentState(EnvironmentKey(environment.api_key), sse.parse(frame.split(b"data: ")[1].decode()), True)
+    said = EnvironmentState(
+        EnvironmentKey(environment.api_key), eventstream.parse(frame.split(b"data: ")[1].decode()), True
+    )
     with states_failing_once():
-        local.deliver(event(said))
+        eventstream.deliver(said)
         await client.until(lambda client: client.events[-1:] == [frame])
 
 
@@ -278,7 +279,7 @@ async def test_repeat__database_away_at_its_moment__said_when_that_is_back(
     with states_failing_once() as calls:
         for _ in range(2):
             said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
-            local.deliver(event(said))
+            eventstream.deliver(said)
         await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(said.updated_at)])
     assert len(calls) == 2
 
@@ -289,7 +290,7 @@ async def test_repeat__of_all__a_single_event_is_said_again(
     """Its publisher may have told of it before it was committed."""
     settings.REALTIME_REPEAT_SECONDS, settings.REALTIME_REPEAT_ALL = 0.001, True
     said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
-    local.deliver(event(said))
+    eventstream.deliver(said)
     await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(said.updated_at)])
 
 
@@ -300,15 +301,15 @@ async def test_message__to_a_loop_that_has_ended_with_its_streams__the_others_he
     key = EnvironmentKey(environment.api_key)
 
     async def leave_a_stream_open() -> None:
-        listener.EnvironmentListener(key, lambda events, overflow: None).start()
+        eventstream.EnvironmentListener(key, lambda events, overflow: None).start()
 
     await asyncio.to_thread(asyncio.run, leave_a_stream_open())
     for _ in range(2):
         said = EnvironmentState(key, timezone.now(), True)
-        local.deliver(event(said))
+        eventstream.deliver(said)
         await client.until(lambda client: client.events[-1:] == [sse.frame(said.updated_at)])  # noqa: B023
     # It is no longer there.
-    assert len(get_listener_manager().listeners_by_channel[publish.channel(key)]) == 1
+    assert len(get_listener_manager().listeners_by_channel[eventstream.channel(key)]) == 1
 
 
 async def test_healed__found_by_the_reconcile__is_counted_and_what_the_bus_brought_is_not(

@@ -1,5 +1,6 @@
 """NOTIFY as part of the change's transaction: told exactly if that commits."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from unittest import mock
@@ -11,8 +12,9 @@ from django.db import connection, transaction
 from environments.models import Environment
 from features.models import FeatureState
 from projects.models import Project
-from realtime import bus, publish, sse, versions
-from realtime.bus import messages, postgres
+from realtime import bus
+from realtime.bus import eventstream, postgres
+from realtime.changes import publish, versions
 from realtime.types import EnvironmentKey
 from tests.bus.conftest import PATIENCE, Settings, state, until
 
@@ -43,8 +45,8 @@ def notified(notify_bus: bus.Bus) -> Iterator[Notified]:
 
         def next_one() -> tuple[str, datetime]:
             for notification in session.notifies(timeout=PATIENCE, stop_after=1):
-                event = messages.decode(notification.payload.encode())
-                return event.channel.removeprefix(publish.CHANNEL_PREFIX), sse.parse(event.data)
+                event = json.loads(notification.payload)
+                return event["channel"].removeprefix(eventstream.CHANNEL_PREFIX), eventstream.parse(event["data"])
             raise TimeoutError("nothing was notified")
 
         yield next_one

@@ -11,7 +11,7 @@ from environments.identities.models import Identity
 from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from projects.models import Project
-from realtime.publish import channel
+from realtime.bus.eventstream import channel
 from realtime.types import EnvironmentKey
 from segments.models import Segment
 from tests.features.whole import Flag
@@ -73,7 +73,9 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The API keys of the environments that events went out for. Only commits make events."""
     heard: list[str] = []
     prefix = len(channel(EnvironmentKey("")))
-    monkeypatch.setattr("realtime.publish.send_event", lambda name, *args, **kwargs: heard.append(name[prefix:]))
+    monkeypatch.setattr(
+        "realtime.bus.eventstream.send_event", lambda name, *args, **kwargs: heard.append(name[prefix:])
+    )
     return heard
 
 

@@ -8,7 +8,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.hostapp.settings"
 django_application = get_asgi_application()
 
 from realtime.external.intake import Intake  # noqa: E402
-from realtime.http.lifespan import lifespan  # noqa: E402
+from realtime.serving.lifespan import lifespan  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(

@@ -3,7 +3,7 @@ import sys
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
-from realtime import versions
+from realtime.changes import versions
 from tests.hostapp.models import Switch
 
 

@@ -1,7 +1,7 @@
 from typing import Any
 
+from realtime.changes.watch import Watch
 from realtime.types import Change, Effect
-from realtime.watch import Watch
 
 
 def switch(instance: Any, change: Change) -> Effect:

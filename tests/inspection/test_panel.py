@@ -22,15 +22,15 @@ from pytest_django import Settings
 from audit.events import entries_of
 from environments.models import Environment
 from features.models import FeatureState
-from realtime import hub
 from realtime.checks import check_settings
 from realtime.conf import conf
-from realtime.inspection import panel, periods, writer
-from realtime.inspection.ledger import Ledger
-from realtime.inspection.notes import Notes
-from realtime.inspection.panel import Panel
-from realtime.inspection.records import Records
-from realtime.models import InspectedEvent, InspectedMinute, InspectedProcess
+from realtime.delivery import hub
+from realtime.inspector import panel, periods, writer
+from realtime.inspector.ledger import Ledger
+from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess
+from realtime.inspector.notes import Notes
+from realtime.inspector.panel import Panel
+from realtime.inspector.records import Records
 from realtime.types import EnvironmentKey
 from tests.support.asgi import stream
 from tests.support.patience import PATIENCE
@@ -214,10 +214,10 @@ async def test_panel__flood__the_newest_have_rows_and_the_minute_counts_all(
     began = timezone.now().replace(microsecond=0) - timedelta(seconds=1)
     async with stream(key) as client:
         await client.opened()
-        with mock.patch("realtime.inspection.ledger.MOST_EVENTS", 5):
+        with mock.patch("realtime.inspector.ledger.MOST_EVENTS", 5):
             for number in range(1, 1_000):
                 moment = began + timedelta(milliseconds=number)
-                streams.journal.told(key, moment, 1, moment.timestamp() + 0.01)
+                streams.observer.delivered(key, moment, 1, moment.timestamp() + 0.01)
             told = await shown(key, settled)
     assert [event.updated_at - began for event in told.events] == [
         timedelta(milliseconds=milliseconds) for milliseconds in (999, 899, 799, 699, 599)
@@ -282,12 +282,12 @@ async def test_records__what_is_old__removed_and_a_process_that_comes_back_says_
     await age(processes=periods.KEPT * 2, minutes=periods.KEPT * 2, events=timedelta(0))
     assert (await sync_to_async(panel.panel)(key)).streams == 0
     later = now + periods.MINUTE
-    with mock.patch("realtime.inspection.records.MOST_EVENTS", 2), mock.patch("realtime.inspection.records.SLICE", 1):
+    with mock.patch("realtime.inspector.records.MOST_EVENTS", 2), mock.patch("realtime.inspector.records.SLICE", 1):
         await sync_to_async(Records(Ledger()).write)(later)
     assert await sync_to_async(InspectedMinute.objects.count)() == 0
     told = await sync_to_async(panel.panel)(key)
     assert len(told.events) == 2
-    with mock.patch("realtime.inspection.records.time", mock.Mock(**{"monotonic.return_value": float("inf")})):
+    with mock.patch("realtime.inspector.records.time", mock.Mock(**{"monotonic.return_value": float("inf")})):
         await sync_to_async(records.write)(later)
     assert (await shown(key, lambda told: told.streams)).streams == 7
     await age(processes=timedelta(0), minutes=timedelta(0), events=periods.KEPT * 2)

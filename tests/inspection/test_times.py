@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.inspection.times import Times
+from realtime.inspector.times import Times
 
 
 def test_percentile__of_single_durations__right_to_half_a_percent() -> None:

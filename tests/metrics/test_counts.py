@@ -13,12 +13,12 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment
 from features.models import FeatureState
-from realtime import bus, hub
+from realtime import bus
 from realtime.bus import Health
-from realtime.http.asgi import Message
-from realtime.http.lifespan import lifespan
+from realtime.delivery import hub
 from realtime.monitoring import metrics, watchdog
-from realtime.types import EPOCH, EnvironmentKey, EnvironmentState
+from realtime.serving.lifespan import lifespan
+from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, Message
 from tests.metrics.scraped import TOKEN, Scrape
 from tests.support.asgi import eventually, stream
 
@@ -132,7 +132,7 @@ async def test_stalled__client_given_up__counted(
 async def test_healed__bus_that_loses_everything__counted(
     streams: hub.Hub, state: FeatureState, environment: Environment, monkeypatch: pytest.MonkeyPatch, rise: Rise
 ) -> None:
-    monkeypatch.setattr("realtime.publish._deliver_locally", lambda state: None)
+    monkeypatch.setattr("realtime.bus.eventstream.deliver", lambda state: None)
     async with stream(environment.api_key) as client:
         await client.opened()
         await toggle(state)

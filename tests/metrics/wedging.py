@@ -10,8 +10,9 @@ from unittest import mock
 
 from django.db import OperationalError
 
-from realtime import bus, hub
+from realtime import bus
 from realtime.bus.supervised import SupervisedBus
+from realtime.delivery import hub
 from realtime.hosts import EmbeddedHost
 from settings.asgi import application as product
 

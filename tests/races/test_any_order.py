@@ -32,7 +32,7 @@ from environments.models import Environment
 from features.defaults import create_default_states
 from features.models import Feature, FeatureState
 from projects.models import Project
-from realtime import sse
+from realtime.bus import eventstream
 from realtime.types import epoch_seconds
 from segments.models import Segment
 from tests.races.operations import OPERATIONS, Operation, Site
@@ -109,7 +109,7 @@ class World:
         for event in self.heard.events[before:]:
             (environment,) = (each for key, each in self._by_channel.items() if event.channel.endswith(key))
             version, _ = self.reader.do(lambda environment=environment: fetch(environment))
-            announced = Decimal(epoch_seconds(sse.parse(event.data)))
+            announced = Decimal(epoch_seconds(eventstream.parse(event.data)))
             if version < announced:
                 self.late.append(f"{announced} of {environment} was announced, {version} was served")
 

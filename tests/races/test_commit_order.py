@@ -9,7 +9,7 @@ from django.db import connection, connections, transaction
 
 from environments.models import Environment
 from features.models import Feature, FeatureState
-from realtime import versions
+from realtime.changes import versions
 from tests.support.heard import listening
 from tests.support.patience import PATIENCE
 

@@ -26,7 +26,7 @@ from environments.models import Environment
 from features.models import Feature, FeatureState, FeatureStateValue
 from organisations.models import Organisation
 from projects.models import Project
-from realtime import versions
+from realtime.changes import versions
 from tests.conftest import signed_in
 from tests.sdk.conftest import application
 from tests.sdk.test_cache import check

@@ -5,7 +5,7 @@ import pytest
 from pytest_django import Settings
 
 from environments.models import Environment
-from realtime import hub
+from realtime.delivery import hub
 from tests.realtime import clock
 from tests.realtime.clock import DAY
 from tests.support.heard import Heard, listening

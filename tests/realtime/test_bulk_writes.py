@@ -10,20 +10,21 @@ import pytest
 from django.apps import apps
 from django.db.models import Model
 
+from realtime.changes.watch import WATCHED
 from realtime.conf import conf
-from realtime.watch import WATCHED
 from tests.realtime.bulk_writes import Finding, Labels, Models, Module
 from tests.support.programs import ROOT
 
 EXCUSED = {
     "realtime/hosts.py EmbeddedHost._raise": "the versions themselves: what announce does",
-    "realtime/versions.py _doubt_after_rollback": "passes on what others execute",
+    "realtime/changes/versions.py _doubt_after_rollback": "passes on what others execute",
     "environments/models.py ReservedKey.reserve": "reserved keys, which SDKs do not read",
     "environments/models.py EnvironmentQuerySet.bulk_create": "passes on what others write",
     "environments/models.py EnvironmentQuerySet.update": "the same",
     "realtime/detached/command.py main": "runs a command",
     "realtime/serving/command_line.py execute": "runs a command",
     "realtime/serving/command_line.py problem_of_database": "reads",
+    "realtime/serving/postgresql/silence.py _Probes._probe": "an empty query",
     # Their callers say it.
     "features/defaults.py create_default_states": "of a new feature or a new environment, whose own row announces",
     "features/defaults.py _create_multivariate_values": "the same",
@@ -48,7 +49,7 @@ EXCUSED = {
     # Other tables, or none.
     "app_analytics/store.py _upsert": "counts of usage",
     "realtime/bus/postgres.py PostgresBus.write": "notifies",
-    "realtime/external/storage.py raise_times": "what publishers elsewhere say: queue_change.take tells it",
+    "realtime/posted_versions.py raise_times": "what publishers elsewhere say: queue_change.take tells it",
     "realtime/prepared.py Prepared.rows": "reads",
     "webhooks/signals.py feature_state": "a dict",
     "webhooks/signals.py share": "a dict",
@@ -104,7 +105,7 @@ def test_bulk_writes__of_watched_models__announced_or_excused() -> None:
 
 HEAD = """
 from features.models import FeatureState, Feature
-from realtime import versions
+from realtime.changes import versions
 LIVE = FeatureState.objects.filter(version__isnull=False)
 """
 

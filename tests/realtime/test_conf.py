@@ -70,7 +70,7 @@ def test_checks__as_shipped__none() -> None:
         ("REALTIME_DRAIN_SECONDS", -1, "realtime.E006"),
         ("REALTIME_REPEAT_SECONDS", float("inf"), "realtime.E006"),
         ("REALTIME_KEEPALIVE_SECONDS", 60, "realtime.W001"),
-        ("REALTIME_WATCH", "realtime.watch.NOTHING_THERE", "realtime.E007"),
+        ("REALTIME_WATCH", "realtime.changes.watch.NOTHING_THERE", "realtime.E007"),
         ("REALTIME_MAX_STREAMS_PER_ADDRESS", -1, "realtime.E011"),
         ("REALTIME_MAX_NEW_STREAMS_PER_SECOND", float("inf"), "realtime.E011"),
         ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/8,nginx", "realtime.E012"),

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from environments.models import Environment
-from realtime import hub
+from realtime.delivery import hub
 from realtime.http import drain, ending
 from tests.realtime.clock import DAY
 from tests.support.asgi import Client, eventually, stream

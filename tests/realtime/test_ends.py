@@ -7,10 +7,11 @@ from unittest import mock
 import pytest
 from pytest_django import Settings
 
-from realtime import hub, stream
+from realtime.delivery import hub
+from realtime.delivery.sinks import ASGISink, Piece, Source
+from realtime.delivery.stream import Stream
+from realtime.http import streams
 from realtime.http.transport import Connection
-from realtime.sinks import ASGISink, Piece, Source
-from realtime.stream import Stream
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.realtime.clock import skip
 from tests.support.asgi import eventually
@@ -139,7 +140,7 @@ async def test_connection__after_its_end__nothing_is_written_and_nobody_is_told(
 
 
 def test_shortcut__another_path__is_not_taken() -> None:
-    assert stream.shortcut({"path": "/sse/environments/x/queue-change", "headers": []}) is None
+    assert streams.shortcut({"path": "/sse/environments/x/queue-change", "headers": []}) is None
 
 
 async def test_asgi_sink__client_gone_before_anything_is_written__ends_at_once() -> None:

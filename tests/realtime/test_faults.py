@@ -11,7 +11,10 @@ from django.utils import timezone
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import hosts, hub, publish, reading, reconcile, sse
+from realtime import hosts, shared_reads
+from realtime.bus import eventstream
+from realtime.changes import publish
+from realtime.delivery import hub, reconcile, sse
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -60,7 +63,7 @@ async def test_stream__database_that_hangs__comments_go_on_and_the_stream_ends_c
 async def test_reader__closed_while_a_query_hangs__is_not_waited_for(
     streams: hub.Hub, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(shared_reads, "CLOSE_SECONDS", 0.05)
     released = threading.Event()
     with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(2 * PATIENCE) and {}):
         asked = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))
@@ -136,6 +139,6 @@ def test_moved_since__key_that_the_database_has_come_to_know__is_the_databases_a
 
 
 def test_publish__state_whose_gate_is_closed__is_not_sent(environment: Environment) -> None:
-    with mock.patch.object(publish, "send_event") as send:
+    with mock.patch.object(eventstream, "send_event") as send:
         publish.publish([EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), False)])
     send.assert_not_called()

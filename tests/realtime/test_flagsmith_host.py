@@ -9,7 +9,8 @@ from django.core.checks import run_checks
 from django.utils import timezone
 
 from environments.models import Environment
-from realtime import hosts, versions
+from realtime import hosts
+from realtime.changes import versions
 from realtime.hosts import EmbeddedHost
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant

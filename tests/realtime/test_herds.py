@@ -16,8 +16,8 @@ from pytest_django import Settings
 from environments.models import Environment
 from features.models import FeatureState
 from projects.models import Project
-from realtime import herds, hub
-from realtime.herds import ASSUMED_RATE, Refetches
+from realtime.delivery import herds, hub
+from realtime.delivery.herds import ASSUMED_RATE, Refetches
 from realtime.hosts import EmbeddedHost
 from realtime.types import EnvironmentState
 from tests.realtime.clock import skip

@@ -18,8 +18,9 @@ from django.utils.crypto import constant_time_compare
 from structlog.testing import capture_logs
 
 from environments.models import Environment
-from realtime import publish
-from realtime.external import intake, queue_change, storage
+from realtime import posted_versions
+from realtime.changes import publish
+from realtime.external import intake, queue_change
 from realtime.external.intake import Intake
 from realtime.external.queue_change import Change
 from realtime.hosts import EmbeddedHost
@@ -110,7 +111,10 @@ async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greate
     calls = [(f"key{number % 10}", at(number)) for number in range(200)]
     random.shuffle(calls)
     keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
-    with listening(*keys) as heard, mock.patch.object(storage, "raise_times", wraps=storage.raise_times) as writes:
+    with (
+        listening(*keys) as heard,
+        mock.patch.object(posted_versions, "raise_times", wraps=posted_versions.raise_times) as writes,
+    ):
         answers = await asyncio.gather(*(post(time, key) for key, time in calls))
     assert answers == [(202, {})] * 200
     assert await sync_to_async(stored)() == {f"key{number}": at(190 + number) for number in range(10)}

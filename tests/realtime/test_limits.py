@@ -12,7 +12,8 @@ from pytest_django import Settings
 
 from environments.models import Environment
 from features.models import FeatureState
-from realtime import addresses, hub, limits
+from realtime.delivery import hub, limits
+from realtime.http import addresses
 from realtime.types import EnvironmentKey
 from tests.realtime.clock import skip
 from tests.support import sse

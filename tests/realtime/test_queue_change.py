@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import hosts, versions
+from realtime import hosts
+from realtime.changes import versions
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey
 from tests.support.heard import Heard, listening

@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError
 
 from environments.models import Environment
-from realtime import hub
+from realtime.delivery import hub
 from realtime.hosts import EmbeddedHost
 from realtime.types import EnvironmentKey
 from tests.support.patience import PATIENCE

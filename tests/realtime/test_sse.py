@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime import sse
+from realtime.bus import eventstream
+from realtime.delivery import sse
 from realtime.types import EPOCH, TICK, epoch_seconds, first_readable
 
 # As far as SDKs count: a double holds the microseconds of any time before the year 2100 exactly enough.
@@ -41,20 +42,20 @@ def test_epoch_seconds__any_time__is_never_rounded(moment: datetime) -> None:
 
 @given(versions)
 def test_data__read_as_a_double__is_the_same_microsecond(moment: datetime) -> None:
-    seconds = json.loads(sse.data(moment))["updated_at"]
+    seconds = json.loads(eventstream.data(moment))["updated_at"]
     assert isinstance(seconds, float)
     assert datetime.fromtimestamp(seconds, tz=UTC) == moment
 
 
 @given(versions)
 def test_parse__what_data_wrote__the_same_time(moment: datetime) -> None:
-    assert sse.parse(sse.data(moment)) == moment
+    assert eventstream.parse(eventstream.data(moment)) == moment
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "1", '{"updated_at": null}', '{"updated_at": "x"}', "{"])
 def test_parse__anything_else__value_error(text: str) -> None:
     with pytest.raises(ValueError):
-        sse.parse(text)
+        eventstream.parse(text)
 
 
 def as_go_reads(frame: bytes) -> int:
@@ -76,7 +77,7 @@ def test_version__chosen_here__is_printed_exactly_and_no_sdk_reads_it_as_newer()
         version = first_readable(clock)
         frame = sse.frame(version)
         assert clock <= version < clock + timedelta(microseconds=20)
-        assert sse.parse(frame.split(b"data: ")[1].decode()) == version
+        assert eventstream.parse(frame.split(b"data: ")[1].decode()) == version
         assert as_go_reads(frame) <= nanoseconds(version)
 
 
@@ -86,7 +87,7 @@ def test_version__chosen_by_a_flagsmith__is_printed_a_microsecond_lower_where_go
     for _ in range(100_000):
         version = EPOCH + timedelta(microseconds=chance.randrange(4_000_000_000_000_000))
         frame = sse.frame(version)
-        printed = sse.parse(frame.split(b"data: ")[1].decode())
+        printed = eventstream.parse(frame.split(b"data: ")[1].decode())
         assert as_go_reads(frame) <= nanoseconds(version)
         assert printed in (version, version - TICK)
         lower += printed != version

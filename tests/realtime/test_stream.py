@@ -16,10 +16,12 @@ from pytest_django import Settings
 from environments.models import Environment
 from features.models import FeatureState
 from projects.models import Project
-from realtime import bus, hub, publish, sse
+from realtime import bus
+from realtime.bus import eventstream
 from realtime.bus.memory import MemoryBus
+from realtime.delivery import hub, sse
 from realtime.hosts import EmbeddedHost
-from realtime.types import TICK, EnvironmentState, UpdatedAt
+from realtime.types import TICK, EnvironmentKey, EnvironmentState, UpdatedAt
 from tests.realtime.clock import skip
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
@@ -96,7 +98,7 @@ async def test_stream__last_subscriber_gone__nothing_is_kept(
         await second.opened()
         assert len(streams.topics) == 1
     assert streams.topics == {}
-    assert publish.channel(environment.api_key) not in get_listener_manager().listeners_by_channel  # type: ignore[arg-type]
+    assert eventstream.channel(environment.api_key) not in get_listener_manager().listeners_by_channel  # type: ignore[arg-type]
 
 
 async def test_stream__client_that_reads_nothing__others_are_served_and_it_gets_the_latest_alone(
@@ -218,7 +220,7 @@ async def test_topic__older_version_with_another_gate_where_the_gate_raises_no_v
 
 
 def version_of(frame: bytes) -> UpdatedAt:
-    return sse.parse(frame.split(b"data: ")[1].decode())
+    return eventstream.parse(frame.split(b"data: ")[1].decode())
 
 
 async def test_stream__client_that_never_reads__is_given_up_half_a_minute_after_its_age(
@@ -261,14 +263,13 @@ async def test_stream__more_events_than_the_listener_holds__state_is_read_again(
 ) -> None:
     async with stream(environment.api_key) as client:
         await client.opened()
-        channel = publish.channel(environment.api_key)  # type: ignore[arg-type]
         # Without giving the loop a turn: the eleventh, the newest, is dropped.
         await sync_to_async(environment.refresh_from_db)()
         newest = environment.updated_at
         with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
             for ahead in range(11):
                 moved = newest + timedelta(milliseconds=ahead)
-                send_event(channel, publish.EVENT, sse.data(moved), json_encode=False)
+                eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), moved, True))
             await client.until(lambda client: len(client.events) > 1)
             await eventually(lambda: states.called)
         assert client.events[0] == sse.frame(newest)
@@ -280,7 +281,7 @@ async def test_stream__bus_that_loses_everything__reconcile_brings_it(
 ) -> None:
     async with stream(environment.api_key) as client:
         await client.opened()
-        with mock.patch.object(publish, "send_event"):
+        with mock.patch.object(eventstream, "send_event"):
             frame = await toggle(state)
         settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
         streams.look()
@@ -320,7 +321,7 @@ async def test_stream__database_away_while_reconciling__goes_on_afterwards(
     async with stream(environment.api_key) as client:
         await client.opened()
         with mock.patch.object(EmbeddedHost, "moved_since", failing):
-            with mock.patch.object(publish, "send_event"):
+            with mock.patch.object(eventstream, "send_event"):
                 frame = await toggle(state)
             settings.REALTIME_RECONCILE_SECONDS = 0.02  # type: ignore[attr-defined]
             streams.look()
@@ -390,9 +391,9 @@ async def test_stream__foreign_event_on_the_channel__is_passed_over(
 ) -> None:
     async with stream(environment.api_key) as client:
         await client.opened()
-        channel = publish.channel(environment.api_key)  # type: ignore[arg-type]
+        channel = eventstream.channel(environment.api_key)  # type: ignore[arg-type]
         for data in ("{}", '{"updated_at": "soon"}', "[", "null", '{"updated_at": 1e400}'):
-            send_event(channel, publish.EVENT, data, json_encode=False)
+            send_event(channel, eventstream.EVENT, data, json_encode=False)
         send_event(channel, "something_else", {})
         frame = await toggle(state)
         await client.until(lambda client: len(client.events) > 1)
@@ -405,7 +406,9 @@ async def test_stream__older_version_on_the_bus__is_passed_over(
     async with stream(environment.api_key) as client:
         await client.opened()
         older = environment.updated_at - timedelta(days=1)
-        send_event(publish.channel(environment.api_key), publish.EVENT, sse.data(older), json_encode=False)  # type: ignore[arg-type]
+        send_event(
+            eventstream.channel(environment.api_key), eventstream.EVENT, eventstream.data(older), json_encode=False
+        )  # type: ignore[arg-type]
         frame = await toggle(state)
         await client.until(lambda client: len(client.events) > 1)
         assert client.events[1:] == [frame]

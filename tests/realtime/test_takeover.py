@@ -19,12 +19,12 @@ from uvicorn.server import ServerState
 
 from environments.sdk import read_path
 from environments.sdk.responses import Answer
-from realtime import hub
+from realtime.delivery import hub
+from realtime.delivery.stream import Stream
 from realtime.hosts import EmbeddedHost
 from realtime.http import heads
 from realtime.http.protocol import ShortcutProtocol
 from realtime.http.transport import Connection
-from realtime.stream import Stream
 from realtime.types import EnvironmentKey, EnvironmentState
 from settings.asgi import application
 from tests.realtime import clock
@@ -268,7 +268,7 @@ async def test_read__reset_before_its_answer__nothing_fails(server: Server, behi
         answer = Answer(START, b"[]")
         return {question: read_path.Found(question.resource, 1, answer) for question in questions if known}
 
-    with mock.patch.object(read_path, "answer_all", answers):
+    with mock.patch.object(read_path, "find_all", answers):
         client = socket.create_connection(("127.0.0.1", server.port))
         client.sendall(b"GET /api/v1/flags/ HTTP/1.1\r\nhost: localhost\r\nx-environment-key: a\r\n\r\n" + behind)
         await asyncio.wait_for(began.wait(), PATIENCE)
@@ -316,7 +316,7 @@ async def test_stream__endless_key__is_not_kept(server: Server) -> None:
 
 
 async def test_read__client_that_has_gone__leaves_no_garbage(server: Server) -> None:
-    with mock.patch.object(read_path, "answer_all", return_value={}):
+    with mock.patch.object(read_path, "find_all", return_value={}):
         gc.collect()
         gc.disable()
         try:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from realtime.timers import NONE, SLOT_SECONDS, Timers
+from realtime.delivery.timers import NONE, SLOT_SECONDS, Timers
 from tests.support.patience import PATIENCE
 
 

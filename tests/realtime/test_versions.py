@@ -16,7 +16,9 @@ from environments.models import Environment
 from features.models import Feature, FeatureState
 from organisations.models import Organisation, Subscription
 from projects.models import Project
-from realtime import bus, versions
+from realtime import bus
+from realtime.bus import eventstream
+from realtime.changes import versions
 from realtime.hosts import EmbeddedHost
 from realtime.types import TICK, first_readable
 from tests.support.heard import Heard
@@ -355,10 +357,9 @@ def test_gate__opened__the_newest_version_of_each_environment_is_published(
 def test_bus__failing__the_change_is_kept_and_the_others_are_told(
     heard: Heard, feature: Feature, environment: Environment, production: Environment
 ) -> None:
-    from realtime import publish
 
     heard.clear()
-    send, calls = publish.send_event, []
+    send, calls = eventstream.send_event, []
 
     def failing_once(*args: object, **kwargs: object) -> None:
         calls.append(args)
@@ -366,7 +367,7 @@ def test_bus__failing__the_change_is_kept_and_the_others_are_told(
             raise ConnectionError("the bus is away")
         send(*args, **kwargs)
 
-    with mock.patch.object(publish, "send_event", failing_once):
+    with mock.patch.object(eventstream, "send_event", failing_once):
         feature.description = "kept"
         feature.save()
     assert len(calls) == 2

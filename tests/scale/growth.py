@@ -17,7 +17,7 @@ from features.workflows.core.models import ChangeRequest
 from organisations.models import OrganisationRole, UserOrganisation
 from projects.models import Project, UserProjectPermission
 from projects.tags.models import Tag
-from realtime import versions
+from realtime.changes import versions
 from segments.models import Condition, Segment, SegmentRule
 from users.models import FFAdminUser
 

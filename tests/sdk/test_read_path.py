@@ -29,7 +29,7 @@ from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
 from environments.sdk import authentication, read_path, responses
 from features.models import Feature, FeatureState
-from realtime.http.asgi import Application, Message
+from realtime.types import Application, Message
 from settings.asgi import django_application
 from tests.sdk import generated
 from tests.support.patience import PATIENCE

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django_eventstream.event import Event
 from django_eventstream.views import Listener, get_listener_manager
 
-from realtime import publish, sse
+from realtime.bus import eventstream
 from realtime.types import EnvironmentKey, UpdatedAt
 
 
@@ -15,18 +15,18 @@ class Heard(Listener):
 
     def __init__(self, keys: Iterable[str]) -> None:
         super().__init__()
-        self.channels = {publish.channel(EnvironmentKey(key)) for key in keys}
+        self.channels = {eventstream.channel(EnvironmentKey(key)) for key in keys}
         self.events: list[Event] = []
 
     def wake_threadsafe(self) -> None:
         """Called in the sending thread, with the manager's lock held: take the events at once."""
         for items in self.channel_items.values():
-            self.events += [event for event in items if event.type == publish.EVENT]
+            self.events += [event for event in items if event.type == eventstream.EVENT]
         self.channel_items = {}
 
     def of(self, environment: object) -> list[UpdatedAt]:
-        channel = publish.channel(environment.api_key)  # type: ignore[attr-defined]
-        return [sse.parse(event.data) for event in self.events if event.channel == channel]
+        channel = eventstream.channel(environment.api_key)  # type: ignore[attr-defined]
+        return [eventstream.parse(event.data) for event in self.events if event.channel == channel]
 
     def clear(self) -> None:
         self.events = []

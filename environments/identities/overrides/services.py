@@ -20,7 +20,7 @@ from environments.evaluation import Flag, TraitValues
 from environments.identities.models import Identity
 from features.models import FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
-from realtime import versions, watch
+from realtime.changes import versions, watch
 from webhooks import changes as webhooks
 from webhooks.payloads import Place
 

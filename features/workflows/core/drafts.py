@@ -92,7 +92,7 @@ def write(request: ChangeRequest, wishes: list[Wish]) -> None:
 def remove(pks: Iterable[int]) -> None:
     """Remove feature states with their values and shares, raw: each row's signal would look the others up.
 
-    Of a live state the caller says so (``realtime.versions.announce``); of others nobody has to.
+    Of a live state the caller says so (``realtime.changes.versions.announce``); of others nobody has to.
     """
     pks = list(pks)
     if not pks:

@@ -17,7 +17,7 @@ from features.models import Feature, FeatureState, FeatureType
 from features.workflows.core import drafts
 from features.workflows.core.contents import Place, shown
 from features.workflows.core.models import ChangeRequest, PlannedChange
-from realtime import versions
+from realtime.changes import versions
 from segments.models import Segment
 from webhooks import changes as webhooks
 from webhooks import payloads

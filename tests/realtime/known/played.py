@@ -8,7 +8,8 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from realtime.http.protocol import ShortcutProtocol
-from realtime.http.shortcuts import Answerer, Channel, Held, Scope
+from realtime.http.shortcuts import Answerer, Channel, Held
+from realtime.types import Scope
 from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
 

@@ -1,0 +1,56 @@
+"""Publishes events: directly to this process's streams, and through the bus to other processes."""
+
+from collections.abc import Iterable
+
+import structlog
+from django.db import DEFAULT_DB_ALIAS
+
+from realtime import bus
+from realtime.bus import eventstream
+from realtime.monitoring import metrics
+from realtime.types import EnvironmentState
+
+logger = structlog.get_logger(__name__)
+
+
+def enqueue(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS, *, include_closed: bool = False) -> None:
+    """Let the bus write its messages in the transaction that made these states, on the database of this alias."""
+    if states := [state for state in states if state.live or include_closed]:
+        bus.current().write(states, using)
+
+
+def publish(
+    states: Iterable[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False
+) -> None:
+    """Send each state to every process. SDKs get an event of those whose gate is open.
+
+    ``already_enqueued``: the transaction that made the states has called ``enqueue``. ``include_closed``: let other
+    processes know of a closed gate at once, not by the reconcile; a change of the gate is worth the message, each
+    change of a project without real time is not. Never raises: the change is committed, and the reconcile finds what is
+    lost here.
+    """
+    states = list(states)
+    enabled = [state for state in states if state.live]
+    messages = states if include_closed else enabled
+    # Streams of this process do not depend on the bus.
+    for state in states:
+        try:
+            eventstream.deliver(state)
+        except Exception:
+            log_failure([state])
+    try:
+        if not already_enqueued:
+            enqueue(states, include_closed=include_closed)
+        if messages:
+            bus.current().send(messages)
+    except Exception:
+        log_failure(messages)
+    else:
+        metrics.published.add(len(enabled))
+
+
+def log_failure(states: Iterable[EnvironmentState]) -> None:
+    """Log and count states that were not published. To be called where the exception is handled."""
+    for state in states:
+        metrics.publish_failed.add()
+        logger.exception("publish_failed", environment=state.key, updated_at=state.updated_at.isoformat())

@@ -1,0 +1,16 @@
+from django.apps import AppConfig
+
+
+class InspectorConfig(AppConfig):
+    name = "realtime.inspector"
+    label = "realtime_inspector"
+    default_auto_field = "django.db.models.AutoField"
+
+    def ready(self) -> None:
+        from realtime.changes import versions
+        from realtime.delivery import observers
+        from realtime.inspector import journal
+        from realtime.inspector.commits import commits
+
+        observers.use(journal.of)
+        versions.committed.connect(commits.receive, dispatch_uid="realtime.inspector")

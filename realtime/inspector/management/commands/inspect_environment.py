@@ -1,0 +1,88 @@
+import json
+import time
+from argparse import ArgumentParser
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connections
+
+from realtime.conf import conf
+from realtime.inspector.panel import EVENTS, Event, Minute, Panel, Process, panel
+
+
+class Command(BaseCommand):
+    """Says who streams an environment, and what became of its newest events, in all processes together."""
+
+    help = "Show an environment's streams, its newest events and its last hour (docs/inspector.md)."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("key", help="the environment's public key")
+        parser.add_argument("--events", type=int, default=EVENTS, help="how many of the newest, at most")
+        parser.add_argument("--json", action="store_true", help="everything, for programs: one object a line")
+        parser.add_argument("--every", type=float, default=0.0, help="say it again after so many seconds")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["events"] < 0 or not 0 <= options["every"] <= 86_400:
+            raise CommandError("--events must not be below 0, nor --every, which is a day at most.")
+        if not conf.INSPECTS:
+            self.stderr.write("REALTIME_INSPECTION is off here: what servers with these settings do is not kept.")
+        tell = _json if options["json"] else _text
+        # Whoever has seen enough presses Ctrl+C, or closes the pipe.
+        with suppress(KeyboardInterrupt, BrokenPipeError):
+            while True:
+                self.stdout.write(tell(panel(options["key"], options["events"])))
+                self.stdout.flush()
+                if not options["every"]:
+                    break
+                connections.close_all()
+                time.sleep(options["every"])
+
+
+class _Encoder(DjangoJSONEncoder):
+    """Django's own keeps milliseconds of a time; a version is exact to the microsecond."""
+
+    def default(self, o: Any) -> Any:
+        return o.isoformat() if isinstance(o, datetime) else super().default(o)
+
+
+def _json(shown: Panel) -> str:
+    whole = asdict(shown)
+    for told, event in zip(whole["events"], shown.events, strict=True):
+        told["version"] = event.version
+    return json.dumps(whole, cls=_Encoder)
+
+
+def _text(shown: Panel) -> str:
+    lines = [f"Streams: {shown.streams}", *map(_process, shown.processes)]
+    lines += ["", "Events:", *map(_event, shown.events)]
+    lines += ["", "Minutes in which something happened:", *(_minute(each) for each in shown.history if each.events)]
+    return "\n".join(lines)
+
+
+def _process(process: Process) -> str:
+    return (
+        f"  {process.streams:7} in {process.host} {process.pid}, "
+        f"since {process.started_at:%Y-%m-%d %H:%M:%S}, seen {process.seen_at:%H:%M:%S}"
+    )
+
+
+def _event(event: Event) -> str:
+    parts = [f"{event.at:%H:%M:%S} {event.version}: written to {event.written}"]
+    if event.p50_ms is not None and event.p99_ms is not None:
+        parts.append(f"{event.p50_ms:.1f} ms (p50) and {event.p99_ms:.1f} ms (p99) after {event.measured_from}")
+    if event.superseded:
+        parts.append(f"superseded for {event.superseded}")
+    if event.healed:
+        parts.append("healed")
+    return "  " + ", ".join(parts)
+
+
+def _minute(minute: Minute) -> str:
+    text = f"  {minute.begins_at:%H:%M} streams {minute.streams}, events {minute.events}, written {minute.written}"
+    if minute.p50_ms is not None and minute.p99_ms is not None:
+        text += f", {minute.p50_ms:.1f} ms (p50) and {minute.p99_ms:.1f} ms (p99) after updated_at"
+    return text
