@@ -20,7 +20,6 @@ from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
 from core.views import ScopedView
-from environments.document import Version
 from environments.figures import figures
 from environments.identities.traits.models import Trait
 from environments.models import (
@@ -29,8 +28,6 @@ from environments.models import (
     UserEnvironmentPermission,
     UserPermissionGroupEnvironmentPermission,
 )
-from environments.sdk import answers
-from environments.sdk.answers import Wanted
 from environments.serializers import (
     KEY_TAKEN,
     CloneEnvironmentSerializer,
@@ -48,10 +45,13 @@ from environments.serializers import (
     UserEnvironmentPermissionSerializer,
 )
 from environments.services import delete_environment, delete_traits
+from evaluation.document import Version
 from permissions import access, catalogue
 from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
 from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
 from projects.models import Project
+from sdk import answers
+from sdk.answers import Wanted
 
 
 @extend_schema(tags=["environments"])

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from environments.sdk.authentication import SDKClient
 from permissions import access, needs
 from permissions.needs import Needs
+from sdk.authentication import SDKClient
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from rest_framework.exceptions import ValidationError
 
 from core.items import Items, WholeItem
 from core.representation import QuickSerializer
-from environments import patterns
 from features.fields import NoItems
 from features.models import Feature, FeatureState
-from segments import bodies, evaluability, services
+from segments import bodies, evaluability, patterns, services
 from segments.models import Condition, Segment, SegmentRule
 
 

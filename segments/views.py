@@ -15,10 +15,10 @@ from rest_framework.viewsets import ModelViewSet
 from core.pagination import LargePages
 from core.views import ScopedView
 from environments.identities.models import Identity
+from evaluation.membership import segments_of
 from features.models import FeatureState
 from permissions import access
 from segments import services, trees
-from segments.membership import segments_of
 from segments.models import Segment
 from segments.serializers import (
     AssociatedFeatureFilterSerializer,

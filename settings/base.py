@@ -45,12 +45,15 @@ INSTALLED_APPS = [
     "features.multivariate",
     "features.workflows.core",
     "segments",
+    "evaluation",
+    "sdk",
     "realtime",
     "realtime.inspector",
     "audit",
     "app_analytics",
     "webhooks",
     "dashboard",
+    "demo",
 ]
 
 MIDDLEWARE = [
@@ -221,10 +224,10 @@ CLIENT_KEY_STORAGE_RATE: str | None = environment.rate("CLIENT_KEY_STORAGE_RATE"
 # Bytes of a request's body; a larger one is refused with 413 before it is parsed.
 DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)
 
-# Bytes of memory that a process spends on keeping environments in the form that SDKs get (environments/cache.py).
+# Bytes of memory that a process spends on keeping environments in the form that SDKs get (evaluation/cache.py).
 DOCUMENT_CACHE_BYTES = environment.whole("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, least=0)
 
-# Of an evaluation in the evaluation process (environments/isolation.py), in seconds on a processor: beyond it 422.
+# Of an evaluation in the evaluation process (evaluation/isolation.py), in seconds on a processor: beyond it 422.
 EVALUATION_SECONDS = environment.seconds("EVALUATION_SECONDS", 0.5)
 # How long such an evaluation may wait for its organisation's turn: beyond it 503.
 EVALUATION_WAIT_SECONDS = environment.seconds("EVALUATION_WAIT_SECONDS", 30)

@@ -19,7 +19,7 @@ urlpatterns = [
     path("api/v1/", include("projects.urls")),
     path("api/v1/", include("environments.urls")),
     path("api/v1/", include("environments.identities.urls")),
-    path("api/v1/", include("environments.sdk.urls")),
+    path("api/v1/", include("sdk.urls")),
     path("api/v1/", include("features.urls")),
     path("api/v1/", include("features.multivariate.urls")),
     path("api/__future__/", include("features.future.urls")),

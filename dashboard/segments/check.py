@@ -16,9 +16,9 @@ from dashboard.segments.operators import OPERATORS, said
 from dashboard.segments.views import SegmentPage
 from environments.identities.models import Identity
 from environments.models import Environment
-from environments.sdk.serializers import IdentitiesSerializer
+from evaluation.membership import Candidate, RuleVerdict, Verdict, verdict
 from permissions import access
-from segments.membership import Candidate, RuleVerdict, Verdict, verdict
+from sdk.serializers import IdentitiesSerializer
 
 NOT_TRAITS = "Line {line} is neither an object in JSON nor name=value."
 

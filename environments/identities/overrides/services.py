@@ -13,11 +13,11 @@ from django.utils import timezone
 from audit import bulk
 from audit.bulk import Stored
 from audit.recording import record
-from environments import isolation
-from environments.cache import Entry
-from environments.document import read_head
-from environments.evaluation import Flag, TraitValues
 from environments.identities.models import Identity
+from evaluation import isolation
+from evaluation.cache import Entry
+from evaluation.document import read_head
+from evaluation.evaluator import Flag, TraitValues
 from features.models import FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from realtime.changes import versions, watch

@@ -13,11 +13,11 @@ from threading import Lock
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from environments import document
-from environments.document import EnvironmentDocument, Version
-from environments.evaluation import Evaluator, Flag
-from environments.sdk.shapes import FlagShapes, encode
-from environments.snapshot import snapshot
+from evaluation import document
+from evaluation.document import EnvironmentDocument, Version
+from evaluation.evaluator import Evaluator, Flag
+from evaluation.shapes import FlagShapes, encode
+from evaluation.snapshot import snapshot
 from realtime.monitoring.metrics import Counts, ThreadsNumber
 
 # Builds of different environments may share a lock, which costs one of them a wait. A lock for each environment would

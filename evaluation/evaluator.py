@@ -13,10 +13,10 @@ from flag_engine.context.types import EvaluationContext, FeatureContext, Segment
 from flag_engine.engine import get_evaluation_result
 from flag_engine.result.types import EvaluationResult
 
-from environments import engine
-from environments.child import limited_evaluation
-from environments.document import EnvironmentDocument, Feature, Place, hashing_key
-from environments.engine import Json
+from evaluation import engine
+from evaluation.child import limited_evaluation
+from evaluation.document import EnvironmentDocument, Feature, Place, hashing_key
+from evaluation.engine import Json
 from features.models import FeatureType
 from features.values import Value
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from environments.sdk import views
+from sdk import views
 
 urlpatterns = [
     path("flags/", views.FlagsView.as_view(), name="sdk-flags"),

@@ -5,8 +5,8 @@ from datetime import datetime
 from json import JSONEncoder
 from typing import Any
 
-from environments.document import EnvironmentDocument, Feature
-from environments.evaluation import Flag
+from evaluation.document import EnvironmentDocument, Feature
+from evaluation.evaluator import Flag
 
 Json = dict[str, Any]
 

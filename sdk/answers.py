@@ -1,6 +1,6 @@
 """Answers that do not depend on who asks: ``flags/`` and the environment document, kept by the environment's version.
 
-As in ``environments.cache``: whoever asks has just read the version from the environment's row, so nothing is stale.
+As in ``evaluation.cache``: whoever asks has just read the version from the environment's row, so nothing is stale.
 """
 
 from collections import OrderedDict
@@ -11,13 +11,13 @@ from typing import NamedTuple, Self
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from environments import isolation
-from environments.cache import hits
-from environments.document import Version
-from environments.isolation import Evaluated, Work
-from environments.sdk import responses
-from environments.sdk.authentication import SDKClient
-from environments.sdk.responses import Answer
+from evaluation import isolation
+from evaluation.cache import hits
+from evaluation.document import Version
+from evaluation.isolation import Evaluated, Work
+from sdk import responses
+from sdk.authentication import SDKClient
+from sdk.responses import Answer
 
 
 class Wanted(NamedTuple):

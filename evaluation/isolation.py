@@ -23,10 +23,11 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from rest_framework.exceptions import APIException
 
-from environments import child, patterns
-from environments.cache import Entry, documents
-from environments.document import TooLarge, Version
-from environments.evaluation_process import evaluation_process
+from evaluation import child
+from evaluation.cache import Entry, documents
+from evaluation.document import TooLarge, Version
+from evaluation.evaluation_process import evaluation_process
+from segments import patterns
 
 logger = structlog.get_logger(__name__)
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
-from environments.cache import Entry
-from environments.evaluation import Flag
-from environments.sdk.authentication import HEADER
-from environments.sdk.identify import Identified
-from environments.sdk.shapes import encode
+from evaluation.cache import Entry
+from evaluation.evaluator import Flag
+from evaluation.shapes import encode
 from realtime.types import UpdatedAt, epoch_seconds
+from sdk.authentication import HEADER
+from sdk.identify import Identified
 
 # "gzip;q=0", in whatever spelling.
 GZIP_REFUSED = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from environments import evaluation_process
-from environments.evaluation_process import Busy, EvaluationProcess, Lost
+from evaluation import evaluation_process
+from evaluation.evaluation_process import Busy, EvaluationProcess, Lost
 from tests.support.patience import PATIENCE
 
 

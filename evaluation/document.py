@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from environments.engine import Json, value_for
 from environments.models import Environment
+from evaluation.engine import Json, value_for
 from features.models import Feature as FeatureModel
 from features.models import FeatureState
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue

@@ -7,7 +7,7 @@ from django.db import transaction
 from rest_framework.authtoken.models import Token
 
 from core.locks import lock_project
-from core.management.demo_password import PasswordFile, new_password
+from demo.password import PasswordFile, new_password
 from environments.models import Environment, EnvironmentAPIKey
 from environments.services import create_environment
 from features.feature_segments.services import create_override

@@ -17,7 +17,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, InterfaceError, connections
 from rest_framework.exceptions import APIException
 
-from environments.patterns import TimeSpent
+from segments.patterns import TimeSpent
 
 logger = structlog.get_logger(__name__)
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
-from environments.sdk.authentication import HEADER
+from sdk.authentication import HEADER
 
 
 class EnvironmentKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "environments.sdk.authentication.EnvironmentKeyAuthentication"
+    target_class = "sdk.authentication.EnvironmentKeyAuthentication"
     name = "environmentKey"
     description = "An environment's client key, or a server-side key."
 
@@ -17,7 +17,7 @@ class EnvironmentKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-u
 
 
 class ServerKeyScheme(EnvironmentKeyScheme):  # type: ignore[no-untyped-call]
-    target_class = "environments.sdk.authentication.ServerKeyAuthentication"
+    target_class = "sdk.authentication.ServerKeyAuthentication"
     name = "serverKey"
     description = "A server-side key of an environment."
 

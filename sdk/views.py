@@ -24,26 +24,26 @@ from app_analytics import meter
 from app_analytics.models import Resource
 from core.items import Items
 from core.parsers import StrictJSONParser
-from environments import isolation
 from environments.identities.traits.models import TraitValue
-from environments.isolation import Work
 from environments.models import Environment
-from environments.sdk import answers, identify, responses, schema
-from environments.sdk.answers import Wanted
-from environments.sdk.authentication import (
+from evaluation import isolation
+from evaluation.isolation import Work
+from sdk import answers, identify, responses, schema
+from sdk.answers import Wanted
+from sdk.authentication import (
     UNKNOWN,
     EnvironmentKeyAuthentication,
     SDKClient,
     ServerKeyAuthentication,
     ServingStopped,
 )
-from environments.sdk.serializers import (
+from sdk.serializers import (
     BulkTraitSerializer,
     IdentitiesQuerySerializer,
     IdentitiesSerializer,
     IdentityTraitSerializer,
 )
-from environments.sdk.storage import ClientStorage
+from sdk.storage import ClientStorage
 
 STORED_TOO_MUCH = "Client keys of this environment have stored too much lately."
 

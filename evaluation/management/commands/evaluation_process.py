@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from environments import child
+from evaluation import child
 
 
 class Command(BaseCommand):
-    """Runs an evaluation process. The server starts it (environments/evaluation_process.py); nobody else does."""
+    """Runs an evaluation process. The server starts it (evaluation/evaluation_process.py); nobody else does."""
 
     help = "Evaluate environments for the server process that has started this one."
     requires_system_checks = []

@@ -7,7 +7,7 @@ refusals among it, except that the database is away (503) and that an evaluation
 
 Three threads keep cheap reads apart from longer ones: the first finds answers in the cache, the second makes those of
 environments that have changed, the third evaluates identities. Expensive environments are left to another process
-(``environments.isolation``).
+(``evaluation.isolation``).
 """
 
 import asyncio
@@ -30,21 +30,21 @@ from app_analytics import labels, meter
 from app_analytics.models import Resource
 from core.errors import Failure
 from core.surroundings import Surroundings, surroundings
-from environments import isolation
-from environments.document import Version
 from environments.identities.models import Identity
-from environments.isolation import Evaluated, Work
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
-from environments.sdk import authentication, counts, identify, responses, views
-from environments.sdk.answers import Wanted, kept
-from environments.sdk.authentication import SDKClient
-from environments.sdk.identify import Identified
-from environments.sdk.responses import Answer, Conditions, Refusal
+from evaluation import isolation
+from evaluation.document import Version
+from evaluation.isolation import Evaluated, Work
 from realtime.delivery.herds import refetches
 from realtime.http.shortcuts import Answerer, Channel, Held
 from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
+from sdk import authentication, counts, identify, responses, views
+from sdk.answers import Wanted, kept
+from sdk.authentication import SDKClient
+from sdk.identify import Identified
+from sdk.responses import Answer, Conditions, Refusal
 
 logger = structlog.get_logger(__name__)
 

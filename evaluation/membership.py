@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 from flag_engine.segments.evaluator import context_matches_condition, context_matches_rule, is_context_in_segment
 
-from environments import engine, isolation
-from environments.cache import Entry
-from environments.child import limited_evaluation
-from environments.document import hashing_key, read_head
 from environments.identities.models import Identity
 from environments.identities.traits.models import TraitValue
-from environments.isolation import Work
+from evaluation import engine, isolation
+from evaluation.cache import Entry
+from evaluation.child import limited_evaluation
+from evaluation.document import hashing_key, read_head
+from evaluation.isolation import Work
 from segments.models import Segment
 
 logger = structlog.get_logger(__name__)

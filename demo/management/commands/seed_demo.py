@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from core.management.demo import EMAIL, Demo, find_project, user_with_password
-from core.management.demo_password import PasswordFile
+from demo.password import PasswordFile
+from demo.seed import EMAIL, Demo, find_project, user_with_password
 from environments.models import Environment
 from users.models import FFAdminUser
 
