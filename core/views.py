@@ -12,15 +12,13 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from audit import actor
+from core import actor, changes
 from core.locks import lock_environment, lock_project
 from core.paths import ID
 from environments.models import Environment
 from organisations.models import Organisation
 from permissions import access
 from projects.models import Project
-from webhooks.changes import collected
-from webhooks.outbox import enqueue
 
 
 class AtomicWrites(APIView):
@@ -32,12 +30,12 @@ class AtomicWrites(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method in SAFE_METHODS:
             return super().dispatch(request, *args, **kwargs)
-        with transaction.atomic(), actor.request(), collected() as changes:
+        with transaction.atomic(), actor.request(), changes.observed():
             response = super().dispatch(request, *args, **kwargs)
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             else:
-                enqueue(changes)
+                changes.finish()
             return response
 
     def perform_authentication(self, request: Request) -> None:

@@ -16,7 +16,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
-from audit import actor
+from core import actor
 from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID
 from core.views import ScopedView

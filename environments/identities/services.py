@@ -1,14 +1,14 @@
 """What removing an identity takes beyond its own row."""
 
+from core.changes import report
 from core.locks import keep_out_identities
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
+from features.changes import AboutToChangeStates, Place
 from features.feature_states.services import remove_states
 from features.models import FeatureState
 from realtime.changes import versions, watch
 from realtime.types import Change
-from webhooks import changes as webhooks
-from webhooks.payloads import Place
 
 
 def delete_identity(identity: Identity) -> None:
@@ -20,9 +20,11 @@ def delete_identity(identity: Identity) -> None:
     effect = watch.identity(identity, Change.DELETED)
     versions.announce(effect.environments, silent=effect.silent)
     states = FeatureState.objects.filter(identity=identity)
-    webhooks.about_to_change(
-        Place(identity.environment_id, feature, identity_id=identity.pk)
-        for feature in states.values_list("feature_id", flat=True)
+    report(
+        AboutToChangeStates(
+            Place(identity.environment_id, feature, identity_id=identity.pk)
+            for feature in states.values_list("feature_id", flat=True)
+        )
     )
     remove_states(states)
     traits = Trait.objects.filter(identity=identity)

@@ -10,21 +10,17 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from audit import bulk
-from audit.bulk import Stored
-from audit.recording import record
+from core.changes import report
 from environments.identities.models import Identity
 from evaluation import isolation
 from evaluation.cache import Entry
 from evaluation.document import read_head
 from evaluation.evaluator import Flag, TraitValues
+from features.changes import AboutToChangeStates, OverridesCopied, Place, Stored
 from features.models import FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
+from features.values import COLUMNS
 from realtime.changes import versions, watch
-from webhooks import changes as webhooks
-from webhooks.payloads import Place
-
-VALUE_COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
 
 
 def flags_of(identity: Identity) -> list[Flag]:
@@ -50,8 +46,10 @@ def clone_overrides(source: Identity, target: Identity) -> None:
     before = {feature: Stored.of(state) for feature, state in present.items()}
     effect = watch.of_state(next(iter([*wanted.values(), *present.values()])))
     versions.announce(effect.environments, silent=effect.silent)
-    webhooks.about_to_change(
-        Place(target.environment_id, feature, identity_id=target.pk) for feature in {**present, **wanted}
+    report(
+        AboutToChangeStates(
+            Place(target.environment_id, feature, identity_id=target.pk) for feature in {**present, **wanted}
+        )
     )
     FeatureState.objects.filter(pk__in=[present[feature].pk for feature in present.keys() - wanted.keys()]).delete()
     states = {
@@ -63,7 +61,7 @@ def clone_overrides(source: Identity, target: Identity) -> None:
     _write_values(wanted, states)
     _write_shares(wanted, states)
     after = {feature: Stored.of(state)._replace(state_id=states[feature].pk) for feature, state in wanted.items()}
-    record(bulk.overrides_copied(target, before, after))
+    report(OverridesCopied(target, before, after))
 
 
 def _overrides(identity: Identity) -> QuerySet[FeatureState]:
@@ -92,13 +90,13 @@ def _write_values(wanted: dict[int, FeatureState], states: dict[int, FeatureStat
         (
             FeatureStateValue(
                 feature_state=states[feature],
-                **{column: getattr(state.feature_state_value, column) for column in VALUE_COLUMNS},
+                **{column: getattr(state.feature_state_value, column) for column in COLUMNS},
             )
             for feature, state in wanted.items()
         ),
         update_conflicts=True,
         unique_fields=["feature_state"],
-        update_fields=VALUE_COLUMNS,
+        update_fields=COLUMNS,
     )
 
 

@@ -4,10 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
-
-from api_keys.actor import APIKeyUser
-from users.models import FFAdminUser
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass
@@ -25,7 +22,14 @@ class Actor:
     """What ``audit.places`` has read, by the states' primary keys."""
 
 
-_current: ContextVar[Actor | None] = ContextVar("audit_actor", default=None)
+@runtime_checkable
+class ActingUser(Protocol):
+    """A ``request.user`` that changes things in the Admin API: a user, or a master API key."""
+
+    def as_actor(self) -> Actor: ...
+
+
+_current: ContextVar[Actor | None] = ContextVar("actor", default=None)
 
 
 def current() -> Actor | None:
@@ -44,11 +48,9 @@ def request() -> Iterator[None]:
 
 
 def signed_in(user: object) -> None:
-    """Whoever the present request has turned out to come from acts until its end."""
-    if isinstance(user, FFAdminUser):
-        _current.set(Actor(author_id=user.pk))
-    elif isinstance(user, APIKeyUser):
-        _current.set(Actor(master_api_key_id=user.key.pk))
+    """The request's authenticated user acts until the request ends. The SDK API's callers do not act."""
+    if isinstance(user, ActingUser):
+        _current.set(user.as_actor())
 
 
 @contextmanager
