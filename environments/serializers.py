@@ -16,8 +16,8 @@ from environments.models import (
 )
 from environments.services import clone_environment, create_environment
 from organisations.groups.serializers import GroupSerializer
-from permissions import catalogue
-from permissions.serializers import (
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import (
     GroupPermissionSerializer,
     ListedUserMixin,
     PermissionKeysField,

@@ -14,7 +14,7 @@ from features.feature_states.services import remove_states
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, PlannedChange
-from permissions.access import Actor
+from organisations.access import Actor
 from users.models import FFAdminUser
 
 # What a clone has like its source.

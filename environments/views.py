@@ -19,7 +19,7 @@ from core import conflicts
 from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
-from core.views import ScopedView
+from environments.access import environment_permissions, is_environment_admin, visible_environments
 from environments.figures import figures
 from environments.identities.traits.models import Trait
 from environments.models import (
@@ -28,6 +28,7 @@ from environments.models import (
     UserEnvironmentPermission,
     UserPermissionGroupEnvironmentPermission,
 )
+from environments.scope import EnvironmentScopedView
 from environments.serializers import (
     KEY_TAKEN,
     CloneEnvironmentSerializer,
@@ -46,9 +47,10 @@ from environments.serializers import (
 )
 from environments.services import delete_environment, delete_traits
 from evaluation.document import Version
-from permissions import access, catalogue
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from projects.access import visible_projects
 from projects.models import Project
 from sdk import answers
 from sdk.answers import Wanted
@@ -56,7 +58,7 @@ from sdk.answers import Wanted
 
 @extend_schema(tags=["environments"])
 @extend_schema_view(list=extend_schema(parameters=[OpenApiParameter("project", int, required=True)]))
-class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
+class EnvironmentViewSet(EnvironmentScopedView, ModelViewSet[Environment]):
     """Environments. All writes lock the project: names are unique there, and features have a state in each."""
 
     rules = "environments"
@@ -71,17 +73,17 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
         """A new environment's project stands in the body."""
         if self.action != "create":
             return super().find_project()
-        return access.visible_projects(self.actor).filter(pk=body_id(self.request, "project")).first()
+        return visible_projects(self.actor).filter(pk=body_id(self.request, "project")).first()
 
     def get_queryset(self) -> QuerySet[Environment]:
-        environments = access.visible_environments(self.actor)
+        environments = visible_environments(self.actor)
         return environments.filter(project=self.listed_project()) if self.action == "list" else environments
 
     def listed_project(self) -> int:
         """The project whose environments are asked for. Every fault is answered with the same list of one text."""
         number = self.request.query_params.get("project", "")
         project = int(number) if re.fullmatch(ID, number) else None
-        if project is None or not access.visible_projects(self.actor).filter(pk=project).exists():
+        if project is None or not visible_projects(self.actor).filter(pk=project).exists():
             raise ValidationError("Invalid or missing value for project parameter.")
         return project
 
@@ -133,8 +135,8 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
     def my_permissions(self, request: Request, environment_api_key: str) -> Response:
         return own_permissions(
             request,
-            access.is_environment_admin(self.actor, self.environment),
-            access.environment_permissions(self.actor, self.environment),
+            is_environment_admin(self.actor, self.environment),
+            environment_permissions(self.actor, self.environment),
         )
 
     @action(detail=True, url_path="trait-keys")
@@ -169,7 +171,7 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
 
 @extend_schema(tags=["environments"])
 class EnvironmentAPIKeyViewSet(
-    ScopedView,
+    EnvironmentScopedView,
     ListModelMixin,
     CreateModelMixin,
     UpdateModelMixin,
@@ -191,7 +193,9 @@ class EnvironmentAPIKeyViewSet(
 
 
 @extend_schema(tags=["environments"])
-class UserEnvironmentPermissionViewSet(UserPermissionsViewSet):
+class UserEnvironmentPermissionViewSet(EnvironmentScopedView, UserPermissionsViewSet):
+    """What users may do in the environment."""
+
     rules = "environments/user-permissions"
     scope = "environment"
     queryset = UserEnvironmentPermission.objects.all()
@@ -200,7 +204,9 @@ class UserEnvironmentPermissionViewSet(UserPermissionsViewSet):
 
 
 @extend_schema(tags=["environments"])
-class GroupEnvironmentPermissionViewSet(GroupPermissionsViewSet):
+class GroupEnvironmentPermissionViewSet(EnvironmentScopedView, GroupPermissionsViewSet):
+    """What groups may do in the environment."""
+
     rules = "environments/user-group-permissions"
     scope = "environment"
     queryset = UserPermissionGroupEnvironmentPermission.objects.all()

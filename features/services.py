@@ -12,7 +12,7 @@ from features.defaults import create_default_states
 from features.feature_states.services import remove_states
 from features.models import Feature, FeatureSegment, FeatureState, FeatureType
 from features.multivariate.services import create_options, replace_options
-from permissions import access
+from projects.access import viewers
 from projects.models import Project
 from projects.tags.models import Tag
 from users.models import FFAdminUser, UserPermissionGroup
@@ -27,7 +27,7 @@ def name_is_taken(project: Project, name: str) -> bool:
 
 def possible_owners(project: Project) -> QuerySet[FFAdminUser]:
     """The users who may see the project."""
-    return access.viewers(project)
+    return viewers(project)
 
 
 def possible_group_owners(project: Project) -> QuerySet[UserPermissionGroup]:

@@ -11,8 +11,8 @@ from environments.services import empty as empty_environments
 from features.models import Feature
 from features.multivariate.models import MultivariateFeatureOption
 from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, SegmentChange
+from organisations.access import Actor
 from organisations.models import Organisation
-from permissions.access import Actor
 from projects.models import Project, UserProjectPermission
 from segments import trees
 from segments.models import Segment

@@ -14,13 +14,15 @@ from rest_framework.viewsets import ModelViewSet
 from core import conflicts
 from core.paths import UUID
 from core.references import body_id
-from core.views import ScopedView
 from environments.serializers import EnvironmentSerializer
+from organisations.access import visible_organisations
 from organisations.models import Organisation
-from permissions import access, catalogue
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from projects.access import is_project_admin, project_permissions, visible_projects
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
+from projects.scope import ProjectScopedView
 from projects.serializers import (
     NAME_TAKEN,
     CreateProjectSerializer,
@@ -38,7 +40,7 @@ from projects.services import delete_project
 
 @extend_schema(tags=["projects"])
 @extend_schema_view(list=extend_schema(parameters=[ProjectFilterSerializer]))
-class ProjectViewSet(ScopedView, ModelViewSet[Project]):
+class ProjectViewSet(ProjectScopedView, ModelViewSet[Project]):
     rules = "projects"
     queryset = Project.objects.none()
     pagination_class = None
@@ -50,11 +52,11 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
 
     def find_organisation(self) -> Organisation | None:
         """A new project's, which stands in the body."""
-        organisations = access.visible_organisations(self.actor)
+        organisations = visible_organisations(self.actor)
         return organisations.filter(pk=body_id(self.request, "organisation")).first()
 
     def get_queryset(self) -> QuerySet[Project]:
-        projects = access.visible_projects(self.actor)
+        projects = visible_projects(self.actor)
         if self.action == "list":
             query = ProjectFilterSerializer(data=self.request.query_params)
             query.is_valid(raise_exception=True)
@@ -102,13 +104,15 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
     def my_permissions(self, request: Request, project_pk: str) -> Response:
         return own_permissions(
             request,
-            access.is_project_admin(self.actor, self.project),
-            access.project_permissions(self.actor, self.project),
+            is_project_admin(self.actor, self.project),
+            project_permissions(self.actor, self.project),
         )
 
 
 @extend_schema(tags=["projects"])
-class UserProjectPermissionViewSet(UserPermissionsViewSet):
+class UserProjectPermissionViewSet(ProjectScopedView, UserPermissionsViewSet):
+    """What users may do in the project."""
+
     rules = "projects/user-permissions"
     scope = "project"
     queryset = UserProjectPermission.objects.all()
@@ -117,7 +121,9 @@ class UserProjectPermissionViewSet(UserPermissionsViewSet):
 
 
 @extend_schema(tags=["projects"])
-class GroupProjectPermissionViewSet(GroupPermissionsViewSet):
+class GroupProjectPermissionViewSet(ProjectScopedView, GroupPermissionsViewSet):
+    """What groups may do in the project."""
+
     rules = "projects/user-group-permissions"
     scope = "project"
     queryset = UserPermissionGroupProjectPermission.objects.all()

@@ -13,11 +13,12 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.views import ScopedView
+from environments.access import visible_environments
 from environments.identities.models import Identity
 from evaluation.membership import segments_of
 from features.models import FeatureState
-from permissions import access
+from projects.access import visible_projects
+from projects.scope import ProjectScopedView
 from segments import services, trees
 from segments.models import Segment
 from segments.serializers import (
@@ -30,7 +31,7 @@ from segments.serializers import (
 
 
 @extend_schema_view(list=extend_schema(parameters=[SegmentFilterSerializer]))
-class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
+class SegmentViewSet(ProjectScopedView, ModelViewSet[Segment]):
     rules = "segments"
     locked = "project"
     pagination_class = LargePages
@@ -56,7 +57,7 @@ class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
         return queryset
 
     def _visible_identities(self) -> QuerySet[Identity]:
-        environments = access.visible_environments(self.actor).filter(project=self.project)
+        environments = visible_environments(self.actor).filter(project=self.project)
         return Identity.objects.filter(environment__in=environments.values("pk"))
 
     def perform_create(self, serializer: BaseSerializer[Segment]) -> None:
@@ -80,7 +81,7 @@ class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
         """The live overrides that use the segment, in the environments that the caller may see."""
         query = AssociatedFeatureFilterSerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        environments = access.visible_environments(self.actor)
+        environments = visible_environments(self.actor)
         if "environment" in query.validated_data:
             environments = environments.filter(pk=query.validated_data["environment"])
         states = FeatureState.objects.filter(
@@ -92,7 +93,7 @@ class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-class SegmentByUUIDView(ScopedView, RetrieveAPIView[Segment]):
+class SegmentByUUIDView(ProjectScopedView, RetrieveAPIView[Segment]):
     """``segments/get-by-uuid/{uuid}/``."""
 
     rules = "segments/get-by-uuid"
@@ -101,5 +102,5 @@ class SegmentByUUIDView(ScopedView, RetrieveAPIView[Segment]):
     queryset = Segment.objects.all()
 
     def get_queryset(self) -> QuerySet[Segment]:
-        visible = access.visible_projects(self.actor)
+        visible = visible_projects(self.actor)
         return trees.with_trees(Segment.objects.filter(project__in=visible.values("pk")))

@@ -129,7 +129,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["permissions.enforcement.RulesPermission"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser", "core.parsers.StrictFormParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "core.schema.APISchema",
+    "DEFAULT_SCHEMA_CLASS": "permissions.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
     # Who calls is said by realtime/http/addresses.py. Whatever asks the framework instead gets who has connected.

@@ -11,22 +11,21 @@ from rest_framework.viewsets import ModelViewSet
 
 from api_keys.actor import APIKeyUser
 from core import conflicts
-from core.views import ScopedView
-from organisations.models import Organisation
-from permissions.serializers import HAS_PERMISSIONS, OwnPermissionsSerializer
+from organisations.permissions.serializers import HAS_PERMISSIONS, OwnPermissionsSerializer
+from organisations.scope import OrganisationScopedView
 
 
-class PermissionsViewSet(ScopedView, ModelViewSet[Any]):
-    """Who may do what in the scope. ``scope`` names it: a property of the view and a field of the model."""
+class PermissionsViewSet(OrganisationScopedView, ModelViewSet[Any]):
+    """Who may do what in the scope. ``scope`` names it: a property of the view and a field of the model.
+
+    The view of a project's or an environment's permissions also inherits from their scoped view.
+    """
 
     scope: str
     holder: str
     """Whose permissions these are: a field of the model."""
     list_serializer_class: type[BaseSerializer]
     pagination_class = None
-
-    def find_organisation(self) -> Organisation | None:
-        return super().find_organisation() if self.scope == "organisation" else self.project.organisation
 
     def get_queryset(self) -> QuerySet[Any]:
         rows = super().get_queryset().filter(**{self.scope: getattr(self, self.scope)})

@@ -6,14 +6,14 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from api_keys.models import MasterAPIKey
-from api_keys.serializers import MasterAPIKeySerializer
 from core.pagination import FixedPages
-from core.views import ScopedView
+from organisations.master_api_keys.serializers import MasterAPIKeySerializer
+from organisations.scope import OrganisationScopedView
 from users.authentication import UserTokenAuthentication
 
 
 @extend_schema(tags=["master API keys"])
-class MasterAPIKeyViewSet(ScopedView, ModelViewSet[MasterAPIKey]):
+class MasterAPIKeyViewSet(OrganisationScopedView, ModelViewSet[MasterAPIKey]):
     """An organisation's master API keys, for users only: no key may make or revoke keys."""
 
     rules = "organisations/master-api-keys"

@@ -5,7 +5,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from organisations.groups.serializers import GroupWithUserIDsSerializer
-from permissions.catalogue import SUPPORTS_TAG
+from organisations.permissions.catalogue import SUPPORTS_TAG
 from users.models import FFAdminUser, UserPermissionGroup
 from users.serializers import UserSummarySerializer
 
