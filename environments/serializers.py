@@ -142,18 +142,6 @@ class DeleteTraitsSerializer(serializers.Serializer):
     key = serializers.CharField()
 
 
-class MetricSerializer(serializers.Serializer):
-    value = serializers.IntegerField()
-    description = serializers.CharField()
-    name = serializers.CharField()
-    entity = serializers.CharField()
-    rank = serializers.IntegerField()
-
-
-class MetricsSerializer(serializers.Serializer):
-    metrics = MetricSerializer(many=True)
-
-
 class UserEnvironmentPermissionSerializer(UserPermissionSerializer):
     permissions = PermissionKeysField(catalogue.ENVIRONMENT, required=False)
 

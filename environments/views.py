@@ -3,11 +3,9 @@
 import re
 
 from django.db.models import QuerySet
-from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import CreateModelMixin, DestroyModelMixin, ListModelMixin, UpdateModelMixin
 from rest_framework.request import Request
@@ -20,7 +18,6 @@ from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
 from environments.access import environment_permissions, is_environment_admin, visible_environments
-from environments.figures import figures
 from environments.identities.traits.models import Trait
 from environments.models import (
     Environment,
@@ -36,24 +33,22 @@ from environments.serializers import (
     DeleteTraitsSerializer,
     EnvironmentAPIKeySerializer,
     EnvironmentDetailSerializer,
+    EnvironmentSerializer,
     EnvironmentWithMetadataSerializer,
     GroupEnvironmentPermissionSerializer,
     ListedGroupEnvironmentPermissionSerializer,
     ListedUserEnvironmentPermissionSerializer,
-    MetricsSerializer,
     TraitKeysSerializer,
     UpdateEnvironmentSerializer,
     UserEnvironmentPermissionSerializer,
 )
 from environments.services import delete_environment, delete_traits
-from evaluation.document import Version
 from organisations.permissions import catalogue
 from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
 from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
 from projects.access import visible_projects
 from projects.models import Project
-from sdk import answers
-from sdk.answers import Wanted
+from projects.scope import ProjectScopedView
 
 
 @extend_schema(tags=["environments"])
@@ -96,7 +91,6 @@ class EnvironmentViewSet(EnvironmentScopedView, ModelViewSet[Environment]):
             "clone": CloneEnvironmentSerializer,
             "trait_keys": TraitKeysSerializer,
             "delete_traits": DeleteTraitsSerializer,
-            "metrics": MetricsSerializer,
         }
         return serializers.get(self.action, EnvironmentWithMetadataSerializer)
 
@@ -154,19 +148,21 @@ class EnvironmentViewSet(EnvironmentScopedView, ModelViewSet[Environment]):
         delete_traits(self.environment, serializer.validated_data["key"])
         return Response()
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
-    @action(detail=True)
-    def document(self, request: Request, environment_api_key: str) -> HttpResponse:
-        """The environment document, as SDKs get it with a server-side key."""
-        try:
-            wanted = Wanted(Version.of(self.environment), self.project.organisation_id, True, is_document=True)
-            return answers.answer(wanted).response(request)
-        except Environment.DoesNotExist:  # Deleted a moment ago.
-            raise NotFound("No Environment matches the given query.") from None
 
+@extend_schema(tags=["projects"])
+class ProjectEnvironmentViewSet(ProjectScopedView, GenericViewSet[Project]):
+    """The environments of a project: ``projects/{project}/environments/``."""
+
+    rules = "projects"
+    queryset = Project.objects.none()
+    serializer_class = EnvironmentSerializer
+    pagination_class = None
+    lookup_url_kwarg = "project_pk"
+
+    @extend_schema(responses=EnvironmentSerializer(many=True))
     @action(detail=True)
-    def metrics(self, request: Request, environment_api_key: str) -> Response:
-        return Response(self.get_serializer({"metrics": figures(self.environment)}).data)
+    def environments(self, request: Request, project_pk: str) -> Response:
+        return Response(EnvironmentSerializer(self.project.environments.all(), many=True).data)
 
 
 @extend_schema(tags=["environments"])

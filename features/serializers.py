@@ -6,14 +6,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from core.fields import ConstantText
+from core.fields import ConstantText, NoItems
 from core.representation import QuickSerializer
 from features import services
 from features.fields import (
     MOST_IDS,
     GroupOwners,
     InitialValue,
-    NoItems,
     ObjectID,
     Owners,
     ProjectObjects,

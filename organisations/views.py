@@ -43,8 +43,6 @@ from organisations.serializers import (
     UserOrganisationPermissionSerializer,
 )
 from organisations.services import delete_organisations, remove_members
-from projects.access import visible_projects
-from projects.serializers import ProjectSerializer
 from users.models import FFAdminUser
 
 
@@ -78,13 +76,6 @@ class OrganisationViewSet(OrganisationScopedView, ModelViewSet[Organisation]):
     @action(detail=False, url_path=rf"get-by-uuid/(?P<uuid>{UUID})")
     def get_by_uuid(self, request: Request, uuid: str) -> Response:
         return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
-
-    @extend_schema(responses=ProjectSerializer(many=True))
-    @action(detail=True, pagination_class=None)
-    def projects(self, request: Request, organisation_pk: str) -> Response:
-        """Those that the caller may see."""
-        projects = visible_projects(self.actor).filter(organisation=self.organisation)
-        return Response(ProjectSerializer(projects, many=True).data)
 
     @extend_schema(request=MemberIDSerializer(many=True), responses=MemberIDSerializer(many=True))
     @action(detail=True, methods=["POST"], url_path="remove-users", pagination_class=None)

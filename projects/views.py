@@ -9,17 +9,17 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.viewsets import ModelViewSet
+from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from core import conflicts
 from core.paths import UUID
 from core.references import body_id
-from environments.serializers import EnvironmentSerializer
 from organisations.access import visible_organisations
 from organisations.models import Organisation
 from organisations.permissions import catalogue
 from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
 from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.scope import OrganisationScopedView
 from projects.access import is_project_admin, project_permissions, visible_projects
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from projects.scope import ProjectScopedView
@@ -88,11 +88,6 @@ class ProjectViewSet(ProjectScopedView, ModelViewSet[Project]):
     def get_by_uuid(self, request: Request, uuid: str) -> Response:
         return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
 
-    @extend_schema(responses=EnvironmentSerializer(many=True))
-    @action(detail=True)
-    def environments(self, request: Request, project_pk: str) -> Response:
-        return Response(EnvironmentSerializer(self.project.environments.all(), many=True).data)
-
     @extend_schema(responses=PermissionSerializer(many=True))
     @action(detail=False)
     def permissions(self, request: Request) -> Response:
@@ -107,6 +102,23 @@ class ProjectViewSet(ProjectScopedView, ModelViewSet[Project]):
             is_project_admin(self.actor, self.project),
             project_permissions(self.actor, self.project),
         )
+
+
+@extend_schema(tags=["organisations"])
+class OrganisationProjectViewSet(OrganisationScopedView, GenericViewSet[Organisation]):
+    """The projects of an organisation: ``organisations/{organisation}/projects/``."""
+
+    rules = "organisations"
+    queryset = Organisation.objects.none()
+    serializer_class = ProjectSerializer
+    lookup_url_kwarg = "organisation_pk"
+
+    @extend_schema(responses=ProjectSerializer(many=True))
+    @action(detail=True, pagination_class=None)
+    def projects(self, request: Request, organisation_pk: str) -> Response:
+        """Those that the caller may see."""
+        projects = visible_projects(self.actor).filter(organisation=self.organisation)
+        return Response(ProjectSerializer(projects, many=True).data)
 
 
 @extend_schema(tags=["projects"])

@@ -1,8 +1,14 @@
-from django.urls import path
+from django.urls import include, path
+from rest_framework.routers import SimpleRouter
 
 from sdk import views
+from sdk.admin_views import EnvironmentDocumentViewSet
+
+router = SimpleRouter()
+router.register("environments", EnvironmentDocumentViewSet, basename="environment")
 
 urlpatterns = [
+    path("", include(router.urls)),
     path("flags/", views.FlagsView.as_view(), name="sdk-flags"),
     path("identities/", views.IdentitiesView.as_view(), name="sdk-identities"),
     path("traits/", views.TraitsView.as_view(), name="sdk-traits"),

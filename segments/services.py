@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
+from core import removal
 from core.changes import report
-from features.changes import AboutToChangeStates, AboutToDeleteOverrides, Place
-from features.feature_states.services import remove_states
-from features.models import FeatureSegment, FeatureState
 from projects.models import Project
 from realtime.changes import versions
 from segments import trees
@@ -94,11 +92,7 @@ def delete_segment(segment: Segment) -> None:
 
     Their rows go first and raw, as in ``features.services.delete_feature``; the segment's own row announces.
     """
-    places = FeatureSegment.objects.filter(segment=segment)
-    report(AboutToChangeStates(Place(*row) for row in places.values_list("environment_id", "feature_id", "pk")))
-    report(AboutToDeleteOverrides(places.select_related("feature__project", "segment")))
-    remove_states(FeatureState.objects.filter(feature_segment__segment=segment))
-    places._raw_delete(places.db)
+    removal.empty(Segment.objects.filter(pk=segment.pk))
     trees.clear([segment])
     segment.delete()
 

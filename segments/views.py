@@ -16,14 +16,11 @@ from core.pagination import LargePages
 from environments.access import visible_environments
 from environments.identities.models import Identity
 from evaluation.membership import segments_of
-from features.models import FeatureState
 from projects.access import visible_projects
 from projects.scope import ProjectScopedView
 from segments import services, trees
 from segments.models import Segment
 from segments.serializers import (
-    AssociatedFeatureFilterSerializer,
-    AssociatedFeatureSerializer,
     CloneSegmentSerializer,
     SegmentFilterSerializer,
     SegmentSerializer,
@@ -74,23 +71,6 @@ class SegmentViewSet(ProjectScopedView, ModelViewSet[Segment]):
         serializer.is_valid(raise_exception=True)
         clone = services.clone_segment(segment, serializer.validated_data["name"])
         return Response(SegmentSerializer(clone).data, status=status.HTTP_201_CREATED)
-
-    @extend_schema(parameters=[AssociatedFeatureFilterSerializer], responses=AssociatedFeatureSerializer(many=True))
-    @action(detail=True, url_path="associated-features", serializer_class=AssociatedFeatureSerializer)
-    def associated_features(self, request: Request, **kwargs: Any) -> Response:
-        """The live overrides that use the segment, in the environments that the caller may see."""
-        query = AssociatedFeatureFilterSerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        environments = visible_environments(self.actor)
-        if "environment" in query.validated_data:
-            environments = environments.filter(pk=query.validated_data["environment"])
-        states = FeatureState.objects.filter(
-            feature_segment__segment=self.get_object(),
-            environment__in=environments.values("pk"),
-            version__isnull=False,
-        )
-        page = self.paginate_queryset(states)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
 class SegmentByUUIDView(ProjectScopedView, RetrieveAPIView[Segment]):

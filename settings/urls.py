@@ -19,6 +19,7 @@ urlpatterns = [
     path("api/v1/", include("projects.urls")),
     path("api/v1/", include("environments.urls")),
     path("api/v1/", include("environments.identities.urls")),
+    path("api/v1/", include("evaluation.urls")),
     path("api/v1/", include("sdk.urls")),
     path("api/v1/", include("features.urls")),
     path("api/v1/", include("features.multivariate.urls")),

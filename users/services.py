@@ -10,7 +10,6 @@ from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
-from django.db.models import Count
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
@@ -18,9 +17,8 @@ from rest_framework.authtoken.models import Token
 
 from core import conflicts, mail
 from core.paths import MAX_ID
-from organisations.models import Organisation
-from organisations.services import delete_organisations
 from users.models import FFAdminUser
+from users.signals import deleting_orphans
 
 RESET_SUBJECT = "A new password for Flagsmith"
 RESET_TEXT = """Somebody, you we hope, wants a new password for your account. Choose one here within an hour:
@@ -88,6 +86,5 @@ def delete_user(user: FFAdminUser, *, with_orphans: bool) -> None:
     """Delete a user, and with ``with_orphans`` the organisations that have no other member."""
     with transaction.atomic():
         if with_orphans:
-            alone = Organisation.objects.annotate(members=Count("userorganisation")).filter(members=1)
-            delete_organisations(alone.filter(pk__in=user.organisations.values("pk")))
+            deleting_orphans.send(sender=None, user=user)
         user.delete()

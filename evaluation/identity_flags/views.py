@@ -11,10 +11,11 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from environments.identities.models import Identity
-from environments.identities.overrides.serializers import IdentityFlagSerializer, SourceIdentitySerializer
-from environments.identities.overrides.services import clone_overrides, flags_of
 from environments.identities.scope import IdentityScopedView
+from evaluation.identity_flags.flags import flags_of
+from evaluation.identity_flags.serializers import IdentityFlagSerializer, SourceIdentitySerializer
 from features.feature_states.views import LIVE, EnvironmentFeatureStateViewSet
+from features.identity_overrides import clone_overrides
 from features.models import FeatureState
 
 

@@ -1,4 +1,4 @@
-"""An environment in numbers, for the head of its page."""
+"""Counts shown in an environment's page header."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,10 +1,9 @@
-"""An identity's overrides: all of them at once, and what its flags come to with them.
+"""An identity's overrides, all of them at once.
 
 Bulk writes throughout, so each writer announces first, in silence unless ``REALTIME_ANNOUNCE_IDENTITY_OVERRIDES`` says
 otherwise. Callers hold the environment's lock.
 """
 
-from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -12,27 +11,11 @@ from django.utils import timezone
 
 from core.changes import report
 from environments.identities.models import Identity
-from evaluation import isolation
-from evaluation.cache import Entry
-from evaluation.document import read_head
-from evaluation.evaluator import Flag, TraitValues
 from features.changes import AboutToChangeStates, OverridesCopied, Place, Stored
 from features.models import FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.values import COLUMNS
 from realtime.changes import versions, watch
-
-
-def flags_of(identity: Identity) -> list[Flag]:
-    """The identity's flags as an SDK gets them, those for servers included."""
-    head = read_head(identity.environment_id)
-    traits = {trait.trait_key: trait.trait_value for trait in identity.identity_traits.all()}
-    work = partial(_flags_of, identifier=identity.identifier, traits=traits, identity_id=identity.pk)
-    return isolation.run(head.version, head.row["project__organisation_id"], work).value
-
-
-def _flags_of(entry: Entry, identifier: str, traits: TraitValues, identity_id: int) -> list[Flag]:
-    return entry.visible(entry.evaluator.identity_flags(identifier, traits, identity_id), server=True)
 
 
 def clone_overrides(source: Identity, target: Identity) -> None:
