@@ -10,7 +10,9 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 
 emptying = Signal()
-"""Sent by ``empty``, in the transaction of the deletion: ``rows``, a queryset. The sender is its model."""
+"""Sent by ``empty``, in the transaction of the deletion: ``rows``, a queryset. The sender is its model.
+
+Receivers run in the order of INSTALLED_APPS: of ``environments``, ``features``, ``segments``."""
 
 
 def empty(rows: QuerySet[Any]) -> None:

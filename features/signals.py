@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
-
 from core.removal import emptying
 from environments.identities.models import Identity
 from environments.models import Environment
@@ -26,30 +24,10 @@ def environment_cloned(source: Environment, clone: Environment, **kwargs: Any) -
     copy_states(source, clone)
 
 
-def environments(rows: QuerySet[Environment], **kwargs: Any) -> None:
-    """Receiver of ``core.removal.emptying``."""
-    removal.empty_environments(rows)
-
-
-def identities(rows: QuerySet[Identity], **kwargs: Any) -> None:
-    """Receiver of ``core.removal.emptying``."""
-    removal.empty_identities(rows)
-
-
-def segments(rows: QuerySet[Segment], **kwargs: Any) -> None:
-    """Receiver of ``core.removal.emptying``."""
-    removal.empty_segments(rows)
-
-
-def projects(rows: QuerySet[Project], **kwargs: Any) -> None:
-    """Receiver of ``core.removal.emptying``."""
-    removal.empty_projects(rows)
-
-
 def connect() -> None:
     created.connect(environment_created, dispatch_uid="features:environment_created")
     cloned.connect(environment_cloned, dispatch_uid="features:environment_cloned")
-    emptying.connect(environments, sender=Environment, dispatch_uid="features:environments")
-    emptying.connect(identities, sender=Identity, dispatch_uid="features:identities")
-    emptying.connect(segments, sender=Segment, dispatch_uid="features:segments")
-    emptying.connect(projects, sender=Project, dispatch_uid="features:projects")
+    emptying.connect(removal.empty_environments, sender=Environment, dispatch_uid="features:environments")
+    emptying.connect(removal.empty_identities, sender=Identity, dispatch_uid="features:identities")
+    emptying.connect(removal.empty_segments, sender=Segment, dispatch_uid="features:segments")
+    emptying.connect(removal.empty_projects, sender=Project, dispatch_uid="features:projects")

@@ -5,16 +5,16 @@ from typing import Any
 from organisations.invites.services import lets_in
 from organisations.services import delete_orphans
 from users.models import FFAdminUser
-from users.signals import deleting_orphans, registering
+from users.services import deleting_orphans, registering
 
 
 def is_invited(invite_hash: str | None, email: str, sign_up_type: str | None, **kwargs: Any) -> bool:
-    """Receiver of ``users.signals.registering``."""
+    """Receiver of ``users.services.registering``."""
     return lets_in(invite_hash, email, sign_up_type)
 
 
 def orphans(user: FFAdminUser, **kwargs: Any) -> None:
-    """Receiver of ``users.signals.deleting_orphans``."""
+    """Receiver of ``users.services.deleting_orphans``."""
     delete_orphans(user)
 
 

@@ -13,8 +13,7 @@ from core.representation import QuickSerializer
 from users import second_factor
 from users.hashing import TooManyPasswords
 from users.models import FFAdminUser
-from users.services import EMAIL_TAKEN, register
-from users.signals import registering
+from users.services import EMAIL_TAKEN, register, registering
 from users.throttles import FailedLogins
 
 TOO_MANY_FAILURES = "Too many failed log-ins with this address."
