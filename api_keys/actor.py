@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 
 from api_keys.models import MasterAPIKey
+from core.actor import Actor
 
 
 @dataclass(frozen=True)
@@ -16,3 +17,6 @@ class APIKeyUser:
     @property
     def organisation_id(self) -> int:
         return self.key.organisation_id
+
+    def as_actor(self) -> Actor:
+        return Actor(master_api_key_id=self.key.pk)

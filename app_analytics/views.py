@@ -19,8 +19,9 @@ from app_analytics.serializers import (
     UsageQuerySerializer,
 )
 from app_analytics.throttles import UsageThrottle
-from core.views import ScopedView
-from permissions import access
+from environments.access import visible_environments
+from organisations.scope import OrganisationScopedView
+from projects.scope import ProjectScopedView
 
 
 def wanted(request: Request) -> usage.Wanted:
@@ -29,7 +30,7 @@ def wanted(request: Request) -> usage.Wanted:
     return usage.Wanted(**query.validated_data)
 
 
-class UsageDataView(ScopedView):
+class UsageDataView(OrganisationScopedView):
     rules = "usage-data"
     serializer_class = UsageDataSerializer
     throttle_classes = [UsageThrottle]
@@ -41,7 +42,7 @@ class UsageDataView(ScopedView):
         return Response(UsageDataSerializer(figures, many=True).data)
 
 
-class StreamsView(ScopedView):
+class StreamsView(OrganisationScopedView):
     rules = "usage-data/streams"
     serializer_class = StreamsSerializer
     throttle_classes = [UsageThrottle]
@@ -53,7 +54,7 @@ class StreamsView(ScopedView):
         return Response(StreamsSerializer(figures, many=True).data)
 
 
-class TotalCountView(ScopedView):
+class TotalCountView(OrganisationScopedView):
     rules = "usage-data/total-count"
     serializer_class = TotalCountSerializer
     throttle_classes = [UsageThrottle]
@@ -64,7 +65,7 @@ class TotalCountView(ScopedView):
         return Response({"count": usage.total(self.organisation)})
 
 
-class UsageEventsView(ScopedView):
+class UsageEventsView(OrganisationScopedView):
     rules = "usage"
     serializer_class = EventsSerializer
     throttle_classes = [UsageThrottle]
@@ -75,7 +76,7 @@ class UsageEventsView(ScopedView):
         return Response({"events": usage.total(self.organisation)})
 
 
-class EvaluationDataView(ScopedView):
+class EvaluationDataView(ProjectScopedView):
     rules = "features/evaluation-data"
     serializer_class = FeatureEvaluationDataSerializer
 
@@ -85,7 +86,7 @@ class EvaluationDataView(ScopedView):
         feature = get_object_or_404(self.project.features.all(), pk=kwargs["feature_pk"])
         query = EvaluationQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        environments = access.visible_environments(self.actor).filter(project=self.project)
+        environments = visible_environments(self.actor).filter(project=self.project)
         environment = environments.filter(pk=query.validated_data["environment_id"]).first()
         if environment is None:
             raise NotFound("No Environment matches the given query.")

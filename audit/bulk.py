@@ -1,50 +1,24 @@
-"""What services have to say of what they write in bulk: ``record(bulk.first_states(…))``.
+"""The log's entries of the changes that services report because they write in bulk.
 
-All are generators, so that they cost nothing where nobody acts.
+All are generators, so that they cost nothing where nobody acts. Their parameters are the fields of the changes.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from audit import actor, flags, places, texts
+from audit import flags, places, texts
 from audit.entries import Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from audit.places import Place
+from core import actor
 from environments.identities.models import Identity
 from environments.models import Environment
+from features.changes import Shares, Stored, changed_shares
 from features.models import Feature, FeatureSegment, FeatureState
 from features.workflows.core.models import ChangeRequest
 from realtime.types import Change
 from segments.models import Segment
-
-Shares = Mapping[int, tuple[float | None, float | None]]
-"""Percentages before and after, by the primary keys of the options; None: there is no share."""
-
-
-def changed_shares(before: Mapping[int, float], after: Mapping[int, float]) -> Shares:
-    """Of a state's shares, those that are others now."""
-    pairs = {option: (before.get(option), after.get(option)) for option in sorted({*before, *after})}
-    return {option: (old, new) for option, (old, new) in pairs.items() if old != new}
-
-
-class Stored(NamedTuple):
-    """A state as it was stored at one moment."""
-
-    state_id: int
-    enabled: bool
-    value: Mapping[str, Any]
-    shares: Mapping[int, float]
-
-    @classmethod
-    def of(cls, state: FeatureState) -> "Stored":
-        shares = state.multivariate_feature_state_values.all()
-        return cls(
-            state.pk,
-            state.enabled,
-            {name: getattr(state.feature_state_value, name) for name in flags.VALUE},
-            {share.multivariate_feature_option_id: share.percentage_allocation for share in shares},
-        )
 
 
 def first_states(feature: Feature, states: Iterable[FeatureState], options: int) -> Iterator[Entry]:

@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from audit import actor, texts
+from audit import texts
 from audit.entries import Detail, Entry, Scope
 from audit.models import ChangeType, RelatedObjectType
+from core import actor
 from features.models import FeatureState
 
 

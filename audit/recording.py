@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.dispatch import Signal
 
-from audit import actor, transactions
+from audit import transactions
 from audit.entries import Entry
 from audit.models import AuditLog
+from core import actor
 
 recorded = Signal()
 """Sent in the transaction in which entries were written: ``entries``, the rows."""
@@ -16,9 +17,7 @@ recorded = Signal()
 def record(entries: Iterable[Entry]) -> None:
     """Write these entries, on behalf of whoever acts; with one query, in the transaction of the change.
 
-    Models of audit/table.py speak for themselves when they are saved or deleted one by one. This is for whoever writes
-    in bulk, which sends no signals. Where nobody acts nothing is written, and ``entries`` is not even looked at: give a
-    generator if it takes queries to know them.
+    Without an actor nothing is written, and ``entries`` is not iterated: pass a generator if entries take queries.
     """
     who = actor.current()
     if who is None:

@@ -1,11 +1,34 @@
-"""Records what happens to the rows of every audited model."""
+"""Records the changes of audited models: rows saved one by one, and bulk writes that services report."""
 
-from audit import actor
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from audit import bulk
+from audit.entries import Entry
 from audit.recording import record
-from audit.table import AUDITED, Audited
+from audit.table import AUDITED, Audited, rules_change
+from core import actor
+from core.changes import reported
+from features import changes as flags
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
 from realtime.types import Change
+from segments.changes import AboutToChangeRules, SegmentsUpdated
+
+ENTRIES: dict[type[Any], Callable[..., Iterable[Entry]]] = {
+    flags.FirstStatesCreated: bulk.first_states,
+    flags.AboutToDeleteFeature: bulk.feature_deleted,
+    flags.AboutToDeleteOverrides: bulk.overrides_deleted,
+    flags.OptionsReplaced: bulk.options_replaced,
+    flags.SharesReplaced: bulk.shares_replaced,
+    flags.StatesWritten: bulk.states_written,
+    flags.OverridesReordered: bulk.overrides_reordered,
+    flags.OverridesCopied: bulk.overrides_copied,
+    flags.WentLive: bulk.went_live,
+    flags.ChangeRequestFailed: bulk.change_request_failed,
+    SegmentsUpdated: bulk.segments_updated,
+}
+"""The entries of each reported change. The function's parameters are the change's fields."""
 
 
 class Recorder:
@@ -28,7 +51,20 @@ class Recorder:
         record(self.audited.entries(row))
 
 
+def bulk_write(change: Any, **kwargs: Any) -> None:
+    """Receiver of ``core.changes.reported``."""
+    record(ENTRIES[type(change)](**change._asdict()))
+
+
+def segment_rules(change: AboutToChangeRules, **kwargs: Any) -> None:
+    """Receiver of ``core.changes.reported``."""
+    rules_change(*change)
+
+
 def connect() -> None:
-    """Listen to the models of the table that the project has."""
+    """Listen to the models of the table that the project has, and to reported changes."""
     for audited in AUDITED:
         rows.listen(audited.model, audited.fields, Recorder(audited))
+    for change in ENTRIES:
+        reported.connect(bulk_write, sender=change, dispatch_uid="audit:bulk_write")
+    reported.connect(segment_rules, sender=AboutToChangeRules, dispatch_uid="audit:segment_rules")

@@ -14,6 +14,7 @@ from audit import flags, texts
 from audit.entries import Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from features.models import FeatureSegment
+from features.values import COLUMNS
 from realtime.changes.rows import RowChange
 from realtime.types import Change
 
@@ -140,9 +141,9 @@ AUDITED = (
         feature,
     ),
     Audited("features.FeatureState", ("enabled", "live_from", "version"), flags.state),
-    Audited("features.FeatureStateValue", flags.VALUE, flags.value),
+    Audited("features.FeatureStateValue", COLUMNS, flags.value),
     Audited("features.FeatureSegment", ("segment_id",), flags.feature_segment),
-    Audited("multivariate.MultivariateFeatureOption", (*flags.VALUE, "key", "default_percentage_allocation"), option),
+    Audited("multivariate.MultivariateFeatureOption", (*COLUMNS, "key", "default_percentage_allocation"), option),
     Audited("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), flags.share),
     Audited("workflows_core.ChangeRequest", ("committed_at",), change_request),
     Audited("workflows_core.ChangeRequestApproval", ("approved_at",), approval),

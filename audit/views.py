@@ -9,12 +9,12 @@ from rest_framework.viewsets import GenericViewSet
 from audit.models import AuditLog
 from audit.serializers import AuditFilterSerializer, AuditLogDetailSerializer, AuditLogSerializer
 from core.pagination import LargePages
-from core.views import ScopedView
-from permissions import access
+from organisations.access import administered_organisations
+from projects.scope import ProjectScopedView
 
 
 @extend_schema_view(list=extend_schema(parameters=[AuditFilterSerializer]))
-class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ScopedView, GenericViewSet[AuditLog]):
+class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ProjectScopedView, GenericViewSet[AuditLog]):
     """The entries of all organisations that the caller is an admin of, the newest first."""
 
     rules = "audit"
@@ -30,7 +30,7 @@ class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ScopedView, GenericVie
         return entries.defer("change_details") if self.action == "list" else entries
 
     def visible_entries(self) -> QuerySet[AuditLog]:
-        organisations = access.administered_organisations(self.actor)
+        organisations = administered_organisations(self.actor)
         return AuditLog.objects.filter(organisation__in=organisations.values("pk"))
 
     def filter_queryset(self, queryset: QuerySet[AuditLog]) -> QuerySet[AuditLog]:

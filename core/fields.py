@@ -33,3 +33,10 @@ class ConstantText(Constant, serializers.CharField):
 
 class ConstantList(Constant, serializers.ListField):
     child = serializers.JSONField()
+
+
+class NoItems(ConstantList):
+    """A list of what Flagsmith has and this product has not."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__([], **kwargs)

@@ -1,9 +1,8 @@
 """Which Flagsmith this is, for its command line and dashboards, which ask before they call anything else."""
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, JsonResponse
-
-from users.models import FFAdminUser
 
 FLAGSMITH = "2.265.0"
 """The release of Flagsmith whose API this product answers like."""
@@ -11,7 +10,7 @@ FLAGSMITH = "2.265.0"
 
 def version(request: HttpRequest) -> JsonResponse:
     """Anybody may ask. ``image_tag`` is what Flagsmith's command line compares with what it needs."""
-    users = FFAdminUser.objects.order_by()
+    users = get_user_model().objects.order_by()
     return JsonResponse(
         {
             "ci_commit_sha": "unknown",

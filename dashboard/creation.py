@@ -8,7 +8,7 @@ from django.urls import reverse
 from dashboard.api import Answer
 from dashboard.pages import Page
 from dashboard.places import ProjectPage
-from permissions import access
+from organisations.access import visible_organisations
 
 
 class Creation(Page):
@@ -50,7 +50,7 @@ class NewProjectPage(Creation):
     path = "projects/"
 
     def context(self) -> dict[str, Any]:
-        organisations = list(access.visible_organisations(self.user).order_by("name"))
+        organisations = list(visible_organisations(self.user).order_by("name"))
         wanted = self.request.POST.get("organisation") or self.request.GET.get("organisation", "")
         return {**super().context(), "organisations": organisations, "wanted": wanted}
 

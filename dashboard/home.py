@@ -11,8 +11,9 @@ from dashboard.pages import Page
 from dashboard.places import ProjectPage
 from environments.models import Environment
 from features.models import Feature
+from organisations.access import administered_organisations, may_create_project, visible_organisations
 from organisations.models import Organisation
-from permissions import access
+from projects.access import visible_projects
 from projects.models import Project
 
 
@@ -22,7 +23,7 @@ class HomePage(Page):
     template = "dashboard/home.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        organisations = list(access.visible_organisations(self.user).order_by("name"))
+        organisations = list(visible_organisations(self.user).order_by("name"))
         of_organisation: dict[int, list[Project]] = {each.pk: [] for each in organisations}
         for project in self.projects().order_by("name"):
             of_organisation.setdefault(project.organisation_id, []).append(project)
@@ -32,14 +33,14 @@ class HomePage(Page):
 
     def projects(self) -> QuerySet[Project]:
         """With the numbers of what is in them, each by a query of its own: together they would multiply."""
-        return access.visible_projects(self.user).annotate(
+        return visible_projects(self.user).annotate(
             number_of_environments=_number_of(Environment), number_of_features=_number_of(Feature)
         )
 
     def may_create(self, organisations: list[Organisation]) -> set[int]:
-        administered = set(access.administered_organisations(self.user).values_list("pk", flat=True))
+        administered = set(administered_organisations(self.user).values_list("pk", flat=True))
         others = (each for each in organisations if each.pk not in administered)
-        return administered | {each.pk for each in others if access.may_create_project(self.user, each)}
+        return administered | {each.pk for each in others if may_create_project(self.user, each)}
 
 
 class ProjectHome(ProjectPage):

@@ -16,9 +16,11 @@ from django.http.response import HttpResponseBase
 from core.locks import lock_environment, lock_project
 from core.paths import MAX_ID
 from dashboard.pages import Page
+from environments.access import administered_environments, environment_permissions, visible_environments
 from environments.models import Environment
+from organisations.access import administered_organisations, visible_organisations
 from organisations.models import Organisation
-from permissions import access
+from projects.access import administered_projects, project_permissions, visible_projects
 from projects.models import Project
 from realtime.types import epoch_seconds
 
@@ -40,8 +42,8 @@ class ProjectPage(Page):
     @cached_property
     def project(self) -> Project:
         """With its organisation, and ``administered``: whether the user is an admin of it."""
-        administered = access.administered_projects(self.user).filter(pk=OuterRef("pk"))
-        visible = access.visible_projects(self.user).select_related("organisation")
+        administered = administered_projects(self.user).filter(pk=OuterRef("pk"))
+        visible = visible_projects(self.user).select_related("organisation")
         project = visible.annotate(administered=Exists(administered)).filter(pk=self.kwargs["project_pk"]).first()
         if project is None:
             raise Http404
@@ -53,7 +55,7 @@ class ProjectPage(Page):
 
     @cached_property
     def project_permissions(self) -> set[str]:
-        return access.project_permissions(self.user, self.project)
+        return project_permissions(self.user, self.project)
 
     def may_in_project(self, key: str) -> bool:
         return self.is_project_admin or key in self.project_permissions
@@ -62,8 +64,8 @@ class ProjectPage(Page):
     def environments(self) -> list[Environment]:
         """Those of the project that the user may see, in the order of their creation, each with ``administered``:
         whether the user is an admin of it."""
-        administered = access.administered_environments(self.user).filter(pk=OuterRef("pk"))
-        visible = access.visible_environments(self.user).filter(project=self.project.pk)
+        administered = administered_environments(self.user).filter(pk=OuterRef("pk"))
+        visible = visible_environments(self.user).filter(project=self.project.pk)
         return list(visible.annotate(administered=Exists(administered)))
 
     @cached_property
@@ -130,7 +132,7 @@ class EnvironmentPage(ProjectPage):
 
     @cached_property
     def environment_permissions(self) -> set[str]:
-        return access.environment_permissions(self.user, self.environment)
+        return environment_permissions(self.user, self.environment)
 
     def may(self, key: str) -> bool:
         return self.is_environment_admin or key in self.environment_permissions
@@ -183,8 +185,8 @@ class OrganisationPage(Page):
     @cached_property
     def organisation(self) -> Organisation:
         """With ``administered``: whether the user is an admin of it. What they do not belong to is 404."""
-        administered = access.administered_organisations(self.user).filter(pk=OuterRef("pk"))
-        visible = access.visible_organisations(self.user).annotate(administered=Exists(administered))
+        administered = administered_organisations(self.user).filter(pk=OuterRef("pk"))
+        visible = visible_organisations(self.user).annotate(administered=Exists(administered))
         organisation = visible.filter(pk=self.kwargs["organisation_pk"]).first()
         if organisation is None:
             raise Http404

@@ -6,7 +6,6 @@ class EnvironmentsConfig(AppConfig):
     label = "environments"
 
     def ready(self) -> None:
-        from environments import patterns
-        from environments.sdk import schema  # noqa: F401
+        from environments import signals
 
-        patterns.install()
+        signals.connect()

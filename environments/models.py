@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from core.models import UUIDModel
 from environments import keys
-from permissions.models import PermissionModel
 
 
 class ReservedKey(models.Model):
@@ -148,7 +147,7 @@ class UserEnvironmentPermission(models.Model):
 
     user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="userpermission")
-    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
     class Meta:
@@ -161,7 +160,7 @@ class UserPermissionGroupEnvironmentPermission(models.Model):
 
     group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="grouppermission")
-    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
     class Meta:

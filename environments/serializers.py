@@ -16,8 +16,8 @@ from environments.models import (
 )
 from environments.services import clone_environment, create_environment
 from organisations.groups.serializers import GroupSerializer
-from permissions import catalogue
-from permissions.serializers import (
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import (
     GroupPermissionSerializer,
     ListedUserMixin,
     PermissionKeysField,
@@ -140,18 +140,6 @@ class TraitKeysSerializer(serializers.Serializer):
 
 class DeleteTraitsSerializer(serializers.Serializer):
     key = serializers.CharField()
-
-
-class MetricSerializer(serializers.Serializer):
-    value = serializers.IntegerField()
-    description = serializers.CharField()
-    name = serializers.CharField()
-    entity = serializers.CharField()
-    rank = serializers.IntegerField()
-
-
-class MetricsSerializer(serializers.Serializer):
-    metrics = MetricSerializer(many=True)
 
 
 class UserEnvironmentPermissionSerializer(UserPermissionSerializer):

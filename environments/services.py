@@ -4,17 +4,14 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.dispatch import Signal
 
+from core import removal
 from core.locks import keep_out_identities
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from environments.models import Environment, UserEnvironmentPermission
-from features.defaults import create_default_states
-from features.feature_states.services import remove_states
-from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
-from features.multivariate.models import MultivariateFeatureStateValue
-from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, PlannedChange
-from permissions.access import Actor
+from organisations.access import Actor
 from users.models import FFAdminUser
 
 # What a clone has like its source.
@@ -30,18 +27,19 @@ SETTINGS = (
     "hide_sensitive_data",
     "use_identity_overrides_in_local_eval",
 )
-VALUE = ("type", "boolean_value", "integer_value", "string_value")
-SHARE = ("multivariate_feature_option_id", "percentage_allocation")
 
-Overrides = dict[int | None, FeatureSegment | None]
-"""The copies of overrides by the primary keys of the originals; no override has none."""
+created = Signal()
+"""Sent in the transaction that creates an environment: ``environment``. Receivers give it its feature states."""
+
+cloned = Signal()
+"""Sent in the transaction that clones an environment: ``source``, ``clone``. Receivers copy its feature states."""
 
 
 def create_environment(actor: Actor, **fields: Any) -> Environment:
     """An environment with a state for each of the project's features. Its own row announces it, and nothing else."""
     with transaction.atomic():
         environment = _create(actor, **fields)
-        create_default_states(Feature.objects.filter(project=environment.project_id), [environment])
+        created.send(sender=Environment, environment=environment)
     return environment
 
 
@@ -51,8 +49,8 @@ def clone_environment(actor: Actor, source: Environment, name: str) -> Environme
     Some fifteen queries, however much there is to copy. (SQLite splits large inserts.)
     """
     with transaction.atomic():
-        clone = _create(actor, name=name, **_fields(source, SETTINGS))
-        _copy_states(source, clone, _copy_overrides(source, clone))
+        clone = _create(actor, name=name, **{setting: getattr(source, setting) for setting in SETTINGS})
+        cloned.send(sender=Environment, source=source, clone=clone)
     return clone
 
 
@@ -71,15 +69,10 @@ def empty(environments: QuerySet[Environment]) -> None:
     has to hear of it.
     """
     within = environments.order_by().values("pk")
-    requests = ChangeRequest.objects.filter(environment__in=within)
-    remove_states(FeatureState.objects.filter(environment__in=within))
+    removal.empty(environments)
     for rows in (
-        FeatureSegment.objects.filter(environment__in=within),
         Trait.objects.filter(identity__environment__in=within),
         Identity.objects.filter(environment__in=within),
-        PlannedChange.objects.filter(change_request__in=requests.order_by().values("pk")),
-        ChangeRequestApproval.objects.filter(change_request__in=requests.order_by().values("pk")),
-        requests,
     ):
         rows._raw_delete(rows.db)
 
@@ -96,45 +89,3 @@ def _create(actor: Actor, **fields: Any) -> Environment:
     if isinstance(actor, FFAdminUser):
         UserEnvironmentPermission.objects.create(user=actor, environment=environment, admin=True)
     return environment
-
-
-def _copy_overrides(source: Environment, clone: Environment) -> Overrides:
-    """Copy which segments override what, in which order."""
-    originals = list(
-        FeatureSegment.objects.filter(
-            environment=source, feature_states__identity=None, feature_states__version__isnull=False
-        )
-    )
-    copies = FeatureSegment.objects.bulk_create(
-        FeatureSegment(environment=clone, **_fields(original, ("feature_id", "segment_id", "priority")))
-        for original in originals
-    )
-    return {None: None} | {original.pk: copy for original, copy in zip(originals, copies, strict=True)}
-
-
-def _copy_states(source: Environment, clone: Environment, overrides: Overrides) -> None:
-    """Copy the live states with their values and shares, and keep the shares' order: variants are dealt out in it."""
-    originals = FeatureState.objects.filter(environment=source, identity=None, version__isnull=False).order_by("pk")
-    copies = FeatureState.objects.bulk_create(
-        FeatureState(
-            environment=clone,
-            feature_segment=overrides[original.feature_segment_id],
-            **_fields(original, ("feature_id", "enabled", "version")),
-        )
-        for original in originals
-    )
-    copy_of = {original.pk: copy for original, copy in zip(originals, copies, strict=True)}
-    FeatureStateValue.objects.bulk_create(
-        FeatureStateValue(feature_state=copy_of[value.feature_state_id], **_fields(value, VALUE))
-        for value in FeatureStateValue.objects.filter(feature_state__in=originals.order_by().values("pk"))
-    )
-    MultivariateFeatureStateValue.objects.bulk_create(
-        MultivariateFeatureStateValue(feature_state=copy_of[share.feature_state_id], **_fields(share, SHARE))
-        for share in MultivariateFeatureStateValue.objects.filter(
-            feature_state__in=originals.order_by().values("pk")
-        ).order_by("pk")
-    )
-
-
-def _fields(row: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}

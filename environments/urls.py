@@ -8,6 +8,7 @@ BELOW = f"environments/(?P<environment_api_key>{ENVIRONMENT_KEY})"
 
 router = SimpleRouter()
 router.register("environments", views.EnvironmentViewSet, basename="environment")
+router.register("projects", views.ProjectEnvironmentViewSet, basename="project")
 router.register(f"{BELOW}/api-keys", views.EnvironmentAPIKeyViewSet, basename="environment-api-keys")
 router.register(
     f"{BELOW}/user-permissions", views.UserEnvironmentPermissionViewSet, basename="environment-user-permissions"

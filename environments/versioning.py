@@ -11,14 +11,14 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 
 from core import paths
-from core.views import ScopedView
+from environments.access import visible_environments
 from environments.models import Environment
-from permissions import access
+from environments.scope import EnvironmentScopedView
 
 NO_VERSIONS = "Feature versioning v2 is not available here."
 
 
-class NoVersions(ScopedView):
+class NoVersions(EnvironmentScopedView):
     """Tells whoever may see the environment; to others that one does not exist."""
 
     def refuse(self, request: Request, **kwargs: Any) -> NoReturn:
@@ -40,7 +40,7 @@ class VersionsOfFeature(NoVersions):
     rules = "environments/feature-versions"
 
     def find_environment(self) -> Environment | None:
-        environments = access.visible_environments(self.actor).select_related("project")
+        environments = visible_environments(self.actor).select_related("project")
         return environments.filter(pk=self.kwargs["environment_pk"]).first()
 
 
@@ -65,7 +65,7 @@ class VersionStateView(VersionsOfFeature):
 
 
 @extend_schema(exclude=True)
-class VersionByUUIDView(ScopedView):
+class VersionByUUIDView(EnvironmentScopedView):
     """``environment-feature-versions/{uuid}/``. It names no environment, so whoever is signed in is told."""
 
     rules = "feature-versions/get-by-uuid"

@@ -3,11 +3,9 @@
 import re
 
 from django.db.models import QuerySet
-from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import CreateModelMixin, DestroyModelMixin, ListModelMixin, UpdateModelMixin
 from rest_framework.request import Request
@@ -19,9 +17,7 @@ from core import conflicts
 from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
-from core.views import ScopedView
-from environments.document import Version
-from environments.figures import figures
+from environments.access import environment_permissions, is_environment_admin, visible_environments
 from environments.identities.traits.models import Trait
 from environments.models import (
     Environment,
@@ -29,8 +25,7 @@ from environments.models import (
     UserEnvironmentPermission,
     UserPermissionGroupEnvironmentPermission,
 )
-from environments.sdk import answers
-from environments.sdk.answers import Wanted
+from environments.scope import EnvironmentScopedView
 from environments.serializers import (
     KEY_TAKEN,
     CloneEnvironmentSerializer,
@@ -38,25 +33,27 @@ from environments.serializers import (
     DeleteTraitsSerializer,
     EnvironmentAPIKeySerializer,
     EnvironmentDetailSerializer,
+    EnvironmentSerializer,
     EnvironmentWithMetadataSerializer,
     GroupEnvironmentPermissionSerializer,
     ListedGroupEnvironmentPermissionSerializer,
     ListedUserEnvironmentPermissionSerializer,
-    MetricsSerializer,
     TraitKeysSerializer,
     UpdateEnvironmentSerializer,
     UserEnvironmentPermissionSerializer,
 )
 from environments.services import delete_environment, delete_traits
-from permissions import access, catalogue
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from projects.access import visible_projects
 from projects.models import Project
+from projects.scope import ProjectScopedView
 
 
 @extend_schema(tags=["environments"])
 @extend_schema_view(list=extend_schema(parameters=[OpenApiParameter("project", int, required=True)]))
-class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
+class EnvironmentViewSet(EnvironmentScopedView, ModelViewSet[Environment]):
     """Environments. All writes lock the project: names are unique there, and features have a state in each."""
 
     rules = "environments"
@@ -71,17 +68,17 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
         """A new environment's project stands in the body."""
         if self.action != "create":
             return super().find_project()
-        return access.visible_projects(self.actor).filter(pk=body_id(self.request, "project")).first()
+        return visible_projects(self.actor).filter(pk=body_id(self.request, "project")).first()
 
     def get_queryset(self) -> QuerySet[Environment]:
-        environments = access.visible_environments(self.actor)
+        environments = visible_environments(self.actor)
         return environments.filter(project=self.listed_project()) if self.action == "list" else environments
 
     def listed_project(self) -> int:
         """The project whose environments are asked for. Every fault is answered with the same list of one text."""
         number = self.request.query_params.get("project", "")
         project = int(number) if re.fullmatch(ID, number) else None
-        if project is None or not access.visible_projects(self.actor).filter(pk=project).exists():
+        if project is None or not visible_projects(self.actor).filter(pk=project).exists():
             raise ValidationError("Invalid or missing value for project parameter.")
         return project
 
@@ -94,7 +91,6 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
             "clone": CloneEnvironmentSerializer,
             "trait_keys": TraitKeysSerializer,
             "delete_traits": DeleteTraitsSerializer,
-            "metrics": MetricsSerializer,
         }
         return serializers.get(self.action, EnvironmentWithMetadataSerializer)
 
@@ -133,8 +129,8 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
     def my_permissions(self, request: Request, environment_api_key: str) -> Response:
         return own_permissions(
             request,
-            access.is_environment_admin(self.actor, self.environment),
-            access.environment_permissions(self.actor, self.environment),
+            is_environment_admin(self.actor, self.environment),
+            environment_permissions(self.actor, self.environment),
         )
 
     @action(detail=True, url_path="trait-keys")
@@ -152,24 +148,26 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
         delete_traits(self.environment, serializer.validated_data["key"])
         return Response()
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
-    @action(detail=True)
-    def document(self, request: Request, environment_api_key: str) -> HttpResponse:
-        """The environment document, as SDKs get it with a server-side key."""
-        try:
-            wanted = Wanted(Version.of(self.environment), self.project.organisation_id, True, is_document=True)
-            return answers.answer(wanted).response(request)
-        except Environment.DoesNotExist:  # Deleted a moment ago.
-            raise NotFound("No Environment matches the given query.") from None
 
+@extend_schema(tags=["projects"])
+class ProjectEnvironmentViewSet(ProjectScopedView, GenericViewSet[Project]):
+    """The environments of a project: ``projects/{project}/environments/``."""
+
+    rules = "projects"
+    queryset = Project.objects.none()
+    serializer_class = EnvironmentSerializer
+    pagination_class = None
+    lookup_url_kwarg = "project_pk"
+
+    @extend_schema(responses=EnvironmentSerializer(many=True))
     @action(detail=True)
-    def metrics(self, request: Request, environment_api_key: str) -> Response:
-        return Response(self.get_serializer({"metrics": figures(self.environment)}).data)
+    def environments(self, request: Request, project_pk: str) -> Response:
+        return Response(EnvironmentSerializer(self.project.environments.all(), many=True).data)
 
 
 @extend_schema(tags=["environments"])
 class EnvironmentAPIKeyViewSet(
-    ScopedView,
+    EnvironmentScopedView,
     ListModelMixin,
     CreateModelMixin,
     UpdateModelMixin,
@@ -191,7 +189,9 @@ class EnvironmentAPIKeyViewSet(
 
 
 @extend_schema(tags=["environments"])
-class UserEnvironmentPermissionViewSet(UserPermissionsViewSet):
+class UserEnvironmentPermissionViewSet(EnvironmentScopedView, UserPermissionsViewSet):
+    """What users may do in the environment."""
+
     rules = "environments/user-permissions"
     scope = "environment"
     queryset = UserEnvironmentPermission.objects.all()
@@ -200,7 +200,9 @@ class UserEnvironmentPermissionViewSet(UserPermissionsViewSet):
 
 
 @extend_schema(tags=["environments"])
-class GroupEnvironmentPermissionViewSet(GroupPermissionsViewSet):
+class GroupEnvironmentPermissionViewSet(EnvironmentScopedView, GroupPermissionsViewSet):
+    """What groups may do in the environment."""
+
     rules = "environments/user-group-permissions"
     scope = "environment"
     queryset = UserPermissionGroupEnvironmentPermission.objects.all()

@@ -10,7 +10,6 @@ from drf_spectacular.plumbing import build_array_type
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from core.fields import ConstantList
 from core.representation import related
 from features.values import MAX_32_BIT_INTEGER, Value
 from organisations.groups.serializers import GroupSummarySerializer
@@ -29,13 +28,6 @@ class ObjectID(serializers.IntegerField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=0, max_value=MAX_32_BIT_INTEGER, **kwargs)
-
-
-class NoItems(ConstantList):
-    """A list of what Flagsmith has and this product has not."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__([], **kwargs)
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}], "nullable": True})

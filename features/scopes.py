@@ -5,12 +5,13 @@ from typing import Any
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
+from environments.access import visible_environments
 from environments.models import Environment
 from features.values import MAX_32_BIT_INTEGER
-from permissions import access
+from organisations.access import Actor
 
 
-def environment_named(value: Any, actor: access.Actor) -> Environment:
+def environment_named(value: Any, actor: Actor) -> Environment:
     """The environment of this primary key, a number or its digits.
 
     Raises PermissionDenied (403, as Flagsmith does) for none, for nonsense and for one that the caller may not see.
@@ -18,7 +19,7 @@ def environment_named(value: Any, actor: access.Actor) -> Environment:
     pk = int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 10 else value
     if isinstance(pk, bool) or not isinstance(pk, int) or not 0 <= pk <= MAX_32_BIT_INTEGER:
         raise PermissionDenied
-    environment = access.visible_environments(actor).select_related("project").filter(pk=pk).first()
+    environment = visible_environments(actor).select_related("project").filter(pk=pk).first()
     if environment is None:
         raise PermissionDenied
     return environment

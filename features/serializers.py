@@ -6,14 +6,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from core.fields import ConstantText
+from core.fields import ConstantText, NoItems
 from core.representation import QuickSerializer
 from features import services
 from features.fields import (
     MOST_IDS,
     GroupOwners,
     InitialValue,
-    NoItems,
     ObjectID,
     Owners,
     ProjectObjects,
@@ -22,7 +21,7 @@ from features.fields import (
 from features.models import Feature, FeatureState
 from features.multivariate.serializers import OVER, NestedOptionSerializer
 from features.multivariate.services import no_room_for_all
-from permissions import access
+from projects.access import is_project_admin
 from projects.models import Project
 from projects.tags.models import Tag
 from users.models import FFAdminUser
@@ -115,9 +114,7 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
 
     def validate_multivariate_options(self, options: list[dict[str, Any]]) -> list[dict[str, Any]]:
         removes = self.instance is not None and not options and self.instance.multivariate_options.exists()
-        if (options or removes) and not access.is_project_admin(
-            self.context["view"].actor, self.context["view"].project
-        ):
+        if (options or removes) and not is_project_admin(self.context["view"].actor, self.context["view"].project):
             raise PermissionDenied
         if no_room_for_all(options, self.instance):
             raise ValidationError(OVER)

@@ -6,17 +6,16 @@ from typing import Any
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 
-from audit import bulk
-from audit.recording import record
+from core.changes import report
+from features.changes import AboutToDeleteFeature, FeatureCreated, FirstStatesCreated
 from features.defaults import create_default_states
 from features.feature_states.services import remove_states
 from features.models import Feature, FeatureSegment, FeatureState, FeatureType
 from features.multivariate.services import create_options, replace_options
-from permissions import access
+from projects.access import viewers
 from projects.models import Project
 from projects.tags.models import Tag
 from users.models import FFAdminUser, UserPermissionGroup
-from webhooks import changes as webhooks
 
 NAME_TAKEN = "Feature with that name already exists for this project. Note that feature names are case insensitive."
 
@@ -28,7 +27,7 @@ def name_is_taken(project: Project, name: str) -> bool:
 
 def possible_owners(project: Project) -> QuerySet[FFAdminUser]:
     """The users who may see the project."""
-    return access.viewers(project)
+    return viewers(project)
 
 
 def possible_group_owners(project: Project) -> QuerySet[UserPermissionGroup]:
@@ -61,13 +60,13 @@ def create_feature(
         columns["type"] = FeatureType.MULTIVARIATE
     feature = Feature(project=project, **columns)
     feature.save()
-    webhooks.feature_created(feature)
+    report(FeatureCreated(feature))
     feature.tags.set(tags)
     feature.owners.set(owners)
     feature.group_owners.set(group_owners)
     create_options(feature, options)
     states = create_default_states([feature], project.environments.all())
-    record(bulk.first_states(feature, states, len(options)))
+    report(FirstStatesCreated(feature, states, len(options)))
     return feature
 
 
@@ -95,8 +94,7 @@ def delete_feature(feature: Feature) -> None:
     Their rows go first and raw: a delete that sends signals would read them all, only to find that the feature's own
     signal announces for them too.
     """
-    webhooks.feature_deleted(feature)
-    record(bulk.feature_deleted(feature))
+    report(AboutToDeleteFeature(feature))
     remove_states(FeatureState.objects.filter(feature=feature))
     overrides = FeatureSegment.objects.filter(feature=feature)
     overrides._raw_delete(overrides.db)

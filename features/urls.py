@@ -2,6 +2,7 @@ from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from core import paths
+from features.environment_views import EnvironmentMetricsViewSet
 from features.feature_segments.views import (
     FeatureSegmentByUUIDView,
     FeatureSegmentViewSet,
@@ -13,6 +14,7 @@ from features.feature_states.views import (
     FeatureStateByUUIDView,
     FeatureStateViewSet,
 )
+from features.segment_views import AssociatedFeatureViewSet
 from features.views import FeatureByUUIDView, FeatureViewSet
 
 ENVIRONMENT = rf"environments/(?P<environment_api_key>{paths.ENVIRONMENT_KEY})"
@@ -20,6 +22,8 @@ ENVIRONMENT = rf"environments/(?P<environment_api_key>{paths.ENVIRONMENT_KEY})"
 router = SimpleRouter()
 router.register(rf"projects/(?P<project_pk>{paths.ID})/features", FeatureViewSet, basename="project-features")
 router.register(rf"{ENVIRONMENT}/featurestates", EnvironmentFeatureStateViewSet, basename="environment-featurestates")
+router.register(rf"projects/(?P<project_pk>{paths.ID})/segments", AssociatedFeatureViewSet, basename="project-segments")
+router.register("environments", EnvironmentMetricsViewSet, basename="environment")
 router.register("features/featurestates", FeatureStateViewSet, basename="featurestates")
 router.register("features/feature-segments", FeatureSegmentViewSet, basename="feature-segments")
 

@@ -12,6 +12,9 @@ Value = str | int | bool | None
 MAX_32_BIT_INTEGER = 2_147_483_647
 
 
+COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
+
+
 class ValueType(models.TextChoices):
     INTEGER = "int"
     STRING = "unicode"

@@ -15,7 +15,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
 from core.representation import read_ahead, read_many_to_many
-from core.views import ScopedView
+from environments.access import visible_environments
 from environments.models import Environment
 from features import filters, services, shown
 from features.models import Feature
@@ -28,7 +28,8 @@ from features.serializers import (
     OwnedFeatureSerializer,
     UserIDsSerializer,
 )
-from permissions import access
+from projects.access import visible_projects
+from projects.scope import ProjectScopedView
 
 QUERY = extend_schema(parameters=[filters.FeatureFilterSerializer])
 OWNERS = extend_schema(request=UserIDsSerializer, responses=OwnedFeatureSerializer)
@@ -37,7 +38,7 @@ NEEDS_OWNER = "Features of this project need an owner."
 
 
 @extend_schema_view(list=QUERY, retrieve=QUERY)
-class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
+class FeatureViewSet(ProjectScopedView, ModelViewSet[Feature]):
     rules = "features"
     locked = "project"
     pagination_class = LargePages
@@ -65,7 +66,7 @@ class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
         """Where the features are shown as they are."""
         if "environment" not in self.wanted:
             return None
-        visible = access.visible_environments(self.actor).filter(project=self.project)
+        visible = visible_environments(self.actor).filter(project=self.project)
         environment = visible.filter(pk=self.wanted["environment"]).first()
         if environment is None:
             raise NotFound("No Environment matches the given query.")
@@ -138,7 +139,7 @@ class FeatureViewSet(ScopedView, ModelViewSet[Feature]):
         return Response(OwnedFeatureSerializer(self.get_queryset().get(pk=feature.pk)).data)
 
 
-class FeatureByUUIDView(ScopedView, RetrieveAPIView[Feature]):
+class FeatureByUUIDView(ProjectScopedView, RetrieveAPIView[Feature]):
     """``features/get-by-uuid/{uuid}/``."""
 
     rules = "features/get-by-uuid"
@@ -147,6 +148,6 @@ class FeatureByUUIDView(ScopedView, RetrieveAPIView[Feature]):
     queryset = Feature.objects.all()
 
     def get_queryset(self) -> QuerySet[Feature]:
-        visible = access.visible_projects(self.actor)
+        visible = visible_projects(self.actor)
         features = Feature.objects.filter(project__in=visible.values("pk"))
         return features.prefetch_related(*filters.RELATIONS)

@@ -2,7 +2,6 @@ from django.conf import settings
 from django.db import models
 
 from core.models import UUIDModel
-from permissions.models import PermissionModel
 
 
 class OrganisationRole(models.TextChoices):
@@ -48,7 +47,7 @@ class UserOrganisationPermission(models.Model):
 
     user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="userpermission")
-    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
 
     class Meta:
         ordering = ["id"]
@@ -62,7 +61,7 @@ class UserPermissionGroupOrganisationPermission(models.Model):
 
     group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="grouppermission")
-    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
 
     class Meta:
         ordering = ["id"]

@@ -13,15 +13,15 @@ from organisations.models import (
     UserOrganisationPermission,
     UserPermissionGroupOrganisationPermission,
 )
-from organisations.services import create_organisation
-from permissions import catalogue
-from permissions.serializers import (
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import (
     GroupPermissionSerializer,
     ListedGroupMixin,
     ListedUserMixin,
     PermissionKeysField,
     UserPermissionSerializer,
 )
+from organisations.services import create_organisation
 from users.models import FFAdminUser
 from users.serializers import UserSummarySerializer
 

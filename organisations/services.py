@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Count
+from django.dispatch import Signal
 from rest_framework.exceptions import ValidationError
 
-from core import conflicts
-from core.locks import keep_out_identities
-from environments.models import Environment, UserEnvironmentPermission
+from core import conflicts, removal
 from organisations import plans
 from organisations.groups.services import join_default_groups
 from organisations.models import (
@@ -18,10 +18,11 @@ from organisations.models import (
     UserOrganisation,
     UserOrganisationPermission,
 )
-from projects.models import Project, UserProjectPermission
-from projects.services import empty as empty_projects
-from realtime.changes import versions
 from users.models import FFAdminUser, UserPermissionGroupMembership
+
+removing_members = Signal()
+"""Sent in the transaction that ends memberships: ``organisation``, ``user_ids``. Receivers delete what these users may
+do below the organisation."""
 
 ALREADY_MEMBER = "You are a member of this organisation already."
 
@@ -50,28 +51,24 @@ def add_member(organisation: Organisation, user: FFAdminUser, role: str) -> None
 
 
 def delete_organisations(organisations: Iterable[Organisation]) -> None:
-    """Delete organisations with everything in them.
-
-    Locks first, in everybody's order (core/locks.py): whoever writes to one of the environments finishes before, or
-    finds it gone.
-    """
-    ids = [organisation.pk for organisation in organisations]
+    """Delete organisations with everything in them."""
+    rows = Organisation.objects.filter(pk__in=[organisation.pk for organisation in organisations])
     with transaction.atomic():
-        projects = Project.objects.filter(organisation__in=ids).order_by("pk")
-        list(projects.select_for_update(no_key=True).values_list("pk"))
-        environments = Environment.objects.filter(project__organisation__in=ids).values_list("pk", flat=True)
-        versions.lock(environments)
-        keep_out_identities(environments)
-        empty_projects(Project.objects.filter(organisation__in=ids))
-        Organisation.objects.filter(pk__in=ids).delete()
+        removal.empty(rows)
+        rows.delete()
+
+
+def delete_orphans(user: FFAdminUser) -> None:
+    """Delete the organisations whose only member is the user."""
+    alone = Organisation.objects.annotate(members=Count("userorganisation")).filter(members=1)
+    delete_organisations(alone.filter(pk__in=user.organisations.values("pk")))
 
 
 def remove_members(organisation: Organisation, user_ids: list[int]) -> None:
     """End these users' memberships, of groups too, and take from them whatever they may do in the organisation."""
     theirs = {"user__in": user_ids}
     with transaction.atomic():
-        UserEnvironmentPermission.objects.filter(environment__project__organisation=organisation, **theirs).delete()
-        UserProjectPermission.objects.filter(project__organisation=organisation, **theirs).delete()
+        removing_members.send(sender=None, organisation=organisation, user_ids=user_ids)
         UserOrganisationPermission.objects.filter(organisation=organisation, **theirs).delete()
         UserPermissionGroupMembership.objects.filter(
             userpermissiongroup__organisation=organisation, ffadminuser__in=user_ids

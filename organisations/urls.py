@@ -1,10 +1,10 @@
 from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from api_keys.views import MasterAPIKeyViewSet
 from core.paths import ID
 from organisations import views
 from organisations.groups.views import GroupViewSet, MakeGroupAdminView, RemoveGroupAdminView
+from organisations.master_api_keys.views import MasterAPIKeyViewSet
 
 BELOW = f"organisations/(?P<organisation_pk>{ID})"
 

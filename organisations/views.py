@@ -15,7 +15,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet
 from api_keys.actor import APIKeyUser
 from core.pagination import FixedPages
 from core.paths import UUID
-from core.views import ScopedView
+from organisations.access import Actor, is_organisation_admin, organisation_permissions, visible_organisations
 from organisations.models import (
     Organisation,
     OrganisationRole,
@@ -24,6 +24,10 @@ from organisations.models import (
     UserOrganisationPermission,
     UserPermissionGroupOrganisationPermission,
 )
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.scope import OrganisationScopedView
 from organisations.serializers import (
     GroupOrganisationPermissionFilterSerializer,
     GroupOrganisationPermissionSerializer,
@@ -39,11 +43,6 @@ from organisations.serializers import (
     UserOrganisationPermissionSerializer,
 )
 from organisations.services import delete_organisations, remove_members
-from permissions import access, catalogue
-from permissions.access import Actor
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
-from projects.serializers import ProjectSerializer
 from users.models import FFAdminUser
 
 
@@ -54,13 +53,13 @@ def organisations_of(actor: Actor) -> QuerySet[Organisation]:
         role = Value(OrganisationRole.ADMIN.value, CharField())
     else:
         role = Subquery(UserOrganisation.objects.filter(organisation=OuterRef("pk"), user=actor).values("role")[:1])
-    visible = access.visible_organisations(actor).order_by().values("pk")
+    visible = visible_organisations(actor).order_by().values("pk")
     organisations = Organisation.objects.filter(pk__in=visible).select_related("subscription")
     return organisations.annotate(num_seats=Count("userorganisation"), role=role).order_by("pk")
 
 
 @extend_schema(tags=["organisations"])
-class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
+class OrganisationViewSet(OrganisationScopedView, ModelViewSet[Organisation]):
     rules = "organisations"
     queryset = Organisation.objects.none()
     serializer_class = OrganisationSerializer
@@ -77,13 +76,6 @@ class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
     @action(detail=False, url_path=rf"get-by-uuid/(?P<uuid>{UUID})")
     def get_by_uuid(self, request: Request, uuid: str) -> Response:
         return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
-
-    @extend_schema(responses=ProjectSerializer(many=True))
-    @action(detail=True, pagination_class=None)
-    def projects(self, request: Request, organisation_pk: str) -> Response:
-        """Those that the caller may see."""
-        projects = access.visible_projects(self.actor).filter(organisation=self.organisation)
-        return Response(ProjectSerializer(projects, many=True).data)
 
     @extend_schema(request=MemberIDSerializer(many=True), responses=MemberIDSerializer(many=True))
     @action(detail=True, methods=["POST"], url_path="remove-users", pagination_class=None)
@@ -111,14 +103,14 @@ class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
     def my_permissions(self, request: Request, organisation_pk: str) -> Response:
         return own_permissions(
             request,
-            access.is_organisation_admin(self.actor, self.organisation),
-            access.organisation_permissions(self.actor, self.organisation),
+            is_organisation_admin(self.actor, self.organisation),
+            organisation_permissions(self.actor, self.organisation),
         )
 
 
 @extend_schema(tags=["organisations"])
 @extend_schema_view(list=extend_schema(parameters=[MemberFilterSerializer]))
-class OrganisationUserViewSet(ScopedView, ListModelMixin, GenericViewSet[FFAdminUser]):
+class OrganisationUserViewSet(OrganisationScopedView, ListModelMixin, GenericViewSet[FFAdminUser]):
     """The members."""
 
     rules = "organisations/users"
@@ -145,7 +137,7 @@ class OrganisationUserViewSet(ScopedView, ListModelMixin, GenericViewSet[FFAdmin
         return Response(serializer.data)
 
 
-class FilteredPermissionsMixin(ScopedView):
+class FilteredPermissionsMixin(OrganisationScopedView):
     """Permissions in an organisation, of the one that the query names, or all."""
 
     filter_serializer_class: type[BaseSerializer[Any]]

@@ -4,9 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from environments.sdk.authentication import SDKClient
-from permissions import access, needs
+from environments.access import has_environment_permission, is_environment_admin
+from organisations.access import (
+    has_organisation_permission,
+    is_organisation_admin,
+    may_create_project,
+)
+from permissions import needs
 from permissions.needs import Needs
+from projects.access import has_project_permission, is_project_admin
+from sdk.authentication import SDKClient
+from users.models import FFAdminUser
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ ANYONE = Rule("anyone", lambda actor, view: True, needs.Anyone())
 ACTOR = Rule("a signed-in user or a master API key", lambda actor, view: actor is not None, needs.SignedIn())
 # The view answers 404, and says why to whoever may see what it would be about.
 NOBODY = Rule("nobody: there is none here", lambda actor, view: actor is not None, needs.Nobody())
-USER = Rule("a signed-in user", lambda actor, view: isinstance(actor, access.FFAdminUser), needs.SignedIn(user=True))
+USER = Rule("a signed-in user", lambda actor, view: isinstance(actor, FFAdminUser), needs.SignedIn(user=True))
 
 ORGANISATION_MEMBER = Rule(
     "a member of the organisation",
@@ -33,28 +41,28 @@ ORGANISATION_MEMBER = Rule(
 )
 ORGANISATION_ADMIN = Rule(
     "an admin of the organisation",
-    lambda actor, view: actor is not None and access.is_organisation_admin(actor, view.organisation),
+    lambda actor, view: actor is not None and is_organisation_admin(actor, view.organisation),
     needs.Has("organisation", needs.ADMIN),
 )
 CREATE_PROJECT = Rule(
     "CREATE_PROJECT in the organisation, or an admin of it where only admins create projects",
-    lambda actor, view: actor is not None and access.may_create_project(actor, view.organisation),
+    lambda actor, view: actor is not None and may_create_project(actor, view.organisation),
     needs.Has("organisation", "CREATE_PROJECT"),
 )
 GROUP_MANAGER = Rule(
     "MANAGE_USER_GROUPS in the organisation, or an admin of the group; for others it does not exist",
-    # Views look for the group in access.manageable_groups.
+    # Views look for the group in organisations.access.manageable_groups.
     lambda actor, view: actor is not None and view.organisation is not None,
     needs.Reaching(needs.Has("organisation", "MANAGE_USER_GROUPS")),
 )
 PROJECT_ADMIN = Rule(
     "an admin of the project",
-    lambda actor, view: actor is not None and access.is_project_admin(actor, view.project),
+    lambda actor, view: actor is not None and is_project_admin(actor, view.project),
     needs.Has("project", needs.ADMIN),
 )
 ENVIRONMENT_ADMIN = Rule(
     "an admin of the environment",
-    lambda actor, view: actor is not None and access.is_environment_admin(actor, view.environment),
+    lambda actor, view: actor is not None and is_environment_admin(actor, view.environment),
     needs.Has("environment", needs.ADMIN),
 )
 SCOPE_ADMIN = Rule(
@@ -62,9 +70,9 @@ SCOPE_ADMIN = Rule(
     lambda actor, view: (
         actor is not None
         and (
-            access.is_environment_admin(actor, view.environment)
+            is_environment_admin(actor, view.environment)
             if view.asked["scope"]["type"] == "environment"
-            else access.is_organisation_admin(actor, view.organisation)
+            else is_organisation_admin(actor, view.organisation)
         )
     ),
     # Of a body that names an environment.
@@ -72,9 +80,7 @@ SCOPE_ADMIN = Rule(
 )
 FEATURE_STATE_WRITER = Rule(
     "MANAGE_SEGMENT_OVERRIDES in the environment for a segment's override, otherwise UPDATE_FEATURE_STATE",
-    lambda actor, view: (
-        actor is not None and access.has_environment_permission(actor, view.environment, view.permission)
-    ),
+    lambda actor, view: actor is not None and has_environment_permission(actor, view.environment, view.permission),
     needs.ByTarget(
         special=needs.Has("environment", "MANAGE_SEGMENT_OVERRIDES"),
         otherwise=needs.Has("environment", "UPDATE_FEATURE_STATE"),
@@ -83,14 +89,13 @@ FEATURE_STATE_WRITER = Rule(
 FEATURE_CREATOR = Rule(
     "CREATE_FEATURE in the project; with multivariate options, an admin of the project",
     # The options are the serializer's to see.
-    lambda actor, view: actor is not None and access.has_project_permission(actor, view.project, "CREATE_FEATURE"),
+    lambda actor, view: actor is not None and has_project_permission(actor, view.project, "CREATE_FEATURE"),
     needs.ByTarget(special=needs.Has("project", needs.ADMIN), otherwise=needs.Has("project", "CREATE_FEATURE")),
 )
 FLAG_WRITER = Rule(
     "UPDATE_FEATURE_STATE in the environment for what everybody gets, MANAGE_SEGMENT_OVERRIDES for segments' overrides",
     lambda actor, view: (
-        actor is not None
-        and all(access.has_environment_permission(actor, view.environment, key) for key in view.permissions)
+        actor is not None and all(has_environment_permission(actor, view.environment, key) for key in view.permissions)
     ),
     needs.ByTarget(
         special=needs.Has("environment", "MANAGE_SEGMENT_OVERRIDES"),
@@ -115,7 +120,7 @@ def organisation(key: str) -> Rule:
     """An actor with this permission in the view's organisation, or an admin of it."""
     return Rule(
         f"{key} in the organisation",
-        lambda actor, view: actor is not None and access.has_organisation_permission(actor, view.organisation, key),
+        lambda actor, view: actor is not None and has_organisation_permission(actor, view.organisation, key),
         needs.Has("organisation", key),
     )
 
@@ -124,7 +129,7 @@ def project(key: str) -> Rule:
     """An actor with this permission in the view's project, or an admin of it."""
     return Rule(
         f"{key} in the project",
-        lambda actor, view: actor is not None and access.has_project_permission(actor, view.project, key),
+        lambda actor, view: actor is not None and has_project_permission(actor, view.project, key),
         needs.Has("project", key),
     )
 
@@ -133,7 +138,7 @@ def environment(key: str) -> Rule:
     """An actor with this permission in the view's environment, or an admin of it."""
     return Rule(
         f"{key} in the environment",
-        lambda actor, view: actor is not None and access.has_environment_permission(actor, view.environment, key),
+        lambda actor, view: actor is not None and has_environment_permission(actor, view.environment, key),
         needs.Has("environment", key),
     )
 

@@ -4,3 +4,8 @@ from django.apps import AppConfig
 class ProjectsConfig(AppConfig):
     name = "projects"
     label = "projects"
+
+    def ready(self) -> None:
+        from projects import signals
+
+        signals.connect()

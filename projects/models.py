@@ -1,7 +1,6 @@
 from django.db import models
 
 from core.models import UUIDModel
-from permissions.models import PermissionModel
 
 
 class Project(UUIDModel):
@@ -38,7 +37,7 @@ class UserProjectPermission(models.Model):
 
     user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="userpermission")
-    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
     class Meta:
@@ -51,7 +50,7 @@ class UserPermissionGroupProjectPermission(models.Model):
 
     group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="grouppermission")
-    permissions = models.ManyToManyField(PermissionModel, blank=True)
+    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
     class Meta:

@@ -7,8 +7,8 @@ from rest_framework.validators import UniqueTogetherValidator
 from core.fields import ConstantBoolean, ConstantText
 from core.paths import MAX_ID
 from core.representation import QuickSerializer
-from permissions import catalogue
-from permissions.serializers import (
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import (
     GroupPermissionSerializer,
     ListedGroupMixin,
     ListedUserMixin,

@@ -9,6 +9,7 @@ BELOW = f"projects/(?P<project_pk>{ID})"
 
 router = SimpleRouter()
 router.register("projects", views.ProjectViewSet, basename="project")
+router.register("organisations", views.OrganisationProjectViewSet, basename="organisation")
 router.register(f"{BELOW}/user-permissions", views.UserProjectPermissionViewSet, basename="project-user-permissions")
 router.register(
     f"{BELOW}/user-group-permissions", views.GroupProjectPermissionViewSet, basename="project-user-group-permissions"

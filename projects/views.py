@@ -9,18 +9,20 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.viewsets import ModelViewSet
+from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from core import conflicts
 from core.paths import UUID
 from core.references import body_id
-from core.views import ScopedView
-from environments.serializers import EnvironmentSerializer
+from organisations.access import visible_organisations
 from organisations.models import Organisation
-from permissions import access, catalogue
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.permissions import catalogue
+from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
+from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.scope import OrganisationScopedView
+from projects.access import is_project_admin, project_permissions, visible_projects
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
+from projects.scope import ProjectScopedView
 from projects.serializers import (
     NAME_TAKEN,
     CreateProjectSerializer,
@@ -38,7 +40,7 @@ from projects.services import delete_project
 
 @extend_schema(tags=["projects"])
 @extend_schema_view(list=extend_schema(parameters=[ProjectFilterSerializer]))
-class ProjectViewSet(ScopedView, ModelViewSet[Project]):
+class ProjectViewSet(ProjectScopedView, ModelViewSet[Project]):
     rules = "projects"
     queryset = Project.objects.none()
     pagination_class = None
@@ -50,11 +52,11 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
 
     def find_organisation(self) -> Organisation | None:
         """A new project's, which stands in the body."""
-        organisations = access.visible_organisations(self.actor)
+        organisations = visible_organisations(self.actor)
         return organisations.filter(pk=body_id(self.request, "organisation")).first()
 
     def get_queryset(self) -> QuerySet[Project]:
-        projects = access.visible_projects(self.actor)
+        projects = visible_projects(self.actor)
         if self.action == "list":
             query = ProjectFilterSerializer(data=self.request.query_params)
             query.is_valid(raise_exception=True)
@@ -86,11 +88,6 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
     def get_by_uuid(self, request: Request, uuid: str) -> Response:
         return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
 
-    @extend_schema(responses=EnvironmentSerializer(many=True))
-    @action(detail=True)
-    def environments(self, request: Request, project_pk: str) -> Response:
-        return Response(EnvironmentSerializer(self.project.environments.all(), many=True).data)
-
     @extend_schema(responses=PermissionSerializer(many=True))
     @action(detail=False)
     def permissions(self, request: Request) -> Response:
@@ -102,13 +99,32 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
     def my_permissions(self, request: Request, project_pk: str) -> Response:
         return own_permissions(
             request,
-            access.is_project_admin(self.actor, self.project),
-            access.project_permissions(self.actor, self.project),
+            is_project_admin(self.actor, self.project),
+            project_permissions(self.actor, self.project),
         )
 
 
+@extend_schema(tags=["organisations"])
+class OrganisationProjectViewSet(OrganisationScopedView, GenericViewSet[Organisation]):
+    """The projects of an organisation: ``organisations/{organisation}/projects/``."""
+
+    rules = "organisations"
+    queryset = Organisation.objects.none()
+    serializer_class = ProjectSerializer
+    lookup_url_kwarg = "organisation_pk"
+
+    @extend_schema(responses=ProjectSerializer(many=True))
+    @action(detail=True, pagination_class=None)
+    def projects(self, request: Request, organisation_pk: str) -> Response:
+        """Those that the caller may see."""
+        projects = visible_projects(self.actor).filter(organisation=self.organisation)
+        return Response(ProjectSerializer(projects, many=True).data)
+
+
 @extend_schema(tags=["projects"])
-class UserProjectPermissionViewSet(UserPermissionsViewSet):
+class UserProjectPermissionViewSet(ProjectScopedView, UserPermissionsViewSet):
+    """What users may do in the project."""
+
     rules = "projects/user-permissions"
     scope = "project"
     queryset = UserProjectPermission.objects.all()
@@ -117,7 +133,9 @@ class UserProjectPermissionViewSet(UserPermissionsViewSet):
 
 
 @extend_schema(tags=["projects"])
-class GroupProjectPermissionViewSet(GroupPermissionsViewSet):
+class GroupProjectPermissionViewSet(ProjectScopedView, GroupPermissionsViewSet):
+    """What groups may do in the project."""
+
     rules = "projects/user-group-permissions"
     scope = "project"
     queryset = UserPermissionGroupProjectPermission.objects.all()

@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class SegmentsConfig(AppConfig):
     name = "segments"
     label = "segments"
+
+    def ready(self) -> None:
+        from segments import patterns, signals
+
+        patterns.install()
+        signals.connect()

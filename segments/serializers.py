@@ -6,12 +6,10 @@ from typing import Any, cast
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
+from core.fields import NoItems
 from core.items import Items, WholeItem
 from core.representation import QuickSerializer
-from environments import patterns
-from features.fields import NoItems
-from features.models import Feature, FeatureState
-from segments import bodies, evaluability, services
+from segments import bodies, evaluability, patterns, services
 from segments.models import Condition, Segment, SegmentRule
 
 
@@ -64,7 +62,7 @@ class ProjectFeatureField(serializers.PrimaryKeyRelatedField):
     """A feature of the view's project."""
 
     def get_queryset(self) -> Any:
-        return Feature.objects.filter(project=self.context["view"].project)
+        return self.context["view"].project.features.all()
 
 
 class SegmentSerializer(QuickSerializer, serializers.ModelSerializer[Segment]):
@@ -73,7 +71,7 @@ class SegmentSerializer(QuickSerializer, serializers.ModelSerializer[Segment]):
     Revisions, metadata, counts of members and management by others are not kept here: what tells of them is constant.
     """
 
-    feature = ProjectFeatureField(queryset=Feature.objects.all(), allow_null=True, required=False)
+    feature = ProjectFeatureField(allow_null=True, required=False)
     version_of = serializers.IntegerField(source="pk", read_only=True)
     rules = RuleSerializer(many=True, allow_empty=False)
     metadata = NoItems()
@@ -126,15 +124,3 @@ class SegmentFilterSerializer(serializers.Serializer[Any]):
     q = serializers.CharField(required=False, allow_blank=True, help_text="Part of the name, in any case.")
     identity = serializers.IntegerField(required=False, help_text="Only segments that this identity belongs to.")
     include_feature_specific = serializers.BooleanField(default=True)
-
-
-class AssociatedFeatureSerializer(serializers.ModelSerializer[FeatureState]):
-    """The state of an override that uses the segment."""
-
-    class Meta:
-        model = FeatureState
-        fields = ["id", "feature", "environment"]
-
-
-class AssociatedFeatureFilterSerializer(serializers.Serializer[Any]):
-    environment = serializers.IntegerField(required=False)

@@ -9,18 +9,14 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
-from audit import bulk
-from audit.recording import record
-from audit.table import rules_change
-from features.feature_states.services import remove_states
-from features.models import FeatureSegment, FeatureState
+from core import removal
+from core.changes import report
 from projects.models import Project
 from realtime.changes import versions
 from segments import trees
+from segments.changes import AboutToChangeRules, SegmentsUpdated
 from segments.models import Segment
 from segments.trees import RuleData
-from webhooks import changes as webhooks
-from webhooks.payloads import Place
 
 
 class SegmentUpdate(NamedTuple):
@@ -53,7 +49,7 @@ def update_segment(segment: Segment, *, rules: list[RuleData] | None = None, **f
         stored = trees.read(segment)
         if trees.read_by_sdks(rules) != trees.read_by_sdks(stored):
             versions.announce(segment.project.environments.values_list("pk", flat=True))
-        rules_change(segment, stored, trees.complete(rules))
+        report(AboutToChangeRules(segment, stored, trees.complete(rules)))
     for name, value in fields.items():
         setattr(segment, name, value)
     segment.save()
@@ -83,7 +79,7 @@ def update_segments(updates: Iterable[SegmentUpdate]) -> None:
     Segment.objects.bulk_update(segments, ["name", "description", "feature_id", "updated_at"])
     trees.clear(segments)
     trees.write((update.segment, update.rules) for update in updates)
-    record(bulk.segments_updated(changed))
+    report(SegmentsUpdated(changed))
 
 
 def _shows(update: SegmentUpdate, stored: list[RuleData]) -> bool:
@@ -96,11 +92,7 @@ def delete_segment(segment: Segment) -> None:
 
     Their rows go first and raw, as in ``features.services.delete_feature``; the segment's own row announces.
     """
-    places = FeatureSegment.objects.filter(segment=segment)
-    webhooks.about_to_change(Place(*row) for row in places.values_list("environment_id", "feature_id", "pk"))
-    record(bulk.overrides_deleted(places.select_related("feature__project", "segment")))
-    remove_states(FeatureState.objects.filter(feature_segment__segment=segment))
-    places._raw_delete(places.db)
+    removal.empty(Segment.objects.filter(pk=segment.pk))
     trees.clear([segment])
     segment.delete()
 

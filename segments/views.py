@@ -13,16 +13,14 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.views import ScopedView
+from environments.access import visible_environments
 from environments.identities.models import Identity
-from features.models import FeatureState
-from permissions import access
+from evaluation.membership import segments_of
+from projects.access import visible_projects
+from projects.scope import ProjectScopedView
 from segments import services, trees
-from segments.membership import segments_of
 from segments.models import Segment
 from segments.serializers import (
-    AssociatedFeatureFilterSerializer,
-    AssociatedFeatureSerializer,
     CloneSegmentSerializer,
     SegmentFilterSerializer,
     SegmentSerializer,
@@ -30,7 +28,7 @@ from segments.serializers import (
 
 
 @extend_schema_view(list=extend_schema(parameters=[SegmentFilterSerializer]))
-class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
+class SegmentViewSet(ProjectScopedView, ModelViewSet[Segment]):
     rules = "segments"
     locked = "project"
     pagination_class = LargePages
@@ -56,7 +54,7 @@ class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
         return queryset
 
     def _visible_identities(self) -> QuerySet[Identity]:
-        environments = access.visible_environments(self.actor).filter(project=self.project)
+        environments = visible_environments(self.actor).filter(project=self.project)
         return Identity.objects.filter(environment__in=environments.values("pk"))
 
     def perform_create(self, serializer: BaseSerializer[Segment]) -> None:
@@ -74,25 +72,8 @@ class SegmentViewSet(ScopedView, ModelViewSet[Segment]):
         clone = services.clone_segment(segment, serializer.validated_data["name"])
         return Response(SegmentSerializer(clone).data, status=status.HTTP_201_CREATED)
 
-    @extend_schema(parameters=[AssociatedFeatureFilterSerializer], responses=AssociatedFeatureSerializer(many=True))
-    @action(detail=True, url_path="associated-features", serializer_class=AssociatedFeatureSerializer)
-    def associated_features(self, request: Request, **kwargs: Any) -> Response:
-        """The live overrides that use the segment, in the environments that the caller may see."""
-        query = AssociatedFeatureFilterSerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        environments = access.visible_environments(self.actor)
-        if "environment" in query.validated_data:
-            environments = environments.filter(pk=query.validated_data["environment"])
-        states = FeatureState.objects.filter(
-            feature_segment__segment=self.get_object(),
-            environment__in=environments.values("pk"),
-            version__isnull=False,
-        )
-        page = self.paginate_queryset(states)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-
-class SegmentByUUIDView(ScopedView, RetrieveAPIView[Segment]):
+class SegmentByUUIDView(ProjectScopedView, RetrieveAPIView[Segment]):
     """``segments/get-by-uuid/{uuid}/``."""
 
     rules = "segments/get-by-uuid"
@@ -101,5 +82,5 @@ class SegmentByUUIDView(ScopedView, RetrieveAPIView[Segment]):
     queryset = Segment.objects.all()
 
     def get_queryset(self) -> QuerySet[Segment]:
-        visible = access.visible_projects(self.actor)
+        visible = visible_projects(self.actor)
         return trees.with_trees(Segment.objects.filter(project__in=visible.values("pk")))

@@ -45,12 +45,15 @@ INSTALLED_APPS = [
     "features.multivariate",
     "features.workflows.core",
     "segments",
+    "evaluation",
+    "sdk",
     "realtime",
     "realtime.inspector",
     "audit",
     "app_analytics",
     "webhooks",
     "dashboard",
+    "demo",
 ]
 
 MIDDLEWARE = [
@@ -126,7 +129,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["permissions.enforcement.RulesPermission"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser", "core.parsers.StrictFormParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "core.schema.APISchema",
+    "DEFAULT_SCHEMA_CLASS": "permissions.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
     # Who calls is said by realtime/http/addresses.py. Whatever asks the framework instead gets who has connected.
@@ -221,10 +224,10 @@ CLIENT_KEY_STORAGE_RATE: str | None = environment.rate("CLIENT_KEY_STORAGE_RATE"
 # Bytes of a request's body; a larger one is refused with 413 before it is parsed.
 DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)
 
-# Bytes of memory that a process spends on keeping environments in the form that SDKs get (environments/cache.py).
+# Bytes of memory that a process spends on keeping environments in the form that SDKs get (evaluation/cache.py).
 DOCUMENT_CACHE_BYTES = environment.whole("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, least=0)
 
-# Of an evaluation in the evaluation process (environments/isolation.py), in seconds on a processor: beyond it 422.
+# Of an evaluation in the evaluation process (evaluation/isolation.py), in seconds on a processor: beyond it 422.
 EVALUATION_SECONDS = environment.seconds("EVALUATION_SECONDS", 0.5)
 # How long such an evaluation may wait for its organisation's turn: beyond it 503.
 EVALUATION_WAIT_SECONDS = environment.seconds("EVALUATION_WAIT_SECONDS", 30)

@@ -4,6 +4,8 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models
 
+from core.actor import Actor
+
 
 class UserManager(BaseUserManager["FFAdminUser"]):
     """Users by e-mail address, kept in lower case: ``A@b.c`` and ``a@b.c`` are one person."""
@@ -51,6 +53,9 @@ class FFAdminUser(AbstractUser):
 
     class Meta:
         ordering = ["id"]
+
+    def as_actor(self) -> Actor:
+        return Actor(author_id=self.pk)
 
 
 class UserPermissionGroup(models.Model):

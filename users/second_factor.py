@@ -16,7 +16,6 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework.exceptions import Throttled
 
-from organisations.models import UserOrganisation
 from users.models import BackupCode, FFAdminUser
 
 METHOD = "app"
@@ -113,7 +112,8 @@ def user_with_code(token: str, code: str) -> FFAdminUser:
 def owing(user: str) -> Q:
     """Of rows with a user in that field: those whose user is in an organisation that wants a second factor, and has
     none."""
-    wanted = UserOrganisation.objects.filter(user=OuterRef(user), organisation__force_2fa=True)
+    memberships = FFAdminUser.organisations.through._default_manager
+    wanted = memberships.filter(user=OuterRef(user), organisation__force_2fa=True)
     device = TOTPDevice.objects.filter(user=OuterRef(user), confirmed=True)
     return Q(Exists(wanted)) & ~Q(Exists(device))
 

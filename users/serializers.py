@@ -10,11 +10,10 @@ from rest_framework.exceptions import PermissionDenied, Throttled
 
 from core.fields import ConstantText
 from core.representation import QuickSerializer
-from organisations.invites import services as invites
 from users import second_factor
 from users.hashing import TooManyPasswords
 from users.models import FFAdminUser
-from users.services import EMAIL_TAKEN, register
+from users.services import EMAIL_TAKEN, register, registering
 from users.throttles import FailedLogins
 
 TOO_MANY_FAILURES = "Too many failed log-ins with this address."
@@ -108,10 +107,12 @@ class RegistrationSerializer(serializers.ModelSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Who may not register hears nothing of who has."""
         secret = attrs.pop("invite_hash", None)
-        if not settings.ALLOW_REGISTRATION_WITHOUT_INVITE and not invites.lets_in(
-            secret, attrs["email"], attrs.get("sign_up_type")
-        ):
-            raise PermissionDenied(INVITE_NEEDED)
+        if not settings.ALLOW_REGISTRATION_WITHOUT_INVITE:
+            answers = registering.send(
+                sender=None, invite_hash=secret, email=attrs["email"], sign_up_type=attrs.get("sign_up_type")
+            )
+            if not any(is_invited for _, is_invited in answers):
+                raise PermissionDenied(INVITE_NEEDED)
         if FFAdminUser.objects.filter(email=attrs["email"]).exists():
             raise serializers.ValidationError({"email": [EMAIL_TAKEN]})
         person = FFAdminUser(**{name: attrs[name] for name in ("email", "first_name", "last_name")})

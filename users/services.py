@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.auth.tokens import default_token_generator
 from django.db import transaction
-from django.db.models import Count
+from django.dispatch import Signal
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
@@ -18,8 +18,6 @@ from rest_framework.authtoken.models import Token
 
 from core import conflicts, mail
 from core.paths import MAX_ID
-from organisations.models import Organisation
-from organisations.services import delete_organisations
 from users.models import FFAdminUser
 
 RESET_SUBJECT = "A new password for Flagsmith"
@@ -31,6 +29,15 @@ If it was not you, do nothing: your password stays as it is.
 """
 
 EMAIL_TAKEN = "Email already exists. Please log in."
+
+
+registering = Signal()
+"""Sent where registration needs an invitation: ``invite_hash``, ``email``, ``sign_up_type``. A receiver returns whether
+there is one."""
+
+deleting_orphans = Signal()
+"""Sent before a user is deleted, in the same transaction: ``user``. Receivers delete the organisations that have no
+other member."""
 
 
 def register(*, password: str, superuser: bool = False, **fields: Any) -> FFAdminUser:
@@ -88,6 +95,5 @@ def delete_user(user: FFAdminUser, *, with_orphans: bool) -> None:
     """Delete a user, and with ``with_orphans`` the organisations that have no other member."""
     with transaction.atomic():
         if with_orphans:
-            alone = Organisation.objects.annotate(members=Count("userorganisation")).filter(members=1)
-            delete_organisations(alone.filter(pk__in=user.organisations.values("pk")))
+            deleting_orphans.send(sender=None, user=user)
         user.delete()

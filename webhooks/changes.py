@@ -7,20 +7,20 @@ Only requests and the scheduler collect. What a shell or a migration does nobody
 listens, all this takes a single query for each transaction that changes flags.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from core.changes import collected
 from environments.models import Environment, Webhook
-from features.models import Feature, FeatureState
+from features.changes import Place
+from features.models import FeatureState
 from organisations.models import OrganisationWebhook
 from webhooks import payloads
-from webhooks.payloads import Place, State
+from webhooks.payloads import State
 
 
 class Changes:
@@ -103,23 +103,13 @@ def _listeners() -> QuerySet[Any, Any]:
     return environments.values_list("pk", "own", "shared", "project__organisation")
 
 
-_current: ContextVar[Changes | None] = ContextVar("webhooks_changes", default=None)
-
-
 def current() -> Changes | None:
-    """None where nothing is collected."""
-    return _current.get()
-
-
-@contextmanager
-def collected() -> Iterator[Changes]:
-    """Collect what changes in here. Open it inside of the transaction."""
-    changes = Changes()
-    token = _current.set(None if settings.DISABLE_WEBHOOKS else changes)
-    try:
-        yield changes
-    finally:
-        _current.reset(token)
+    """The changes of the present transaction; None where they are not collected."""
+    kept = collected()
+    if kept is None or settings.DISABLE_WEBHOOKS:
+        return None
+    changes: Changes = kept.setdefault(__name__, Changes())
+    return changes
 
 
 def at(places: Iterable[Place]) -> QuerySet[FeatureState]:
@@ -135,31 +125,3 @@ def at(places: Iterable[Place]) -> QuerySet[FeatureState]:
         environment__in={place.environment_id for place in places},
         feature__in={place.feature_id for place in places},
     )
-
-
-def about_to_change(places: Iterable[Place]) -> None:
-    """For whoever writes feature states in bulk, which sends no signals. Call it before the change.
-
-    States that are saved or deleted one by one speak for themselves (``webhooks.signals``). Give a generator: where
-    nothing is collected it is not even looked at.
-    """
-    changes = current()
-    if changes is not None:
-        changes.about_to_change(places)
-
-
-def feature_created(feature: Feature) -> None:
-    """For whoever gives a new feature its first state in each environment."""
-    changes = current()
-    if changes is not None:
-        for environment_id in changes.listening(feature.project_id):
-            changes.was_not(Place(environment_id, feature.pk))
-
-
-def feature_deleted(feature: Feature) -> None:
-    """For whoever is about to delete a feature. Told are the environments' defaults, as in Flagsmith: there may be an
-    override for each identity."""
-    changes = current()
-    if changes is not None and (environments := changes.listening(feature.project_id)):
-        defaults = FeatureState.objects.filter(feature=feature, identity=None, feature_segment=None)
-        changes.about_to_go(defaults.filter(environment__in=environments))

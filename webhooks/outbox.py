@@ -4,16 +4,15 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from api_keys.models import MasterAPIKey
-from audit import actor
 from audit.models import AuditLog
 from audit.serializers import AuditLogSerializer
+from core import actor
 from environments.models import Webhook
 from organisations.models import OrganisationWebhook
 from users.models import FFAdminUser
@@ -32,12 +31,10 @@ class Event(NamedTuple):
 
 
 def enqueue(changes: Changes, changed_by: str | None = None) -> None:
-    """Call this at the end of the transaction that the changes were collected in.
+    """Write the deliveries of a transaction's changes, at its end.
 
-    ``changed_by`` is whom webhooks are told of: by default whoever acts (``audit.actor``).
+    ``changed_by`` is whom webhooks are told of: by default whoever acts (``core.actor``).
     """
-    if settings.DISABLE_WEBHOOKS:
-        return
     events = [*_flags(changes, changed_by), *_entries(changes)]
     if not events:
         return

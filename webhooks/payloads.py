@@ -3,30 +3,18 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from features.changes import Place
 from features.models import FeatureState
 from segments.models import Segment
 from webhooks.models import EventType
 
 State = dict[str, Any]
 """A feature state as webhooks see it: values that JSON has."""
-
-
-class Place(NamedTuple):
-    """Where a feature state stands. At most one is live there."""
-
-    environment_id: int
-    feature_id: int
-    feature_segment_id: int | None = None
-    identity_id: int | None = None
-
-    @classmethod
-    def of(cls, state: FeatureState) -> "Place":
-        return cls(state.environment_id, state.feature_id, state.feature_segment_id, state.identity_id)
 
 
 def read(states: QuerySet[FeatureState]) -> dict[Place, State]:

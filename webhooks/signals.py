@@ -1,22 +1,23 @@
-"""Collects what happens to rows that are saved and deleted one by one."""
+"""Collects changes: rows that are saved and deleted one by one, and bulk writes that services report."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import QuerySet
 
+import core.changes
 from audit.models import AuditLog
 from audit.recording import recorded
+from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, Place
 from features.models import FeatureState, FeatureStateValue
+from features.values import COLUMNS
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
 from realtime.types import Change
 from segments.models import Segment
-from webhooks import payloads
+from webhooks import outbox, payloads
 from webhooks.changes import current
-from webhooks.payloads import Place, State
-
-VALUE = ("type", "string_value", "integer_value", "boolean_value")
+from webhooks.payloads import State
 
 
 def feature_state(row: RowChange) -> None:
@@ -109,6 +110,39 @@ def entries(sender: object, entries: Iterable[AuditLog], **kwargs: Any) -> None:
         changes.entries += [entry.pk for entry in entries]
 
 
+def states(change: AboutToChangeStates, **kwargs: Any) -> None:
+    """Receiver of ``core.changes.reported``. Without webhooks the places are not iterated: they may take queries."""
+    changes = current()
+    if changes is not None:
+        changes.about_to_change(change.places)
+
+
+def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
+    """Receiver of ``core.changes.reported``."""
+    changes = current()
+    if changes is not None:
+        for environment_id in changes.listening(change.feature.project_id):
+            changes.was_not(Place(environment_id, change.feature.pk))
+
+
+def feature_deleted(change: AboutToDeleteFeature, **kwargs: Any) -> None:
+    """Receiver of ``core.changes.reported``.
+
+    Only the environments' defaults count, as in Flagsmith: there may be an override for each identity.
+    """
+    changes = current()
+    if changes is not None and (environments := changes.listening(change.feature.project_id)):
+        defaults = FeatureState.objects.filter(feature=change.feature, identity=None, feature_segment=None)
+        changes.about_to_go(defaults.filter(environment__in=environments))
+
+
+def committing(changed_by: str | None, **kwargs: Any) -> None:
+    """Receiver of ``core.changes.committing``."""
+    changes = current()
+    if changes is not None:
+        outbox.enqueue(changes, changed_by)
+
+
 def _is_asked_for(row: RowChange) -> bool:
     """Whether the deletion was of this kind of rows, and does not only follow from another row's."""
     root: Any = row.origin.model if isinstance(row.origin, QuerySet) else type(row.origin)
@@ -118,7 +152,7 @@ def _is_asked_for(row: RowChange) -> bool:
 def connect() -> None:
     for label, fields, tell in (
         ("features.FeatureState", ("enabled", "version"), feature_state),
-        ("features.FeatureStateValue", VALUE, feature_state_value),
+        ("features.FeatureStateValue", COLUMNS, feature_state_value),
         ("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), share),
         ("features.FeatureSegment", ("segment_id",), feature_segment),
         ("segments.Segment", ("name",), segment),
@@ -126,3 +160,8 @@ def connect() -> None:
     ):
         rows.listen(label, fields, tell)
     recorded.connect(entries, dispatch_uid="webhooks:entries")
+    reported = core.changes.reported
+    reported.connect(states, sender=AboutToChangeStates, dispatch_uid="webhooks:states")
+    reported.connect(feature_created, sender=FeatureCreated, dispatch_uid="webhooks:feature_created")
+    reported.connect(feature_deleted, sender=AboutToDeleteFeature, dispatch_uid="webhooks:feature_deleted")
+    core.changes.committing.connect(committing, dispatch_uid="webhooks:committing")

@@ -16,13 +16,15 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
-from audit import actor
+from core import actor
 from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID
-from core.views import ScopedView
+from environments.access import is_environment_admin, visible_environments
 from environments.models import Environment, Webhook
+from environments.scope import EnvironmentScopedView
+from organisations.access import visible_organisations
 from organisations.models import Organisation, OrganisationWebhook
-from permissions import access
+from organisations.scope import OrganisationScopedView
 from webhooks.samples import SAMPLES
 from webhooks.sending import Outcome, send
 from webhooks.serializers import (
@@ -36,7 +38,12 @@ from webhooks.throttles import TrialThrottle
 
 @extend_schema(tags=["webhooks"])
 class WebhookViewSet(
-    ScopedView, ListModelMixin, CreateModelMixin, UpdateModelMixin, DestroyModelMixin, GenericViewSet[Webhook]
+    EnvironmentScopedView,
+    ListModelMixin,
+    CreateModelMixin,
+    UpdateModelMixin,
+    DestroyModelMixin,
+    GenericViewSet[Webhook],
 ):
     """An environment's webhooks: they are told of its flags' changes."""
 
@@ -51,7 +58,7 @@ class WebhookViewSet(
     def get_serializer_context(self) -> dict[str, Any]:
         context = {**super().get_serializer_context()}
         if self.action == "list":
-            context["shows_secrets"] = access.is_environment_admin(self.actor, self.environment)
+            context["shows_secrets"] = is_environment_admin(self.actor, self.environment)
         return context
 
     def perform_create(self, serializer: BaseSerializer) -> None:
@@ -59,7 +66,7 @@ class WebhookViewSet(
 
 
 @extend_schema(tags=["webhooks"])
-class OrganisationWebhookViewSet(ScopedView, ModelViewSet[OrganisationWebhook]):
+class OrganisationWebhookViewSet(OrganisationScopedView, ModelViewSet[OrganisationWebhook]):
     """An organisation's webhooks: they are told of all flags' changes, and of each entry of the audit log."""
 
     rules = "organisations/webhooks"
@@ -75,7 +82,7 @@ class OrganisationWebhookViewSet(ScopedView, ModelViewSet[OrganisationWebhook]):
 
 
 @extend_schema(tags=["webhooks"])
-class TrialView(ScopedView):
+class TrialView(EnvironmentScopedView):
     """Tries a URL out: sends an example there, at once, and answers what came of it."""
 
     rules = "webhooks/test"
@@ -98,13 +105,13 @@ class TrialView(ScopedView):
         number = self.asked["scope"]["id"]
         if not re.fullmatch(ID, number):
             return None
-        return access.visible_organisations(self.actor).filter(pk=number).first()
+        return visible_organisations(self.actor).filter(pk=number).first()
 
     def find_environment(self) -> Environment | None:
         key = self.asked["scope"]["id"]
         if not re.fullmatch(ENVIRONMENT_KEY, key):
             return None
-        return access.visible_environments(self.actor).select_related("project").filter(api_key=key).first()
+        return visible_environments(self.actor).select_related("project").filter(api_key=key).first()
 
     @extend_schema(responses=TrialAnswerSerializer)
     def post(self, request: Request) -> Response:

@@ -10,7 +10,7 @@ from dashboard.change_requests.page import Allowed, OneRequest
 from dashboard.change_requests.reading import person
 from dashboard.edits import Edit, described, token, unix_lines
 from features.workflows.core.models import ChangeRequestApproval
-from permissions import access
+from projects.access import viewers
 
 
 class EditPage(OneRequest):
@@ -84,7 +84,7 @@ class EditPage(OneRequest):
 
     def _candidates(self) -> list[Any]:
         """Who may be asked: those who see the project, and whoever was asked or has approved before."""
-        users = {user.pk: user for user in access.viewers(self.project).order_by("first_name", "last_name", "pk")}
+        users = {user.pk: user for user in viewers(self.project).order_by("first_name", "last_name", "pk")}
         users |= {each.user_id: each.user for each in self.change_request.approvals.all()}
         return [user for user in users.values() if user.pk != self.change_request.user_id]
 

@@ -14,11 +14,11 @@ from dashboard.places import ProjectPage
 from dashboard.segments.form import Form
 from dashboard.segments.operators import OPERATORS, said
 from dashboard.segments.views import SegmentPage
+from environments.access import has_environment_permission
 from environments.identities.models import Identity
 from environments.models import Environment
-from environments.sdk.serializers import IdentitiesSerializer
-from permissions import access
-from segments.membership import Candidate, RuleVerdict, Verdict, verdict
+from evaluation.membership import Candidate, RuleVerdict, Verdict, verdict
+from sdk.serializers import IdentitiesSerializer
 
 NOT_TRAITS = "Line {line} is neither an object in JSON nor name=value."
 
@@ -107,7 +107,7 @@ class CheckPage(SegmentPage):
         if not identifier:
             return Candidate("", given), ["Without an identifier there is no place in a percentage split."]
         environment.project = self.project
-        if not access.has_environment_permission(self.user, environment, "VIEW_IDENTITIES"):
+        if not has_environment_permission(self.user, environment, "VIEW_IDENTITIES"):
             note = f"Judged by the typed traits alone: to read stored ones needs VIEW_IDENTITIES in {environment.name}."
             return Candidate(identifier, given), [note]
         identities = Identity.objects.filter(environment=environment, identifier=identifier)

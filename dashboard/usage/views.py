@@ -10,7 +10,7 @@ from app_analytics import usage
 from app_analytics.models import BILLABLE
 from dashboard.places import OrganisationPage
 from dashboard.usage import plot
-from permissions import access
+from projects.access import visible_projects
 
 PERIODS = (7, 30, 90)
 """Days."""
@@ -44,7 +44,7 @@ class UsagePage(OrganisationPage):
             days=days[::-1],
             period=self.period,
             periods=PERIODS,
-            projects=access.visible_projects(self.user).filter(organisation=self.organisation.pk).order_by("name"),
+            projects=visible_projects(self.user).filter(organisation=self.organisation.pk).order_by("name"),
         )
 
     @property

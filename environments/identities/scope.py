@@ -2,11 +2,11 @@ from functools import cached_property
 
 from rest_framework.exceptions import NotFound
 
-from core.views import ScopedView
 from environments.identities.models import Identity
+from environments.scope import EnvironmentScopedView
 
 
-class IdentityScopedView(ScopedView):
+class IdentityScopedView(EnvironmentScopedView):
     """A view below ``environments/{environment_api_key}/identities/{identity_pk}/``.
 
     A write locks the environment, as the identity's deletion does: neither can come between the other's steps.

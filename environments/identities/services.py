@@ -1,14 +1,11 @@
 """What removing an identity takes beyond its own row."""
 
+from core import removal
 from core.locks import keep_out_identities
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
-from features.feature_states.services import remove_states
-from features.models import FeatureState
 from realtime.changes import versions, watch
 from realtime.types import Change
-from webhooks import changes as webhooks
-from webhooks.payloads import Place
 
 
 def delete_identity(identity: Identity) -> None:
@@ -19,12 +16,7 @@ def delete_identity(identity: Identity) -> None:
     keep_out_identities([identity.environment_id])
     effect = watch.identity(identity, Change.DELETED)
     versions.announce(effect.environments, silent=effect.silent)
-    states = FeatureState.objects.filter(identity=identity)
-    webhooks.about_to_change(
-        Place(identity.environment_id, feature, identity_id=identity.pk)
-        for feature in states.values_list("feature_id", flat=True)
-    )
-    remove_states(states)
+    removal.empty(Identity.objects.filter(pk=identity.pk))
     traits = Trait.objects.filter(identity=identity)
     traits._raw_delete(traits.db)
     identity.delete()

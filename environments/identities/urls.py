@@ -2,7 +2,6 @@ from rest_framework.routers import SimpleRouter
 from rest_framework_nested.routers import NestedSimpleRouter
 
 from core.paths import ENVIRONMENT_KEY
-from environments.identities.overrides.views import IdentityFeatureStateViewSet
 from environments.identities.traits.views import TraitViewSet
 from environments.identities.views import IdentityViewSet
 
@@ -14,7 +13,6 @@ router.register(
 )
 
 identity_router = NestedSimpleRouter(router, router.registry[0][0], lookup="identity")
-identity_router.register("featurestates", IdentityFeatureStateViewSet, basename="identity-featurestates")
 identity_router.register("traits", TraitViewSet, basename="identities-traits")
 
 urlpatterns = [*router.urls, *identity_router.urls]

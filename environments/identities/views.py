@@ -6,14 +6,14 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.views import ScopedView
 from environments.identities.models import Identity
 from environments.identities.serializers import IdentityFilterSerializer, IdentitySerializer
 from environments.identities.services import delete_identity
+from environments.scope import EnvironmentScopedView
 
 
 @extend_schema_view(list=extend_schema(parameters=[IdentityFilterSerializer]))
-class IdentityViewSet(ScopedView, ModelViewSet[Identity]):
+class IdentityViewSet(EnvironmentScopedView, ModelViewSet[Identity]):
     rules = "identities"
     # An identity's overrides stand in the environment's document, under its name.
     locked = "environment"

@@ -11,15 +11,13 @@ from typing import Any
 from django.db.models import F, Max, QuerySet
 from rest_framework.exceptions import ValidationError
 
-from audit import bulk
-from audit.recording import record
+from core.changes import report
 from environments.models import Environment
+from features.changes import AboutToChangeStates, AboutToDeleteOverrides, OverridesReordered, Place
 from features.feature_states.services import Columns, Shares, create_state, remove_states, require_direct_writes
 from features.models import Feature, FeatureSegment, FeatureState
 from realtime.changes import versions
 from segments.models import Segment
-from webhooks import changes as webhooks
-from webhooks.payloads import Place
 
 # Leaves room below 32 bits for those that are pushed down.
 MAX_PRIORITY = 1_000_000_000
@@ -76,14 +74,12 @@ def remove(feature_segments: Iterable[FeatureSegment]) -> None:
     if not gone:
         return
     pks = [each.pk for each in gone]
-    webhooks.about_to_change(Place(each.environment_id, each.feature_id, each.pk) for each in gone)
+    report(AboutToChangeStates(Place(each.environment_id, each.feature_id, each.pk) for each in gone))
     _announce_if_live(gone)
-    record(
-        bulk.overrides_deleted(FeatureSegment.objects.filter(pk__in=pks).select_related("feature__project", "segment"))
-    )
+    overrides = FeatureSegment.objects.filter(pk__in=pks)
+    report(AboutToDeleteOverrides(overrides.select_related("feature__project", "segment")))
     remove_states(FeatureState.objects.filter(feature_segment__in=pks))
-    rows = FeatureSegment.objects.filter(pk__in=pks)
-    rows._raw_delete(rows.db)
+    overrides._raw_delete(overrides.db)
     others = list(_of(gone[0].environment_id, gone[0].feature_id))
     steps = {each.pk: sum(one.priority < each.priority for one in gone) for each in others}
     _move([each for each in others if steps[each.pk]], {pk: -step for pk, step in steps.items()})
@@ -129,7 +125,7 @@ def prioritise(
     before = [each.segment.name for each in present]
     _move(moved, {each.pk: priorities[each.pk] - each.priority for each in moved})
     after = [each.segment.name for each in sorted(present, key=lambda each: each.priority)]
-    record(bulk.overrides_reordered(environment, feature, before, after))
+    report(OverridesReordered(environment, feature, before, after))
 
 
 def _places(present: list[int], wanted: Mapping[int, int]) -> dict[int, int]:

@@ -14,8 +14,9 @@ from rest_framework.viewsets import ModelViewSet
 
 from core.locks import lock_environment
 from core.pagination import FixedPages
-from core.views import ScopedView
+from environments.access import has_environment_permission, visible_environments
 from environments.models import Environment
+from environments.scope import EnvironmentScopedView
 from features.feature_segments import services
 from features.feature_segments.serializers import (
     FeatureSegmentFilterSerializer,
@@ -26,16 +27,15 @@ from features.feature_segments.serializers import (
 )
 from features.models import Feature, FeatureSegment, FeatureState
 from features.scopes import environment_named, in_body
-from permissions import access
 
 
 def visible_feature_segments(actor: Any) -> QuerySet[FeatureSegment]:
-    visible = access.visible_environments(actor)
+    visible = visible_environments(actor)
     return FeatureSegment.objects.filter(environment__in=visible.values("pk")).select_related("segment")
 
 
 @extend_schema_view(list=extend_schema(parameters=[FeatureSegmentFilterSerializer]))
-class FeatureSegmentViewSet(ScopedView, ModelViewSet[FeatureSegment]):
+class FeatureSegmentViewSet(EnvironmentScopedView, ModelViewSet[FeatureSegment]):
     """The environment is named by the query of a list, the body of a creation, otherwise by the object."""
 
     rules = "feature-segments"
@@ -50,7 +50,7 @@ class FeatureSegmentViewSet(ScopedView, ModelViewSet[FeatureSegment]):
         return dict(query.validated_data)
 
     def find_environment(self) -> Environment | None:
-        visible = access.visible_environments(self.actor).select_related("project")
+        visible = visible_environments(self.actor).select_related("project")
         if "pk" in self.kwargs:
             environment = visible.filter(feature_segments=self.kwargs["pk"]).first()
             if environment is None:
@@ -75,7 +75,7 @@ class FeatureSegmentViewSet(ScopedView, ModelViewSet[FeatureSegment]):
         services.remove([instance])
 
 
-class FeatureSegmentByUUIDView(ScopedView, RetrieveAPIView[FeatureSegment]):
+class FeatureSegmentByUUIDView(EnvironmentScopedView, RetrieveAPIView[FeatureSegment]):
     """``features/feature-segments/get-by-uuid/{uuid}/``."""
 
     rules = "feature-segments/get-by-uuid"
@@ -87,7 +87,7 @@ class FeatureSegmentByUUIDView(ScopedView, RetrieveAPIView[FeatureSegment]):
         return visible_feature_segments(self.actor)
 
 
-class PrioritiesView(ScopedView, GenericAPIView[FeatureSegment]):
+class PrioritiesView(EnvironmentScopedView, GenericAPIView[FeatureSegment]):
     """``features/feature-segments/update-priorities/``. The body says which environment it is about."""
 
     rules = "feature-segments/update-priorities"
@@ -111,14 +111,14 @@ class PrioritiesView(ScopedView, GenericAPIView[FeatureSegment]):
             message = "All feature segments must belong to the same feature & environment."
             raise ValidationError({"non_field_errors": [message]})
         environment, feature = places.pop()
-        if not access.has_environment_permission(self.actor, environment, "MANAGE_SEGMENT_OVERRIDES"):
+        if not has_environment_permission(self.actor, environment, "MANAGE_SEGMENT_OVERRIDES"):
             raise PermissionDenied
         lock_environment(environment.pk)
         moved = services.reorder(environment, feature, wanted)
         return Response(FeatureSegmentSerializer(moved, many=True).data)
 
 
-class OverrideView(ScopedView, CreateAPIView[FeatureState]):
+class OverrideView(EnvironmentScopedView, CreateAPIView[FeatureState]):
     """``environments/{api_key}/features/{feature}/create-segment-override/``."""
 
     rules = "create-segment-override"

@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from audit import bulk
-from audit.flags import VALUE
-from audit.recording import record
+from core.changes import report
 from environments.models import Environment
+from features.changes import AboutToChangeStates, Place, StatesWritten, Stored
 from features.feature_states.services import initial_value, replace_shares
 from features.models import FeatureState, FeatureStateValue
+from features.values import COLUMNS
 from realtime.changes import versions
-from webhooks import changes as webhooks
-from webhooks.payloads import Place
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Content:
         shares = state.multivariate_feature_state_values.all()
         return cls(
             state.enabled,
-            {name: getattr(value, name) for name in VALUE},
+            {name: getattr(value, name) for name in COLUMNS},
             {share.multivariate_feature_option_id: share.percentage_allocation for share in shares},
         )
 
@@ -68,7 +66,7 @@ def write(environment: Environment, writes: Sequence[Write], default: Content, *
         versions.announce([environment.pk])
     elif new:
         versions.announce([environment.pk], silent=True)
-    webhooks.about_to_change(Place.of(each.state) for each in (*changed, *new))
+    report(AboutToChangeStates(Place.of(each.state) for each in (*changed, *new)))
     _update(changed)
     _create(new)
     written = changed + new
@@ -76,7 +74,7 @@ def write(environment: Environment, writes: Sequence[Write], default: Content, *
     replace_shares({each.state: _shares(each.content) for each in written})
     after = {each.state.pk: _stored(each.state.pk, each.content) for each in written}
     old = {pk: _stored(pk, content) for pk, content in before.items()}
-    record(bulk.states_written(old, after, default.enabled))
+    report(StatesWritten(old, after, default.enabled))
 
 
 def _update(writes: list[Write]) -> None:
@@ -88,7 +86,7 @@ def _update(writes: list[Write]) -> None:
         state.enabled, state.updated_at = content.enabled, now
         values.append(_set(_value_of(state), content))
     FeatureState.objects.bulk_update([each.state for each in writes], ["enabled", "updated_at"])
-    FeatureStateValue.objects.bulk_update([value for value in values if value.pk is not None], VALUE)
+    FeatureStateValue.objects.bulk_update([value for value in values if value.pk is not None], COLUMNS)
     FeatureStateValue.objects.bulk_create(value for value in values if value.pk is None)
 
 
@@ -106,7 +104,7 @@ def _value_of(state: FeatureState) -> FeatureStateValue:
 
 
 def _set(value: FeatureStateValue, content: Content) -> FeatureStateValue:
-    for name in VALUE:
+    for name in COLUMNS:
         setattr(value, name, content.value[name])
     return value
 
@@ -118,5 +116,5 @@ def _shares(content: Content) -> list[dict[str, Any]]:
     ]
 
 
-def _stored(pk: int, content: Content) -> bulk.Stored:
-    return bulk.Stored(pk, content.enabled, content.value, content.shares)
+def _stored(pk: int, content: Content) -> Stored:
+    return Stored(pk, content.enabled, content.value, content.shares)

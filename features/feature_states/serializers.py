@@ -10,6 +10,7 @@ from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
 from core.items import Items, WholeItem
+from environments.access import visible_environments
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.feature_states import services
@@ -18,7 +19,6 @@ from features.models import Feature, FeatureSegment, FeatureState, FeatureStateV
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.multivariate.percentages import exceed_whole
 from features.values import ValueType
-from permissions import access
 
 FIELDS = (
     "id",
@@ -109,7 +109,7 @@ class VisibleEnvironment(serializers.PrimaryKeyRelatedField[Environment]):
     """An environment that the caller may see."""
 
     def get_queryset(self) -> QuerySet[Environment]:
-        return access.visible_environments(self.context["view"].actor)
+        return visible_environments(self.context["view"].actor)
 
 
 class EnvironmentFeatureSegment(serializers.PrimaryKeyRelatedField[FeatureSegment]):

@@ -11,15 +11,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from audit import bulk
-from audit.recording import record
+from core.changes import report
 from environments.models import Environment
+from features import changes
+from features.changes import AboutToChangeStates, Place, SharesReplaced
 from features.models import Feature, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.values import typed
 from realtime.changes import versions, watch
-from webhooks import changes as webhooks
-from webhooks.payloads import Place
 
 Columns = Mapping[str, Any]
 """Columns of a value to set, by name. The others keep what they hold."""
@@ -87,7 +86,7 @@ def update_state(
     if value:
         _set(getattr(state, "feature_state_value", None) or FeatureStateValue(feature_state=state), value)
     if shares is not None:
-        record(bulk.shares_replaced(state, set_shares(state, shares)))
+        report(SharesReplaced(state, set_shares(state, shares)))
     return state
 
 
@@ -112,12 +111,12 @@ def initial_value(state: FeatureState) -> FeatureStateValue:
     return value
 
 
-def set_shares(state: FeatureState, shares: Shares) -> bulk.Shares:
+def set_shares(state: FeatureState, shares: Shares) -> changes.Shares:
     """Make these the shares of a state. Returns the percentages that are others now, before and after, by options."""
     return replace_shares({state: shares})[state.pk]
 
 
-def replace_shares(wanted: Mapping[FeatureState, Shares]) -> dict[int, bulk.Shares]:
+def replace_shares(wanted: Mapping[FeatureState, Shares]) -> dict[int, changes.Shares]:
     """``set_shares`` of many states, by their primary keys. The share of an option keeps its row.
 
     A constant number of queries, but for reading the shares of states that were read without them.
@@ -130,7 +129,7 @@ def replace_shares(wanted: Mapping[FeatureState, Shares]) -> dict[int, bulk.Shar
         present = {each.multivariate_feature_option_id: each for each in state.multivariate_feature_state_values.all()}
         before = {option: share.percentage_allocation for option, share in present.items()}
         after = {share["multivariate_feature_option_id"]: share["percentage_allocation"] for share in shares}
-        found[state.pk] = bulk.changed_shares(before, after)
+        found[state.pk] = changes.changed_shares(before, after)
         for option in found[state.pk]:
             share = present.get(option)
             if share is None:
@@ -145,7 +144,7 @@ def replace_shares(wanted: Mapping[FeatureState, Shares]) -> dict[int, bulk.Shar
         if found[state.pk]:
             effect = watch.of_state(state)
             versions.announce(effect.environments, silent=effect.silent)
-    webhooks.about_to_change(Place.of(state) for state in wanted if found[state.pk])
+    report(AboutToChangeStates(Place.of(state) for state in wanted if found[state.pk]))
     # Raw: each row's signal would ask for its state.
     rows = MultivariateFeatureStateValue.objects.filter(pk__in=gone)
     rows._raw_delete(rows.db)

@@ -14,8 +14,9 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from core.pagination import FixedPages
-from core.views import ScopedView
+from environments.access import visible_environments
 from environments.models import Environment
+from environments.scope import EnvironmentScopedView
 from features.feature_states import services
 from features.feature_states.serializers import (
     EnvironmentFeatureStateFilterSerializer,
@@ -27,7 +28,6 @@ from features.feature_states.serializers import (
 )
 from features.models import FeatureState
 from features.scopes import environment_named, in_body
-from permissions import access
 
 LIVE = (
     FeatureState.objects.filter(version__isnull=False)
@@ -40,7 +40,7 @@ LIVE = (
     list=extend_schema(parameters=[EnvironmentFeatureStateFilterSerializer], responses=ListedFeatureStateSerializer),
     partial_update=extend_schema(request=PatchedFeatureStateSerializer, responses=PatchedFeatureStateSerializer),
 )
-class EnvironmentFeatureStateViewSet(ScopedView, ModelViewSet[FeatureState]):
+class EnvironmentFeatureStateViewSet(EnvironmentScopedView, ModelViewSet[FeatureState]):
     """An environment's defaults; with ``anyIdentity`` in the query, its identities' overrides."""
 
     rules = "environment-featurestates"
@@ -90,7 +90,7 @@ class FeatureStateViewSet(
     mixins.CreateModelMixin,
     mixins.UpdateModelMixin,
     mixins.ListModelMixin,
-    ScopedView,
+    EnvironmentScopedView,
     GenericViewSet[FeatureState],
 ):
     """Defaults and all overrides of an environment that the query, the body or the state itself names."""
@@ -104,7 +104,7 @@ class FeatureStateViewSet(
     @cached_property
     def addressed(self) -> FeatureState:
         """The state that the path names, as it was before the lock."""
-        visible = access.visible_environments(self.actor)
+        visible = visible_environments(self.actor)
         states = FeatureState.objects.filter(environment__in=visible.values("pk"), version__isnull=False)
         state = states.select_related("environment__project").filter(pk=self.kwargs["pk"]).first()
         if state is None:
@@ -141,7 +141,7 @@ class FeatureStateViewSet(
         return queryset.filter(**wanted)
 
 
-class FeatureStateByUUIDView(ScopedView, RetrieveAPIView[FeatureState]):
+class FeatureStateByUUIDView(EnvironmentScopedView, RetrieveAPIView[FeatureState]):
     """``features/featurestates/get-by-uuid/{uuid}/``."""
 
     rules = "featurestates/get-by-uuid"
@@ -150,5 +150,5 @@ class FeatureStateByUUIDView(ScopedView, RetrieveAPIView[FeatureState]):
     queryset = FeatureState.objects.all()
 
     def get_queryset(self) -> QuerySet[FeatureState]:
-        visible = access.visible_environments(self.actor)
+        visible = visible_environments(self.actor)
         return LIVE.filter(environment__in=visible.values("pk"))

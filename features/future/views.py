@@ -14,7 +14,7 @@ from rest_framework.generics import GenericAPIView, get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.views import ScopedView
+from environments.scope import EnvironmentScopedView
 from features.future import services
 from features.future.errors import ChangeRequestsEnabled
 from features.future.serializers import FlagSerializer, WorkflowOnSerializer
@@ -29,7 +29,7 @@ PERMISSIONS = {
 WRITE = extend_schema(responses={200: FlagSerializer, 409: WorkflowOnSerializer})
 
 
-class EnvironmentFlagView(ScopedView, GenericAPIView[Feature]):
+class EnvironmentFlagView(EnvironmentScopedView, GenericAPIView[Feature]):
     """What both end points do: find the flag, refuse to change it beside a change request, and show all of it."""
 
     locked = "environment"

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db.models import Sum
 
-from audit import bulk
-from audit.recording import record
+from core.changes import report
+from features.changes import OptionsReplaced
 from features.models import Feature, FeatureState, FeatureType
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.multivariate.percentages import exceed_whole
@@ -73,7 +73,7 @@ def remove_option(option: MultivariateFeatureOption) -> None:
     feature = option.feature
     versions.announce(feature.project.environments.values_list("pk", flat=True))
     _delete([option.pk])
-    record(bulk.options_replaced(feature, removed=1))
+    report(OptionsReplaced(feature, removed=1))
     if not feature.multivariate_options.exists():
         _match_type(feature, FeatureType.STANDARD)
 
@@ -110,7 +110,7 @@ def replace_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> Non
     MultivariateFeatureOption.objects.bulk_create(new)
     _put_into_defaults(feature, new)
     changed = ((columns[option.pk], _writable(option)) for option in kept)
-    record(bulk.options_replaced(feature, added=len(new), removed=len(gone), changed=changed))
+    report(OptionsReplaced(feature, added=len(new), removed=len(gone), changed=changed))
     if new:
         _match_type(feature, FeatureType.MULTIVARIATE)
     elif gone and not kept:

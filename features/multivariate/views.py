@@ -7,15 +7,15 @@ from rest_framework.generics import RetrieveAPIView, get_object_or_404
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import FixedPages
-from core.views import ScopedView
 from features.models import Feature
 from features.multivariate import services
 from features.multivariate.models import MultivariateFeatureOption
 from features.multivariate.serializers import OptionSerializer
-from permissions import access
+from projects.access import visible_projects
+from projects.scope import ProjectScopedView
 
 
-class OptionViewSet(ScopedView, ModelViewSet[MultivariateFeatureOption]):
+class OptionViewSet(ProjectScopedView, ModelViewSet[MultivariateFeatureOption]):
     rules = "mv-options"
     locked = "project"
     pagination_class = FixedPages
@@ -33,7 +33,7 @@ class OptionViewSet(ScopedView, ModelViewSet[MultivariateFeatureOption]):
         services.remove_option(instance)
 
 
-class OptionByUUIDView(ScopedView, RetrieveAPIView[MultivariateFeatureOption]):
+class OptionByUUIDView(ProjectScopedView, RetrieveAPIView[MultivariateFeatureOption]):
     """``multivariate/options/get-by-uuid/{uuid}/``."""
 
     rules = "mv-options/get-by-uuid"
@@ -42,5 +42,5 @@ class OptionByUUIDView(ScopedView, RetrieveAPIView[MultivariateFeatureOption]):
     queryset = MultivariateFeatureOption.objects.all()
 
     def get_queryset(self) -> QuerySet[MultivariateFeatureOption]:
-        visible = access.visible_projects(self.actor)
+        visible = visible_projects(self.actor)
         return MultivariateFeatureOption.objects.filter(feature__project__in=visible.values("pk"))

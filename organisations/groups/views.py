@@ -14,7 +14,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from core import conflicts
 from core.pagination import FixedPages
-from core.views import ScopedView
+from organisations.access import is_organisation_admin, manageable_groups, own_groups
 from organisations.groups import services
 from organisations.groups.serializers import (
     EXTERNAL_ID_TAKEN,
@@ -22,14 +22,14 @@ from organisations.groups.serializers import (
     GroupSummarySerializer,
     UsersOfGroupSerializer,
 )
-from permissions import access
+from organisations.scope import OrganisationScopedView
 from users.models import FFAdminUser, UserPermissionGroup, UserPermissionGroupMembership
 
 USERS = extend_schema(request=UsersOfGroupSerializer, responses=GroupSerializer)
 
 
 @extend_schema(tags=["groups"])
-class GroupViewSet(ScopedView, ModelViewSet[UserPermissionGroup]):
+class GroupViewSet(OrganisationScopedView, ModelViewSet[UserPermissionGroup]):
     """Groups of the organisation's users. Whoever may not manage a group does not find it here."""
 
     rules = "organisations/groups"
@@ -38,7 +38,7 @@ class GroupViewSet(ScopedView, ModelViewSet[UserPermissionGroup]):
     pagination_class = FixedPages
 
     def get_queryset(self) -> QuerySet[UserPermissionGroup]:
-        groups = access.manageable_groups(self.actor, self.organisation)
+        groups = manageable_groups(self.actor, self.organisation)
         return groups.prefetch_related("memberships__ffadminuser")
 
     def perform_create(self, serializer: BaseSerializer) -> None:
@@ -78,7 +78,7 @@ class GroupViewSet(ScopedView, ModelViewSet[UserPermissionGroup]):
     @action(detail=False, url_path="my-groups", serializer_class=GroupSummarySerializer)
     def my_groups(self, request: Request, organisation_pk: str) -> Response:
         """Those that the caller belongs to; to whoever may manage all groups, all of them."""
-        page = self.paginate_queryset(access.own_groups(self.actor, self.organisation))
+        page = self.paginate_queryset(own_groups(self.actor, self.organisation))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def _user_ids(self, request: Request) -> list[int]:
@@ -86,7 +86,7 @@ class GroupViewSet(ScopedView, ModelViewSet[UserPermissionGroup]):
         serializer.is_valid(raise_exception=True)
         user_ids: list[int] = serializer.validated_data["user_ids"]
         is_own = isinstance(self.actor, FFAdminUser) and self.actor.pk in user_ids
-        if is_own and not access.is_organisation_admin(self.actor, self.organisation):
+        if is_own and not is_organisation_admin(self.actor, self.organisation):
             raise PermissionDenied("Only admins of the organisation add themselves to groups or remove themselves.")
         return user_ids
 
@@ -98,7 +98,7 @@ class GroupViewSet(ScopedView, ModelViewSet[UserPermissionGroup]):
 
 @extend_schema(tags=["groups"], request=None, responses={200: None})
 @extend_schema_view(post=extend_schema(operation_id="organisations_groups_make_admin"))
-class MakeGroupAdminView(ScopedView):
+class MakeGroupAdminView(OrganisationScopedView):
     """Let a member of the group manage it."""
 
     rules = "organisations/groups/admins"

@@ -10,12 +10,12 @@ from rest_framework.exceptions import APIException, PermissionDenied, Validation
 from rest_framework.generics import get_object_or_404
 
 from core import conflicts
+from organisations.access import Actor
 from organisations.groups import services as groups
 from organisations.invites import mail
 from organisations.invites.models import Invite, InviteLink
 from organisations.models import Organisation
 from organisations.services import add_member
-from permissions.access import Actor
 from users.models import FFAdminUser
 
 LINKS_DISABLED = "Invite links are disabled."

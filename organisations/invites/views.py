@@ -15,7 +15,6 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import GenericViewSet
 
 from core.pagination import FixedPages
-from core.views import ScopedView
 from organisations.invites import mail, services
 from organisations.invites.models import Invite, InviteLink
 from organisations.invites.serializers import (
@@ -28,13 +27,14 @@ from organisations.invites.serializers import (
 from organisations.invites.throttles import InviteThrottle
 from organisations.models import Organisation, UserOrganisation
 from organisations.plans import require_seat
+from organisations.scope import OrganisationScopedView
 from organisations.serializers import OrganisationSerializer
 from organisations.views import organisations_of
 from users.models import FFAdminUser
 
 
 @extend_schema(tags=["invites"])
-class InvitesView(ScopedView):
+class InvitesView(OrganisationScopedView):
     """Invite several people at once: all of them, or none."""
 
     rules = "organisations/invite"
@@ -52,7 +52,7 @@ class InvitesView(ScopedView):
 
 @extend_schema(tags=["invites"])
 class InviteViewSet(
-    ScopedView,
+    OrganisationScopedView,
     ListModelMixin,
     CreateModelMixin,
     RetrieveModelMixin,
@@ -89,7 +89,9 @@ class InviteViewSet(
 
 
 @extend_schema(tags=["invites"])
-class InviteLinkViewSet(ScopedView, ListModelMixin, CreateModelMixin, DestroyModelMixin, GenericViewSet[InviteLink]):
+class InviteLinkViewSet(
+    OrganisationScopedView, ListModelMixin, CreateModelMixin, DestroyModelMixin, GenericViewSet[InviteLink]
+):
     """Links by which anybody joins who has them."""
 
     rules = "organisations/invite-links"
@@ -106,7 +108,7 @@ class InviteLinkViewSet(ScopedView, ListModelMixin, CreateModelMixin, DestroyMod
         serializer.save(organisation=self.organisation)
 
 
-class JoinView(ScopedView):
+class JoinView(OrganisationScopedView):
     """Become a member of the organisation that an invitation is for."""
 
     serializer_class = OrganisationSerializer

@@ -12,13 +12,13 @@ from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import FixedPages
 from core.paths import UUID
-from core.views import ScopedView
+from projects.scope import ProjectScopedView
 from projects.tags.models import Tag
 from projects.tags.serializers import TagSerializer
 
 
 @extend_schema(tags=["tags"])
-class TagViewSet(ScopedView, ModelViewSet[Tag]):
+class TagViewSet(ProjectScopedView, ModelViewSet[Tag]):
     """A project's tags. No SDK reads them, so nothing is locked and nothing announced."""
 
     rules = "projects/tags"

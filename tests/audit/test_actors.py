@@ -8,9 +8,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from api_keys.models import MasterAPIKey
-from audit import actor, bulk
+from audit import bulk
 from audit.models import AuditLog
 from audit.recording import record
+from core import actor
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from features.workflows.core.models import ChangeRequest, ChangeRequestApproval

@@ -7,10 +7,11 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from audit import actor, bulk
+from audit import bulk
 from audit.events import Event, entries_of, events_of
 from audit.models import AnnouncedVersion, AuditLog
 from audit.recording import record
+from core import actor
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from projects.models import Project

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from audit import actor
 from audit.models import AuditLog
+from core import actor
 from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project

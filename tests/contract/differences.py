@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import version
-from permissions import catalogue
+from organisations.permissions import catalogue
 from tests.contract.recording import Call
 
 Step = str | int

@@ -23,7 +23,7 @@ from organisations.models import (
     UserOrganisation,
     UserOrganisationPermission,
 )
-from permissions import catalogue
+from organisations.permissions import catalogue
 from permissions.needs import ADMIN, MEMBER
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from users.models import FFAdminUser, UserPermissionGroup

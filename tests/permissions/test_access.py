@@ -2,9 +2,15 @@
 
 import pytest
 
+from environments.access import (
+    administered_environments,
+    has_environment_permission,
+    is_environment_admin,
+    visible_environments,
+)
 from environments.models import Environment, UserEnvironmentPermission, UserPermissionGroupEnvironmentPermission
 from organisations.models import Organisation, UserOrganisation
-from permissions import access
+from projects.access import administered_projects, has_project_permission, is_project_admin, visible_projects
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from tests.conftest import make_organisation
 from users.models import FFAdminUser, UserPermissionGroup
@@ -54,23 +60,21 @@ def test_access__one_actor_after_the_other__each_has_their_own(
             (stranger, [theirs], [theirs], [theirs]),
         ):
             everywhere = [environment, production, theirs]
-            assert set(access.visible_environments(actor)) == set(seen)
-            assert set(access.administered_environments(actor)) == set(administered)
-            assert set(access.visible_projects(actor)) == {each.project for each in seen}
-            assert set(access.administered_projects(actor)) == {each.project for each in administered}
-            may = [
-                each for each in everywhere if access.has_environment_permission(actor, each, "UPDATE_FEATURE_STATE")
-            ]
+            assert set(visible_environments(actor)) == set(seen)
+            assert set(administered_environments(actor)) == set(administered)
+            assert set(visible_projects(actor)) == {each.project for each in seen}
+            assert set(administered_projects(actor)) == {each.project for each in administered}
+            may = [each for each in everywhere if has_environment_permission(actor, each, "UPDATE_FEATURE_STATE")]
             assert may == writable
-            assert [each for each in everywhere if access.is_environment_admin(actor, each)] == administered
+            assert [each for each in everywhere if is_environment_admin(actor, each)] == administered
 
 
 def test_access__rights_left_over_from_a_membership__worth_nothing(
     member_user: FFAdminUser, project: Project, environment: Environment
 ) -> None:
     UserProjectPermission.objects.create(user=member_user, project=project, admin=True)
-    assert access.has_project_permission(member_user, project, "CREATE_FEATURE")
+    assert has_project_permission(member_user, project, "CREATE_FEATURE")
     UserOrganisation.objects.filter(user=member_user).delete()
-    assert not access.has_project_permission(member_user, project, "CREATE_FEATURE")
-    assert not access.is_project_admin(member_user, project)
-    assert not access.visible_environments(member_user).exists()
+    assert not has_project_permission(member_user, project, "CREATE_FEATURE")
+    assert not is_project_admin(member_user, project)
+    assert not visible_environments(member_user).exists()

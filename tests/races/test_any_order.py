@@ -25,10 +25,10 @@ from hypothesis.stateful import (
 )
 from rest_framework.test import APIClient
 
-from environments.cache import Entry, documents
-from environments.document import Version, build, read_head
 from environments.identities.models import Identity
 from environments.models import Environment
+from evaluation.cache import Entry, documents
+from evaluation.document import Version, build, read_head
 from features.defaults import create_default_states
 from features.models import Feature, FeatureState
 from projects.models import Project

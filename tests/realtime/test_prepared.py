@@ -7,10 +7,10 @@ import pytest
 from django.utils import timezone
 
 from environments.models import Environment, EnvironmentAPIKey
-from environments.sdk import authentication
 from projects.models import Project
 from realtime import hosts
 from realtime.types import EnvironmentKey
+from sdk import authentication
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -17,8 +17,6 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from environments.sdk import read_path
-from environments.sdk.responses import Answer
 from realtime.delivery import hub
 from realtime.delivery.stream import Stream
 from realtime.hosts import EmbeddedHost
@@ -26,6 +24,8 @@ from realtime.http import heads
 from realtime.http.protocol import ShortcutProtocol
 from realtime.http.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
+from sdk import read_path
+from sdk.responses import Answer
 from settings.asgi import application
 from tests.realtime import clock
 from tests.realtime.clock import skip

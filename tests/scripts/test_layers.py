@@ -1,4 +1,4 @@
-"""The list of apps that import-linter is given is complete, so that no new app escapes it."""
+"""The lists of packages that import-linter is given are complete, so that no new package escapes it."""
 
 import tomllib
 from typing import Any
@@ -28,3 +28,19 @@ def test_contract__every_sibling_of_realtime__is_forbidden_to_it() -> None:
 
     assert forbidden["source_modules"] == ["realtime"]
     assert own_packages() - {"realtime"} <= set(forbidden["forbidden_modules"])
+
+
+def layers() -> dict[str, Any]:
+    """The contract of the top-level packages."""
+    (found,) = [each for each in contract()["contracts"] if each["type"] == "layers" and "containers" not in each]
+    return dict(found)
+
+
+def test_layers__every_package_of_ours__has_its_place() -> None:
+    ordered = [name.strip() for layer in layers()["layers"] for name in layer.split("|")]
+
+    assert sorted(ordered) == sorted({*own_packages(), "realtime"})
+
+
+def test_layers__exceptions__five_at_most() -> None:
+    assert len(layers()["ignore_imports"]) <= 5

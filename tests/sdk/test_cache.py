@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from environments import document
-from environments.cache import DocumentCache, Entry, documents
 from environments.models import Environment, EnvironmentAPIKey
-from environments.sdk import identify, responses
-from environments.snapshot import snapshot
+from evaluation import document
+from evaluation.cache import DocumentCache, Entry, documents
+from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureState
 from realtime.types import epoch_seconds
+from sdk import identify, responses
 from tests.sdk import operations
 from tests.sdk.conftest import application
 from tests.sdk.tenant import Tenant

@@ -13,8 +13,8 @@ from django.utils.http import http_date
 from rest_framework.test import APIClient
 
 from environments.models import Environment, EnvironmentAPIKey
-from environments.sdk import read_path
 from features.models import Feature, FeatureState
+from sdk import read_path
 from settings.asgi import django_application
 from tests.sdk.conftest import KEY_HEADER
 from tests.sdk.test_read_path import NOT_DJANGO, Told, answer, scope

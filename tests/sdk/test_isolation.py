@@ -35,10 +35,10 @@ grow(environment, Growth(features=2_100, environments=0, segments=20, identities
 FRESH = """
 import json
 import os
-from environments import document
-from environments.cache import Entry
+from evaluation import document
+from evaluation.cache import Entry
 from environments.models import Environment
-from environments.sdk import identify, responses
+from sdk import identify, responses
 
 environment = Environment.objects.get(api_key={key!r})
 entry = Entry(document.build(document.read_head(environment.pk)))

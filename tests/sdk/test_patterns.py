@@ -11,7 +11,8 @@ from flag_engine.segments.evaluator import context_matches_condition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from environments import engine, patterns
+from evaluation import engine
+from segments import patterns
 
 PARTS = st.sampled_from(
     [

@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 
 from app_analytics.meter import meter
 from core.surroundings import surroundings
-from environments import document, isolation
-from environments.evaluation_process import Busy, Lost
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
-from environments.sdk import authentication, read_path, responses
+from evaluation import document, isolation
+from evaluation.evaluation_process import Busy, Lost
 from features.models import Feature, FeatureState
 from realtime.types import Application, Message
+from sdk import authentication, read_path, responses
 from settings.asgi import django_application
 from tests.sdk import generated
 from tests.support.patience import PATIENCE

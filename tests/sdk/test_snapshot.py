@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from rest_framework.test import APIClient
 
 from environments.models import Environment, EnvironmentAPIKey
-from environments.snapshot import snapshot
+from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureStateValue
 from projects.models import Project
 from tests.sdk.conftest import application

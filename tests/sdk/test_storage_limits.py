@@ -230,7 +230,7 @@ class TestBytesWithAClientKey:
     ) -> None:
         for _ in range(2):
             self.fill(sdk)
-        lines: list[Any] = [record.msg for record in caplog.records if record.name == "environments.sdk.storage"]
+        lines: list[Any] = [record.msg for record in caplog.records if record.name == "sdk.storage"]
         assert [(line["event"], line["environment_id"]) for line in lines] == [
             ("client_storage_limit_reached", environment.pk)
         ]

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from environments import document
-from environments.cache import Entry
 from environments.models import Environment
+from evaluation import document
+from evaluation.cache import Entry
 from features.models import Feature, FeatureState
 from segments.models import Condition, Segment, SegmentRule
 from tests.sdk import generated

@@ -11,16 +11,16 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from audit import actor, bulk
-from audit.recording import record
+from core import actor
+from core.changes import report
+from features.changes import AboutToChangeStates, ChangeRequestFailed, WentLive
+from features.changes import Place as StatePlace
 from features.models import Feature, FeatureState, FeatureType
 from features.workflows.core import drafts
 from features.workflows.core.contents import Place, shown
 from features.workflows.core.models import ChangeRequest, PlannedChange
 from realtime.changes import versions
 from segments.models import Segment
-from webhooks import changes as webhooks
-from webhooks import payloads
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ def give_up(request: ChangeRequest, reason: str, now: datetime) -> None:
     request.failure = reason
     request.save(update_fields=["due_at", "failed_at", "failure", "updated_at"])
     with actor.system(request):
-        record(bulk.change_request_failed(request, reason))
+        report(ChangeRequestFailed(request, reason))
     _log_when_committed(logger.warning, "change_request_failed", request, reason=reason)
 
 
@@ -110,7 +110,7 @@ def _replace(
 ) -> None:
     """Let these states take the places of the live ones. Written in bulk, so announced here, once, and first."""
     versions.announce([request.environment_pk])
-    webhooks.about_to_change(payloads.Place.of(state) for _, state in due)
+    report(AboutToChangeStates(StatePlace.of(state) for _, state in due))
     replaced = []
     for change, state in due:
         old = present.get(Place(state.feature_id, state.feature_segment_id))
@@ -129,4 +129,4 @@ def _replace(
     )
     PlannedChange.objects.bulk_update([change for change, _ in due], ["live_from", "live_at", "content"])
     with actor.system(request):
-        record(bulk.went_live(state for _, state in due))
+        report(WentLive(state for _, state in due))

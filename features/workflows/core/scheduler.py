@@ -13,12 +13,11 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
+from core import changes
 from core.locks import lock_environment
 from environments.models import Environment
 from features.workflows.core.models import ChangeRequest
 from features.workflows.core.publication import CannotGoLive, give_up, publish
-from webhooks.changes import collected
-from webhooks.outbox import enqueue
 
 logger = structlog.get_logger(__name__)
 
@@ -41,7 +40,7 @@ def apply_next() -> bool:
     Raises what the database raises when it cannot be reached; then nothing was changed. A request that fails for any
     other reason is not tried again.
     """
-    with transaction.atomic(), collected() as changes:
+    with transaction.atomic(), changes.observed():
         request = _claim(timezone.now())
         if request is None:
             return False
@@ -56,7 +55,7 @@ def apply_next() -> bool:
         except Exception as error:
             logger.exception("change_request_not_applied", change_request=request.pk)
             give_up(request, f"It could not be applied: {type(error).__name__}.", now)
-        enqueue(changes, request.committed_by.email if request.committed_by is not None else "")
+        changes.finish(request.committed_by.email if request.committed_by is not None else "")
     return True
 
 

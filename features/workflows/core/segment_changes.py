@@ -12,7 +12,7 @@ from features.models import Feature
 from features.workflows.core.errors import Refused
 from features.workflows.core.models import ChangeRequest, SegmentChange
 from features.workflows.core.services import COMMITTED, LIVE, NOT_APPROVED, ask, check_rewriting, person
-from permissions.access import Actor
+from organisations.access import Actor
 from projects.models import Project
 from segments import trees
 from segments.models import Segment

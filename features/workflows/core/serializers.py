@@ -6,9 +6,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import ConstantText
+from core.fields import ConstantText, NoItems
 from core.queries import QuerySerializer
-from features.fields import NoItems, ObjectID
+from features.fields import ObjectID
 from features.workflows.core import items, services
 from features.workflows.core.conflicts import conflicts_of
 from features.workflows.core.models import ChangeRequest

@@ -11,14 +11,15 @@ from django.db import transaction
 from django.utils import timezone
 from rest_framework.exceptions import PermissionDenied
 
+from environments.access import is_environment_admin
 from environments.models import Environment
 from features.workflows.core import drafts, scheduler
 from features.workflows.core.contents import Wish
 from features.workflows.core.errors import Refused
 from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, PlannedChange
 from features.workflows.core.publication import CannotGoLive, publish
-from permissions import access
-from permissions.access import Actor
+from organisations.access import Actor
+from projects.access import is_project_admin
 from users.models import FFAdminUser
 
 VERSIONED = "This environment uses v2 feature versioning. Publish a version instead."
@@ -133,9 +134,9 @@ def check_rewriting(request: ChangeRequest, editor: Actor) -> None:
     if author is not None and author.pk == request.user_id:
         return
     if request.environment is not None:
-        is_admin = access.is_environment_admin(editor, request.environment)
+        is_admin = is_environment_admin(editor, request.environment)
     else:
-        is_admin = access.is_project_admin(editor, request.project)
+        is_admin = is_project_admin(editor, request.project)
     if not is_admin:
         raise PermissionDenied
 

@@ -16,8 +16,9 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
 from core.pagination import LargePages
-from core.views import ScopedView
+from environments.access import visible_environments
 from environments.models import Environment
+from environments.scope import EnvironmentScopedView
 from features.workflows.core import services
 from features.workflows.core.models import ChangeRequest, PlannedChange
 from features.workflows.core.reading import whole
@@ -27,10 +28,9 @@ from features.workflows.core.serializers import (
     ListedChangeRequestSerializer,
     RetrievedChangeRequestSerializer,
 )
-from permissions import access
 
 
-class WorkflowView(ScopedView):
+class WorkflowView(EnvironmentScopedView):
     """A view whose refusals say the same in ``message`` as in ``detail``: clients of Flagsmith read either."""
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -125,7 +125,7 @@ class ChangeRequestViewSet(
     @cached_property
     def addressed(self) -> ChangeRequest:
         """The request that the path names, as it was before the lock."""
-        visible = access.visible_environments(self.actor)
+        visible = visible_environments(self.actor)
         requests = ChangeRequest.objects.filter(environment__in=visible.values("pk"))
         request = requests.select_related("environment__project").filter(pk=self.kwargs["pk"]).first()
         if request is None:

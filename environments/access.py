@@ -1,0 +1,42 @@
+"""The environments that an actor sees, and the actor's rights in them."""
+
+from django.db.models import QuerySet
+
+from api_keys.actor import APIKeyUser
+from environments.models import Environment
+from organisations.access import Actor, granted, keys_of
+from projects.access import in_projects, visible_projects
+
+
+def visible_environments(actor: Actor) -> QuerySet[Environment]:
+    """The environments that the actor may see, in projects that they may see."""
+    visible = permitted_environments(actor, "VIEW_ENVIRONMENT")
+    return visible if isinstance(actor, APIKeyUser) else visible.filter(in_projects(actor.pk, "VIEW_PROJECT"))
+
+
+def administered_environments(actor: Actor) -> QuerySet[Environment]:
+    """The environments that the actor is an admin of, by the project or by the environment's own permission."""
+    return permitted_environments(actor)
+
+
+def permitted_environments(actor: Actor, key: str | None = None) -> QuerySet[Environment]:
+    """The environments where the actor is an admin or was given the key. Whether they see them is not asked."""
+    if isinstance(actor, APIKeyUser):
+        return Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
+    return Environment.objects.filter(in_projects(actor.pk) | granted(Environment, actor.pk, key))
+
+
+def is_environment_admin(actor: Actor, environment: Environment) -> bool:
+    return administered_environments(actor).filter(pk=environment.pk).exists()
+
+
+def environment_permissions(actor: Actor, environment: Environment) -> set[str]:
+    """The keys given to the actor in the environment; an admin needs none."""
+    if isinstance(actor, APIKeyUser):
+        return set()
+    return keys_of(environment, actor)
+
+
+def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:
+    """Whether the actor, who sees the environment, is an admin there or was given the key."""
+    return permitted_environments(actor, key).filter(pk=environment.pk).exists()

@@ -1,0 +1,30 @@
+"""The base view for views below an environment."""
+
+from functools import cached_property
+
+from core.locks import lock_environment
+from environments.access import visible_environments
+from environments.models import Environment
+from organisations.scope import found
+from projects.models import Project
+from projects.scope import ProjectScopedView
+
+
+class EnvironmentScopedView(ProjectScopedView):
+    """A view below ``environments/{environment_api_key}/``."""
+
+    def find_project(self) -> Project | None:
+        return super().find_project() if "project_pk" in self.kwargs else self.environment.project
+
+    def find_environment(self) -> Environment | None:
+        environments = visible_environments(self.actor).select_related("project")
+        return environments.filter(api_key=self.kwargs["environment_api_key"]).first()
+
+    @cached_property
+    def environment(self) -> Environment:
+        return found(self.find_environment(), Environment)
+
+    def lock(self) -> None:
+        super().lock()
+        if self.locked == "environment":
+            lock_environment(self.environment.pk)

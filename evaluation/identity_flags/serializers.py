@@ -1,0 +1,54 @@
+"""What an identity's flags come to, for the dashboard."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from evaluation.evaluator import Flag
+
+
+@extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}], "nullable": True})
+class Scalar(serializers.ReadOnlyField):
+    """A value in its own JSON type."""
+
+
+class FlagFeatureSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    type = serializers.CharField()
+
+
+class FlagSegmentSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField(source="segment_id")
+    name = serializers.CharField(source="segment_name")
+
+
+class FlagOptionSerializer(serializers.Serializer[Any]):
+    value = Scalar()
+
+
+class FlagShareSerializer(serializers.Serializer[Any]):
+    multivariate_feature_option = FlagOptionSerializer()
+    percentage_allocation = serializers.FloatField()
+
+
+class IdentityFlagSerializer(serializers.Serializer[Flag]):
+    """A flag as one identity gets it, and the override that decided, if one did."""
+
+    feature = FlagFeatureSerializer(source="state.feature")
+    enabled = serializers.BooleanField(source="state.enabled")
+    feature_state_value = Scalar(source="value")
+    overridden_by = serializers.ChoiceField(["SEGMENT", "IDENTITY"], source="state.overridden_by", allow_null=True)
+    segment = serializers.SerializerMethodField()
+    multivariate_feature_state_values = FlagShareSerializer(
+        source="state.document.multivariate_feature_state_values", many=True
+    )
+
+    @extend_schema_field(FlagSegmentSerializer(allow_null=True))
+    def get_segment(self, flag: Flag) -> Any:
+        return FlagSegmentSerializer(flag.state.place).data if flag.state.overridden_by == "SEGMENT" else None
+
+
+class SourceIdentitySerializer(serializers.Serializer[Any]):
+    source_identity_id = serializers.IntegerField(help_text="The identity of the environment to copy from.")

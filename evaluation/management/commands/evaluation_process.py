@@ -1,0 +1,21 @@
+from argparse import ArgumentParser
+from multiprocessing.connection import Connection
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from evaluation import child
+
+
+class Command(BaseCommand):
+    """Runs an evaluation process. The server starts it (evaluation/evaluation_process.py); nobody else does."""
+
+    help = "Evaluate environments for the server process that has started this one."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("socket", type=int, help="the file descriptor of a socket to the server process")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with Connection(options["socket"]) as connection:
+            child.serve(connection)

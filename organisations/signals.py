@@ -1,0 +1,23 @@
+"""Receivers of the signals of ``users``."""
+
+from typing import Any
+
+from organisations.invites.services import lets_in
+from organisations.services import delete_orphans
+from users.models import FFAdminUser
+from users.services import deleting_orphans, registering
+
+
+def is_invited(invite_hash: str | None, email: str, sign_up_type: str | None, **kwargs: Any) -> bool:
+    """Receiver of ``users.services.registering``."""
+    return lets_in(invite_hash, email, sign_up_type)
+
+
+def orphans(user: FFAdminUser, **kwargs: Any) -> None:
+    """Receiver of ``users.services.deleting_orphans``."""
+    delete_orphans(user)
+
+
+def connect() -> None:
+    registering.connect(is_invited, dispatch_uid="organisations:is_invited")
+    deleting_orphans.connect(orphans, dispatch_uid="organisations:orphans")

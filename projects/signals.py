@@ -1,0 +1,36 @@
+"""Receivers of the signals of ``organisations``."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from core.locks import keep_out_identities
+from core.removal import empty, emptying
+from organisations.models import Organisation
+from organisations.services import removing_members
+from projects.models import Project, UserProjectPermission
+from realtime.changes import versions
+
+
+def organisations(rows: QuerySet[Organisation], **kwargs: Any) -> None:
+    """Receiver of ``core.removal.emptying``: removes what belongs to the projects of the organisations.
+
+    Locks first, in everybody's order (core/locks.py): whoever writes to one of the environments finishes before, or
+    finds it gone.
+    """
+    projects = Project.objects.filter(organisation__in=rows.order_by().values("pk"))
+    list(projects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    environments = projects.filter(environments__isnull=False).order_by().values_list("environments", flat=True)
+    versions.lock(environments)
+    keep_out_identities(environments)
+    empty(projects)
+
+
+def members(organisation: Organisation, user_ids: list[int], **kwargs: Any) -> None:
+    """Receiver of ``organisations.services.removing_members``."""
+    UserProjectPermission.objects.filter(project__organisation=organisation, user__in=user_ids).delete()
+
+
+def connect() -> None:
+    emptying.connect(organisations, sender=Organisation, dispatch_uid="projects:organisations")
+    removing_members.connect(members, dispatch_uid="projects:members")

@@ -1,0 +1,99 @@
+"""Answers that do not depend on who asks: ``flags/`` and the environment document, kept by the environment's version.
+
+As in ``evaluation.cache``: whoever asks has just read the version from the environment's row, so nothing is stale.
+"""
+
+from collections import OrderedDict
+from functools import partial
+from threading import Lock
+from typing import NamedTuple, Self
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from evaluation import isolation
+from evaluation.cache import hits
+from evaluation.document import Version
+from evaluation.isolation import Evaluated, Work
+from sdk import responses
+from sdk.authentication import SDKClient
+from sdk.responses import Answer
+
+
+class Wanted(NamedTuple):
+    """One of these answers."""
+
+    version: Version
+    organisation_id: int
+    server: bool
+    """Whether features for servers only are in it. The document has no other."""
+
+    is_document: bool = False
+
+    @classmethod
+    def flags(cls, client: SDKClient) -> Self:
+        return cls(client.version, client.organisation_id, client.server)
+
+    @classmethod
+    def document(cls, client: SDKClient) -> Self:
+        return cls(client.version, client.organisation_id, True, is_document=True)
+
+    @property
+    def work(self) -> Work[Answer]:
+        return responses.document if self.is_document else partial(responses.flags, server=self.server)
+
+
+class AnswerCache:
+    """The answers of the environments that were used last, ``DOCUMENT_CACHE_BYTES`` at most."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: OrderedDict[int, tuple[Version, dict[tuple[bool, bool], Answer]]] = OrderedDict()
+        """By environment: the version, and the answers by whether they are for servers and the document."""
+        self._bytes = 0
+
+    def find(self, wanted: Wanted) -> Answer | None:
+        with self._lock:
+            version, answers = self._kept.get(wanted.version.environment_id, (None, {}))
+            answer = answers.get(wanted[2:]) if version == wanted.version else None
+            if answer is not None:
+                hits.add()
+                self._kept.move_to_end(wanted.version.environment_id)
+            return answer
+
+    def keep(self, wanted: Wanted, made: Evaluated[Answer]) -> Answer:
+        """Keep it, under the version that it is of."""
+        environment_id = made.version.environment_id
+        with self._lock:
+            version, answers = self._kept.get(environment_id, (None, {}))
+            if version != made.version:
+                self._forget(environment_id)
+                answers = {}
+                self._kept[environment_id] = made.version, answers
+            if wanted[2:] not in answers:
+                answers[wanted[2:]] = made.value
+                self._bytes += made.value.size
+            while self._bytes > settings.DOCUMENT_CACHE_BYTES:
+                self._forget(next(iter(self._kept)))
+        return made.value
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+    def _forget(self, environment_id: int) -> None:
+        _, answers = self._kept.pop(environment_id, (None, {}))
+        self._bytes -= sum(answer.size for answer in answers.values())
+
+
+kept = AnswerCache()
+"""This process's."""
+
+
+def answer(wanted: Wanted) -> Answer:
+    """The answer, from the cache or made. Blocks until it is there, so it is for Django's threads."""
+    if connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        # What is seen there may never be committed.
+        return isolation.run(wanted.version, wanted.organisation_id, wanted.work).value
+    return kept.find(wanted) or kept.keep(wanted, isolation.run(wanted.version, wanted.organisation_id, wanted.work))

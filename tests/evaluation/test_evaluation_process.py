@@ -1,0 +1,98 @@
+"""The queue in front of the evaluation process. The process itself: ``tests/sdk/test_isolation.py``."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from evaluation import evaluation_process
+from evaluation.evaluation_process import Busy, EvaluationProcess, Lost
+from tests.support.patience import PATIENCE
+
+
+class Here:
+    """A child that runs calls in its thread."""
+
+    lost = False
+
+    def is_running(self) -> bool:
+        return True
+
+    def call(self, call: Callable[[], Any]) -> tuple[bool, Any]:
+        if self.lost:
+            raise EOFError
+        return True, call()
+
+    def kill(self) -> None:
+        pass
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> EvaluationProcess:
+    monkeypatch.setattr(evaluation_process, "Child", Here)
+    return EvaluationProcess()
+
+
+@pytest.fixture
+def occupied(queue: EvaluationProcess) -> Iterator[threading.Event]:
+    """The process runs a call, until this event is set."""
+    begun, over = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        over.wait(PATIENCE)
+
+    queue.submit(0, "first", wait)
+    assert begun.wait(PATIENCE)
+    yield over
+    over.set()
+
+
+def test_evaluation_process__many_calls_of_one_organisation__others_wait_for_one_of_them(
+    queue: EvaluationProcess, occupied: threading.Event
+) -> None:
+    ran: list[str] = []
+    results = [
+        queue.submit(int(name[0]), name, lambda name=name: ran.append(name))
+        for name in ("1a", "1b", "1c", "1d", "2a", "3a", "2b")
+    ]
+    occupied.set()
+    for result in results:
+        result.result(PATIENCE)
+    assert ran == ["1a", "2a", "3a", "1b", "2b", "1c", "1d"]
+
+
+def test_evaluation_process__same_key__one_call_whose_result_all_share(
+    queue: EvaluationProcess, occupied: threading.Event
+) -> None:
+    ran: list[int] = []
+    results = [queue.submit(1, "same", lambda: ran.append(1) or len(ran)) for _ in range(5)]
+    occupied.set()
+    assert [result.result(PATIENCE) for result in results] == [1] * 5
+    # It is over: whoever asks now gets another one.
+    assert queue.submit(1, "same", lambda: ran.append(1) or len(ran)).result(PATIENCE) == 2
+
+
+def test_evaluation_process__call_that_has_waited_too_long__busy_and_not_run(
+    queue: EvaluationProcess, occupied: threading.Event, settings: Settings
+) -> None:
+    settings.EVALUATION_WAIT_SECONDS = 0.0
+    ran: list[int] = []
+    late = queue.submit(1, "late", lambda: ran.append(1))
+    occupied.set()
+    with pytest.raises(Busy):
+        late.result(PATIENCE)
+    settings.EVALUATION_WAIT_SECONDS = PATIENCE
+    assert queue.submit(1, "next", lambda: len(ran)).result(PATIENCE) == 0
+
+
+def test_evaluation_process__process_lost_during_a_call__that_one_fails_and_the_next_has_a_new_process(
+    queue: EvaluationProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Here, "lost", True)
+    with pytest.raises(Lost):
+        queue.submit(1, "call", lambda: 1).result(PATIENCE)
+    monkeypatch.setattr(Here, "lost", False)
+    assert queue.submit(1, "call", lambda: 1).result(PATIENCE) == 1
