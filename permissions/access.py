@@ -12,10 +12,10 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from api_keys.actor import APIKeyUser
-from core.subqueries import Written
 from environments.models import Environment
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
+from realtime.prepared import PreparedSubquery
 from users.models import FFAdminUser, UserPermissionGroup, UserPermissionGroupMembership
 
 Actor = FFAdminUser | APIKeyUser
@@ -32,7 +32,7 @@ def administered_organisations(actor: Actor) -> QuerySet[Organisation]:
     """The organisations that the actor is an admin of."""
     if isinstance(actor, APIKeyUser):
         return visible_organisations(actor)
-    return Organisation.objects.filter(pk__in=Written(_organisations, actor.pk, OrganisationRole.ADMIN))
+    return Organisation.objects.filter(pk__in=PreparedSubquery(_organisations, actor.pk, OrganisationRole.ADMIN))
 
 
 def visible_projects(actor: Actor) -> QuerySet[Project]:
@@ -161,23 +161,23 @@ HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
 
 def _projects(user_id: Any, key: str | None = None) -> QuerySet[Project]:
     """Those of the organisations that the user is an admin of, and those granted in the ones they belong to."""
-    of_admin = Q(organisation__in=Written(_organisations, user_id, OrganisationRole.ADMIN))
-    of_member = Q(organisation__in=Written(_organisations, user_id))
+    of_admin = Q(organisation__in=PreparedSubquery(_organisations, user_id, OrganisationRole.ADMIN))
+    of_member = Q(organisation__in=PreparedSubquery(_organisations, user_id))
     return Project.objects.filter(of_admin | (_granted(Project, user_id, key) & of_member))
 
 
 def _in_projects(user_id: Any, key: str | None = None) -> Q:
-    return Q(project__in=Written(_keys_of_projects, user_id, key))
+    return Q(project__in=PreparedSubquery(_keys_of_projects, user_id, key))
 
 
 def _granted(scope: type[Any], user_id: Any, key: str | None) -> Q:
     """Of these projects or environments, those where the user, or a group of theirs, is admin or has this key; without
     a key, where they are admin."""
-    own, of_groups = (Q(pk__in=Written(_held, user_id, scope, *held, key)) for held in HELD_BY)
+    own, of_groups = (Q(pk__in=PreparedSubquery(_held, user_id, scope, *held, key)) for held in HELD_BY)
     return own | of_groups
 
 
-# What follows is written once, with a place in it where the user's primary key goes.
+# The functions below are compiled once, with a placeholder for the user's primary key.
 
 
 def _organisations(user_id: Any, role: str | None = None) -> QuerySet[Any, Any]:
