@@ -53,7 +53,7 @@ class ProjectPage(Page):
 
     @cached_property
     def project_permissions(self) -> set[str]:
-        return access.project_permissions(self.user, self.project)
+        return access.permissions_in(self.user, self.project)
 
     def may_in_project(self, key: str) -> bool:
         return self.is_project_admin or key in self.project_permissions
@@ -130,7 +130,7 @@ class EnvironmentPage(ProjectPage):
 
     @cached_property
     def environment_permissions(self) -> set[str]:
-        return access.environment_permissions(self.user, self.environment)
+        return access.permissions_in(self.user, self.environment)
 
     def may(self, key: str) -> bool:
         return self.is_environment_admin or key in self.environment_permissions

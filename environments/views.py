@@ -49,17 +49,18 @@ from environments.serializers import (
 )
 from environments.services import delete_environment, delete_traits
 from permissions import access, catalogue
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from permissions.views import GroupPermissionsViewSet, ScopePermissionsMixin, UserPermissionsViewSet
 from projects.models import Project
 
 
 @extend_schema(tags=["environments"])
 @extend_schema_view(list=extend_schema(parameters=[OpenApiParameter("project", int, required=True)]))
-class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
+class EnvironmentViewSet(ScopePermissionsMixin, ModelViewSet[Environment]):
     """Environments. All writes lock the project: names are unique there, and features have a state in each."""
 
     rules = "environments"
+    scope = "environment"
+    available_permissions = catalogue.ENVIRONMENT
     locked = "project"
     queryset = Environment.objects.none()
     pagination_class = FixedPages
@@ -122,20 +123,8 @@ class EnvironmentViewSet(ScopedView, ModelViewSet[Environment]):
         serializer.save()
         return Response(serializer.data)
 
-    @extend_schema(responses=PermissionSerializer(many=True))
-    @action(detail=False, pagination_class=None)
-    def permissions(self, request: Request) -> Response:
-        """The permissions that there are for environments."""
-        return Response(PermissionSerializer(described(catalogue.ENVIRONMENT), many=True).data)
-
-    @extend_schema(responses=OwnPermissionsSerializer)
-    @action(detail=True, url_path="my-permissions")
-    def my_permissions(self, request: Request, environment_api_key: str) -> Response:
-        return own_permissions(
-            request,
-            access.is_environment_admin(self.actor, self.environment),
-            access.environment_permissions(self.actor, self.environment),
-        )
+    def is_admin(self) -> bool:
+        return access.is_environment_admin(self.actor, self.environment)
 
     @action(detail=True, url_path="trait-keys")
     def trait_keys(self, request: Request, environment_api_key: str) -> Response:

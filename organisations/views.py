@@ -41,8 +41,7 @@ from organisations.serializers import (
 from organisations.services import delete_organisations, remove_members
 from permissions import access, catalogue
 from permissions.access import Actor
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from permissions.views import GroupPermissionsViewSet, ScopePermissionsMixin, UserPermissionsViewSet
 from projects.serializers import ProjectSerializer
 from users.models import FFAdminUser
 
@@ -60,8 +59,12 @@ def organisations_of(actor: Actor) -> QuerySet[Organisation]:
 
 
 @extend_schema(tags=["organisations"])
-class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
+class OrganisationViewSet(ScopePermissionsMixin, ModelViewSet[Organisation]):
+    """The organisations that the caller belongs to."""
+
     rules = "organisations"
+    scope = "organisation"
+    available_permissions = catalogue.ORGANISATION
     queryset = Organisation.objects.none()
     serializer_class = OrganisationSerializer
     pagination_class = FixedPages
@@ -100,20 +103,8 @@ class OrganisationViewSet(ScopedView, ModelViewSet[Organisation]):
         subscription = Subscription.objects.filter(organisation=self.organisation).first()
         return Response(SubscriptionMetadataSerializer(subscription or Subscription(plan=None)).data)
 
-    @extend_schema(responses=PermissionSerializer(many=True))
-    @action(detail=False, pagination_class=None)
-    def permissions(self, request: Request) -> Response:
-        """The permissions that there are for organisations."""
-        return Response(PermissionSerializer(described(catalogue.ORGANISATION), many=True).data)
-
-    @extend_schema(responses=OwnPermissionsSerializer)
-    @action(detail=True, url_path="my-permissions")
-    def my_permissions(self, request: Request, organisation_pk: str) -> Response:
-        return own_permissions(
-            request,
-            access.is_organisation_admin(self.actor, self.organisation),
-            access.organisation_permissions(self.actor, self.organisation),
-        )
+    def is_admin(self) -> bool:
+        return access.is_organisation_admin(self.actor, self.organisation)
 
 
 @extend_schema(tags=["organisations"])

@@ -105,15 +105,8 @@ def is_organisation_admin(actor: Actor, organisation: Organisation) -> bool:
     return UserOrganisation.objects.filter(user=actor, organisation=organisation, role=OrganisationRole.ADMIN).exists()
 
 
-def organisation_permissions(actor: Actor, organisation: Organisation) -> set[str]:
-    """The keys given to the actor in the organisation; an admin needs none."""
-    if isinstance(actor, APIKeyUser):
-        return set()
-    return _keys(organisation, actor)
-
-
 def has_organisation_permission(actor: Actor, organisation: Organisation, key: str) -> bool:
-    return is_organisation_admin(actor, organisation) or key in organisation_permissions(actor, organisation)
+    return is_organisation_admin(actor, organisation) or key in permissions_in(actor, organisation)
 
 
 def may_create_project(actor: Actor, organisation: Organisation) -> bool:
@@ -123,15 +116,17 @@ def may_create_project(actor: Actor, organisation: Organisation) -> bool:
     return has_organisation_permission(actor, organisation, "CREATE_PROJECT")
 
 
-def is_project_admin(actor: Actor, project: Project) -> bool:
-    return administered_projects(actor).filter(pk=project.pk).exists()
-
-
-def project_permissions(actor: Actor, project: Project) -> set[str]:
-    """The keys given to the actor in the project; an admin needs none."""
+def permissions_in(actor: Actor, scope: Organisation | Project | Environment) -> set[str]:
+    """The keys that the actor, or a group of theirs, has in the scope. An admin needs none."""
     if isinstance(actor, APIKeyUser):
         return set()
-    return _keys(project, actor)
+    rows = (getattr(scope, rows).filter(**{holder: actor}).order_by() for rows, holder in HELD_BY)
+    own, of_groups = (each.exclude(permissions=None).values_list("permissions", flat=True) for each in rows)
+    return set(own.union(of_groups))
+
+
+def is_project_admin(actor: Actor, project: Project) -> bool:
+    return administered_projects(actor).filter(pk=project.pk).exists()
 
 
 def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
@@ -141,13 +136,6 @@ def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
 
 def is_environment_admin(actor: Actor, environment: Environment) -> bool:
     return administered_environments(actor).filter(pk=environment.pk).exists()
-
-
-def environment_permissions(actor: Actor, environment: Environment) -> set[str]:
-    """The keys given to the actor in the environment; an admin needs none."""
-    if isinstance(actor, APIKeyUser):
-        return set()
-    return _keys(environment, actor)
 
 
 def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:
@@ -194,10 +182,3 @@ def _held(user_id: Any, scope: type[Any], rows: str, holder: str, key: str | Non
     if key is not None:
         enough |= Q(**{f"{rows}__permissions": key})
     return scope.objects.filter(enough, **{f"{rows}__{holder}": user_id}).values("pk")
-
-
-def _keys(scope: Any, user: FFAdminUser) -> set[str]:
-    """The keys that the user, or a group of theirs, has there."""
-    rows = (getattr(scope, rows).filter(**{holder: user}).order_by() for rows, holder in HELD_BY)
-    own, of_groups = (each.exclude(permissions=None).values_list("permissions", flat=True) for each in rows)
-    return set(own.union(of_groups))

@@ -14,12 +14,10 @@ from rest_framework.viewsets import ModelViewSet
 from core import conflicts
 from core.paths import UUID
 from core.references import body_id
-from core.views import ScopedView
 from environments.serializers import EnvironmentSerializer
 from organisations.models import Organisation
 from permissions import access, catalogue
-from permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from permissions.views import GroupPermissionsViewSet, ScopePermissionsMixin, UserPermissionsViewSet
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from projects.serializers import (
     NAME_TAKEN,
@@ -38,8 +36,12 @@ from projects.services import delete_project
 
 @extend_schema(tags=["projects"])
 @extend_schema_view(list=extend_schema(parameters=[ProjectFilterSerializer]))
-class ProjectViewSet(ScopedView, ModelViewSet[Project]):
+class ProjectViewSet(ScopePermissionsMixin, ModelViewSet[Project]):
+    """The projects that the caller may see."""
+
     rules = "projects"
+    scope = "project"
+    available_permissions = catalogue.PROJECT
     queryset = Project.objects.none()
     pagination_class = None
     lookup_url_kwarg = "project_pk"
@@ -91,20 +93,8 @@ class ProjectViewSet(ScopedView, ModelViewSet[Project]):
     def environments(self, request: Request, project_pk: str) -> Response:
         return Response(EnvironmentSerializer(self.project.environments.all(), many=True).data)
 
-    @extend_schema(responses=PermissionSerializer(many=True))
-    @action(detail=False)
-    def permissions(self, request: Request) -> Response:
-        """The permissions that there are for projects."""
-        return Response(PermissionSerializer(described(catalogue.PROJECT), many=True).data)
-
-    @extend_schema(responses=OwnPermissionsSerializer)
-    @action(detail=True, url_path="my-permissions")
-    def my_permissions(self, request: Request, project_pk: str) -> Response:
-        return own_permissions(
-            request,
-            access.is_project_admin(self.actor, self.project),
-            access.project_permissions(self.actor, self.project),
-        )
+    def is_admin(self) -> bool:
+        return access.is_project_admin(self.actor, self.project)
 
 
 @extend_schema(tags=["projects"])
