@@ -44,8 +44,8 @@ class Subscriber(Waiting, Protocol):
     subscribed_at: float
     """The loop's time."""
 
-    def deliver(self, frame: Piece) -> None:
-        """Take the latest frame; one that waits untaken is replaced."""
+    def deliver(self, frame: Piece) -> bool:
+        """Take the latest frame, in place of one that still waits. Returns True if it was written at once."""
 
     def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
         """Take the state that ``Topic.ask_for`` has asked for, None where no environment has this key, and the frame
@@ -127,7 +127,7 @@ class Topic:
             self._spread_over(window)
         else:
             # A copy: a long poll ends with what it is given.
-            self._tell_news(list(self.subscribers))
+            self._deliver_first(list(self.subscribers))
         self._plan_repeat(first=self.accepted_at == float("-inf"))
         return True
 
@@ -141,25 +141,26 @@ class Topic:
             metrics.healed.add()
             self.hub.observer.healed(self.key, state.updated_at)
 
-    def _tell_news(self, subscribers: Collection[Subscriber]) -> None:
+    def _deliver_first(self, subscribers: Collection[Subscriber]) -> None:
         """Deliver the frame to each, for the first time, and count it."""
         assert self.updated_at is not None
         began = time.time()
-        told = self._tell(subscribers)
-        metrics.told(self.updated_at, told)
-        self.hub.observer.delivered(self.key, self.updated_at, told, began)
+        written = self._deliver(subscribers)
+        metrics.told(self.updated_at, written)
+        self.hub.observer.delivered(self.key, self.updated_at, written, began)
 
-    def _tell(self, subscribers: Collection[Subscriber]) -> int:
+    def _deliver(self, subscribers: Collection[Subscriber]) -> int:
         """Deliver the frame to each. Returns to how many of them it was written at once."""
         assert self.frame is not None
-        unwritten = self.hub.unwritten
+        unwritten = 0
         for subscriber in subscribers:
             try:
-                subscriber.deliver(self.frame)
+                if not subscriber.deliver(self.frame):
+                    unwritten += 1
             except Exception:
-                self.hub.unwritten += 1
+                unwritten += 1
                 subscriber.fail()
-        return len(subscribers) - (self.hub.unwritten - unwritten)
+        return len(subscribers) - unwritten
 
     def _spread_over(self, seconds: float) -> None:
         """Tell each at a random moment of the window. Whoever still waits for an earlier event keeps his moment."""
@@ -186,7 +187,7 @@ class Topic:
             come = [subscriber for subscriber, moment in self._untold.items() if moment <= now]
             for subscriber in come:
                 del self._untold[subscriber]
-            self._tell_news(self.subscribers.intersection(come))
+            self._deliver_first(self.subscribers.intersection(come))
             await asyncio.sleep(SLICE_SECONDS)
 
     @property
@@ -288,8 +289,9 @@ class Topic:
             return
         # Whoever has not heard it once keeps his moment.
         heard = self.subscribers.difference(self._untold)
-        told = self._tell([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
-        metrics.repeated.add(told)
+        metrics.repeated.add(
+            self._deliver([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
+        )
 
 
 class Hub:
@@ -304,8 +306,6 @@ class Hub:
         self.held = Held(self)
         self.open = 0
         """Streams whose connection has not ended; in no topic any more once they have nothing else to say."""
-        self.unwritten = 0
-        """Deliveries that were not written at once, since whenever: who takes one without writing it counts it here."""
         self.pulse = liveness.of(loop)
         BusVitals(self.pulse)
         self.observer = observers.of(self)

@@ -124,16 +124,15 @@ class Stream:
         streams.limits.held += 1
         self._plan()
 
-    def deliver(self, frame: Piece) -> None:
-        """Take the latest frame; one that waits untaken is replaced."""
+    def deliver(self, frame: Piece) -> bool:
+        """Take the latest frame, in place of one that still waits. Returns True if it was written at once."""
         # Until the first state has been read nobody knows whether the gate is open. Then the newest frame follows.
         if self._served and not self._ending:
             if self._sink.ready:
                 self._write(frame)
-                return
+                return True
             self._keep(frame)
-        assert self._topic is not None
-        self._topic.hub.unwritten += 1
+        return False
 
     def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
         """Take what was read for this stream: the newest event, or a comment that says why there is none."""
