@@ -19,7 +19,7 @@ from realtime import bus, hosts
 from realtime.bus.eventstream import EnvironmentListener, Received
 from realtime.conf import conf
 from realtime.delivery import herds, observers, sse
-from realtime.delivery.limits import Held, Limits
+from realtime.delivery.limits import Limits, Rejected
 from realtime.delivery.reader import StateReader
 from realtime.delivery.reconcile import Reconcile
 from realtime.delivery.sinks import Piece, piece
@@ -212,6 +212,11 @@ class Topic:
             del self.hub.topics[self.key]
             self.close()
 
+    def remove(self, subscriber: Subscriber, address: str | None) -> None:
+        """Forget a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
+        self.leave(subscriber)
+        self.hub.limits.release(address)
+
     def _welcome(self, newcomers: list[Subscriber], asked: "asyncio.Future[EnvironmentState | None]") -> None:
         if asked.cancelled() or asked.exception() is not None:
             for subscriber in newcomers:
@@ -303,7 +308,7 @@ class Hub:
         self.timers = Timers(loop)
         self.topics: dict[EnvironmentKey, Topic] = {}
         self.limits = Limits(loop)
-        self.held = Held(self)
+        self.rejected = Rejected(self)
         self.open = 0
         """Streams whose connection has not ended; in no topic any more once they have nothing else to say."""
         self.pulse = liveness.of(loop)
@@ -335,7 +340,8 @@ class Hub:
         if topic is None:
             topic = self.topics[key] = Topic(self, key)
             topic.open()
-        self._take(topic, subscriber)
+        topic.subscribers.add(subscriber)
+        self._count_opened(subscriber)
         self.observer.audience_changed(key)
         return topic
 
@@ -344,14 +350,13 @@ class Hub:
         topic = self.topics.get(key)
         return len(topic.subscribers) if topic is not None else 0
 
-    def hold(self, subscriber: Subscriber) -> Held:
-        """Keep a subscriber that has met a limit. It hears nothing, and ends like all."""
-        self._take(self.held, subscriber)
-        metrics.streams_held.add()
-        return self.held
+    def reject(self, subscriber: Subscriber) -> Rejected:
+        """Keep a subscriber that has met a limit. Nothing is delivered to it, and it ends like all."""
+        self.rejected.add(subscriber)
+        self._count_opened(subscriber)
+        return self.rejected
 
-    def _take(self, place: Topic | Held, subscriber: Subscriber) -> None:
-        place.subscribers.add(subscriber)
+    def _count_opened(self, subscriber: Subscriber) -> None:
         self.open += 1
         metrics.streams_open.add()
         metrics.streams_opened.add()
@@ -359,14 +364,12 @@ class Hub:
         if self._drained_by is not None:
             subscriber.end_by(self._some_time_until(self._drained_by))
 
-    def part(self, topic: Topic | Held, subscriber: Subscriber) -> None:
-        """The subscriber's connection has ended."""
-        topic.leave(subscriber)
+    def remove(self, topic: Topic | Rejected, subscriber: Subscriber, address: str | None) -> None:
+        """Forget a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
+        topic.remove(subscriber, address)
         self.timers.drop(subscriber)
         self.open -= 1
         metrics.streams_open.add(-1)
-        if topic is self.held:
-            metrics.streams_held.add(-1)
         if not self.open:
             self._empty.set()
 
@@ -379,9 +382,9 @@ class Hub:
         self._drained_by = self.loop.time() + seconds
         metrics.draining.set(1)
         metrics.drained.add(self.open)
-        places: list[Topic | Held] = [*self.topics.values(), self.held]
-        for place in places:
-            for subscriber in list(place.subscribers):
+        topics: list[Topic | Rejected] = [*self.topics.values(), self.rejected]
+        for topic in topics:
+            for subscriber in list(topic.subscribers):
                 subscriber.end_by(self._some_time_until(self._drained_by))
         await self._empty.wait()
 
