@@ -11,6 +11,14 @@ def drop_unless_installed(apps, schema_editor):
             schema_editor.delete_model(apps.get_model("realtime", name))
 
 
+def create_unless_there(apps, schema_editor):
+    tables = schema_editor.connection.introspection.table_names()
+    for name in MODELS:
+        model = apps.get_model("realtime", name)
+        if model._meta.db_table not in tables:
+            schema_editor.create_model(model)
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -18,7 +26,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(drop_unless_installed, elidable=False),
+        migrations.RunPython(drop_unless_installed, create_unless_there),
         migrations.SeparateDatabaseAndState(
             state_operations=[migrations.DeleteModel(name) for name in MODELS],
         ),
