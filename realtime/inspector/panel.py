@@ -16,8 +16,16 @@ from typing import Literal
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess
-from realtime.inspector.periods import CARRIED, DEAD_AFTER, HISTORY, MINUTE, minute_of
+from realtime.inspector.models import (
+    CARRIED,
+    DEAD_AFTER,
+    HISTORY,
+    MINUTE,
+    InspectedEvent,
+    InspectedMinute,
+    InspectedProcess,
+    minute_of,
+)
 from realtime.inspector.times import Times
 from realtime.types import UpdatedAt, epoch_seconds
 

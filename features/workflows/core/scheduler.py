@@ -14,6 +14,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from core.locks import lock_environment
+from core.threads import LoopThread
 from environments.models import Environment
 from features.workflows.core.models import ChangeRequest
 from features.workflows.core.publication import CannotGoLive, give_up, publish
@@ -132,3 +133,6 @@ class Scheduler:
                 return min(left, LOOK_SECONDS)
             apply_next()
         return 0.0
+
+
+scheduler_thread = LoopThread("scheduler", Scheduler, "RUN_SCHEDULER")
