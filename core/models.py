@@ -28,3 +28,29 @@ class UUIDModel(AtomicModel):
 
     class Meta:
         abstract = True
+
+
+class HeldPermissions(models.Model):
+    """The permissions of a user or a group in one scope. Subclasses add the scope, and ``admin`` if it has admins."""
+
+    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
+
+    class Meta:
+        abstract = True
+        ordering = ["id"]
+
+
+class UserPermissions(HeldPermissions):
+    user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
+
+    class Meta(HeldPermissions.Meta):
+        abstract = True
+
+
+class GroupPermissions(HeldPermissions):
+    """The permissions that each member of a group has."""
+
+    group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
+
+    class Meta(HeldPermissions.Meta):
+        abstract = True

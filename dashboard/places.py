@@ -16,11 +16,11 @@ from django.http.response import HttpResponseBase
 from core.locks import lock_environment, lock_project
 from core.paths import MAX_ID
 from dashboard.pages import Page
-from environments.access import administered_environments, environment_permissions, visible_environments
+from environments.access import administered_environments, visible_environments
 from environments.models import Environment
-from organisations.access import administered_organisations, visible_organisations
+from organisations.access import administered_organisations, permissions_in, visible_organisations
 from organisations.models import Organisation
-from projects.access import administered_projects, project_permissions, visible_projects
+from projects.access import administered_projects, visible_projects
 from projects.models import Project
 from realtime.types import epoch_seconds
 
@@ -55,7 +55,7 @@ class ProjectPage(Page):
 
     @cached_property
     def project_permissions(self) -> set[str]:
-        return project_permissions(self.user, self.project)
+        return permissions_in(self.user, self.project)
 
     def may_in_project(self, key: str) -> bool:
         return self.is_project_admin or key in self.project_permissions
@@ -132,7 +132,7 @@ class EnvironmentPage(ProjectPage):
 
     @cached_property
     def environment_permissions(self) -> set[str]:
-        return environment_permissions(self.user, self.environment)
+        return permissions_in(self.user, self.environment)
 
     def may(self, key: str) -> bool:
         return self.is_environment_admin or key in self.environment_permissions

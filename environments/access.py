@@ -4,7 +4,7 @@ from django.db.models import QuerySet
 
 from api_keys.actor import APIKeyUser
 from environments.models import Environment
-from organisations.access import Actor, granted, keys_of
+from organisations.access import Actor, granted
 from projects.access import in_projects, visible_projects
 
 
@@ -28,13 +28,6 @@ def permitted_environments(actor: Actor, key: str | None = None) -> QuerySet[Env
 
 def is_environment_admin(actor: Actor, environment: Environment) -> bool:
     return administered_environments(actor).filter(pk=environment.pk).exists()
-
-
-def environment_permissions(actor: Actor, environment: Environment) -> set[str]:
-    """The keys given to the actor in the environment; an admin needs none."""
-    if isinstance(actor, APIKeyUser):
-        return set()
-    return keys_of(environment, actor)
 
 
 def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:

@@ -5,7 +5,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
 from django.db.models import Manager, QuerySet
 from django.utils import timezone
 
-from core.models import UUIDModel
+from core.models import GroupPermissions, UserPermissions, UUIDModel
 from environments import keys
 
 
@@ -142,29 +142,23 @@ class EnvironmentAPIKey(models.Model):
         ordering = ["id"]
 
 
-class UserEnvironmentPermission(models.Model):
+class UserEnvironmentPermission(UserPermissions):
     """What a user may do in an environment; ``admin`` covers everything there."""
 
-    user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="userpermission")
-    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
-    class Meta:
-        ordering = ["id"]
+    class Meta(UserPermissions.Meta):
         constraints = [models.UniqueConstraint(fields=["user", "environment"], name="unique_user_environment")]
 
 
-class UserPermissionGroupEnvironmentPermission(models.Model):
+class UserPermissionGroupEnvironmentPermission(GroupPermissions):
     """What the members of a group may do in an environment."""
 
-    group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="grouppermission")
-    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
-    class Meta:
-        ordering = ["id"]
+    class Meta(GroupPermissions.Meta):
         constraints = [
             models.UniqueConstraint(fields=["group", "environment"], name="unique_group_environment_permission")
         ]

@@ -17,7 +17,7 @@ from core import conflicts
 from core.pagination import FixedPages
 from core.paths import ENVIRONMENT_KEY, ID, UUID
 from core.references import body_id
-from environments.access import environment_permissions, is_environment_admin, visible_environments
+from environments.access import is_environment_admin, visible_environments
 from environments.identities.traits.models import Trait
 from environments.models import (
     Environment,
@@ -44,8 +44,7 @@ from environments.serializers import (
 )
 from environments.services import delete_environment, delete_traits
 from organisations.permissions import catalogue
-from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.permissions.views import GroupPermissionsViewSet, ScopePermissionsMixin, UserPermissionsViewSet
 from projects.access import visible_projects
 from projects.models import Project
 from projects.scope import ProjectScopedView
@@ -53,10 +52,12 @@ from projects.scope import ProjectScopedView
 
 @extend_schema(tags=["environments"])
 @extend_schema_view(list=extend_schema(parameters=[OpenApiParameter("project", int, required=True)]))
-class EnvironmentViewSet(EnvironmentScopedView, ModelViewSet[Environment]):
+class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentScopedView, ModelViewSet[Environment]):
     """Environments. All writes lock the project: names are unique there, and features have a state in each."""
 
     rules = "environments"
+    scope = "environment"
+    available_permissions = catalogue.ENVIRONMENT
     locked = "project"
     queryset = Environment.objects.none()
     pagination_class = FixedPages
@@ -118,20 +119,8 @@ class EnvironmentViewSet(EnvironmentScopedView, ModelViewSet[Environment]):
         serializer.save()
         return Response(serializer.data)
 
-    @extend_schema(responses=PermissionSerializer(many=True))
-    @action(detail=False, pagination_class=None)
-    def permissions(self, request: Request) -> Response:
-        """The permissions that there are for environments."""
-        return Response(PermissionSerializer(described(catalogue.ENVIRONMENT), many=True).data)
-
-    @extend_schema(responses=OwnPermissionsSerializer)
-    @action(detail=True, url_path="my-permissions")
-    def my_permissions(self, request: Request, environment_api_key: str) -> Response:
-        return own_permissions(
-            request,
-            is_environment_admin(self.actor, self.environment),
-            environment_permissions(self.actor, self.environment),
-        )
+    def is_admin(self) -> bool:
+        return is_environment_admin(self.actor, self.environment)
 
     @action(detail=True, url_path="trait-keys")
     def trait_keys(self, request: Request, environment_api_key: str) -> Response:

@@ -13,8 +13,8 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from api_keys.actor import APIKeyUser
-from core.subqueries import Written
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
+from realtime.prepared import PreparedSubquery
 from users.models import FFAdminUser, UserPermissionGroup
 
 Actor = FFAdminUser | APIKeyUser
@@ -31,7 +31,7 @@ def administered_organisations(actor: Actor) -> QuerySet[Organisation]:
     """The organisations that the actor is an admin of."""
     if isinstance(actor, APIKeyUser):
         return visible_organisations(actor)
-    return Organisation.objects.filter(pk__in=Written(member_organisations, actor.pk, OrganisationRole.ADMIN))
+    return Organisation.objects.filter(pk__in=PreparedSubquery(member_organisations, actor.pk, OrganisationRole.ADMIN))
 
 
 def manageable_groups(actor: Actor, organisation: Organisation) -> QuerySet[UserPermissionGroup]:
@@ -56,15 +56,8 @@ def is_organisation_admin(actor: Actor, organisation: Organisation) -> bool:
     return UserOrganisation.objects.filter(user=actor, organisation=organisation, role=OrganisationRole.ADMIN).exists()
 
 
-def organisation_permissions(actor: Actor, organisation: Organisation) -> set[str]:
-    """The keys given to the actor in the organisation; an admin needs none."""
-    if isinstance(actor, APIKeyUser):
-        return set()
-    return keys_of(organisation, actor)
-
-
 def has_organisation_permission(actor: Actor, organisation: Organisation, key: str) -> bool:
-    return is_organisation_admin(actor, organisation) or key in organisation_permissions(actor, organisation)
+    return is_organisation_admin(actor, organisation) or key in permissions_in(actor, organisation)
 
 
 def may_create_project(actor: Actor, organisation: Organisation) -> bool:
@@ -81,18 +74,22 @@ HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
 def granted(scope: type[Any], user_id: Any, key: str | None) -> Q:
     """Of these projects or environments, those where the user, or a group of theirs, is admin or has this key; without
     a key, where they are admin."""
-    own, of_groups = (Q(pk__in=Written(_held, user_id, scope, *held, key)) for held in HELD_BY)
+    own, of_groups = (Q(pk__in=PreparedSubquery(_held, user_id, scope, *held, key)) for held in HELD_BY)
     return own | of_groups
 
 
-def keys_of(scope: Any, user: FFAdminUser) -> set[str]:
-    """The keys that the user, or a group of theirs, has there."""
-    rows = (getattr(scope, rows).filter(**{holder: user}).order_by() for rows, holder in HELD_BY)
+def permissions_in(actor: Actor, scope: Any) -> set[str]:
+    """The keys that the actor, or a group of theirs, has in an organisation, project or environment. An admin needs
+    none.
+    """
+    if isinstance(actor, APIKeyUser):
+        return set()
+    rows = (getattr(scope, rows).filter(**{holder: actor}).order_by() for rows, holder in HELD_BY)
     own, of_groups = (each.exclude(permissions=None).values_list("permissions", flat=True) for each in rows)
     return set(own.union(of_groups))
 
 
-# What follows is written once, with a place in it where the user's primary key goes.
+# The functions below are compiled once, with a placeholder for the user's primary key.
 
 
 def member_organisations(user_id: Any, role: str | None = None) -> QuerySet[Any, Any]:

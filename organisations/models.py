@@ -1,7 +1,7 @@
 from django.conf import settings
 from django.db import models
 
-from core.models import UUIDModel
+from core.models import GroupPermissions, UserPermissions, UUIDModel
 
 
 class OrganisationRole(models.TextChoices):
@@ -42,29 +42,23 @@ class UserOrganisation(models.Model):
         constraints = [models.UniqueConstraint(fields=["user", "organisation"], name="unique_user_organisation")]
 
 
-class UserOrganisationPermission(models.Model):
+class UserOrganisationPermission(UserPermissions):
     """What a member may do in an organisation; an admin of it needs none of these."""
 
-    user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="userpermission")
-    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
 
-    class Meta:
-        ordering = ["id"]
+    class Meta(UserPermissions.Meta):
         constraints = [
             models.UniqueConstraint(fields=["user", "organisation"], name="unique_user_organisation_permission")
         ]
 
 
-class UserPermissionGroupOrganisationPermission(models.Model):
+class UserPermissionGroupOrganisationPermission(GroupPermissions):
     """What the members of a group may do in their organisation."""
 
-    group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="grouppermission")
-    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
 
-    class Meta:
-        ordering = ["id"]
+    class Meta(GroupPermissions.Meta):
         constraints = [
             models.UniqueConstraint(fields=["group", "organisation"], name="unique_group_organisation_permission")
         ]

@@ -15,7 +15,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet
 from api_keys.actor import APIKeyUser
 from core.pagination import FixedPages
 from core.paths import UUID
-from organisations.access import Actor, is_organisation_admin, organisation_permissions, visible_organisations
+from organisations.access import Actor, is_organisation_admin, visible_organisations
 from organisations.models import (
     Organisation,
     OrganisationRole,
@@ -25,8 +25,7 @@ from organisations.models import (
     UserPermissionGroupOrganisationPermission,
 )
 from organisations.permissions import catalogue
-from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.permissions.views import GroupPermissionsViewSet, ScopePermissionsMixin, UserPermissionsViewSet
 from organisations.scope import OrganisationScopedView
 from organisations.serializers import (
     GroupOrganisationPermissionFilterSerializer,
@@ -59,8 +58,12 @@ def organisations_of(actor: Actor) -> QuerySet[Organisation]:
 
 
 @extend_schema(tags=["organisations"])
-class OrganisationViewSet(OrganisationScopedView, ModelViewSet[Organisation]):
+class OrganisationViewSet(ScopePermissionsMixin, OrganisationScopedView, ModelViewSet[Organisation]):
+    """The organisations that the caller belongs to."""
+
     rules = "organisations"
+    scope = "organisation"
+    available_permissions = catalogue.ORGANISATION
     queryset = Organisation.objects.none()
     serializer_class = OrganisationSerializer
     pagination_class = FixedPages
@@ -92,20 +95,8 @@ class OrganisationViewSet(OrganisationScopedView, ModelViewSet[Organisation]):
         subscription = Subscription.objects.filter(organisation=self.organisation).first()
         return Response(SubscriptionMetadataSerializer(subscription or Subscription(plan=None)).data)
 
-    @extend_schema(responses=PermissionSerializer(many=True))
-    @action(detail=False, pagination_class=None)
-    def permissions(self, request: Request) -> Response:
-        """The permissions that there are for organisations."""
-        return Response(PermissionSerializer(described(catalogue.ORGANISATION), many=True).data)
-
-    @extend_schema(responses=OwnPermissionsSerializer)
-    @action(detail=True, url_path="my-permissions")
-    def my_permissions(self, request: Request, organisation_pk: str) -> Response:
-        return own_permissions(
-            request,
-            is_organisation_admin(self.actor, self.organisation),
-            organisation_permissions(self.actor, self.organisation),
-        )
+    def is_admin(self) -> bool:
+        return is_organisation_admin(self.actor, self.organisation)
 
 
 @extend_schema(tags=["organisations"])

@@ -1,4 +1,4 @@
-"""Who may call what: the one table of it. What stands not here is refused.
+"""The permission table of all endpoints. An endpoint that is not listed is denied.
 
 The key is a view's ``rules`` name, then its action (``list``, ``create``, ``retrieve``, …; the lower-case method for a
 view without actions). ``permissions.enforcement`` applies it.
@@ -23,13 +23,13 @@ from permissions.rule import (
     SCRAPER,
     SERVER_KEY,
     USER,
+    Both,
+    Either,
+    Reaching,
     Rule,
-    both,
-    either,
     environment,
     organisation,
     project,
-    reaching,
 )
 
 ALL = ("list", "create", "retrieve", "update", "partial_update", "destroy")
@@ -59,7 +59,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": ORGANISATION_ADMIN,
         "partial_update": ORGANISATION_ADMIN,
         "destroy": ORGANISATION_ADMIN,
-        "get_by_uuid": reaching(ORGANISATION_MEMBER),
+        "get_by_uuid": Reaching(ORGANISATION_MEMBER),
         "projects": ORGANISATION_MEMBER,
         "remove_users": ORGANISATION_ADMIN,
         "permissions": ACTOR,
@@ -85,7 +85,7 @@ RULES: dict[str, dict[str, Rule]] = {
     # Who has the secret may; the mail's one counts for one address.
     "join": {"post": USER},
     "join/link": {"post": USER},
-    "organisations/master-api-keys": dict.fromkeys(ALL, both(USER, ORGANISATION_ADMIN)),
+    "organisations/master-api-keys": dict.fromkeys(ALL, Both(USER, ORGANISATION_ADMIN)),
     "projects": {
         "list": ACTOR,
         "create": CREATE_PROJECT,
@@ -93,7 +93,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": PROJECT_ADMIN,
         "partial_update": PROJECT_ADMIN,
         "destroy": PROJECT_ADMIN,
-        "get_by_uuid": reaching(project("VIEW_PROJECT")),
+        "get_by_uuid": Reaching(project("VIEW_PROJECT")),
         "environments": PROJECT_ADMIN,
         "permissions": ACTOR,
         "my_permissions": project("VIEW_PROJECT"),
@@ -116,8 +116,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": ENVIRONMENT_ADMIN,
         "partial_update": ENVIRONMENT_ADMIN,
         "destroy": ENVIRONMENT_ADMIN,
-        "get_by_uuid": reaching(environment("VIEW_ENVIRONMENT")),
-        "clone": both(environment("VIEW_ENVIRONMENT"), project("CREATE_ENVIRONMENT")),
+        "get_by_uuid": Reaching(environment("VIEW_ENVIRONMENT")),
+        "clone": Both(environment("VIEW_ENVIRONMENT"), project("CREATE_ENVIRONMENT")),
         "permissions": ACTOR,
         "my_permissions": environment("VIEW_ENVIRONMENT"),
         "document": environment("VIEW_ENVIRONMENT"),
@@ -183,7 +183,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "add_group_owners": project("CREATE_FEATURE"),
         "remove_group_owners": project("CREATE_FEATURE"),
     },
-    "features/get-by-uuid": dict.fromkeys(GET, reaching(project("VIEW_PROJECT"))),
+    "features/get-by-uuid": dict.fromkeys(GET, Reaching(project("VIEW_PROJECT"))),
     "mv-options": {
         "list": project("VIEW_PROJECT"),
         "retrieve": project("VIEW_PROJECT"),
@@ -192,7 +192,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "partial_update": project("CREATE_FEATURE"),
         "destroy": project("CREATE_FEATURE"),
     },
-    "mv-options/get-by-uuid": dict.fromkeys(GET, reaching(project("VIEW_PROJECT"))),
+    "mv-options/get-by-uuid": dict.fromkeys(GET, Reaching(project("VIEW_PROJECT"))),
     "environment-featurestates": {
         "list": environment("VIEW_ENVIRONMENT"),
         "retrieve": environment("VIEW_ENVIRONMENT"),
@@ -207,7 +207,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": FEATURE_STATE_WRITER,
         "partial_update": FEATURE_STATE_WRITER,
     },
-    "featurestates/get-by-uuid": dict.fromkeys(GET, reaching(environment("VIEW_ENVIRONMENT"))),
+    "featurestates/get-by-uuid": dict.fromkeys(GET, Reaching(environment("VIEW_ENVIRONMENT"))),
     "feature-segments": {
         "list": environment("VIEW_ENVIRONMENT"),
         "retrieve": environment("VIEW_ENVIRONMENT"),
@@ -216,9 +216,9 @@ RULES: dict[str, dict[str, Rule]] = {
         "partial_update": environment("MANAGE_SEGMENT_OVERRIDES"),
         "destroy": environment("MANAGE_SEGMENT_OVERRIDES"),
     },
-    "feature-segments/get-by-uuid": dict.fromkeys(GET, reaching(environment("VIEW_ENVIRONMENT"))),
+    "feature-segments/get-by-uuid": dict.fromkeys(GET, Reaching(environment("VIEW_ENVIRONMENT"))),
     # The body names the feature segments.
-    "feature-segments/update-priorities": {"post": reaching(environment("MANAGE_SEGMENT_OVERRIDES"))},
+    "feature-segments/update-priorities": {"post": Reaching(environment("MANAGE_SEGMENT_OVERRIDES"))},
     "future/flag": {
         **dict.fromkeys(GET, environment("VIEW_ENVIRONMENT")),
         **dict.fromkeys(("put", "patch"), FLAG_WRITER),
@@ -242,11 +242,11 @@ RULES: dict[str, dict[str, Rule]] = {
         "create": project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"),
         "update": project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"),
         "partial_update": project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"),
-        "destroy": either(
+        "destroy": Either(
             project("CREATE_PROJECT_LEVEL_CHANGE_REQUESTS"), project("MANAGE_PROJECT_LEVEL_CHANGE_REQUESTS")
         ),
         "approve": project("APPROVE_PROJECT_LEVEL_CHANGE_REQUESTS"),
-        "commit": both(project("MANAGE_PROJECT_LEVEL_CHANGE_REQUESTS"), project("MANAGE_SEGMENTS")),
+        "commit": Both(project("MANAGE_PROJECT_LEVEL_CHANGE_REQUESTS"), project("MANAGE_SEGMENTS")),
     },
     "segments": {
         "list": project("VIEW_PROJECT"),
@@ -258,9 +258,9 @@ RULES: dict[str, dict[str, Rule]] = {
         "clone": project("MANAGE_SEGMENTS"),
         "associated_features": project("MANAGE_SEGMENTS"),
     },
-    "segments/get-by-uuid": dict.fromkeys(GET, reaching(project("VIEW_PROJECT"))),
+    "segments/get-by-uuid": dict.fromkeys(GET, Reaching(project("VIEW_PROJECT"))),
     # The entries of those organisations that the user is an admin of.
-    "audit": {"list": USER, "retrieve": reaching(both(USER, ORGANISATION_ADMIN), USER)},
+    "audit": {"list": USER, "retrieve": Reaching(Both(USER, ORGANISATION_ADMIN), user=True)},
     "organisations/audit": dict.fromkeys(READ, ORGANISATION_ADMIN),
     "projects/audit": dict.fromkeys(READ, project("VIEW_AUDIT_LOG")),
     "environments/webhooks": {
@@ -275,7 +275,7 @@ RULES: dict[str, dict[str, Rule]] = {
     "usage": dict.fromkeys(GET, ORGANISATION_ADMIN),
     # The query names the environment.
     "features/evaluation-data": dict.fromkeys(
-        GET, both(project("VIEW_PROJECT"), reaching(environment("VIEW_ENVIRONMENT")))
+        GET, Both(project("VIEW_PROJECT"), Reaching(environment("VIEW_ENVIRONMENT")))
     ),
 }
 

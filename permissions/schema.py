@@ -37,7 +37,7 @@ class APISchema(AutoSchema):
     def get_description(self) -> str:
         description: str = super().get_description() or ""
         rule = self._rule()
-        return f"{description}\n\nWho may call: {rule.says}.".strip() if rule else description
+        return f"{description}\n\nWho may call: {rule.description}.".strip() if rule else description
 
     def get_extensions(self) -> dict[str, Any]:
         extensions: dict[str, Any] = super().get_extensions()
@@ -45,7 +45,7 @@ class APISchema(AutoSchema):
         if rule is None:
             error(f"{self.method} {self.path} has no rule in permissions/rules.py: nobody may call it.")
             return extensions
-        return {**extensions, EXTENSION: rule.says}
+        return {**extensions, EXTENSION: rule.description}
 
     def _rule(self) -> Any:
         return rule_of(self.view, getattr(self.view, "action", None) or self.method.lower())

@@ -5,10 +5,10 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from api_keys.actor import APIKeyUser
-from core.subqueries import Written
-from organisations.access import Actor, granted, keys_of, member_organisations
+from organisations.access import Actor, granted, member_organisations
 from organisations.models import OrganisationRole, UserOrganisation
 from projects.models import Project
+from realtime.prepared import PreparedSubquery
 from users.models import FFAdminUser, UserPermissionGroupMembership
 
 
@@ -46,13 +46,6 @@ def is_project_admin(actor: Actor, project: Project) -> bool:
     return administered_projects(actor).filter(pk=project.pk).exists()
 
 
-def project_permissions(actor: Actor, project: Project) -> set[str]:
-    """The keys given to the actor in the project; an admin needs none."""
-    if isinstance(actor, APIKeyUser):
-        return set()
-    return keys_of(project, actor)
-
-
 def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
     """Whether the actor is an admin there or was given the key, and belongs to the organisation."""
     return permitted_projects(actor, key).filter(pk=project.pk).exists()
@@ -60,14 +53,14 @@ def has_project_permission(actor: Actor, project: Project, key: str) -> bool:
 
 def _projects(user_id: Any, key: str | None = None) -> QuerySet[Project]:
     """Those of the organisations that the user is an admin of, and those granted in the ones they belong to."""
-    of_admin = Q(organisation__in=Written(member_organisations, user_id, OrganisationRole.ADMIN))
-    of_member = Q(organisation__in=Written(member_organisations, user_id))
+    of_admin = Q(organisation__in=PreparedSubquery(member_organisations, user_id, OrganisationRole.ADMIN))
+    of_member = Q(organisation__in=PreparedSubquery(member_organisations, user_id))
     return Project.objects.filter(of_admin | (granted(Project, user_id, key) & of_member))
 
 
 def in_projects(user_id: Any, key: str | None = None) -> Q:
     """The environments in the projects where the user is an admin or was given the key."""
-    return Q(project__in=Written(_keys_of_projects, user_id, key))
+    return Q(project__in=PreparedSubquery(_keys_of_projects, user_id, key))
 
 
 def _keys_of_projects(user_id: Any, key: str | None) -> QuerySet[Any, Any]:

@@ -1,6 +1,6 @@
 from django.db import models
 
-from core.models import UUIDModel
+from core.models import GroupPermissions, UserPermissions, UUIDModel
 
 
 class Project(UUIDModel):
@@ -32,27 +32,21 @@ class Project(UUIDModel):
         return self.name
 
 
-class UserProjectPermission(models.Model):
+class UserProjectPermission(UserPermissions):
     """What a user may do in a project; ``admin`` covers everything there, its environments included."""
 
-    user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="userpermission")
-    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
-    class Meta:
-        ordering = ["id"]
+    class Meta(UserPermissions.Meta):
         constraints = [models.UniqueConstraint(fields=["user", "project"], name="unique_user_project")]
 
 
-class UserPermissionGroupProjectPermission(models.Model):
+class UserPermissionGroupProjectPermission(GroupPermissions):
     """What the members of a group may do in a project."""
 
-    group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="grouppermission")
-    permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
     admin = models.BooleanField(default=False)
 
-    class Meta:
-        ordering = ["id"]
+    class Meta(GroupPermissions.Meta):
         constraints = [models.UniqueConstraint(fields=["group", "project"], name="unique_group_project_permission")]

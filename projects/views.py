@@ -17,10 +17,9 @@ from core.references import body_id
 from organisations.access import visible_organisations
 from organisations.models import Organisation
 from organisations.permissions import catalogue
-from organisations.permissions.serializers import OwnPermissionsSerializer, PermissionSerializer, described
-from organisations.permissions.views import GroupPermissionsViewSet, UserPermissionsViewSet, own_permissions
+from organisations.permissions.views import GroupPermissionsViewSet, ScopePermissionsMixin, UserPermissionsViewSet
 from organisations.scope import OrganisationScopedView
-from projects.access import is_project_admin, project_permissions, visible_projects
+from projects.access import is_project_admin, visible_projects
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from projects.scope import ProjectScopedView
 from projects.serializers import (
@@ -40,8 +39,12 @@ from projects.services import delete_project
 
 @extend_schema(tags=["projects"])
 @extend_schema_view(list=extend_schema(parameters=[ProjectFilterSerializer]))
-class ProjectViewSet(ProjectScopedView, ModelViewSet[Project]):
+class ProjectViewSet(ScopePermissionsMixin, ProjectScopedView, ModelViewSet[Project]):
+    """The projects that the caller may see."""
+
     rules = "projects"
+    scope = "project"
+    available_permissions = catalogue.PROJECT
     queryset = Project.objects.none()
     pagination_class = None
     lookup_url_kwarg = "project_pk"
@@ -88,20 +91,8 @@ class ProjectViewSet(ProjectScopedView, ModelViewSet[Project]):
     def get_by_uuid(self, request: Request, uuid: str) -> Response:
         return Response(self.get_serializer(get_object_or_404(self.get_queryset(), uuid=uuid)).data)
 
-    @extend_schema(responses=PermissionSerializer(many=True))
-    @action(detail=False)
-    def permissions(self, request: Request) -> Response:
-        """The permissions that there are for projects."""
-        return Response(PermissionSerializer(described(catalogue.PROJECT), many=True).data)
-
-    @extend_schema(responses=OwnPermissionsSerializer)
-    @action(detail=True, url_path="my-permissions")
-    def my_permissions(self, request: Request, project_pk: str) -> Response:
-        return own_permissions(
-            request,
-            is_project_admin(self.actor, self.project),
-            project_permissions(self.actor, self.project),
-        )
+    def is_admin(self) -> bool:
+        return is_project_admin(self.actor, self.project)
 
 
 @extend_schema(tags=["organisations"])

@@ -1,22 +1,32 @@
-"""Queries for one key that are made all the time: Django writes their SQL once, and not for each.
+"""SQL that Django compiles once and not for each request: queries by one key, and subqueries for permissions.
 
-Nineteen of twenty microseconds of such a query are spent on writing the same SQL again.
+Of the twenty microseconds of such a query, nineteen go into compiling the same SQL again. The SQL is compiled with a
+placeholder as the value; each execution replaces the placeholder (docs/performance.md).
 """
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache
 from typing import Any
 
 from django.core.signals import setting_changed
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Expression, QuerySet
 from django.dispatch import receiver
 
-# In the query that is written down, in the place of the key.
-PLACE = "\0key"
-
-MakeQuery = Callable[[str], "QuerySet[Any, tuple[Any, ...]]"]
+MakeQuery = Callable[[Any], "QuerySet[Any, tuple[Any, ...]]"]
 """The query for a key: a ``values_list``, in which the key is a parameter and nothing else depends on it."""
+
+
+class _Placeholder(Expression):
+    """Compiles to a parameter whose value is the placeholder itself."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        return "%s", (self,)
+
+
+def _filled(parameters: Iterable[Any], value: Any) -> tuple[Any, ...]:
+    return tuple([value if isinstance(each, _Placeholder) else each for each in parameters])
 
 
 class Prepared:
@@ -30,17 +40,17 @@ class Prepared:
 
     def rows(self, key: str) -> list[list[Any]]:
         with self.connection.cursor() as cursor:
-            cursor.execute(self._sql, [key if each == PLACE else each for each in self._parameters])
+            cursor.execute(self._sql, _filled(self._parameters, key))
             rows = [list(row) for row in cursor.fetchall()]
-        for place, (converters, expression) in self._converters.items():
+        for column, (converters, expression) in self._converters.items():
             for row in rows:
                 for converter in converters:
-                    row[place] = converter(row[place], expression, self.connection)
+                    row[column] = converter(row[column], expression, self.connection)
         return rows
 
 
 class _Known(threading.local):
-    """A thread's: a connection is, too."""
+    """The prepared queries of a thread, whose connections are its own."""
 
     def __init__(self) -> None:
         self.queries: dict[tuple[Hashable, str], Prepared] = {}
@@ -52,14 +62,44 @@ _generation = 0
 
 
 def rows(name: Hashable, using: str, make: MakeQuery, key: str) -> list[list[Any]]:
-    """What ``make(key)`` gives. ``name`` names the query, ``using`` the database."""
+    """The rows of ``make(key)``. ``name`` identifies the query, ``using`` the database."""
     if _known.generation != _generation:
         _known.queries, _known.generation = {}, _generation
     connection = connections[using]
     prepared = _known.queries.get((name, using))
     if prepared is None or prepared.connection is not connection:
-        prepared = _known.queries[name, using] = Prepared(make(PLACE), connection)
+        prepared = _known.queries[name, using] = Prepared(make(_Placeholder()), connection)
     return prepared.rows(key)
+
+
+class PreparedSubquery(Expression):
+    """The query ``make(value, *constants)``, for the right side of ``__in``.
+
+    ``make`` is a function of a module, which uses the value only as a parameter: a number or a text as the database
+    takes it, or an expression in its place. The constants are hashable, and few. Raises ValueError if the SQL does not
+    contain the value.
+    """
+
+    def __init__(self, make: Callable[..., "QuerySet[Any, Any]"], value: Any, *constants: Any) -> None:
+        super().__init__()
+        self.make = make
+        self.value = value
+        self.constants = constants
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        sql, parameters = _subquery(self.make, self.constants, connection.alias)
+        return sql, _filled(parameters, self.value)
+
+
+@cache
+def _subquery(make: Any, constants: tuple[Any, ...], using: str) -> tuple[str, tuple[Any, ...]]:
+    # Without an order, like the subqueries that Django compiles itself: the database would sort for nothing.
+    query = make(_Placeholder(), *constants).order_by().query
+    sql, parameters = query.get_compiler(connection=connections[using]).as_sql()
+    if not any(isinstance(each, _Placeholder) for each in parameters):
+        # The result would be the same for every value.
+        raise ValueError(f"{make.__name__} does not use its value.")
+    return f"({sql})", tuple(parameters)
 
 
 @receiver(setting_changed)
@@ -67,3 +107,4 @@ def _forget(**kwargs: Any) -> None:
     """Settings can name other models and fields."""
     global _generation
     _generation += 1
+    _subquery.cache_clear()

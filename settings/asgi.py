@@ -15,13 +15,13 @@ from core import health  # noqa: E402
 from core.bodies import limited_bodies  # noqa: E402
 from core.surroundings import surroundings  # noqa: E402
 from core.threads import with_first_request, with_lifespan  # noqa: E402
-from features.workflows.core.thread import scheduler_thread  # noqa: E402
+from features.workflows.core.scheduler import scheduler_thread  # noqa: E402
 from realtime.external.intake import Intake  # noqa: E402
 from realtime.http import drain, shortcuts, streams  # noqa: E402
 from realtime.serving.lifespan import lifespan  # noqa: E402
 from realtime.urls import stream_urlpatterns  # noqa: E402
 from sdk import read_path  # noqa: E402
-from webhooks.thread import deliverer_thread  # noqa: E402
+from webhooks.deliverer import deliverer_thread  # noqa: E402
 
 intake = Intake(surroundings)
 

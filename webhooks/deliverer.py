@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 import structlog
 from django.db import connections
 
+from core.threads import LoopThread
 from webhooks import delivery as deliveries
 from webhooks.delivery import WebhookID
 from webhooks.models import Delivery
@@ -189,3 +190,6 @@ class Deliverer:
                 deliveries.give_back(delivery)
             except Exception:
                 logger.exception("delivery_not_given_back", delivery=str(delivery.uuid))
+
+
+deliverer_thread = LoopThread("webhooks", Deliverer, "DELIVER_WEBHOOKS")

@@ -8,8 +8,7 @@ from django.urls import reverse
 
 from dashboard.change_requests import reading
 from dashboard.change_requests.differences import differences_of
-from dashboard.change_requests.history import history_of
-from dashboard.change_requests.progress import given_approvals, missing_approvals, planned_for, progress_of
+from dashboard.change_requests.progress import given_approvals, history_of, missing_approvals, planned_for, progress_of
 from dashboard.edits import token
 from dashboard.places import EnvironmentPage
 from features.workflows.core.conflicts import conflicts_of

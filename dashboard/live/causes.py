@@ -31,7 +31,7 @@ class Causes:
 
 
 def causes_of(environment: Environment, versions: Collection[UpdatedAt]) -> dict[UpdatedAt, Causes]:
-    """What ``audit.events.entries_of`` says, of many events with two queries."""
+    """The log entries of the transactions that raised the environment's version to these. Two queries."""
     raised = AnnouncedVersion.objects.filter(environment=environment, updated_at__in=versions).order_by()
     transactions = dict(raised.values_list("updated_at", "transaction"))
     if not transactions:

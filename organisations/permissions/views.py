@@ -1,8 +1,10 @@
-"""``user-permissions/`` and ``user-group-permissions/`` of an organisation, a project or an environment."""
+"""Permissions in an organisation, a project or an environment: of its users, of its groups, and of the caller."""
 
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,7 +13,13 @@ from rest_framework.viewsets import ModelViewSet
 
 from api_keys.actor import APIKeyUser
 from core import conflicts
-from organisations.permissions.serializers import HAS_PERMISSIONS, OwnPermissionsSerializer
+from organisations.access import permissions_in
+from organisations.permissions.serializers import (
+    HAS_PERMISSIONS,
+    OwnPermissionsSerializer,
+    PermissionSerializer,
+    described,
+)
 from organisations.scope import OrganisationScopedView
 
 
@@ -57,9 +65,30 @@ class GroupPermissionsViewSet(PermissionsViewSet):
         return rows.prefetch_related("group__memberships__ffadminuser") if self.action == "list" else rows
 
 
-def own_permissions(request: Request, admin: bool, keys: set[str]) -> Response:
-    """The answer of ``my-permissions/``. A master API key is no person: 400."""
-    if isinstance(request.user, APIKeyUser):
-        raise ValidationError({"detail": "This endpoint can only be used with a user and not Master API Key"})
-    own = {"permissions": sorted(keys), "admin": admin, "tag_based_permissions": []}
-    return Response(OwnPermissionsSerializer(own).data)
+class ScopePermissionsMixin(OrganisationScopedView):
+    """``permissions/`` and ``my-permissions/`` of organisations, projects or environments."""
+
+    scope: str
+    """The view's property for the scope that a path names."""
+    available_permissions: dict[str, str]
+    """A part of ``organisations.permissions.catalogue``."""
+
+    def is_admin(self) -> bool:
+        """True if the caller is an admin of the scope."""
+        raise NotImplementedError
+
+    @extend_schema(responses=PermissionSerializer(many=True))
+    @action(detail=False, pagination_class=None)
+    def permissions(self, request: Request) -> Response:
+        """The permissions that there are for a scope of this kind."""
+        return Response(PermissionSerializer(described(self.available_permissions), many=True).data)
+
+    @extend_schema(responses=OwnPermissionsSerializer)
+    @action(detail=True, url_path="my-permissions")
+    def my_permissions(self, request: Request, **kwargs: str) -> Response:
+        """The caller's own permissions. A master API key is no person: 400."""
+        if isinstance(self.actor, APIKeyUser):
+            raise ValidationError({"detail": "This endpoint can only be used with a user and not Master API Key"})
+        keys = sorted(permissions_in(self.actor, getattr(self, self.scope)))
+        own = {"permissions": keys, "admin": self.is_admin(), "tag_based_permissions": []}
+        return Response(OwnPermissionsSerializer(own).data)

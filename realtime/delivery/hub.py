@@ -19,7 +19,7 @@ from realtime import bus, hosts
 from realtime.bus.eventstream import EnvironmentListener, Received
 from realtime.conf import conf
 from realtime.delivery import herds, observers, sse
-from realtime.delivery.limits import Held, Limits
+from realtime.delivery.limits import Limits, Rejected
 from realtime.delivery.reader import StateReader
 from realtime.delivery.reconcile import Reconcile
 from realtime.delivery.sinks import Piece, piece
@@ -44,8 +44,8 @@ class Subscriber(Waiting, Protocol):
     subscribed_at: float
     """The loop's time."""
 
-    def deliver(self, frame: Piece) -> None:
-        """Take the latest frame; one that waits untaken is replaced."""
+    def deliver(self, frame: Piece) -> bool:
+        """Take the latest frame, in place of one that still waits. Returns True if it was written at once."""
 
     def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
         """Take the state that ``Topic.ask_for`` has asked for, None where no environment has this key, and the frame
@@ -127,7 +127,7 @@ class Topic:
             self._spread_over(window)
         else:
             # A copy: a long poll ends with what it is given.
-            self._tell_news(list(self.subscribers))
+            self._deliver_first(list(self.subscribers))
         self._plan_repeat(first=self.accepted_at == float("-inf"))
         return True
 
@@ -141,25 +141,26 @@ class Topic:
             metrics.healed.add()
             self.hub.observer.healed(self.key, state.updated_at)
 
-    def _tell_news(self, subscribers: Collection[Subscriber]) -> None:
+    def _deliver_first(self, subscribers: Collection[Subscriber]) -> None:
         """Deliver the frame to each, for the first time, and count it."""
         assert self.updated_at is not None
         began = time.time()
-        told = self._tell(subscribers)
-        metrics.told(self.updated_at, told)
-        self.hub.observer.delivered(self.key, self.updated_at, told, began)
+        written = self._deliver(subscribers)
+        metrics.told(self.updated_at, written)
+        self.hub.observer.delivered(self.key, self.updated_at, written, began)
 
-    def _tell(self, subscribers: Collection[Subscriber]) -> int:
+    def _deliver(self, subscribers: Collection[Subscriber]) -> int:
         """Deliver the frame to each. Returns to how many of them it was written at once."""
         assert self.frame is not None
-        unwritten = self.hub.unwritten
+        unwritten = 0
         for subscriber in subscribers:
             try:
-                subscriber.deliver(self.frame)
+                if not subscriber.deliver(self.frame):
+                    unwritten += 1
             except Exception:
-                self.hub.unwritten += 1
+                unwritten += 1
                 subscriber.fail()
-        return len(subscribers) - (self.hub.unwritten - unwritten)
+        return len(subscribers) - unwritten
 
     def _spread_over(self, seconds: float) -> None:
         """Tell each at a random moment of the window. Whoever still waits for an earlier event keeps his moment."""
@@ -186,7 +187,7 @@ class Topic:
             come = [subscriber for subscriber, moment in self._untold.items() if moment <= now]
             for subscriber in come:
                 del self._untold[subscriber]
-            self._tell_news(self.subscribers.intersection(come))
+            self._deliver_first(self.subscribers.intersection(come))
             await asyncio.sleep(SLICE_SECONDS)
 
     @property
@@ -210,6 +211,11 @@ class Topic:
         if not self.subscribers and self.hub.topics.get(self.key) is self:
             del self.hub.topics[self.key]
             self.close()
+
+    def remove(self, subscriber: Subscriber, address: str | None) -> None:
+        """Forget a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
+        self.leave(subscriber)
+        self.hub.limits.release(address)
 
     def _welcome(self, newcomers: list[Subscriber], asked: "asyncio.Future[EnvironmentState | None]") -> None:
         if asked.cancelled() or asked.exception() is not None:
@@ -288,8 +294,9 @@ class Topic:
             return
         # Whoever has not heard it once keeps his moment.
         heard = self.subscribers.difference(self._untold)
-        told = self._tell([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
-        metrics.repeated.add(told)
+        metrics.repeated.add(
+            self._deliver([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
+        )
 
 
 class Hub:
@@ -301,11 +308,9 @@ class Hub:
         self.timers = Timers(loop)
         self.topics: dict[EnvironmentKey, Topic] = {}
         self.limits = Limits(loop)
-        self.held = Held(self)
+        self.rejected = Rejected(self)
         self.open = 0
         """Streams whose connection has not ended; in no topic any more once they have nothing else to say."""
-        self.unwritten = 0
-        """Deliveries that were not written at once, since whenever: who takes one without writing it counts it here."""
         self.pulse = liveness.of(loop)
         BusVitals(self.pulse)
         self.observer = observers.of(self)
@@ -335,7 +340,8 @@ class Hub:
         if topic is None:
             topic = self.topics[key] = Topic(self, key)
             topic.open()
-        self._take(topic, subscriber)
+        topic.subscribers.add(subscriber)
+        self._count_opened(subscriber)
         self.observer.audience_changed(key)
         return topic
 
@@ -344,14 +350,13 @@ class Hub:
         topic = self.topics.get(key)
         return len(topic.subscribers) if topic is not None else 0
 
-    def hold(self, subscriber: Subscriber) -> Held:
-        """Keep a subscriber that has met a limit. It hears nothing, and ends like all."""
-        self._take(self.held, subscriber)
-        metrics.streams_held.add()
-        return self.held
+    def reject(self, subscriber: Subscriber) -> Rejected:
+        """Keep a subscriber that has met a limit. Nothing is delivered to it, and it ends like all."""
+        self.rejected.add(subscriber)
+        self._count_opened(subscriber)
+        return self.rejected
 
-    def _take(self, place: Topic | Held, subscriber: Subscriber) -> None:
-        place.subscribers.add(subscriber)
+    def _count_opened(self, subscriber: Subscriber) -> None:
         self.open += 1
         metrics.streams_open.add()
         metrics.streams_opened.add()
@@ -359,14 +364,12 @@ class Hub:
         if self._drained_by is not None:
             subscriber.end_by(self._some_time_until(self._drained_by))
 
-    def part(self, topic: Topic | Held, subscriber: Subscriber) -> None:
-        """The subscriber's connection has ended."""
-        topic.leave(subscriber)
+    def remove(self, topic: Topic | Rejected, subscriber: Subscriber, address: str | None) -> None:
+        """Forget a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
+        topic.remove(subscriber, address)
         self.timers.drop(subscriber)
         self.open -= 1
         metrics.streams_open.add(-1)
-        if topic is self.held:
-            metrics.streams_held.add(-1)
         if not self.open:
             self._empty.set()
 
@@ -379,9 +382,9 @@ class Hub:
         self._drained_by = self.loop.time() + seconds
         metrics.draining.set(1)
         metrics.drained.add(self.open)
-        places: list[Topic | Held] = [*self.topics.values(), self.held]
-        for place in places:
-            for subscriber in list(place.subscribers):
+        topics: list[Topic | Rejected] = [*self.topics.values(), self.rejected]
+        for topic in topics:
+            for subscriber in list(topic.subscribers):
                 subscriber.end_by(self._some_time_until(self._drained_by))
         await self._empty.wait()
 

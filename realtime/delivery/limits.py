@@ -1,8 +1,8 @@
-"""How many streams there may be, and what becomes of one more: a 200 stream that says nothing but why.
+"""Stream limits per process, address and environment. A stream over a limit gets a 200 response with only the reason.
 
-A refusal would stop one SDK for good and make two of them try again without a pause (docs/wire-protocol.md). So a
-stream beyond a limit is held: open for half a minute (``conf.SHORT_STREAM_SECONDS``), in no topic, and it costs no read
-of the database. Held streams take open files, too; when their room is full as well, one more is told why and ends at
+Another status would stop one SDK for good and make two of them try again without a pause (docs/wire-protocol.md). So a
+rejected stream is held open for half a minute (``conf.SHORT_STREAM_SECONDS``), in no topic, and costs no read of the
+database. Rejected streams take open files, too; if there are too many of them, one more gets the reason and ends at
 once.
 """
 
@@ -23,6 +23,7 @@ from realtime.conf import conf
 from realtime.delivery import sse
 from realtime.delivery.sinks import piece
 from realtime.monitoring import metrics
+from realtime.types import EnvironmentKey
 
 if TYPE_CHECKING:
     from realtime.delivery.hub import Hub, Subscriber
@@ -42,10 +43,10 @@ REASONS = {
 # the database's, the listening socket, logs.
 LEAST_RESERVE, MOST_RESERVE = 100, 2_000
 
-# Of the open files that are left, the part for held streams.
-HELD_PART = 0.1
+# Of the open files that are left, the part for rejected streams.
+REJECTED_PART = 0.1
 
-# Of that time, the part that is held at least what only came too fast: there is room for it soon.
+# The shortest age of a stream that only came too fast, as a part of the longest: there is room for it soon.
 SOON = 0.2
 
 LOG_SECONDS = 60.0
@@ -56,7 +57,7 @@ class Bounds:
     """The settings, computed. 0: no such limit."""
 
     process: int
-    held: int
+    rejected: int
     environment: int
     address: int
     rate: float
@@ -73,10 +74,10 @@ class Bounds:
 @cache
 def bounds() -> Bounds:
     """Computed once: a stream that opens would have to read six settings."""
-    most, held = most_streams(open_files())
+    most, rejected = most_streams(open_files())
     return Bounds(
         process=min(most, int(conf.MAX_STREAMS)) if conf.MAX_STREAMS else most,
-        held=held,
+        rejected=rejected,
         environment=int(conf.MAX_STREAMS_PER_ENVIRONMENT),
         address=int(conf.MAX_STREAMS_PER_ADDRESS),
         rate=conf.MAX_NEW_STREAMS_PER_SECOND,
@@ -97,23 +98,42 @@ def open_files() -> int:
 
 
 def most_streams(files: int) -> tuple[int, int]:
-    """How many streams, and how many held ones beside them, fit into so many open files."""
+    """The number of streams, and of rejected ones beside them, that fit into so many open files."""
     reserve = min(max(files // 10, LEAST_RESERVE), MOST_RESERVE, files // 2)
-    held = int((files - reserve) * HELD_PART)
-    return files - reserve - held, held
+    rejected = int((files - reserve) * REJECTED_PART)
+    return files - reserve - rejected, rejected
 
 
-class Held:
-    """The streams of a process that are held: what a ``Topic`` is for the others. Nothing is delivered here."""
+class Rejected:
+    """The rejected streams of a process: a null ``Topic``, to which nothing is delivered.
 
-    key = None
+    A stream stays here until its connection ends, because it takes an open file until then.
+    """
+
+    key = EnvironmentKey("")
+    is_closed = False
 
     def __init__(self, hub: "Hub") -> None:
         self.hub = hub
         self.subscribers: set[Subscriber] = set()
 
+    @property
+    def is_full(self) -> bool:
+        return len(self.subscribers) >= bounds().rejected
+
+    def add(self, subscriber: "Subscriber") -> None:
+        self.subscribers.add(subscriber)
+        metrics.streams_held.set(len(self.subscribers))
+
+    def ask_for(self, subscriber: "Subscriber") -> None:
+        """Read nothing: the stream has got the reason already."""
+
     def leave(self, subscriber: "Subscriber") -> None:
+        """Nothing is delivered to it in any case."""
+
+    def remove(self, subscriber: "Subscriber", address: str | None) -> None:
         self.subscribers.discard(subscriber)
+        metrics.streams_held.set(len(self.subscribers))
 
 
 class Limits:
@@ -121,7 +141,6 @@ class Limits:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.admitted = 0
-        self.held = 0
         self.addresses: dict[str, int] = {}
         """Those that have streams open, with how many; while they are counted."""
         self._rates = Rates(loop.time)
@@ -145,9 +164,6 @@ class Limits:
             metrics.limit_hit(met)
             self._log.count(met)
         return met
-
-    def has_room_to_hold(self) -> bool:
-        return self.held < bounds().held
 
     def admit(self, address: str | None) -> None:
         """Count a stream that has opened."""
@@ -235,7 +251,7 @@ class Log:
 
 
 def age(kind: Kind) -> float:
-    """How long a stream that has met this limit is held, as a part of ``conf.SHORT_STREAM_SECONDS``: a random fifth
-    less, and less still where there may be room for it soon.
+    """The age of a stream that has met this limit, as a part of ``conf.SHORT_STREAM_SECONDS``: a random fifth less,
+    and less still where there may be room for it soon.
     """
     return random.uniform(SOON if kind == "rate" else 0.8, 1.0)  # noqa: S311

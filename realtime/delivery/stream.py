@@ -80,7 +80,7 @@ class Stream:
         self.slot = NONE
         self._sink = sink
         self._kind = kind
-        self._topic: hub.Topic | limits.Held | None = None
+        self._topic: hub.Topic | limits.Rejected | None = None
         self._address: str | None = None
         self._served = False
         self._ending = False
@@ -102,38 +102,33 @@ class Stream:
         self.ends_at = self.subscribed_at + age * _some(kind.least)
         self._sink.open(self, kind.opening, closing=streams.draining)
         met = streams.limits.met(address, streams.audience(key))
-        if met is not None:
-            self._hold(streams, met)
-            return
+        topic: hub.Topic | limits.Rejected
+        if met is None:
+            topic = streams.join(key, self)
+            self._address = address
+            streams.limits.admit(address)
+        else:
+            self._sink.write(limits.REASONS[met])
+            if streams.rejected.is_full:
+                self._sink.end()
+                return
+            self.ends_at = self.subscribed_at + conf.SHORT_STREAM_SECONDS * limits.age(met)
+            self._served = True
+            topic = streams.reject(self)
+        self._topic = topic
         # Subscribed first, read then: nothing can fall between the two.
-        self._topic = topic = streams.join(key, self)
-        self._address = address
-        streams.limits.admit(address)
         topic.ask_for(self)
         self._plan()
 
-    def _hold(self, streams: hub.Hub, met: limits.Kind) -> None:
-        """Say which limit has been met, and nothing more. Where there is no room for held streams, end it at once."""
-        self._sink.write(limits.REASONS[met])
-        if not streams.limits.has_room_to_hold():
-            self._sink.end()
-            return
-        self.ends_at = self.subscribed_at + conf.SHORT_STREAM_SECONDS * limits.age(met)
-        self._served = True
-        self._topic = streams.hold(self)
-        streams.limits.held += 1
-        self._plan()
-
-    def deliver(self, frame: Piece) -> None:
-        """Take the latest frame; one that waits untaken is replaced."""
+    def deliver(self, frame: Piece) -> bool:
+        """Take the latest frame, in place of one that still waits. Returns True if it was written at once."""
         # Until the first state has been read nobody knows whether the gate is open. Then the newest frame follows.
         if self._served and not self._ending:
             if self._sink.ready:
                 self._write(frame)
-                return
+                return True
             self._keep(frame)
-        assert self._topic is not None
-        self._topic.hub.unwritten += 1
+        return False
 
     def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
         """Take what was read for this stream: the newest event, or a comment that says why there is none."""
@@ -201,7 +196,7 @@ class Stream:
         if now >= self.ends_at:
             self.end()
             return
-        if not self._served and isinstance(self._topic, hub.Topic):
+        if not self._served:
             self.unreadable()
             self._topic.ask_for(self)
         if now >= self._wrote_at + LEAST * conf.KEEPALIVE_SECONDS and self._sink.ready:
@@ -213,18 +208,13 @@ class Stream:
         if waiting is not None and not self._ending:
             if waiting.updated_at is not None and waiting is not self._connected and waiting is not self._written:
                 metrics.told(waiting.updated_at, 1)
-                if isinstance(self._topic, hub.Topic):
+                if self._topic is not None:
                     self._topic.hub.observer.delivered(self._topic.key, waiting.updated_at, 1, time.time())
             self._write(waiting)
 
     def lost(self) -> None:
         if self._topic is not None:
-            streams = self._topic.hub
-            streams.part(self._topic, self)
-            if self._topic is streams.held:
-                streams.limits.held -= 1
-            else:
-                streams.limits.release(self._address)
+            self._topic.hub.remove(self._topic, self, self._address)
             self._topic = None
 
     def _take_waiting(self) -> Piece | None:
@@ -232,7 +222,7 @@ class Stream:
         waiting, self._waiting = self._waiting, None
         if waiting is None or waiting.updated_at is None:
             return waiting
-        return None if isinstance(self._topic, hub.Topic) and self._topic.is_closed else waiting
+        return None if self._topic is not None and self._topic.is_closed else waiting
 
     def _put(self, piece: Piece) -> None:
         if self._sink.ready:
@@ -244,7 +234,7 @@ class Stream:
         """Let it wait, in place of what waits already."""
         if self._waiting is not None and self._waiting.updated_at is not None and self._waiting is not piece:
             metrics.superseded.add()
-            if isinstance(self._topic, hub.Topic):
+            if self._topic is not None:
                 self._topic.hub.observer.superseded(self._topic.key, self._waiting.updated_at)
         self._waiting = piece
 

@@ -20,7 +20,7 @@ from realtime.conf import conf
 from realtime.delivery import hub
 from realtime.delivery.sinks import CLOSE
 from realtime.http import ending
-from realtime.types import Application, Message, Send
+from realtime.types import Application, Message, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
@@ -135,6 +135,28 @@ def closing(application: Application) -> Application:
             _under_way.discard(task)
 
     return call
+
+
+# A proxy that can ask another process puts this header into its requests (deploy/nginx/locations.conf).
+NEXT_UPSTREAM = (b"x-next-upstream", b"503")
+
+HANDED_OVER = [(b"content-type", b"text/plain"), (b"content-length", b"0"), CLOSE]
+
+
+def must_hand_over(scope: Scope | Message) -> bool:
+    """True if this process is ending, and the request's proxy can ask another one.
+
+    Clients get nothing but 200 (docs/wire-protocol.md). So a stream that begins during a drain is opened, and ends
+    within what is left of it: its client connects twice, and most clients do at the drain's end. The proxy gets a 503
+    instead, and its client sees none of it.
+    """
+    return in_progress() and NEXT_UPSTREAM in scope["headers"]
+
+
+async def hand_over(send: Send) -> None:
+    """Have the proxy ask another process."""
+    await send({"type": "http.response.start", "status": 503, "headers": HANDED_OVER})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _is_worker() -> bool:

@@ -12,7 +12,7 @@ from realtime import hosts
 from realtime.delivery import limits
 from realtime.delivery.sinks import ASGISink, Sink
 from realtime.delivery.stream import KINDS, OTHER, ClientKind, Stream
-from realtime.http import addresses, drain, handover
+from realtime.http import addresses, drain
 from realtime.http.shortcuts import Answerer, Channel
 from realtime.types import EnvironmentKey, Message, Receive, Scope, Send
 
@@ -24,8 +24,8 @@ PATH = re.compile(r"sse/environments/(?P<key>(?s:.*))/stream/?")
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
     """The ASGI application of ``GET /sse/environments/{key}/stream``. Anybody may call it: the key is public."""
-    if handover.is_due(scope):
-        await handover.hand_over(send)
+    if drain.must_hand_over(scope):
+        await drain.hand_over(send)
         return
     sink = ASGISink(send)
     client = _opened(scope["url_route"]["kwargs"]["key"], scope, sink)
@@ -49,7 +49,7 @@ def shortcut(scope: Scope) -> Answerer | None:
     key, kind = _key(match["key"]), _kind(scope)
 
     def answer(channel: Channel) -> bool:
-        if handover.is_due(scope):
+        if drain.must_hand_over(scope):
             return False
         whole = channel.whole_scope() if limits.bounds().counts_addresses else scope
         _open(key, whole, channel.take_over(), kind)

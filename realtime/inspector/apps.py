@@ -10,7 +10,6 @@ class InspectorConfig(AppConfig):
         from realtime.changes import versions
         from realtime.delivery import observers
         from realtime.inspector import journal
-        from realtime.inspector.commits import commits
 
         observers.use(journal.of)
-        versions.committed.connect(commits.receive, dispatch_uid="realtime.inspector")
+        versions.committed.connect(journal.commits.receive, dispatch_uid="realtime.inspector")

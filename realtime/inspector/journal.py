@@ -1,21 +1,55 @@
-"""What a process notes of its streams and events, in the event loop: once for an event, nothing for a stream.
+"""Journal of a hub: notes deliveries in the event loop, once for an event and not for each stream.
 
-Once a second the notes go to a thread that writes them (``writer.py``).
+Commits are noted in the threads that make them. About once a second the notes go to a thread that writes them
+(``writer.py``).
 """
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realtime.conf import conf
 from realtime.delivery.observers import Observer
-from realtime.inspector.commits import commits
-from realtime.inspector.notes import Notes
+from realtime.inspector.ledger import Notes
 from realtime.inspector.writer import Writer
-from realtime.types import EnvironmentKey, UpdatedAt
+from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
 
 if TYPE_CHECKING:
     from realtime.delivery.hub import Hub
+
+
+class Commit(NamedTuple):
+    key: EnvironmentKey
+    updated_at: UpdatedAt
+    at: float
+    """Seconds since the epoch."""
+
+
+class Commits:
+    """The newest commits, while somebody takes them. Safe in any thread."""
+
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self.takers = 0
+        """How many journals there are in this process."""
+        self._commits: deque[Commit] = deque(maxlen=self.MOST)
+
+    def receive(self, states: Iterable[EnvironmentState], **kwargs: Any) -> None:
+        """The receiver of ``realtime.changes.versions.committed``."""
+        if self.takers:
+            now = time.time()
+            self._commits.extend([Commit(state.key, state.updated_at, now) for state in states if state.live])
+
+    def take(self) -> list[Commit]:
+        """What was noted since the last time."""
+        return [self._commits.popleft() for _ in range(len(self._commits))]
+
+
+commits = Commits()
+"""This process's."""
 
 
 class Journal(Observer):

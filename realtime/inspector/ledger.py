@@ -1,13 +1,15 @@
-"""What a process's rows hold, and which of them have to be written: the thread's own memory of what it was told."""
+"""The inspector's pending rows: current values, and which of them still have to be written.
+
+The event loop notes (``Notes``); the writing thread enters the notes into its ``Ledger``.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from typing import NamedTuple
 
-from realtime.inspector.models import InspectedEvent, InspectedMinute
-from realtime.inspector.notes import Notes, Told
-from realtime.inspector.periods import MINUTE, REPEATED, minute_of
+from realtime.inspector.models import MINUTE, REPEATED, InspectedEvent, InspectedMinute, minute_of
 from realtime.inspector.times import Times
 from realtime.types import EnvironmentKey, UpdatedAt
 
@@ -22,6 +24,52 @@ MOST_MINUTES = 500
 
 Place = tuple[EnvironmentKey, datetime]
 """An environment's minute."""
+
+
+@dataclass(slots=True)
+class Note:
+    """What this process says of an event, since it has last said something of it. Times are seconds of the epoch."""
+
+    written: int = 0
+    superseded: int = 0
+    healed: bool = False
+    written_at: float | None = None
+    committed_at: float | None = None
+    times: Times = field(default_factory=Times)
+
+
+class Told(NamedTuple):
+    """An event, and what is said of it."""
+
+    key: EnvironmentKey
+    updated_at: UpdatedAt
+    note: Note
+
+
+class Notes:
+    """Of some time: environments whose number of streams may have changed, with what it is now, and events."""
+
+    def __init__(self) -> None:
+        self.streams: dict[EnvironmentKey, int] = {}
+        self._events: dict[EnvironmentKey, dict[UpdatedAt, Note]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.streams or self._events)
+
+    def of(self, key: EnvironmentKey, updated_at: UpdatedAt) -> Note:
+        """The note about this event."""
+        of_environment = self._events.get(key)
+        if of_environment is None:
+            of_environment = self._events[key] = {}
+        note = of_environment.get(updated_at)
+        if note is None:
+            note = of_environment[updated_at] = Note()
+        return note
+
+    def events(self) -> Iterator[list[Told]]:
+        """Of each environment, the newest first."""
+        for key, of_environment in self._events.items():
+            yield [Told(key, updated_at, of_environment[updated_at]) for updated_at in sorted(of_environment)[::-1]]
 
 
 @dataclass(slots=True)

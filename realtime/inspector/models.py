@@ -1,6 +1,34 @@
-"""The inspector's tables. Their names begin with ``realtime_`` alone: they were ``realtime``'s before."""
+"""The inspector's tables, and for how long their rows hold and are kept.
+
+The tables' names begin with ``realtime_`` alone: they were ``realtime``'s before.
+"""
+
+from datetime import datetime, timedelta
 
 from django.db import models
+
+MINUTE = timedelta(minutes=1)
+
+HISTORY = 60
+"""Minutes that are shown."""
+
+HEARTBEAT_SECONDS = 10.0
+
+DEAD_AFTER = timedelta(seconds=30)
+"""A process that was not seen for so long is not shown: it was killed, or its machine is gone."""
+
+REPEATED = timedelta(minutes=10)
+"""A row of a minute holds until there is another, but is written again after so long."""
+
+CARRIED = MINUTE * HISTORY + REPEATED
+"""So far back there may be a row that still holds in what is shown."""
+
+KEPT = CARRIED + timedelta(minutes=5)
+
+
+def minute_of(moment: datetime) -> datetime:
+    """When this moment's minute began."""
+    return moment.replace(second=0, microsecond=0)
 
 
 class InspectedProcess(models.Model):

@@ -1,8 +1,7 @@
 """What the inspector of an environment shows: who streams it, its newest events, its last hour.
 
-For all processes and machines that share the database, whichever of them asks. ``panel`` reads all of it with three
-queries, the others read a part. What is shown is up to about a second old. Only with ``REALTIME_INSPECTION`` on is
-there anything to read.
+For all processes and machines that share the database, whichever of them asks. What is shown is up to about a second
+old. Only with ``REALTIME_INSPECTION`` on is there anything to read.
 """
 
 from bisect import bisect_right
@@ -17,8 +16,16 @@ from typing import Literal
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess
-from realtime.inspector.periods import CARRIED, DEAD_AFTER, HISTORY, MINUTE, minute_of
+from realtime.inspector.models import (
+    CARRIED,
+    DEAD_AFTER,
+    HISTORY,
+    MINUTE,
+    InspectedEvent,
+    InspectedMinute,
+    InspectedProcess,
+    minute_of,
+)
 from realtime.inspector.times import Times
 from realtime.types import UpdatedAt, epoch_seconds
 
@@ -124,21 +131,6 @@ def panel(environment_key: str, limit: int = EVENTS) -> Panel:
         events=_events(environment_key, limit, known),
         history=_history(known, minutes),
     )
-
-
-def processes(environment_key: str) -> tuple[Process, ...]:
-    """The processes that serve, with the environment's streams in each. Two queries."""
-    return _processes(_known(), _minutes(environment_key))
-
-
-def events(environment_key: str, limit: int = EVENTS) -> tuple[Event, ...]:
-    """The environment's newest events, the newest first. Two queries."""
-    return _events(environment_key, limit, _known())
-
-
-def history(environment_key: str) -> tuple[Minute, ...]:
-    """The environment's last sixty minutes, the oldest first. Two queries."""
-    return _history(_known(), _minutes(environment_key))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,20 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from realtime.inspector.ledger import Ledger
-from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess
-from realtime.inspector.periods import HEARTBEAT_SECONDS, KEPT, MOST_EVENTS, minute_of
+from realtime.inspector.models import (
+    HEARTBEAT_SECONDS,
+    KEPT,
+    InspectedEvent,
+    InspectedMinute,
+    InspectedProcess,
+    minute_of,
+)
 
 PLACE = ["environment", "minute", "process"]
 NUMBERS = ["streams", "published", "heard", "written", "superseded", "times"]
+
+# Rows of events that are kept, of all environments.
+MOST_EVENTS = 50_000
 
 # Old rows that are removed in one transaction: SQLite has one writer, and others wait for it.
 SLICE = 500

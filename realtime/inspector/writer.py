@@ -13,9 +13,8 @@ import structlog
 from django.db import connections
 from django.utils import timezone
 
-from realtime.inspector.ledger import Ledger
-from realtime.inspector.notes import Notes
-from realtime.inspector.periods import HEARTBEAT_SECONDS
+from realtime.inspector.ledger import Ledger, Notes
+from realtime.inspector.models import HEARTBEAT_SECONDS
 from realtime.inspector.records import Records
 
 logger = structlog.get_logger(__name__)

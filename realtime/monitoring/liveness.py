@@ -6,7 +6,7 @@ progress, so that a database or a Redis that is away is no wedge.
 
 Time counts only while the event loop runs. So neither a process that was stopped and continued, nor a loop that was
 held up, finds all its parts wedged when it goes on. A loop that *is* held up answers nothing at all; ``watchdog.py``
-says where it is, and the server's other processes say that there is one (``siblings.py``).
+says where it is, and the server's other processes say that there is one (``Siblings``).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import structlog
 
 from realtime.conf import conf
 from realtime.monitoring import metrics
-from realtime.monitoring.siblings import Siblings
+from realtime.monitoring.figures import figures
 
 logger = structlog.get_logger(__name__)
 
@@ -51,6 +51,26 @@ class Part:
         """Seconds without progress, beyond those that it pauses itself. 0 where nothing is expected of it."""
         since = self._since
         return 0.0 if since is None else max(0.0, self._pulse.now - since - self._pause())
+
+
+class Siblings:
+    """The other processes of the same server, of which a probe reaches any: whether their pulses go on."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def look(self, now: float) -> None:
+        """Compare their ticks with those of last time. ``now`` is the time of the process that looks."""
+        seen = {}
+        for file, count in figures.of_others(metrics.ticks.name).items():
+            # 0: it has not begun yet, or has ended.
+            before = self._seen.get(file)
+            seen[file] = before if before is not None and before[0] == count and count else (count, now)
+        self._seen = seen
+
+    def stand_still(self, now: float) -> dict[str, float]:
+        """The seconds since each was last seen to make progress, by name."""
+        return {f"process {file}": now - at for file, (_, at) in self._seen.items()}
 
 
 class Pulse:

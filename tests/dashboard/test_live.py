@@ -17,8 +17,7 @@ from environments.models import Environment
 from features.models import Feature, FeatureState
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
-from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess
-from realtime.inspector.periods import minute_of
+from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess, minute_of
 from realtime.inspector.times import Times
 from realtime.types import epoch_seconds
 from tests.dashboard.conftest import signed_in_browser

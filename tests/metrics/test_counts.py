@@ -224,3 +224,17 @@ async def test_watchdog__start_that_takes_seconds__no_alarm(rise: Rise, monkeypa
     await lifespan({"type": "lifespan"}, receive, send)
     assert told == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert rise("realtime_event_loop_blocked_total") == 0
+
+
+async def test_rejected__streams_over_a_limit__counted_until_they_end(
+    streams: hub.Hub, environment: Environment, settings: Settings
+) -> None:
+    settings.REALTIME_MAX_STREAMS_PER_ENVIRONMENT = 1
+    async with stream(environment.api_key) as admitted:
+        await admitted.opened()
+        async with stream(environment.api_key) as rejected, stream(environment.api_key) as another:
+            await rejected.opened()
+            await another.opened()
+            assert now()["realtime_streams_held"] == 2
+        await eventually(lambda: now()["realtime_streams_held"] == 0)
+        assert streams.open == 1

@@ -24,7 +24,7 @@ from organisations.models import (
     UserOrganisationPermission,
 )
 from organisations.permissions import catalogue
-from permissions.needs import ADMIN, MEMBER
+from permissions.rule import ADMIN, MEMBER
 from projects.models import Project, UserPermissionGroupProjectPermission, UserProjectPermission
 from users.models import FFAdminUser, UserPermissionGroup
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from permissions.enforcement import rule_of
-from permissions.needs import ByTarget
-from permissions.rule import Rule
+from permissions.rule import ByTarget, Rule
 from tests.hostile import flag_end_points, tenant_end_points, values
 from tests.hostile.end_points import EndPoint
 from tests.hostile.routes import Route
@@ -32,7 +31,7 @@ class Call:
     path: str
     body: str = ""
     special: bool = False
-    """It is about what needs more, or something else: see ``permissions.needs.ByTarget``."""
+    """It is about what needs more, or something else: see ``permissions.rule.ByTarget``."""
 
 
 def call(method: str, route: Route, world: World) -> Iterator[Call]:
@@ -44,7 +43,7 @@ def call(method: str, route: Route, world: World) -> Iterator[Call]:
         query = QUERIES[route.path](world) if method == "GET" and route.path in QUERIES else ""
         path, body = route.filled(arguments(route, world)) + query, ""
     found = rule(method, route)
-    special = found is not None and isinstance(found.needs, ByTarget)
+    special = isinstance(found, ByTarget)
     yield Call(method, path, body, special=special)
     if special:
         yield _ordinary(method, route, world)

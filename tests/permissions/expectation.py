@@ -1,12 +1,12 @@
-"""What the table of rules promises a caller, worked out from what the caller holds and from nothing else.
+"""The answer that the table of rules promises a caller, computed from what the caller holds and from nothing else.
 
-This is written a second time on purpose: it reads a rule's declaration, and knows neither the database nor the code
-that the views ask.
+The decision is written a second time on purpose: this reads a rule's data, and uses neither the database nor the code
+that the views call.
 """
 
 from typing import Literal
 
-from permissions.needs import (
+from permissions.rule import (
     ADMIN,
     MEMBER,
     Anyone,
@@ -15,9 +15,9 @@ from permissions.needs import (
     Either,
     Has,
     Level,
-    Needs,
     Nobody,
     Reaching,
+    Rule,
     SDKKey,
     Secret,
     SignedIn,
@@ -30,9 +30,9 @@ Promise = Literal["allowed", "unauthenticated", "refused", "hidden"]
 ORDER: tuple[Promise, ...] = ("unauthenticated", "hidden", "refused", "allowed")
 
 
-def promise(needs: Needs, caller: Caller, special: bool = False) -> Promise:
+def promise(rule: Rule, caller: Caller, special: bool = False) -> Promise:
     """``hidden``: to this caller it does not exist. ``special`` is of a rule that is ``ByTarget``."""
-    match needs:
+    match rule:
         case Anyone():
             return "allowed"
         case Secret():
@@ -40,12 +40,12 @@ def promise(needs: Needs, caller: Caller, special: bool = False) -> Promise:
         case SDKKey(server=server):
             keys = ("server key",) if server else ("environment key", "server key")
             return "allowed" if caller.kind in keys else "unauthenticated"
-    return _of_signed_in(needs, caller, special) if caller.kind in ("user", "master key") else "unauthenticated"
+    return _of_signed_in(rule, caller, special) if caller.kind in ("user", "master key") else "unauthenticated"
 
 
-def named(needs: Needs) -> set[str]:
+def named(rule: Rule) -> set[str]:
     """The levels that a rule asks for something at, and the permissions, ``MEMBER`` or ``ADMIN``, that it asks for."""
-    match needs:
+    match rule:
         case Has(level=level, key=key):
             return {level, key}
         case Either(first=first, second=second) | Both(first=first, second=second):
@@ -57,8 +57,8 @@ def named(needs: Needs) -> set[str]:
     return set()
 
 
-def _of_signed_in(needs: Needs, caller: Caller, special: bool) -> Promise:
-    match needs:
+def _of_signed_in(rule: Rule, caller: Caller, special: bool) -> Promise:
+    match rule:
         case Nobody():
             return "hidden"
         case SignedIn(user=user):
@@ -69,13 +69,13 @@ def _of_signed_in(needs: Needs, caller: Caller, special: bool) -> Promise:
             return max(promise(first, caller, special), promise(second, caller, special), key=ORDER.index)
         case Both(first=first, second=second):
             return min(promise(first, caller, special), promise(second, caller, special), key=ORDER.index)
-        case ByTarget(special=special_needs, otherwise=otherwise):
-            return promise(special_needs if special else otherwise, caller)
+        case ByTarget(special=special_rule, otherwise=otherwise):
+            return promise(special_rule if special else otherwise, caller)
         case Reaching(user=True) if caller.kind == "master key":
             return "refused"
         case Reaching(needs=inner):
             return "allowed" if promise(inner, caller, special) == "allowed" else "hidden"
-    raise TypeError(needs)
+    raise TypeError(rule)
 
 
 def _held(caller: Caller, level: Level, key: str) -> Promise:

@@ -19,7 +19,7 @@ from django.db import transaction
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
-from permissions.needs import Needs, SDKKey
+from permissions.rule import Rule, SDKKey
 from permissions.rules import OUTSIDE, RULES
 from tests.hostile import routes
 from tests.hostile.routes import Route
@@ -57,11 +57,11 @@ class Stage:
         self.callers = Callers(self.world.organisation, self.world.project, self.world.a).all()
         self.few = [caller for caller in self.callers if caller.name in ("nobody", "organisation admin")]
 
-    def callers_for(self, needs: Needs) -> list[Caller]:
+    def callers_for(self, rule: Rule) -> list[Caller]:
         """Those whose answers say something about such a rule."""
         if EVERY:
             return self.callers
-        keys = named(needs)
+        keys = named(rule)
         return [caller for caller in self.callers if not caller.matters_to or caller.matters_to & keys]
 
 
@@ -127,12 +127,11 @@ def test_end_point__every_method_and_caller__as_the_table_says(route: Route, sta
     for method in sorted(route.methods):
         rule = calls.rule(method, route)
         assert rule is not None, f"{method} {route} has no line in permissions/rules.py"
-        assert rule.needs is not None, f"{method} {route}: its rule has no declaration that could be checked"
         for call in calls.call(method, route, stage.world):
             paths.add(call.path.partition("?")[0])
-            for caller in stage.callers_for(rule.needs):
-                promised = promise(rule.needs, caller, call.special)
-                if problem := complaint(call, route, caller, promised, isinstance(rule.needs, SDKKey)):
+            for caller in stage.callers_for(rule):
+                promised = promise(rule, caller, call.special)
+                if problem := complaint(call, route, caller, promised, isinstance(rule, SDKKey)):
                     wrong.append(f"{method} {call.path}, {problem}")
             if method == "GET":
                 wrong += head(call, stage)
@@ -179,11 +178,10 @@ def test_outside_of_the_api__every_path__stands_in_the_table(stage: Stage) -> No
     wrong = []
     few = [each for each in stage.callers if each.name in ("wrong token", "server key", "organisation admin")]
     for route in outside:
-        needs = OUTSIDE[route.path].needs
-        assert needs is not None, route
+        rule = OUTSIDE[route.path]
         path = "/" + route.path.format_map(dict.fromkeys(route.arguments, stage.world.a.api_key))
         for caller in few:
-            allowed = promise(needs, caller) == "allowed"
+            allowed = promise(rule, caller) == "allowed"
             for method in ("GET", "POST"):
                 status = answer(Call(method, path, json.dumps({})), caller).status_code
                 if status >= 500 or (not allowed and status not in (401, 403, 404, 405)):

@@ -102,7 +102,7 @@ async def test_address__with_too_many_streams__the_next_is_held_until_its_end(
         await held.until(lambda client: client.ended)
         assert held.sent[0]["status"] == 200
         assert set(held.chunks[2:]) == {b":\n\n", b""}
-    assert (streams.limits.admitted, streams.limits.held, streams.limits.addresses) == (0, 0, {})
+    assert (streams.limits.admitted, len(streams.rejected.subscribers), streams.limits.addresses) == (0, 0, {})
     async with Clients() as clients:
         assert (await clients.open(key, mine)).events
 
@@ -118,7 +118,7 @@ async def test_environment__with_too_many_streams__the_next_is_held_and_others_a
         assert (await clients.open(production.api_key)).events
         # The drain ends them all.
         await asyncio.wait_for(streams.drain(0.05), PATIENCE)
-        assert streams.limits.held == 0
+        assert not streams.rejected.subscribers
 
 
 @pytest.mark.django_db(transaction=True)
@@ -141,7 +141,7 @@ async def test_process__full__held_while_there_is_room_and_then_ended_at_once(
         assert reason(over).startswith(": this server has too many streams")
         assert over.sent[0]["status"] == 200
         assert not any(client.ended for client in held)
-    assert (streams.open, streams.limits.admitted, streams.limits.held) == (0, 0, 0)
+    assert (streams.open, streams.limits.admitted, len(streams.rejected.subscribers)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("setting", ["MAX_NEW_STREAMS_PER_SECOND", "MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS"])

@@ -1,14 +1,17 @@
-"""Environments looked up by one key: by SQL that is written once, and always as they are now."""
+"""Prepared SQL: environments looked up by one key, and subqueries, have the results of newly compiled queries."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from environments.models import Environment, EnvironmentAPIKey
+from organisations.models import Organisation
 from projects.models import Project
 from realtime import hosts
+from realtime.prepared import PreparedSubquery
 from realtime.types import EnvironmentKey
 from sdk import authentication
 
@@ -53,3 +56,63 @@ def test_clients__one_key_or_several__the_same(environment: Environment, django_
     assert list(all_at_once.items()) == one_by_one
     assert list(all_at_once) == [public, *secrets[:2]]
     assert [client.server for client in all_at_once.values()] == [False, True, True]
+
+
+def projects_of(organisation: Any, name: str | None) -> QuerySet[Any, Any]:
+    projects = Project.objects.filter(organisation=organisation)
+    return (projects.filter(name__contains=name) if name else projects).values("pk")
+
+
+def environments_of(organisation: Any, name: str) -> QuerySet[Any, Any]:
+    """A prepared subquery inside a prepared subquery."""
+    mine = Environment.objects.filter(project__in=PreparedSubquery(projects_of, organisation, None))
+    return mine.filter(name=name, project__organisation=organisation).values("pk")
+
+
+@pytest.fixture
+def organisations(db: None) -> list[Organisation]:
+    made = [Organisation.objects.create(name=name) for name in ("One", "Two")]
+    for organisation in made:
+        for project in ("50 % off", "Web"):
+            in_project = Project.objects.create(name=project, organisation=organisation)
+            for environment in ("Development", "Production"):
+                Environment.objects.create(name=environment, project=in_project)
+    return made
+
+
+@pytest.mark.parametrize("name", [None, "%", "Web", "' OR 1=1 --"])
+def test_subquery__each_value_and_constant__finds_what_the_query_finds(
+    name: str | None, organisations: list[Organisation]
+) -> None:
+    for organisation in (*organisations, *organisations):
+        prepared = Project.objects.filter(pk__in=PreparedSubquery(projects_of, organisation.pk, name))
+        itself = Project.objects.filter(pk__in=projects_of(organisation.pk, name))
+        assert set(prepared) == set(itself)
+        assert set(Project.objects.exclude(pk__in=prepared)) == set(Project.objects.exclude(pk__in=itself))
+
+
+def test_subquery__of_an_ordered_model__has_no_order(organisations: list[Organisation]) -> None:
+    assert Project._meta.ordering
+    found = Project.objects.filter(pk__in=PreparedSubquery(projects_of, organisations[0].pk, None)).order_by()
+    assert "ORDER BY" not in str(found.query)
+
+
+def test_subquery__that_does_not_use_its_value__raises(organisations: list[Organisation]) -> None:
+    with pytest.raises(ValueError, match="all_projects does not use its value"):
+        list(Project.objects.filter(pk__in=PreparedSubquery(all_projects, organisations[0].pk)))
+
+
+def all_projects(organisation: Any) -> QuerySet[Any, Any]:
+    return Project.objects.values("pk")
+
+
+def test_subquery__value_none__finds_nothing(organisations: list[Organisation]) -> None:
+    assert not Project.objects.filter(pk__in=PreparedSubquery(projects_of, None, None)).exists()
+
+
+def test_subquery__inside_another__has_the_same_value(organisations: list[Organisation]) -> None:
+    one, two = organisations
+    found = Environment.objects.filter(pk__in=PreparedSubquery(environments_of, one.pk, "Production"))
+    assert {environment.project.organisation_id for environment in found} == {one.pk}
+    assert len(found) == 2
+    assert not found.filter(project__in=PreparedSubquery(projects_of, two.pk, None)).exists()

@@ -13,9 +13,18 @@ from features.workflows.core import items, segment_changes
 from features.workflows.core.conflicts import segment_conflicts_of
 from features.workflows.core.models import ChangeRequest, SegmentChange
 from features.workflows.core.segment_changes import SegmentWish
-from features.workflows.core.serializers import ConflictSerializer, RequestSerializer, parts
+from features.workflows.core.serializers import (
+    ConflictSerializer,
+    ListedRequestSerializer,
+    RequestSerializer,
+    RetrievedChangeRequestSerializer,
+    parts,
+)
 from segments.models import Segment
 from segments.serializers import ConditionSerializer, NestedRuleSerializer, RuleSerializer, SegmentSerializer
+
+# Fields of a retrieved change request that only an environment's requests have.
+OF_ENVIRONMENTS = frozenset({"feature_states", "environment_feature_versions", "ignore_conflicts"})
 
 
 class RequestedSegments(Items):
@@ -145,25 +154,7 @@ class RetrievedProjectChangeRequestSerializer(ProjectChangeRequestSerializer):
     conflicts = serializers.SerializerMethodField()
 
     class Meta(ProjectChangeRequestSerializer.Meta):
-        fields = (
-            "id",
-            "created_at",
-            "updated_at",
-            "environment",
-            "title",
-            "description",
-            "user",
-            "committed_at",
-            "committed_by",
-            "deleted_at",
-            "approvals",
-            "is_approved",
-            "is_committed",
-            "group_assignments",
-            "segments",
-            "change_sets",
-            "conflicts",
-        )
+        fields = tuple(name for name in RetrievedChangeRequestSerializer.Meta.fields if name not in OF_ENVIRONMENTS)
         read_only_fields = fields
 
     @extend_schema_field(ConflictSerializer(many=True))
@@ -171,22 +162,5 @@ class RetrievedProjectChangeRequestSerializer(ProjectChangeRequestSerializer):
         return ConflictSerializer(segment_conflicts_of(request), many=True).data
 
 
-class ListedProjectChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
-    deleted_at = ConstantText(None)
+class ListedProjectChangeRequestSerializer(ListedRequestSerializer):
     live_from = ConstantText(None)
-
-    class Meta:
-        model = ChangeRequest
-        fields = (
-            "id",
-            "created_at",
-            "updated_at",
-            "title",
-            "description",
-            "user",
-            "committed_at",
-            "committed_by",
-            "deleted_at",
-            "live_from",
-        )
-        read_only_fields = fields

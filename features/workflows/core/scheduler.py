@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from core import changes
 from core.locks import lock_environment
+from core.threads import LoopThread
 from environments.models import Environment
 from features.workflows.core.models import ChangeRequest
 from features.workflows.core.publication import CannotGoLive, give_up, publish
@@ -131,3 +132,6 @@ class Scheduler:
                 return min(left, LOOK_SECONDS)
             apply_next()
         return 0.0
+
+
+scheduler_thread = LoopThread("scheduler", Scheduler, "RUN_SCHEDULER")

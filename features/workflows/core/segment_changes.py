@@ -11,7 +11,7 @@ from django.utils import timezone
 from features.models import Feature
 from features.workflows.core.errors import Refused
 from features.workflows.core.models import ChangeRequest, SegmentChange
-from features.workflows.core.services import COMMITTED, LIVE, NOT_APPROVED, ask, check_rewriting, person
+from features.workflows.core.services import COMMITTED, LIVE, NOT_APPROVED, ask, check_rewriting, person, save
 from organisations.access import Actor
 from projects.models import Project
 from segments import trees
@@ -54,11 +54,7 @@ def update_change_request(
     if wishes is not None and _differ(request, wishes):
         check_rewriting(request, editor)
         _write(request, wishes)
-    for name, content in columns.items():
-        setattr(request, name, content)
-    request.save(update_fields=[*columns, "updated_at"])
-    if reviewers is not None:
-        ask(request, reviewers)
+    save(request, columns, reviewers)
     return request
 
 

@@ -142,16 +142,14 @@ class RetrievedChangeRequestSerializer(ChangeRequestSerializer):
         return ConflictSerializer(conflicts_of(request), many=True).data
 
 
-class ListedChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
-    """A change request in a list. Whoever lists annotates ``live_from``."""
+class ListedRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
+    """A change request in a list. Subclasses add ``live_from``."""
 
     deleted_at = ConstantText(None)
-    live_from = serializers.DateTimeField(read_only=True, allow_null=True)
-    environment_feature_versions = NoItems()
 
     class Meta:
         model = ChangeRequest
-        fields = (
+        fields: tuple[str, ...] = (
             "id",
             "created_at",
             "updated_at",
@@ -162,9 +160,18 @@ class ListedChangeRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
             "committed_by",
             "deleted_at",
             "live_from",
-            "environment_feature_versions",
-            "ignore_conflicts",
         )
+        read_only_fields: tuple[str, ...] = fields
+
+
+class ListedChangeRequestSerializer(ListedRequestSerializer):
+    """An environment's change request in a list. The queryset annotates ``live_from``."""
+
+    live_from = serializers.DateTimeField(read_only=True, allow_null=True)
+    environment_feature_versions = NoItems()
+
+    class Meta(ListedRequestSerializer.Meta):
+        fields = (*ListedRequestSerializer.Meta.fields, "environment_feature_versions", "ignore_conflicts")
         read_only_fields = fields
 
 

@@ -64,12 +64,17 @@ def update_change_request(
     if wishes is not None and _differ(request, wishes):
         check_rewriting(request, editor)
         drafts.write(request, wishes)
+    save(request, columns, reviewers)
+    return request
+
+
+def save(request: ChangeRequest, columns: dict[str, Any], reviewers: Iterable[FFAdminUser] | None) -> None:
+    """Set these columns, and replace the reviewers unless they are None."""
     for name, content in columns.items():
         setattr(request, name, content)
     request.save(update_fields=[*columns, "updated_at"])
     if reviewers is not None:
         ask(request, reviewers)
-    return request
 
 
 def approve(request: ChangeRequest, actor: Actor) -> None:
