@@ -30,6 +30,37 @@ switch.on = True
 switch.save()
 """
 
+# What the server of "serve_realtime" does with a request of the host's own page.
+SERVE = """
+import asyncio
+import sys
+from django.conf import settings
+from realtime.serving.asgi import application
+
+async def lifespan():
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    async def receive():
+        if len(messages) == 1:
+            await page()
+        return messages.pop(0)
+    async def send(message):
+        assert message["type"].endswith(".complete")
+    await application({"type": "lifespan"}, receive, send)
+
+async def page():
+    async def receive():
+        await asyncio.Event().wait()
+    async def send(message):
+        answers.append(message)
+    scope = {"type": "http", "method": "GET", "path": "/modules", "query_string": b"", "headers": []}
+    await application(scope, receive, send)
+    print(answers[0]["status"], dict(answers[0]["headers"])[b"X-Content-Type-Options"].decode())
+
+answers = []
+asyncio.run(lifespan())
+print(settings.ROOT_URLCONF, settings.MIDDLEWARE, "tests.hostapp.urls" in sys.modules)
+"""
+
 
 class Host:
     def __init__(self, folder: Path) -> None:
@@ -44,6 +75,12 @@ class Host:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "django", *arguments]
         return subprocess.run(command, env=self.environ, cwd=programs.ROOT, check=True, capture_output=True, text=True)
+
+    def run_code(self, code: str) -> str:
+        """Run this code in an interpreter that has the host's environment variables, and return what it prints."""
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=self.environ, cwd=programs.ROOT, check=True, capture_output=True, text=True)
+        return done.stdout
 
     def get(self, path: str) -> Answer:
         import http.client
@@ -125,3 +162,7 @@ def test_host__one_watched_model_missing__check_informs_and_serve_realtime_strea
             stream.event_after(before, timeout=PATIENCE)
     finally:
         process.kill()
+
+
+def test_host__serve_realtime__leaves_the_settings_and_the_pages_of_the_project_alone(tmp_path: Path) -> None:
+    assert Host(tmp_path).run_code(SERVE).splitlines()[-2:] == ["404 nosniff", "tests.hostapp.urls [] False"]
