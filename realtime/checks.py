@@ -3,7 +3,6 @@
 import math
 import resource
 from difflib import get_close_matches
-from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
@@ -15,7 +14,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from realtime import bus, hosts
+from realtime import bus, extras, hosts
 from realtime.changes.watch import Watch
 from realtime.conf import conf
 from realtime.http import addresses
@@ -161,17 +160,20 @@ def _check_limits() -> list[CheckMessage]:
 
 
 def _check_bus() -> list[CheckMessage]:
-    """What REALTIME_BUS names is there."""
+    """The bus can be used: what REALTIME_BUS names, or what is chosen in its place."""
+    name = bus.name()
     problem, hint = "", ""
-    if conf.BUS and conf.BUS not in bus.BACK_ENDS:
+    if name not in bus.BACK_ENDS:
         problem, hint = "is unknown", f"It is one of {', '.join(bus.BACK_ENDS)}; empty, it is chosen."
-    elif conf.BUS == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
+    elif name == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
         problem, hint = "needs a Redis", "Set REDIS_URL; in a project of your own, EVENTSTREAM_REDIS."
-    elif conf.BUS == "postgres" and not (connection.vendor == "postgresql" and find_spec("psycopg")):
-        problem, hint = "needs PostgreSQL as the default database, and psycopg 3", "Leave REALTIME_BUS out."
+    elif name == "postgres" and connection.vendor != "postgresql":
+        problem, hint = "needs PostgreSQL as the default database", "Leave REALTIME_BUS out."
+    elif name == "postgres" and (missing := extras.problem("postgresql", "psycopg")):
+        problem, hint = "needs psycopg 3", missing
     if not problem:
         return []
-    return [Error(f"REALTIME_BUS is {conf.BUS!r}, which {problem}.", hint=hint, id="realtime.E008")]
+    return [Error(f"REALTIME_BUS is {name!r}, which {problem}.", hint=hint, id="realtime.E008")]
 
 
 def _check_models() -> list[CheckMessage]:
