@@ -35,7 +35,7 @@ FLAGSMITH_CACHES = {
 
 def _unknown() -> list[CheckMessage]:
     """Names that nothing reads: misspelt ones, most often."""
-    names = {f"REALTIME_{name}" for name in conf.DEFAULTS}
+    names = {f"REALTIME_{name}" for name in conf.names()}
     given = sorted(name for name in dir(settings) if name.startswith("REALTIME_") and name not in names)
     return [
         checks.Warning(
@@ -51,7 +51,7 @@ def _unknown() -> list[CheckMessage]:
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Every setting can be read, and the app finds what it names."""
     messages: list[CheckMessage] = []
-    for name in (*conf.DEFAULTS, "INSPECTS"):
+    for name in conf.names():
         try:
             getattr(conf, name)
         except ImproperlyConfigured as error:
@@ -67,7 +67,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="realtime.E002",
             )
         )
-    if str(conf.INSPECTION) and conf.INSPECTS and not apps.is_installed("realtime.inspector"):
+    if conf.INSPECTION and not apps.is_installed("realtime.inspector"):
         messages.append(
             Error(
                 "REALTIME_INSPECTION is on, and the inspector is not installed as an app.",
@@ -133,12 +133,12 @@ def _check_times() -> list[CheckMessage]:
 
 def _check_limits() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
-    for name in (name for name in conf.DEFAULTS if name.startswith("MAX_")):
+    for name in (name for name in conf.names() if name.startswith("MAX_")):
         most = getattr(conf, name)
         if not math.isfinite(most) or most < 0:
             messages.append(Error(f"REALTIME_{name} cannot be {most}.", hint="0 is no limit.", id="realtime.E011"))
     try:
-        addresses.trusted(tuple(conf.TRUSTED_PROXIES))
+        addresses.trusted(conf.TRUSTED_PROXIES)
     except ValueError as error:
         messages.append(
             Error(
@@ -151,7 +151,7 @@ def _check_limits() -> list[CheckMessage]:
     if files != resource.RLIM_INFINITY and files <= conf.MAX_STREAMS:
         messages.append(
             checks.Warning(
-                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,.0f}, and a process may have {files:,} open files.",
+                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,}, and a process may have {files:,} open files.",
                 hint="Each stream takes one. Raise the limit of open files (LimitNOFILE, ulimit -Hn).",
                 id="realtime.W011",
             )

@@ -77,6 +77,15 @@ def test_wheel__extra_missing__one_line_that_names_it(
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{line}\n")
 
 
+def test_wheel__drop_in_server_on_django_5_0__one_line_that_names_the_version(tmp_path: Path) -> None:
+    programs_folder = wheel.install(tmp_path, django="5.0").parent
+    command = [programs_folder / "flagsmith-realtime", "serve"]
+    done = subprocess.run(command, env=environ(SSE_AUTHENTICATION_TOKEN="t0ken"), capture_output=True, text=True)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert line.startswith("flagsmith-realtime: This server needs Django 5.1 or newer, not 5.0.")
+
+
 @pytest.mark.parametrize("django", ["5.0", "5.1", "5.2"])
 def test_wheel__its_requirements__admit_each_django_that_is_supported(django: str) -> None:
     (requirement,) = [line for line in project()["dependencies"] if canonical(line) == "django"]
