@@ -3,7 +3,6 @@
 import math
 import resource
 from difflib import get_close_matches
-from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
@@ -15,7 +14,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from realtime import bus, hosts
+from realtime import bus, extras, hosts
 from realtime.changes.watch import Watch
 from realtime.conf import conf
 from realtime.http import addresses
@@ -36,7 +35,7 @@ FLAGSMITH_CACHES = {
 
 def _unknown() -> list[CheckMessage]:
     """Names that nothing reads: misspelt ones, most often."""
-    names = {f"REALTIME_{name}" for name in conf.DEFAULTS}
+    names = {f"REALTIME_{name}" for name in conf.names()}
     given = sorted(name for name in dir(settings) if name.startswith("REALTIME_") and name not in names)
     return [
         checks.Warning(
@@ -52,7 +51,7 @@ def _unknown() -> list[CheckMessage]:
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Every setting can be read, and the app finds what it names."""
     messages: list[CheckMessage] = []
-    for name in (*conf.DEFAULTS, "INSPECTS"):
+    for name in conf.names():
         try:
             getattr(conf, name)
         except ImproperlyConfigured as error:
@@ -68,7 +67,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="realtime.E002",
             )
         )
-    if str(conf.INSPECTION) and conf.INSPECTS and not apps.is_installed("realtime.inspector"):
+    if conf.INSPECTION and not apps.is_installed("realtime.inspector"):
         messages.append(
             Error(
                 "REALTIME_INSPECTION is on, and the inspector is not installed as an app.",
@@ -134,12 +133,12 @@ def _check_times() -> list[CheckMessage]:
 
 def _check_limits() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
-    for name in (name for name in conf.DEFAULTS if name.startswith("MAX_")):
+    for name in (name for name in conf.names() if name.startswith("MAX_")):
         most = getattr(conf, name)
         if not math.isfinite(most) or most < 0:
             messages.append(Error(f"REALTIME_{name} cannot be {most}.", hint="0 is no limit.", id="realtime.E011"))
     try:
-        addresses.trusted(tuple(conf.TRUSTED_PROXIES))
+        addresses.trusted(conf.TRUSTED_PROXIES)
     except ValueError as error:
         messages.append(
             Error(
@@ -152,7 +151,7 @@ def _check_limits() -> list[CheckMessage]:
     if files != resource.RLIM_INFINITY and files <= conf.MAX_STREAMS:
         messages.append(
             checks.Warning(
-                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,.0f}, and a process may have {files:,} open files.",
+                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,}, and a process may have {files:,} open files.",
                 hint="Each stream takes one. Raise the limit of open files (LimitNOFILE, ulimit -Hn).",
                 id="realtime.W011",
             )
@@ -161,17 +160,20 @@ def _check_limits() -> list[CheckMessage]:
 
 
 def _check_bus() -> list[CheckMessage]:
-    """What REALTIME_BUS names is there."""
+    """The bus can be used: what REALTIME_BUS names, or what is chosen in its place."""
+    name = bus.name()
     problem, hint = "", ""
-    if conf.BUS and conf.BUS not in bus.BACK_ENDS:
+    if name not in bus.BACK_ENDS:
         problem, hint = "is unknown", f"It is one of {', '.join(bus.BACK_ENDS)}; empty, it is chosen."
-    elif conf.BUS == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
+    elif name == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
         problem, hint = "needs a Redis", "Set REDIS_URL; in a project of your own, EVENTSTREAM_REDIS."
-    elif conf.BUS == "postgres" and not (connection.vendor == "postgresql" and find_spec("psycopg")):
-        problem, hint = "needs PostgreSQL as the default database, and psycopg 3", "Leave REALTIME_BUS out."
+    elif name == "postgres" and connection.vendor != "postgresql":
+        problem, hint = "needs PostgreSQL as the default database", "Leave REALTIME_BUS out."
+    elif name == "postgres" and (missing := extras.problem("postgresql", "psycopg")):
+        problem, hint = "needs psycopg 3", missing
     if not problem:
         return []
-    return [Error(f"REALTIME_BUS is {conf.BUS!r}, which {problem}.", hint=hint, id="realtime.E008")]
+    return [Error(f"REALTIME_BUS is {name!r}, which {problem}.", hint=hint, id="realtime.E008")]
 
 
 def _check_models() -> list[CheckMessage]:

@@ -1,125 +1,220 @@
-"""The app's settings: one object. What was read once is kept until Django says that a setting has changed.
+"""The app's settings: one object with a typed attribute for each.
 
-A value that comes from an environment variable is text and is converted to the type of its default.
+``conf.NAME`` is Django's setting ``REALTIME_NAME``. It is read when it is first used and cached until Django reports
+that a setting has changed (``setting_changed``).
 """
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, Generic, Self, TypeVar, overload
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+T = TypeVar("T")
+
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
-
 
 # Flutter opens a stream every 29 s and never closes one; Ruby reads nothing before its stream ends.
 SHORT_STREAM_SECONDS = 30.0
 
 
-class RealtimeSettings:
-    """``conf.NAME`` is Django's ``REALTIME_NAME``, or the default below. Times are in seconds."""
+class Setting(Generic[T]):
+    """A setting, converted to its type; the default if it is missing or None.
 
-    DEFAULTS: dict[str, Any] = {
-        # Where environments live: "embedded" (the models below), "flagsmith" (a real Flagsmith's, which raises their
-        # versions itself) or "detached" (the app's own table).
-        "HOST": "embedded",
-        "ENVIRONMENT_MODEL": "environments.Environment",
-        # From the environment's model, in Django's notation for related fields.
-        "GATE_FIELD": "project__enable_realtime_updates",
-        "PLAN_FIELD": "project__organisation__subscription__plan",
-        # Plans whose organisations may use real time, separated by commas. Empty: every plan.
-        "PLANS": (),
-        # The table of watched models, as a dotted path.
-        "WATCH": "realtime.changes.watch.WATCHED",
-        "ANNOUNCE_IDENTITY_OVERRIDES": False,
-        # A stream lives so long at most, less a random fifth, then ends and the SDK connects again. Streams to some
-        # clients have to be shorter (stream.py).
-        "STREAM_SECONDS": 600.0,
-        # A comment after so long a silence. Ruby and iOS give up after 60 s; proxies often after 30 s.
-        "KEEPALIVE_SECONDS": 10.0,
-        # Two events closer than this, and the later one is said again after as long.
-        "REPEAT_SECONDS": 2.0,
-        # Say every event again after as long: for a publisher elsewhere that tells of a change before it commits it.
-        "REPEAT_ALL": False,
-        "RECONCILE_SECONDS": 1.0,
-        # How an event reaches other processes: "memory", "postgres" or "redis". Empty: by what is configured (bus/).
-        "BUS": "",
-        # Where the postgres bus listens, if the default database is reached through a pooler. Empty: there.
-        "BUS_DATABASE_URL": "",
-        # A part of the process that has made no progress for so long is wedged: liveness fails.
-        "WEDGED_SECONDS": 15.0,
-        # Who sends it may read /metrics. Empty: nobody.
-        "METRICS_TOKEN": "",
-        # Keep what the inspector shows: streams and events of the last hour (inspection/). Empty: where the host is
-        # "embedded", whose database is ours to write to.
-        "INSPECTION": "",
-        # An event reaches the streams of an environment over this window, each at a random moment of it (herds.py).
-        "SPREAD_SECONDS": 0.0,
-        # Size that window by the streams and by what this process answers in a second.
-        "SPREAD_AUTOMATICALLY": False,
-        # At a shutdown, streams end spread over this window.
-        "DRAIN_SECONDS": 10.0,
-        # Limits (limits.py). 0: none. Of all streams of a process: as many as its open files allow.
-        "MAX_STREAMS": 0.0,
-        "MAX_STREAMS_PER_ENVIRONMENT": 0.0,
-        "MAX_STREAMS_PER_ADDRESS": 0.0,
-        # As many as half a minute allows may come at once.
-        "MAX_NEW_STREAMS_PER_SECOND": 0.0,
-        "MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS": 0.0,
-        # Addresses and networks whose X-Forwarded-For is believed, and "unix" for who connects by a Unix socket.
-        "TRUSTED_PROXIES": (),
-    }
+    A value from an environment variable is text. As with ``functools.cached_property`` the converted value takes the
+    descriptor's place in the instance: a stream that opens reads several settings.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            default = self.DEFAULTS[name]
-        except KeyError:
-            raise AttributeError(f"There is no setting REALTIME_{name}.") from None
-        value = _converted(f"REALTIME_{name}", getattr(settings, f"REALTIME_{name}", default), default)
-        # An attribute from now on: a stream that opens reads several, at 3 µs each by this way.
-        self.__dict__[name] = value
+    def __init__(self, default: T, convert: Callable[[Any], T], kind: str) -> None:
+        self.default = default
+        self._convert = convert
+        self._kind = kind
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Self | T:
+        if instance is None:
+            return self
+        value = instance.__dict__[self._name] = self._read()
         return value
 
-    @property
+    def _read(self) -> T:
+        value = getattr(settings, f"REALTIME_{self._name}", None)
+        if value is None:
+            return self.default
+        try:
+            return self._convert(value)
+        except (TypeError, ValueError, OverflowError):
+            raise ImproperlyConfigured(f"REALTIME_{self._name} must be {self._kind}, not {value!r}.") from None
+
+
+def _to_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _to_flag(value: Any) -> bool:
+    word = str(value).strip().lower()
+    if word not in TRUE | FALSE:
+        raise ValueError
+    return word in TRUE
+
+
+def _to_optional_flag(value: Any) -> bool | None:
+    return None if not str(value).strip() else _to_flag(value)
+
+
+def _to_whole(value: Any) -> int:
+    number = float(value)
+    if number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _to_names(value: str | Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return tuple(value)
+
+
+def _text(default: str) -> Setting[str]:
+    return Setting(default, _to_text, "text")
+
+
+def _flag(default: bool) -> Setting[bool]:
+    return Setting(default, _to_flag, "true or false")
+
+
+def _number(default: float) -> Setting[float]:
+    return Setting(default, float, "a number")
+
+
+def _count(default: int) -> Setting[int]:
+    return Setting(default, _to_whole, "a whole number")
+
+
+def _names() -> Setting[tuple[str, ...]]:
+    return Setting((), _to_names, "names, separated by commas")
+
+
+class RealtimeSettings:
+    """The settings, with their defaults. Times are in seconds. docs/settings.md describes them for administrators."""
+
+    HOST = _text("embedded")
+    """Where environments are stored: "embedded" (in the model below), "flagsmith" (in a real Flagsmith's models, whose
+    versions it raises itself) or "detached" (in the app's own table)."""
+
+    ENVIRONMENT_MODEL = _text("environments.Environment")
+    """The model of environments, as a label."""
+
+    GATE_FIELD = _text("project__enable_realtime_updates")
+    """The switch of an environment's streams, from its model, in Django's notation for related fields."""
+
+    PLAN_FIELD = _text("project__organisation__subscription__plan")
+    """The plan of an environment's organisation, from its model."""
+
+    PLANS = _names()
+    """Plans whose organisations may use real time. Empty: every plan."""
+
+    WATCH = _text("realtime.changes.watch.WATCHED")
+    """The table of watched models, as a dotted path."""
+
+    ANNOUNCE_IDENTITY_OVERRIDES = _flag(False)
+    """Send an event when an identity override changes."""
+
+    STREAM_SECONDS = _number(600.0)
+    """The age at which a stream ends, less a random fifth; the SDK then connects again. Streams to some clients have to
+    be shorter (delivery/stream.py)."""
+
+    KEEPALIVE_SECONDS = _number(10.0)
+    """The silence after which a comment is sent. Ruby and iOS disconnect after 60 s; proxies often after 30 s."""
+
+    REPEAT_SECONDS = _number(2.0)
+    """If two events are closer than this, the later one is repeated after as long."""
+
+    REPEAT_ALL = _flag(False)
+    """Repeat every event, for a publisher elsewhere that posts a change before it commits it."""
+
+    RECONCILE_SECONDS = _number(1.0)
+    """The interval at which a process reads which environments have changed."""
+
+    BUS = _text("")
+    """The way of an event to other processes: "memory", "postgres" or "redis". Empty: by what is configured (bus/)."""
+
+    BUS_DATABASE_URL = _text("")
+    """The database on which the postgres bus listens, if the default one is reached through a pooler."""
+
+    WEDGED_SECONDS = _number(15.0)
+    """Liveness fails if a part of the process has made no progress for this time."""
+
+    METRICS_TOKEN = _text("")
+    """The bearer token of /metrics. Empty: nobody may read it."""
+
+    INSPECTION = Setting[bool | None](None, _to_optional_flag, "true or false")
+    """Keep the inspector's records: streams and events of the last hour (inspector/). None: if the host is "embedded",
+    whose database is ours to write to."""
+
+    SPREAD_SECONDS = _number(0.0)
+    """The window over which an event reaches an environment's streams, each at a random moment of it
+    (delivery/herds.py)."""
+
+    SPREAD_AUTOMATICALLY = _flag(False)
+    """Compute that window from the number of streams and from the reads that this process answers in a second."""
+
+    DRAIN_SECONDS = _number(10.0)
+    """The window over which streams end at a shutdown."""
+
+    MAX_STREAMS = _count(0)
+    """Streams of a process (delivery/limits.py). 0: as many as its open files allow."""
+
+    MAX_STREAMS_PER_ENVIRONMENT = _count(0)
+    """Streams of an environment in a process. 0: no limit, here and below."""
+
+    MAX_STREAMS_PER_ADDRESS = _count(0)
+    """Streams of an address in a process."""
+
+    MAX_NEW_STREAMS_PER_SECOND = _number(0.0)
+    """New streams of a process. As many as half a minute allows may come at once."""
+
+    MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS = _number(0.0)
+    """New streams of an address in a process."""
+
+    TRUSTED_PROXIES = _names()
+    """Addresses and networks whose X-Forwarded-For is trusted, and "unix" for clients of a Unix socket."""
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all settings, without ``REALTIME_``."""
+        return tuple(name for name, value in vars(cls).items() if isinstance(value, Setting))
+
+    @cached_property
     def SHORT_STREAM_SECONDS(self) -> float:  # noqa: N802
         """Age of the streams that have to be short, and how long the server waits for a client that reads nothing."""
-        return min(SHORT_STREAM_SECONDS, float(self.STREAM_SECONDS))
+        return min(SHORT_STREAM_SECONDS, self.STREAM_SECONDS)
 
-    @property
+    @cached_property
     def INSPECTS(self) -> bool:  # noqa: N802
-        """What ``REALTIME_INSPECTION`` says, or means where it says nothing."""
-        text = str(self.INSPECTION).strip().lower()
-        if text not in TRUE | FALSE:
-            raise ImproperlyConfigured(f"REALTIME_INSPECTION must be true or false, not {self.INSPECTION!r}.")
-        return text in TRUE if text else self.HOST == "embedded"
+        """The inspector's records are kept."""
+        return self.HOST == "embedded" if self.INSPECTION is None else self.INSPECTION
 
-    @property
+    @cached_property
     def TOKENS(self) -> tuple[str, ...]:  # noqa: N802
-        """The secrets of which an external publisher sends one: several, separated by commas, while one takes the
-        other's place. None: there is no such end point.
+        """The secrets of which an external publisher sends one, from ``SSE_AUTHENTICATION_TOKEN``: several, separated
+        by commas, while one is replaced by another. None: there is no such endpoint.
         """
-        text: str = getattr(settings, "SSE_AUTHENTICATION_TOKEN", None) or ""
-        return tuple([word for word in map(str.strip, text.split(",")) if word])
-
-
-def _converted(name: str, value: Any, default: Any) -> Any:
-    if isinstance(value, list):
-        # What is computed from it is cached under it, so it has to be hashable.
-        return tuple(value)
-    if not isinstance(value, str) or isinstance(default, str):
-        return value
-    if isinstance(default, bool):
-        if value.strip().lower() in TRUE | FALSE:
-            return value.strip().lower() in TRUE
-        raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
-    if isinstance(default, tuple):
-        return tuple(word.strip() for word in value.split(",") if word.strip())
-    try:
-        return float(value)
-    except ValueError:
-        raise ImproperlyConfigured(f"{name} must be a number, not {value!r}.") from None
+        return _to_names(getattr(settings, "SSE_AUTHENTICATION_TOKEN", None) or "")
 
 
 conf = RealtimeSettings()

@@ -49,7 +49,7 @@ def name() -> str:
     is the default database and psycopg 3 is there, and memory.
     """
     if conf.BUS:
-        return str(conf.BUS)
+        return conf.BUS
     if hasattr(settings, "EVENTSTREAM_REDIS"):
         return "redis"
     return "postgres" if connection.vendor == "postgresql" and find_spec("psycopg") else "memory"

@@ -58,6 +58,6 @@ refetches = Refetches()
 def window(subscribers: int) -> float:
     """Seconds over which to tell so many."""
     if not conf.SPREAD_AUTOMATICALLY:
-        return float(conf.SPREAD_SECONDS)
+        return conf.SPREAD_SECONDS
     seconds = min(MOST_SECONDS, subscribers / refetches.rate)
     return seconds if seconds >= LEAST_SECONDS else 0.0

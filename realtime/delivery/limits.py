@@ -76,10 +76,10 @@ def bounds() -> Bounds:
     """Computed once: a stream that opens would have to read six settings."""
     most, rejected = most_streams(open_files())
     return Bounds(
-        process=min(most, int(conf.MAX_STREAMS)) if conf.MAX_STREAMS else most,
+        process=min(most, conf.MAX_STREAMS) if conf.MAX_STREAMS else most,
         rejected=rejected,
-        environment=int(conf.MAX_STREAMS_PER_ENVIRONMENT),
-        address=int(conf.MAX_STREAMS_PER_ADDRESS),
+        environment=conf.MAX_STREAMS_PER_ENVIRONMENT,
+        address=conf.MAX_STREAMS_PER_ADDRESS,
         rate=conf.MAX_NEW_STREAMS_PER_SECOND,
         address_rate=conf.MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS,
         burst_seconds=conf.SHORT_STREAM_SECONDS,

@@ -35,7 +35,7 @@ class Reconcile:
 
     def __init__(self, hub: "Hub") -> None:
         self._hub = hub
-        self._part = hub.pulse.part("reconciler", lambda: float(conf.RECONCILE_SECONDS))
+        self._part = hub.pulse.part("reconciler", lambda: conf.RECONCILE_SECONDS)
         self._wanted = asyncio.Event()
         self._looked_at = timezone.now()
         self._turn = 0

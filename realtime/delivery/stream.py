@@ -97,7 +97,7 @@ class Stream:
         self._clock = streams.loop.time
         self.subscribed_at = self._wrote_at = self._clock()
         kind = self._kind
-        age: float = conf.SHORT_STREAM_SECONDS if kind.is_short else conf.STREAM_SECONDS
+        age = conf.SHORT_STREAM_SECONDS if kind.is_short else conf.STREAM_SECONDS
         # A random fifth less, so that streams opened by one herd do not end as one.
         self.ends_at = self.subscribed_at + age * _some(kind.least)
         self._sink.open(self, kind.opening, closing=streams.draining)

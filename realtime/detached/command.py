@@ -19,8 +19,9 @@ from realtime.serving import command_line
 
 NAME = "flagsmith-realtime"
 
-# Processes that start at the same moment make the same table; all but one fail, and find it there the next time.
-RETRIES = 2
+# Of processes that start at the same moment all but one fail to make the same table. An app has three migrations, and
+# Django has a table of its own; at the next attempt the process begins behind those that are there.
+RETRIES = 5
 
 
 def main() -> None:

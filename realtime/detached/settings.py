@@ -4,9 +4,14 @@ import os
 import secrets
 from pathlib import Path
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 
 from realtime.serving import databases, environment, logs, redis_urls
+
+if django.VERSION < (5, 1):
+    # SQLite's modes of transactions, PostgreSQL's pool.
+    raise ImproperlyConfigured(f"This server needs Django 5.1 or newer, not {django.__version__}.")
 
 SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")
 if not SSE_AUTHENTICATION_TOKEN.strip(" ,"):

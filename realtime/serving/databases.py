@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from realtime import extras
 from realtime.serving import environment
 
 # A database whose machine is gone without a word (a failover, a firewall that has forgotten the connection) is noticed
@@ -57,6 +57,10 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
 
     Under ASGI each request runs in a thread of its own, so a persistent connection would be one for each request.
     """
+    if problem := extras.problem("serve", "dj_database_url"):
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read. {problem}")
+    import dj_database_url
+
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError):
@@ -70,6 +74,8 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
             " sqlite:////path."
         )
     if database["ENGINE"] == POSTGRESQL:
+        if problem := extras.problem("postgresql", "psycopg", "psycopg_pool"):
+            raise ImproperlyConfigured(f"DATABASE_URL names a PostgreSQL. {problem}")
         # In seconds. A request waits for a connection for at most "timeout", and then answers that the database is
         # away: a client that probes the server often waits no longer than five. While it waits, the pool tries to
         # connect twice in each "reconnect_timeout".

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from realtime import extras
+
 # Seconds that whoever publishes or listens waits for a Redis that does not answer. Never a request: threads do that.
 PATIENCE = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 
@@ -24,6 +26,8 @@ def arguments(url: str) -> dict[str, Any]:
 
     Raises ImproperlyConfigured.
     """
+    if problem := extras.problem("redis", "redis"):
+        raise ImproperlyConfigured(f"REDIS_URL cannot be used. {problem}")
     from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
     try:

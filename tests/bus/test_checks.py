@@ -1,7 +1,10 @@
 """What ``manage.py check`` says of a bus that cannot be."""
 
+import sys
+
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.db import connection
 
 from tests.bus.conftest import Settings
 
@@ -14,11 +17,8 @@ def said() -> list[CheckMessage]:
     ("bus", "problem"),
     [("pigeon", "unknown"), ("redis", "needs a Redis"), ("postgres", "needs PostgreSQL")],
 )
-def test_checks__bus_that_cannot_be__is_named_with_what_it_needs(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, bus: str, problem: str
-) -> None:
+def test_checks__bus_that_cannot_be__is_named_with_what_it_needs(settings: Settings, bus: str, problem: str) -> None:
     settings.REALTIME_BUS = bus
-    monkeypatch.setattr("realtime.checks.find_spec", lambda name: None)
     (message,) = said()
     assert message.id == "realtime.E008"
     assert repr(bus) in message.msg
@@ -28,3 +28,12 @@ def test_checks__bus_that_cannot_be__is_named_with_what_it_needs(
 def test_checks__redis_with_its_setting__is_fine(settings: Settings) -> None:
     settings.REALTIME_BUS, settings.EVENTSTREAM_REDIS = "redis", {}
     assert said() == []
+
+
+def test_checks__postgres_without_psycopg__names_the_extra(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REALTIME_BUS = "postgres"
+    monkeypatch.setattr(connection, "vendor", "postgresql")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    (message,) = said()
+    assert (message.id, "needs psycopg 3" in message.msg) == ("realtime.E008", True)
+    assert message.hint == "Not installed: psycopg. Run: pip install 'flagsmith-realtime[postgresql]'"

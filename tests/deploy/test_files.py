@@ -176,7 +176,7 @@ def test_stop__time_that_is_given__is_enough_for_a_drain() -> None:
 def test_nginx__reload__leaves_old_workers_the_time_until_their_streams_have_ended() -> None:
     text = (CONFIGURATION / "nginx.conf").read_text()
     patience = int(re.search(r"^worker_shutdown_timeout (\d+)s;$", text, re.MULTILINE)[1])  # type: ignore[index]
-    assert patience > RealtimeSettings.DEFAULTS["STREAM_SECONDS"] + conf.SHORT_STREAM_SECONDS
+    assert patience > RealtimeSettings.STREAM_SECONDS.default + conf.SHORT_STREAM_SECONDS
 
 
 def test_systemd__units__are_understood_and_name_what_is_there(tmp_path: Path) -> None:

@@ -63,8 +63,7 @@ def test_detached__running__has_no_table_but_its_own(server: DetachedServer) -> 
     with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "flagsmith-realtime.sqlite3")) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     # The last is SQLite's own.
-    own = {"realtime_externalenvironment"}
-    assert tables == own | {"django_migrations", "sqlite_sequence"}
+    assert tables == {"realtime_externalenvironment", "django_migrations", "sqlite_sequence"}
 
 
 @pytest.mark.parametrize(

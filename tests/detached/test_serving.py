@@ -1,12 +1,15 @@
 """What a project needs to serve streams: its database and its Redis by URL, and its health."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.utils import CursorWrapper
 from django.http import JsonResponse
@@ -82,3 +85,22 @@ def test_database__by_url__postgresql_is_pooled_and_sqlite_is_shared() -> None:
 )
 def test_redis__by_url__arguments_with_a_bounded_wait(url: str, expected: dict[str, object]) -> None:
     assert redis_urls.arguments(url) == {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, **expected}
+
+
+@pytest.mark.parametrize(
+    "module, extra, read",
+    [
+        ("dj_database_url", "serve", lambda: databases.from_url("postgres://host/name", 7)),
+        ("psycopg", "postgresql", lambda: databases.from_url("postgres://host/name", 7)),
+        ("redis", "redis", lambda: redis_urls.arguments("redis://host")),
+        ("uvicorn", "serve", lambda: call_command("serve", skip_checks=True)),
+    ],
+    ids=["dj_database_url", "psycopg", "redis", "uvicorn"],
+)
+def test_extra__module_missing__named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, extra: str, read: Callable[[], object]
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises((ImproperlyConfigured, CommandError)) as raised:
+        read()
+    assert str(raised.value).endswith(f"Not installed: {module}. Run: pip install 'flagsmith-realtime[{extra}]'")

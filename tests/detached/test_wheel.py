@@ -8,13 +8,18 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.support import ports, programs, sse, wheel
 from tests.support.patience import START
 from tests.support.processes import Process
 from tests.support.server import environ
+
+NAME = "flagsmith-realtime"
+INSTALL = "Run: pip install 'flagsmith-realtime[{}]'"
 
 # Django's own.
 COMES_WITH_NAMED = {"asgiref"}
@@ -22,15 +27,14 @@ COMES_WITH_NAMED = {"asgiref"}
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an environment's programs. What the wheel depends on is there as we have pinned it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], check=True)
-    python = folder / "environment" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel.build(folder)], check=True)
-    (packages,) = (folder / "environment" / "lib").glob("python3*/site-packages")
-    (packages / "ours.pth").write_text(f"{programs.SITE_PACKAGES}\n")
-    return python.parent
+    """The folder of an environment's programs."""
+    return wheel.install(tmp_path_factory.mktemp("wheel")).parent
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without the wheel's extras."""
+    return wheel.install(tmp_path_factory.mktemp("plain"), extras=False).parent
 
 
 def test_wheel__installed_alone__documented_command_serves(installed: Path, tmp_path: Path) -> None:
@@ -49,16 +53,63 @@ def test_wheel__installed_alone__documented_command_serves(installed: Path, tmp_
     assert (tmp_path / "flagsmith-realtime.sqlite3").exists()
 
 
+@pytest.mark.parametrize(
+    "variables, line",
+    [
+        ({}, f"CommandError: Not installed: uvicorn, httptools, uvloop. {INSTALL.format('serve')}"),
+        (
+            {"DATABASE_URL": "postgres://host/name"},
+            f"{NAME}: DATABASE_URL cannot be read. Not installed: dj_database_url. {INSTALL.format('serve')}",
+        ),
+        (
+            {"REDIS_URL": "redis://host"},
+            f"{NAME}: REDIS_URL cannot be used. Not installed: redis. {INSTALL.format('redis')}",
+        ),
+    ],
+    ids=["server", "database", "redis"],
+)
+def test_wheel__extra_missing__one_line_that_names_it(
+    plain: Path, tmp_path: Path, variables: dict[str, str], line: str
+) -> None:
+    command = [plain / "flagsmith-realtime", "serve"]
+    all_variables = environ(SSE_AUTHENTICATION_TOKEN="t0ken", **variables)
+    done = subprocess.run(command, env=all_variables, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{line}\n")
+
+
+def test_wheel__drop_in_server_on_django_5_0__one_line_that_names_the_version(tmp_path: Path) -> None:
+    programs_folder = wheel.install(tmp_path, django="5.0").parent
+    command = [programs_folder / "flagsmith-realtime", "serve"]
+    done = subprocess.run(command, env=environ(SSE_AUTHENTICATION_TOKEN="t0ken"), capture_output=True, text=True)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert line.startswith("flagsmith-realtime: This server needs Django 5.1 or newer, not 5.0.")
+
+
+@pytest.mark.parametrize("django", ["5.0", "5.1", "5.2"])
+def test_wheel__its_requirements__admit_each_django_that_is_supported(django: str) -> None:
+    (requirement,) = [line for line in project()["dependencies"] if canonical(line) == "django"]
+    assert Requirement(requirement).specifier.contains(f"{django}.1")
+    assert {canonical(line) for line in project()["dependencies"]}.isdisjoint(
+        {name.replace("_", "-") for name in wheel.OF_EXTRAS}
+    )
+
+
 def test_wheel__what_its_sources_import__is_what_it_names() -> None:
-    project = tomllib.loads((programs.ROOT / "pyproject.toml").read_text())["project"]
-    optional = [line for extra in project["optional-dependencies"].values() for line in extra]
-    named = {canonical(line) for line in [*project["dependencies"], *optional]}
+    optional = [line for extra in project()["optional-dependencies"].values() for line in extra]
+    named = {canonical(line) for line in [*project()["dependencies"], *optional]}
     distributions = packages_distributions()
 
     imported = {name for path in (programs.ROOT / "realtime").rglob("*.py") for name in modules(path)}
     foreign = {canonical(distributions[name][0]) for name in imported - sys.stdlib_module_names - {"realtime"}}
 
     assert {"django", "uvicorn", "redis"} <= foreign <= named | COMES_WITH_NAMED
+
+
+def project() -> dict[str, Any]:
+    """What pyproject.toml says of the wheel."""
+    described: dict[str, Any] = tomllib.loads((programs.ROOT / "pyproject.toml").read_text())["project"]
+    return described
 
 
 def modules(path: Path) -> Iterator[str]:

@@ -131,7 +131,7 @@ class Checkout:
             if not (place / "complete").exists():
                 print(f"Making an environment for Flagsmith {self.version} and this app", flush=True)
                 self._install(place, *extras)
-                self._pip(place, "--constraint", str(place / "requirements.txt"), str(wheel))
+                self._pip(place, "--constraint", str(place / "requirements.txt"), f"{wheel}[serve]")
                 (place / "complete").touch()
             self._pip(place, "--no-deps", "--reinstall", str(wheel))
         shutil.rmtree(wheel.parent)

@@ -1,6 +1,8 @@
 import os
 from pathlib import Path
 
+import django
+
 SECRET_KEY = "for a stand-in host" + "x" * 40
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = ["django_eventstream", "channels", "realtime", "tests.hostapp"]
@@ -11,7 +13,8 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": Path(os.environ["VAR_DIR"]) / "host.sqlite3",
-        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 10},
+        # Django 5.0 has no modes of transactions.
+        "OPTIONS": {"timeout": 10} | ({"transaction_mode": "IMMEDIATE"} if django.VERSION >= (5, 1) else {}),
     }
 }
 USE_TZ = True

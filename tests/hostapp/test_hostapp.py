@@ -1,6 +1,7 @@
 """Promise I9: ``realtime`` needs none of its siblings. Here it runs in a project that has none of them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support import ports, programs, sse
+from tests.support import ports, programs, sse, wheel
 from tests.support.patience import PATIENCE, START
 from tests.support.processes import Process, accepts_connections
 from tests.support.server import Answer, environ
@@ -30,10 +31,45 @@ switch.on = True
 switch.save()
 """
 
+# What the server of "serve_realtime" does with a request of the host's own page.
+SERVE = """
+import asyncio
+import sys
+from django.conf import settings
+from realtime.serving.asgi import application
+
+async def lifespan():
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    async def receive():
+        if len(messages) == 1:
+            await page()
+        return messages.pop(0)
+    async def send(message):
+        assert message["type"].endswith(".complete")
+    await application({"type": "lifespan"}, receive, send)
+
+async def page():
+    async def receive():
+        await asyncio.Event().wait()
+    async def send(message):
+        answers.append(message)
+    scope = {"type": "http", "method": "GET", "path": "/modules", "query_string": b"", "headers": []}
+    await application(scope, receive, send)
+    print(answers[0]["status"], dict(answers[0]["headers"])[b"X-Content-Type-Options"].decode())
+
+answers = []
+asyncio.run(lifespan())
+print(settings.ROOT_URLCONF, settings.MIDDLEWARE, "tests.hostapp.urls" in sys.modules)
+"""
+
 
 class Host:
-    def __init__(self, folder: Path) -> None:
+    """The host on a free port, run by this Python in a folder that has ``tests.hostapp``."""
+
+    def __init__(self, folder: Path, python: str = sys.executable, cwd: Path = programs.ROOT) -> None:
         self.port = ports.free_port()
+        self.python = python
+        self.cwd = cwd
         self.environ = environ(DJANGO_SETTINGS_MODULE="tests.hostapp.settings", VAR_DIR=str(folder))
         self.manage("migrate", "--run-syncdb", "--verbosity=0")
         self.stage, self.switch, self.quiet = self.manage("shell", "-v0", "-c", ROWS).split()
@@ -42,8 +78,25 @@ class Host:
         return self.run(*arguments).stdout
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "django", *arguments]
-        return subprocess.run(command, env=self.environ, cwd=programs.ROOT, check=True, capture_output=True, text=True)
+        return self._run("-m", "django", *arguments)
+
+    def run_code(self, code: str) -> str:
+        """Run this code in an interpreter that has the host's environment variables, and return what it prints."""
+        return self._run("-c", code).stdout
+
+    def start(self, *arguments: str) -> Process:
+        """A server of the host, when it accepts connections."""
+        process = Process([self.python, "-m", *arguments], environ=self.environ, cwd=self.cwd)
+        try:
+            process.wait_until(lambda: accepts_connections(self.port), START)
+        except BaseException:
+            process.kill()
+            raise
+        return process
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [self.python, *arguments]
+        return subprocess.run(command, env=self.environ, cwd=self.cwd, check=True, capture_output=True, text=True)
 
     def get(self, path: str) -> Answer:
         import http.client
@@ -54,17 +107,33 @@ class Host:
         return Answer(response.status, response.read())
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+@pytest.fixture(
+    scope="module",
+    params=["uvicorn", "daphne", "wheel, daphne, Django 5.0", "wheel, daphne, Django 5.1", "wheel, daphne, Django 5.2"],
+)
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    host = Host(tmp_path_factory.mktemp("host"))
-    option = {"uvicorn": "--port", "daphne": "-p"}[request.param]
-    command = [sys.executable, "-m", request.param, option, str(host.port), "tests.hostapp.asgi:application"]
-    process = Process(command, environ=host.environ, cwd=programs.ROOT)
+    folder = tmp_path_factory.mktemp("host")
+    if request.param in ("uvicorn", "daphne"):
+        host, server = Host(folder), request.param
+    else:
+        host, server = host_of_wheel(folder, django=request.param.rpartition(" ")[2]), "daphne"
+    option = {"uvicorn": "--port", "daphne": "-p"}[server]
+    process = host.start(server, option, str(host.port), "tests.hostapp.asgi:application")
     try:
-        process.wait_until(lambda: accepts_connections(host.port), START)
         yield host
     finally:
         process.stop()
+
+
+def host_of_wheel(folder: Path, django: str) -> Host:
+    """A host that has the wheel without its extras, on this Django. This repository is not on its path."""
+    python = wheel.install(folder, extras=False, django=django)
+    shutil.copytree(Path(__file__).parent, folder / "tests" / "hostapp")
+    host = Host(folder, python=str(python), cwd=folder)
+    printed = host.run_code("import django, realtime; print(django.__version__, realtime.__file__)").split()
+    assert printed[0].startswith(f"{django}.")
+    assert Path(printed[1]).is_relative_to(folder)
+    return host
 
 
 def test_host__its_own_models__streams_their_changes(host: Host) -> None:
@@ -113,10 +182,8 @@ def test_host__one_watched_model_missing__check_informs_and_serve_realtime_strea
     (message,) = [line for line in said.splitlines() if "realtime." in line]
     assert "INFOS:" in said
     assert message.startswith("?: (realtime.I001) There is no model 'workflows_core.ChangeRequest'")
-    command = [sys.executable, "-m", "django", "serve_realtime", f"--port={host.port}"]
-    process = Process(command, environ=host.environ, cwd=programs.ROOT)
+    process = host.start("django", "serve_realtime", f"--port={host.port}")
     try:
-        process.wait_until(lambda: accepts_connections(host.port), START)
         with sse.connect(host.port, "stage") as stream:
             before = stream.next_event().updated_at
 
@@ -125,3 +192,7 @@ def test_host__one_watched_model_missing__check_informs_and_serve_realtime_strea
             stream.event_after(before, timeout=PATIENCE)
     finally:
         process.kill()
+
+
+def test_host__serve_realtime__leaves_the_settings_and_the_pages_of_the_project_alone(tmp_path: Path) -> None:
+    assert Host(tmp_path).run_code(SERVE).splitlines()[-2:] == ["404 nosniff", "tests.hostapp.urls [] False"]

@@ -3,7 +3,7 @@ import sys
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
-from realtime.changes import versions
+from realtime import announce
 from tests.hostapp.models import Switch
 
 
@@ -16,14 +16,14 @@ def change(request: HttpRequest, pk: int, value: str) -> JsonResponse:
 
 
 def change_in_bulk(request: HttpRequest, stage: int) -> JsonResponse:
-    """A write that sends no signal, told through the public door."""
-    versions.announce([stage])
+    """A write that sends no signal, announced by the project itself."""
+    announce([stage])
     Switch.objects.filter(stage_id=stage).update(on=True)
     return JsonResponse({})
 
 
 def whisper(request: HttpRequest, stage: int) -> JsonResponse:
-    versions.announce([stage], silent=True)
+    announce([stage], silent=True)
     return JsonResponse({})
 
 

@@ -1,7 +1,6 @@
 from typing import Any
 
-from realtime.changes.watch import Watch
-from realtime.types import Change, Effect
+from realtime import Change, Effect, Watch
 
 
 def switch(instance: Any, change: Change) -> Effect:

@@ -221,7 +221,7 @@ async def test_watchdog__start_that_takes_seconds__no_alarm(rise: Rise, monkeypa
     async def send(message: Message) -> None:
         told.append(message["type"])
 
-    await lifespan({"type": "lifespan"}, receive, send)
+    await lifespan()({"type": "lifespan"}, receive, send)
     assert told == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert rise("realtime_event_loop_blocked_total") == 0
 

@@ -1,11 +1,16 @@
 """Settings as text, and the checks that say what is wrong with them."""
 
+import re
+
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.conf import conf
+from realtime.conf import RealtimeSettings, conf
 from realtime.hosts import plan_allows
+from tests.support.programs import ROOT
+
+PAGE = (ROOT / "docs" / "settings.md").read_text()
 
 
 def ids() -> list[str | None]:
@@ -23,6 +28,11 @@ def ids() -> list[str | None]:
         ("ANNOUNCE_IDENTITY_OVERRIDES", "Yes", True),
         ("ANNOUNCE_IDENTITY_OVERRIDES", "0", False),
         ("HOST", "detached", "detached"),
+        ("MAX_STREAMS", "1e3", 1000),
+        ("INSPECTION", "", None),
+        ("INSPECTION", "no", False),
+        # A project may read it from a variable that is not there.
+        ("METRICS_TOKEN", None, ""),
     ],
 )
 def test_setting__text_of_an_environment_variable_or_a_list__has_its_type(
@@ -32,8 +42,19 @@ def test_setting__text_of_an_environment_variable_or_a_list__has_its_type(
     assert getattr(conf, name) == value
 
 
-@pytest.mark.parametrize(("name", "text"), [("STREAM_SECONDS", "long"), ("ANNOUNCE_IDENTITY_OVERRIDES", "maybe")])
-def test_setting__unreadable_text__named_in_the_error(settings: object, name: str, text: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("STREAM_SECONDS", "long"),
+        ("ANNOUNCE_IDENTITY_OVERRIDES", "maybe"),
+        ("INSPECTION", "maybe"),
+        ("MAX_STREAMS", "2.5"),
+        ("MAX_STREAMS", "inf"),
+        ("BUS", 5),
+        ("PLANS", 5),
+    ],
+)
+def test_setting__unreadable_value__named_in_the_error(settings: object, name: str, text: object) -> None:
     setattr(settings, f"REALTIME_{name}", text)
     with pytest.raises(ImproperlyConfigured, match=f"REALTIME_{name}"):
         getattr(conf, name)
@@ -41,8 +62,22 @@ def test_setting__unreadable_text__named_in_the_error(settings: object, name: st
 
 
 def test_setting__unknown_name__attribute_error() -> None:
-    with pytest.raises(AttributeError, match="REALTIME_NOPE"):
-        _ = conf.NOPE
+    with pytest.raises(AttributeError, match="NOPE"):
+        _ = conf.NOPE  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", RealtimeSettings.names())
+def test_setting__its_row_in_the_documentation__has_its_default(name: str) -> None:
+    documented = re.search(rf"^\| `REALTIME_{name}` \| (.*?) \|", PAGE, re.MULTILINE)
+    default = getattr(RealtimeSettings, name).default
+    assert documented is not None
+    text = documented[1].strip("`")
+    if isinstance(default, bool):
+        assert text == str(default).lower()
+    elif isinstance(default, int | float):
+        assert float(text) == default
+    elif default:
+        assert text == default
 
 
 def test_checks__detached__needs_no_models(settings: object) -> None:

@@ -2,9 +2,16 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
-from tests.support import programs
+from tests.support import migrated, programs
+
+# What the wheel's extras bring.
+OF_EXTRAS = ("dj_database_url", "httptools", "psycopg", "psycopg_pool", "redis", "uvicorn", "uvloop")
+
+# Python imports it at its start. A module that is None in this mapping cannot be imported, nor found.
+WITHOUT_EXTRAS = f"import sys\nsys.modules.update(dict.fromkeys({OF_EXTRAS}))\n"
 
 
 def build(folder: Path) -> Path:
@@ -13,3 +20,34 @@ def build(folder: Path) -> Path:
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def install(folder: Path, *, extras: bool = True, django: str = "") -> Path:
+    """Make an environment in this folder that has the wheel, and return its Python.
+
+    What the wheel depends on is there as we have pinned it, but for what its extras bring, unless they are asked for,
+    and for a Django of another minor version ("5.0").
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], check=True)
+    python = folder / "environment" / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", build(folder)], check=True)
+    (packages,) = (folder / "environment" / "lib").glob("python3*/site-packages")
+    paths = [programs.SITE_PACKAGES]
+    if django and not version("django").startswith(f"{django}."):
+        paths.insert(0, _django(django))
+    (packages / "ours.pth").write_text("".join(f"{path}\n" for path in paths))
+    if not extras:
+        (packages / "sitecustomize.py").write_text(WITHOUT_EXTRAS)
+    return python
+
+
+def _django(minor: str) -> Path:
+    """A folder with the newest release of this minor version, and nothing else."""
+
+    def download(folder: Path) -> None:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        if subprocess.run([*pip, f"--target={folder}", f"Django=={minor}.*"]).returncode:
+            raise programs.ProgramMissingError(f"Django {minor} is not to be had from pip's index")
+
+    return migrated.kept(f"django-{minor}", download)

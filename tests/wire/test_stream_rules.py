@@ -183,7 +183,7 @@ def test_s9__silence__a_comment_in_each_interval(server: ServerProcess, environm
 
 
 def test_s9__default__at_most_15_seconds() -> None:
-    assert RealtimeSettings.DEFAULTS["KEEPALIVE_SECONDS"] <= 15
+    assert RealtimeSettings.KEEPALIVE_SECONDS.default <= 15
 
 
 def test_t6__posted_version_that_go_reads_as_newer__is_printed_a_microsecond_lower(
@@ -233,7 +233,7 @@ def test_s11__forty_streams__end_cleanly_spread_over_the_last_fifth_of_the_age(
 
 
 def test_s11__default__ten_minutes_and_half_a_minute_for_those_that_need_it() -> None:
-    assert RealtimeSettings.DEFAULTS["STREAM_SECONDS"] == 600
+    assert RealtimeSettings.STREAM_SECONDS.default == 600
     assert RealtimeSettings().SHORT_STREAM_SECONDS == 30
 
 

@@ -6,14 +6,11 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from realtime import bus
+from realtime import bus, extras
 from realtime.conf import conf
-from realtime.http import servers
-from realtime.http.protocol import ShortcutProtocol
 from realtime.monitoring import figures
 from realtime.serving import command_line
 
@@ -33,6 +30,8 @@ class Command(BaseCommand):
             raise CommandError("--port must be between 1 and 65535.")
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
+        if problem := extras.problem("serve", "uvicorn", "httptools", "uvloop"):
+            raise CommandError(problem)
         if problem := command_line.problem_of_database():
             raise CommandError(problem)
         if options["workers"] > 1 and bus.name() == "memory":
@@ -49,6 +48,12 @@ class Command(BaseCommand):
         return str(settings.ASGI_APPLICATION)
 
     def _serve(self, options: dict[str, Any]) -> None:
+        # These are of the extra "serve".
+        import uvicorn
+
+        from realtime.http import servers
+        from realtime.http.protocol import ShortcutProtocol
+
         config = uvicorn.Config(
             ":".join(self.application().rsplit(".", 1)),
             host=options["host"],

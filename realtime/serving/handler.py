@@ -1,0 +1,36 @@
+"""Django's request handler of a server without pages: the paths of ``realtime.serving.urls``, whatever the project has.
+
+``serve_realtime`` runs with the settings of a project whose ``ROOT_URLCONF`` and ``MIDDLEWARE`` are for pages that
+another server has. Importing them would cost memory, and middleware may refuse or redirect what this server answers.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.security import SecurityMiddleware
+
+URLCONF = "realtime.serving.urls"
+
+
+class Request(ASGIRequest):
+    urlconf = URLCONF
+    """Django's way to say which URLs a request is resolved by."""
+
+
+class Handler(ASGIHandler):
+    """An ASGI handler with these URLs, and with Django's security headers as its only middleware."""
+
+    request_class = Request
+
+    _get_response_async: Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        views = convert_exception_to_response(self._get_response_async)
+        self._middleware_chain = convert_exception_to_response(SecurityMiddleware(views))
