@@ -117,8 +117,8 @@ class DocumentCache:
         self._building = tuple(Lock() for _ in range(LOCKS))
 
     def entry(self, version: Version, *, bounded: bool = False) -> Entry:
-        """The environment at this version or at a newer one. Raises Environment.DoesNotExist, and ``TooLarge`` for a
-        large one that is to be ``bounded``.
+        """The environment at this version or at a newer one. Raises Environment.DoesNotExist; ``TooExpensive`` if the
+        environment is expensive and ``bounded`` is set.
 
         Those who ask for the same version at the same time wait for one of them to build it. Inside of a transaction
         nothing is shared: what it sees may never be committed.

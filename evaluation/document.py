@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from environments.models import Environment
-from evaluation.engine import Json, value_for
+from evaluation.engine import JSON_PATH, Json, value_for
 from features.models import Feature as FeatureModel
 from features.models import FeatureState
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
@@ -39,8 +39,14 @@ ROWS = 2_000
 CHARACTERS = 500_000
 
 
-class TooLarge(Exception):
-    """The document holds more than a bounded one may."""
+# What makes a JSONPath select many nodes: descendants, wildcards, filters, slices, several selectors. Such a path can
+# take seconds in a small document: a filter within a filter takes time by the square of the features. Without these a
+# path takes as many steps as it has segments.
+QUERY = ("..", "*", "?", ":", ",")
+
+
+class TooExpensive(Exception):
+    """The document holds more than a bounded one may, or a condition with a JSONPath query."""
 
 
 class Version(NamedTuple):
@@ -108,8 +114,8 @@ class EnvironmentDocument:
     places: dict[int, Place]
     """By the document's ``django_id``."""
 
-    is_large: bool
-    """It is larger than a bounded one may be."""
+    is_expensive: bool
+    """It is larger than a bounded one may be, or has a condition with a JSONPath query."""
 
     @property
     def hides_disabled_flags(self) -> bool:
@@ -150,7 +156,7 @@ def read_head(environment_id: int) -> Head:
 
 
 def build(head: Head, *, bounded: bool = False) -> EnvironmentDocument:
-    """Read the rest, in the same snapshot. ``bounded``: raise ``TooLarge`` instead of a large document."""
+    """Read the rest, in the same snapshot. ``bounded``: raise ``TooExpensive`` instead of an expensive document."""
     return _Builder(head, bounded).document()
 
 
@@ -170,6 +176,7 @@ class _Builder:
     def __init__(self, head: Head, bounded: bool) -> None:
         self.version, self.row = head.version, head.row
         self._rows = self._characters = 0
+        self._has_queries = False
         self._bounded = bounded
         project_id = self.row["project_id"]
         features = FeatureModel.objects.filter(project_id=project_id).values_list(*Feature._fields)
@@ -185,6 +192,7 @@ class _Builder:
         self.defaults: list[Json] = []
         self.identities: dict[int, Json] = {}
         self._read_states()
+        self._check_size()
 
     def _read(self, rows: Iterable[Row]) -> list[Row]:
         """All of the rows, if the document has room for them."""
@@ -196,14 +204,17 @@ class _Builder:
         return read
 
     def _check_size(self, further_rows: int = 0) -> None:
-        self.is_large = self._rows + further_rows > ROWS or self._characters > CHARACTERS
-        if self.is_large and self._bounded:
-            raise TooLarge
+        is_large = self._rows + further_rows > ROWS or self._characters > CHARACTERS
+        self.is_expensive = is_large or self._has_queries
+        if self.is_expensive and self._bounded:
+            raise TooExpensive
 
     def document(self) -> EnvironmentDocument:
         overrides = list(self.identities.values())
         content, date = self._content(overrides), self.row["last_modified"]
-        return EnvironmentDocument(self.version, date, content, overrides, self.features, self.places, self.is_large)
+        return EnvironmentDocument(
+            self.version, date, content, overrides, self.features, self.places, self.is_expensive
+        )
 
     def _content(self, overrides: list[Json]) -> Json:
         row = self.row
@@ -257,6 +268,9 @@ class _Builder:
             conditions = Condition.objects.filter(**{f"rule__{path}": project_id}).order_by("id")
             fields = ("rule_id", "operator", "property", "value")
             for rule, operator, prop, value in self._read(conditions.values_list(*fields)):
+                self._has_queries |= (
+                    prop is not None and prop.startswith(JSON_PATH) and any(part in prop for part in QUERY)
+                )
                 stated = "" if value is None and operator not in WITHOUT_VALUE else value
                 level[rule]["conditions"].append({"operator": operator, "value": stated, "property_": prop})
 

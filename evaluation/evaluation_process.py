@@ -31,12 +31,15 @@ logger = structlog.get_logger(__name__)
 # Of the child, above this process's own: of a core that they share this one gets ten times as much.
 NICENESS = 10
 
+# Calls of one organisation that wait. Each holds an identity with its traits, a megabyte at most.
+MOST_WAITING = 100
+
 # Seconds of the clock after which a child that has not answered is given up. Its own limits are seconds on a processor.
 GIVEN_UP_SECONDS = 120.0
 
 
 class Busy(APIException):
-    """The call has waited for its turn for too long."""
+    """The call has waited for its turn for too long, or too many others of its organisation wait."""
 
     status_code = 503
     default_detail = "Too many requests for environments of this organisation are being evaluated. Try again."
@@ -78,11 +81,15 @@ class EvaluationProcess:
         self._child: Child | None = None
 
     def submit(self, organisation_id: int, key: Hashable, call: Callable[[], Any]) -> "Future[Any]":
-        """The future result of a call that can be pickled. Calls of one key share it."""
+        """The future result of a call that can be pickled. Calls of one key share it. Raises ``Busy``."""
         with self._changed:
             job = self._jobs.get(key)
             if job is None:
+                if len(self._waiting.get(organisation_id, ())) >= MOST_WAITING:
+                    raise Busy
                 job = self._jobs[key] = Job(organisation_id, key, call)
+                # Nobody can cancel it: others may share it, and asyncio would, when a loop ends.
+                job.result.set_running_or_notify_cancel()
                 self._waiting.setdefault(organisation_id, deque()).append(job)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)

@@ -1,11 +1,13 @@
 """Isolation of expensive environments: they are evaluated in a process of their own, and all others in this one.
 
-An environment is expensive if its document is large, or if an evaluation of it took long (segments' regular
-expressions, very many conditions). The interpreter runs one thread at a time, so one tenant's evaluation would delay
-every other tenant's requests. The server process notices that an environment is expensive, remembers it, and leaves it
-to the evaluation process (``evaluation_process.py``). The results are the same. But a call can fail there:
+An environment is expensive if its document is large, if a condition has a JSONPath query, or if an evaluation of it
+took long (segments' regular expressions, very many conditions). The interpreter runs one thread at a time, so one
+tenant's evaluation would delay every other tenant's requests. The server process notices that an environment is
+expensive, remembers it, and leaves it to the evaluation process (``evaluation_process.py``). The results are the same.
+But a call can fail there:
 
-* ``evaluation_process.Busy`` (503): it has waited for its organisation's turn for ``EVALUATION_WAIT_SECONDS``.
+* ``evaluation_process.Busy`` (503): it has waited for its organisation's turn for ``EVALUATION_WAIT_SECONDS``, or
+  ``MOST_WAITING`` others of its organisation wait.
 * ``TookTooLong`` (422): the evaluation has used ``EVALUATION_SECONDS`` of a processor.
 * ``evaluation_process.Lost`` (503): the process has ended during the call.
 """
@@ -23,9 +25,10 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from rest_framework.exceptions import APIException
 
+from core.connections import release_connections
 from evaluation import child
 from evaluation.cache import Entry, documents
-from evaluation.document import TooLarge, Version
+from evaluation.document import TooExpensive, Version
 from evaluation.evaluation_process import evaluation_process
 from segments import patterns
 
@@ -36,8 +39,9 @@ T = TypeVar("T")
 Work = Callable[[Entry], T]
 """What is done with an environment. It can be pickled: a module's function, or a ``partial`` of one."""
 
-# Seconds of a thread on a processor that anything may take in this process without consequences. An evaluation with 400
-# features and 100 segments takes 2 ms, to encode and compress all their flags 30 ms.
+# Seconds of a thread on a processor that may pass in this process without consequences: for the evaluation for one
+# identity (with 400 features and 100 segments it takes 2 ms), and to encode and compress flags or a document (30 ms).
+CHEAP_IDENTITY_SECONDS = 0.02
 CHEAP_SECONDS = 0.1
 
 # Of these, for regular expressions: people's take microseconds.
@@ -67,7 +71,7 @@ class Evaluated(NamedTuple, Generic[T]):
     version: Version
     """Of the document: the one that was asked for, or a newer one."""
 
-    is_large: bool
+    is_expensive: bool
     value: T
 
 
@@ -91,7 +95,7 @@ class _Expensive:
                     del self._until[next(iter(self._until))]
             self._until[environment_id] = max(until, known or 0.0)
 
-    def found_small(self, environment_id: int) -> None:
+    def found_cheap(self, environment_id: int) -> None:
         with self._lock:
             if self._until.get(environment_id) == inf:
                 del self._until[environment_id]
@@ -100,19 +104,23 @@ class _Expensive:
 _expensive = _Expensive()
 
 
-def run(version: Version, organisation_id: int, work: Work[T]) -> Evaluated[T]:
+def run(version: Version, organisation_id: int, work: Work[T], cheap: float = CHEAP_IDENTITY_SECONDS) -> Evaluated[T]:
     """The work's result, wherever it is done. Blocks until it is there, so it is for Django's threads."""
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         # No other process sees what this transaction does.
         return _evaluate(version, work)
     try:
-        return here(version, work)
+        return here(version, work, cheap)
     except Expensive:
-        return elsewhere(version, organisation_id, object(), work).result()
+        result = elsewhere(version, organisation_id, object(), work)
+    release_connections()
+    return result.result()
 
 
-def here(version: Version, work: Work[T]) -> Evaluated[T]:
-    """The work's result, by this thread. Raises ``Expensive``."""
+def here(version: Version, work: Work[T], cheap: float) -> Evaluated[T]:
+    """The work's result, by this thread. Raises ``Expensive``. ``cheap``: seconds that it may take without consequences
+    for the environment.
+    """
     environment_id = version.environment_id
     if environment_id in _expensive:
         raise Expensive
@@ -121,13 +129,13 @@ def here(version: Version, work: Work[T]) -> Evaluated[T]:
         began = time.thread_time()
         with patterns.limited(CHEAP_PATTERN_SECONDS):
             value = work(entry)
-    except TooLarge:
-        _expensive.add(environment_id, "its document is large", inf)
+    except TooExpensive:
+        _expensive.add(environment_id, "a large document, or a JSONPath query", inf)
         raise Expensive from None
     except patterns.TimeSpent:
         _expensive.add(environment_id, "regular expressions", time.monotonic() + REMEMBERED_SECONDS)
         raise Expensive from None
-    if time.thread_time() - began > CHEAP_SECONDS:
+    if time.thread_time() - began > cheap:
         _expensive.add(environment_id, "an evaluation took long", time.monotonic() + REMEMBERED_SECONDS)
     return Evaluated(entry.version, False, value)
 
@@ -142,13 +150,13 @@ def _prepared(version: Version) -> Entry:
 def elsewhere(version: Version, organisation_id: int, key: Hashable, work: Work[T]) -> "Future[Evaluated[T]]":
     """The future result of the work, by the evaluation process. Works of one key share it."""
     evaluated: Future[Evaluated[T]] = evaluation_process.submit(organisation_id, key, partial(_evaluate, version, work))
-    evaluated.add_done_callback(_notice_small)
+    evaluated.add_done_callback(_notice_cheap)
     return evaluated
 
 
-def _notice_small(evaluated: "Future[Evaluated[Any]]") -> None:
-    if evaluated.exception() is None and not evaluated.result().is_large:
-        _expensive.found_small(evaluated.result().version.environment_id)
+def _notice_cheap(evaluated: "Future[Evaluated[Any]]") -> None:
+    if evaluated.exception() is None and not evaluated.result().is_expensive:
+        _expensive.found_cheap(evaluated.result().version.environment_id)
 
 
 def _evaluate(version: Version, work: Work[T]) -> Evaluated[T]:
@@ -162,7 +170,7 @@ def _evaluate(version: Version, work: Work[T]) -> Evaluated[T]:
     except patterns.TimeSpent:
         _log_took_too_long(version)
         raise TookTooLong from None
-    return Evaluated(entry.version, entry.document.is_large, value)
+    return Evaluated(entry.version, entry.document.is_expensive, value)
 
 
 @lru_cache(maxsize=1_000)

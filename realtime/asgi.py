@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 def get_application(
     django_application: Application,
     *,
+    middleware: Callable[[Application], Application] | None = None,
     surroundings: "Callable[[Scope], Surroundings | None] | None" = None,
     lifespan: Application | None = None,
 ) -> Application:
     """The project's ASGI application with streams, ``queue-change``, ``/health/liveness`` and a graceful shutdown.
 
     ``django_application`` answers all other requests, and WebSockets if it can. Django must be set up:
-    ``get_asgi_application()`` does that. ``surroundings``: the headers that the project adds to responses which do not
-    pass through its middleware. ``lifespan``: the application of the lifespan scope, in place of
+    ``get_asgi_application()`` does that. ``middleware`` wraps the application of these requests and of ``queue-change``,
+    for example with a limit of their bodies. ``surroundings``: the headers that the project adds to responses which do
+    not pass through its middleware. ``lifespan``: the application of the lifespan scope, in place of
     ``realtime.serving.lifespan.lifespan()``, which it has to call.
     """
     # They import models.
@@ -38,7 +40,8 @@ def get_application(
     intake = Intake(surroundings or plain)
     shortcuts.add(b"/sse/environments/", streams.shortcut, everywhere=True)
     shortcuts.add_call(b"/sse/environments/", intake.shortcut)
-    requests = drain.closing(health.ahead_of(intake.ahead_of(django_application), surroundings or plain))
+    requests = intake.ahead_of(django_application)
+    requests = drain.closing(health.ahead_of(middleware(requests) if middleware else requests, surroundings or plain))
     application: Application = ProtocolTypeRouter(
         {
             "http": URLRouter([*stream_urlpatterns, re_path(r"", requests)]),  # type: ignore[arg-type]

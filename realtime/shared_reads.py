@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -77,6 +78,7 @@ class SharedReads(Generic[K, V]):
     a few queries. ``read`` is called in the thread with all questions and answers each; what it leaves out is None.
     It may raise, then all who wait for it get that; ``failure`` is what is logged, once, until it succeeds again.
     ``gather`` is how far apart, in seconds, two begin at least; ``most`` is how many questions one has at most.
+    ``group``: the group of a question. Groups take turns, so that many questions of one do not delay another's.
     """
 
     def __init__(
@@ -86,12 +88,17 @@ class SharedReads(Generic[K, V]):
         failure: str = "states_unreadable",
         gather: float = GATHER_SECONDS,
         most: int = MOST,
+        group: Callable[[K], Hashable] | None = None,
     ) -> None:
         self._thread = thread
         self._read = read
         self._failure = failure
         self._gather = gather
         self._most = most
+        self._group = group
+        self._read_last: dict[Hashable, int] = {}
+        """By group of those that wait: the number of the read that had a question of it last."""
+        self._number = 0
         self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -111,12 +118,32 @@ class SharedReads(Generic[K, V]):
         try:
             while self._asked:
                 began = loop.time()
-                asked = {question: self._asked.pop(question) for question in list(islice(self._asked, self._most))}
+                asked = {question: self._asked.pop(question) for question in self._next()}
                 await self._answer_all(asked)
                 if self._asked:
                     await asyncio.sleep(began + self._gather - loop.time())
         finally:
             self._task = None
+
+    def _next(self) -> list[K]:
+        """The questions of the next read."""
+        if self._group is None or len(self._asked) <= self._most:
+            return list(islice(self._asked, self._most))
+        self._number += 1
+        groups: dict[Hashable, deque[K]] = {}
+        for question in self._asked:
+            groups.setdefault(self._group(question), deque()).append(question)
+        last = {group: self._read_last.get(group, 0) for group in groups}
+        chosen: list[K] = []
+        waiting = deque(sorted(groups, key=last.__getitem__))
+        while len(chosen) < self._most:
+            group = waiting.popleft()
+            last[group] = self._number
+            chosen.append(groups[group].popleft())
+            if groups[group]:
+                waiting.append(group)
+        self._read_last = last
+        return chosen
 
     async def _answer_all(self, asked: "dict[K, asyncio.Future[V | None]]") -> None:
         began = time.monotonic()

@@ -91,9 +91,13 @@ kept = AnswerCache()
 """This process's."""
 
 
+def _made(wanted: Wanted) -> Evaluated[Answer]:
+    return isolation.run(wanted.version, wanted.organisation_id, wanted.work, isolation.CHEAP_SECONDS)
+
+
 def answer(wanted: Wanted) -> Answer:
     """The answer, from the cache or made. Blocks until it is there, so it is for Django's threads."""
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         # What is seen there may never be committed.
-        return isolation.run(wanted.version, wanted.organisation_id, wanted.work).value
-    return kept.find(wanted) or kept.keep(wanted, isolation.run(wanted.version, wanted.organisation_id, wanted.work))
+        return _made(wanted).value
+    return kept.find(wanted) or kept.keep(wanted, _made(wanted))

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
@@ -66,8 +66,9 @@ ALLOWED = {view.resource: _allowed(view) for view in (views.FlagsView(), views.I
 MAX_IDENTIFIER = Identity._meta.get_field("identifier").max_length or 0
 
 
-# Identities of one read: all that are in it wait for the last.
+# Identities of one read: all that are in it wait for the last. Evaluations begin only within this many seconds.
 MOST_IDENTITIES = 100
+EVALUATING_SECONDS = 0.05
 
 # The database is away.
 DATABASE_ERRORS = (OperationalError, InterfaceError)
@@ -135,10 +136,16 @@ class Isolated(NamedTuple):
     work: Work[Answer]
 
 
-Step = Found | Wanted | Isolated | None
+class Later(NamedTuple):
+    """A question that had no time left in its read: the next one has it."""
+
+    question: Question
+
+
+Step = Found | Wanted | Isolated | Later | None
 """An answer, or what has to be done for it. None: it is Django's."""
 
-Read = Callable[[list[Question]], dict[Question, Step]]
+K = TypeVar("K", bound=Hashable)
 
 # A GET that has one may have more: its body would have to be read first.
 BODY = frozenset((b"content-length", b"transfer-encoding", b"expect"))
@@ -154,18 +161,25 @@ class Reads:
         self._threads = [ReadingThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
         reader, builder, evaluator = self._threads
         self._kept = SharedReads[Question, Step](reader, _retried(find_all))
-        self._changed = SharedReads[Wanted, Step](builder, make_all)
-        self._identities = SharedReads[Question, Step](evaluator, _retried(evaluate_all), most=MOST_IDENTITIES)
+        # One at a time, organisations in turn: each may take long.
+        self._changed = SharedReads[Wanted, Step](
+            builder, _retried(make_all), gather=0, most=1, group=lambda wanted: wanted.organisation_id
+        )
+        self._identities = SharedReads[Question, Step](
+            evaluator, _retried(evaluate_all), most=MOST_IDENTITIES, group=lambda question: question.key
+        )
 
     def ask(self, question: Question) -> "asyncio.Future[Step]":
         """The first step to the answer. Those who ask the same meanwhile share it: it is not to be cancelled."""
         reads = self._identities if question.resource is Resource.IDENTITIES else self._kept
         return reads.ask(question)
 
-    def follow(self, step: Wanted | Isolated) -> "asyncio.Future[Step]":
+    def follow(self, step: Wanted | Isolated | Later) -> "asyncio.Future[Step]":
         """The next step."""
         if isinstance(step, Wanted):
             return self._changed.ask(step)
+        if isinstance(step, Later):
+            return self._identities.ask(step.question)
         return asyncio.ensure_future(self._isolated(step))
 
     async def close(self) -> None:
@@ -234,7 +248,7 @@ class Herd:
         if self._future is future:
             self._future, self._waiting = None, []
         found = _step(self._question, future)
-        if isinstance(found, Wanted | Isolated):
+        if isinstance(found, Wanted | Isolated | Later):
             _shared().follow(found).add_done_callback(partial(self._answer, waiting))
             return
         if found is None:
@@ -309,7 +323,7 @@ async def _found(question: Question) -> Found | None:
         # Others wait for it too, so it is not to be cancelled with this request.
         await asyncio.wait([future])
         step = _step(question, future)
-        if not isinstance(step, Wanted | Isolated):
+        if not isinstance(step, Wanted | Isolated | Later):
             return step
         future = reads.follow(step)
 
@@ -353,7 +367,7 @@ def make_all(wanted: list[Wanted]) -> dict[Wanted, Step]:
 def _make(wanted: Wanted) -> Step:
     resource = Resource.ENVIRONMENT_DOCUMENT if wanted.is_document else Resource.FLAGS
     isolated = Isolated(wanted.version, wanted.organisation_id, resource, wanted, wanted.work)
-    made = _evaluated(isolated)
+    made = _evaluated(isolated, isolation.CHEAP_SECONDS)
     if not isinstance(made, Evaluated):
         return made
     return Found(resource, wanted.version.environment_id, kept.keep(wanted, made))
@@ -363,27 +377,32 @@ def evaluate_all(questions: list[Question]) -> dict[Question, Step]:
     """The answers to these questions for identities. What is refused, and who has to be stored, is left out."""
     served = list(_served(questions))
     identities = _identities(served)
-    return {
-        question: _evaluate(client, identified)
-        for question, client in served
-        if (identified := identities[client.environment_id, question.identifier]).id is not None
-    }
+    steps: dict[Question, Step] = {}
+    until = time.monotonic() + EVALUATING_SECONDS
+    for question, client in served:
+        identified = identities[client.environment_id, question.identifier]
+        if identified.id is None:
+            continue
+        # The first one has its time in any case.
+        is_late = bool(steps) and time.monotonic() > until
+        steps[question] = Later(question) if is_late else _evaluate(client, identified)
+    return steps
 
 
 def _evaluate(client: SDKClient, identified: Identified) -> Step:
     work = partial(responses.identity, identified=identified, server=client.server)
     # Its traits may differ from those that another one of this version has read.
     isolated = Isolated(client.version, client.organisation_id, Resource.IDENTITIES, object(), work)
-    made = _evaluated(isolated)
+    made = _evaluated(isolated, isolation.CHEAP_IDENTITY_SECONDS)
     if not isinstance(made, Evaluated):
         return made
     return Found(Resource.IDENTITIES, client.environment_id, made.value)
 
 
-def _evaluated(isolated: Isolated) -> Evaluated[Answer] | Isolated | None:
+def _evaluated(isolated: Isolated, cheap: float) -> Evaluated[Answer] | Isolated | None:
     """Made by this thread, unless it is expensive. A failure is one environment's: the others are answered."""
     try:
-        return isolation.here(isolated.version, isolated.work)
+        return isolation.here(isolated.version, isolated.work, cheap)
     except isolation.Expensive:
         return isolated
     except Environment.DoesNotExist:
@@ -415,10 +434,10 @@ def _identities(served: list[tuple[Question, SDKClient]]) -> dict[tuple[int, str
     }
 
 
-def _retried(read: Read) -> Read:
+def _retried(read: "Callable[[list[K]], dict[K, Step]]") -> "Callable[[list[K]], dict[K, Step]]":
     """The same read, once more on a new connection if the database had closed this one."""
 
-    def retried(questions: list[Question]) -> dict[Question, Step]:
+    def retried(questions: list[K]) -> dict[K, Step]:
         began = time.monotonic()
         try:
             return read(questions)

@@ -25,7 +25,8 @@ threads = (scheduler_thread, deliverer_thread, meter.thread)
 
 application = with_first_request(
     get_application(
-        read_path.read_path(limited_bodies(django_application)),
+        django_application,
+        middleware=lambda application: read_path.read_path(limited_bodies(application)),
         surroundings=surroundings,
         lifespan=with_lifespan(lifespan(), *threads),
     ),

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import connections
 from rest_framework import status
 from rest_framework.exceptions import APIException
+
+from core.connections import release_connections
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ class HashingThreads:
         with self._counted() as under_way:
             future = self._pool.submit(function, *arguments)
             if under_way > self._number:
-                _release_connections()
+                release_connections()
             try:
                 return future.result(seconds)
             except TimeoutError:
@@ -96,11 +97,3 @@ def in_turn(function: Callable[..., T], *arguments: Any) -> T:
 def _threads(number: int) -> HashingThreads:
     """This process's."""
     return HashingThreads(number)
-
-
-def _release_connections() -> None:
-    """Lend the pool of the database its connections back, rather than hold them while waiting: log-ins that wait would
-    keep everybody else from the database."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()

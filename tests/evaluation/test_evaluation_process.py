@@ -1,7 +1,9 @@
 """The queue in front of the evaluation process. The process itself: ``tests/sdk/test_isolation.py``."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -86,6 +88,41 @@ def test_evaluation_process__call_that_has_waited_too_long__busy_and_not_run(
         late.result(PATIENCE)
     settings.EVALUATION_WAIT_SECONDS = PATIENCE
     assert queue.submit(1, "next", lambda: len(ran)).result(PATIENCE) == 0
+
+
+def test_evaluation_process__too_many_calls_of_one_organisation__busy_at_once_and_others_are_run(
+    queue: EvaluationProcess, occupied: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation_process, "MOST_WAITING", 3)
+    results = [queue.submit(1, name, lambda name=name: name) for name in "abc"]
+    with pytest.raises(Busy):
+        queue.submit(1, "d", lambda: "d")
+    # A call of another organisation, and one that is there already.
+    results += [queue.submit(2, "e", lambda: "e"), queue.submit(1, "c", lambda: "never")]
+    occupied.set()
+    assert [result.result(PATIENCE) for result in results] == ["a", "b", "c", "e", "c"]
+
+
+def test_evaluation_process__loop_of_a_caller_ends_before_the_result__the_next_calls_are_run(
+    queue: EvaluationProcess, occupied: threading.Event
+) -> None:
+    async def leave() -> None:
+        asyncio.wrap_future(queue.submit(1, "left", lambda: "left"))
+
+    # Its tasks and futures are cancelled when it ends.
+    asyncio.run(leave())
+    shared = queue.submit(1, "left", lambda: "never")
+    assert not asyncio.run(_cancelled(shared)).cancelled()
+    occupied.set()
+    assert shared.result(PATIENCE) == "left"
+    assert queue.submit(1, "next", lambda: "next").result(PATIENCE) == "next"
+
+
+async def _cancelled(result: "Future[Any]") -> "Future[Any]":
+    """The future, after one who waited for it in an event loop has gone."""
+    asyncio.wrap_future(result).cancel()
+    await asyncio.sleep(0)
+    return result
 
 
 def test_evaluation_process__process_lost_during_a_call__that_one_fails_and_the_next_has_a_new_process(

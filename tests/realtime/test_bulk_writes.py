@@ -24,7 +24,6 @@ EXCUSED = {
     "realtime/detached/command.py main": "runs a command",
     "realtime/serving/command_line.py execute": "runs a command",
     "realtime/serving/command_line.py problem_of_database": "reads",
-    "realtime/serving/postgresql/silence.py _Probes._probe": "an empty query",
     # Their callers say it.
     "features/defaults.py create_default_states": "of a new feature or a new environment, whose own row announces",
     "features/defaults.py _create_multivariate_values": "the same",

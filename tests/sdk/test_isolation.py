@@ -66,7 +66,9 @@ def read(tenant: Tenant, path: str, key: str = "") -> requests.Response:
 @pytest.fixture(scope="module")
 def server(sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     variables = sqlite_template.copy(tmp_path_factory.mktemp("isolation"))
-    with ServerProcess(variables | {"EVALUATION_SECONDS": "0.2"}) as server:
+    # The evaluation process has a low priority: on a busy machine its queue takes long.
+    variables |= {"EVALUATION_SECONDS": "0.2", "EVALUATION_WAIT_SECONDS": str(10 * PATIENCE)}
+    with ServerProcess(variables) as server:
         yield server
 
 
@@ -178,6 +180,41 @@ def test_patterns__slow_traits_by_every_endpoint__the_same_error(hostile: Tenant
     # Nothing of that concerns those whose flags depend on no trait, or who evaluate by themselves.
     assert read(hostile, "flags/").status_code == 200
     assert PATTERNS[0] in read(hostile, "environment-document/", hostile.environment.server_key).text
+
+
+# Takes time by the third power of the features: 17 s with 110 of them, where nothing limits it.
+QUERY = "$.features[?count($.features[?count($.features..nope)>0])>0]"
+
+MANY = """
+from environments.models import Environment
+from tests.scale.growth import Growth, grow
+
+environment = Environment.objects.get(api_key={key!r})
+grow(environment, Growth(features=110, environments=0, segments=1, identities=3, entries=0, others=1))
+"""
+
+
+def test_i13_queries__slow_in_a_small_environment__these_get_an_error_and_nobody_waits(
+    server: ServerProcess, other: Tenant
+) -> None:
+    tenant = Tenant.create(AdminAPI.registered(server.url))
+    feature = tenant.add_feature("banner")["id"]
+    condition = {"operator": "EQUAL", "property": QUERY, "value": "1"}
+    rule = {"type": "ALL", "conditions": [], "rules": [{"type": "ANY", "conditions": [condition]}]}
+    segment = tenant.api.post(f"projects/{tenant.project}/segments/", name="slow", rules=[rule])
+    tenant.override(feature, segment["id"], enabled=True)
+    shell(server, MANY.format(key=tenant.environment.key))
+    assert read(other, "identities/?identifier=ada").status_code == 200
+    idle = median(other, "identities/?identifier=ada")
+    with ThreadPoolExecutor(1) as thread:
+        slow = thread.submit(read, tenant, "identities/?identifier=ada")
+        while not slow.done():
+            began = time.perf_counter()
+            assert read(other, "identities/?identifier=ada").status_code == 200
+            assert time.perf_counter() - began < 10 * idle + 0.5
+    assert slow.result().status_code == 422
+    # Nothing of that concerns the environment's own flags.
+    assert read(tenant, "flags/").status_code == 200
 
 
 @pytest.fixture(scope="module")

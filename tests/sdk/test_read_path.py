@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 from urllib.parse import quote
@@ -16,7 +17,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.exceptions import MiddlewareNotUsed
 from django.core.handlers.asgi import ASGIHandler
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -28,10 +29,13 @@ from environments.models import Environment, EnvironmentAPIKey
 from evaluation import document, isolation
 from evaluation.evaluation_process import Busy, Lost
 from features.models import Feature, FeatureState
+from organisations.models import Organisation
+from projects.models import Project
 from realtime.types import Application, Message
 from sdk import authentication, read_path, responses
 from settings.asgi import django_application
 from tests.sdk import generated
+from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -387,6 +391,91 @@ async def test_read_path__connection_that_the_database_has_closed__read_on_a_new
     with mock.patch.object(authentication, "clients", side_effect=[OperationalError("closed"), found]):
         status, _, _ = await answer(ahead, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)]))
     assert status == 200
+
+
+async def test_read_path__connection_that_was_closed_fails_to_make_a_new_answer__made_on_a_new_one(
+    ahead: Application, environment: Environment
+) -> None:
+    """As after a restart of the database, when an event lets all clients fetch."""
+    real, calls = document.read_head, []
+
+    def closed_at_first(environment_id: int) -> document.Head:
+        calls.append(environment_id)
+        if len(calls) == 1:
+            raise OperationalError("closed")
+        return real(environment_id)
+
+    with mock.patch.object(document, "read_head", closed_at_first):
+        status, _, _ = await answer(ahead, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)]))
+    assert (status, len(calls)) == (200, 2)
+
+
+async def test_i13_read_path__many_cold_documents_of_one_organisation__another_one_waits_for_one_of_them(
+    ahead: Application, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = await Organisation.objects.acreate(name="others")
+    theirs = await Project.objects.acreate(name="theirs", organisation=others)
+    many = [await Environment.objects.acreate(name=f"cold {number}", project=project) for number in range(5)]
+    one = await Environment.objects.acreate(name="one", project=theirs)
+    real, built = document.read_head, []
+    first, go_on = threading.Event(), threading.Event()
+
+    def counted(environment_id: int) -> document.Head:
+        built.append(environment_id)
+        first.set()
+        assert go_on.wait(PATIENCE)
+        return real(environment_id)
+
+    def read(environment: Environment) -> "asyncio.Task[Told]":
+        return asyncio.create_task(answer(ahead, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)])))
+
+    with mock.patch.object(document, "read_head", counted):
+        reads = [read(environment) for environment in many]
+        assert await asyncio.to_thread(first.wait, PATIENCE)
+        reads.append(read(one))
+        await eventually(lambda: len(read_path._shared()._changed._asked) == len(many))
+        go_on.set()
+        answers = await asyncio.gather(*reads)
+    assert [status for status, _, _ in answers] == [200] * 6
+    assert built.index(one.pk) == 1
+
+
+async def test_i13_read_path__many_identities_that_take_long__a_read_ends_and_all_are_answered(
+    ahead: Application, environment: Environment, production: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_path, "EVALUATING_SECONDS", 0.0)
+    for each, number in ((environment, 5), (production, 1)):
+        for index in range(number):
+            await Identity.objects.acreate(environment=each, identifier=f"identity-{index}")
+    requests = [
+        scope("/api/v1/identities/", [("x-environment-key", each.api_key)], query=f"identifier=identity-{index}")
+        for each, number in ((environment, 5), (production, 1))
+        for index in range(number)
+    ]
+    with mock.patch.object(read_path, "evaluate_all", side_effect=read_path.evaluate_all) as reads:
+        answers = await asyncio.gather(*(answer(ahead, request) for request in requests))
+    assert [status for status, _, _ in answers] == [200] * 6
+    assert reads.call_count >= 3
+
+
+async def test_run__expensive_environment__its_thread_keeps_no_connection_while_it_waits(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others need the pool's connections meanwhile."""
+
+    class Result(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            return connections["default"].connection
+
+    monkeypatch.setattr(isolation, "_expensive", {environment.pk})
+    monkeypatch.setattr(isolation, "elsewhere", lambda *arguments: Result())
+    version = document.Version.of(environment)
+
+    def run() -> Any:
+        assert Environment.objects.exists()
+        return isolation.run(version, 1, partial(responses.flags, server=False))
+
+    assert await sync_to_async(run)() is None
 
 
 @pytest.mark.parametrize("failure, status", [(isolation.TookTooLong, 422), (Busy, 503), (Lost, 503)])

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-# Seconds for a new connection, and then for an empty query on it. psycopg accepts no less for the first.
+# Seconds for a new connection. psycopg accepts no less.
 PROBE_SECONDS = 2
 
 
@@ -54,14 +54,6 @@ class Connection(psycopg.Connection[Any]):
             raise ServerSilent("The PostgreSQL server has stopped answering.")
 
 
-class _Probe(Connection):
-    silence = PROBE_SECONDS
-
-    def _check_server(self) -> None:
-        self.close()
-        raise ServerSilent("The PostgreSQL server does not answer an empty query.")
-
-
 class _Probes:
     """The probes of this process: one at a time, whose result all who wait for one share."""
 
@@ -84,9 +76,9 @@ class _Probes:
     def _probe(self, parameters: dict[str, Any], password: str) -> bool:
         reached = {**parameters, "password": password, "connect_timeout": PROBE_SECONDS}
         try:
-            with _Probe.connect(**reached, autocommit=True) as probe:
-                probe.execute("")
-        except (ServerSilent, psycopg.errors.ConnectionTimeout):
+            # No query: a pooler accepts the log-in, and lets a query wait while all of its connections are in use.
+            psycopg.connect(**reached).close()
+        except psycopg.errors.ConnectionTimeout:
             return False
         except psycopg.OperationalError:
             # It has answered with a refusal (too many connections, a restart), or TCP says that it is gone.
