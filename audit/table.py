@@ -1,6 +1,6 @@
 """The table: which models' changes are logged, and in which words.
 
-Like realtime/changes/watch.py it names models by label. What Flagsmith does not log is not logged: projects and
+Like realtime/changes/triggers.py it names models by label. What Flagsmith does not log is not logged: projects and
 organisations, identities and their traits, tags, keys, permissions, groups and invitations, and the deletion of an
 environment.
 """

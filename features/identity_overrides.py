@@ -15,7 +15,7 @@ from features.changes import AboutToChangeStates, OverridesCopied, Place, Stored
 from features.models import FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.values import COLUMNS
-from realtime.changes import versions, watch
+from realtime.changes import triggers, versions
 
 
 def clone_overrides(source: Identity, target: Identity) -> None:
@@ -27,7 +27,7 @@ def clone_overrides(source: Identity, target: Identity) -> None:
     }:
         return
     before = {feature: Stored.of(state) for feature, state in present.items()}
-    effect = watch.of_state(next(iter([*wanted.values(), *present.values()])))
+    effect = triggers.of_state(next(iter([*wanted.values(), *present.values()])))
     versions.announce(effect.environments, silent=effect.silent)
     report(
         AboutToChangeStates(

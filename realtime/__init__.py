@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from realtime.changes.triggers import WATCHED, Watch, environments_of
     from realtime.changes.versions import announce, committed, lock, raised
-    from realtime.changes.watch import WATCHED, Watch, environments_of
     from realtime.delivery.connections import opened
     from realtime.types import NOTHING, Change, Effect, EnvironmentKey, EnvironmentState, epoch_seconds
 
@@ -31,7 +31,7 @@ __all__ = [
 
 _MODULES = {
     "realtime.changes.versions": ("announce", "committed", "lock", "raised"),
-    "realtime.changes.watch": ("WATCHED", "Watch", "environments_of"),
+    "realtime.changes.triggers": ("WATCHED", "Watch", "environments_of"),
     "realtime.delivery.connections": ("opened",),
     "realtime.types": ("NOTHING", "Change", "Effect", "EnvironmentKey", "EnvironmentState", "epoch_seconds"),
 }

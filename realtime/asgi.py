@@ -25,9 +25,9 @@ def get_application(
     """The project's ASGI application with streams, ``queue-change``, ``/health/liveness`` and a graceful shutdown.
 
     ``django_application`` answers all other requests, and WebSockets if it can. Django must be set up:
-    ``get_asgi_application()`` does that. ``middleware`` wraps the application of these requests and of ``queue-change``,
-    for example with a limit of their bodies. ``surroundings``: the headers that the project adds to responses which do
-    not pass through its middleware. ``lifespan``: the application of the lifespan scope, in place of
+    ``get_asgi_application()`` does that. ``middleware``: the project's ASGI middleware, for those requests and for
+    ``queue-change``. ``surroundings``: the headers that the project adds to responses which do not pass through
+    Django's middleware. ``lifespan``: the application of the lifespan scope, in place of
     ``realtime.serving.lifespan.lifespan()``, which it has to call.
     """
     # They import models.

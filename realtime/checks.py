@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.utils.module_loading import import_string
 
 from realtime import bus, extras, hosts
-from realtime.changes.watch import Watch
+from realtime.changes.triggers import Watch
 from realtime.conf import conf
 from realtime.http import addresses
 

@@ -128,7 +128,7 @@ class RealtimeSettings:
     PLANS = _names()
     """Plans whose organisations may use real time. Empty: every plan."""
 
-    WATCH = _text("realtime.changes.watch.WATCHED")
+    WATCH = _text("realtime.changes.triggers.WATCHED")
     """The table of watched models, as a dotted path."""
 
     ANNOUNCE_IDENTITY_OVERRIDES = _flag(False)

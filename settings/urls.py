@@ -3,9 +3,9 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from core import health
 from core.version import version
 from dashboard.files import static_file
+from realtime.serving import health
 
 handler400 = "core.errors.bad_request"
 handler404 = "core.errors.not_found"

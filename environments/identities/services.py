@@ -4,7 +4,7 @@ from core import removal
 from core.locks import keep_out_identities
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
-from realtime.changes import versions, watch
+from realtime.changes import triggers, versions
 from realtime.types import Change
 
 
@@ -14,7 +14,7 @@ def delete_identity(identity: Identity) -> None:
     Their rows go first and raw, so they are announced here. The caller holds the environment's lock.
     """
     keep_out_identities([identity.environment_id])
-    effect = watch.identity(identity, Change.DELETED)
+    effect = triggers.identity(identity, Change.DELETED)
     versions.announce(effect.environments, silent=effect.silent)
     removal.empty(Identity.objects.filter(pk=identity.pk))
     traits = Trait.objects.filter(identity=identity)

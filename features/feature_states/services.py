@@ -18,7 +18,7 @@ from features.changes import AboutToChangeStates, Place, SharesReplaced
 from features.models import Feature, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
 from features.values import typed
-from realtime.changes import versions, watch
+from realtime.changes import triggers, versions
 
 Columns = Mapping[str, Any]
 """Columns of a value to set, by name. The others keep what they hold."""
@@ -142,7 +142,7 @@ def replace_shares(wanted: Mapping[FeatureState, Shares]) -> dict[int, changes.S
                 continue
             share.percentage_allocation = after[option]
         if found[state.pk]:
-            effect = watch.of_state(state)
+            effect = triggers.of_state(state)
             versions.announce(effect.environments, silent=effect.silent)
     report(AboutToChangeStates(Place.of(state) for state in wanted if found[state.pk]))
     # Raw: each row's signal would ask for its state.

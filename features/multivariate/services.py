@@ -126,7 +126,7 @@ def _writable(option: MultivariateFeatureOption) -> dict[str, Any]:
 
 
 def _read(option: MultivariateFeatureOption) -> Any:
-    """What counts as a change: as in realtime.changes.watch, the value and the default percentage."""
+    """What counts as a change: as in realtime.changes.triggers, the value and the default percentage."""
     return option.type, option.value, option.default_percentage_allocation
 
 

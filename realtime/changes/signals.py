@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from realtime import hosts
 from realtime.changes import rows, versions
 from realtime.changes.rows import RowChange
-from realtime.changes.watch import Watch
+from realtime.changes.triggers import Watch
 from realtime.conf import conf
 from realtime.types import Change
 

@@ -198,6 +198,20 @@ async def test_message__detached_server_without_a_common_database__is_delivered_
         await client.until(lambda client: client.events[-1:] == [sse.frame(received.updated_at)])
 
 
+async def test_message__detached_server_that_knows_a_newer_version__the_newer_one_is_delivered(
+    streams: hub.Hub, settings: Settings
+) -> None:
+    """Posted here, while this process had not looked yet."""
+    settings.REALTIME_HOST = "detached"
+    received = EnvironmentState(EnvironmentKey("posted-here-too"), first_readable(timezone.now()), True)
+    newer = first_readable(received.updated_at + timedelta(seconds=1))
+    async with stream(received.key) as client:
+        await client.opened()
+        await ExternalEnvironment.objects.acreate(key=received.key, updated_at=newer)
+        receive(received)
+        await client.until(lambda client: client.events[-1:] == [sse.frame(newer)])
+
+
 async def test_message__version_that_the_database_does_not_have__nothing_is_delivered(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.apps import apps
 from django.db.models import Model
 
-from realtime.changes.watch import WATCHED
+from realtime.changes.triggers import WATCHED
 from realtime.conf import conf
 from tests.realtime.bulk_writes import Finding, Labels, Models, Module
 from tests.support.programs import ROOT

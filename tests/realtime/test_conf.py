@@ -5,6 +5,7 @@ import re
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
 from realtime.conf import RealtimeSettings, conf
 from realtime.hosts import plan_allows
@@ -85,6 +86,14 @@ def test_checks__detached__needs_no_models(settings: object) -> None:
     assert ids() == []
 
 
+def test_checks__inspection_is_on_and_the_inspector_is_not_installed__an_error(settings: object) -> None:
+    without = [app for app in settings.INSTALLED_APPS if app != "realtime.inspector"]  # type: ignore[attr-defined]
+    with override_settings(INSTALLED_APPS=without, REALTIME_INSPECTION="true"):
+        assert ids() == ["realtime.E013"]
+    with override_settings(INSTALLED_APPS=without, REALTIME_INSPECTION=""):
+        assert ids() == []
+
+
 def test_checks__no_drain_and_no_repetition__may_be(settings: object) -> None:
     settings.REALTIME_DRAIN_SECONDS = settings.REALTIME_REPEAT_SECONDS = 0  # type: ignore[attr-defined]
     assert ids() == []
@@ -105,7 +114,7 @@ def test_checks__as_shipped__none() -> None:
         ("REALTIME_DRAIN_SECONDS", -1, "realtime.E006"),
         ("REALTIME_REPEAT_SECONDS", float("inf"), "realtime.E006"),
         ("REALTIME_KEEPALIVE_SECONDS", 60, "realtime.W001"),
-        ("REALTIME_WATCH", "realtime.changes.watch.NOTHING_THERE", "realtime.E007"),
+        ("REALTIME_WATCH", "realtime.changes.triggers.NOTHING_THERE", "realtime.E007"),
         ("REALTIME_MAX_STREAMS_PER_ADDRESS", -1, "realtime.E011"),
         ("REALTIME_MAX_NEW_STREAMS_PER_SECOND", float("inf"), "realtime.E011"),
         ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/8,nginx", "realtime.E012"),

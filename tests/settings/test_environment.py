@@ -18,6 +18,18 @@ from tests.support.server import environ
 from users.throttles import LoginThrottle
 
 
+@pytest.mark.parametrize(("text", "number"), [("0.5", 0.5), (" 30 ", 30.0)])
+def test_seconds__number_above_zero__read(text: str, number: float) -> None:
+    assert environment.seconds("X", 7, environ={"X": text}) == number
+    assert environment.seconds("X", 7, environ={}) == 7
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.0", "-1", "1e3", "half", "inf"])
+def test_seconds__other_text_or_zero__complaint_names_the_variable(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds above 0"):
+        environment.seconds("X", 7, environ={"X": text})
+
+
 @pytest.mark.parametrize("text", ["1", "true", "True", "YES", " on "])
 def test_flag__true_words__true(text: str) -> None:
     assert environment.flag("X", environ={"X": text}) is True
