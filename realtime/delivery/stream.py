@@ -204,13 +204,13 @@ class Stream:
         self._plan()
 
     def drained(self) -> None:
-        waiting = self._take_waiting()
-        if waiting is not None and not self._ending:
-            if waiting.updated_at is not None and waiting is not self._connected and waiting is not self._written:
-                metrics.told(waiting.updated_at, 1)
-                if self._topic is not None:
-                    self._topic.hub.observer.delivered(self._topic.key, waiting.updated_at, 1, time.time())
-            self._write(waiting)
+        waiting, topic = self._take_waiting(), self._topic
+        if waiting is None or topic is None or self._ending:
+            return
+        if waiting.updated_at is not None and waiting is not self._connected and waiting is not self._written:
+            metrics.told(waiting.updated_at, 1)
+            topic.hub.observer.delivered(topic.key, waiting.updated_at, 1, time.time())
+        self._write(waiting)
 
     def lost(self) -> None:
         if self._topic is not None:
@@ -232,11 +232,11 @@ class Stream:
 
     def _keep(self, piece: Piece) -> None:
         """Let it wait, in place of what waits already."""
-        if self._waiting is not None and self._waiting.updated_at is not None and self._waiting is not piece:
-            metrics.superseded.add()
-            if self._topic is not None:
-                self._topic.hub.observer.superseded(self._topic.key, self._waiting.updated_at)
-        self._waiting = piece
+        waiting, self._waiting = self._waiting, piece
+        if waiting is None or waiting.updated_at is None or waiting is piece or self._topic is None:
+            return
+        metrics.superseded.add()
+        self._topic.hub.observer.superseded(self._topic.key, waiting.updated_at)
 
     def _write(self, piece: Piece) -> None:
         self._wrote_at = self._clock()

@@ -6,6 +6,7 @@ import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.db import connection
 
+from realtime import bus
 from tests.bus.conftest import Settings
 
 
@@ -23,6 +24,13 @@ def test_checks__bus_that_cannot_be__is_named_with_what_it_needs(settings: Setti
     assert message.id == "realtime.E008"
     assert repr(bus) in message.msg
     assert problem in message.msg
+
+
+def test_health__bus_that_cannot_be_made__is_not_connected(settings: Settings) -> None:
+    settings.REALTIME_BUS = "pigeons"
+    health = bus.health()
+    assert (health.name, health.connected) == ("pigeons", False)
+    assert "pigeons" in health.last_error
 
 
 def test_checks__redis_with_its_setting__is_fine(settings: Settings) -> None:

@@ -63,7 +63,8 @@ def flagsmith(settings: object) -> None:
     settings.REALTIME_HOST = "flagsmith"  # type: ignore[attr-defined]
 
 
-@pytest.mark.django_db
+# In a transaction the fixture's own announcement would hold the environment locked.
+@pytest.mark.django_db(transaction=True)
 def test_flagsmith__announced__its_versions_are_its_own(environment: Environment, flagsmith: None) -> None:
     version = Environment.objects.get(pk=environment.pk).updated_at
     with listening(environment) as heard:

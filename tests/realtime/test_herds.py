@@ -130,6 +130,18 @@ async def test_spread__gate_closed_meanwhile__nobody_else_is_told(
     await eventually(lambda: all(client.events[-1] > frame for client in crowd))
 
 
+async def test_spread__environment_deleted_meanwhile__nobody_else_is_notified(
+    crowd: list[Client], environment: Environment, state: FeatureState, settings: Settings, streams: hub.Hub
+) -> None:
+    settings.REALTIME_SPREAD_SECONDS = HOUR
+    frame = await toggle(state)
+    await environment.adelete()
+    before = told(crowd, frame)
+    topic = next(iter(streams.topics.values()))
+    await eventually(lambda: topic.spreading.done())
+    assert told(crowd, frame) <= before + 3
+
+
 async def test_spread__database_away_meanwhile__goes_on_afterwards(
     crowd: list[Client], state: FeatureState, settings: Settings
 ) -> None:

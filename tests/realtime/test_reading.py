@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from environments.models import Environment
 from realtime.delivery import hub
 from realtime.hosts import EmbeddedHost
+from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import EnvironmentKey
 from tests.support.patience import PATIENCE
 
@@ -78,3 +79,24 @@ async def test_shared_read__question_that_was_cancelled_before_its_read_began__w
         released.set()
         assert await asyncio.wait_for(other, PATIENCE) is not None
         await running
+
+
+async def test_shared_read__many_questions_of_one_group__another_group_has_its_turn_in_the_next_read() -> None:
+    began, released = threading.Event(), threading.Event()
+    reads: list[list[str]] = []
+
+    def read(questions: list[str]) -> dict[str, str]:
+        reads.append(questions)
+        began.set()
+        assert released.wait(PATIENCE)
+        return {question: question.upper() for question in questions}
+
+    thread = ReadingThread("test")
+    shared = SharedReads[str, str](thread, read, gather=0, most=2, group=lambda question: question[0])
+    first = shared.ask("a0")
+    await asyncio.to_thread(began.wait, PATIENCE)
+    answers = [shared.ask(question) for question in ("a1", "a2", "a3", "a4", "b1", "b2", "c1")]
+    released.set()
+    assert await asyncio.gather(first, *answers) == ["A0", "A1", "A2", "A3", "A4", "B1", "B2", "C1"]
+    await thread.close()
+    assert reads == [["a0"], ["a1", "b1"], ["c1", "a2"], ["b2", "a3"], ["a4"]]
