@@ -6,7 +6,7 @@ As in ``evaluation.cache``: whoever asks has just read the version from the envi
 from collections import OrderedDict
 from functools import partial
 from threading import Lock
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -43,25 +43,39 @@ class Wanted(NamedTuple):
         return responses.document if self.is_document else partial(responses.flags, server=self.server)
 
 
+Written = dict[Any, tuple[bytes, bytes]]
+"""Heads and bodies of responses, by what clients differ in."""
+
+
+class KeptAnswer:
+    """An answer in the cache, with the responses that were written of it."""
+
+    __slots__ = ("answer", "written")
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.written: Written = {}
+
+
 class AnswerCache:
     """The answers of the environments that were used last, ``DOCUMENT_CACHE_BYTES`` at most."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: OrderedDict[int, tuple[Version, dict[tuple[bool, bool], Answer]]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[Version, dict[tuple[bool, bool], KeptAnswer]]] = OrderedDict()
         """By environment: the version, and the answers by whether they are for servers and the document."""
         self._bytes = 0
 
-    def find(self, wanted: Wanted) -> Answer | None:
+    def find(self, wanted: Wanted) -> KeptAnswer | None:
         with self._lock:
             version, answers = self._kept.get(wanted.version.environment_id, (None, {}))
-            answer = answers.get(wanted[2:]) if version == wanted.version else None
-            if answer is not None:
+            found = answers.get(wanted[2:]) if version == wanted.version else None
+            if found is not None:
                 hits.add()
                 self._kept.move_to_end(wanted.version.environment_id)
-            return answer
+            return found
 
-    def keep(self, wanted: Wanted, made: Evaluated[Answer]) -> Answer:
+    def keep(self, wanted: Wanted, made: Evaluated[Answer]) -> KeptAnswer:
         """Keep it, under the version that it is of."""
         environment_id = made.version.environment_id
         with self._lock:
@@ -71,11 +85,12 @@ class AnswerCache:
                 answers = {}
                 self._kept[environment_id] = made.version, answers
             if wanted[2:] not in answers:
-                answers[wanted[2:]] = made.value
+                answers[wanted[2:]] = KeptAnswer(made.value)
                 self._bytes += made.value.size
+            kept = answers[wanted[2:]]
             while self._bytes > settings.DOCUMENT_CACHE_BYTES:
                 self._forget(next(iter(self._kept)))
-        return made.value
+        return kept
 
     def clear(self) -> None:
         with self._lock:
@@ -84,7 +99,7 @@ class AnswerCache:
 
     def _forget(self, environment_id: int) -> None:
         _, answers = self._kept.pop(environment_id, (None, {}))
-        self._bytes -= sum(answer.size for answer in answers.values())
+        self._bytes -= sum(each.answer.size for each in answers.values())
 
 
 kept = AnswerCache()
@@ -100,4 +115,4 @@ def answer(wanted: Wanted) -> Answer:
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
         # What is seen there may never be committed.
         return _made(wanted).value
-    return kept.find(wanted) or kept.keep(wanted, _made(wanted))
+    return (kept.find(wanted) or kept.keep(wanted, _made(wanted))).answer

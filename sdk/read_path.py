@@ -41,7 +41,7 @@ from realtime.http.shortcuts import Answerer, Channel, Held
 from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
 from sdk import authentication, counts, identify, responses, views
-from sdk.answers import Wanted, kept
+from sdk.answers import KeptAnswer, Wanted, Written, kept
 from sdk.authentication import SDKClient
 from sdk.identify import Identified
 from sdk.responses import Answer, Conditions, Refusal
@@ -70,6 +70,9 @@ MAX_IDENTIFIER = Identity._meta.get_field("identifier").max_length or 0
 MOST_IDENTITIES = 100
 EVALUATING_SECONDS = 0.05
 
+# Responses that are kept of one answer: clients choose headers, and so how many there could be.
+MOST_WRITTEN = 32
+
 # The database is away.
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 
@@ -88,13 +91,20 @@ class Question(NamedTuple):
 class Found:
     """An answer, and what it looks like to different clients: all who wait for it share that."""
 
-    def __init__(self, resource: Resource, environment_id: int | None, answer: Answer | Refusal) -> None:
+    def __init__(
+        self, resource: Resource, environment_id: int | None, answer: Answer | Refusal, written: Written | None = None
+    ) -> None:
         self.resource = resource
         self.environment_id = environment_id
         """None: the database, which would have said whose the key is, is away."""
         self.answer = answer
         self._fresh_until = counts.fresh_until(answer.updated_at) if isinstance(answer, Answer) else None
-        self._written: dict[tuple[Surroundings, str, Conditions], tuple[bytes, bytes]] = {}
+        self._written: Written = {} if written is None else written
+
+    @classmethod
+    def of_kept(cls, resource: Resource, environment_id: int, kept: KeptAnswer) -> "Found":
+        """With the responses that earlier reads have written, unless these depend on the time (``Validators``)."""
+        return cls(resource, environment_id, kept.answer, kept.written if kept.answer.validators is None else None)
 
     def count(self, number: int = 1) -> None:
         """So many requests get it. In the event loop."""
@@ -120,6 +130,8 @@ class Found:
             status = HTTPStatus(number)
             lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
             lines += [b"%b: %b\r\n" % header for header in headers]
+            if len(self._written) >= MOST_WRITTEN:
+                self._written.clear()
             written = self._written[around, accept_encoding, conditions] = b"".join(lines), body
         return written
 
@@ -355,8 +367,8 @@ def find_all(questions: list[Question]) -> dict[Question, Step]:
 
 def _find(resource: Resource, client: SDKClient) -> Step:
     wanted = Wanted.document(client) if resource is Resource.ENVIRONMENT_DOCUMENT else Wanted.flags(client)
-    answer = kept.find(wanted)
-    return wanted if answer is None else Found(resource, client.environment_id, answer)
+    found = kept.find(wanted)
+    return wanted if found is None else Found.of_kept(resource, client.environment_id, found)
 
 
 def make_all(wanted: list[Wanted]) -> dict[Wanted, Step]:
@@ -370,7 +382,7 @@ def _make(wanted: Wanted) -> Step:
     made = _evaluated(isolated, isolation.CHEAP_SECONDS)
     if not isinstance(made, Evaluated):
         return made
-    return Found(resource, wanted.version.environment_id, kept.keep(wanted, made))
+    return Found.of_kept(resource, wanted.version.environment_id, kept.keep(wanted, made))
 
 
 def evaluate_all(questions: list[Question]) -> dict[Question, Step]:
