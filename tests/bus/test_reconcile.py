@@ -212,6 +212,22 @@ async def test_message__detached_server_that_knows_a_newer_version__the_newer_on
         await client.until(lambda client: client.events[-1:] == [sse.frame(newer)])
 
 
+async def test_message__of_an_environment_that_the_database_does_not_have__nothing_is_delivered(
+    streams: hub.Hub, client: Client, environment: Environment
+) -> None:
+    """A message that is left from an environment that was deleted."""
+    unknown = EnvironmentKey("deleted-environment")
+    async with stream(unknown) as other:
+        await other.opened()
+        receive(EnvironmentState(unknown, first_readable(timezone.now()), True))
+        # What the hub reads for it comes by the same thread before this.
+        await asyncio.sleep(0)
+        await streams.reader.state(unknown)
+        frame = await move(environment)
+        await client.until(lambda client: client.events[-1:] == [frame])
+        assert other.events == []
+
+
 async def test_message__version_that_the_database_does_not_have__nothing_is_delivered(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:

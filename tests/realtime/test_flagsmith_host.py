@@ -3,12 +3,14 @@
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.utils import timezone
 
 from environments.models import Environment
+from features.models import Feature
 from realtime import hosts
 from realtime.changes import versions
 from realtime.hosts import EmbeddedHost
@@ -107,3 +109,16 @@ def test_checks__flagsmith_keeps_documents_for_ever__a_warning(settings: object,
     assert message.id == "realtime.W021"
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "EXPIRING"  # type: ignore[attr-defined]
     assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+
+@pytest.mark.django_db
+def test_detached__watched_model_saved_where_environments_are_elsewhere__nothing_is_announced(
+    environment: Environment, feature: Feature, settings: Any
+) -> None:
+    settings.REALTIME_HOST = "detached"
+    version = Environment.objects.get(pk=environment.pk).updated_at
+    with listening(environment) as heard:
+        feature.description = "changed"
+        feature.save()
+    assert heard.of(environment) == []
+    assert Environment.objects.get(pk=environment.pk).updated_at == version

@@ -8,6 +8,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
+from realtime.http import servers
 from realtime.http.backlog import RETURN, SO_ATTACH_FILTER
 from tests.metrics.scraped import TOKEN, scrape
 from tests.support import sse
@@ -71,3 +75,16 @@ def shown_streams(server: ServerProcess, key: str) -> int:
     """How many the inspector shows."""
     shown: int = json.loads(server.manage("inspect_environment", key, "--json"))["streams"]
     return shown
+
+
+def test_notice_vanished__system_without_the_option_or_a_socket_that_refuses_it__changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusing = socket.socket()
+    refusing.close()
+    with capture_logs() as logs:
+        servers.notice_vanished(refusing)
+    assert [line["event"] for line in logs] == ["user_timeout_not_set"]
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+    with socket.socket() as listening:
+        servers.notice_vanished(listening)
