@@ -208,10 +208,12 @@ def test_i13_queries__slow_in_a_small_environment__these_get_an_error_and_nobody
     idle = median(other, "identities/?identifier=ada")
     with ThreadPoolExecutor(1) as thread:
         slow = thread.submit(read, tenant, "identities/?identifier=ada")
+        times = []
         while not slow.done():
             began = time.perf_counter()
             assert read(other, "identities/?identifier=ada").status_code == 200
-            assert time.perf_counter() - began < 10 * idle + 0.5
+            times.append(time.perf_counter() - began)
+    assert statistics.median(times) < 10 * idle + 0.1
     assert slow.result().status_code == 422
     # Nothing of that concerns the environment's own flags.
     assert read(tenant, "flags/").status_code == 200
