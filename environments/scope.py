@@ -1,8 +1,9 @@
-"""The base view for views below an environment."""
+"""The base views for environments and what is below them."""
 
 from functools import cached_property
 
 from core.locks import lock_environment
+from core.paths import ENVIRONMENT_KEY
 from environments.access import visible_environments
 from environments.models import Environment
 from organisations.scope import found
@@ -28,3 +29,13 @@ class EnvironmentScopedView(ProjectScopedView):
         super().lock()
         if self.locked == "environment":
             lock_environment(self.environment.pk)
+
+
+class EnvironmentsView(EnvironmentScopedView):
+    """A view of ``environments/`` itself, in whose paths an environment is named by its key."""
+
+    rules = "environments"
+    queryset = Environment.objects.none()
+    lookup_field = "api_key"
+    lookup_url_kwarg = "environment_api_key"
+    lookup_value_regex = ENVIRONMENT_KEY

@@ -15,7 +15,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from core import conflicts
 from core.pagination import FixedPages
-from core.paths import ENVIRONMENT_KEY, ID, UUID
+from core.paths import ID, UUID
 from core.references import body_id
 from environments.access import is_environment_admin, visible_environments
 from environments.identities.traits.models import Trait
@@ -25,7 +25,7 @@ from environments.models import (
     UserEnvironmentPermission,
     UserPermissionGroupEnvironmentPermission,
 )
-from environments.scope import EnvironmentScopedView
+from environments.scope import EnvironmentScopedView, EnvironmentsView
 from environments.serializers import (
     KEY_TAKEN,
     CloneEnvironmentSerializer,
@@ -52,18 +52,13 @@ from projects.scope import ProjectScopedView
 
 @extend_schema(tags=["environments"])
 @extend_schema_view(list=extend_schema(parameters=[OpenApiParameter("project", int, required=True)]))
-class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentScopedView, ModelViewSet[Environment]):
+class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentsView, ModelViewSet[Environment]):
     """Environments. All writes lock the project: names are unique there, and features have a state in each."""
 
-    rules = "environments"
     scope = "environment"
     available_permissions = catalogue.ENVIRONMENT
     locked = "project"
-    queryset = Environment.objects.none()
     pagination_class = FixedPages
-    lookup_field = "api_key"
-    lookup_url_kwarg = "environment_api_key"
-    lookup_value_regex = ENVIRONMENT_KEY
 
     def find_project(self) -> Project | None:
         """A new environment's project stands in the body."""

@@ -5,7 +5,6 @@ All seconds here are those on a processor: on a busy machine a call takes longer
 
 import gc
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -15,18 +14,16 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, connections
 from rest_framework.exceptions import APIException
 
+from core.connections import retried
 from segments.patterns import TimeSpent
 
 logger = structlog.get_logger(__name__)
 
 # Of a whole call. Then the kernel ends the process, wherever it is.
 CALL_SECONDS = 60.0
-
-# A connection that was closed meanwhile fails at once. One that fails later than this has been waited for.
-AT_ONCE_SECONDS = 1.0
 
 # Results that a caller can be expected to handle.
 EXPECTED = (APIException, ObjectDoesNotExist, DatabaseError, InterfaceError)
@@ -85,16 +82,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _run(call: Callable[[], Any]) -> tuple[bool, Any]:
-    began = time.monotonic()
     try:
-        try:
-            return True, call()
-        except (OperationalError, InterfaceError):
-            if time.monotonic() - began > AT_ONCE_SECONDS:
-                raise
-            # The database had closed the connection.
-            connections.close_all()
-            return True, call()
+        return True, retried(call)
     except EXPECTED as error:
         if isinstance(error, DatabaseError | InterfaceError):
             # The next call gets a new connection.

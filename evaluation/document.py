@@ -192,7 +192,6 @@ class _Builder:
         self.defaults: list[Json] = []
         self.identities: dict[int, Json] = {}
         self._read_states()
-        self._check_size()
 
     def _read(self, rows: Iterable[Row]) -> list[Row]:
         """All of the rows, if the document has room for them."""

@@ -7,9 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from core.paths import ENVIRONMENT_KEY
 from environments.models import Environment
-from environments.scope import EnvironmentScopedView
+from environments.scope import EnvironmentsView
 from features.figures import figures
 
 
@@ -26,15 +25,10 @@ class MetricsSerializer(serializers.Serializer):
 
 
 @extend_schema(tags=["environments"])
-class EnvironmentMetricsViewSet(EnvironmentScopedView, GenericViewSet[Environment]):
+class EnvironmentMetricsViewSet(EnvironmentsView, GenericViewSet[Environment]):
     """Counts of an environment's features and change requests."""
 
-    rules = "environments"
-    queryset = Environment.objects.none()
     serializer_class = MetricsSerializer
-    lookup_field = "api_key"
-    lookup_url_kwarg = "environment_api_key"
-    lookup_value_regex = ENVIRONMENT_KEY
 
     @action(detail=True)
     def metrics(self, request: Request, environment_api_key: str) -> Response:

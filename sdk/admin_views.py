@@ -8,23 +8,16 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
-from core.paths import ENVIRONMENT_KEY
 from environments.models import Environment
-from environments.scope import EnvironmentScopedView
+from environments.scope import EnvironmentsView
 from evaluation.document import Version
 from sdk import answers
 from sdk.answers import Wanted
 
 
 @extend_schema(tags=["environments"])
-class EnvironmentDocumentViewSet(EnvironmentScopedView, GenericViewSet[Environment]):
+class EnvironmentDocumentViewSet(EnvironmentsView, GenericViewSet[Environment]):
     """The environment document for the Admin API's callers."""
-
-    rules = "environments"
-    queryset = Environment.objects.none()
-    lookup_field = "api_key"
-    lookup_url_kwarg = "environment_api_key"
-    lookup_value_regex = ENVIRONMENT_KEY
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     @action(detail=True)

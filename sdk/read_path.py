@@ -14,20 +14,21 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary
 
 import structlog
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
 from app_analytics import labels, meter
 from app_analytics.models import Resource
+from core.connections import retried
 from core.errors import Failure
 from core.surroundings import Surroundings, surroundings
 from environments.identities.models import Identity
@@ -75,9 +76,6 @@ MOST_WRITTEN = 32
 
 # The database is away.
 DATABASE_ERRORS = (OperationalError, InterfaceError)
-
-# A connection that was closed meanwhile fails at once. One that fails later than this has been waited for.
-AT_ONCE_SECONDS = 1.0
 
 
 class Question(NamedTuple):
@@ -157,8 +155,6 @@ class Later(NamedTuple):
 Step = Found | Wanted | Isolated | Later | None
 """An answer, or what has to be done for it. None: it is Django's."""
 
-K = TypeVar("K", bound=Hashable)
-
 # A GET that has one may have more: its body would have to be read first.
 BODY = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
@@ -172,13 +168,20 @@ class Reads:
     def __init__(self) -> None:
         self._threads = [ReadingThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
         reader, builder, evaluator = self._threads
-        self._kept = SharedReads[Question, Step](reader, _retried(find_all))
+        self._kept = SharedReads[Question, Step](reader, lambda questions: retried(partial(find_all, questions)))
         # One at a time, organisations in turn: each may take long.
         self._changed = SharedReads[Wanted, Step](
-            builder, _retried(make_all), gather=0, most=1, group=lambda wanted: wanted.organisation_id
+            builder,
+            lambda wanted: retried(partial(make_all, wanted)),
+            gather=0,
+            most=1,
+            group=lambda wanted: wanted.organisation_id,
         )
         self._identities = SharedReads[Question, Step](
-            evaluator, _retried(evaluate_all), most=MOST_IDENTITIES, group=lambda question: question.key
+            evaluator,
+            lambda questions: retried(partial(evaluate_all, questions)),
+            most=MOST_IDENTITIES,
+            group=lambda question: question.key,
         )
 
     def ask(self, question: Question) -> "asyncio.Future[Step]":
@@ -444,22 +447,6 @@ def _identities(served: list[tuple[Question, SDKClient]]) -> dict[tuple[int, str
         for environment_id, identifiers in wanted.items()
         for identifier, identified in identify.read(environment_id, identifiers).items()
     }
-
-
-def _retried(read: "Callable[[list[K]], dict[K, Step]]") -> "Callable[[list[K]], dict[K, Step]]":
-    """The same read, once more on a new connection if the database had closed this one."""
-
-    def retried(questions: list[K]) -> dict[K, Step]:
-        began = time.monotonic()
-        try:
-            return read(questions)
-        except DATABASE_ERRORS:
-            if time.monotonic() - began > AT_ONCE_SECONDS:
-                raise
-        connections.close_all()
-        return read(questions)
-
-    return retried
 
 
 def _conditions(scope: Message) -> Conditions:

@@ -28,7 +28,7 @@ MOST_BEHIND = 100
 # come first, and then what clients have sent meanwhile. So after this many seconds it is looked at once more.
 SECOND_LOOK_SECONDS = 0.02
 
-# The headers that announce a body.
+# The headers that announce a body. The value of the second is no number: the body comes in chunks.
 BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 REFUSALS = {

@@ -28,7 +28,7 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
         await drain.hand_over(send)
         return
     sink = ASGISink(send)
-    client = _opened(scope["url_route"]["kwargs"]["key"], scope, sink)
+    client = _open(_key(scope["url_route"]["kwargs"]["key"]), scope, sink, _kind(scope))
     gone = asyncio.create_task(_disconnected(receive))
     gone.add_done_callback(lambda _: sink.abort())
     try:
@@ -56,10 +56,6 @@ def shortcut(scope: Scope) -> Answerer | None:
         return True
 
     return answer
-
-
-def _opened(key: str, scope: Message, sink: Sink) -> Stream:
-    return _open(_key(key), scope, sink, _kind(scope))
 
 
 def _key(text: str) -> EnvironmentKey:
