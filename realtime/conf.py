@@ -116,6 +116,10 @@ class RealtimeSettings:
     """Where environments are stored: "embedded" (in the model below), "flagsmith" (in a real Flagsmith's models, whose
     versions it raises itself) or "detached" (in the app's own table)."""
 
+    FLAGSMITH = _text("signals")
+    """With the host "flagsmith": "signals" (signals in Flagsmith's own processes announce changes when they commit) or
+    "follow" (no code runs there, and the versions that its tasks write late are read)."""
+
     ENVIRONMENT_MODEL = _text("environments.Environment")
     """The model of environments, as a label."""
 
@@ -203,6 +207,11 @@ class RealtimeSettings:
     def SHORT_STREAM_SECONDS(self) -> float:  # noqa: N802
         """Age of the streams that have to be short, and how long the server waits for a client that reads nothing."""
         return min(SHORT_STREAM_SECONDS, self.STREAM_SECONDS)
+
+    @cached_property
+    def RAISES_IN_FLAGSMITH(self) -> bool:  # noqa: N802
+        """The host is a real Flagsmith, and its versions are raised by this app."""
+        return self.HOST == "flagsmith" and self.FLAGSMITH == "signals"
 
     @cached_property
     def INSPECTS(self) -> bool:  # noqa: N802

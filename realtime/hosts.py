@@ -204,17 +204,22 @@ class EmbeddedHost(Host):
 
 
 class FlagsmithHost(EmbeddedHost):
-    """The models of a real Flagsmith that has this app installed. It raises its environments' versions itself, some
-    time after the change and by its own rules; we follow, and write nothing of its.
-    """
+    """The models of a real Flagsmith that has this app in its own processes, which raises versions there."""
 
     gate_is_versioned = False
+    """The switch may also be changed by SQL. Then no version is raised."""
 
     def moved_since(self, moment: datetime) -> list[EnvironmentState]:
-        """What moved after this moment, and what came late: a version is the time of the change, and is written when a
-        task has been done that may have waited.
+        """What moved after this moment, and what came late: where a process of Flagsmith does not have this app, a
+        version is the time of the change, and is written when a task has been done that may have waited.
         """
         return super().moved_since(moment - LATE)
+
+
+class FollowedFlagsmithHost(FlagsmithHost):
+    """The models of a real Flagsmith that raises its versions itself, some time after the change. Nothing of its is
+    written.
+    """
 
     def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         return {}
@@ -240,5 +245,7 @@ HOSTS: dict[str, type[Host]] = {"embedded": EmbeddedHost, "detached": Host, "fla
 
 
 def current() -> Host:
-    """The host that ``REALTIME_HOST`` names."""
+    """The host that ``REALTIME_HOST`` names, and ``REALTIME_FLAGSMITH`` for a real Flagsmith."""
+    if conf.HOST == "flagsmith" and not conf.RAISES_IN_FLAGSMITH:
+        return FollowedFlagsmithHost()
     return HOSTS.get(conf.HOST, EmbeddedHost)()

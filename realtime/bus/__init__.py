@@ -6,7 +6,6 @@ have missed something.
 
 import os
 import threading
-from importlib.util import find_spec
 from typing import Protocol
 from weakref import WeakSet
 
@@ -46,13 +45,13 @@ _current: Bus | None = None
 
 def name() -> str:
     """The back end that ``REALTIME_BUS`` names; otherwise Redis where django-eventstream has one, PostgreSQL where it
-    is the default database and psycopg 3 is there, and memory.
+    is the default database, and memory.
     """
     if conf.BUS:
         return conf.BUS
     if hasattr(settings, "EVENTSTREAM_REDIS"):
         return "redis"
-    return "postgres" if connection.vendor == "postgresql" and find_spec("psycopg") else "memory"
+    return "postgres" if connection.vendor == "postgresql" else "memory"
 
 
 def current() -> Bus:

@@ -88,7 +88,7 @@ class Watcher:
 def connect() -> None:
     """Watch the models of ``REALTIME_WATCH`` that the project has, and the savepoints of their transactions."""
     if conf.HOST == "flagsmith":
-        # It raises its environments' versions itself, and none of its queries need pass through here.
+        # Its changes are collected by ``realtime.flagsmith``, or followed.
         return
     connection_created.connect(versions.watch_rollbacks, dispatch_uid="realtime:watch_rollbacks")
     table: tuple[Watch, ...] = import_string(conf.WATCH)

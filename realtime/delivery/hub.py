@@ -132,12 +132,12 @@ class Topic:
         return True
 
     def accept_from_reconcile(self, state: EnvironmentState) -> None:
-        """Accept a state that the reconcile has read, and count it if no event has announced it.
-
-        A real Flagsmith's changes are not announced, so they are always found this way and not counted.
-        """
-        announced = self._received >= state.updated_at or conf.HOST == "flagsmith"
+        """Accept a state that the reconcile has read, and count it if no event has announced it."""
+        announced = self._received >= state.updated_at
         if self.offer(state) and not self._newcomers and not announced:
+            if conf.HOST == "flagsmith":
+                metrics.flagsmith_events["following"].add()
+                return
             metrics.healed.add()
             self.hub.observer.healed(self.key, state.updated_at)
 
@@ -252,7 +252,7 @@ class Topic:
             return
         self._received = max(self._received, announced.updated_at)
         if not is_remote and abs(time.time() - announced.updated_at.timestamp()) < LATE_SECONDS:
-            self.offer(announced)
+            self._offer_announced(announced)
         else:
             self.hub.reader.ask(self.key).add_done_callback(partial(self._accept_read, announced))
 
@@ -262,10 +262,14 @@ class Topic:
             return
         state = hosts.current().newest(asked.result(), announced)
         if state is not None:
-            self.offer(state)
+            self._offer_announced(state)
         if state is None or state.updated_at < announced.updated_at:
             # A replica that lags.
             self.hub.refresh(self)
+
+    def _offer_announced(self, state: EnvironmentState) -> None:
+        if self.offer(state) and conf.HOST == "flagsmith":
+            metrics.flagsmith_events["signals"].add()
 
     def _plan_repeat(self, first: bool) -> None:
         """Say the last of close events again (or all): the JavaScript SDK drops one that arrives while it fetches."""

@@ -167,6 +167,8 @@ class AlsoKnownAs:
 # Kinds of limits. "other" takes what is not among them.
 LIMITS = ("address", "environment", "process", "rate", "other")
 
+FLAGSMITH_SOURCES = ("signals", "following")
+
 BUSES = ("memory", "postgres", "redis", "other")
 
 streams_open = Gauge("realtime_streams_open", "Streams whose connection is open.")
@@ -181,6 +183,12 @@ delivered = Counts("realtime_events_delivered", "Events written to a stream that
 superseded = Counts("realtime_events_superseded", "Events that a later one replaced before a slow client took them.")
 repeated = Counts("realtime_events_repeated", "Events written to a stream a second time, each stream counted.")
 healed = Counts("realtime_events_healed", "Versions that the reconcile found and the bus had not brought.")
+flagsmith_events = Counts(
+    "realtime_flagsmith_events",
+    "With a real Flagsmith's database: events by how this process learned of them, each environment counted once.",
+    "source",
+    FLAGSMITH_SOURCES,
+)
 propagation = Durations(
     "realtime_propagation_seconds", "From an event's updated_at, taken in its transaction, to when it was written."
 )

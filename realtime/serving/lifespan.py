@@ -7,6 +7,7 @@ from django.urls import get_resolver
 
 from realtime.delivery import hub
 from realtime.external import intake
+from realtime.flagsmith import schedule
 from realtime.http import drain
 from realtime.monitoring import figures
 from realtime.monitoring.watchdog import Watchdog
@@ -32,8 +33,10 @@ def lifespan(urlconf: str | None = None) -> Application:
         # later.
         _settle(urlconf)
         watchdog = Watchdog(pulse)
+        clock = schedule.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        clock.cancel()
         await intake.close()
         watchdog.stop()
         await hub.current().close()

@@ -201,16 +201,22 @@ def postgres_bus(
     bus.close(PATIENCE)
 
 
-@pytest.fixture(params=["postgres", "redis"])
+@pytest.fixture(params=["postgres", "psycopg2", "redis"])
 def other(
     request: pytest.FixtureRequest, connects: "queue.SimpleQueue[float]", monkeypatch: pytest.MonkeyPatch
 ) -> Other:
     """Somebody else, beside a bus that listens, and that takes no slow server for a dead one."""
+    name = request.param
+    if name == "psycopg2":
+        pytest.importorskip("psycopg2")
+        # As in a project that has no psycopg 3.
+        monkeypatch.setattr(postgres, "find_spec", lambda name: None)
+        name = "postgres"
     for module in (postgres, redis):
         monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
-    bus = request.getfixturevalue(f"{request.param}_bus")
+    bus = request.getfixturevalue(f"{name}_bus")
     other: Other
-    if request.param == "postgres":
+    if name == "postgres":
         other = OtherOnPostgreSQL(request.getfixturevalue("postgresql"), bus)
     else:
         other = OtherOnRedis(request.getfixturevalue("redis_server"), bus)

@@ -1,10 +1,7 @@
 """What ``manage.py check`` says of a bus that cannot be."""
 
-import sys
-
 import pytest
 from django.core.checks import CheckMessage, run_checks
-from django.db import connection
 
 from realtime import bus
 from tests.bus.conftest import Settings
@@ -36,12 +33,3 @@ def test_health__bus_that_cannot_be_made__is_not_connected(settings: Settings) -
 def test_checks__redis_with_its_setting__is_fine(settings: Settings) -> None:
     settings.REALTIME_BUS, settings.EVENTSTREAM_REDIS = "redis", {}
     assert said() == []
-
-
-def test_checks__postgres_without_psycopg__names_the_extra(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.REALTIME_BUS = "postgres"
-    monkeypatch.setattr(connection, "vendor", "postgresql")
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-    (message,) = said()
-    assert (message.id, "needs psycopg 3" in message.msg) == ("realtime.E008", True)
-    assert message.hint == "Not installed: psycopg. Run: pip install 'flagsmith-realtime[postgresql]'"

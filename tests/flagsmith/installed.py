@@ -1,6 +1,5 @@
 """A real Flagsmith with this app installed: one line in INSTALLED_APPS, and one process more, which has the streams."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +7,27 @@ from tests.flagsmith.monolith import START_SECONDS, Flagsmith
 from tests.support import ports, programs
 from tests.support.processes import accepts_connections
 
-PAGE = programs.ROOT / "docs" / "plugging-in.md"
-
-(SETTINGS,) = re.findall(r"```python\n(from app.*?)```", PAGE.read_text(), re.DOTALL)
-"""The settings module, as the documentation has it."""
-
 MODULE = "settings_with_realtime"
+
+SETTINGS = (programs.ROOT / "deploy" / "monolith" / f"{MODULE}.py").read_text()
+"""The settings module of an installation."""
 
 
 # What tests follow is to outlast a task processor's delays.
 STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 3600\n"
 
 
-class FlagsmithWithApp(Flagsmith):
-    """It, and its streams on a port of their own."""
+FOLLOWING = 'REALTIME_FLAGSMITH = "follow"\nREALTIME_RECONCILE_SECONDS = 0.1\n'
+"""Settings for an installation without code in Flagsmith's own processes."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+
+class FlagsmithWithApp(Flagsmith):
+    """It, and its streams on a port of their own. ``lines`` are further lines of its settings module."""
+
+    def __init__(self, *arguments: Any, lines: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.stream_port = ports.free_port()
+        self.lines = lines
 
     @property
     def python(self) -> Path:
@@ -45,7 +47,7 @@ class FlagsmithWithApp(Flagsmith):
         return f"http://127.0.0.1:{self.stream_port}"
 
     def start(self) -> None:
-        (self._folder / f"{MODULE}.py").write_text(SETTINGS + STREAM_SECONDS)
+        (self._folder / f"{MODULE}.py").write_text(SETTINGS + STREAM_SECONDS + self.lines)
         self.manage("migrate", "realtime")
         super().start()
         self.serve_streams(self.stream_port)
@@ -55,9 +57,9 @@ class FlagsmithWithApp(Flagsmith):
         streams = self.spawn(f"streams-{port}", "serve_realtime", f"--port={port}", *arguments)
         streams.wait_until(lambda: accepts_connections(port), START_SECONDS)
 
-    def check(self, **variables: str) -> str:
-        """What ``manage.py check`` says with these variables."""
-        process = self.spawn("check", "check", variables=variables)
+    def check(self) -> str:
+        """What ``manage.py check`` prints."""
+        process = self.spawn("check", "check")
         process.wait(START_SECONDS)
         process.stop()
         return process.log

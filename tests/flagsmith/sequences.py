@@ -23,6 +23,9 @@ class Step(NamedTuple):
     act: Act
     expected: Body
 
+    calls: int = 1
+    """Calls of the API that it makes. With the app in Flagsmith's processes each one is an event."""
+
     rows: int = 1
     """How often Flagsmith announces it at most. It commits what one call changes in so many pieces, each announced by
     itself: only the last event tells of all."""
@@ -203,11 +206,13 @@ def settings(tenant: Tenant) -> Iterator[Step]:
             "project hides flags, and a value",
             partial(set_project, f"hiding {number}", hide_disabled_flags=True),
             {**hidden, "everybody.shown": (True, f"hiding {number}")},
+            calls=2,
         )
         yield Step(
             "project hides none, and a value",
             partial(set_project, f"showing {number}", hide_disabled_flags=False),
             {"everybody.banner": (False, "old"), "everybody.shown": (True, f"showing {number}")},
+            calls=2,
         )
 
 

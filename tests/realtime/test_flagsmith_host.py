@@ -1,4 +1,7 @@
-"""``REALTIME_HOST=flagsmith``: the project raises its environments' versions itself, and this app only follows."""
+"""``REALTIME_FLAGSMITH=follow``: the project raises its environments' versions itself, and this app only follows.
+
+The project of these tests stands for a Flagsmith. ``tests/flagsmith`` has a real one, and what its signals announce.
+"""
 
 import sys
 from datetime import timedelta
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import WARNING, CheckMessage, run_checks
 from django.utils import timezone
 
 from environments.models import Environment
@@ -18,6 +21,8 @@ from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.heard import listening
 from tests.support.server import MigratedSQLite, ServerProcess, manage
+
+FOLLOWING = {"REALTIME_HOST": "flagsmith", "REALTIME_FLAGSMITH": "follow"}
 
 OBSERVED = """
 from django.db import connection
@@ -37,7 +42,7 @@ def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothi
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     variables = sqlite_template.copy(tmp_path)
-    following = {**variables, "REALTIME_HOST": "flagsmith", "REALTIME_RECONCILE_SECONDS": "0.05"}
+    following = {**variables, **FOLLOWING, "REALTIME_RECONCILE_SECONDS": "0.05"}
     with ServerProcess(variables) as server, Follower(following) as follower:
         tenant = Tenant.create(AdminAPI.registered(server.url))
         feature = tenant.add_feature("banner")["id"]
@@ -51,18 +56,18 @@ def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothi
         assert follower.get("/api/v1/flags/").status == 404
 
 
-@pytest.mark.parametrize(("host", "wrapped"), [("flagsmith", "0"), ("embedded", "1")])
+@pytest.mark.parametrize(("host", "wrapped"), [(FOLLOWING, "0"), ({"REALTIME_HOST": "embedded"}, "1")])
 def test_flagsmith__its_own_processes__no_query_passes_through_this_app(
-    tmp_path: Path, host: str, wrapped: str
+    tmp_path: Path, host: dict[str, str], wrapped: str
 ) -> None:
     """``OBSERVED`` opens a connection and counts what each of its queries passes through."""
-    variables = {"REALTIME_HOST": host, "VAR_DIR": str(tmp_path)}
+    variables = {**host, "VAR_DIR": str(tmp_path)}
     assert manage("shell", "-v0", "-c", OBSERVED, variables=variables).split() == [wrapped]
 
 
 @pytest.fixture
 def flagsmith(settings: object) -> None:
-    settings.REALTIME_HOST = "flagsmith"  # type: ignore[attr-defined]
+    settings.REALTIME_HOST, settings.REALTIME_FLAGSMITH = "flagsmith", "follow"  # type: ignore[attr-defined]
 
 
 # In a transaction the fixture's own announcement would hold the environment locked.
@@ -87,28 +92,58 @@ def test_flagsmith__version_written_long_after_its_time__counts_as_moved(
     assert EmbeddedHost().moved_since(timezone.now()) == []
 
 
+def messages() -> list[CheckMessage]:
+    return [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+
+def warnings() -> list[CheckMessage]:
+    return [message for message in messages() if message.level >= WARNING]
+
+
+def test_checks__flagsmith_is_followed__an_information(flagsmith: None) -> None:
+    (message,) = messages()
+    assert message.id == "realtime.I002"
+    assert "'follow'" in message.msg
+
+
+@pytest.mark.parametrize(
+    ("mode", "ids"),
+    [
+        ("pull", ["realtime.E014"]),
+        # The project of the tests has no history and no feature versions, and SQLite has no bus.
+        ("signals", ["realtime.E015", "realtime.I001", "realtime.I002", "realtime.W022"]),
+    ],
+)
+def test_checks__flagsmith_mode_that_cannot_work__what_is_missing(
+    settings: Any, flagsmith: None, mode: str, ids: list[str]
+) -> None:
+    settings.REALTIME_FLAGSMITH = mode
+    settings.REALTIME_BUS = "memory"
+    assert sorted(message.id or "" for message in messages()) == ids
+
+
 @pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "CACHE_ENVIRONMENT_DOCUMENT_SECONDS"])
 def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
     settings: object, flagsmith: None, name: str
 ) -> None:
     setattr(settings, name, 60)
 
-    (message,) = [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    (message,) = warnings()
 
     assert message.id == "realtime.W020"
     assert f"{name} is 60" in message.msg
     setattr(settings, name, 0)
-    assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    assert warnings() == []
 
 
 def test_checks__flagsmith_keeps_documents_for_ever__a_warning(settings: object, flagsmith: None) -> None:
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "PERSISTENT"  # type: ignore[attr-defined]
 
-    (message,) = [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    (message,) = warnings()
 
     assert message.id == "realtime.W021"
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "EXPIRING"  # type: ignore[attr-defined]
-    assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    assert warnings() == []
 
 
 @pytest.mark.django_db
