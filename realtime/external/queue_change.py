@@ -72,7 +72,7 @@ def read(key: str, body: bytes) -> Change:
     if "updated_at" not in parsed:
         raise RefusalError(400, updated_at=["This field is required."])
     updated_at = _time(parsed["updated_at"])
-    if not hosts.is_possible(key):
+    if not hosts.is_valid_key(key):
         raise RefusalError(400, key=[f"A key has at most {hosts.MAX_KEY_LENGTH} characters, and no null byte."])
     return Change(EnvironmentKey(key), updated_at)
 
@@ -96,14 +96,14 @@ def _kept(newest: dict[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
         connection.ensure_connection()
         before = connection.connection
         try:
-            return hosts.current().hear(newest)
+            return hosts.current().accept_posted(newest)
         except Error:
             # The end of a transaction opens a new connection in place of a dead one; there is none if it could not.
             now = connection.connection
             if connection.in_atomic_block or now is None or (now is before and connection.is_usable()):
                 raise
             connection.close()
-    return hosts.current().hear(newest)
+    return hosts.current().accept_posted(newest)
 
 
 def _time(text: object) -> UpdatedAt:
