@@ -224,6 +224,7 @@ async def test_message__of_an_environment_that_the_database_does_not_have__nothi
         await asyncio.sleep(0)
         await streams.reader.state(unknown)
         frame = await move(environment)
+        streams.look()
         await client.until(lambda client: client.events[-1:] == [frame])
         assert other.events == []
 
