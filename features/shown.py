@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from core.representation import MANY
+from core.representation import MAX_LISTED_ROWS
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from features.values import value_of
@@ -49,7 +49,7 @@ def show(features: Sequence[Feature], environment: Environment, segment: int | N
 
 def _of(states: QuerySet[FeatureState], features: Collection[int]) -> QuerySet[FeatureState]:
     """At least the states of these features."""
-    return states.filter(feature__in=features) if len(features) < MANY else states
+    return states.filter(feature__in=features) if len(features) < MAX_LISTED_ROWS else states
 
 
 def _summaries(states: QuerySet[FeatureState], features: Collection[int]) -> Iterable[tuple[int, dict[str, Any]]]:

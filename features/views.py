@@ -14,7 +14,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.representation import read_ahead, read_many_to_many
+from core.representation import prefetch_many_to_many, prefetch_reverse
 from environments.access import visible_environments
 from environments.models import Environment
 from features import filters, services, shown
@@ -75,8 +75,8 @@ class FeatureViewSet(ProjectScopedView, ModelViewSet[Feature]):
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset) or []
         features = self.project.features.all()
-        read_ahead(page, filters.TO_MANY, among=features)
-        read_many_to_many(page, filters.MANY_TO_MANY, among=features, keys_alone=("tags",))
+        prefetch_reverse(page, filters.TO_MANY, superset=features)
+        prefetch_many_to_many(page, filters.MANY_TO_MANY, superset=features, keys_only=("tags",))
         if self.shown_environment is not None:
             shown.show(page, self.shown_environment, self.wanted.get("segment"))
         return page

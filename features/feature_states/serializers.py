@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
-from core.items import Items, WholeItem
+from core.items import CompleteItem, Items
 from environments.access import visible_environments
 from environments.identities.models import Identity
 from environments.models import Environment
@@ -65,7 +65,7 @@ def raw_value(value: Any) -> dict[str, Any]:
     return dict(serializer.validated_data)
 
 
-class ShareSerializer(WholeItem, serializers.ModelSerializer[MultivariateFeatureStateValue]):
+class ShareSerializer(CompleteItem, serializers.ModelSerializer[MultivariateFeatureStateValue]):
     """How many percent of the identities get an option. The option says which share is meant, with or without id."""
 
     multivariate_feature_option = ObjectID(source="multivariate_feature_option_id")

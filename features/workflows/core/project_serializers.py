@@ -6,8 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import ConstantText, NoItems
-from core.items import Items, WholeItem
+from core.fields import ConstantText, EmptyList
+from core.items import CompleteItem, Items
 from features.fields import ObjectID
 from features.workflows.core import items, segment_changes
 from features.workflows.core.conflicts import segment_conflicts_of
@@ -79,7 +79,7 @@ class RequestedRuleSerializer(RuleSerializer):
         fields = ["type", "rules", "conditions"]
 
 
-class RequestedSegmentSerializer(WholeItem, SegmentSerializer):
+class RequestedSegmentSerializer(CompleteItem, SegmentSerializer):
     """A segment as it is to be; ``version_of`` is the one that there is."""
 
     rules = RequestedRuleSerializer(many=True, allow_empty=False)
@@ -150,7 +150,7 @@ def _wish(item: dict[str, Any], segment: Segment) -> SegmentWish:
 
 
 class RetrievedProjectChangeRequestSerializer(ProjectChangeRequestSerializer):
-    change_sets = NoItems()
+    change_sets = EmptyList()
     conflicts = serializers.SerializerMethodField()
 
     class Meta(ProjectChangeRequestSerializer.Meta):

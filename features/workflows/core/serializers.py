@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import ConstantText, NoItems
+from core.fields import ConstantText, EmptyList
 from core.queries import QuerySerializer
 from features.fields import ObjectID
 from features.workflows.core import items, services
@@ -109,7 +109,7 @@ class ConflictSerializer(serializers.Serializer[Any]):
 class RetrievedChangeRequestSerializer(ChangeRequestSerializer):
     """A change request that ``reading.whole`` has read, with all that its page shows."""
 
-    segments = NoItems()
+    segments = EmptyList()
     conflicts = serializers.SerializerMethodField()
 
     class Meta(ChangeRequestSerializer.Meta):
@@ -168,7 +168,7 @@ class ListedChangeRequestSerializer(ListedRequestSerializer):
     """An environment's change request in a list. The queryset annotates ``live_from``."""
 
     live_from = serializers.DateTimeField(read_only=True, allow_null=True)
-    environment_feature_versions = NoItems()
+    environment_feature_versions = EmptyList()
 
     class Meta(ListedRequestSerializer.Meta):
         fields = (*ListedRequestSerializer.Meta.fields, "environment_feature_versions", "ignore_conflicts")
