@@ -10,7 +10,7 @@ from audit.entries import Detail, Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from audit.places import Place
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
-from features.values import COLUMNS, typed
+from features.values import VALUE_COLUMNS, parse_initial_value
 from realtime.changes.rows import Row, RowChange
 from realtime.types import RowOperation
 
@@ -69,7 +69,7 @@ def value(row: RowChange) -> Iterator[Entry]:
         return
     changes = differences(row.before, row.after)
     if row.operation is RowOperation.CREATED:
-        changes = _new_value(place, {name: getattr(row.instance, name) for name in COLUMNS})
+        changes = _new_value(place, {name: getattr(row.instance, name) for name in VALUE_COLUMNS})
     if (changes or row.operation is RowOperation.UPDATED) and not _says_nothing(changes):
         yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
 
@@ -77,8 +77,8 @@ def value(row: RowChange) -> Iterator[Entry]:
 def _new_value(place: Place, value: Row) -> list[Detail]:
     """What is unlike the value that a new state begins with."""
     first = FeatureStateValue()
-    first.value = typed(place.first_value)
-    return differences({name: getattr(first, name) for name in COLUMNS}, value)
+    first.value = parse_initial_value(place.first_value)
+    return differences({name: getattr(first, name) for name in VALUE_COLUMNS}, value)
 
 
 def _says_nothing(changes: list[Detail]) -> bool:

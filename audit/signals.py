@@ -24,7 +24,7 @@ ENTRIES: dict[type[Any], Callable[..., Iterable[Entry]]] = {
     flags.StatesWritten: bulk.states_written,
     flags.OverridesReordered: bulk.overrides_reordered,
     flags.OverridesCopied: bulk.overrides_copied,
-    flags.WentLive: bulk.went_live,
+    flags.StatesPublished: bulk.went_live,
     flags.ChangeRequestFailed: bulk.change_request_failed,
     SegmentsUpdated: bulk.segments_updated,
 }

@@ -14,7 +14,7 @@ from audit import flags, texts
 from audit.entries import Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from features.models import FeatureSegment
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 from realtime.changes.rows import RowChange
 from realtime.types import RowOperation
 
@@ -141,9 +141,9 @@ AUDITED = (
         feature,
     ),
     Audited("features.FeatureState", ("enabled", "live_from", "version"), flags.state),
-    Audited("features.FeatureStateValue", COLUMNS, flags.value),
+    Audited("features.FeatureStateValue", VALUE_COLUMNS, flags.value),
     Audited("features.FeatureSegment", ("segment_id",), flags.feature_segment),
-    Audited("multivariate.MultivariateFeatureOption", (*COLUMNS, "key", "default_percentage_allocation"), option),
+    Audited("multivariate.MultivariateFeatureOption", (*VALUE_COLUMNS, "key", "default_percentage_allocation"), option),
     Audited("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), flags.share),
     Audited("workflows_core.ChangeRequest", ("committed_at",), change_request),
     Audited("workflows_core.ChangeRequestApproval", ("approved_at",), approval),

@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from core.changes import collected
 from environments.models import Environment, Webhook
-from features.changes import Place
+from features.changes import StateKey
 from features.models import FeatureState
 from organisations.models import OrganisationWebhook
 from webhooks import payloads
@@ -27,7 +27,7 @@ class Changes:
     """What one transaction does."""
 
     def __init__(self) -> None:
-        self.before: dict[Place, State | None] = {}
+        self.before: dict[StateKey, State | None] = {}
         """The live states of the places that have changed, as they were at first; None: there was none."""
         self.listeners: dict[int, tuple[bool, int | None]] = {}
         """By environment: whether it has webhooks, and its organisation if that has any."""
@@ -48,7 +48,7 @@ class Changes:
         """The environments of a project of whose changes anybody is to be told."""
         return self._ask([project_id])
 
-    def about_to_change(self, places: Iterable[Place]) -> None:
+    def about_to_change(self, places: Iterable[StateKey]) -> None:
         """Keep what is there now."""
         new = [place for place in places if place not in self.before and self.hears(place.environment_id)]
         if new:
@@ -59,12 +59,12 @@ class Changes:
         """Keep these states. The caller knows that somebody listens."""
         self.before = {**payloads.read(states), **self.before}
 
-    def was_not(self, place: Place) -> None:
+    def was_not(self, place: StateKey) -> None:
         """A state is live now where none was."""
         if place not in self.before and self.hears(place.environment_id):
             self.before[place] = None
 
-    def was(self, place: Place, patch: Callable[[State], None]) -> None:
+    def was(self, place: StateKey, patch: Callable[[State], None]) -> None:
         """A row was saved already: ``patch`` makes of what is there now what was there before."""
         if place in self.before or not self.hears(place.environment_id):
             return
@@ -112,7 +112,7 @@ def current() -> Changes | None:
     return changes
 
 
-def at(places: Iterable[Place]) -> QuerySet[FeatureState]:
+def at(places: Iterable[StateKey]) -> QuerySet[FeatureState]:
     """The states of these places, and perhaps some of places near by; drafts too."""
     places = list(places)
     whose = Q()

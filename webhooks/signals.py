@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 import core.changes
 from audit.models import AuditLog
 from audit.recording import recorded
-from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, Place
+from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, StateKey
 from features.models import FeatureState, FeatureStateValue
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
 from realtime.types import RowOperation
@@ -24,7 +24,7 @@ def feature_state(row: RowChange) -> None:
     changes, state = current(), row.instance
     if changes is None:
         return
-    place = Place.of(state)
+    place = StateKey.of(state)
     if row.operation is RowOperation.DELETED:
         if _is_asked_for(row):
             changes.about_to_change([place])
@@ -48,7 +48,7 @@ def feature_state_value(row: RowChange) -> None:
         return
     before = FeatureStateValue(**row.before) if row.before is not None else None
     known = {"feature_state_value": before.value if before is not None else None}
-    changes.was(Place.of(value.feature_state), lambda state: state.update(known))
+    changes.was(StateKey.of(value.feature_state), lambda state: state.update(known))
 
 
 def share(row: RowChange) -> None:
@@ -67,7 +67,7 @@ def share(row: RowChange) -> None:
         for each in [each for each in known if each["id"] == share.pk]:
             each.update(percentage_allocation=before) if before is not None else known.remove(each)
 
-    changes.was(Place.of(share.feature_state), patch)
+    changes.was(StateKey.of(share.feature_state), patch)
 
 
 def feature_segment(row: RowChange) -> None:
@@ -75,7 +75,7 @@ def feature_segment(row: RowChange) -> None:
     changes, override = current(), row.instance
     if changes is None or row.operation is RowOperation.CREATED:
         return
-    place = Place(override.environment_id, override.feature_id, override.pk)
+    place = StateKey(override.environment_id, override.feature_id, override.pk)
     if row.operation is RowOperation.DELETED:
         if _is_asked_for(row):
             changes.about_to_change([place])
@@ -119,7 +119,7 @@ def states(change: AboutToChangeStates, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``. Without webhooks the places are not iterated: they may take queries."""
     changes = current()
     if changes is not None:
-        changes.about_to_change(change.places)
+        changes.about_to_change(change.keys)
 
 
 def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
@@ -127,7 +127,7 @@ def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
     changes = current()
     if changes is not None:
         for environment_id in changes.listening(change.feature.project_id):
-            changes.was_not(Place(environment_id, change.feature.pk))
+            changes.was_not(StateKey(environment_id, change.feature.pk))
 
 
 def feature_deleted(change: AboutToDeleteFeature, **kwargs: Any) -> None:
@@ -157,7 +157,7 @@ def _is_asked_for(row: RowChange) -> bool:
 def connect() -> None:
     for label, fields, tell in (
         ("features.FeatureState", ("enabled", "version"), feature_state),
-        ("features.FeatureStateValue", COLUMNS, feature_state_value),
+        ("features.FeatureStateValue", VALUE_COLUMNS, feature_state_value),
         ("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), share),
         ("features.FeatureSegment", ("segment_id",), feature_segment),
         ("segments.Segment", ("name",), segment),

@@ -9,7 +9,7 @@ from environments.identities.models import Identity
 from environments.models import Environment, Webhook
 from features.models import Feature, FeatureState
 from features.workflows.core.models import ChangeRequest
-from features.workflows.core.scheduler import apply_next
+from features.workflows.core.scheduler import publish_next
 from projects.models import Project
 from segments.models import Segment
 from tests.support.api import text
@@ -263,7 +263,7 @@ def test_change_request__goes_live__told_of_what_it_replaced(
         (request,) = ChangeRequest.objects.all()
         request.changes.update(live_from="2020-01-01T00:00:00Z")
         ChangeRequest.objects.update(due_at="2020-01-01T00:00:00Z")
-        assert apply_next()
+        assert publish_next()
     (body,) = told()
     assert summary(body) == ("FLAG_UPDATED", (False, None), (True, "new"))
     assert body["data"]["changed_by"] == user.email
