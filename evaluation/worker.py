@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from rest_framework.exceptions import APIException
 
 from core.connections import retried
-from segments.patterns import TimeSpent
+from segments.patterns import TimeLimitExceeded
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def serve(connection: Connection) -> None:
 
 @contextmanager
 def evaluation_time_limit() -> Iterator[None]:
-    """In the evaluation process: raise ``TimeSpent`` in the block after ``EVALUATION_SECONDS``. Elsewhere: no limit.
+    """Raise ``TimeLimitExceeded`` in the block after ``EVALUATION_SECONDS``. Only in the evaluation process.
 
     The exception is raised at any point, so the block must not take locks. In other processes only regular expressions
     can be interrupted (``segments/patterns.py``).
@@ -79,7 +79,7 @@ def evaluation_time_limit() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     # Python calls the handler some time after the signal. The block may have ended since.
     if _interruptible:
-        raise TimeSpent
+        raise TimeLimitExceeded
 
 
 def _run(call: Callable[[], Any]) -> tuple[bool, Any]:

@@ -23,7 +23,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app_analytics.meter import meter
-from core.surroundings import surroundings
+from core.middleware_headers import middleware_headers
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
 from evaluation import document, isolation
@@ -295,8 +295,8 @@ async def test_read_path__any_number_of_hosts_and_origins__memory_is_bounded() -
     try:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(100):
-            surroundings(scope("/api/v1/flags/", [("origin", f"https://{number}.{'x' * 30_000}")]))
-            surroundings(scope("/api/v1/flags/", [("x-forwarded-port", "1" * 30_000 + str(number))]))
+            middleware_headers(scope("/api/v1/flags/", [("origin", f"https://{number}.{'x' * 30_000}")]))
+            middleware_headers(scope("/api/v1/flags/", [("x-forwarded-port", "1" * 30_000 + str(number))]))
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
