@@ -7,7 +7,7 @@ from dashboard.change_requests import reading
 from dashboard.change_requests.progress import given_approvals, planned_for, progress_of
 from dashboard.places import EnvironmentPage
 from features.workflows.core.models import ChangeRequest
-from features.workflows.core.views import filtered
+from features.workflows.core.views import filter_requests
 
 PAGE_SIZE = 25
 
@@ -40,7 +40,7 @@ class ChangeRequestsPage(EnvironmentPage):
         shown = request.GET.get("show", reading.OPEN)
         shown = shown if shown in LABELS else reading.OPEN
         search = request.GET.get("search", "").replace("\0", "").strip()
-        requests = filtered(reading.requests_of(self.environment), {"search": search} if search else {})
+        requests = filter_requests(reading.requests_of(self.environment), {"search": search} if search else {})
         numbers = reading.numbers(requests)
         of_kind = requests.filter(reading.KINDS[shown])
         page = Counted(of_kind, PAGE_SIZE, number=numbers[shown]).get_page(request.GET.get("page"))

@@ -11,7 +11,7 @@ from dashboard.change_requests.differences import differences_of
 from dashboard.change_requests.progress import given_approvals, history_of, missing_approvals, planned_for, progress_of
 from dashboard.edits import token
 from dashboard.places import EnvironmentPage
-from features.workflows.core.conflicts import conflicts_of
+from features.workflows.core.conflicts import find_conflicts
 from features.workflows.core.models import ChangeRequest
 
 
@@ -78,7 +78,7 @@ class OneRequest(EnvironmentPage):
         return f"{planned.astimezone(UTC):%Y-%m-%dT%H:%M}" if planned is not None else ""
 
     def _conflicts(self) -> list[dict[str, Any]]:
-        conflicts = conflicts_of(self.change_request)
+        conflicts = find_conflicts(self.change_request)
         numbers = {conflict["original_cr_id"] for conflict in conflicts}
         titles = dict(ChangeRequest.objects.filter(pk__in=numbers).values_list("pk", "title")) if numbers else {}
         return [{**conflict, "title": titles.get(conflict["original_cr_id"], "")} for conflict in conflicts]

@@ -13,7 +13,7 @@ from dashboard.features.editors import errors_of, local_refusal, percent, refusa
 from dashboard.features.one import OneFeaturePage
 from dashboard.features.values import KINDS, Typed
 from features.multivariate.models import MultivariateFeatureOption
-from features.shown import default_states
+from features.state_summaries import default_states
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Form:
     @property
     def fields(self) -> dict[str, Any]:
         """As ``edits`` compares them with what is stored."""
-        return {**self.body, "rules": trees.complete(cast(list[RuleData], self.tree.body))}
+        return {**self.body, "rules": trees.with_missing_fields(cast(list[RuleData], self.tree.body))}
 
     def merge(self, edit: Edit, segment: Segment) -> None:
         """Show what is stored by now, in place of what its user left as it was."""

@@ -5,7 +5,7 @@ from core.locks import block_identity_writes
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from realtime.changes import triggers, versions
-from realtime.types import Change
+from realtime.types import RowOperation
 
 
 def delete_identity(identity: Identity) -> None:
@@ -14,7 +14,7 @@ def delete_identity(identity: Identity) -> None:
     Their rows go first and raw, so they are announced here. The caller holds the environment's lock.
     """
     block_identity_writes([identity.environment_id])
-    effect = triggers.identity(identity, Change.DELETED)
+    effect = triggers.identity(identity, RowOperation.DELETED)
     versions.announce(effect.environments, silent=effect.silent)
     removal.empty(Identity.objects.filter(pk=identity.pk))
     traits = Trait.objects.filter(identity=identity)

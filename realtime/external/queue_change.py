@@ -73,7 +73,7 @@ def read(key: str, body: bytes) -> PostedVersion:
     if "updated_at" not in parsed:
         raise InvalidPost(400, updated_at=["This field is required."])
     updated_at = _time(parsed["updated_at"])
-    if not hosts.is_possible(key):
+    if not hosts.is_valid_key(key):
         raise InvalidPost(400, key=[f"A key has at most {hosts.MAX_KEY_LENGTH} characters, and no null byte."])
     return PostedVersion(EnvironmentKey(key), updated_at)
 
@@ -97,14 +97,14 @@ def _stored(newest: dict[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
         connection.ensure_connection()
         before = connection.connection
         try:
-            return hosts.current().hear(newest)
+            return hosts.current().accept_posted(newest)
         except Error:
             # At the end of the transaction Django replaces a dead connection; there is none if it could not connect.
             now = connection.connection
             if connection.in_atomic_block or now is None or (now is before and connection.is_usable()):
                 raise
             connection.close()
-    return hosts.current().hear(newest)
+    return hosts.current().accept_posted(newest)
 
 
 def _time(text: object) -> UpdatedAt:

@@ -188,7 +188,7 @@ def test_request__fails_after_the_change__no_entry(
     def fail(*args: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("features.feature_states.services._set", fail)
+    monkeypatch.setattr("features.feature_states.services._set_columns", fail)
     body = {"enabled": True, "feature_state_value": "v"}
     answer = admin.put(f"{of_environment}featurestates/{state.pk}/", body, format="json")
 

@@ -113,7 +113,7 @@ async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greate
     keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
     with (
         listening(*keys) as heard,
-        mock.patch.object(posted_versions, "raise_times", wraps=posted_versions.raise_times) as writes,
+        mock.patch.object(posted_versions, "store_newer", wraps=posted_versions.store_newer) as writes,
     ):
         answers = await asyncio.gather(*(post(time, key) for key, time in calls))
     assert answers == [(202, {})] * 200
@@ -152,7 +152,7 @@ async def test_intake__answered__was_committed_before_and_published_after() -> N
 
 
 async def test_intake__database_away__503_for_all_who_wait_and_then_as_before() -> None:
-    with mock.patch.object(EmbeddedHost, "hear", side_effect=OperationalError("away")), capture_logs() as logs:
+    with mock.patch.object(EmbeddedHost, "accept_posted", side_effect=OperationalError("away")), capture_logs() as logs:
         for _ in range(2):
             answers = await asyncio.gather(post(at(1)), post(at(2)), post(at(3), "other"))
             assert answers == [(503, queue_change.UNAVAILABLE)] * 3
@@ -175,16 +175,16 @@ def by_view(time: datetime) -> Answer:
 
 async def test_intake__connection_died_meanwhile__the_next_call_is_taken_all_the_same() -> None:
     await post(at(1))
-    hear, tries = EmbeddedHost.hear, []
+    real, tries = EmbeddedHost.accept_posted, []
 
     def heard(host: EmbeddedHost, times: dict[EnvironmentKey, datetime]) -> list[EnvironmentState]:
         tries.append(times)
         if len(tries) == 1:
             raise OperationalError("the connection is closed")
-        return hear(host, times)
+        return real(host, times)
 
     with (
-        mock.patch.object(EmbeddedHost, "hear", heard),
+        mock.patch.object(EmbeddedHost, "accept_posted", heard),
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(2)) == (202, {})
@@ -195,7 +195,7 @@ async def test_intake__connection_died_meanwhile__the_next_call_is_taken_all_the
 async def test_intake__every_connection_dies__503_at_last() -> None:
     dead = OperationalError("the connection is closed")
     with (
-        mock.patch.object(EmbeddedHost, "hear", side_effect=dead) as heard,
+        mock.patch.object(EmbeddedHost, "accept_posted", side_effect=dead) as heard,
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(1)) == (503, queue_change.UNAVAILABLE)
