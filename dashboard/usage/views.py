@@ -53,10 +53,10 @@ class UsagePage(OrganisationPage):
         return next((days for days in PERIODS if str(days) == asked), usage.DEFAULT_DAYS)
 
     @property
-    def wanted(self) -> usage.Wanted:
+    def wanted(self) -> usage.UsageFilter:
         """The shortest of the API's periods that has all of these days."""
         project = None if self.place is None else self.place.project.pk
-        return usage.Wanted(project, period=None if self.period <= usage.DEFAULT_DAYS else usage.NINETY_DAY_PERIOD)
+        return usage.UsageFilter(project, period=None if self.period <= usage.DEFAULT_DAYS else usage.NINETY_DAY_PERIOD)
 
     def _days(self) -> list[date]:
         today = timezone.now().date()
