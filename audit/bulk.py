@@ -17,7 +17,7 @@ from environments.models import Environment
 from features.changes import ShareChanges, StateSnapshot, changed_shares
 from features.models import Feature, FeatureSegment, FeatureState
 from features.workflows.core.models import ChangeRequest
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.models import Segment
 
 
@@ -33,7 +33,7 @@ def first_states(feature: Feature, states: Iterable[FeatureState], options: int)
             [detail("enabled", None, state.enabled)],
         )
     for _ in range(options):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
 def feature_deleted(feature: Feature) -> Iterator[Entry]:
@@ -60,11 +60,11 @@ def options_replaced(
     """Of a feature's options: how many came and went, and of those that stay their columns, old and new."""
     for old, new in changed:
         if changes := differences(old, new):
-            yield flags.option(feature, Change.UPDATED, changes)
+            yield flags.option(feature, RowOperation.UPDATED, changes)
     for _ in range(removed):
-        yield flags.option(feature, Change.DELETED)
+        yield flags.option(feature, RowOperation.DELETED)
     for _ in range(added):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
 def shares_replaced(state: FeatureState, shares: ShareChanges) -> Iterator[Entry]:

@@ -34,7 +34,7 @@ class IDs(serializers.CharField):
 
 
 class FeatureFilterSerializer(QuerySerializer):
-    speaks_empty = ("tags",)
+    allow_empty = ("tags",)
 
     search = serializers.CharField(required=False, help_text="Part of the name, in any case.")
     sort_field = serializers.ChoiceField(choices=("created_date", "name"), default="created_date")

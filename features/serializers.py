@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from core.fields import ConstantText, NoItems
+from core.fields import ConstantText, EmptyList
 from core.representation import QuickSerializer
 from features import services
 from features.fields import (
@@ -141,7 +141,7 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
 class NewFeatureSerializer(FeatureSerializer):
     """Request and response of a creation."""
 
-    metadata = NoItems()
+    metadata = EmptyList()
 
     class Meta(FeatureSerializer.Meta):
         fields = (*FeatureSerializer.Meta.fields, "metadata")
@@ -150,7 +150,7 @@ class NewFeatureSerializer(FeatureSerializer):
 class ListedFeatureSerializer(NewFeatureSerializer):
     """A feature of a list, or a retrieved one."""
 
-    code_references_counts = NoItems()
+    code_references_counts = EmptyList()
 
     class Meta(NewFeatureSerializer.Meta):
         fields = (*NewFeatureSerializer.Meta.fields, "code_references_counts")

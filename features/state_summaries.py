@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from core.representation import MANY
+from core.representation import MAX_LISTED_ROWS
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from features.values import value_from_columns
@@ -52,7 +52,7 @@ def attach(features: Sequence[Feature], environment: Environment, segment: int |
 
 def _of_features(states: QuerySet[FeatureState], features: Collection[int]) -> QuerySet[FeatureState]:
     """The states of these features, or all states if that is cheaper."""
-    return states.filter(feature__in=features) if len(features) < MANY else states
+    return states.filter(feature__in=features) if len(features) < MAX_LISTED_ROWS else states
 
 
 def _summaries(states: QuerySet[FeatureState], features: Collection[int]) -> Iterable[tuple[int, dict[str, Any]]]:

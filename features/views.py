@@ -14,7 +14,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.representation import read_ahead, read_many_to_many
+from core.representation import prefetch_many_to_many, prefetch_reverse
 from environments.access import visible_environments
 from environments.models import Environment
 from features import filters, services, state_summaries
@@ -78,8 +78,8 @@ class FeatureViewSet(ProjectScopedView, ModelViewSet[Feature]):
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset) or []
         features = self.project.features.all()
-        read_ahead(page, filters.REVERSE_RELATIONS, among=features)
-        read_many_to_many(page, filters.MANY_TO_MANY, among=features, keys_alone=("tags",))
+        prefetch_reverse(page, filters.REVERSE_RELATIONS, superset=features)
+        prefetch_many_to_many(page, filters.MANY_TO_MANY, superset=features, keys_only=("tags",))
         if self.state_environment is not None:
             state_summaries.attach(page, self.state_environment, self.filter_parameters.get("segment"))
         return page

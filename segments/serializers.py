@@ -6,14 +6,14 @@ from typing import Any, cast
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import NoItems
-from core.items import Items, WholeItem
+from core.fields import EmptyList
+from core.items import CompleteItem, Items
 from core.representation import QuickSerializer
 from segments import evaluability, patterns, services, tree_limits
 from segments.models import Condition, Segment, SegmentRule
 
 
-class ConditionSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[Condition]):
+class ConditionSerializer(CompleteItem, QuickSerializer, serializers.ModelSerializer[Condition]):
     class Meta:
         model = Condition
         fields = ["id", "operator", "property", "value", "description"]
@@ -43,7 +43,7 @@ class ConditionSerializer(WholeItem, QuickSerializer, serializers.ModelSerialize
         return attrs
 
 
-class NestedRuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
+class NestedRuleSerializer(CompleteItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
     conditions = ConditionSerializer(many=True, required=False)
 
     class Meta:
@@ -52,7 +52,7 @@ class NestedRuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializ
         list_serializer_class = Items
 
 
-class RuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
+class RuleSerializer(CompleteItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
     rules = NestedRuleSerializer(many=True, required=False)
     conditions = ConditionSerializer(many=True, required=False)
 
@@ -78,8 +78,8 @@ class SegmentSerializer(QuickSerializer, serializers.ModelSerializer[Segment]):
     feature = ProjectFeatureField(allow_null=True, required=False)
     version_of = serializers.IntegerField(source="pk", read_only=True)
     rules = RuleSerializer(many=True, allow_empty=False)
-    metadata = NoItems()
-    membership_counts = NoItems()
+    metadata = EmptyList()
+    membership_counts = EmptyList()
     managed_by = serializers.SerializerMethodField()
 
     class Meta:

@@ -13,7 +13,7 @@ from features.models import FeatureState, FeatureStateValue
 from features.values import VALUE_COLUMNS
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.models import Segment
 from webhooks import outbox, payloads
 from webhooks.changes import current
@@ -25,10 +25,10 @@ def feature_state(row: RowChange) -> None:
     if changes is None:
         return
     place = StateKey.of(state)
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         if _is_asked_for(row):
             changes.about_to_change([place])
-    elif row.change is Change.CREATED:
+    elif row.operation is RowOperation.CREATED:
         if state.version is not None:
             changes.was_not(place)
     elif row.before is not None and row.changed:
@@ -42,7 +42,7 @@ def feature_state(row: RowChange) -> None:
 
 def feature_state_value(row: RowChange) -> None:
     changes, value = current(), row.instance
-    if changes is None or row.change is Change.DELETED or not row.changed:
+    if changes is None or row.operation is RowOperation.DELETED or not row.changed:
         return
     if value.feature_state.version is None:
         return
@@ -53,7 +53,12 @@ def feature_state_value(row: RowChange) -> None:
 
 def share(row: RowChange) -> None:
     changes, share = current(), row.instance
-    if changes is None or row.change is Change.DELETED or not row.changed or share.feature_state.version is None:
+    if (
+        changes is None
+        or row.operation is RowOperation.DELETED
+        or not row.changed
+        or share.feature_state.version is None
+    ):
         return
     before = row.before["percentage_allocation"] if row.before is not None else None
 
@@ -68,10 +73,10 @@ def share(row: RowChange) -> None:
 def feature_segment(row: RowChange) -> None:
     """It takes its state along, or gives it to another segment. A new one overrides nothing yet."""
     changes, override = current(), row.instance
-    if changes is None or row.change is Change.CREATED:
+    if changes is None or row.operation is RowOperation.CREATED:
         return
     place = StateKey(override.environment_id, override.feature_id, override.pk)
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         if _is_asked_for(row):
             changes.about_to_change([place])
         return
@@ -87,7 +92,7 @@ def feature_segment(row: RowChange) -> None:
 def segment(row: RowChange) -> None:
     """It takes its overrides along."""
     changes = current()
-    if changes is None or row.change is not Change.DELETED:
+    if changes is None or row.operation is not RowOperation.DELETED:
         return
     if _is_asked_for(row) and (environments := changes.listening(row.instance.project_id)):
         states = FeatureState.objects.filter(feature_segment__segment=row.instance, identity=None)
@@ -97,7 +102,7 @@ def segment(row: RowChange) -> None:
 def identity(row: RowChange) -> None:
     """It takes its overrides along."""
     changes = current()
-    if changes is None or row.change is not Change.DELETED:
+    if changes is None or row.operation is not RowOperation.DELETED:
         return
     if _is_asked_for(row) and changes.hears(row.instance.environment_id):
         changes.about_to_go(FeatureState.objects.filter(identity=row.instance))

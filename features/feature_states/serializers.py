@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
-from core.items import Items, WholeItem
+from core.items import CompleteItem, Items
 from environments.access import visible_environments
 from environments.identities.models import Identity
 from environments.models import Environment
@@ -65,7 +65,7 @@ def raw_value(value: Any) -> dict[str, Any]:
     return dict(serializer.validated_data)
 
 
-class ShareSerializer(WholeItem, serializers.ModelSerializer[MultivariateFeatureStateValue]):
+class ShareSerializer(CompleteItem, serializers.ModelSerializer[MultivariateFeatureStateValue]):
     """The percentage of identities that receive an option. The option identifies the share; ``id`` is ignored."""
 
     multivariate_feature_option = ObjectID(source="multivariate_feature_option_id")
@@ -86,7 +86,7 @@ def check_shares(shares: list[dict[str, Any]], feature: Feature) -> None:
 
 
 def share_errors(shares: list[dict[str, Any]], options: Collection[int]) -> dict[str, Any]:
-    """Errors of shares, by field name; empty if there are none. ``options`` are the primary keys of the feature."""
+    """Errors of shares, by field name; empty if there are none. ``options`` are primary keys of the feature's options."""
     given = [share["multivariate_feature_option_id"] for share in shares]
     occurrences = Counter(given)
     errors: list[dict[str, list[str]]] = [{} for _ in given]
@@ -245,7 +245,7 @@ class ObjectFeatureStateSerializer(FeatureStateSerializer):
 
 
 class FeatureStateFilterSerializer(serializers.Serializer[Any]):
-    """The query of ``features/featurestates/``."""
+    """Query parameters of ``features/featurestates/``."""
 
     environment = ObjectID()
     feature = ObjectID(required=False)
@@ -253,7 +253,7 @@ class FeatureStateFilterSerializer(serializers.Serializer[Any]):
 
 
 class EnvironmentFeatureStateFilterSerializer(serializers.Serializer[Any]):
-    """The query of ``environments/{api_key}/featurestates/``."""
+    """Query parameters of ``environments/{api_key}/featurestates/``."""
 
     feature = ObjectID(required=False)
     feature_name = serializers.CharField(required=False, help_text="The whole name, in any case.")

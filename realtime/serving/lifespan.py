@@ -27,7 +27,7 @@ def lifespan(urlconf: str | None = None) -> Application:
         await receive()
         figures.share()
         pulse = hub.current().pulse
-        drain.prepare()
+        drain.install_signal_handlers()
         # That holds the loop up for seconds on a busy machine, before there is anybody to serve: the watchdog comes
         # later.
         _settle(urlconf)

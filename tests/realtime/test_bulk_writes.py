@@ -49,7 +49,7 @@ EXCUSED = {
     # Other tables, or none.
     "app_analytics/store.py _upsert": "counts of usage",
     "realtime/bus/postgres.py PostgresBus.write": "notifies",
-    "realtime/posted_versions.py raise_times": "what publishers elsewhere say: queue_change.take tells it",
+    "realtime/posted_versions.py store_newer": "versions of external publishers: queue_change.store publishes them",
     "realtime/prepared.py Prepared.rows": "reads",
     "webhooks/signals.py feature_state": "a dict",
     "webhooks/signals.py share": "a dict",

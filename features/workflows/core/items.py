@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.items import Items, WholeItem
+from core.items import CompleteItem, Items
 from environments.models import Environment
 from features.feature_states.serializers import (
     SHARES_OVER_100,
@@ -48,7 +48,7 @@ class FeatureSegmentID(ObjectID):
         return super().to_internal_value(data.get("id", "") if isinstance(data, Mapping) else data)
 
 
-class RequestedStateSerializer(WholeItem):
+class RequestedStateSerializer(CompleteItem):
     """A feature state of a change request. Fields that a new one omits are copied from the live state."""
 
     id = serializers.IntegerField(read_only=True)
@@ -63,7 +63,7 @@ class RequestedStateSerializer(WholeItem):
         list_serializer_class = RequestedStates
 
 
-class ApprovalSerializer(WholeItem, serializers.ModelSerializer[ChangeRequestApproval]):
+class ApprovalSerializer(CompleteItem, serializers.ModelSerializer[ChangeRequestApproval]):
     """A user who is asked to approve or has approved."""
 
     user = ObjectID(source="user_id")
@@ -82,7 +82,7 @@ class NoGroups(Items):
         return []
 
 
-class GroupAssignmentSerializer(WholeItem):
+class GroupAssignmentSerializer(CompleteItem):
     """A user group that is asked to approve. Not supported."""
 
     group = ObjectID()

@@ -6,8 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import ConstantText, NoItems
-from core.items import Items, WholeItem
+from core.fields import ConstantText, EmptyList
+from core.items import CompleteItem, Items
 from features.fields import ObjectID
 from features.workflows.core import items, segment_changes
 from features.workflows.core.conflicts import find_segment_conflicts
@@ -79,7 +79,7 @@ class RequestedRuleSerializer(RuleSerializer):
         fields = ["type", "rules", "conditions"]
 
 
-class RequestedSegmentSerializer(WholeItem, SegmentSerializer):
+class RequestedSegmentSerializer(CompleteItem, SegmentSerializer):
     """A requested segment. ``version_of`` is the segment to change."""
 
     rules = RequestedRuleSerializer(many=True, allow_empty=False)
@@ -154,7 +154,7 @@ def _requested_segment(item: dict[str, Any], segment: Segment) -> RequestedSegme
 
 
 class RetrievedProjectChangeRequestSerializer(ProjectChangeRequestSerializer):
-    change_sets = NoItems()
+    change_sets = EmptyList()
     conflicts = serializers.SerializerMethodField()
 
     class Meta(ProjectChangeRequestSerializer.Meta):

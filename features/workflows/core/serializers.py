@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import ConstantText, NoItems
+from core.fields import ConstantText, EmptyList
 from core.queries import QuerySerializer
 from features.fields import ObjectID
 from features.workflows.core import items, services
@@ -18,7 +18,7 @@ NO_VERSIONS = "Feature versioning v2 is not supported. Send feature_states inste
 
 
 @extend_schema_field({"type": "array", "items": {"type": "object"}})
-class EmptyList(serializers.ListField):
+class UnsupportedVersions(serializers.ListField):
     """A field of feature versioning v2, which is not supported: an empty list in requests and responses."""
 
     child = serializers.JSONField()
@@ -57,8 +57,8 @@ class ChangeRequestSerializer(RequestSerializer):
     """A change request to create or edit, and the response."""
 
     feature_states = items.RequestedStateSerializer(many=True)
-    environment_feature_versions = EmptyList(required=False)
-    change_sets = EmptyList(required=False, allow_null=True)
+    environment_feature_versions = UnsupportedVersions(required=False)
+    change_sets = UnsupportedVersions(required=False, allow_null=True)
 
     class Meta:
         model = ChangeRequest
@@ -111,7 +111,7 @@ class ConflictSerializer(serializers.Serializer[Any]):
 class RetrievedChangeRequestSerializer(ChangeRequestSerializer):
     """A change request of ``details.detailed_requests``."""
 
-    segments = NoItems()
+    segments = EmptyList()
     conflicts = serializers.SerializerMethodField()
 
     class Meta(ChangeRequestSerializer.Meta):
@@ -170,7 +170,7 @@ class ListedChangeRequestSerializer(ListedRequestSerializer):
     """An environment's change request in a list. The queryset annotates ``live_from``."""
 
     live_from = serializers.DateTimeField(read_only=True, allow_null=True)
-    environment_feature_versions = NoItems()
+    environment_feature_versions = EmptyList()
 
     class Meta(ListedRequestSerializer.Meta):
         fields = (*ListedRequestSerializer.Meta.fields, "environment_feature_versions", "ignore_conflicts")
