@@ -14,10 +14,10 @@ from audit.places import Place
 from core import actor
 from environments.identities.models import Identity
 from environments.models import Environment
-from features.changes import Shares, Stored, changed_shares
+from features.changes import ShareChanges, StateSnapshot, changed_shares
 from features.models import Feature, FeatureSegment, FeatureState
 from features.workflows.core.models import ChangeRequest
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.models import Segment
 
 
@@ -33,7 +33,7 @@ def first_states(feature: Feature, states: Iterable[FeatureState], options: int)
             [detail("enabled", None, state.enabled)],
         )
     for _ in range(options):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
 def feature_deleted(feature: Feature) -> Iterator[Entry]:
@@ -60,20 +60,20 @@ def options_replaced(
     """Of a feature's options: how many came and went, and of those that stay their columns, old and new."""
     for old, new in changed:
         if changes := differences(old, new):
-            yield flags.option(feature, Change.UPDATED, changes)
+            yield flags.option(feature, RowOperation.UPDATED, changes)
     for _ in range(removed):
-        yield flags.option(feature, Change.DELETED)
+        yield flags.option(feature, RowOperation.DELETED)
     for _ in range(added):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
-def shares_replaced(state: FeatureState, shares: Shares) -> Iterator[Entry]:
+def shares_replaced(state: FeatureState, shares: ShareChanges) -> Iterator[Entry]:
     """Of a state that was there before: an entry for each option that has another share now."""
     if shares:
         yield from _shares(places.of(state.pk), shares)
 
 
-def _shares(place: Place, shares: Shares) -> Iterator[Entry]:
+def _shares(place: Place, shares: ShareChanges) -> Iterator[Entry]:
     for old, new in shares.values():
         details = [detail("percentage_allocation", old, new)]
         yield place.entry(place.say(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
@@ -91,7 +91,9 @@ def overrides_reordered(environment: Environment, feature: Feature, old: list[st
     )
 
 
-def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Mapping[int, Stored]) -> Iterator[Entry]:
+def overrides_copied(
+    identity: Identity, before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot]
+) -> Iterator[Entry]:
     """Of an identity that has another's overrides now, by the features' primary keys."""
     names = dict(Feature.objects.filter(pk__in={*before, *after}).values_list("pk", "name"))
     there = places.read(stored.state_id for stored in after.values())
@@ -105,7 +107,7 @@ def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Ma
             yield Entry(log, RelatedObjectType.FEATURE_STATE, old.state_id, scope, ChangeType.DELETE)
 
 
-def _override_copied(place: Place, old: Stored | None, new: Stored) -> Iterator[Entry]:
+def _override_copied(place: Place, old: StateSnapshot | None, new: StateSnapshot) -> Iterator[Entry]:
     if old is None:
         details = [detail("enabled", None, new.enabled)]
         yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.CREATE, details)
@@ -113,7 +115,7 @@ def _override_copied(place: Place, old: Stored | None, new: Stored) -> Iterator[
         yield from _changed(place, old, new)
 
 
-def _changed(place: Place, old: Stored, new: Stored) -> Iterator[Entry]:
+def _changed(place: Place, old: StateSnapshot, new: StateSnapshot) -> Iterator[Entry]:
     if old.enabled != new.enabled:
         details = [detail("enabled", old.enabled, new.enabled)]
         yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.UPDATE, details)
@@ -122,7 +124,9 @@ def _changed(place: Place, old: Stored, new: Stored) -> Iterator[Entry]:
     yield from _shares(place, changed_shares(old.shares, new.shares))
 
 
-def states_written(before: Mapping[int, Stored], after: Mapping[int, Stored], default_enabled: bool) -> Iterator[Entry]:
+def states_written(
+    before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot], default_enabled: bool
+) -> Iterator[Entry]:
     """Of an environment's states of a feature, by their primary keys: those that changed, and new overrides."""
     there = places.read(after)
     for pk, new in after.items():

@@ -10,14 +10,14 @@ from audit.entries import Detail, Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from audit.places import Place
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
-from features.values import COLUMNS, typed
+from features.values import VALUE_COLUMNS, parse_initial_value
 from realtime.changes.rows import Row, RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 
 OPTION = {
-    Change.CREATED: (texts.OPTION_ADDED, ChangeType.CREATE),
-    Change.UPDATED: (texts.OPTION_UPDATED, ChangeType.UPDATE),
-    Change.DELETED: (texts.OPTION_REMOVED, ChangeType.DELETE),
+    RowOperation.CREATED: (texts.OPTION_ADDED, ChangeType.CREATE),
+    RowOperation.UPDATED: (texts.OPTION_UPDATED, ChangeType.UPDATE),
+    RowOperation.DELETED: (texts.OPTION_REMOVED, ChangeType.DELETE),
 }
 
 
@@ -25,9 +25,9 @@ def state(row: RowChange) -> Iterator[Entry]:
     if row.instance.version is None:
         return
     place = places.of(row.instance.pk)
-    if row.change is Change.CREATED:
+    if row.operation is RowOperation.CREATED:
         yield from _new_state(row.instance, place)
-    elif row.change is Change.UPDATED:
+    elif row.operation is RowOperation.UPDATED:
         # Flagsmith does not show the others.
         shown = [each for each in differences(row.before, row.after) if each["field"] == "enabled"]
         yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.UPDATE, shown)
@@ -65,20 +65,20 @@ def new_override(place: Place, enabled: bool, default_enabled: bool, value: Row)
 def value(row: RowChange) -> Iterator[Entry]:
     """Of a new state, too, the value counts as updated, if it is not what new values begin with."""
     place = places.of(row.instance.feature_state_id)
-    if not place.is_live or row.change is Change.DELETED:
+    if not place.is_live or row.operation is RowOperation.DELETED:
         return
     changes = differences(row.before, row.after)
-    if row.change is Change.CREATED:
-        changes = _new_value(place, {name: getattr(row.instance, name) for name in COLUMNS})
-    if (changes or row.change is Change.UPDATED) and not _says_nothing(changes):
+    if row.operation is RowOperation.CREATED:
+        changes = _new_value(place, {name: getattr(row.instance, name) for name in VALUE_COLUMNS})
+    if (changes or row.operation is RowOperation.UPDATED) and not _says_nothing(changes):
         yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
 
 
 def _new_value(place: Place, value: Row) -> list[Detail]:
     """What is unlike the value that a new state begins with."""
     first = FeatureStateValue()
-    first.value = typed(place.first_value)
-    return differences({name: getattr(first, name) for name in COLUMNS}, value)
+    first.value = parse_initial_value(place.first_value)
+    return differences({name: getattr(first, name) for name in VALUE_COLUMNS}, value)
 
 
 def _says_nothing(changes: list[Detail]) -> bool:
@@ -88,18 +88,18 @@ def _says_nothing(changes: list[Detail]) -> bool:
 
 def share(row: RowChange) -> Iterator[Entry]:
     place = places.of(row.instance.feature_state_id)
-    if place.is_live and row.change is Change.UPDATED:
+    if place.is_live and row.operation is RowOperation.UPDATED:
         yield place.entry(place.say(texts.SHARE_UPDATED), ChangeType.UPDATE, differences(row.before, row.after))
 
 
 def feature_segment(row: RowChange) -> Iterator[Entry]:
     """A new one overrides nothing yet."""
     override = row.instance
-    if row.change is Change.CREATED:
+    if row.operation is RowOperation.CREATED:
         return
     feature = override.feature
     scope = Scope.of(feature.project, override.environment_id)
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         yield override_deleted(override, scope)
     else:
         log = texts.STATE_UPDATED[1] % (feature.name, override.segment.name)
@@ -112,8 +112,8 @@ def override_deleted(override: FeatureSegment, scope: Scope) -> Entry:
     return Entry(log, RelatedObjectType.FEATURE, override.feature_id, scope, ChangeType.DELETE)
 
 
-def option(feature: Feature, change: Change, details: Iterable[Detail] = ()) -> Entry:
+def option(feature: Feature, operation: RowOperation, details: Iterable[Detail] = ()) -> Entry:
     """Of a feature's multivariate option."""
-    said, kind = OPTION[change]
+    said, kind = OPTION[operation]
     scope = Scope.of(feature.project)
     return Entry(said % feature.name, RelatedObjectType.FEATURE, feature.pk, scope, kind, [*details])

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 
 from core import removal
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from environments.models import Environment, UserEnvironmentPermission
@@ -57,7 +57,7 @@ def clone_environment(actor: Actor, source: Environment, name: str) -> Environme
 def delete_environment(environment: Environment) -> None:
     """Remove an environment with everything in it, for which nobody has to be told: its streams end."""
     with transaction.atomic():
-        keep_out_identities([environment.pk])
+        block_identity_writes([environment.pk])
         empty(Environment.objects.filter(pk=environment.pk))
         environment.delete()
 
@@ -80,7 +80,7 @@ def empty(environments: QuerySet[Environment]) -> None:
 def delete_traits(environment: Environment, key: str) -> None:
     """Make all identities of the environment forget this trait."""
     with transaction.atomic():
-        keep_out_identities([environment.pk])
+        block_identity_writes([environment.pk])
         Trait.objects.filter(identity__environment=environment, trait_key=key).delete()
 
 

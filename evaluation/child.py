@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from rest_framework.exceptions import APIException
 
 from core.connections import retried
-from segments.patterns import TimeSpent
+from segments.patterns import TimeLimitExceeded
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def serve(connection: Connection) -> None:
 
 @contextmanager
 def limited_evaluation() -> Iterator[None]:
-    """In the evaluation process: raises ``TimeSpent`` within, after ``EVALUATION_SECONDS``.
+    """In the evaluation process: raises ``TimeLimitExceeded`` within, after ``EVALUATION_SECONDS``.
 
     Not for anything that takes locks. In other processes only regular expressions can be interrupted (``patterns.py``).
     """
@@ -78,7 +78,7 @@ def limited_evaluation() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     # Python calls this a moment after the signal, when it may be over.
     if _interruptible:
-        raise TimeSpent
+        raise TimeLimitExceeded
 
 
 def _run(call: Callable[[], Any]) -> tuple[bool, Any]:

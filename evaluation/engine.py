@@ -11,7 +11,7 @@ from typing import Any
 from flag_engine.context.types import FeatureContext, FeatureValue, SegmentCondition, SegmentContext, SegmentRule
 from flag_engine.segments.evaluator import get_flag_result_from_context
 
-from segments.evaluability import refusal
+from segments.evaluability import condition_errors
 
 Json = dict[str, Any]
 
@@ -93,7 +93,7 @@ def _condition(condition: Json) -> SegmentCondition:
 @lru_cache(maxsize=4096)
 def _evaluable(operator: str, prop: str, value: str) -> bool:
     """Remembered, since a document is built anew with each change and most of its conditions are the old ones."""
-    return not refusal(operator, prop, value)
+    return not condition_errors(operator, prop, value)
 
 
 def value_for(state: Json, hashing_key: str) -> Any:

@@ -127,12 +127,12 @@ def here(version: Version, work: Work[T], cheap: float) -> Evaluated[T]:
     try:
         entry = documents.find(version) or _prepared(version)
         began = time.thread_time()
-        with patterns.limited(CHEAP_PATTERN_SECONDS):
+        with patterns.time_limit(CHEAP_PATTERN_SECONDS):
             value = work(entry)
     except TooExpensive:
         _expensive.add(environment_id, "a large document, or a JSONPath query", inf)
         raise Expensive from None
-    except patterns.TimeSpent:
+    except patterns.TimeLimitExceeded:
         _expensive.add(environment_id, "regular expressions", time.monotonic() + REMEMBERED_SECONDS)
         raise Expensive from None
     if time.thread_time() - began > cheap:
@@ -141,7 +141,7 @@ def here(version: Version, work: Work[T], cheap: float) -> Evaluated[T]:
 
 
 def _prepared(version: Version) -> Entry:
-    with patterns.limited(TRIAL_SECONDS):
+    with patterns.time_limit(TRIAL_SECONDS):
         entry = documents.entry(version, bounded=True)
         _ = entry.evaluator
         return entry
@@ -162,12 +162,12 @@ def _notice_cheap(evaluated: "Future[Evaluated[Any]]") -> None:
 def _evaluate(version: Version, work: Work[T]) -> Evaluated[T]:
     """In the evaluation process, or where nothing else is possible."""
     try:
-        with patterns.limited(child.CALL_SECONDS):
+        with patterns.time_limit(child.CALL_SECONDS):
             entry = documents.entry(version)
             _ = entry.evaluator
-        with patterns.limited(settings.EVALUATION_SECONDS):
+        with patterns.time_limit(settings.EVALUATION_SECONDS):
             value = work(entry)
-    except patterns.TimeSpent:
+    except patterns.TimeLimitExceeded:
         _log_took_too_long(version)
         raise TookTooLong from None
     return Evaluated(entry.version, entry.document.is_expensive, value)

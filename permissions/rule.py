@@ -214,7 +214,7 @@ class AdministersScope(Has):
     def permits(self, actor: Any, view: Any) -> bool:
         if actor is None:
             return False
-        level: Level = "environment" if view.asked["scope"]["type"] == "environment" else "organisation"
+        level: Level = "environment" if view.validated_data["scope"]["type"] == "environment" else "organisation"
         return Has(level, ADMIN).permits(actor, view)
 
 

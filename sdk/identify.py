@@ -14,7 +14,7 @@ from typing import NamedTuple, TypedDict
 from django.conf import settings
 from django.db import transaction
 
-from core.locks import share_environment
+from core.locks import lock_environment_shared
 from environments.identities.models import Identity
 from environments.identities.traits.limits import TooManyTraits
 from environments.identities.traits.models import Trait, TraitValue
@@ -147,7 +147,7 @@ def store(environment_id: int, changes: Changes) -> None:
     Raises TooManyTraits, and stores nothing, if an identity would get more than ``MAX_TRAITS_PER_IDENTITY``.
     """
     with transaction.atomic():
-        if not share_environment(environment_id):
+        if not lock_environment_shared(environment_id):
             return  # Deleted a moment ago.
         identities = _locked(environment_id, list(changes))
         stored: defaultdict[int, dict[str, Trait]] = defaultdict(dict)

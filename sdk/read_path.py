@@ -30,7 +30,7 @@ from app_analytics import labels, meter
 from app_analytics.models import Resource
 from core.connections import retried
 from core.errors import Failure
-from core.surroundings import Surroundings, surroundings
+from core.middleware_headers import MiddlewareHeaders, middleware_headers
 from environments.identities.models import Identity
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
@@ -38,7 +38,7 @@ from evaluation import isolation
 from evaluation.document import Version
 from evaluation.isolation import Evaluated, Work
 from realtime.delivery.herds import refetches
-from realtime.http.shortcuts import Answerer, Channel, Held
+from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
 from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
 from sdk import authentication, counts, identify, responses, views
@@ -110,17 +110,19 @@ class Found:
             counts.answered(self.resource, self._fresh_until, number)
 
     def told_to(
-        self, accept_encoding: str, around: Surroundings, conditions: Conditions
+        self, accept_encoding: str, around: MiddlewareHeaders, conditions: Conditions
     ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         """The status, the body, and all headers."""
         answer = self.answer.under(conditions)
         body, own = answer.told_to(accept_encoding)
-        headers = around.beside({"Allow": ALLOWED[self.resource], **own}, body)
+        headers = around.merge({"Allow": ALLOWED[self.resource], **own}, body)
         if answer.status == HTTPStatus.NOT_MODIFIED:
             headers = [header for header in headers if header[0] not in OF_A_BODY]
         return answer.status, body, headers
 
-    def written_to(self, accept_encoding: str, around: Surroundings, conditions: Conditions) -> tuple[bytes, bytes]:
+    def written_to(
+        self, accept_encoding: str, around: MiddlewareHeaders, conditions: Conditions
+    ) -> tuple[bytes, bytes]:
         """The same as HTTP/1.1: the head, and the body."""
         written = self._written.get((around, accept_encoding, conditions))
         if written is None:
@@ -222,7 +224,7 @@ def read_path(django: Application) -> Application:
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         question = asked(scope)
-        around = surroundings(scope) if question is not None else None
+        around = middleware_headers(scope) if question is not None else None
         found = await _found(question) if question is not None and around is not None else None
         if found is None or around is None or question is None:
             if question is not None:
@@ -242,24 +244,24 @@ def read_path(django: Application) -> Application:
 class Herd:
     """Equal requests: those that wait for the same read are answered together, on their connections themselves."""
 
-    def __init__(self, scope: Scope, question: Question, around: Surroundings) -> None:
+    def __init__(self, scope: Scope, question: Question, around: MiddlewareHeaders) -> None:
         self._question = question
         self._around = around
         self._accept_encoding = _header(scope, b"accept-encoding")
         self._conditions = _conditions(scope)
         self._labels = labels.of(scope["headers"])
         self._future: asyncio.Future[Step] | None = None
-        self._waiting: list[Held] = []
+        self._waiting: list[DeferredResponse] = []
 
     def ask(self, channel: Channel) -> bool:
         future = _shared().ask(self._question)
         if future is not self._future:
             self._future, self._waiting = future, []
             future.add_done_callback(partial(self._answer, self._waiting))
-        self._waiting.append(channel.hold())
+        self._waiting.append(channel.defer())
         return True
 
-    def _answer(self, waiting: list[Held], future: "asyncio.Future[Step]") -> None:
+    def _answer(self, waiting: list[DeferredResponse], future: "asyncio.Future[Step]") -> None:
         if self._future is future:
             self._future, self._waiting = None, []
         found = _step(self._question, future)
@@ -268,7 +270,7 @@ class Herd:
             return
         if found is None:
             for held in waiting:
-                held.give_back()
+                held.fall_back()
             return
         if found.environment_id is not None:
             meter.count_equal(found.resource, found.environment_id, self._labels, len(waiting))
@@ -282,7 +284,7 @@ class Herd:
 def shortcut(scope: Scope) -> Answerer | None:
     """The same on the client's connection itself."""
     question = asked(scope)
-    around = surroundings(scope) if question is not None else None
+    around = middleware_headers(scope) if question is not None else None
     return Herd(scope, question, around).ask if question is not None and around is not None else None
 
 

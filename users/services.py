@@ -44,7 +44,7 @@ def register(*, password: str, superuser: bool = False, **fields: Any) -> FFAdmi
     """Create a user, and the token that signs them in. Raises ValidationError when the address is just being taken."""
     user = FFAdminUser(**fields, is_staff=superuser, is_superuser=superuser)
     user.set_password(password)
-    with conflicts.refused(EMAIL_TAKEN, "email"):
+    with conflicts.as_validation_error(EMAIL_TAKEN, "email"):
         user.save()
         Token.objects.create(user=user)
     return user

@@ -11,7 +11,7 @@ from dashboard.change_requests.differences import differences_of
 from dashboard.change_requests.progress import given_approvals, history_of, missing_approvals, planned_for, progress_of
 from dashboard.edits import encoded_digests
 from dashboard.scoped_pages import EnvironmentPage
-from features.workflows.core.conflicts import conflicts_of
+from features.workflows.core.conflicts import find_conflicts
 from features.workflows.core.models import ChangeRequest
 
 
@@ -85,7 +85,7 @@ class ChangeRequestBase(EnvironmentPage):
         )
 
     def _conflicts(self) -> list[dict[str, Any]]:
-        conflicts = conflicts_of(self.change_request)
+        conflicts = find_conflicts(self.change_request)
         pks = {conflict["original_cr_id"] for conflict in conflicts}
         titles = dict(ChangeRequest.objects.filter(pk__in=pks).values_list("pk", "title")) if pks else {}
         return [{**conflict, "title": titles.get(conflict["original_cr_id"], "")} for conflict in conflicts]

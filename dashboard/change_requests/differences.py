@@ -9,8 +9,7 @@ from django.db.models import Q
 
 from features.models import FeatureState, FeatureType
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
-from features.values import Value, value_of
-from features.workflows.core.contents import VALUE
+from features.values import VALUE_COLUMNS, Value, value_from_columns
 from features.workflows.core.models import ChangeRequest, PlannedChange
 
 States = dict[tuple[int, int | None], FeatureState]
@@ -134,7 +133,7 @@ def _content_of_json(content: Mapping[str, Any]) -> Content:
     shares = content["multivariate_feature_state_values"]
     return Content(
         content["enabled"],
-        value_of(*(columns[name] for name in ("type", "boolean_value", "integer_value", "string_value"))),
+        value_from_columns(*(columns[name] for name in ("type", "boolean_value", "integer_value", "string_value"))),
         {each["multivariate_feature_option"]: each["percentage_allocation"] for each in shares},
     )
 
@@ -167,7 +166,7 @@ def _options(plans: Iterable[PlannedChange], drafts: Iterable[FeatureState]) -> 
     features |= {feature for feature, content in contents if content["multivariate_feature_state_values"]}
     if not features:
         return {}
-    rows = MultivariateFeatureOption.objects.filter(feature__in=features).only("pk", *VALUE)
+    rows = MultivariateFeatureOption.objects.filter(feature__in=features).only("pk", *VALUE_COLUMNS)
     return {option.pk: _short(value_text(option.value)) for option in rows}
 
 

@@ -7,7 +7,7 @@ from dashboard.change_requests import queries
 from dashboard.change_requests.progress import planned_for, progress_of
 from dashboard.scoped_pages import EnvironmentPage
 from features.workflows.core.models import ChangeRequest
-from features.workflows.core.views import filtered
+from features.workflows.core.views import filter_requests
 
 PAGE_SIZE = 25
 
@@ -39,7 +39,7 @@ class ChangeRequestsPage(EnvironmentPage):
         kind = request.GET.get("show", queries.OPEN)
         kind = kind if kind in LABELS else queries.OPEN
         search = request.GET.get("search", "").replace("\0", "").strip()
-        requests = filtered(queries.requests_of(self.environment), {"search": search} if search else {})
+        requests = filter_requests(queries.requests_of(self.environment), {"search": search} if search else {})
         counts = queries.counts(requests)
         of_kind = requests.filter(queries.KINDS[kind])
         page = CountedPaginator(of_kind, PAGE_SIZE, count=counts[kind]).get_page(request.GET.get("page"))

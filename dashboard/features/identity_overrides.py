@@ -14,7 +14,7 @@ from dashboard.features.tab import FeatureTab
 from dashboard.features.values import FormValue
 from environments.identities.models import Identity
 from features.models import FeatureState
-from features.shown import default_states, live_states
+from features.state_summaries import default_states, live_states
 from realtime.conf import conf
 
 PAGE_SIZE = 50

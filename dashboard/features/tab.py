@@ -14,7 +14,7 @@ from dashboard.api import APIResponse
 from dashboard.features.editors import Editor, parse_time
 from dashboard.features.views import FeaturePage
 from features.models import Feature
-from features.shown import live_states
+from features.state_summaries import live_states
 from features.workflows.core.models import PlannedChange
 
 RECENT = timedelta(days=30)

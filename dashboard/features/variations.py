@@ -13,7 +13,7 @@ from dashboard.features.editors import error_text, form_errors, local_error, per
 from dashboard.features.tab import FeatureTab
 from dashboard.features.values import KINDS, FormValue
 from features.multivariate.models import MultivariateFeatureOption
-from features.shown import default_states
+from features.state_summaries import default_states
 
 
 @dataclass(frozen=True)

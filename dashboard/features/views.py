@@ -13,7 +13,7 @@ from rest_framework.exceptions import ValidationError
 
 from dashboard.api import APIResponse
 from dashboard.scoped_pages import EnvironmentPage
-from features import filters, shown
+from features import filters, state_summaries
 from features.future.errors import ChangeRequestsEnabled
 from features.models import Feature
 from projects.tags.models import Tag
@@ -38,7 +38,7 @@ class FeaturesPage(EnvironmentPage):
         except ValidationError:
             # The page's own form sends no invalid filter.
             raise Http404 from None
-        features = filters.listed(self.project.features.all(), query, self.environment, to_change=False)
+        features = filters.filter_features(self.project.features.all(), query, self.environment, with_relations=False)
         page = Paginator(features, PAGE_SIZE).get_page(request.GET.get("page"))
         self._annotate(page)
         return self.render(
@@ -98,7 +98,7 @@ class FeaturesPage(EnvironmentPage):
         features = list(page.object_list)
         page.object_list = features
         prefetch_related_objects(features, "tags")
-        shown.show(features, self.environment, segment=None)
+        state_summaries.attach(features, self.environment, segment=None)
         for feature in features:
             value = (getattr(feature, "environment_state", None) or {}).get("feature_state_value")
             # Booleans as in JSON.
@@ -151,7 +151,7 @@ class Toggle(FeaturePage):
     """Turn the environment default on or off. If flags need approval, redirect to the form that proposes it."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        state = shown.default_states(self.environment).filter(feature=self.feature.pk).first()
+        state = state_summaries.default_states(self.environment).filter(feature=self.feature.pk).first()
         if state is None:
             raise Http404
         enabled = request.POST.get("enabled") == "true"

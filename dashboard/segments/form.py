@@ -41,7 +41,7 @@ class Form:
     @property
     def fields(self) -> dict[str, Any]:
         """The fields in the format of ``stored_fields``, for ``edits.Edit``."""
-        return {**self.body, "rules": trees.complete(cast(list[RuleData], self.tree.body))}
+        return {**self.body, "rules": trees.with_missing_fields(cast(list[RuleData], self.tree.body))}
 
     def merge(self, edit: Edit, segment: Segment) -> None:
         """Replace the fields that the user left untouched by the stored ones."""

@@ -14,7 +14,7 @@ from environments.identities.models import Identity
 from environments.identities.scope import IdentityScopedView
 from evaluation.identity_flags.flags import flags_of
 from evaluation.identity_flags.serializers import IdentityFlagSerializer, SourceIdentitySerializer
-from features.feature_states.views import LIVE, EnvironmentFeatureStateViewSet
+from features.feature_states.views import LIVE_STATES, EnvironmentFeatureStateViewSet
 from features.identity_overrides import clone_overrides
 from features.models import FeatureState
 
@@ -25,7 +25,7 @@ class IdentityFeatureStateViewSet(IdentityScopedView, EnvironmentFeatureStateVie
     rules = "identity-featurestates"
 
     def get_queryset(self) -> QuerySet[FeatureState]:
-        return LIVE.filter(identity=self.identity).select_related("identity")
+        return LIVE_STATES.filter(identity=self.identity).select_related("identity")
 
     def perform_create(self, serializer: BaseSerializer[FeatureState]) -> None:
         serializer.save(identity=self.identity)

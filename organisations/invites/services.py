@@ -40,7 +40,7 @@ def invite(organisation: Organisation, inviter: Actor, wanted: Sequence[Mapping[
         Invite(organisation=organisation, invited_by=invited_by, **_columns(each, ("email", "role"))) for each in wanted
     ]
     with transaction.atomic():
-        with conflicts.refused("Somebody else is inviting one of these people at this moment.", "email"):
+        with conflicts.as_validation_error("Somebody else is inviting one of these people at this moment.", "email"):
             Invite.objects.bulk_create(rows)
         membership = Invite.permission_groups.through
         membership.objects.bulk_create(

@@ -48,7 +48,7 @@ def without_a_table() -> Iterator[None]:
 
 @pytest.mark.django_db(transaction=True)
 def test_readiness__no_tables_yet__503_that_says_what_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_seen", False)
+    monkeypatch.setattr(health, "_has_tables", False)
     with without_a_table():
         status, told = answered(health.readiness(RequestFactory().get("/health/readiness")))
     assert (status, told["database"]) == (503, "it has no tables yet: manage.py migrate makes them")
@@ -56,7 +56,7 @@ def test_readiness__no_tables_yet__503_that_says_what_makes_them(monkeypatch: py
 
 @pytest.mark.django_db(transaction=True)
 def test_readiness__tables_once_seen__not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_seen", False)
+    monkeypatch.setattr(health, "_has_tables", False)
     request = RequestFactory().get("/health/readiness")
     assert answered(health.readiness(request))[0] == 200
     with without_a_table():

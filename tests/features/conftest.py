@@ -24,13 +24,13 @@ def features(project: Project) -> str:
 
 @pytest.fixture
 def states(environment: Environment) -> str:
-    """The end point with values as scalars."""
+    """The endpoint with values as scalars."""
     return f"/api/v1/environments/{environment.api_key}/featurestates/"
 
 
 @pytest.fixture
 def overrides(environment: Environment, feature: Feature) -> str:
-    """The end point that makes an override in one step."""
+    """The endpoint that makes an override in one step."""
     return f"/api/v1/environments/{environment.api_key}/features/{feature.pk}/create-segment-override/"
 
 

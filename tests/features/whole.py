@@ -1,4 +1,4 @@
-"""The end point of a flag as a whole, for tests of it."""
+"""The endpoint of a flag as a whole, for tests of it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def text(value: str) -> dict[str, str]:
 
 
 class Flag:
-    """The end point of one feature in one environment, called by the admin; each call must succeed."""
+    """The endpoint of one feature in one environment, called by the admin; each call must succeed."""
 
     def __init__(self, client: APIClient, environment: Environment, feature: Feature) -> None:
         self.client = client

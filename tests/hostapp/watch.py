@@ -1,9 +1,9 @@
 from typing import Any
 
-from realtime import Change, Effect, Watch
+from realtime import Effect, RowOperation, Watch
 
 
-def switch(instance: Any, change: Change) -> Effect:
+def switch(instance: Any, operation: RowOperation) -> Effect:
     return Effect([instance.stage_id], silent=instance.note == "quiet")
 
 

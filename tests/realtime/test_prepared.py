@@ -28,12 +28,12 @@ def test_states__one_key_or_several__the_same(
         with django_assert_num_queries(3):
             both = hosts.current().states([key, other])
             assert {**hosts.current().states([key]), **hosts.current().states([other])} == both
-        assert [state.live for state in both.values()] == [live, live]
+        assert [state.streaming_enabled for state in both.values()] == [live, live]
     # Another query from now on, under the same name.
     settings.REALTIME_GATE_FIELD = "allow_client_traits"
-    assert hosts.current().states([key])[key].live
+    assert hosts.current().states([key])[key].streaming_enabled
     settings.REALTIME_PLANS = ("none",)
-    assert not hosts.current().states([key])[key].live
+    assert not hosts.current().states([key])[key].streaming_enabled
 
 
 def test_clients__one_key_or_several__the_same(environment: Environment, django_assert_num_queries: Any) -> None:

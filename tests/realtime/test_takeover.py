@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from realtime.delivery import hub
 from realtime.delivery.stream import Stream
 from realtime.hosts import EmbeddedHost
-from realtime.http import heads
+from realtime.http import request_limits
 from realtime.http.protocol import ShortcutProtocol
 from realtime.http.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -94,7 +94,7 @@ async def answer(server: Server, sent: bytes, *, half_close: bool = False, age: 
 
 @pytest.mark.parametrize("behind", [b"GET /ver", GET, b"rubbish", b"\r\n" + GET[:-2]])
 async def test_stream__bytes_behind_the_request__are_passed_over(server: Server, behind: bytes) -> None:
-    assert heads.HEAD_SECONDS < 3_600
+    assert request_limits.HEADER_TIMEOUT_SECONDS < 3_600
     said = await answer(server, GET + behind, age=3_600)
     assert said.startswith(b"HTTP/1.1 200")
     assert said.count(b"HTTP/1.1") == 1

@@ -12,7 +12,7 @@ from features.models import Feature, FeatureSegment, FeatureState, FeatureStateV
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from organisations.models import Organisation
 from projects.models import Project
-from segments.evaluability import refusal
+from segments.evaluability import condition_errors
 from segments.models import Condition, Segment, SegmentRule
 
 Value = str | int | bool | None
@@ -76,7 +76,7 @@ def conditions(draw: st.DrawFn) -> dict[str, Any]:
 
 
 CONDITIONS = conditions().filter(
-    lambda each: not refusal(each["operator"], each["property"] or "", each["value"] or "")
+    lambda each: not condition_errors(each["operator"], each["property"] or "", each["value"] or "")
 )
 
 INNER_RULES = st.fixed_dictionaries(

@@ -23,7 +23,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from app_analytics.meter import meter
-from core.surroundings import surroundings
+from core.middleware_headers import middleware_headers
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
 from evaluation import document, isolation
@@ -282,8 +282,8 @@ async def test_read_path__endless_hosts_and_origins__little_is_kept() -> None:
     try:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(100):
-            surroundings(scope("/api/v1/flags/", [("origin", f"https://{number}.{'x' * 30_000}")]))
-            surroundings(scope("/api/v1/flags/", [("x-forwarded-port", "1" * 30_000 + str(number))]))
+            middleware_headers(scope("/api/v1/flags/", [("origin", f"https://{number}.{'x' * 30_000}")]))
+            middleware_headers(scope("/api/v1/flags/", [("x-forwarded-port", "1" * 30_000 + str(number))]))
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -9,23 +9,23 @@ from django.utils import timezone
 from environments.models import Environment
 from features.models import FeatureState
 
-Figure = tuple[int, str, str, str]
-"""A number, its name, the name that people read, and what it counts."""
+Metric = tuple[int, str, str, str]
+"""Value, name, description and entity."""
 
 
-def figures(environment: Environment) -> list[dict[str, Any]]:
-    """What the environment comes to, in the order of ``rank``; of its change requests only where it has them."""
-    found = [*_of_states(environment)]
+def environment_metrics(environment: Environment) -> list[dict[str, Any]]:
+    """Counts in the order of ``rank``. Change requests are counted only where the environment uses them."""
+    metrics = [*_state_metrics(environment)]
     if environment.minimum_change_request_approvals is not None:
-        found += _of_change_requests(environment)
+        metrics += _change_request_metrics(environment)
     return [
         {"value": value, "description": description, "name": name, "entity": entity, "rank": rank}
-        for rank, (value, name, description, entity) in enumerate(found, start=1)
+        for rank, (value, name, description, entity) in enumerate(metrics, start=1)
     ]
 
 
-def _of_states(environment: Environment) -> Iterator[Figure]:
-    """Of the live states, archived features left out."""
+def _state_metrics(environment: Environment) -> Iterator[Metric]:
+    """Counts of live states, without those of archived features."""
     default = Q(identity=None, feature_segment=None)
     states = FeatureState.objects.filter(environment=environment, version__isnull=False, feature__is_archived=False)
     counts = states.aggregate(
@@ -40,11 +40,11 @@ def _of_states(environment: Environment) -> Iterator[Figure]:
     yield counts["identity_overrides"], "identity_overrides", "Identity overrides", "identities"
 
 
-def _of_change_requests(environment: Environment) -> Iterator[Figure]:
-    """Drafts, and what is committed and still waits for its time."""
-    waits = Q(committed_at__isnull=False, due_at__gt=timezone.now())
+def _change_request_metrics(environment: Environment) -> Iterator[Metric]:
+    """Counts of drafts and of committed requests that are not due yet."""
+    scheduled = Q(committed_at__isnull=False, due_at__gt=timezone.now())
     counts = environment.change_requests.aggregate(
-        drafts=Count("pk", filter=Q(committed_at=None)), scheduled=Count("pk", filter=waits)
+        drafts=Count("pk", filter=Q(committed_at=None)), scheduled=Count("pk", filter=scheduled)
     )
     yield counts["drafts"], "open_change_requests", "Open change requests", "workflows"
     yield counts["scheduled"], "total_scheduled_changes", "Scheduled changes", "workflows"

@@ -1,18 +1,18 @@
-"""What was made of bytes before, to be found by the same bytes again."""
+"""A cache keyed by the raw bytes of a request."""
 
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
 
-class Memo(Generic[V]):
-    """The values that were used last: at least ``least``, at most twice as many.
+class RequestCache(Generic[V]):
+    """A cache of the ``min_size`` to ``2 * min_size`` entries that were used last.
 
-    There are two generations. What is used moves into the younger one; when that is full, the older one is forgotten.
+    It has two generations. A used entry moves into the younger one; when that is full, the older one is dropped.
     """
 
-    def __init__(self, least: int) -> None:
-        self._least = least
+    def __init__(self, min_size: int) -> None:
+        self._min_size = min_size
         self._young: dict[bytes, V] = {}
         self._old: dict[bytes, V] = {}
 
@@ -26,7 +26,7 @@ class Memo(Generic[V]):
         return found
 
     def put(self, key: bytes, value: V) -> None:
-        if len(self._young) >= self._least:
+        if len(self._young) >= self._min_size:
             self._young, self._old = {}, self._young
         self._young[key] = value
 

@@ -1,7 +1,7 @@
-"""A connection that becomes uvicorn's only when there is something for uvicorn to do.
+"""Creates uvicorn's protocol state lazily, when a request needs it.
 
-Its parser, its loggers, its events and the two addresses cost a connection more than a whole stream costs. A client
-whose bytes are known (``protocol.py``) needs none of that.
+Uvicorn's parser, loggers, events and addresses take more memory per connection than a stream. A connection whose only
+requests are in the cache of ``protocol.py`` needs none of them.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 
 class RequestParser(httptools.HttpRequestParser):
-    """Request parser that continues behind a request with ``Upgrade`` or CONNECT: this server changes no protocol.
+    """Request parser that continues after a request with ``Upgrade`` or CONNECT: this server changes no protocol.
 
-    httptools stops there and says how far it has read. Uvicorn drops the rest, so its requests are never answered.
+    httptools stops there and reports how far it has read. Uvicorn drops the rest, so later requests get no response.
     """
 
     def __init__(self, protocol: Any) -> None:
         super().__init__(protocol)
-        # As uvicorn has it: a request behind one with "Connection: close" is no error.
+        # As in uvicorn: a request after one with "Connection: close" is no error.
         if hasattr(self, "set_dangerous_leniencies"):
             self.set_dangerous_leniencies(lenient_data_after_close=True)
 
@@ -34,10 +34,10 @@ class RequestParser(httptools.HttpRequestParser):
                 data = data[stopped.args[0] :]
 
 
-class LateProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol, whose initialisation waits until ``begin``."""
+class LazyProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol, initialised by ``begin`` instead of by its constructor."""
 
-    # As uvicorn has them when nothing has come yet.
+    # Uvicorn's initial values.
     cycle: Any = None
     flow: Any = None
     parser: Any = None
@@ -58,7 +58,7 @@ class LateProtocol(HttpToolsProtocol):
         self.connections = server_state.connections
 
     def begin(self) -> None:
-        """Be uvicorn's from now on. The transport must be alive."""
+        """Initialise uvicorn's protocol, unless that has happened. The transport must be open."""
         if self.flow is None:
             cycle, transport = self.cycle, self.transport
             super().__init__(self.config, self.server_state, self.app_state, self.loop)
@@ -66,15 +66,15 @@ class LateProtocol(HttpToolsProtocol):
             self.cycle = cycle
             super().connection_made(transport)
 
-    def addresses(self) -> dict[str, Any]:
-        """What a scope says of the connection. The transport must be alive."""
+    def connection_scope(self) -> dict[str, Any]:
+        """The connection's part of an ASGI scope. The transport must be open."""
         if self.client is None:
             self.client = get_remote_addr(self.transport)
-        scheme, server = self.place()
+        scheme, server = self.endpoint()
         return {"scheme": scheme, "server": server, "client": self.client}
 
-    def place(self) -> Any:
-        """Where the client has connected to: the scheme and the address."""
+    def endpoint(self) -> Any:
+        """The scheme and the server address that the client has connected to."""
         if self.scheme is None:
             self.scheme = "https" if is_ssl(self.transport) else "http"
             self.server = get_local_addr(self.transport)

@@ -1,6 +1,7 @@
-"""What a list of features shows of them in an environment.
+"""Attaches feature states and override counts of an environment to the features of a list.
 
-Read for a page of features at once, and as plain rows: an instance for each of 1,000 states took as long as all else.
+States are read for a page of features at once and as plain rows: for 1,000 features, model instances of the states took
+as long as the rest of the request.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -8,13 +9,15 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from core.representation import MANY
+from core.representation import MAX_LISTED_ROWS
 from environments.models import Environment
 from features.models import Feature, FeatureState
-from features.values import value_of
+from features.values import value_from_columns
 
-COLUMNS = ("feature", "id", "environment", "identity", "feature_segment", "enabled")
-VALUE = tuple(f"feature_state_value__{column}" for column in ("type", "boolean_value", "integer_value", "string_value"))
+STATE_COLUMNS = ("feature", "id", "environment", "identity", "feature_segment", "enabled")
+VALUE_PATHS = tuple(
+    f"feature_state_value__{column}" for column in ("type", "boolean_value", "integer_value", "string_value")
+)
 
 
 def live_states(environment: Environment) -> QuerySet[FeatureState]:
@@ -25,19 +28,19 @@ def default_states(environment: Environment) -> QuerySet[FeatureState]:
     return live_states(environment).filter(identity=None, feature_segment=None)
 
 
-def show(features: Sequence[Feature], environment: Environment, segment: int | None) -> None:
-    """Give each feature its default there (``environment_state``), this segment's override of it (``segment_state``),
-    both as the API shows them, and the numbers of its overrides."""
+def attach(features: Sequence[Feature], environment: Environment, segment: int | None) -> None:
+    """Set ``environment_state``, ``segment_state`` (dicts of the API), ``segment_overrides`` and ``identity_overrides``
+    (counts) on each feature."""
     by_key: dict[int, Any] = {feature.pk: feature for feature in features}
     for feature_id, state in _summaries(default_states(environment), by_key):
         by_key[feature_id].environment_state = state
     if segment is not None:
         overrides = live_states(environment).filter(feature_segment__segment=segment, identity=None)
-        # The first of a feature's comes last, and stays.
+        # The strongest override of a feature comes last and replaces the others.
         for feature_id, state in _summaries(overrides.order_by("-feature_segment__priority", "-id"), by_key):
             by_key[feature_id].segment_state = state
     overridden = live_states(environment).filter(Q(feature_segment__isnull=False) | Q(identity__isnull=False))
-    counted = _of(overridden, by_key).order_by().values("feature")
+    counted = _of_features(overridden, by_key).order_by().values("feature")
     for row in counted.annotate(
         of_segments=Count("pk", filter=Q(identity=None)), of_identities=Count("pk", filter=Q(identity__isnull=False))
     ):
@@ -47,13 +50,13 @@ def show(features: Sequence[Feature], environment: Environment, segment: int | N
             feature.identity_overrides = row["of_identities"]
 
 
-def _of(states: QuerySet[FeatureState], features: Collection[int]) -> QuerySet[FeatureState]:
-    """At least the states of these features."""
-    return states.filter(feature__in=features) if len(features) < MANY else states
+def _of_features(states: QuerySet[FeatureState], features: Collection[int]) -> QuerySet[FeatureState]:
+    """The states of these features, or all states if that is cheaper."""
+    return states.filter(feature__in=features) if len(features) < MAX_LISTED_ROWS else states
 
 
 def _summaries(states: QuerySet[FeatureState], features: Collection[int]) -> Iterable[tuple[int, dict[str, Any]]]:
-    rows = _of(states, features).values_list(*COLUMNS, *VALUE)
+    rows = _of_features(states, features).values_list(*STATE_COLUMNS, *VALUE_PATHS)
     for feature_id, pk, environment_id, identity_id, feature_segment_id, enabled, *value in rows:
         if feature_id not in features:
             continue
@@ -61,7 +64,7 @@ def _summaries(states: QuerySet[FeatureState], features: Collection[int]) -> Ite
             feature_id,
             {
                 "id": pk,
-                "feature_state_value": value_of(*value),
+                "feature_state_value": value_from_columns(*value),
                 "environment": environment_id,
                 "identity": identity_id,
                 "feature_segment": feature_segment_id,
