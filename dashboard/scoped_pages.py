@@ -1,6 +1,7 @@
-"""Where a page is: in a project, in one of its environments, and what the user may do there.
+"""Base classes of pages about a project, an environment or an organisation: they resolve the object of the URL and the
+user's permissions in it.
 
-A page's place costs the same few queries whatever the project holds, so that a page needs a dozen in all.
+That takes a constant number of queries, so that a page needs a dozen in all.
 """
 
 from collections.abc import Iterator
@@ -26,22 +27,22 @@ from realtime.types import epoch_seconds
 
 
 class ProjectPage(Page):
-    """A page below ``projects/{project_pk}/``. What the user may not see is 404."""
+    """A page below ``projects/{project_pk}/``. 404 if the user may not see the project."""
 
     tab = ""
-    """Which entry of the navigation it belongs to."""
+    """The entry of the navigation that is marked as current."""
 
-    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.enter()
-        return super().answer(request, *args, **kwargs)
+    def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        self.load()
+        return super().handle(request, *args, **kwargs)
 
-    def enter(self) -> None:
-        """Find the place, or raise Http404."""
+    def load(self) -> None:
+        """Load the objects of the URL. Raises Http404."""
         _ = self.project
 
     @cached_property
     def project(self) -> Project:
-        """With its organisation, and ``administered``: whether the user is an admin of it."""
+        """With its organisation, and ``administered``: whether the user is the project's admin."""
         administered = administered_projects(self.user).filter(pk=OuterRef("pk"))
         visible = visible_projects(self.user).select_related("organisation")
         project = visible.annotate(administered=Exists(administered)).filter(pk=self.kwargs["project_pk"]).first()
@@ -57,41 +58,41 @@ class ProjectPage(Page):
     def project_permissions(self) -> set[str]:
         return permissions_in(self.user, self.project)
 
-    def may_in_project(self, key: str) -> bool:
-        return self.is_project_admin or key in self.project_permissions
+    def has_project_permission(self, permission: str) -> bool:
+        return self.is_project_admin or permission in self.project_permissions
 
     @cached_property
     def environments(self) -> list[Environment]:
-        """Those of the project that the user may see, in the order of their creation, each with ``administered``:
-        whether the user is an admin of it."""
+        """The project's environments that the user may see, in the order of their creation, each with ``administered``:
+        whether the user is its admin."""
         administered = administered_environments(self.user).filter(pk=OuterRef("pk"))
         visible = visible_environments(self.user).filter(project=self.project.pk)
         return list(visible.annotate(administered=Exists(administered)))
 
     @cached_property
     def environment(self) -> Environment | None:
-        """The one that is shown. Pages about the project as a whole keep the one that was shown last, or take the one
-        of ``?env=``, the key that the environments' menu sends."""
-        wanted = self.request.GET.get("env") or self.request.session.get("environment")
+        """The selected environment. On pages about the whole project that is the one of ``?env=`` (sent by the
+        environment menu), else the one that was shown last, else the first."""
+        key = self.request.GET.get("env") or self.request.session.get("environment")
         first = self.environments[0] if self.environments else None
-        found = next((each for each in self.environments if each.api_key == wanted), first)
+        found = next((each for each in self.environments if each.api_key == key), first)
         if found is not None and "env" in self.request.GET and self.request.session.get("environment") != found.api_key:
             self.request.session["environment"] = found.api_key
         return found
 
     @contextmanager
     def locked_project(self) -> Iterator[None]:
-        """A transaction that holds the project's lock: what is read in it is still so when it is changed."""
+        """A transaction that holds the project's lock, so that values read in it are still current when it writes."""
         with transaction.atomic():
             lock_project(self.project.pk)
             yield
 
     @property
     def may_create_environment(self) -> bool:
-        return self.may_in_project("CREATE_ENVIRONMENT")
+        return self.has_project_permission("CREATE_ENVIRONMENT")
 
-    def elsewhere(self) -> list[tuple[Environment, str]]:
-        """Each environment, and where this page is in it."""
+    def environment_links(self) -> list[tuple[Environment, str]]:
+        """Each environment with this page's URL in it."""
         query = self.request.GET.copy()
         query.pop("page", None)
         links = []
@@ -106,7 +107,7 @@ class ProjectPage(Page):
             "project": self.project,
             "environments": self.environments,
             "environment": self.environment,
-            "place": self,
+            "project_page": self,
         }
 
 
@@ -115,8 +116,8 @@ class EnvironmentPage(ProjectPage):
 
     environment: Environment
 
-    def enter(self) -> None:
-        super().enter()
+    def load(self) -> None:
+        super().load()
         key = self.kwargs["environment_api_key"]
         found = next((each for each in self.environments if each.api_key == key), None)
         if found is None:
@@ -134,21 +135,21 @@ class EnvironmentPage(ProjectPage):
     def environment_permissions(self) -> set[str]:
         return permissions_in(self.user, self.environment)
 
-    def may(self, key: str) -> bool:
-        return self.is_environment_admin or key in self.environment_permissions
+    def has_environment_permission(self, permission: str) -> bool:
+        return self.is_environment_admin or permission in self.environment_permissions
 
     @property
     def needs_approval(self) -> bool:
-        """Whether flags change by change requests alone here: what everybody gets, and overrides of segments.
+        """Whether environment defaults and segment overrides are changed only by change requests here.
 
-        Overrides of identities, and what a feature is in all environments, change directly, as in Flagsmith's own
+        Identity overrides, and a feature's properties in all environments, are changed directly, as in Flagsmith's
         dashboard.
         """
         return self.environment.minimum_change_request_approvals is not None
 
     @contextmanager
     def locked_environment(self) -> Iterator[None]:
-        """A transaction that holds the environment's lock, with ``needs_approval`` as it is by then."""
+        """A transaction that holds the environment's lock. ``needs_approval`` is read again under the lock."""
         with transaction.atomic():
             lock_environment(self.environment.pk)
             try:
@@ -157,34 +158,34 @@ class EnvironmentPage(ProjectPage):
                 raise Http404 from None
             yield
 
-    def elsewhere(self) -> list[tuple[Environment, str]]:
+    def environment_links(self) -> list[tuple[Environment, str]]:
         parts = self.request.path.strip("/").split("/")[4:]
-        # A feature is in every environment, with its own pages. What else has a page is of one environment alone.
+        # A feature exists in every environment. Other objects exist in one: there the link leads to their list.
         kept = 1 if parts[0] != "features" else len(parts) if len(parts) <= 3 else 2
-        below = "/".join(parts[:kept]) + "/"
+        path = "/".join(parts[:kept]) + "/"
         if self.request.GET.keys() == {"search"}:
-            below += f"?{self.request.GET.urlencode()}"
-        beginning = f"/projects/{self.project.pk}/environments/"
-        return [(each, f"{beginning}{each.api_key}/{below}") for each in self.environments]
+            path += f"?{self.request.GET.urlencode()}"
+        prefix = f"/projects/{self.project.pk}/environments/"
+        return [(each, f"{prefix}{each.api_key}/{path}") for each in self.environments]
 
     @property
     def version(self) -> str:
-        """What the page shows is at least as new as this: seconds since the epoch, as events have it."""
+        """The environment's version when the page was rendered, in the format of events: seconds since the epoch."""
         return epoch_seconds(self.environment.updated_at)
 
 
 class OrganisationPage(Page):
-    """A page below ``organisations/{organisation_pk}/``. ``?project=`` narrows it to a project, whose tabs it keeps."""
+    """A page below ``organisations/{organisation_pk}/``. ``?project=`` limits it to a project and shows its tabs."""
 
     tab = ""
 
-    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        _ = self.organisation, self.place
-        return super().answer(request, *args, **kwargs)
+    def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        _ = self.organisation, self.project_page
+        return super().handle(request, *args, **kwargs)
 
     @cached_property
     def organisation(self) -> Organisation:
-        """With ``administered``: whether the user is an admin of it. What they do not belong to is 404."""
+        """With ``administered``: whether the user is its admin. 404 if the user is no member."""
         administered = administered_organisations(self.user).filter(pk=OuterRef("pk"))
         visible = visible_organisations(self.user).annotate(administered=Exists(administered))
         organisation = visible.filter(pk=self.kwargs["organisation_pk"]).first()
@@ -197,20 +198,20 @@ class OrganisationPage(Page):
         return bool(self.organisation.administered)  # type: ignore[attr-defined]
 
     @cached_property
-    def place(self) -> ProjectPage | None:
-        """The project's page that this one stands beside; None for the organisation as a whole."""
-        wanted = self.request.GET.get("project", "")
-        if not wanted:
+    def project_page(self) -> ProjectPage | None:
+        """The page object of the project in ``?project=``; None for the whole organisation."""
+        value = self.request.GET.get("project", "")
+        if not value:
             return None
-        # Python reads no number of thousands of digits.
-        if not wanted.isdecimal() or len(wanted) > 100 or int(wanted) > MAX_ID:
+        # int() raises ValueError for more than 4,300 digits.
+        if not value.isdecimal() or len(value) > 100 or int(value) > MAX_ID:
             raise Http404
-        place = ProjectPage()
-        place.setup(self.request, project_pk=int(wanted))
-        if place.project.organisation_id != self.organisation.pk:
+        page = ProjectPage()
+        page.setup(self.request, project_pk=int(value))
+        if page.project.organisation_id != self.organisation.pk:
             raise Http404
-        return place
+        return page
 
     def context(self) -> dict[str, Any]:
-        around = {} if self.place is None else self.place.context()
-        return {**around, **super().context(), "organisation": self.organisation}
+        project_context = {} if self.project_page is None else self.project_page.context()
+        return {**project_context, **super().context(), "organisation": self.organisation}

@@ -1,12 +1,12 @@
-// What stands around pages, and buttons that copy. Both are of no use without scripts, so they are hidden until here.
+// Copy buttons, and search and keyboard in menus. They need JavaScript, so they are hidden until this script runs.
 
-import { tell } from "./dashboard.js";
+import { showMessage } from "./dashboard.js";
 
 function reveal() {
   for (const each of document.querySelectorAll("[data-copy], [data-filter]")) each.hidden = false;
 }
 
-// data-copy is the id of what to copy: a list line by line, anything else as it is.
+// data-copy: the id of the element to copy. Items of a list are copied as lines.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (!button) return;
@@ -16,27 +16,27 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Browsers give the clipboard to pages of https and of this machine alone: leave it marked, ready for Ctrl+C.
+    // The clipboard needs https or localhost. Otherwise select the text for Ctrl+C.
     window.getSelection().selectAllChildren(source);
-    tell("error", "The browser does not let this page copy. The text is marked: copy it yourself.");
+    showMessage("error", "The browser does not let this page copy. The text is marked: copy it yourself.");
     return;
   }
-  const was = button.textContent;
+  const label = button.textContent;
   button.textContent = "Copied";
   button.disabled = true;
-  window.setTimeout(() => Object.assign(button, { textContent: was, disabled: false }), 1500);
+  window.setTimeout(() => Object.assign(button, { textContent: label, disabled: false }), 1500);
 });
 
-// The search field of a long menu.
+// data-filter: the search field of a long menu.
 document.addEventListener("input", (event) => {
   if (!event.target.matches("[data-filter]")) return;
-  const wanted = event.target.value.trim().toLowerCase();
+  const search = event.target.value.trim().toLowerCase();
   for (const item of event.target.parentElement.querySelectorAll("li")) {
-    item.hidden = !item.textContent.toLowerCase().includes(wanted);
+    item.hidden = !item.textContent.toLowerCase().includes(search);
   }
 });
 
-// Enter takes the first that is left; arrows walk.
+// Enter follows the first visible link; arrow keys move the focus.
 document.addEventListener("keydown", (event) => {
   const menu = event.target.closest?.("details.menu[open]");
   if (!menu) return;
@@ -48,8 +48,8 @@ document.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && links.length) {
     event.preventDefault();
-    const place = links.indexOf(document.activeElement);
-    links[place < 0 && step < 0 ? links.length - 1 : (place + step + links.length) % links.length].focus();
+    const index = links.indexOf(document.activeElement);
+    links[index < 0 && step < 0 ? links.length - 1 : (index + step + links.length) % links.length].focus();
   }
 });
 

@@ -1,4 +1,4 @@
-"""What the pages read of an environment's change requests."""
+"""Queries for an environment's change requests."""
 
 from typing import Any
 
@@ -16,37 +16,37 @@ KINDS = {
     COMMITTED: Q(committed_at__isnull=False),
     ALL: Q(),
 }
-"""The lists that there are, as the API's queries have them: what is scheduled is committed as well."""
+"""Conditions of the lists, equal to the API's: scheduled requests are committed too."""
 
 
 def requests_of(environment: Environment) -> QuerySet[ChangeRequest]:
-    """With their authors, approvals and places, whatever their number."""
+    """The requests with authors, approvals and planned changes, in a constant number of queries."""
     approvals = ChangeRequestApproval.objects.select_related("user")
     changes = PlannedChange.objects.defer("content")
     requests = ChangeRequest.objects.filter(environment=environment).select_related("user")
     return requests.prefetch_related(Prefetch("approvals", approvals), Prefetch("changes", changes))
 
 
-def numbers(requests: QuerySet[ChangeRequest]) -> dict[str, int]:
-    """How many of them there are of each kind."""
-    counted: dict[str, Any] = requests.order_by().aggregate(
+def counts(requests: QuerySet[ChangeRequest]) -> dict[str, int]:
+    """The number of requests of each kind."""
+    counts_by_kind: dict[str, Any] = requests.order_by().aggregate(
         **{kind: Count("pk", filter=condition) if condition else Count("pk") for kind, condition in KINDS.items()}
     )
-    return counted
+    return counts_by_kind
 
 
 def request_of(environment: Environment, pk: int) -> ChangeRequest | None:
-    """One of them, with what its page shows but for its states."""
-    request = requests_of(environment).select_related("committed_by").prefetch_related(None)
+    """One request with the relations that its page shows, without feature states."""
+    requests = requests_of(environment).select_related("committed_by").prefetch_related(None)
     approvals = ChangeRequestApproval.objects.select_related("user")
-    found = request.prefetch_related(Prefetch("approvals", approvals), "changes").filter(pk=pk).first()
+    found = requests.prefetch_related(Prefetch("approvals", approvals), "changes").filter(pk=pk).first()
     if found is not None:
         found.environment = environment
     return found
 
 
-def person(user: FFAdminUser | None) -> str:
-    """How pages name somebody: the API's keys are nobody, and so is who has gone."""
+def display_name(user: FFAdminUser | None) -> str:
+    """A user's name or e-mail address. None is an API key or a deleted user."""
     if user is None:
         return "An API key, or somebody who has left"
     return f"{user.first_name} {user.last_name}".strip() or user.email

@@ -1,4 +1,4 @@
-"""Why events went out: the audit log's entries of the changes that raised an environment's version."""
+"""Causes of events: the audit log entries of the transactions that raised an environment's version."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -12,8 +12,7 @@ from audit.models import AnnouncedVersion, AuditLog
 from environments.models import Environment
 from realtime.types import UpdatedAt
 
-# Of a change with very many entries, so many are shown.
-MOST = 3
+MAX_ENTRIES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,15 @@ class Cause:
 
 @dataclass(frozen=True)
 class Causes:
-    """Of one event. None at all: the change was made outside of the API."""
+    """The causes of one event. It has none if the change was made outside of the API."""
 
     first: tuple[Cause, ...] = ()
     more: int = 0
+    """Number of further entries, which are not shown."""
 
 
 def causes_of(environment: Environment, versions: Collection[UpdatedAt]) -> dict[UpdatedAt, Causes]:
-    """The log entries of the transactions that raised the environment's version to these. Two queries."""
+    """The causes by version, in two queries."""
     raised = AnnouncedVersion.objects.filter(environment=environment, updated_at__in=versions).order_by()
     transactions = dict(raised.values_list("updated_at", "transaction"))
     if not transactions:
@@ -41,21 +41,21 @@ def causes_of(environment: Environment, versions: Collection[UpdatedAt]) -> dict
         transaction__in=set(transactions.values()),
     )
     numbered = entries.order_by().annotate(
-        place=Window(RowNumber(), partition_by="transaction", order_by="id"),
-        number=Window(Count("*"), partition_by="transaction"),
+        position=Window(RowNumber(), partition_by="transaction", order_by="id"),
+        total=Window(Count("*"), partition_by="transaction"),
         email=F("author__email"),
         key=F("master_api_key__name"),
     )
-    columns = ("transaction", "log", "email", "key", "is_system_event", "number")
+    columns = ("transaction", "log", "email", "key", "is_system_event", "total")
     found = defaultdict(list)
-    for row in numbered.filter(place__lte=MOST).order_by("id").values(*columns):
+    for row in numbered.filter(position__lte=MAX_ENTRIES_SHOWN).order_by("id").values(*columns):
         found[row["transaction"]].append(row)
     return {version: _causes(found[transaction]) for version, transaction in transactions.items()}
 
 
 def _causes(rows: list[dict[str, Any]]) -> Causes:
     first = tuple(Cause(row["log"], _who(row["email"], row["key"], row["is_system_event"])) for row in rows)
-    return Causes(first, rows[0]["number"] - len(rows) if rows else 0)
+    return Causes(first, rows[0]["total"] - len(rows) if rows else 0)
 
 
 def _who(email: str | None, key: str | None, is_system: bool) -> str:

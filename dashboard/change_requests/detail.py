@@ -1,4 +1,4 @@
-"""One change request."""
+"""The page of one change request, and the base class of all pages about one."""
 
 from datetime import UTC
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.change_requests import reading
+from dashboard.change_requests import queries
 from dashboard.change_requests.differences import differences_of
 from dashboard.change_requests.progress import given_approvals, history_of, missing_approvals, planned_for, progress_of
-from dashboard.edits import token
-from dashboard.places import EnvironmentPage
+from dashboard.edits import encoded_digests
+from dashboard.scoped_pages import EnvironmentPage
 from features.workflows.core.conflicts import find_conflicts
 from features.workflows.core.models import ChangeRequest
 
 
-class OneRequest(EnvironmentPage):
+class ChangeRequestBase(EnvironmentPage):
     """A page below ``change-requests/{change_request_pk}/``."""
 
     template = "dashboard/change_requests/page.html"
@@ -23,16 +23,16 @@ class OneRequest(EnvironmentPage):
 
     change_request: ChangeRequest
 
-    def enter(self) -> None:
-        super().enter()
-        found = reading.request_of(self.environment, self.kwargs["change_request_pk"])
+    def load(self) -> None:
+        super().load()
+        found = queries.request_of(self.environment, self.kwargs["change_request_pk"])
         if found is None:
             raise Http404
         self.change_request = found
 
     @property
-    def path(self) -> str:
-        """The request's in the Admin API."""
+    def api_path(self) -> str:
+        """Path in the Admin API."""
         return f"features/workflows/change-requests/{self.change_request.pk}/"
 
     def url(self, name: str = "change-request") -> str:
@@ -47,58 +47,61 @@ class OneRequest(EnvironmentPage):
         return {
             **super().context(),
             "change_request": request,
-            "author": reading.person(request.user),
+            "author": queries.display_name(request.user),
             "progress": progress_of(request),
         }
 
-    def show_request(self, status: int = 200, **content: Any) -> HttpResponse:
-        """Show its page, whatever page of it this is."""
-        self.template = OneRequest.template
+    def render_detail(self, status: int = 200, **content: Any) -> HttpResponse:
+        """Render the request's own page, also from a subclass with another template."""
+        self.template = ChangeRequestBase.template
         request = self.change_request
-        asked = [{"approval": each, "person": reading.person(each.user)} for each in request.approvals.all()]
-        return self.show(
+        reviewers = [{"approval": each, "person": queries.display_name(each.user)} for each in request.approvals.all()]
+        return self.render(
             status,
             differences=differences_of(request),
             conflicts=self._conflicts(),
-            asked=asked,
+            reviewers=reviewers,
             given=given_approvals(request),
             required=request.required_approvals,
             planned_for=planned_for(request),
-            field_time=self.field_time,
-            shown_time=token({"live_from": self.field_time}),
+            time_field_value=self.time_field_value,
+            time_digests=encoded_digests({"live_from": self.time_field_value}),
             history=history_of(request),
-            allowed=Allowed(self),
+            denied=Denials(self),
             **content,
         )
 
     @property
-    def field_time(self) -> str:
-        """When it is to go live, as a field for a time has it."""
+    def time_field_value(self) -> str:
+        """The planned time in the format of a datetime-local input."""
         planned = planned_for(self.change_request)
         return f"{planned.astimezone(UTC):%Y-%m-%dT%H:%M}" if planned is not None else ""
 
+    @property
+    def has_approved(self) -> bool:
+        return any(
+            each.user_id == self.user.pk and each.approved_at is not None
+            for each in self.change_request.approvals.all()
+        )
+
     def _conflicts(self) -> list[dict[str, Any]]:
         conflicts = find_conflicts(self.change_request)
-        numbers = {conflict["original_cr_id"] for conflict in conflicts}
-        titles = dict(ChangeRequest.objects.filter(pk__in=numbers).values_list("pk", "title")) if numbers else {}
+        pks = {conflict["original_cr_id"] for conflict in conflicts}
+        titles = dict(ChangeRequest.objects.filter(pk__in=pks).values_list("pk", "title")) if pks else {}
         return [{**conflict, "title": titles.get(conflict["original_cr_id"], "")} for conflict in conflicts]
 
 
-class Allowed:
-    """Of each action why the user may not do it now: "" where they may. The API decides; this tells beforehand."""
+class Denials:
+    """The reasons why the user cannot use an action now, by action; "" if they can. The API checks again."""
 
-    def __init__(self, page: OneRequest) -> None:
+    def __init__(self, page: ChangeRequestBase) -> None:
         self._page = page
         self._request = page.change_request
         self._is_author = page.user.pk == page.change_request.user_id
-        self.has_approved = any(
-            each.user_id == page.user.pk and each.approved_at is not None
-            for each in page.change_request.approvals.all()
-        )
 
     @property
     def edit(self) -> str:
-        if not self._page.may("CREATE_CHANGE_REQUEST"):
+        if not self._page.has_environment_permission("CREATE_CHANGE_REQUEST"):
             return "You need the permission to create change requests here."
         return ""
 
@@ -108,7 +111,7 @@ class Allowed:
             return "It has been committed."
         if self._is_author:
             return "Nobody approves a change request of their own."
-        if not self._page.may("APPROVE_CHANGE_REQUEST"):
+        if not self._page.has_environment_permission("APPROVE_CHANGE_REQUEST"):
             return "You need the permission to approve change requests here."
         return ""
 
@@ -122,7 +125,7 @@ class Allowed:
 
     @property
     def commit(self) -> str:
-        if not self._page.may("UPDATE_FEATURE_STATE"):
+        if not self._page.has_environment_permission("UPDATE_FEATURE_STATE"):
             return "You need the permission to update feature states here."
         missing = missing_approvals(self._request)
         if missing:
@@ -146,8 +149,8 @@ class Allowed:
         return self.edit
 
 
-class ChangeRequestPage(OneRequest):
-    """What it changes, how far it has come, and what can be done with it."""
+class DetailPage(ChangeRequestBase):
+    """Differences, progress and actions of the request."""
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        return self.show_request()
+        return self.render_detail()
