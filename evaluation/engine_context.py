@@ -93,7 +93,7 @@ def _condition(condition: Json) -> SegmentCondition:
 @lru_cache(maxsize=4096)
 def _is_evaluable(operator: str, prop: str, value: str) -> bool:
     """Cached, because each change builds a new document, in which most conditions are unchanged."""
-    return not refusal(operator, prop, value)
+    return not condition_errors(operator, prop, value)
 
 
 def value_for(state: Json, hashing_key: str) -> Any:

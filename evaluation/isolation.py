@@ -132,12 +132,12 @@ def run_in_server_process(version: Version, work: Work[T], cheap_seconds: float)
     try:
         compiled = document_cache.find(version) or _compile_bounded(version)
         began = time.thread_time()
-        with patterns.limited(CHEAP_PATTERN_SECONDS):
+        with patterns.time_limit(CHEAP_PATTERN_SECONDS):
             value = work(compiled)
     except TooExpensive:
         _expensive_environments.add(environment_id, "a large document, or a JSONPath query", inf)
         raise EnvironmentIsExpensive from None
-    except patterns.TimeSpent:
+    except patterns.TimeLimitExceeded:
         until = time.monotonic() + SLOW_ENVIRONMENT_SECONDS
         _expensive_environments.add(environment_id, "regular expressions", until)
         raise EnvironmentIsExpensive from None
@@ -148,7 +148,7 @@ def run_in_server_process(version: Version, work: Work[T], cheap_seconds: float)
 
 
 def _compile_bounded(version: Version) -> CompiledDocument:
-    with patterns.limited(TRIAL_SECONDS):
+    with patterns.time_limit(TRIAL_SECONDS):
         compiled = document_cache.get(version, bounded=True)
         _ = compiled.evaluator
         return compiled
@@ -172,12 +172,12 @@ def _remove_if_cheap(result: "Future[WorkResult[Any]]") -> None:
 def _run_without_fallback(version: Version, work: Work[T]) -> WorkResult[T]:
     """Do the work in this process even if it is expensive: in the evaluation process, or inside a transaction."""
     try:
-        with patterns.limited(worker.CALL_SECONDS):
+        with patterns.time_limit(worker.CALL_SECONDS):
             compiled = document_cache.get(version)
             _ = compiled.evaluator
-        with patterns.limited(settings.EVALUATION_SECONDS):
+        with patterns.time_limit(settings.EVALUATION_SECONDS):
             value = work(compiled)
-    except patterns.TimeSpent:
+    except patterns.TimeLimitExceeded:
         _log_took_too_long(version)
         raise TookTooLong from None
     return WorkResult(compiled.version, compiled.document.is_expensive, value)

@@ -58,7 +58,7 @@ def serve(connection: Connection) -> None:
 
 @contextmanager
 def evaluation_time_limit() -> Iterator[None]:
-    """In the evaluation process: raise ``TimeSpent`` in the block after ``EVALUATION_SECONDS``. Elsewhere: no limit.
+    """In the evaluation process: raise ``TimeLimitExceeded`` in the block after ``EVALUATION_SECONDS``. Else no limit.
 
     The exception is raised at any point, so the block must not take locks. In other processes only regular expressions
     can be interrupted (``segments/patterns.py``).

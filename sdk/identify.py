@@ -149,7 +149,7 @@ def store(environment_id: int, changes: TraitChanges) -> None:
     Raises TooManyTraits, and stores nothing, if an identity would have more than ``MAX_TRAITS_PER_IDENTITY``.
     """
     with transaction.atomic():
-        if not share_environment(environment_id):
+        if not lock_environment_shared(environment_id):
             return  # The environment was deleted by a concurrent request.
         identities = _lock_identities(environment_id, list(changes))
         stored: defaultdict[int, dict[str, Trait]] = defaultdict(dict)

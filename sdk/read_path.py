@@ -126,29 +126,29 @@ class ReadyResponse:
             read_metrics.count_reads(self.resource, self._refetch_deadline, number)
 
     def render_for(
-        self, accept_encoding: str, middleware_headers: Surroundings, conditions: ConditionalHeaders
+        self, accept_encoding: str, added_headers: MiddlewareHeaders, conditions: ConditionalHeaders
     ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         """Status, body and all headers, for ASGI."""
         response = self.response.for_conditions(conditions)
         body, own_headers = response.render_for(accept_encoding)
-        headers = middleware_headers.beside({"Allow": ALLOW_HEADERS[self.resource], **own_headers}, body)
+        headers = added_headers.merge({"Allow": ALLOW_HEADERS[self.resource], **own_headers}, body)
         if response.status == HTTPStatus.NOT_MODIFIED:
             headers = [header for header in headers if header[0] not in BODY_RESPONSE_HEADERS]
         return response.status, body, headers
 
     def render_http_for(
-        self, accept_encoding: str, middleware_headers: Surroundings, conditions: ConditionalHeaders
+        self, accept_encoding: str, added_headers: MiddlewareHeaders, conditions: ConditionalHeaders
     ) -> tuple[bytes, bytes]:
         """Head and body of the HTTP/1.1 response."""
-        rendered = self._rendered.get((middleware_headers, accept_encoding, conditions))
+        rendered = self._rendered.get((added_headers, accept_encoding, conditions))
         if rendered is None:
-            number, body, headers = self.render_for(accept_encoding, middleware_headers, conditions)
+            number, body, headers = self.render_for(accept_encoding, added_headers, conditions)
             status = HTTPStatus(number)
             lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
             lines += [b"%b: %b\r\n" % header for header in headers]
             if len(self._rendered) >= MAX_RENDERED_RESPONSES:
                 self._rendered.clear()
-            rendered = self._rendered[middleware_headers, accept_encoding, conditions] = b"".join(lines), body
+            rendered = self._rendered[added_headers, accept_encoding, conditions] = b"".join(lines), body
         return rendered
 
 
@@ -237,9 +237,9 @@ def read_path(django: Application) -> Application:
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         read = parse_read(scope)
-        middleware_headers = surroundings(scope) if read is not None else None
-        ready = await _response(read) if read is not None and middleware_headers is not None else None
-        if ready is None or middleware_headers is None or read is None:
+        added_headers = middleware_headers(scope) if read is not None else None
+        ready = await _response(read) if read is not None and added_headers is not None else None
+        if ready is None or added_headers is None or read is None:
             if read is not None:
                 read_metrics.READS_PASSED_TO_DJANGO[read.resource].add()
             await django(scope, receive, send)
@@ -248,7 +248,7 @@ def read_path(django: Application) -> Application:
             meter.count(read.resource, ready.environment_id, scope["headers"])
         ready.count()
         accept_encoding = _header(scope, b"accept-encoding")
-        status, body, headers = ready.render_for(accept_encoding, middleware_headers, _conditions(scope))
+        status, body, headers = ready.render_for(accept_encoding, added_headers, _conditions(scope))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -258,9 +258,9 @@ def read_path(django: Application) -> Application:
 class EqualRequests:
     """Answers requests with equal bytes: those that wait for one batch share one rendered response."""
 
-    def __init__(self, scope: Scope, read: Read, middleware_headers: Surroundings) -> None:
+    def __init__(self, scope: Scope, read: Read, added_headers: MiddlewareHeaders) -> None:
         self._read = read
-        self._middleware_headers = middleware_headers
+        self._added_headers = added_headers
         self._accept_encoding = _header(scope, b"accept-encoding")
         self._conditions = _conditions(scope)
         self._labels = labels.from_headers(scope["headers"])
@@ -272,10 +272,10 @@ class EqualRequests:
         if future is not self._future:
             self._future, self._waiting = future, []
             future.add_done_callback(partial(self._continue, self._waiting))
-        self._waiting.append(channel.hold())
+        self._waiting.append(channel.defer())
         return True
 
-    def _continue(self, waiting: list[Held], future: "asyncio.Future[Step]") -> None:
+    def _continue(self, waiting: list[DeferredResponse], future: "asyncio.Future[Step]") -> None:
         if self._future is future:
             self._future, self._waiting = None, []
         step = _result(self._read, future)
@@ -284,13 +284,13 @@ class EqualRequests:
             return
         if step is None:
             for request in waiting:
-                request.give_back()
+                request.fall_back()
             return
         if step.environment_id is not None:
             meter.count_equal(step.resource, step.environment_id, self._labels, len(waiting))
         step.count(len(waiting))
         refetches.answered(len(waiting))
-        head, body = step.render_http_for(self._accept_encoding, self._middleware_headers, self._conditions)
+        head, body = step.render_http_for(self._accept_encoding, self._added_headers, self._conditions)
         for request in waiting:
             request.reply(head, body)
 
@@ -300,8 +300,8 @@ def shortcut(scope: Scope) -> Answerer | None:
     read = parse_read(scope)
     if read is None:
         return None
-    middleware_headers = surroundings(scope)
-    return EqualRequests(scope, read, middleware_headers).answer if middleware_headers is not None else None
+    added_headers = middleware_headers(scope)
+    return EqualRequests(scope, read, added_headers).answer if added_headers is not None else None
 
 
 async def close() -> None:

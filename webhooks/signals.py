@@ -26,8 +26,8 @@ def feature_state(row: RowChange) -> None:
         return
     place = StateKey.of(state)
     if row.operation is RowOperation.DELETED:
-        if _is_asked_for(row):
-            changes.about_to_change([place])
+        if _is_direct(row):
+            changes.record_current([place])
     elif row.operation is RowOperation.CREATED:
         if state.version is not None:
             changes.record_created(place)
@@ -78,8 +78,8 @@ def feature_segment(row: RowChange) -> None:
         return
     place = StateKey(override.environment_id, override.feature_id, override.pk)
     if row.operation is RowOperation.DELETED:
-        if _is_asked_for(row):
-            changes.about_to_change([place])
+        if _is_direct(row):
+            changes.record_current([place])
         return
     before = row.before
     if before is not None and row.changed:

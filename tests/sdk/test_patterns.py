@@ -56,9 +56,9 @@ def test_pattern__any_short_text__matches_like_re(pattern: str, text: str) -> No
 def test_pattern__exponential_time__interrupted_and_not_met(pattern: str, text: str) -> None:
     started = time.thread_time()
     try:
-        with patterns.limited(0.1):
+        with patterns.time_limit(0.1):
             assert not is_met(pattern, text)
-    except patterns.TimeSpent:
+    except patterns.TimeLimitExceeded:
         pass
     assert time.thread_time() - started < 1
 
@@ -116,7 +116,7 @@ def test_patterns__process_suspended_meanwhile__matched(monkeypatch: pytest.Monk
 
     assert patterns.matches("^(a|b)", "abc")
     monkeypatch.setattr(patterns, "_compiled", slow_compile)
-    with patterns.limited(0.05):
+    with patterns.time_limit(0.05):
         assert [patterns.matches("^(a|b)", "abc") for _ in range(3)] == [True] * 3
 
 
@@ -138,7 +138,7 @@ def test_pattern__other_threads_are_busy__only_its_own_time_counts() -> None:
         for _ in range(4):
             threads.submit(compute)
         try:
-            with patterns.limited(4 * undisturbed_seconds):
+            with patterns.time_limit(4 * undisturbed_seconds):
                 assert not patterns.matches("(a|aa)+$", "a" * letters + "!")
         finally:
             ended.set()
