@@ -115,7 +115,7 @@ class SDKKey(Rule):
         return f"anyone with a {'server-side ' if self.server else ''}key of the environment"
 
     def permits(self, actor: Any, view: Any) -> bool:
-        return isinstance(actor, SDKClient) and (actor.server or not self.server)
+        return isinstance(actor, SDKClient) and (actor.server_side or not self.server)
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class AdministersScope(Has):
     def permits(self, actor: Any, view: Any) -> bool:
         if actor is None:
             return False
-        level: Level = "environment" if view.asked["scope"]["type"] == "environment" else "organisation"
+        level: Level = "environment" if view.validated_data["scope"]["type"] == "environment" else "organisation"
         return Has(level, ADMIN).permits(actor, view)
 
 

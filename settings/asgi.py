@@ -1,4 +1,4 @@
-"""The ASGI application: streams go straight to the hub, everything else to Django."""
+"""The ASGI application: streams, the SDK API's fast path, and Django."""
 
 import os
 
@@ -7,7 +7,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 django_application = get_asgi_application()
 
-# They import models, so they come after Django is set up.
+# These import models, so Django has to be set up first.
 from app_analytics.meter import meter  # noqa: E402
 from core.bodies import limited_bodies  # noqa: E402
 from core.middleware_headers import middleware_headers  # noqa: E402

@@ -86,7 +86,7 @@ def check_shares(shares: list[dict[str, Any]], feature: Feature) -> None:
 
 
 def share_errors(shares: list[dict[str, Any]], options: Collection[int]) -> dict[str, Any]:
-    """Errors of shares, by field name; empty if there are none. ``options``: primary keys of the feature's options."""
+    """Errors of shares by field name; empty if there are none. ``options``: primary keys of the feature's options."""
     given = [share["multivariate_feature_option_id"] for share in shares]
     occurrences = Counter(given)
     errors: list[dict[str, list[str]]] = [{} for _ in given]

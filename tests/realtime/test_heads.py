@@ -58,7 +58,7 @@ async def answered(port: int, state: ServerState, *pieces: bytes) -> bytes:
                 said += await reader.readuntil(b"\r\n\r\n")
     connections: Any = state.connections
     # Unless it has been ended already, the server waits for a head.
-    await eventually(lambda: any(each._head_awaited for each in connections) or bool(said and not connections))
+    await eventually(lambda: any(each._awaits_headers for each in connections) or bool(said and not connections))
     skip(request_limits.HEADER_TIMEOUT_SECONDS)
     async with asyncio.timeout(PATIENCE):
         said += await reader.read()

@@ -75,14 +75,14 @@ def test_required__missing_or_empty__complaint_names_the_variable(environ: dict[
 
 @pytest.mark.parametrize(("text", "number"), [("20", 20), (" 1 ", 1), ("0", 0)])
 def test_whole__number_that_may_be__read(text: str, number: int) -> None:
-    assert environment.whole("X", 7, least=0, environ={"X": text}) == number
-    assert environment.whole("X", 7, environ={}) == 7
+    assert environment.integer("X", 7, minimum=0, environ={"X": text}) == number
+    assert environment.integer("X", 7, environ={}) == 7
 
 
 @pytest.mark.parametrize("text", ["", "many", "-1", "0", "1.5", "1_000", "\u0663", "9" * 5000])
 def test_whole__other_text_or_too_little__complaint_names_the_variable(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="X must be a whole number, 1 or more"):
-        environment.whole("X", 7, environ={"X": text})
+        environment.integer("X", 7, environ={"X": text})
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_rate__calls_in_a_time__as_it_is_and_what_throttles_read(text: str, seco
     "text", ["", "often", "20", "20/", "/min", "20/year", "-1/min", "1.5/min", "20/min/min", "20/0min", "20/15"]
 )
 def test_rate__anything_else__complaint_names_the_variable(text: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="X must be calls in a second, minute, hour or day: 5/min, not"):
+    with pytest.raises(ImproperlyConfigured, match="X must be a rate of calls such as 5/min, not"):
         environment.rate("X", "5/min", environ={"X": text})
 
 

@@ -152,7 +152,7 @@ async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_
     if behind == "a head that lasts for ever":
         skip(request_limits.HEADER_TIMEOUT_SECONDS)
     connections: list[Any] = list(server.state.connections)
-    await eventually(lambda: connections[0]._passes_over)
+    await eventually(lambda: connections[0]._discards_input)
     reply(waiting, b"at last")
     assert await client.answer() == b"at last"
     assert await client.is_closed()
