@@ -18,8 +18,8 @@ class Actor:
     """The change request that is being applied, if that is what the system does."""
     is_scheduled: bool = False
     """Whether it goes live at its own time, and not by the request that committed it."""
-    places: dict[int, Any] = field(default_factory=dict)
-    """What ``audit.places`` has read, by the states' primary keys."""
+    state_contexts: dict[int, Any] = field(default_factory=dict)
+    """The cache of ``audit.state_contexts``, by the states' primary keys."""
 
 
 @runtime_checkable

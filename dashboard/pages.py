@@ -116,7 +116,7 @@ class Page(View):
         try:
             if not self.public and not request.user.is_authenticated:
                 return sign_in_first(request)
-            if not self.public and self.user.owes_second_factor and not self.open_to_debtors:
+            if not self.public and self.user.must_set_up_second_factor and not self.open_to_debtors:
                 return self.go(reverse("dashboard:second-factor"))
             response = self.answer(request, *args, **kwargs)
         except Http404:

@@ -160,7 +160,7 @@ class ChangedFeatureSerializer(ListedFeatureSerializer):
     """An update: what the feature began with cannot change any more, and owners have end points of their own."""
 
     # The answer to a PATCH has it not, as in Flagsmith.
-    sometimes_left_out = ("is_num_identity_overrides_complete",)
+    optional_in_responses = ("is_num_identity_overrides_complete",)
 
     initial_value = InitialValue(read_only=True, allow_null=True)
     owners = Owners(read_only=True)

@@ -1,4 +1,4 @@
-"""What removing an identity takes beyond its own row."""
+"""Deletion of identities."""
 
 from core import removal
 from core.locks import keep_out_identities
@@ -9,9 +9,10 @@ from realtime.types import Change
 
 
 def delete_identity(identity: Identity) -> None:
-    """Remove an identity with its traits and overrides, of which there may be one for each feature.
+    """Delete an identity with its traits and overrides, of which there may be one for each feature.
 
-    Their rows go first and raw, so they are announced here. The caller holds the environment's lock.
+    They are deleted first and without signals, so this function raises the version. The caller holds the environment's
+    lock.
     """
     keep_out_identities([identity.environment_id])
     effect = triggers.identity(identity, Change.DELETED)
