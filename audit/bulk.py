@@ -68,13 +68,13 @@ def options_replaced(
         yield flags.option(feature, RowOperation.CREATED)
 
 
-def shares_replaced(state: FeatureState, shares: Shares) -> Iterator[Entry]:
+def shares_replaced(state: FeatureState, shares: ShareChanges) -> Iterator[Entry]:
     """Entries of an existing state: one for each option whose share has changed."""
     if shares:
         yield from _shares(state_contexts.get(state.pk), shares)
 
 
-def _shares(context: StateContext, shares: Shares) -> Iterator[Entry]:
+def _shares(context: StateContext, shares: ShareChanges) -> Iterator[Entry]:
     for old, new in shares.values():
         details = [detail("percentage_allocation", old, new)]
         yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
@@ -92,7 +92,9 @@ def overrides_reordered(environment: Environment, feature: Feature, old: list[st
     )
 
 
-def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Mapping[int, Stored]) -> Iterator[Entry]:
+def overrides_copied(
+    identity: Identity, before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot]
+) -> Iterator[Entry]:
     """Entries of an identity's overrides that were replaced by another identity's. Keys are features' primary keys."""
     names = dict(Feature.objects.filter(pk__in={*before, *after}).values_list("pk", "name"))
     contexts = state_contexts.read(stored.state_id for stored in after.values())
@@ -106,7 +108,7 @@ def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Ma
             yield Entry(log, RelatedObjectType.FEATURE_STATE, old.state_id, scope, ChangeType.DELETE)
 
 
-def _override_copied(context: StateContext, old: Stored | None, new: Stored) -> Iterator[Entry]:
+def _override_copied(context: StateContext, old: StateSnapshot | None, new: StateSnapshot) -> Iterator[Entry]:
     if old is None:
         details = [detail("enabled", None, new.enabled)]
         yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.CREATE, details)
@@ -114,7 +116,7 @@ def _override_copied(context: StateContext, old: Stored | None, new: Stored) -> 
         yield from _state_changed(context, old, new)
 
 
-def _state_changed(context: StateContext, old: Stored, new: Stored) -> Iterator[Entry]:
+def _state_changed(context: StateContext, old: StateSnapshot, new: StateSnapshot) -> Iterator[Entry]:
     if old.enabled != new.enabled:
         details = [detail("enabled", old.enabled, new.enabled)]
         yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.UPDATE, details)
@@ -123,7 +125,9 @@ def _state_changed(context: StateContext, old: Stored, new: Stored) -> Iterator[
     yield from _shares(context, changed_shares(old.shares, new.shares))
 
 
-def states_written(before: Mapping[int, Stored], after: Mapping[int, Stored], default_enabled: bool) -> Iterator[Entry]:
+def states_written(
+    before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot], default_enabled: bool
+) -> Iterator[Entry]:
     """Entries of a feature's states in one environment: changed states, and new overrides. Keys are primary keys."""
     contexts = state_contexts.read(after)
     for pk, new in after.items():

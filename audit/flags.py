@@ -70,7 +70,7 @@ def value(row: RowChange) -> Iterator[Entry]:
         return
     changes = differences(row.before, row.after)
     if row.operation is RowOperation.CREATED:
-        changes = _changes_of_new_value(context, {name: getattr(row.instance, name) for name in COLUMNS})
+        changes = _changes_of_new_value(context, {name: getattr(row.instance, name) for name in VALUE_COLUMNS})
     if (changes or row.operation is RowOperation.UPDATED) and not _is_empty_text(changes):
         yield context.entry(context.text(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
 
@@ -78,8 +78,8 @@ def value(row: RowChange) -> Iterator[Entry]:
 def _changes_of_new_value(context: StateContext, value: Row) -> list[Detail]:
     """The differences between the initial value and a new state's value."""
     initial = FeatureStateValue()
-    initial.value = typed(context.initial_value)
-    return differences({name: getattr(initial, name) for name in COLUMNS}, value)
+    initial.value = parse_initial_value(context.initial_value)
+    return differences({name: getattr(initial, name) for name in VALUE_COLUMNS}, value)
 
 
 def _is_empty_text(changes: list[Detail]) -> bool:
@@ -112,8 +112,8 @@ def override_deleted(override: FeatureSegment, scope: Scope) -> Entry:
     return Entry(log, RelatedObjectType.FEATURE, override.feature_id, scope, ChangeType.DELETE)
 
 
-def option(feature: Feature, change: Change, details: Iterable[Detail] = ()) -> Entry:
+def option(feature: Feature, operation: RowOperation, details: Iterable[Detail] = ()) -> Entry:
     """The entry of one of the feature's multivariate options."""
-    text, change_type = OPTION[change]
+    text, change_type = OPTION[operation]
     scope = Scope.of(feature.project)
     return Entry(text % feature.name, RelatedObjectType.FEATURE, feature.pk, scope, change_type, [*details])

@@ -124,10 +124,10 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             if not self.public and not request.user.is_authenticated:
-                return sign_in_first(request)
-            if not self.public and self.user.must_set_up_second_factor and not self.open_to_debtors:
-                return self.go(reverse("dashboard:second-factor"))
-            response = self.answer(request, *args, **kwargs)
+                return redirect_to_sign_in(request)
+            if not self.public and self.user.must_set_up_second_factor and not self.allowed_without_second_factor:
+                return self.redirect(reverse("dashboard:second-factor"))
+            response = self.handle(request, *args, **kwargs)
         except Http404:
             response = error_page(request, 404)
         except PermissionDenied as denied:

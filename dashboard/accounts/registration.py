@@ -41,10 +41,10 @@ class JoinPage(Page):
     public = True
     template = "dashboard/accounts/join.html"
 
-    def answer(self, request: HttpRequest, kind: str, secret: str) -> HttpResponseBase:
+    def handle(self, request: HttpRequest, kind: str, secret: str) -> HttpResponseBase:
         if request.user.is_authenticated and request.user.must_set_up_second_factor:
-            return self.go(reverse("dashboard:second-factor"))
-        return super().answer(request, kind=kind, secret=secret)
+            return self.redirect(reverse("dashboard:second-factor"))
+        return super().handle(request, kind=kind, secret=secret)
 
     def get(self, request: HttpRequest, kind: str, secret: str) -> HttpResponse:
         return self.render(path=request.path)
