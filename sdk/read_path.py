@@ -260,7 +260,7 @@ class EqualRequests:
 
     def __init__(self, scope: Scope, read: Read, added_headers: MiddlewareHeaders) -> None:
         self._read = read
-        self._middleware_headers = added_headers
+        self._added_headers = added_headers
         self._accept_encoding = _header(scope, b"accept-encoding")
         self._conditions = _conditions(scope)
         self._labels = labels.from_headers(scope["headers"])
@@ -290,7 +290,7 @@ class EqualRequests:
             meter.count_equal(step.resource, step.environment_id, self._labels, len(waiting))
         step.count(len(waiting))
         refetches.answered(len(waiting))
-        head, body = step.render_http_for(self._accept_encoding, self._middleware_headers, self._conditions)
+        head, body = step.render_http_for(self._accept_encoding, self._added_headers, self._conditions)
         for deferred in waiting:
             deferred.reply(head, body)
 

@@ -118,7 +118,7 @@ TEMPLATES = [
 # Sessions and CSRF of the dashboard (dashboard/pages.py).
 SESSION_COOKIE_AGE = environment.integer("SESSION_COOKIE_AGE", 1_209_600)
 CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "dashboard.pages.forged"
+CSRF_FAILURE_VIEW = "dashboard.pages.csrf_failure"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

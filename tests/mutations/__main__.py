@@ -62,7 +62,13 @@ def find(root: Path, mutation: Mutation, own: bool, everything: bool) -> tuple[s
     split = ("--numprocesses", os.environ.get("TEST_PROCESSES", "4"), "--dist", "loadscope")
     some, every = {"TEST_ALL": "false"}, {"TEST_ALL": "true"}
     runs = [("scripts/test, own tests", (*PYTEST, *SOME, *mutation.tests), some)]
-    runs.append(("scripts/test, own tests on PostgreSQL", (*ON_POSTGRESQL, *PYTEST, *SOME, "-m", "database and not slow", *mutation.tests), some))
+    runs.append(
+        (
+            "scripts/test, own tests on PostgreSQL",
+            (*ON_POSTGRESQL, *PYTEST, *SOME, "-m", "database and not slow", *mutation.tests),
+            some,
+        )
+    )
     if not own:
         runs.append(("scripts/test", (*PYTEST, *split, *SOME), some))
         if everything:
