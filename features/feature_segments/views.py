@@ -103,7 +103,7 @@ class PrioritiesView(EnvironmentScopedView, GenericAPIView[FeatureSegment]):
         visible = visible_feature_segments(self.actor).select_related("environment__project", "feature")
         feature_segments = visible.in_bulk(list(priorities))
         if len(feature_segments) != len(items):
-            raise ValidationError({"non_field_errors": ["Some of the provided ids were not feature_segments."]})
+            raise ValidationError({"non_field_errors": ["Some of the provided ids were not found."]})
         if not items:
             return Response([])
         scopes = {(each.environment, each.feature) for each in feature_segments.values()}
