@@ -82,8 +82,8 @@ MUTATIONS = (
     Mutation(
         "commit-hook-dropped",
         f"{CHANGES}/versions.py",
-        "            transaction.on_commit(Announcement(due, list(states.values()), silent, gate), using=using, robust=True)\n",
-        "",
+        "transaction.on_commit(Announcement(due, list(states.values()), silent, gate), using=using, robust=True)",
+        "pass",
         VERSIONS,
     ),
     Mutation(
