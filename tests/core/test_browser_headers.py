@@ -59,7 +59,7 @@ async def test_response__asgi__same_headers() -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_stream__any__nosniff() -> None:
-    async with stream("nobody") as client:
+    async with stream("unknown-key") as client:
         await client.opened()
     assert (b"x-content-type-options", b"nosniff") in client.sent[0]["headers"]
 

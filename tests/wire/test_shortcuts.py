@@ -91,9 +91,9 @@ def test_requests__pipelined__responses_in_order(connection: Connection) -> None
     connection.send(
         connection.request(),
         connection.request("/version/"),
-        connection.request(key="nobody's"),
-        connection.request("/api/v1/identities/?identifier=somebody-new"),
-        connection.request("/api/v1/identities/?identifier=somebody-new"),
+        connection.request(key="unknown"),
+        connection.request("/api/v1/identities/?identifier=new"),
+        connection.request("/api/v1/identities/?identifier=new"),
         connection.request(),
     )
     answers = [connection.answer() for _ in range(6)]
@@ -182,7 +182,7 @@ def test_clients__resets_at_any_moment__others_are_served(connection: Connection
     port = int(tenant.api.url.rpartition(":")[2])
     for request in (
         connection.request(),
-        connection.request(key="nobody's"),
+        connection.request(key="unknown"),
         connection.request("/api/v1/identities/?identifier=gone"),
         connection.request(f"/sse/environments/{connection.key}/stream"),
     ):

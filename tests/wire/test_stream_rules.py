@@ -81,7 +81,7 @@ def test_s3__unknown_environment__only_comments_and_the_first_has_the_reason(sho
     # A slow machine may not have read the state before the stream ends.
     while UNKNOWN not in body:
         started = time.monotonic()
-        body = whole_stream(short_streams, "nobody-has-this-key")
+        body = whole_stream(short_streams, "unknown-key")
         assert 2.3 <= time.monotonic() - started <= MAX_SECONDS
         assert all(line.startswith(":") for line in body.decode().splitlines() if line)
 
