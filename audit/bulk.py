@@ -15,10 +15,10 @@ from audit.state_contexts import StateContext
 from core import actor
 from environments.identities.models import Identity
 from environments.models import Environment
-from features.changes import Shares, Stored, changed_shares
+from features.changes import ShareChanges, StateSnapshot, changed_shares
 from features.models import Feature, FeatureSegment, FeatureState
 from features.workflows.core.models import ChangeRequest
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.models import Segment
 
 
@@ -34,7 +34,7 @@ def first_states(feature: Feature, states: Iterable[FeatureState], options: int)
             [detail("enabled", None, state.enabled)],
         )
     for _ in range(options):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
 def feature_deleted(feature: Feature) -> Iterator[Entry]:
@@ -61,20 +61,20 @@ def options_replaced(
     """Entries of replaced options. ``changed`` has the old and new columns of the options that were kept."""
     for old, new in changed:
         if changes := differences(old, new):
-            yield flags.option(feature, Change.UPDATED, changes)
+            yield flags.option(feature, RowOperation.UPDATED, changes)
     for _ in range(removed):
-        yield flags.option(feature, Change.DELETED)
+        yield flags.option(feature, RowOperation.DELETED)
     for _ in range(added):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
-def shares_replaced(state: FeatureState, shares: Shares) -> Iterator[Entry]:
+def shares_replaced(state: FeatureState, shares: ShareChanges) -> Iterator[Entry]:
     """Entries of an existing state: one for each option whose share has changed."""
     if shares:
         yield from _shares(state_contexts.get(state.pk), shares)
 
 
-def _shares(context: StateContext, shares: Shares) -> Iterator[Entry]:
+def _shares(context: StateContext, shares: ShareChanges) -> Iterator[Entry]:
     for old, new in shares.values():
         details = [detail("percentage_allocation", old, new)]
         yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
@@ -92,7 +92,9 @@ def overrides_reordered(environment: Environment, feature: Feature, old: list[st
     )
 
 
-def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Mapping[int, Stored]) -> Iterator[Entry]:
+def overrides_copied(
+    identity: Identity, before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot]
+) -> Iterator[Entry]:
     """Entries of an identity's overrides that were replaced by another identity's. Keys are features' primary keys."""
     names = dict(Feature.objects.filter(pk__in={*before, *after}).values_list("pk", "name"))
     contexts = state_contexts.read(stored.state_id for stored in after.values())
@@ -106,7 +108,7 @@ def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Ma
             yield Entry(log, RelatedObjectType.FEATURE_STATE, old.state_id, scope, ChangeType.DELETE)
 
 
-def _override_copied(context: StateContext, old: Stored | None, new: Stored) -> Iterator[Entry]:
+def _override_copied(context: StateContext, old: StateSnapshot | None, new: StateSnapshot) -> Iterator[Entry]:
     if old is None:
         details = [detail("enabled", None, new.enabled)]
         yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.CREATE, details)
@@ -114,7 +116,7 @@ def _override_copied(context: StateContext, old: Stored | None, new: Stored) -> 
         yield from _state_changed(context, old, new)
 
 
-def _state_changed(context: StateContext, old: Stored, new: Stored) -> Iterator[Entry]:
+def _state_changed(context: StateContext, old: StateSnapshot, new: StateSnapshot) -> Iterator[Entry]:
     if old.enabled != new.enabled:
         details = [detail("enabled", old.enabled, new.enabled)]
         yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.UPDATE, details)
@@ -123,7 +125,9 @@ def _state_changed(context: StateContext, old: Stored, new: Stored) -> Iterator[
     yield from _shares(context, changed_shares(old.shares, new.shares))
 
 
-def states_written(before: Mapping[int, Stored], after: Mapping[int, Stored], default_enabled: bool) -> Iterator[Entry]:
+def states_written(
+    before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot], default_enabled: bool
+) -> Iterator[Entry]:
     """Entries of a feature's states in one environment: changed states, and new overrides. Keys are primary keys."""
     contexts = state_contexts.read(after)
     for pk, new in after.items():

@@ -20,7 +20,10 @@ def store_versions(sender: object, states: Mapping[EnvironmentID, EnvironmentSta
     transaction = transactions.current_id()
     AnnouncedVersion.objects.bulk_create(
         AnnouncedVersion(
-            transaction=transaction, environment_id=environment_id, updated_at=state.updated_at, live=state.live
+            transaction=transaction,
+            environment_id=environment_id,
+            updated_at=state.updated_at,
+            live=state.streaming_enabled,
         )
         for environment_id, state in states.items()
     )

@@ -10,14 +10,14 @@ from audit.entries import Detail, Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from audit.state_contexts import StateContext
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
-from features.values import COLUMNS, typed
+from features.values import VALUE_COLUMNS, parse_initial_value
 from realtime.changes.rows import Row, RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 
 OPTION = {
-    Change.CREATED: (texts.OPTION_ADDED, ChangeType.CREATE),
-    Change.UPDATED: (texts.OPTION_UPDATED, ChangeType.UPDATE),
-    Change.DELETED: (texts.OPTION_REMOVED, ChangeType.DELETE),
+    RowOperation.CREATED: (texts.OPTION_ADDED, ChangeType.CREATE),
+    RowOperation.UPDATED: (texts.OPTION_UPDATED, ChangeType.UPDATE),
+    RowOperation.DELETED: (texts.OPTION_REMOVED, ChangeType.DELETE),
 }
 
 
@@ -25,9 +25,9 @@ def state(row: RowChange) -> Iterator[Entry]:
     if row.instance.version is None:
         return
     context = state_contexts.get(row.instance.pk)
-    if row.change is Change.CREATED:
+    if row.operation is RowOperation.CREATED:
         yield from _new_state(row.instance, context)
-    elif row.change is Change.UPDATED:
+    elif row.operation is RowOperation.UPDATED:
         # Flagsmith shows no other column.
         details = [each for each in differences(row.before, row.after) if each["field"] == "enabled"]
         yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.UPDATE, details)
@@ -66,20 +66,20 @@ def new_override(context: StateContext, enabled: bool, default_enabled: bool, va
 def value(row: RowChange) -> Iterator[Entry]:
     """A new state's value is logged as updated if it is not the initial value."""
     context = state_contexts.get(row.instance.feature_state_id)
-    if not context.is_live or row.change is Change.DELETED:
+    if not context.is_live or row.operation is RowOperation.DELETED:
         return
     changes = differences(row.before, row.after)
-    if row.change is Change.CREATED:
-        changes = _changes_of_new_value(context, {name: getattr(row.instance, name) for name in COLUMNS})
-    if (changes or row.change is Change.UPDATED) and not _is_empty_text(changes):
+    if row.operation is RowOperation.CREATED:
+        changes = _changes_of_new_value(context, {name: getattr(row.instance, name) for name in VALUE_COLUMNS})
+    if (changes or row.operation is RowOperation.UPDATED) and not _is_empty_text(changes):
         yield context.entry(context.text(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
 
 
 def _changes_of_new_value(context: StateContext, value: Row) -> list[Detail]:
     """The differences between the initial value and a new state's value."""
     initial = FeatureStateValue()
-    initial.value = typed(context.initial_value)
-    return differences({name: getattr(initial, name) for name in COLUMNS}, value)
+    initial.value = parse_initial_value(context.initial_value)
+    return differences({name: getattr(initial, name) for name in VALUE_COLUMNS}, value)
 
 
 def _is_empty_text(changes: list[Detail]) -> bool:
@@ -89,17 +89,17 @@ def _is_empty_text(changes: list[Detail]) -> bool:
 
 def share(row: RowChange) -> Iterator[Entry]:
     context = state_contexts.get(row.instance.feature_state_id)
-    if context.is_live and row.change is Change.UPDATED:
+    if context.is_live and row.operation is RowOperation.UPDATED:
         yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, differences(row.before, row.after))
 
 
 def feature_segment(row: RowChange) -> Iterator[Entry]:
     override = row.instance
-    if row.change is Change.CREATED:  # It has no state yet, so it overrides nothing.
+    if row.operation is RowOperation.CREATED:  # It has no state yet, so it overrides nothing.
         return
     feature = override.feature
     scope = Scope.of(feature.project, override.environment_id)
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         yield override_deleted(override, scope)
     else:
         log = texts.STATE_UPDATED[1] % (feature.name, override.segment.name)
@@ -112,8 +112,8 @@ def override_deleted(override: FeatureSegment, scope: Scope) -> Entry:
     return Entry(log, RelatedObjectType.FEATURE, override.feature_id, scope, ChangeType.DELETE)
 
 
-def option(feature: Feature, change: Change, details: Iterable[Detail] = ()) -> Entry:
+def option(feature: Feature, operation: RowOperation, details: Iterable[Detail] = ()) -> Entry:
     """The entry of one of the feature's multivariate options."""
-    text, change_type = OPTION[change]
+    text, change_type = OPTION[operation]
     scope = Scope.of(feature.project)
     return Entry(text % feature.name, RelatedObjectType.FEATURE, feature.pk, scope, change_type, [*details])

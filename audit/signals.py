@@ -12,7 +12,7 @@ from core.changes import reported
 from features import changes as flags
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.changes import AboutToChangeRules, SegmentsUpdated
 
 ENTRIES: dict[type[Any], Callable[..., Iterable[Entry]]] = {
@@ -24,7 +24,7 @@ ENTRIES: dict[type[Any], Callable[..., Iterable[Entry]]] = {
     flags.StatesWritten: bulk.states_written,
     flags.OverridesReordered: bulk.overrides_reordered,
     flags.OverridesCopied: bulk.overrides_copied,
-    flags.WentLive: bulk.went_live,
+    flags.StatesPublished: bulk.went_live,
     flags.ChangeRequestFailed: bulk.change_request_failed,
     SegmentsUpdated: bulk.segments_updated,
 }
@@ -44,9 +44,9 @@ class Recorder:
         """
         if actor.current() is None:
             return
-        if row.change is Change.UPDATED and not (row.changed or self.audited.every_update):
+        if row.operation is RowOperation.UPDATED and not (row.changed or self.audited.every_update):
             return
-        if row.change is Change.DELETED and row.origin is not row.instance:
+        if row.operation is RowOperation.DELETED and row.origin is not row.instance:
             return
         record(self.audited.entries(row))
 

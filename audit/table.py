@@ -14,14 +14,14 @@ from audit import flags, texts
 from audit.entries import Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from features.models import FeatureSegment
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 from realtime.changes.rows import RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 
 CHANGE_TYPE = {
-    Change.CREATED: ChangeType.CREATE,
-    Change.UPDATED: ChangeType.UPDATE,
-    Change.DELETED: ChangeType.DELETE,
+    RowOperation.CREATED: ChangeType.CREATE,
+    RowOperation.UPDATED: ChangeType.UPDATE,
+    RowOperation.DELETED: ChangeType.DELETE,
 }
 
 
@@ -44,15 +44,15 @@ class Audited:
 
 def feature(row: RowChange) -> Iterator[Entry]:
     text = {
-        Change.CREATED: texts.FEATURE_CREATED,
-        Change.UPDATED: texts.FEATURE_UPDATED,
-        Change.DELETED: texts.FEATURE_DELETED,
-    }[row.change]
+        RowOperation.CREATED: texts.FEATURE_CREATED,
+        RowOperation.UPDATED: texts.FEATURE_UPDATED,
+        RowOperation.DELETED: texts.FEATURE_DELETED,
+    }[row.operation]
     yield _entry(row, text % row.instance.name, RelatedObjectType.FEATURE, Scope.of(row.instance.project))
 
 
 def option(row: RowChange) -> Iterator[Entry]:
-    yield flags.option(row.instance.feature, row.change, differences(row.before, row.after))
+    yield flags.option(row.instance.feature, row.operation, differences(row.before, row.after))
 
 
 RULES_CHANGE_ATTRIBUTE = "_audit_rules"
@@ -68,22 +68,22 @@ def segment(row: RowChange) -> Iterator[Entry]:
     """The entry of a segment. A deletion also deletes its overrides, whose entries are written first."""
     segment = row.instance
     scope = Scope.of(segment.project)
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         for override in FeatureSegment.objects.filter(segment=segment).select_related("feature", "segment"):
             yield flags.override_deleted(override, replace(scope, environment_id=override.environment_id))
     text = {
-        Change.CREATED: texts.SEGMENT_CREATED,
-        Change.UPDATED: texts.SEGMENT_UPDATED,
-        Change.DELETED: texts.SEGMENT_DELETED,
-    }[row.change]
+        RowOperation.CREATED: texts.SEGMENT_CREATED,
+        RowOperation.UPDATED: texts.SEGMENT_UPDATED,
+        RowOperation.DELETED: texts.SEGMENT_DELETED,
+    }[row.operation]
     rules = segment.__dict__.pop(RULES_CHANGE_ATTRIBUTE, [])
     yield _entry(row, text % segment.name, RelatedObjectType.SEGMENT, scope, *rules)
 
 
 def environment(row: RowChange) -> Iterator[Entry]:
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         return
-    text = texts.ENVIRONMENT_CREATED if row.change is Change.CREATED else texts.ENVIRONMENT_UPDATED
+    text = texts.ENVIRONMENT_CREATED if row.operation is RowOperation.CREATED else texts.ENVIRONMENT_UPDATED
     scope = Scope.of(row.instance.project, row.instance.pk)
     yield _entry(row, text % row.instance.name, RelatedObjectType.ENVIRONMENT, scope)
 
@@ -93,12 +93,12 @@ def change_request(row: RowChange) -> Iterator[Entry]:
     logged."""
     request = row.instance
     committed = row.before is not None and row.before["committed_at"] is None and request.committed_at is not None
-    if row.change is not Change.UPDATED or committed:
+    if row.operation is not RowOperation.UPDATED or committed:
         text = {
-            Change.CREATED: texts.CHANGE_REQUEST_CREATED,
-            Change.UPDATED: texts.CHANGE_REQUEST_COMMITTED,
-            Change.DELETED: texts.CHANGE_REQUEST_DELETED,
-        }[row.change]
+            RowOperation.CREATED: texts.CHANGE_REQUEST_CREATED,
+            RowOperation.UPDATED: texts.CHANGE_REQUEST_COMMITTED,
+            RowOperation.DELETED: texts.CHANGE_REQUEST_DELETED,
+        }[row.operation]
         scope = Scope.of(request.project, request.environment_id)
         yield _entry(row, text % request.title, RelatedObjectType.CHANGE_REQUEST, scope)
 
@@ -107,15 +107,15 @@ def approval(row: RowChange) -> Iterator[Entry]:
     """The entry of an approval. A later save of the approved row is not logged."""
     request = row.instance.change_request
     was_approved = row.before is not None and row.before["approved_at"] is not None
-    if row.change is not Change.DELETED and not was_approved and row.instance.approved_at is not None:
+    if row.operation is not RowOperation.DELETED and not was_approved and row.instance.approved_at is not None:
         log = texts.CHANGE_REQUEST_APPROVED % request.title
         scope = Scope.of(request.project, request.environment_id)
-        yield Entry(log, RelatedObjectType.CHANGE_REQUEST, request.pk, scope, CHANGE_TYPE[row.change])
+        yield Entry(log, RelatedObjectType.CHANGE_REQUEST, request.pk, scope, CHANGE_TYPE[row.operation])
 
 
 def _entry(row: RowChange, log: str, object_type: RelatedObjectType, scope: Scope, *more_details: Any) -> Entry:
     details = [*differences(row.before, row.after), *more_details]
-    return Entry(log, object_type, row.instance.pk, scope, CHANGE_TYPE[row.change], details)
+    return Entry(log, object_type, row.instance.pk, scope, CHANGE_TYPE[row.operation], details)
 
 
 AUDITED = (
@@ -143,9 +143,9 @@ AUDITED = (
         feature,
     ),
     Audited("features.FeatureState", ("enabled", "live_from", "version"), flags.state),
-    Audited("features.FeatureStateValue", COLUMNS, flags.value),
+    Audited("features.FeatureStateValue", VALUE_COLUMNS, flags.value),
     Audited("features.FeatureSegment", ("segment_id",), flags.feature_segment),
-    Audited("multivariate.MultivariateFeatureOption", (*COLUMNS, "key", "default_percentage_allocation"), option),
+    Audited("multivariate.MultivariateFeatureOption", (*VALUE_COLUMNS, "key", "default_percentage_allocation"), option),
     Audited("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), flags.share),
     Audited("workflows_core.ChangeRequest", ("committed_at",), change_request),
     Audited("workflows_core.ChangeRequestApproval", ("approved_at",), approval),

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 
 from core import removal
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from environments.models import Environment, UserEnvironmentPermission
@@ -59,7 +59,7 @@ def clone_environment(actor: Actor, source: Environment, name: str) -> Environme
 def delete_environment(environment: Environment) -> None:
     """Delete an environment with everything in it. The contents need no event, since the environment's streams end."""
     with transaction.atomic():
-        keep_out_identities([environment.pk])
+        block_identity_writes([environment.pk])
         empty(Environment.objects.filter(pk=environment.pk))
         environment.delete()
 
@@ -82,7 +82,7 @@ def empty(environments: QuerySet[Environment]) -> None:
 def delete_traits(environment: Environment, key: str) -> None:
     """Delete the traits with this key of all identities of the environment."""
     with transaction.atomic():
-        keep_out_identities([environment.pk])
+        block_identity_writes([environment.pk])
         Trait.objects.filter(identity__environment=environment, trait_key=key).delete()
 
 

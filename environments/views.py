@@ -91,11 +91,11 @@ class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentsView, ModelViewSet[E
         return serializers.get(self.action, EnvironmentWithMetadataSerializer)
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(KEY_TAKEN, "api_key"):
+        with conflicts.as_validation_error(KEY_TAKEN, "api_key"):
             serializer.save()
 
     def perform_update(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(KEY_TAKEN, "api_key"):
+        with conflicts.as_validation_error(KEY_TAKEN, "api_key"):
             serializer.save()
 
     def perform_destroy(self, instance: Environment) -> None:

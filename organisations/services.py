@@ -45,7 +45,7 @@ def add_member(organisation: Organisation, user: FFAdminUser, role: str) -> None
         plans.require_seat(organisation)
         if UserOrganisation.objects.filter(user=user, organisation=organisation).exists():
             raise ValidationError({"detail": ALREADY_MEMBER})
-        with conflicts.refused(ALREADY_MEMBER):
+        with conflicts.as_validation_error(ALREADY_MEMBER):
             UserOrganisation.objects.create(user=user, organisation=organisation, role=role)
         join_default_groups(organisation, user)
 

@@ -115,7 +115,7 @@ class SDKKey(Rule):
         return f"anyone with a {'server-side ' if self.server else ''}key of the environment"
 
     def permits(self, actor: Any, view: Any) -> bool:
-        return isinstance(actor, SDKClient) and (actor.server or not self.server)
+        return isinstance(actor, SDKClient) and (actor.server_side or not self.server)
 
 
 @dataclass(frozen=True)

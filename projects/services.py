@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 
 from core import removal
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from organisations.access import Actor
 from organisations.models import Organisation
 from projects.models import Project, UserProjectPermission
@@ -24,7 +24,7 @@ def create_project(actor: Actor, **fields: Any) -> Project:
 def delete_project(project: Project) -> None:
     """Delete a project with everything in it. The contents need no event, since its environments' streams end."""
     with transaction.atomic():
-        keep_out_identities(project.environments.values_list("pk", flat=True))
+        block_identity_writes(project.environments.values_list("pk", flat=True))
         removal.empty(Project.objects.filter(pk=project.pk))
         project.delete()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from core.removal import empty, emptying
 from organisations.models import Organisation
 from organisations.services import removing_members
@@ -22,7 +22,7 @@ def empty_organisations(rows: QuerySet[Organisation], **kwargs: Any) -> None:
     list(projects.order_by("pk").select_for_update(no_key=True).values_list("pk"))
     environments = projects.filter(environments__isnull=False).order_by().values_list("environments", flat=True)
     versions.lock(environments)
-    keep_out_identities(environments)
+    block_identity_writes(environments)
     empty(projects)
 
 

@@ -79,11 +79,11 @@ class ProjectViewSet(ScopePermissionsMixin, ProjectScopedView, ModelViewSet[Proj
         return serializers.get(self.action, ProjectSerializer)
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(NAME_TAKEN):
+        with conflicts.as_validation_error(NAME_TAKEN):
             serializer.save()
 
     def perform_update(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(NAME_TAKEN):
+        with conflicts.as_validation_error(NAME_TAKEN):
             serializer.save()
 
     @extend_schema(operation_id="projects_retrieve_by_uuid")

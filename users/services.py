@@ -44,7 +44,7 @@ def register(*, password: str, superuser: bool = False, **fields: Any) -> FFAdmi
     """Create a user with a token. Raises ValidationError if a concurrent request registers the same address."""
     user = FFAdminUser(**fields, is_staff=superuser, is_superuser=superuser)
     user.set_password(password)
-    with conflicts.refused(EMAIL_TAKEN, "email"):
+    with conflicts.as_validation_error(EMAIL_TAKEN, "email"):
         user.save()
         Token.objects.create(user=user)
     return user

@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from core.changes import collected
 from environments.models import Environment, Webhook
-from features.changes import Place
+from features.changes import StateKey
 from features.models import FeatureState
 from organisations.models import OrganisationWebhook
 from webhooks import payloads
@@ -27,7 +27,7 @@ class FlagChanges:
     """The flag changes of one transaction."""
 
     def __init__(self) -> None:
-        self.before: dict[Place, State | None] = {}
+        self.before: dict[StateKey, State | None] = {}
         """The live states of the changed places at the beginning of the transaction; None: there was no state."""
         self.audit_log_ids: list[int] = []
         """The primary keys of the audit log entries that the transaction has written."""
@@ -48,7 +48,7 @@ class FlagChanges:
         """The environments of a project whose changes are delivered."""
         return self._look_up([project_id])
 
-    def record_current(self, places: Iterable[Place]) -> None:
+    def record_current(self, places: Iterable[StateKey]) -> None:
         """Record the current states of these places. Call this before they change."""
         new = [place for place in places if place not in self.before and self.has_webhooks(place.environment_id)]
         if new:
@@ -59,12 +59,12 @@ class FlagChanges:
         """Record these states, all of environments with webhooks. Call this before they are deleted."""
         self.before = {**payloads.read(states), **self.before}
 
-    def record_created(self, place: Place) -> None:
+    def record_created(self, place: StateKey) -> None:
         """Record that a state became live at a place that had none."""
         if place not in self.before and self.has_webhooks(place.environment_id):
             self.before[place] = None
 
-    def record_previous(self, place: Place, undo: Callable[[State], None]) -> None:
+    def record_previous(self, place: StateKey, undo: Callable[[State], None]) -> None:
         """Record a state of which a row was saved already: ``undo`` turns the current state into the previous one."""
         if place in self.before or not self.has_webhooks(place.environment_id):
             return
@@ -112,7 +112,7 @@ def current() -> FlagChanges | None:
     return changes
 
 
-def states_at(places: Iterable[Place]) -> QuerySet[FeatureState]:
+def states_at(places: Iterable[StateKey]) -> QuerySet[FeatureState]:
     """The states of these places, drafts included. The query may also find states of other places."""
     places = list(places)
     of_identities = Q()

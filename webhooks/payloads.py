@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from features.changes import Place
+from features.changes import StateKey
 from features.models import FeatureState
 from segments.models import Segment
 from webhooks.models import EventType
@@ -17,7 +17,7 @@ State = dict[str, Any]
 """A feature state in a payload: values of JSON types."""
 
 
-def read(states: QuerySet[FeatureState]) -> dict[Place, State]:
+def read(states: QuerySet[FeatureState]) -> dict[StateKey, State]:
     """The live ones of these states, by their places. At most three queries."""
     rows = (
         states.filter(version__isnull=False)
@@ -27,7 +27,7 @@ def read(states: QuerySet[FeatureState]) -> dict[Place, State]:
         .prefetch_related("multivariate_feature_state_values__multivariate_feature_option")
         .order_by("pk")
     )
-    return {Place.of(state): _state(state) for state in rows}
+    return {StateKey.of(state): _state(state) for state in rows}
 
 
 def body(event_type: EventType, data: Any) -> str:

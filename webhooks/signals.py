@@ -8,12 +8,12 @@ from django.db.models import QuerySet
 import core.changes
 from audit.models import AuditLog
 from audit.recording import recorded
-from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, Place
+from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, StateKey
 from features.models import FeatureState, FeatureStateValue
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.models import Segment
 from webhooks import outbox, payloads
 from webhooks.changes import current
@@ -24,11 +24,11 @@ def feature_state(row: RowChange) -> None:
     changes, state = current(), row.instance
     if changes is None:
         return
-    place = Place.of(state)
-    if row.change is Change.DELETED:
+    place = StateKey.of(state)
+    if row.operation is RowOperation.DELETED:
         if _is_direct(row):
             changes.record_current([place])
-    elif row.change is Change.CREATED:
+    elif row.operation is RowOperation.CREATED:
         if state.version is not None:
             changes.record_created(place)
     elif row.before is not None and row.changed:
@@ -42,18 +42,23 @@ def feature_state(row: RowChange) -> None:
 
 def feature_state_value(row: RowChange) -> None:
     changes, value = current(), row.instance
-    if changes is None or row.change is Change.DELETED or not row.changed:
+    if changes is None or row.operation is RowOperation.DELETED or not row.changed:
         return
     if value.feature_state.version is None:
         return
     before = FeatureStateValue(**row.before) if row.before is not None else None
     previous = {"feature_state_value": before.value if before is not None else None}
-    changes.record_previous(Place.of(value.feature_state), lambda state: state.update(previous))
+    changes.record_previous(StateKey.of(value.feature_state), lambda state: state.update(previous))
 
 
 def share(row: RowChange) -> None:
     changes, share = current(), row.instance
-    if changes is None or row.change is Change.DELETED or not row.changed or share.feature_state.version is None:
+    if (
+        changes is None
+        or row.operation is RowOperation.DELETED
+        or not row.changed
+        or share.feature_state.version is None
+    ):
         return
     before = row.before["percentage_allocation"] if row.before is not None else None
 
@@ -62,17 +67,17 @@ def share(row: RowChange) -> None:
         for saved in [each for each in shares if each["id"] == share.pk]:
             saved.update(percentage_allocation=before) if before is not None else shares.remove(saved)
 
-    changes.record_previous(Place.of(share.feature_state), undo)
+    changes.record_previous(StateKey.of(share.feature_state), undo)
 
 
 def feature_segment(row: RowChange) -> None:
     """A deletion also deletes the override's state, and an update moves it to another segment. A new feature segment
     has no state yet."""
     changes, override = current(), row.instance
-    if changes is None or row.change is Change.CREATED:
+    if changes is None or row.operation is RowOperation.CREATED:
         return
-    place = Place(override.environment_id, override.feature_id, override.pk)
-    if row.change is Change.DELETED:
+    place = StateKey(override.environment_id, override.feature_id, override.pk)
+    if row.operation is RowOperation.DELETED:
         if _is_direct(row):
             changes.record_current([place])
         return
@@ -89,7 +94,7 @@ def feature_segment(row: RowChange) -> None:
 def segment(row: RowChange) -> None:
     """A deletion also deletes the segment's overrides."""
     changes = current()
-    if changes is None or row.change is not Change.DELETED:
+    if changes is None or row.operation is not RowOperation.DELETED:
         return
     if _is_direct(row) and (environments := changes.environments_with_webhooks(row.instance.project_id)):
         states = FeatureState.objects.filter(feature_segment__segment=row.instance, identity=None)
@@ -99,7 +104,7 @@ def segment(row: RowChange) -> None:
 def identity(row: RowChange) -> None:
     """A deletion also deletes the identity's overrides."""
     changes = current()
-    if changes is None or row.change is not Change.DELETED:
+    if changes is None or row.operation is not RowOperation.DELETED:
         return
     if _is_direct(row) and changes.has_webhooks(row.instance.environment_id):
         changes.record_states(FeatureState.objects.filter(identity=row.instance))
@@ -116,7 +121,7 @@ def states(change: AboutToChangeStates, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``. Without webhooks the places are not iterated: they may take queries."""
     changes = current()
     if changes is not None:
-        changes.record_current(change.places)
+        changes.record_current(change.keys)
 
 
 def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
@@ -124,7 +129,7 @@ def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
     changes = current()
     if changes is not None:
         for environment_id in changes.environments_with_webhooks(change.feature.project_id):
-            changes.record_created(Place(environment_id, change.feature.pk))
+            changes.record_created(StateKey(environment_id, change.feature.pk))
 
 
 def feature_deleted(change: AboutToDeleteFeature, **kwargs: Any) -> None:
@@ -154,7 +159,7 @@ def _is_direct(row: RowChange) -> bool:
 def connect() -> None:
     for label, fields, receive in (
         ("features.FeatureState", ("enabled", "version"), feature_state),
-        ("features.FeatureStateValue", COLUMNS, feature_state_value),
+        ("features.FeatureStateValue", VALUE_COLUMNS, feature_state_value),
         ("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), share),
         ("features.FeatureSegment", ("segment_id",), feature_segment),
         ("segments.Segment", ("name",), segment),

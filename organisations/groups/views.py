@@ -42,11 +42,11 @@ class GroupViewSet(OrganisationScopedView, ModelViewSet[UserPermissionGroup]):
         return groups.prefetch_related("memberships__ffadminuser")
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(EXTERNAL_ID_TAKEN, "external_id"):
+        with conflicts.as_validation_error(EXTERNAL_ID_TAKEN, "external_id"):
             serializer.save(organisation=self.organisation)
 
     def perform_update(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(EXTERNAL_ID_TAKEN, "external_id"):
+        with conflicts.as_validation_error(EXTERNAL_ID_TAKEN, "external_id"):
             serializer.save()
 
     @USERS

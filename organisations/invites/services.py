@@ -40,7 +40,9 @@ def invite(organisation: Organisation, inviter: Actor, invites: Sequence[Mapping
         for fields in invites
     ]
     with transaction.atomic():
-        with conflicts.refused("Another request is inviting one of these addresses at the same time.", "email"):
+        with conflicts.as_validation_error(
+            "Another request is inviting one of these addresses at the same time.", "email"
+        ):
             Invite.objects.bulk_create(rows)
         membership = Invite.permission_groups.through
         membership.objects.bulk_create(

@@ -50,7 +50,7 @@ class PermissionsViewSet(OrganisationScopedView, ModelViewSet[Any]):
         self._save(serializer)
 
     def _save(self, serializer: BaseSerializer, **fields: Any) -> None:
-        with conflicts.refused(HAS_PERMISSIONS.format(holder=self.holder), self.holder):
+        with conflicts.as_validation_error(HAS_PERMISSIONS.format(holder=self.holder), self.holder):
             serializer.save(**fields)
 
 

@@ -9,7 +9,7 @@ from environments.identities.models import Identity
 from environments.models import Environment, Webhook
 from features.models import Feature, FeatureState
 from features.workflows.core.models import ChangeRequest
-from features.workflows.core.scheduler import apply_next
+from features.workflows.core.scheduler import publish_next
 from projects.models import Project
 from segments.models import Segment
 from tests.support.api import text
@@ -271,7 +271,7 @@ def test_change_request__goes_live__delivered_with_the_replaced_state(
         (change_request,) = ChangeRequest.objects.all()
         change_request.changes.update(live_from="2020-01-01T00:00:00Z")
         ChangeRequest.objects.update(due_at="2020-01-01T00:00:00Z")
-        assert apply_next()
+        assert publish_next()
     (body,) = new_bodies()
     assert summary(body) == ("FLAG_UPDATED", (False, None), (True, "new"))
     assert body["data"]["changed_by"] == user.email

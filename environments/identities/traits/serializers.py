@@ -59,5 +59,5 @@ class TraitSerializer(serializers.ModelSerializer[Trait]):
         return {**attrs, "trait_value": value}
 
     def save(self, **kwargs: Any) -> Trait:
-        with conflicts.refused("The identity has a trait with this key already.", field="trait_key"):
+        with conflicts.as_validation_error("The identity has a trait with this key already.", field="trait_key"):
             return super().save(**kwargs)

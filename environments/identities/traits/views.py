@@ -6,7 +6,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from core.pagination import FixedPages
 from environments.identities.scope import IdentityScopedView
 from environments.identities.traits.limits import require_capacity
@@ -37,7 +37,7 @@ class TraitViewSet(IdentityScopedView, ModelViewSet[Trait]):
     def perform_destroy(self, instance: Trait) -> None:
         if self.request.query_params.get(ALL_MATCHING.name) in ("true", "True"):
             matching = Trait.objects.filter(identity__environment=self.environment, trait_key=instance.trait_key)
-            keep_out_identities([self.environment.pk])
+            block_identity_writes([self.environment.pk])
             matching.delete()
         else:
             instance.delete()
