@@ -214,7 +214,7 @@ def test_invites__member_and_outsider__403_and_404(
 def test_join__by_mail__once_with_role_groups_and_default_groups(
     admin: APIClient, organisation: Organisation, newcomer: FFAdminUser, group: UserPermissionGroup, path: str
 ) -> None:
-    everybody = UserPermissionGroup.objects.create(name="Everybody", organisation=organisation, is_default=True)
+    default_group = UserPermissionGroup.objects.create(name="Everybody", organisation=organisation, is_default=True)
     body = {"email": "Grace@Example.com", "role": "ADMIN", "permission_groups": [group.pk]}
     assert admin.post(f"{path}invites/", body, format="json").status_code == 201
     secret = Invite.objects.get().hash
@@ -226,7 +226,7 @@ def test_join__by_mail__once_with_role_groups_and_default_groups(
     shown = joined.json()
     assert (shown["id"], shown["role"], shown["num_seats"]) == (organisation.pk, "ADMIN", 2)
     assert shown == client.get(path).json()
-    assert list(newcomer.permission_groups.all()) == [group, everybody]
+    assert list(newcomer.permission_groups.all()) == [group, default_group]
     again = client.post(f"/api/v1/users/join/{secret}/")
     assert (again.status_code, again.json()) == (404, {"detail": "No Invite matches the given query."})
     assert admin.get(f"{path}invites/").json()["count"] == 0
