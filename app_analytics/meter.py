@@ -23,7 +23,7 @@ from core.threads import LoopThread
 logger = structlog.get_logger(__name__)
 
 # When the process ends: the time to retry a failed write, and the pause between retries. Less than
-# ``core.threads.END_SECONDS``, the time for which the process waits for the thread.
+# ``core.threads.STOP_TIMEOUT_SECONDS``, the time for which the process waits for the thread.
 END_SECONDS = 8.0
 RETRY_SECONDS = 0.5
 

@@ -260,7 +260,7 @@ class EqualRequests:
 
     def __init__(self, scope: Scope, read: Read, added_headers: MiddlewareHeaders) -> None:
         self._read = read
-        self._added_headers = added_headers
+        self._middleware_headers = added_headers
         self._accept_encoding = _header(scope, b"accept-encoding")
         self._conditions = _conditions(scope)
         self._labels = labels.from_headers(scope["headers"])
@@ -283,16 +283,16 @@ class EqualRequests:
             _current_batches().next_step(step).add_done_callback(partial(self._continue, waiting))
             return
         if step is None:
-            for request in waiting:
-                request.fall_back()
+            for deferred in waiting:
+                deferred.fall_back()
             return
         if step.environment_id is not None:
             meter.count_equal(step.resource, step.environment_id, self._labels, len(waiting))
         step.count(len(waiting))
         refetches.answered(len(waiting))
-        head, body = step.render_http_for(self._accept_encoding, self._added_headers, self._conditions)
-        for request in waiting:
-            request.reply(head, body)
+        head, body = step.render_http_for(self._accept_encoding, self._middleware_headers, self._conditions)
+        for deferred in waiting:
+            deferred.reply(head, body)
 
 
 def shortcut(scope: Scope) -> Answerer | None:

@@ -28,7 +28,7 @@ def meter(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
     settings.ENABLE_API_USAGE_TRACKING = True
     settings.API_USAGE_CACHE_SECONDS = 3_600
     # On a busy machine the thread may take long to stop.
-    monkeypatch.setattr(threads, "END_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr(threads, "STOP_TIMEOUT_SECONDS", 2 * PATIENCE)
     monkeypatch.setattr(metering, "END_SECONDS", PATIENCE)
     meter = Meter()
     monkeypatch.setattr(metering, "meter", meter)

@@ -45,7 +45,6 @@ EXCUSED = {
     "features/workflows/core/drafts.py write_drafts": "drafts",
     "features/workflows/core/drafts.py _update": "drafts",
     "features/workflows/core/drafts.py _write_shares": "drafts",
-    "features/workflows/core/drafts.py remove": "drafts; of live states, publication announces",
     "sdk/identify.py _lock_identities": "an identity is in no document before it has overrides",
     # Other tables, or none.
     "app_analytics/store.py _upsert": "counts of usage",
