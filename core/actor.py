@@ -17,9 +17,9 @@ class Actor:
     change_request: Any = None
     """The change request that the system is applying, if any."""
     is_scheduled: bool = False
-    """Whether the change request goes live at its own time, not in the request that commits it."""
-    places: dict[int, Any] = field(default_factory=dict)
-    """A cache of ``audit.places``, by the feature states' primary keys."""
+    """Whether it goes live at its own time, and not by the request that committed it."""
+    state_contexts: dict[int, Any] = field(default_factory=dict)
+    """The cache of ``audit.state_contexts``, by the states' primary keys."""
 
 
 @runtime_checkable

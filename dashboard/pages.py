@@ -125,7 +125,7 @@ class Page(View):
         try:
             if not self.public and not request.user.is_authenticated:
                 return redirect_to_sign_in(request)
-            if not self.public and self.user.owes_second_factor and not self.allowed_without_second_factor:
+            if not self.public and self.user.must_set_up_second_factor and not self.allowed_without_second_factor:
                 return self.redirect(reverse("dashboard:second-factor"))
             response = self.handle(request, *args, **kwargs)
         except Http404:

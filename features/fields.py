@@ -63,14 +63,14 @@ class ProjectObjects(serializers.ListField):
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> list[Any]:
-        wanted = dict.fromkeys(super().to_internal_value(data))
-        found: dict[int, Any] = {}
-        if wanted and self.candidates is not None:
-            found = self.candidates(self.context["view"].project).in_bulk(list(wanted))
-        for pk in wanted:
-            if pk not in found:
+        pks = dict.fromkeys(super().to_internal_value(data))
+        instances: dict[int, Any] = {}
+        if pks and self.candidates is not None:
+            instances = self.candidates(self.context["view"].project).in_bulk(list(pks))
+        for pk in pks:
+            if pk not in instances:
                 self.fail("does_not_exist", pk_value=pk)
-        return [found[pk] for pk in wanted]
+        return [instances[pk] for pk in pks]
 
     def get_attribute(self, instance: Any) -> list[Any]:
         return related(instance, str(self.source))

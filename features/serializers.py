@@ -159,8 +159,8 @@ class ListedFeatureSerializer(NewFeatureSerializer):
 class ChangedFeatureSerializer(ListedFeatureSerializer):
     """An update. Name and initial values cannot change; owners have endpoints of their own."""
 
-    # Missing from the response to a PATCH, as in Flagsmith.
-    sometimes_left_out = ("is_num_identity_overrides_complete",)
+    # The answer to a PATCH has it not, as in Flagsmith.
+    optional_in_responses = ("is_num_identity_overrides_complete",)
 
     initial_value = InitialValue(read_only=True, allow_null=True)
     owners = Owners(read_only=True)

@@ -1,4 +1,4 @@
-"""What making, changing and deleting a project takes beyond one save."""
+"""Creation and deletion of projects, and the plan of an organisation."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from users.models import FFAdminUser
 
 
 def create_project(actor: Actor, **fields: Any) -> Project:
-    """A project whose creator is its admin. (A master API key is an admin of all projects anyway.)"""
+    """Create a project and make the user its admin. (A master API key is an admin of all projects.)"""
     with transaction.atomic():
         project = Project.objects.create(**fields)
         if isinstance(actor, FFAdminUser):
@@ -22,7 +22,7 @@ def create_project(actor: Actor, **fields: Any) -> Project:
 
 
 def delete_project(project: Project) -> None:
-    """Remove a project with everything in it, for which nobody has to be told: its environments' streams end."""
+    """Delete a project with everything in it. The contents need no event, since its environments' streams end."""
     with transaction.atomic():
         block_identity_writes(project.environments.values_list("pk", flat=True))
         removal.empty(Project.objects.filter(pk=project.pk))
@@ -30,6 +30,6 @@ def delete_project(project: Project) -> None:
 
 
 def plan_of(organisation: Organisation) -> str | None:
-    """The plan that the organisation has subscribed to."""
+    """The organisation's plan; None if it has no subscription."""
     subscription = getattr(organisation, "subscription", None)
     return subscription.plan if subscription is not None else None

@@ -85,7 +85,7 @@ def install() -> None:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> "regex.Pattern[str]":
-    # SDKs that evaluate locally use ``re``, so it must compile there too.
+    # It must compile with ``re`` too: the Python SDK uses it in local evaluation.
     re.compile(pattern)
     if _expanded_length(_parser.parse(pattern)) > MAX_EXPANDED_LENGTH:
         raise PatternTooLong(f"it is longer than {MAX_EXPANDED_LENGTH} with its repetitions expanded")

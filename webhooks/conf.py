@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, TypeVar
 
@@ -43,18 +43,14 @@ def _to_attempts(value: Any) -> int:
     return number
 
 
-def _setting(default: T, convert: Callable[[Any], T], kind: str) -> WebhookSetting[T]:
-    return WebhookSetting(default, convert, kind)
-
-
 def _positive(default: float) -> WebhookSetting[float]:
-    return _setting(default, _to_positive, "a number above 0")
+    return WebhookSetting(default, _to_positive, "a number above 0")
 
 
 class WebhookSettings:
     """The settings, with their defaults. docs/settings.md describes them for administrators."""
 
-    ALLOWED_NETWORKS: WebhookSetting[tuple[Network, ...]] = _setting(
+    ALLOWED_NETWORKS = WebhookSetting[tuple[Network, ...]](
         (), _to_networks, "networks in CIDR notation, separated by commas"
     )
     """Networks that webhooks may reach although they are not public."""
@@ -62,7 +58,7 @@ class WebhookSettings:
     TIMEOUT_SECONDS = _positive(10.0)
     """The time limit of a request, from the DNS query to the end of the response."""
 
-    ATTEMPTS = _setting(8, _to_attempts, f"a whole number from 1 to {MAX_ATTEMPTS}")
+    ATTEMPTS = WebhookSetting(8, _to_attempts, f"a whole number from 1 to {MAX_ATTEMPTS}")
     """The number of attempts after which a delivery is given up."""
 
     BACKOFF_SECONDS = _positive(10.0)
@@ -71,7 +67,7 @@ class WebhookSettings:
     KEEP_DAYS = _positive(3.0)
     """The retention period of finished deliveries."""
 
-    CA_FILE = _setting("", str, "the path of a file")
+    CA_FILE = WebhookSetting("", str, "the path of a file")
     """A file of certificate authorities that are trusted in addition to the usual ones."""
 
     @classmethod

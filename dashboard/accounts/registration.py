@@ -42,7 +42,7 @@ class JoinPage(Page):
     template = "dashboard/accounts/join.html"
 
     def handle(self, request: HttpRequest, kind: str, secret: str) -> HttpResponseBase:
-        if request.user.is_authenticated and request.user.owes_second_factor:
+        if request.user.is_authenticated and request.user.must_set_up_second_factor:
             return self.redirect(reverse("dashboard:second-factor"))
         return super().handle(request, kind=kind, secret=secret)
 

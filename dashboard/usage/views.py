@@ -53,10 +53,10 @@ class UsagePage(OrganisationPage):
         return next((days for days in PERIODS if str(days) == value), usage.DEFAULT_DAYS)
 
     @property
-    def query(self) -> usage.Wanted:
+    def query(self) -> usage.UsageFilter:
         """The query for the shortest of the API's periods that covers ``period``."""
         project = None if self.project_page is None else self.project_page.project.pk
-        return usage.Wanted(project, period=None if self.period <= usage.DEFAULT_DAYS else usage.NINETY_DAY_PERIOD)
+        return usage.UsageFilter(project, period=None if self.period <= usage.DEFAULT_DAYS else usage.NINETY_DAY_PERIOD)
 
     def _days(self) -> list[date]:
         today = timezone.now().date()

@@ -1,4 +1,4 @@
-"""What removing an identity takes beyond its own row."""
+"""Deletion of identities."""
 
 from core import removal
 from core.locks import block_identity_writes
@@ -9,9 +9,10 @@ from realtime.types import RowOperation
 
 
 def delete_identity(identity: Identity) -> None:
-    """Remove an identity with its traits and overrides, of which there may be one for each feature.
+    """Delete an identity with its traits and overrides, of which there may be one for each feature.
 
-    Their rows go first and raw, so they are announced here. The caller holds the environment's lock.
+    They are deleted first and without signals, so this function raises the version. The caller holds the environment's
+    lock.
     """
     block_identity_writes([identity.environment_id])
     effect = triggers.identity(identity, RowOperation.DELETED)

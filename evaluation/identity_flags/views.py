@@ -36,7 +36,7 @@ class IdentityFeatureStateViewSet(IdentityScopedView, EnvironmentFeatureStateVie
     @extend_schema(responses=IdentityFlagSerializer(many=True), filters=False)
     @action(detail=False, pagination_class=None)
     def all(self, request: Request, **kwargs: Any) -> Response:
-        """Each of the identity's flags, and what makes it what it is."""
+        """Each of the identity's flags, and the override that determined it, if any."""
         return self._flags()
 
     @extend_schema(request=SourceIdentitySerializer, responses={200: IdentityFlagSerializer(many=True)}, filters=False)

@@ -29,9 +29,7 @@ class ProjectSegment(serializers.PrimaryKeyRelatedField[Segment]):
 
 def segment_error(segment: Segment, feature: Feature) -> str:
     """An error message if the segment belongs to another feature; otherwise an empty text."""
-    return (
-        "" if segment.feature_id in (None, feature.pk) else f"This segment is for feature {segment.feature_id} alone."
-    )
+    return "" if segment.feature_id in (None, feature.pk) else f"This segment is for feature {segment.feature_id} only."
 
 
 def check_segment(segment: Segment, feature: Feature) -> None:

@@ -106,8 +106,8 @@ def add_feature_segments(
 def reorder(environment: Environment, feature: Feature, priorities: Mapping[int, int]) -> list[FeatureSegment]:
     """Set priorities by the feature segment's primary key. The others keep their order and fill the free priorities.
 
-    If two ask for the same priority, the first gets it and the second the next free one. Returns the listed feature
-    segments, the lowest priority first.
+    If a requested priority is taken, the next free one is used. Returns the listed feature segments, the lowest
+    priority first.
     """
     feature_segments = read_feature_segments(environment, feature)
     if any(each.priority != priorities.get(each.pk, each.priority) for each in feature_segments):

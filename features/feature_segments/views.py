@@ -101,12 +101,12 @@ class PrioritiesView(EnvironmentScopedView, GenericAPIView[FeatureSegment]):
         items = serializer.validated_data
         priorities = {item["id"]: item["priority"] for item in items}
         visible = visible_feature_segments(self.actor).select_related("environment__project", "feature")
-        found = visible.in_bulk(list(priorities))
-        if len(found) != len(items):
+        feature_segments = visible.in_bulk(list(priorities))
+        if len(feature_segments) != len(items):
             raise ValidationError({"non_field_errors": ["Some of the provided ids were not found."]})
         if not items:
             return Response([])
-        scopes = {(each.environment, each.feature) for each in found.values()}
+        scopes = {(each.environment, each.feature) for each in feature_segments.values()}
         if len(scopes) > 1:
             message = "All feature segments must belong to the same feature & environment."
             raise ValidationError({"non_field_errors": [message]})

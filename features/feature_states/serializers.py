@@ -86,7 +86,7 @@ def check_shares(shares: list[dict[str, Any]], feature: Feature) -> None:
 
 
 def share_errors(shares: list[dict[str, Any]], options: Collection[int]) -> dict[str, Any]:
-    """Errors of shares, by field name; empty if there are none. ``options`` are the primary keys of the feature."""
+    """Errors of shares by field name; empty if there are none. ``options``: primary keys of the feature's options."""
     given = [share["multivariate_feature_option_id"] for share in shares]
     occurrences = Counter(given)
     errors: list[dict[str, list[str]]] = [{} for _ in given]
@@ -245,7 +245,7 @@ class ObjectFeatureStateSerializer(FeatureStateSerializer):
 
 
 class FeatureStateFilterSerializer(serializers.Serializer[Any]):
-    """The query of ``features/featurestates/``."""
+    """Query parameters of ``features/featurestates/``."""
 
     environment = ObjectID()
     feature = ObjectID(required=False)
@@ -253,7 +253,7 @@ class FeatureStateFilterSerializer(serializers.Serializer[Any]):
 
 
 class EnvironmentFeatureStateFilterSerializer(serializers.Serializer[Any]):
-    """The query of ``environments/{api_key}/featurestates/``."""
+    """Query parameters of ``environments/{api_key}/featurestates/``."""
 
     feature = ObjectID(required=False)
     feature_name = serializers.CharField(required=False, help_text="The whole name, in any case.")

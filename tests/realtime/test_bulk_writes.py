@@ -45,7 +45,7 @@ EXCUSED = {
     "features/workflows/core/drafts.py write_drafts": "drafts",
     "features/workflows/core/drafts.py _update": "drafts",
     "features/workflows/core/drafts.py _write_shares": "drafts",
-    "sdk/identify.py _locked": "an identity stands in no document before it has overrides",
+    "sdk/identify.py _lock_identities": "an identity is in no document before it has overrides",
     # Other tables, or none.
     "app_analytics/store.py _upsert": "counts of usage",
     "realtime/bus/postgres.py PostgresBus.write": "notifies",

@@ -50,12 +50,12 @@ def test_clients__one_key_or_several__the_same(environment: Environment, django_
     ]
     keys = [public, *secrets, "nobody's", "ser.nobody's", "\0"]
     with django_assert_num_queries(2):
-        all_at_once = authentication.clients(keys)
+        all_at_once = authentication.clients_by_key(keys)
     with django_assert_num_queries(len(keys) - 1):
-        one_by_one = [client for key in keys for client in authentication.clients([key]).items()]
+        one_by_one = [client for key in keys for client in authentication.clients_by_key([key]).items()]
     assert list(all_at_once.items()) == one_by_one
     assert list(all_at_once) == [public, *secrets[:2]]
-    assert [client.server for client in all_at_once.values()] == [False, True, True]
+    assert [client.server_side for client in all_at_once.values()] == [False, True, True]
 
 
 def projects_of(organisation: Any, name: str | None) -> QuerySet[Any, Any]:

@@ -9,14 +9,14 @@ from rest_framework.viewsets import ModelViewSet
 from core.locks import block_identity_writes
 from core.pagination import FixedPages
 from environments.identities.scope import IdentityScopedView
-from environments.identities.traits.limits import require_room
+from environments.identities.traits.limits import require_capacity
 from environments.identities.traits.models import Trait
 from environments.identities.traits.serializers import TraitSerializer
 
 ALL_MATCHING = OpenApiParameter(
     "deleteAllMatchingTraits",
     OpenApiTypes.BOOL,
-    description="Also delete the traits of this key that the environment's other identities have.",
+    description="Also delete the traits with this key of the environment's other identities.",
 )
 
 
@@ -31,7 +31,7 @@ class TraitViewSet(IdentityScopedView, ModelViewSet[Trait]):
         return Trait.objects.filter(identity=self.identity)
 
     def perform_create(self, serializer: BaseSerializer[Trait]) -> None:
-        require_room(self.identity)
+        require_capacity(self.identity)
         serializer.save(identity=self.identity)
 
     def perform_destroy(self, instance: Trait) -> None:

@@ -18,7 +18,7 @@ NO_VERSIONS = "Feature versioning v2 is not supported. Send feature_states inste
 
 
 @extend_schema_field({"type": "array", "items": {"type": "object"}})
-class UnsupportedList(serializers.ListField):
+class UnsupportedVersions(serializers.ListField):
     """A field of feature versioning v2, which is not supported: an empty list in requests and responses."""
 
     child = serializers.JSONField()
@@ -57,8 +57,8 @@ class ChangeRequestSerializer(RequestSerializer):
     """A change request to create or edit, and the response."""
 
     feature_states = items.RequestedStateSerializer(many=True)
-    environment_feature_versions = UnsupportedList(required=False)
-    change_sets = UnsupportedList(required=False, allow_null=True)
+    environment_feature_versions = UnsupportedVersions(required=False)
+    change_sets = UnsupportedVersions(required=False, allow_null=True)
 
     class Meta:
         model = ChangeRequest

@@ -1,4 +1,4 @@
-"""A client process that holds streams: ``streams.py`` starts and asks it."""
+"""A client process with very many streams, which ``streams.py`` starts and commands."""
 
 import errno
 import gc
@@ -17,19 +17,19 @@ from benchmarks.wire import START, Event, ProtocolError, State, StreamReader
 if TYPE_CHECKING:
     from benchmarks.streams import Target
 
-# Choose the port when it is known where the connection goes: one address then has its ports for each server.
+# Choose the port at connect(), so that a source address can reuse its ports for each server.
 IP_BIND_ADDRESS_NO_PORT = 24
 
-# Connections from one address. The more of an address's ports are taken, the longer the kernel looks for another one.
-PER_ADDRESS = 2_000
+# The kernel searches longer for a free port if many of an address's ports are in use.
+MAX_CONNECTIONS_PER_ADDRESS = 2_000
 
 READ_BYTES = 65_536
 
-REQUEST = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\nUser-Agent: herd\r\n\r\n"
+REQUEST = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\nUser-Agent: benchmark\r\n\r\n"
 
 
-class Holder:
-    """One event loop around ``epoll``; its commands come through a pipe, and so do their answers."""
+class ClientProcess:
+    """An event loop around ``epoll``, with a pipe for commands and their answers."""
 
     def __init__(self, pipe: Connection, targets: "Sequence[Target]", source: str, window: int) -> None:
         self._pipe = pipe
@@ -42,14 +42,14 @@ class Holder:
         self._reader = StreamReader()
         self._states: dict[int, State] = {}
         self._versions: dict[int, int] = {}
-        self._of: dict[int, int] = {}
-        """From a stream's descriptor to its target's index."""
+        self._target_indexes: dict[int, int] = {}
+        """By file descriptor of a stream."""
 
         self._unsent: dict[int, bytes] = {}
-        """Requests whose connections are not there yet."""
+        """Requests whose connections are not established, by file descriptor."""
 
         self._began: dict[int, float] = {}
-        """Streams that have not had their greeting yet."""
+        """The connect times of streams without their first event, by file descriptor."""
 
         self._opened = array("d")
         self._after: int | None = None
@@ -62,25 +62,25 @@ class Holder:
     def main(
         cls, pipe: Connection, targets: "Sequence[Target]", source: str, window: int, options: dict[str, Any]
     ) -> None:
-        """The process."""
+        """The process's main function."""
         cores.raise_file_limit()
-        # Nothing here is garbage in cycles, and a collection in the middle would look like the server's delay.
+        # There are no reference cycles, and a collection during a measurement would appear as a delay of the server.
         gc.disable()
-        holder = cls(pipe, targets, source, window, **options)
+        client = cls(pipe, targets, source, window, **options)
         pipe.send(("ready", {}))
         try:
-            while holder.poll():
+            while client.poll():
                 pass
         except Exception as error:
             pipe.send(("failed", f"{type(error).__name__}: {error}"))
 
     def poll(self, timeout: float = 60) -> bool:
-        """Take what has come, once. False: there is nobody to do it for any more."""
+        """Process all ready file descriptors once. Returns False when the parent has closed the pipe."""
         states, versions, read, clock = self._states, self._versions, self._reader.read, time.perf_counter
         for descriptor, _ in self._epoll.poll(timeout):
             state = states.get(descriptor)
             if state is None:
-                if not self._other(descriptor, clock()):
+                if not self._handle_other(descriptor, clock()):
                     return False
                 continue
             data = self._received(descriptor)
@@ -100,7 +100,7 @@ class Holder:
         return True
 
     def open(self) -> dict[str, Any]:
-        """Open all streams, at most so many at once as the window has."""
+        """Open all streams, at most ``window`` of them concurrently."""
         waiting = list(enumerate(self._targets))[::-1]
         began, worked = time.perf_counter(), time.process_time()
         while waiting or self._began:
@@ -117,7 +117,7 @@ class Holder:
         }
 
     def expect(self, after: int) -> dict[str, Any]:
-        """From now on, note when each stream has an update newer than this; ``arrived`` follows by itself."""
+        """Record when each stream gets an update newer than this. ``arrived`` is sent when all have it."""
         if any(version > after for version in self._versions.values()):
             raise ValueError("a stream has a newer version already")
         self._after = after
@@ -125,46 +125,46 @@ class Holder:
         return {}
 
     def record(self) -> dict[str, Any]:
-        """What ``recorded`` tells counts from now on."""
+        """Start recording delays and events."""
         self._delays = array("d")
         self._events = 0
         return {}
 
     def recorded(self) -> dict[str, Any]:
-        """Delays of updates, in seconds: for versions that are the time at which they were sent."""
+        """The delays of updates in seconds, if versions are the times of their posts, and the number of events."""
         return {"delays": self._delays, "events": self._events}
 
     def newest(self) -> dict[str, Any]:
-        """By path, the oldest version that any of its streams has as its newest one."""
+        """The lowest current version of the streams of each path."""
         oldest: dict[str, int] = {}
         for descriptor, version in self._versions.items():
-            path = self._targets[self._of[descriptor]].path
+            path = self._targets[self._target_indexes[descriptor]].path
             oldest[path] = min(version, oldest.get(path, version))
         return {"versions": oldest, "streams": len(self._versions)}
 
     def state(self) -> dict[str, Any]:
-        """For the message of a timeout."""
+        """The progress, for the message of a timeout."""
         return {"open": len(self._opened), "of": len(self._targets), "updated": len(self._times)}
 
     def _connect(self, index: int, target: "Target") -> None:
         descriptor = self.connect(target.port, REQUEST.format(path=target.path, port=target.port).encode())
-        self._of[descriptor] = index
+        self._target_indexes[descriptor] = index
         self._states[descriptor] = START
         self._versions[descriptor] = 0
 
     def connect(self, port: int, request: bytes) -> int:
-        """Begin a connection that sends this as soon as it is there, and return its descriptor."""
+        """Start a connection that sends this request when it is established, and return its file descriptor."""
         began = time.perf_counter()
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        connection.bind((f"{self._source}.{1 + self._connects // PER_ADDRESS % 250}", 0))
+        connection.bind((f"{self._source}.{1 + self._connects // MAX_CONNECTIONS_PER_ADDRESS % 250}", 0))
         self._connects += 1
         error = connection.connect_ex(("127.0.0.1", port))
         if error not in (0, errno.EINPROGRESS):
             raise OSError(error, f"cannot connect: {os.strerror(error)}")
         descriptor = connection.detach()
         self._began[descriptor] = began
-        # On the loopback interface the connection is there at once, except when the server's queue is full.
+        # On the loopback interface the connection is established at once, except if the server's backlog is full.
         if self._sent(descriptor, request):
             self._epoll.register(descriptor, select.EPOLLIN)
         else:
@@ -179,11 +179,11 @@ class Holder:
             return False
 
     def _received(self, descriptor: int) -> bytes | None:
-        """What has come; None: nothing. An end or a reset raises."""
+        """The received bytes; None if there are none. Raises for an end or a reset."""
         request = self._unsent.pop(descriptor, None)
         if request is not None:
             if not self._sent(descriptor, request):
-                raise ConnectionError("a connection that takes no request")
+                raise ConnectionError("a connection accepts no request")
             self._epoll.modify(descriptor, select.EPOLLIN)
             return None
         try:
@@ -194,8 +194,8 @@ class Holder:
             raise ConnectionError("a connection was closed without an end")
         return data
 
-    def _other(self, descriptor: int, now: float) -> bool:
-        """A command has come, or something of no stream. False: there will be none any more."""
+    def _handle_other(self, descriptor: int, now: float) -> bool:
+        """Handle a ready descriptor that is no stream: a command. Returns False when the parent has closed the pipe."""
         try:
             command, options = self._pipe.recv()
         except EOFError:
@@ -205,14 +205,14 @@ class Holder:
         return True
 
     def _greeted(self, descriptor: int, event: Event, now: float) -> None:
-        target = self._targets[self._of[descriptor]]
+        target = self._targets[self._target_indexes[descriptor]]
         if event.name != target.greeting:
             raise ProtocolError(f"a stream that begins with {event}")
         self._versions[descriptor] = event.version
         self._opened.append(now - self._began.pop(descriptor))
 
     def _updated(self, descriptor: int, version: int, now: float) -> None:
-        """This stream has a version that it did not have."""
+        """Handle a newer version of a stream."""
         before, self._versions[descriptor] = self._versions[descriptor], version
         if self._delays is not None:
             self._delays.append(time.time() - version / 1_000_000)
@@ -220,11 +220,11 @@ class Holder:
             self.done(now)
 
     def _ended(self, descriptor: int) -> None:
-        """A stream has ended cleanly."""
+        """Handle the clean end of a stream."""
         raise ProtocolError("a stream has ended")
 
     def done(self, now: float) -> None:
-        """One more stream has what is expected of all."""
+        """Record that one more stream has the expected update."""
         assert self._after is not None
         if not self._times:
             self._first = (now, time.process_time())

@@ -1,6 +1,6 @@
-"""The evaluation process's side: runs the calls that it is sent (``evaluation_process.py``), within limits of time.
+"""Worker side of the evaluation process: runs the calls that ``evaluation_process.py`` sends, with time limits.
 
-All seconds here are those on a processor: on a busy machine a call takes longer and is not at fault.
+All limits are processor time, so they do not depend on the load of the machine.
 """
 
 import gc
@@ -22,10 +22,10 @@ from segments.patterns import TimeLimitExceeded
 
 logger = structlog.get_logger(__name__)
 
-# Of a whole call. Then the kernel ends the process, wherever it is.
+# Processor time of a whole call. After it the kernel ends the process.
 CALL_SECONDS = 60.0
 
-# Results that a caller can be expected to handle.
+# Exceptions that are returned to the caller as they are.
 EXPECTED = (APIException, ObjectDoesNotExist, DatabaseError, InterfaceError)
 
 _is_evaluation_process = False
@@ -33,14 +33,14 @@ _interruptible = False
 
 
 def serve(connection: Connection) -> None:
-    """Run calls until the other end closes. Answers each with whether it succeeded, and its result or exception."""
+    """Run calls until the other end closes. A reply is whether the call succeeded, and its result or exception."""
     global _is_evaluation_process
     _is_evaluation_process = True
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A service manager sends them to all processes of the server, which may still have calls.
+        # A service manager sends them to all processes of the server. The server process may still send calls.
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGVTALRM, _interrupt)
-    # What is imported is no garbage: a round over it takes longer than most calls.
+    # Imported modules are never garbage. A collection of them takes longer than most calls.
     gc.freeze()
     while True:
         try:
@@ -48,19 +48,20 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_PROF, CALL_SECONDS)
-        answer = _run(call)
+        reply = _run(call)
         signal.setitimer(signal.ITIMER_PROF, 0)
         try:
-            connection.send(answer)
+            connection.send(reply)
         except BrokenPipeError:
             return
 
 
 @contextmanager
-def limited_evaluation() -> Iterator[None]:
-    """In the evaluation process: raises ``TimeLimitExceeded`` within, after ``EVALUATION_SECONDS``.
+def evaluation_time_limit() -> Iterator[None]:
+    """Raise ``TimeLimitExceeded`` in the block after ``EVALUATION_SECONDS``. Only in the evaluation process.
 
-    Not for anything that takes locks. In other processes only regular expressions can be interrupted (``patterns.py``).
+    The exception is raised at any point, so the block must not take locks. In other processes only regular expressions
+    can be interrupted (``segments/patterns.py``).
     """
     global _interruptible
     if not _is_evaluation_process:
@@ -76,7 +77,7 @@ def limited_evaluation() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # Python calls this a moment after the signal, when it may be over.
+    # Python calls the handler some time after the signal. The block may have ended since.
     if _interruptible:
         raise TimeLimitExceeded
 

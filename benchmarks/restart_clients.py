@@ -1,6 +1,6 @@
-"""Who rides through a restart: streams that come back as SDKs do, an admin who toggles, identities that ask for flags.
+"""Clients during a restart: streams that connect again as SDKs do, toggles, and requests for identities' flags.
 
-They count what goes wrong instead of ending at the first.
+They count failures instead of stopping at the first one.
 """
 
 import http.client
@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.admin import TIMEOUT, Admin
-from benchmarks.soak import FaithfulHolder
+from benchmarks.soak import ReconnectingClientProcess
 from benchmarks.wire import Event, ProtocolError, State, Step, StreamReader
 
 
 class TolerantReader(StreamReader):
-    """What a server must not send ends the stream, and is counted."""
+    """A reader that counts a protocol error and ends the stream, instead of raising."""
 
     def __init__(self, faults: Counter[str]) -> None:
         super().__init__()
@@ -33,8 +33,8 @@ class TolerantReader(StreamReader):
             return state._replace(ended=True), ()
 
 
-class RidingHolder(FaithfulHolder):
-    """Streams that connect again at once, however they end."""
+class TolerantClientProcess(ReconnectingClientProcess):
+    """Streams that connect again at once after any end."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -43,7 +43,7 @@ class RidingHolder(FaithfulHolder):
         self._reconnects = array("d")
 
     def open(self, seconds: float = 0.0) -> dict[str, Any]:
-        """Open all streams, evenly over this time: as in a service that runs, their ages then end evenly too."""
+        """Open all streams, evenly over this time, so that they also end evenly, as in a running service."""
         began, opened = time.perf_counter(), 0
         while opened < len(self._targets) or self._began:
             due = len(self._targets)
@@ -56,8 +56,8 @@ class RidingHolder(FaithfulHolder):
                 raise SystemExit
         return {"version": max(self._versions.values())}
 
-    def story(self) -> dict[str, Any]:
-        """When streams have connected again (``time.perf_counter``), and what went wrong how often."""
+    def outcome(self) -> dict[str, Any]:
+        """The times of reconnects (``time.perf_counter``), and the number of each failure."""
         return {"reconnects": self._reconnects, "faults": self._faults}
 
     def _received(self, descriptor: int) -> bytes | None:
@@ -80,27 +80,27 @@ class RidingHolder(FaithfulHolder):
         super()._ended(descriptor)
 
 
-class Rider:
-    """Makes one call after the other in a thread, so many a second, while it is entered."""
+class BackgroundCalls:
+    """A thread that makes calls one after the other, at a rate, in this context."""
 
     def __init__(self, per_second: float) -> None:
         self.calls = 0
-        """Calls that have ended, whether they failed or not."""
+        """The number of completed calls, including failed ones."""
 
         self.failures: Counter[str] = Counter()
-        self.resting = False
-        """Whether it makes no new call for the present."""
+        self.is_paused = False
+        """Whether new calls are suspended."""
 
         self._pause = 1 / per_second
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=type(self).__name__)
 
     def call(self) -> None:
-        """One call. OSError, HTTPException and RuntimeError are failures."""
+        """Make one call. OSError, HTTPException and RuntimeError are failures."""
         raise NotImplementedError
 
     def reconnect(self) -> None:
-        """After a failure."""
+        """Replace the connection after a failure."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -115,12 +115,12 @@ class Rider:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._pause):
-            if self.resting:
+            if self.is_paused:
                 continue
             try:
                 self.call()
             except (OSError, http.client.HTTPException, RuntimeError) as error:
-                # The failure first: other threads take calls without failures for those that succeeded.
+                # Count the failure first, because other threads read calls minus failures as the successful ones.
                 self.failures[f"{type(error).__name__}: {error}"[:200]] += 1
                 self.calls += 1
                 self.reconnect()
@@ -129,13 +129,13 @@ class Rider:
 
 
 class PatchingAdmin(Admin):
-    """By PATCH, which nginx does not send a second time as it does a PUT."""
+    """An admin who uses PATCH, which nginx does not retry, unlike PUT."""
 
     METHOD = "PATCH"
 
 
-class Toggles(Rider):
-    """An admin at work."""
+class ToggleCalls(BackgroundCalls):
+    """Toggles of one flag."""
 
     def __init__(self, port: int, token: str, key: str, feature: int, per_second: float) -> None:
         super().__init__(per_second)
@@ -148,8 +148,8 @@ class Toggles(Rider):
         self._admin.reconnect()
 
 
-class Identities(Rider):
-    """An SDK that asks for one identity's flags after the other: by POST, as all do that send traits."""
+class IdentityCalls(BackgroundCalls):
+    """Requests for identities' flags by POST, as SDKs send traits."""
 
     def __init__(self, port: int, key: str, per_second: float) -> None:
         super().__init__(per_second)

@@ -1,4 +1,4 @@
-"""The endpoint of a flag as a whole, for tests of it."""
+"""A client of the flag endpoint (``/api/__future__/``) for tests."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def text(value: str) -> dict[str, str]:
 
 
 class Flag:
-    """The endpoint of one feature in one environment, called by the admin; each call must succeed."""
+    """Calls the endpoint of one feature in one environment, and asserts that each call succeeds."""
 
     def __init__(self, client: APIClient, environment: Environment, feature: Feature) -> None:
         self.client = client
@@ -29,24 +29,24 @@ class Flag:
         return self._call("put", body)
 
     def remove(self, segment: int) -> Any:
-        return self._answered(self.client.delete(f"{self.path}segment-overrides/{segment}/"))
+        return self._successful(self.client.delete(f"{self.path}segment-overrides/{segment}/"))
 
-    def refused(self, method: str, body: Any, status: int = 400) -> Any:
-        answer = getattr(self.client, method)(self.path, body, "json")
-        assert answer.status_code == status, answer.content
-        return answer.json()
+    def rejected(self, method: str, body: Any, status: int = 400) -> Any:
+        response = getattr(self.client, method)(self.path, body, "json")
+        assert response.status_code == status, response.content
+        return response.json()
 
     def _call(self, method: str, body: Any = None) -> Any:
-        return self._answered(getattr(self.client, method)(self.path, body, *(() if body is None else ("json",))))
+        return self._successful(getattr(self.client, method)(self.path, body, *(() if body is None else ("json",))))
 
-    def _answered(self, answer: Any) -> Any:
-        assert answer.status_code == 200, answer.content
-        return answer.json()
+    def _successful(self, response: Any) -> Any:
+        assert response.status_code == 200, response.content
+        return response.json()
 
 
 def variants(*pairs: tuple[int, float]) -> list[dict[str, float]]:
     return [{"id": pk, "weight": weight} for pk, weight in pairs]
 
 
-def priorities(answer: Any) -> list[tuple[int, int]]:
-    return [(each["segment"]["id"], each["priority"]) for each in answer["segment_overrides"]]
+def priorities(response: Any) -> list[tuple[int, int]]:
+    return [(each["segment"]["id"], each["priority"]) for each in response["segment_overrides"]]

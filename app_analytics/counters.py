@@ -1,4 +1,4 @@
-"""Counting in memory: constant time, from any thread, within bounds whatever clients say of themselves."""
+"""In-memory usage counters: thread-safe, in constant time, with bounded memory for any labels that clients send."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,24 +10,25 @@ from app_analytics import days
 from app_analytics.labels import NONE, Labels
 
 Key = tuple[int, int, int, Labels]
-"""An environment, what is counted there (a resource or a feature), the day, and the labels."""
+"""An environment's primary key, a resource or a feature's primary key, the day, and the labels."""
 
 StreamKey = tuple[str, int]
-"""An environment's key, and the day."""
+"""An environment's client-side key, and the day."""
 
-# Of one environment and day. Further ones are counted as if they had no labels.
+# Different labels of one environment and day. Requests with further labels are counted without labels.
 MAX_LABEL_SETS = 100
-# Of all environments together.
+# Different labels of one day, of all environments.
 MAX_LABEL_SETS_IN_ALL = 20_000
-# That wait to be written. Without labels there are no more of them than environments and features.
+# Counters that wait to be written. Above it, requests are counted without labels. There are at most as many counters
+# without labels as environments and features.
 MAX_LABELLED = 100_000
 
 K = TypeVar("K")
 
 
 @dataclass
-class Counts:
-    """What happened and is not written yet."""
+class PendingCounts:
+    """Counts that are not written yet."""
 
     requests: dict[Key, int] = field(default_factory=dict)
     evaluations: dict[Key, int] = field(default_factory=dict)
@@ -39,14 +40,14 @@ class Counts:
     def __len__(self) -> int:
         return len(self.requests) + len(self.evaluations) + len(self.streams)
 
-    def add(self, other: "Counts") -> None:
+    def add(self, other: "PendingCounts") -> None:
         _add(self.requests, other.requests)
         _add(self.evaluations, other.evaluations)
         _add(self.streams, other.streams)
 
 
 class LabelSets:
-    """Which labels each environment has been counted under today: so many at most, also in the database."""
+    """The labels that each environment's requests have been counted with today. Limits the rows in the database."""
 
     def __init__(self) -> None:
         self._day = 0
@@ -67,12 +68,12 @@ class LabelSets:
         return True
 
 
-class Tally:
-    """This process's counts. ``take`` empties it; what could not be written is put back."""
+class Counters:
+    """The counters of a process. ``take`` removes the counts, ``put_back`` adds those that could not be written."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._counts = Counts()
+        self._counts = PendingCounts()
         self._label_sets = LabelSets()
 
     def request(self, environment_id: int, resource: int, labels: Labels, number: int = 1) -> None:
@@ -81,7 +82,7 @@ class Tally:
             self._count(self._counts.requests, (environment_id, resource, day, labels), number)
 
     def evaluations(self, environment_id: int, features: Mapping[int, int], labels: Labels) -> None:
-        """So many evaluations of each feature."""
+        """Add evaluations, by feature's primary key."""
         day = days.today()
         with self._lock:
             for feature_id, number in features.items():
@@ -92,12 +93,12 @@ class Tally:
         with self._lock:
             self._counts.streams[key] = self._counts.streams.get(key, 0) + 1
 
-    def take(self) -> Counts:
+    def take(self) -> PendingCounts:
         with self._lock:
-            taken, self._counts = self._counts, Counts()
+            taken, self._counts = self._counts, PendingCounts()
         return taken
 
-    def put_back(self, counts: Counts) -> None:
+    def put_back(self, counts: PendingCounts) -> None:
         with self._lock:
             self._counts.add(counts)
 

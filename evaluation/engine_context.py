@@ -1,8 +1,8 @@
-"""The environment document in the flag engine's words.
+"""Converts an environment document to the flag engine's evaluation context.
 
-The official SDKs map the document in the same way when they evaluate locally, so that server and SDK agree on every
-identity. Where the engine would raise, the condition counts as not met: one that cannot be evaluated must not take the
-flags of a whole environment away.
+The official SDKs convert it in the same way for local evaluation, so server and SDK agree on every identity. Conditions
+for which the engine would raise are replaced by one that is never met: otherwise one bad condition would make all flags
+of its environment unavailable.
 """
 
 from functools import lru_cache
@@ -16,20 +16,20 @@ from segments.evaluability import condition_errors
 Json = dict[str, Any]
 
 IDENTITY_PRIORITY = float("-inf")
-"""An identity's own override is stronger than any segment's: the lower the number, the stronger."""
+"""The priority of identity overrides. Lower numbers take precedence, so they precede all segment overrides."""
 
-# An empty list holds no value, whatever the identity's trait is.
-NEVER: SegmentCondition = {"property": "", "operator": "IN", "value": []}
+# No trait value is in an empty list.
+NEVER_MET: SegmentCondition = {"property": "", "operator": "IN", "value": []}
 
 RULE_TYPES = frozenset({"ALL", "ANY", "NONE"})
 
-# The operators whose value can be such that the engine raises, and the beginning of a property that can.
-DELICATE_OPERATORS = frozenset({"REGEX", "MODULO", "IN"})
+# The engine can raise for conditions with these operators, or with a property that is a JSONPath.
+OPERATORS_THAT_MAY_RAISE = frozenset({"REGEX", "MODULO", "IN"})
 JSON_PATH = "$."
 
 
 def feature_context(state: Json, metadata: Any, priority: float | None = None) -> FeatureContext[Any]:
-    """A feature state of the document as the engine takes it. The result of an evaluation carries ``metadata``."""
+    """Convert a feature state. The result of an evaluation contains ``metadata``."""
     context: FeatureContext[Any] = {
         "key": str(state["django_id"]),
         "name": state["feature"]["name"],
@@ -37,8 +37,8 @@ def feature_context(state: Json, metadata: Any, priority: float | None = None) -
         "value": state["feature_state_value"],
         "metadata": metadata,
     }
-    if shares := state["multivariate_feature_state_values"]:
-        context["variants"] = [_variant(share) for share in shares]
+    if values := state["multivariate_feature_state_values"]:
+        context["variants"] = [_variant(value) for value in values]
     if state["feature_segment"] is not None:
         context["priority"] = state["feature_segment"]["priority"]
     if priority is not None:
@@ -46,12 +46,12 @@ def feature_context(state: Json, metadata: Any, priority: float | None = None) -
     return context
 
 
-def _variant(share: Json) -> FeatureValue:
-    option = share["multivariate_feature_option"]
+def _variant(multivariate_value: Json) -> FeatureValue:
+    option = multivariate_value["multivariate_feature_option"]
     variant: FeatureValue = {
         "value": option["value"],
-        "weight": share["percentage_allocation"],
-        "priority": share["id"],
+        "weight": multivariate_value["percentage_allocation"],
+        "priority": multivariate_value["id"],
     }
     if option["key"] is not None:
         variant["key"] = option["key"]
@@ -68,13 +68,13 @@ def segment_context(segment: Json, overrides: list[FeatureContext[Any]]) -> Segm
 
 
 def identity_context(overrides: list[FeatureContext[Any]]) -> SegmentContext[Any, Any]:
-    """An identity's overrides as a segment that only this identity's evaluation gets, and that it is always in."""
+    """An identity's overrides as a segment that always matches. Only for this identity's evaluation."""
     return {"key": "", "name": "identity_overrides", "rules": [{"type": "ALL"}], "overrides": overrides}
 
 
 def _rule(rule: Json) -> SegmentRule:
     if rule["type"] not in RULE_TYPES:
-        return {"type": "ALL", "conditions": [NEVER]}
+        return {"type": "ALL", "conditions": [NEVER_MET]}
     return {
         "type": rule["type"],
         "conditions": [_condition(condition) for condition in rule["conditions"]],
@@ -84,19 +84,19 @@ def _rule(rule: Json) -> SegmentRule:
 
 def _condition(condition: Json) -> SegmentCondition:
     operator, prop, value = condition["operator"], condition["property_"] or "", condition["value"] or ""
-    delicate = operator in DELICATE_OPERATORS or prop.startswith(JSON_PATH)
-    if delicate and not _evaluable(operator, prop, value):
-        return NEVER
+    may_raise = operator in OPERATORS_THAT_MAY_RAISE or prop.startswith(JSON_PATH)
+    if may_raise and not _is_evaluable(operator, prop, value):
+        return NEVER_MET
     return {"property": prop, "operator": operator, "value": value}
 
 
 @lru_cache(maxsize=4096)
-def _evaluable(operator: str, prop: str, value: str) -> bool:
-    """Remembered, since a document is built anew with each change and most of its conditions are the old ones."""
+def _is_evaluable(operator: str, prop: str, value: str) -> bool:
+    """Cached, because each change builds a new document, in which most conditions are unchanged."""
     return not condition_errors(operator, prop, value)
 
 
 def value_for(state: Json, hashing_key: str) -> Any:
-    """The value that the identity with this key gets from a state: its share's option, or the state's own value."""
+    """The value of a feature state for an identity with this hashing key: an option's value or the state's own."""
     identity: Any = {"identity": {"key": hashing_key}}
     return get_flag_result_from_context(identity, feature_context(state, None), reason="")["value"]

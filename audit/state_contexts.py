@@ -1,4 +1,4 @@
-"""Where a feature state stands, in the words of the log."""
+"""The context of a feature state in log entries: names of its feature, segment and identity, and its scope."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from features.models import FeatureState
 
 
 @dataclass(frozen=True)
-class Place:
-    """A state's place by names. Without an identity and a segment, the state is the environment's default."""
+class StateContext:
+    """The context of a feature state. Without an identity and a segment, it is the environment's default."""
 
     state_id: int
     is_live: bool
@@ -24,29 +24,29 @@ class Place:
     identity: str | None
     segment_id: int | None
     segment: str | None
-    first_value: str | None
-    """What the value of a new state begins with, as text."""
-    is_older_than_environment: bool
-    """Whether the environment came after the feature."""
+    initial_value: str | None
+    """The initial value of the feature's new states, as text."""
+    is_feature_older: bool
+    """True if the feature is older than the environment."""
 
     @property
     def is_override(self) -> bool:
         return self.identity_id is not None or self.segment_id is not None
 
-    def say(self, worded: texts.Worded) -> str:
-        of_default, of_segment, of_identity = worded
+    def text(self, templates: texts.StateTexts) -> str:
+        for_default, for_segment, for_identity = templates
         if self.identity is not None:
-            return of_identity % (self.feature, self.identity)
+            return for_identity % (self.feature, self.identity)
         if self.segment is not None:
-            return of_segment % (self.feature, self.segment)
-        return of_default % self.feature
+            return for_segment % (self.feature, self.segment)
+        return for_default % self.feature
 
     def entry(self, log: str, change: ChangeType, details: Collection[Detail] = ()) -> Entry:
         return Entry(log, RelatedObjectType.FEATURE_STATE, self.state_id, self.scope, change, [*details])
 
 
-def read(state_ids: Iterable[int]) -> dict[int, Place]:
-    """The places of these states, with one query."""
+def read(state_ids: Iterable[int]) -> dict[int, StateContext]:
+    """The contexts of these states, read with one query."""
     rows = FeatureState.objects.filter(pk__in=state_ids).values_list(
         "pk",
         "version",
@@ -64,20 +64,20 @@ def read(state_ids: Iterable[int]) -> dict[int, Place]:
         "feature__created_date",
         "environment__created_date",
     )
-    return {row[0]: _place(*row) for row in rows}
+    return {row[0]: _context(*row) for row in rows}
 
 
-def of(state_id: int) -> Place:
-    """The place of one state. Read once for each actor: a state stays where it is, and only drafts become live."""
-    who = actor.current()
-    known = {} if who is None else who.places
-    if state_id not in known or not known[state_id].is_live:
-        known[state_id] = read([state_id])[state_id]
-    place: Place = known[state_id]
-    return place
+def get(state_id: int) -> StateContext:
+    """The context of one state. It is cached in the current actor, unless the state is a draft, which may go live."""
+    current = actor.current()
+    cached = {} if current is None else current.state_contexts
+    if state_id not in cached or not cached[state_id].is_live:
+        cached[state_id] = read([state_id])[state_id]
+    context: StateContext = cached[state_id]
+    return context
 
 
-def _place(
+def _context(
     state_id: int,
     version: int | None,
     organisation_id: int,
@@ -93,8 +93,8 @@ def _place(
     prevent_flag_defaults: bool,
     feature_created: datetime,
     environment_created: datetime,
-) -> Place:
-    return Place(
+) -> StateContext:
+    return StateContext(
         state_id=state_id,
         is_live=version is not None,
         scope=Scope(organisation_id, project_id, environment_id),
@@ -104,6 +104,6 @@ def _place(
         identity=identity,
         segment_id=segment_id,
         segment=segment,
-        first_value=None if prevent_flag_defaults else initial_value,
-        is_older_than_environment=feature_created < environment_created,
+        initial_value=None if prevent_flag_defaults else initial_value,
+        is_feature_older=feature_created < environment_created,
     )
