@@ -1,4 +1,4 @@
-"""A real server for the end-to-end tests: each test has a tenant of its own in it."""
+"""Fixtures: a real server for the end-to-end tests. Each test has its own tenant."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def api(server: ServerProcess) -> AdminAPI:
-    """Signed in. To register takes long, since that hashes a password."""
+    """An API client that is signed in. One for the session, because registration is slow: it hashes a password."""
     return AdminAPI.registered(server.url)
 
 

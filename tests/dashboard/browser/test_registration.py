@@ -1,4 +1,4 @@
-"""A new person in a browser, from the sign-up to a first flag that an application gets."""
+"""Registration in a browser, from the sign-up to the first flag that an SDK reads."""
 
 import re
 import secrets
