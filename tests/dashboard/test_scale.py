@@ -20,7 +20,7 @@ from projects.models import UserProjectPermission
 from tests.scale.growth import LARGE, grow
 from users.models import FFAdminUser
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600), pytest.mark.slow]
 
 MAX_QUERIES = 12
 

@@ -8,7 +8,10 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.server import ServerProcess
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "uvicorn on postgresql", "daphne"])
+@pytest.fixture(
+    scope="session",
+    params=["uvicorn on postgresql", *(pytest.param(name, marks=pytest.mark.slow) for name in ("uvicorn", "daphne"))],
+)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     flavour, _, database = request.param.partition(" on ")
     template = request.getfixturevalue(f"{database or 'sqlite'}_template")

@@ -19,7 +19,7 @@ from tests.support import sse
 from tests.support.api import TIMEOUT, AdminAPI, Tenant
 from tests.support.server import ServerProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 # The structs into which flagsmith-cli 2.0.0 decodes responses.
 STATE: Struct = {"enabled": bool, "feature_state_value": object}

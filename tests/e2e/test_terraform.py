@@ -13,7 +13,7 @@ from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.server import MigratedSQLite, ServerProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

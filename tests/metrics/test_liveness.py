@@ -74,6 +74,7 @@ async def test_liveness__other_methods__as_of_old(path: str, method: str, status
     assert (client.sent[0]["status"], b"".join(client.chunks)) == (status, body)
 
 
+@pytest.mark.slow
 def test_liveness__each_part_that_stands_still__red_by_name_and_nothing_else(server: ServerProcess) -> None:
     until = server.process.wait_until
     # Somebody streams, so that the reconcile has to read.
@@ -104,6 +105,7 @@ def test_liveness__each_part_that_stands_still__red_by_name_and_nothing_else(ser
     assert [*sorted(logged[:2]), *logged[2:]] == ["realtime-reader", "reconciler", "listener", "reconciler"]
 
 
+@pytest.mark.slow
 def test_liveness__database_away_then_paused_then_loop_held_up__no_wedge_but_a_log(server: ServerProcess) -> None:
     until = server.process.wait_until
     wedged = server.log.count('"wedged"')

@@ -23,6 +23,8 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.callers import PATIENCE, Callers, rest_of
 from tests.support.server import Flavour, MigratedSQLite, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 # A connection on which nobody has asked yet is kept for so long at the end: longer than a slow machine takes to ask.
 PATIENT = """
 import runpy, sys

@@ -118,6 +118,7 @@ def published(process: Process) -> list[int]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_four_schedulers__one_is_killed__each_of_200_requests_published_once_and_completely(database: Database) -> None:
     database.seed(REQUESTS)
     schedulers = database.start_schedulers(4)
@@ -143,6 +144,7 @@ def test_four_schedulers__one_is_killed__each_of_200_requests_published_once_and
     database.assert_each_published_once(REQUESTS)
 
 
+@pytest.mark.slow
 def test_scheduler__database_restarted__recovers(
     postgresql: PostgreSQL, postgresql_template: Any, tmp_path: Path
 ) -> None:
@@ -197,6 +199,7 @@ def test_server__stopped_at_live_from__published_at_the_start(start_server: Call
     assert tenant.flags() == {"banner": (True, "new")}
 
 
+@pytest.mark.slow
 def test_server__scheduler_in_another_process__event_on_the_stream(
     start_server: Callable[..., ServerProcess],
 ) -> None:

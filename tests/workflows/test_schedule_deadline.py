@@ -16,7 +16,7 @@ from tests.support.api import VERSION_HEADER, AdminAPI, Tenant
 from tests.support.patience import PATIENCE, START
 from tests.support.server import ServerProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SCHEDULES = 50
 

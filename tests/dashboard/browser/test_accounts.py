@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+import pytest
 from flagsmith import Flagsmith
 from playwright.sync_api import Page, expect
 
@@ -11,6 +12,8 @@ from tests.support import sse
 from tests.support.api import Tenant
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 
 def test_session__ends_while_a_page_is_open__sign_in_returns_to_the_page(

@@ -9,6 +9,8 @@ from playwright.sync_api import Page, Route, expect
 from tests.dashboard.browser.test_feature import order, segments
 from tests.support.api import Tenant
 
+pytestmark = pytest.mark.slow
+
 REQUEST = re.compile(r"/change-requests/\d+/$")
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
 from tests.support.api import Tenant
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 
 def test_log__a_toggle__its_entry_has_the_streams_event(window: Page, tenant: Tenant, server: ServerProcess) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
@@ -67,6 +68,7 @@ def test_change_request__scheduled_in_six_seconds__open_page_shows_it_live(
     expect(window.locator("time[data-countdown]")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_change_requests__axe_and_without_scripts__nothing_serious(
     axe: Callable[[str], None], plain_window: Page, tenant: Tenant, base_path: str
 ) -> None:

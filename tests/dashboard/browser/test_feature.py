@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
@@ -171,6 +172,7 @@ def test_feature__without_javascript__value_order_and_removal_saved(
     expect(plain_window.get_by_text("in UTC")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_feature__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, base_path: str) -> None:
     feature = tenant.add_feature("a_name_so_long_that_it_has_to_be_broken_somewhere_on_a_phone", initial_value="x" * 90)
     page = f"{base_path}features/{feature['id']}/"

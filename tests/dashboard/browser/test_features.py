@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support import sse
@@ -30,6 +31,7 @@ def test_features__axe__nothing_serious(axe: Callable[[str], None], tenant: Tena
     axe(f"{base_path}features/")
 
 
+@pytest.mark.slow
 def test_page__stream_and_reload_fail_once__page_stays_and_is_reloaded_later(
     window: Page, tenant: Tenant, base_path: str
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.browser.conftest import Person
@@ -52,6 +53,7 @@ def test_inspector__two_clients_and_a_toggle__streams_event_cause_and_own_stream
     window.get_by_role("heading", name="Features", level=1).wait_for()
 
 
+@pytest.mark.slow
 def test_inspector__axe_and_without_scripts__nothing_serious(
     axe: Callable[[str], None], plain_window: Page, tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:

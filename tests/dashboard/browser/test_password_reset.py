@@ -5,11 +5,14 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.browser.conftest import register, sign_in
 from tests.support.api import AdminAPI
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 LINK = re.compile(r"https?://[^/\s]+(/password-reset/confirm/\S+)")
 # Django's file-based mail backend writes this line after each message.

@@ -3,12 +3,15 @@
 import re
 import secrets
 
+import pytest
 from flagsmith import Flagsmith
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 FEATURES = re.compile(r"/projects/\d+/environments/(\w+)/features/$")
 

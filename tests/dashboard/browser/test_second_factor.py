@@ -3,6 +3,7 @@
 import time
 from base64 import b32decode
 
+import pytest
 from django_otp.oath import TOTP
 from playwright.sync_api import Page, expect
 
@@ -10,6 +11,8 @@ from tests.dashboard.browser.conftest import Person, register, sign_in
 from tests.support.api import AdminAPI
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 STEP = 30
 

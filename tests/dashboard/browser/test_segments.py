@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import requests
 from playwright.sync_api import Page, expect
 
@@ -109,6 +110,7 @@ def test_segment__without_javascript__changed_and_deleted(plain_window: Page, te
     plain_window.get_by_text("Professionals is deleted.").wait_for()
 
 
+@pytest.mark.slow
 def test_segments__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant) -> None:
     feature = tenant.add_feature("banner")
     segment = tenant.add_segment("a_segment_with_a_very_long_name_that_has_to_be_broken_somewhere", plan="pro " * 50)

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
 from tests.support.api import Tenant
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 
 def test_usage__requests_and_a_stream__counted_and_drawn(
