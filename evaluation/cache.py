@@ -18,7 +18,7 @@ from evaluation.document import EnvironmentDocument, Version
 from evaluation.evaluator import Evaluator, Flag
 from evaluation.shapes import FlagShapes, encode
 from evaluation.snapshot import snapshot
-from realtime.monitoring.metrics import Counts, ThreadsNumber
+from realtime.monitoring.metrics import Counter, LockedValue
 
 # Builds of different environments may share a lock, which costs one of them a wait. A lock for each environment would
 # have to be thrown away some time.
@@ -178,12 +178,12 @@ class DocumentCache:
 
 
 # Flagsmith's name for it.
-_queries = Counts(
+_queries = Counter(
     "flagsmith_environment_document_cache_queries",
     "Looks into the cache of environment documents: found, or built.",
     "result",
     ("hit", "miss"),
-    kind=ThreadsNumber,
+    kind=LockedValue,
 )
 hits, misses = _queries["hit"], _queries["miss"]
 

@@ -15,10 +15,10 @@ ENDPOINTS = {
 # Who reads an environment so soon after its last change has most likely been told of it.
 REFETCH_SECONDS = 10.0
 
-_reads = metrics.Counts(
+_reads = metrics.Counter(
     "realtime_reads", "Reads of SDKs that were answered ahead of Django.", "endpoint", ENDPOINTS.values()
 )
-_left = metrics.Counts(
+_left = metrics.Counter(
     "realtime_reads_left_to_django", "Ordinary reads of SDKs that Django had to answer.", "endpoint", ENDPOINTS.values()
 )
 READS = {resource: _reads[name] for resource, name in ENDPOINTS.items()}

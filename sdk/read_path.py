@@ -37,9 +37,9 @@ from environments.models import Environment
 from evaluation import isolation
 from evaluation.document import Version
 from evaluation.isolation import Evaluated, Work
-from realtime.delivery.herds import refetches
+from realtime.batching import Batcher, DatabaseThread
+from realtime.delivery.spread import refetch_rate
 from realtime.http.shortcuts import Answerer, Channel, Held
-from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
 from sdk import authentication, counts, identify, responses, views
 from sdk.answers import KeptAnswer, Wanted, Written, kept
@@ -166,35 +166,35 @@ class Reads:
     """The reads of one event loop."""
 
     def __init__(self) -> None:
-        self._threads = [ReadingThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
+        self._threads = [DatabaseThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
         reader, builder, evaluator = self._threads
-        self._kept = SharedReads[Question, Step](reader, lambda questions: retried(partial(find_all, questions)))
+        self._kept = Batcher[Question, Step](reader, lambda questions: retried(partial(find_all, questions)))
         # One at a time, organisations in turn: each may take long.
-        self._changed = SharedReads[Wanted, Step](
+        self._changed = Batcher[Wanted, Step](
             builder,
             lambda wanted: retried(partial(make_all, wanted)),
-            gather=0,
-            most=1,
+            min_interval=0,
+            max_batch=1,
             group=lambda wanted: wanted.organisation_id,
         )
-        self._identities = SharedReads[Question, Step](
+        self._identities = Batcher[Question, Step](
             evaluator,
             lambda questions: retried(partial(evaluate_all, questions)),
-            most=MOST_IDENTITIES,
+            max_batch=MOST_IDENTITIES,
             group=lambda question: question.key,
         )
 
-    def ask(self, question: Question) -> "asyncio.Future[Step]":
+    def submit(self, question: Question) -> "asyncio.Future[Step]":
         """The first step to the answer. Those who ask the same meanwhile share it: it is not to be cancelled."""
         reads = self._identities if question.resource is Resource.IDENTITIES else self._kept
-        return reads.ask(question)
+        return reads.submit(question)
 
     def follow(self, step: Wanted | Isolated | Later) -> "asyncio.Future[Step]":
         """The next step."""
         if isinstance(step, Wanted):
-            return self._changed.ask(step)
+            return self._changed.submit(step)
         if isinstance(step, Later):
-            return self._identities.ask(step.question)
+            return self._identities.submit(step.question)
         return asyncio.ensure_future(self._isolated(step))
 
     async def close(self) -> None:
@@ -251,8 +251,8 @@ class Herd:
         self._future: asyncio.Future[Step] | None = None
         self._waiting: list[Held] = []
 
-    def ask(self, channel: Channel) -> bool:
-        future = _shared().ask(self._question)
+    def submit(self, channel: Channel) -> bool:
+        future = _shared().submit(self._question)
         if future is not self._future:
             self._future, self._waiting = future, []
             future.add_done_callback(partial(self._answer, self._waiting))
@@ -273,7 +273,7 @@ class Herd:
         if found.environment_id is not None:
             meter.count_equal(found.resource, found.environment_id, self._labels, len(waiting))
         found.count(len(waiting))
-        refetches.answered(len(waiting))
+        refetch_rate.add(len(waiting))
         head, body = found.written_to(self._accept_encoding, self._around, self._conditions)
         for held in waiting:
             held.reply(head, body)
@@ -333,7 +333,7 @@ def _shared() -> Reads:
 
 async def _found(question: Question) -> Found | None:
     reads = _shared()
-    future = reads.ask(question)
+    future = reads.submit(question)
     while True:
         # Others wait for it too, so it is not to be cancelled with this request.
         await asyncio.wait([future])

@@ -54,7 +54,7 @@ typedef Process {
     /* Topic.state: the newest state that is known; 0: none. Topic.frame: the event that was delivered last. */
     byte known; bit known_open;
     byte frame;
-    /* A read has to begin from now on: Topic.stale, or a question for StateReader.ask. */
+    /* A read has to begin from now on: Topic.stale, or a question for StateReader.submit. */
     bit stale;
     /* A read on its way from the query to the event loop. */
     bit reading; byte read; bit read_open;
@@ -131,7 +131,7 @@ inline deliver(p) {
     }
 }
 
-/* Stream.welcome, of those for which the state was read: the newest event, or a comment if the gate is closed */
+/* Stream.deliver_initial, of those for which the state was read: the newest event, or a comment if the gate is closed */
 inline welcome(p) {
     for (c : 0 .. CLIENTS - 1) {
         if
@@ -147,7 +147,7 @@ inline welcome(p) {
     }
 }
 
-/* Stream.drained and Stream._take_waiting: the waiting event is written, unless the gate has been closed since. */
+/* Stream.drained and Stream._take_pending: the waiting event is written, unless the gate has been closed since. */
 inline drain(one) {
     client[one].ready = 1;
     v = client[one].mailbox;
@@ -173,7 +173,7 @@ byte read_first[CLIENTS];
 #define may_subscribe(one) (client[one].at == NOWHERE)
 #endif
 
-/* Stream.open: Hub.join, then Topic.ask_for. */
+/* Stream.open: Hub.subscribe, then Topic.ask_for. */
 inline subscribe(one, p) {
     process[p].subscribers++;
     client[one].at = p;
@@ -186,7 +186,7 @@ inline subscribe(one, p) {
 #endif
 }
 
-/* Stream.lost and Topic.leave. The last subscriber takes the topic with it. */
+/* Stream.connection_lost and Topic.unsubscribe. The last subscriber takes the topic with it. */
 inline leave(one) {
     v = client[one].at;
     client[one].at = NOWHERE; client[one].stage = GONE; client[one].ready = 0; client[one].mailbox = 0;
@@ -206,7 +206,7 @@ inline leave(one) {
 
 /* ---- Topics ---- */
 
-/* Topic.offer of the state (v, live) */
+/* Topic.accept of the state (v, live) */
 inline offer(p) {
     if
 #ifndef OLDER_ACCEPTED
@@ -271,7 +271,7 @@ inline accept_after_read(p) {
     v = 0
 }
 
-/* StateReader.ask, and Hub.refresh */
+/* StateReader.submit, and Hub.refresh */
 inline ask(p) {
     process[p].stale = 1;
     process[p].missed = 1
@@ -279,7 +279,7 @@ inline ask(p) {
 
 /* ---- Reads ---- */
 
-/* Reconcile._read and SharedReads._answer. The mark is cleared before the read begins. */
+/* Reconcile._read and Batcher._run. The mark is cleared before the read begins. */
 inline begin_read(p) {
     for (c : 0 .. CLIENTS - 1) {
         if

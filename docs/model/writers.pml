@@ -130,7 +130,7 @@ inline read_versions() {
     }
 }
 
-/* Rows.about_to_save: Watcher.prepare, then the old row is read. In a transaction that takes locks. */
+/* RowSignals.before_save: Watcher.prepare, then the old row is read. In a transaction that takes locks. */
 inline lock_and_read() {
     atomic {
         choose_save();

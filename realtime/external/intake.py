@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from realtime.batching import Batcher, DatabaseThread
 from realtime.conf import conf
 from realtime.external import queue_change
 from realtime.external.queue_change import MAX_BODY_BYTES, Change, RefusalError
 from realtime.http.shortcuts import Held
-from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
 
 # As all paths of this kind look to the project.
@@ -84,7 +84,7 @@ class Intake:
             if change is None or around is None:
                 await django(scope, _again(body, receive), send)
                 return
-            future = _shared().ask(change)
+            future = _shared().submit(change)
             # Others wait for it too, so it is not to be cancelled with this request.
             await asyncio.wait([future])
             status, content = _answer(future)
@@ -104,7 +104,7 @@ class Intake:
             status, content = _answer(future)
             held.reply(_head(around, status, content), content)
 
-        _shared().ask(change).add_done_callback(answer)
+        _shared().submit(change).add_done_callback(answer)
         return True
 
     def _around(self, scope: Scope) -> Surroundings | None:
@@ -131,9 +131,9 @@ async def close() -> None:
         await thread.close()
 
 
-Writes = SharedReads[Change, bool]
+Writes = Batcher[Change, bool]
 
-_writes: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[ReadingThread, Writes]] = WeakKeyDictionary()
+_writes: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[DatabaseThread, Writes]] = WeakKeyDictionary()
 
 
 def _shared() -> Writes:
@@ -141,8 +141,8 @@ def _shared() -> Writes:
     loop = asyncio.get_running_loop()
     known = _writes.get(loop)
     if known is None:
-        thread = ReadingThread("realtime-intake")
-        known = _writes[loop] = thread, SharedReads(thread, queue_change.take, "changes_unwritable", GATHER_SECONDS)
+        thread = DatabaseThread("realtime-intake")
+        known = _writes[loop] = thread, Batcher(thread, queue_change.take, "changes_unwritable", GATHER_SECONDS)
     return known[1]
 
 

@@ -76,17 +76,17 @@ class Drain:
 
     async def _end_all(self, signum: int, seconds: float) -> None:
         streams = hub.current()
-        self._streams = streams.open
-        logger.info("drain_started", streams=streams.open, seconds=seconds)
+        self._streams = streams.open_count
+        logger.info("drain_started", streams=streams.open_count, seconds=seconds)
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
                 await streams.drain(seconds)
                 if signum == signal.SIGTERM:
                     await asyncio.sleep(self._began_at + seconds - self._loop.time())
                     # Those that have come meanwhile.
-                    await streams.emptied()
+                    await streams.wait_until_empty()
         except TimeoutError:
-            logger.warning("drain_incomplete", streams=streams.open)
+            logger.warning("drain_incomplete", streams=streams.open_count)
         under_way = [request for request in _under_way if request.get_loop() is self._loop]
         # Uvicorn's workers wait for theirs by themselves, and close their socket before: others accept on it.
         if under_way and not _is_worker():
@@ -94,9 +94,9 @@ class Drain:
 
     def _finish(self, signum: int) -> None:
         self._is_over.set()
-        left, seconds = hub.current().open, round(self._loop.time() - self._began_at, 1)
+        left, seconds = hub.current().open_count, round(self._loop.time() - self._began_at, 1)
         logger.info("drain_finished", drained=self._streams, left=left, seconds=seconds)
-        hub.current().end_newcomers()
+        hub.current().end_new_streams()
         self._hand_on(signum)
 
     def _is_passed_on(self) -> bool:

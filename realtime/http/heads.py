@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
-from realtime.delivery.timers import NONE, Timers
+from realtime.delivery.timers import NO_SLOT, Timers
 from realtime.http.late import LateProtocol
 
 # Bytes of a request's line and headers; daphne and nginx take 32 KB and less. What comes first, in one reading, is not
@@ -58,7 +58,7 @@ class BoundedHeads(LateProtocol):
     the earliest one that it had has come, and not for each.
     """
 
-    slot = NONE
+    slot = NO_SLOT
     _timers: Timers
     _head_bytes = 0
     _head_awaited = False
@@ -160,10 +160,10 @@ class BoundedHeads(LateProtocol):
         self._deadline = when
         if when < self._looked_at and when != inf:
             self._looked_at = when
-            self._timers.put(self, when)
+            self._timers.schedule(self, when)
 
     def _drop_deadline(self) -> None:
-        self._timers.drop(self)
+        self._timers.cancel(self)
         self._deadline = self._looked_at = inf
 
     def _ends_with_last_answer(self) -> bool:

@@ -52,17 +52,17 @@ class Server:
     def is_served(self) -> bool:
         """Whether all who stream know the state that they began with."""
         subscribers: Any = self.streams.topics[KEY].subscribers
-        return all(subscriber._served for subscriber in subscribers)
+        return all(subscriber._initialized for subscriber in subscribers)
 
     def tell(self, moment: datetime = START) -> None:
         """An event for all who stream."""
-        self.streams.topics[KEY].offer(EnvironmentState(KEY, moment, True))
+        self.streams.topics[KEY].accept(EnvironmentState(KEY, moment, True))
 
 
 @pytest.fixture
-async def server(timeless: Any) -> AsyncIterator[Server]:
+async def server(long_periods: Any) -> AsyncIterator[Server]:
     """The product in this event loop, as ``manage.py serve`` has it. Streams live an hour at most."""
-    timeless.REALTIME_STREAM_SECONDS = 3_600
+    long_periods.REALTIME_STREAM_SECONDS = 3_600
     config = Config(application, http=ShortcutProtocol, ws="none", log_config=None)
     config.load()
     state = ServerState()
@@ -99,7 +99,7 @@ async def test_stream__bytes_behind_the_request__are_passed_over(server: Server,
     assert said.startswith(b"HTTP/1.1 200")
     assert said.count(b"HTTP/1.1") == 1
     assert said.endswith(LAST_CHUNK)
-    await eventually(lambda: not server.streams.open and not server.state.connections)
+    await eventually(lambda: not server.streams.open_count and not server.state.connections)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ async def test_stream__bytes_behind_the_request__are_passed_over(server: Server,
     ],
 )
 async def test_stream__kind_of_client__ends_at_its_age_which_the_setting_bounds(
-    server: Server, timeless: Any, agent: str, seconds: float, lives: float, ends: float
+    server: Server, long_periods: Any, agent: str, seconds: float, lives: float, ends: float
 ) -> None:
-    timeless.REALTIME_STREAM_SECONDS = seconds
+    long_periods.REALTIME_STREAM_SECONDS = seconds
     get = GET.replace(b"\r\n\r\n", b"\r\nuser-agent: %b\r\n\r\n" % agent.encode())
     # The second request has the bytes of the first.
     for _ in range(2):
@@ -127,12 +127,12 @@ async def test_stream__kind_of_client__ends_at_its_age_which_the_setting_bounds(
         # What comes due in the meantime is done in two turns.
         for _ in range(3):
             await asyncio.sleep(0)
-        assert server.streams.open == 1
+        assert server.streams.open_count == 1
         skip(ends - lives)
         async with asyncio.timeout(PATIENCE):
             assert (await reader.read()).endswith(LAST_CHUNK)
         writer.close()
-        await eventually(lambda: not server.streams.open)
+        await eventually(lambda: not server.streams.open_count)
 
 
 async def test_stream__flutter__outlives_the_29_seconds_until_it_opens_the_next(server: Server) -> None:
@@ -145,15 +145,15 @@ async def test_stream__flutter__outlives_the_29_seconds_until_it_opens_the_next(
     skip(27)
     for _ in range(3):
         await asyncio.sleep(0)
-    assert server.streams.open == len(connections)
+    assert server.streams.open_count == len(connections)
     for _, writer in connections:
         writer.close()
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
 async def test_stream__client_that_half_closes__ends_cleanly(server: Server) -> None:
     assert (await answer(server, GET, half_close=True)).endswith(LAST_CHUNK)
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
 @asynccontextmanager
@@ -223,10 +223,10 @@ async def test_stream__gone__is_forgotten_though_others_stay(server: Server) -> 
     async with unread(server, GET):
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(GET)
-        await eventually(lambda: server.streams.open == 2)
+        await eventually(lambda: server.streams.open_count == 2)
         await eventually(server.is_served)
         writer.close()
-        await eventually(lambda: server.streams.open == 1)
+        await eventually(lambda: server.streams.open_count == 1)
         assert sum(type(each) is Stream for each in gc.get_objects()) == before + 1
 
 
@@ -252,7 +252,7 @@ async def test_stream__failure_in_one__the_others_hear(server: Server) -> None:
             assert (await sound[0].read()).endswith(LAST_CHUNK)
     for _, writer in (broken, sound):
         writer.close()
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
 @pytest.mark.parametrize("behind", [b"", b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n", b"rubbish"])
@@ -295,7 +295,7 @@ async def test_stream__state_that_takes_long__its_head_does_not_wait_for_it(serv
             released.set()
             await reader.readuntil(b"nothing will be sent")
         writer.close()
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
 async def test_stream__endless_key__is_not_kept(server: Server) -> None:

@@ -433,7 +433,7 @@ async def test_i13_read_path__many_cold_documents_of_one_organisation__another_o
         reads = [read(environment) for environment in many]
         assert await asyncio.to_thread(first.wait, PATIENCE)
         reads.append(read(one))
-        await eventually(lambda: len(read_path._shared()._changed._asked) == len(many))
+        await eventually(lambda: len(read_path._shared()._changed._pending) == len(many))
         go_on.set()
         answers = await asyncio.gather(*reads)
     assert [status for status, _, _ in answers] == [200] * 6
