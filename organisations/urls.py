@@ -25,7 +25,7 @@ router.register(f"{BELOW}/master-api-keys", MasterAPIKeyViewSet, basename="organ
 MEMBER_OF_GROUP = f"{BELOW}/groups/(?P<group_pk>{ID})/users/(?P<user_pk>{ID})"
 
 urlpatterns = [
-    # Flagsmith has no slash at their ends.
+    # Without a trailing slash, as in Flagsmith.
     re_path(rf"^{MEMBER_OF_GROUP}/make-admin$", MakeGroupAdminView.as_view()),
     re_path(rf"^{MEMBER_OF_GROUP}/remove-admin$", RemoveGroupAdminView.as_view()),
     path("", include("organisations.invites.urls")),

@@ -138,7 +138,7 @@ def _check_limits() -> list[CheckMessage]:
         if not math.isfinite(limit) or limit < 0:
             messages.append(Error(f"REALTIME_{name} cannot be {limit}.", hint="0 means no limit.", id="realtime.E011"))
     try:
-        addresses.trusted(conf.TRUSTED_PROXIES)
+        addresses.parse_trusted(conf.TRUSTED_PROXIES)
     except ValueError as error:
         messages.append(
             Error(

@@ -119,11 +119,12 @@ class PendingRows:
             if self._streams.get(key):
                 self._change(key, minute)
             else:
-                del self._newest_minute[minute_key]
-                self._streams.pop(minute_key, None)
-                self._newest_delivered.pop(minute_key, None)
-        for minute_key in [minute_key for minute_key in self._minutes if minute_key[1] < minute - MINUTE and minute_key not in self._due]:
-            del self._minutes[minute_key]
+                del self._newest_minute[key]
+                self._streams.pop(key, None)
+                self._newest_delivered.pop(key, None)
+        old = [pair for pair in self._minutes if pair[1] < minute - MINUTE and pair not in self._due]
+        for environment_and_minute in old:
+            del self._minutes[environment_and_minute]
 
     def repeat_all(self, now: datetime) -> None:
         """Write the numbers of streams again, because the database has no row of this process."""

@@ -54,7 +54,7 @@ def test_author__deleted__the_entry_stays(
     admin: APIClient, member_user: FFAdminUser, state: FeatureState, logged: Logged
 ) -> None:
     with actor.request():
-        actor.signed_in(member_user)
+        actor.set_user(member_user)
         state.enabled = True
         state.save()
     member_user.delete()
@@ -83,7 +83,7 @@ def test_change__after_a_request__no_entry(
 
 def test_change__in_a_request_of_nobody_known__no_entry(state: FeatureState, logged: Logged) -> None:
     with actor.system(), actor.request():
-        actor.signed_in(None)
+        actor.set_user(None)
         state.enabled = True
         state.save()
 
@@ -107,7 +107,7 @@ def test_change_request__made_approved_committed_and_deleted__logged(
     user: FFAdminUser, member_user: FFAdminUser, project: Project, environment: Environment, logged: Logged
 ) -> None:
     with actor.request():
-        actor.signed_in(user)
+        actor.set_user(user)
         request = ChangeRequest.objects.create(title="t", project=project, environment=environment, user=user)
         request.description = "not logged"
         request.save()
@@ -140,7 +140,7 @@ def test_change_request__applied__its_flags_entries_name_it(
     with actor.system(request):
         record(bulk.went_live([state]))
     with actor.request():
-        actor.signed_in(user)
+        actor.set_user(user)
         with actor.system(request):
             record(bulk.went_live([state]))
         record(bulk.change_request_failed(request, "The feature banner no longer exists."))
@@ -188,7 +188,7 @@ def test_request__fails_after_the_change__no_entry(
     def fail(*args: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("features.feature_states.services._set", fail)
+    monkeypatch.setattr("features.feature_states.services._set_columns", fail)
     body = {"enabled": True, "feature_state_value": "v"}
     answer = admin.put(f"{of_environment}featurestates/{state.pk}/", body, format="json")
 

@@ -224,6 +224,7 @@ async def test_remote_event__unknown_environment__not_delivered(
         await asyncio.sleep(0)
         await streams.reader.state(unknown)
         frame = await raise_unannounced(environment)
+        streams.reconcile_now()
         await client.until(lambda client: client.events[-1:] == [frame])
         assert other.events == []
 

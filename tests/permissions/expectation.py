@@ -15,8 +15,8 @@ from permissions.rule import (
     Either,
     Has,
     Level,
-    Nobody,
-    Reaching,
+    Lookup,
+    NotAvailable,
     Rule,
     SDKKey,
     Secret,
@@ -52,14 +52,14 @@ def named(rule: Rule) -> set[str]:
             return named(first) | named(second)
         case ByTarget(special=first, otherwise=second):
             return named(first) | named(second)
-        case Reaching(needs=inner):
+        case Lookup(needs=inner):
             return named(inner)
     return set()
 
 
 def _of_signed_in(rule: Rule, caller: Caller, special: bool) -> Promise:
     match rule:
-        case Nobody():
+        case NotAvailable():
             return "hidden"
         case SignedIn(user=user):
             return "refused" if user and caller.kind == "master key" else "allowed"
@@ -71,9 +71,9 @@ def _of_signed_in(rule: Rule, caller: Caller, special: bool) -> Promise:
             return min(promise(first, caller, special), promise(second, caller, special), key=ORDER.index)
         case ByTarget(special=special_rule, otherwise=otherwise):
             return promise(special_rule if special else otherwise, caller)
-        case Reaching(user=True) if caller.kind == "master key":
+        case Lookup(user=True) if caller.kind == "master key":
             return "refused"
-        case Reaching(needs=inner):
+        case Lookup(needs=inner):
             return "allowed" if promise(inner, caller, special) == "allowed" else "hidden"
     raise TypeError(rule)
 

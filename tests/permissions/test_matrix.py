@@ -20,7 +20,7 @@ from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from permissions.rule import Rule, SDKKey
-from permissions.rules import OUTSIDE, RULES
+from permissions.rules import OTHER_ENDPOINTS, RULES
 from tests.hostile import routes
 from tests.hostile.routes import Route
 from tests.hostile.whole_world import make_world
@@ -149,7 +149,7 @@ def head(call: Call, stage: Stage) -> Iterator[str]:
 
 
 def options(path: str, stage: Stage) -> Iterator[str]:
-    """Nobody needs OPTIONS: browsers' preflights are answered ahead of the views."""
+    """NotAvailable needs OPTIONS: browsers' preflights are answered ahead of the views."""
     for caller in stage.few:
         status = answer(Call("OPTIONS", path), caller).status_code
         if status not in (401, 403):
@@ -174,11 +174,11 @@ def test_table__its_lines__are_what_the_views_ask_for() -> None:
 def test_outside_of_the_api__every_path__stands_in_the_table(stage: Stage) -> None:
     of_the_api = {route.path for route in ROUTES}
     outside = [route for route in routes.every() if route.path not in of_the_api and not routes.is_of_dashboard(route)]
-    assert {route.path for route in outside} == set(OUTSIDE)
+    assert {route.path for route in outside} == set(OTHER_ENDPOINTS)
     wrong = []
     few = [each for each in stage.callers if each.name in ("wrong token", "server key", "organisation admin")]
     for route in outside:
-        rule = OUTSIDE[route.path]
+        rule = OTHER_ENDPOINTS[route.path]
         path = "/" + route.path.format_map(dict.fromkeys(route.arguments, stage.world.a.api_key))
         for caller in few:
             allowed = promise(rule, caller) == "allowed"

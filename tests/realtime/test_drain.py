@@ -11,7 +11,7 @@ import pytest
 
 from environments.models import Environment
 from realtime.delivery import hub
-from realtime.http import drain, ending
+from realtime.http import drain, shutdown
 from tests.realtime.clock import DAY
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
@@ -24,7 +24,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The signals that a server's signal handler has received."""
     received: list[int] = []
     before = {signum: signal.getsignal(signum) for signum in drain.SIGNALS}
-    monkeypatch.setattr(ending, "_begun", threading.Event())
+    monkeypatch.setattr(shutdown, "_begun", threading.Event())
     for signum in drain.SIGNALS:
         signal.signal(signum, lambda number, frame: received.append(number))
     yield received
@@ -68,7 +68,7 @@ async def test_signal__no_streams__sigterm_waits_for_proxies_and_sigint_does_not
 ) -> None:
     seconds = 0.4 if waits else DAY
     settings.REALTIME_DRAIN_SECONDS = seconds  # type: ignore[attr-defined]
-    async with stream("nobody") as client:
+    async with stream("unknown") as client:
         await client.opened()
     began = streams.loop.time()
     signal.raise_signal(signum)
@@ -80,7 +80,7 @@ async def test_signal__sent_to_a_worker_and_by_its_parent__counts_once(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = DAY  # type: ignore[attr-defined]
-    monkeypatch.setattr(drain, "PASSED_ON_SECONDS", DAY)
+    monkeypatch.setattr(drain, "DUPLICATE_SECONDS", DAY)
     with mock.patch.object(multiprocessing, "parent_process", return_value=object()):
         async with stream(environment.api_key) as client:
             await client.opened()
@@ -123,7 +123,7 @@ async def test_signal__ignored_by_the_server__still_ignored_after_the_drain(
 
 def test_signal__loop_closed__server_gets_it(server: list[int]) -> None:
     async def prepare() -> None:
-        drain.prepare()
+        drain.install_signal_handlers()
 
     asyncio.run(prepare())
     signal.raise_signal(signal.SIGINT)
@@ -132,7 +132,7 @@ def test_signal__loop_closed__server_gets_it(server: list[int]) -> None:
 
 def test_prepare__not_in_the_main_thread__does_not_change_the_handlers(server: list[int]) -> None:
     async def prepare() -> None:
-        drain.prepare()
+        drain.install_signal_handlers()
 
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=asyncio.run, args=[prepare()])

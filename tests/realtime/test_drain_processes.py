@@ -27,7 +27,7 @@ from tests.support.server import Flavour, MigratedSQLite, ServerProcess
 PATIENT = """
 import runpy, sys
 from realtime.http import protocol
-protocol.LAST_HEAD_SECONDS = 5.0
+protocol.LAST_HEADERS_SECONDS = 5.0
 del sys.argv[0]
 runpy.run_path("manage.py", run_name="__main__")
 """
@@ -79,7 +79,7 @@ def check_none_is_cut_off(server: ServerProcess) -> None:
     idle, reading = [HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE) for _ in range(2)]
     assert get(idle).getheader("connection") != "close"
     assert read(reading).getheader("connection") != "close"
-    stream = sse.connect(server.port, "nobody")
+    stream = sse.connect(server.port, "unknown")
     late = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) for _ in range(3)]
     with request_under_way(server) as finish:
         began = time.monotonic()
@@ -111,7 +111,7 @@ def check_late_requests_are_answered(
     """Send the first request of established connections after the server has closed its port."""
     server.process.wait_for_log("Waiting for connections to close")
     asking.sendall(b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n")
-    streaming.sendall(b"GET /sse/environments/nobody/stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    streaming.sendall(b"GET /sse/environments/unknown/stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
     answer, stream = rest_of(asking), rest_of(streaming)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"\r\nconnection: close\r\n" in answer
@@ -119,11 +119,11 @@ def check_late_requests_are_answered(
     assert silent.recv(1) == b""
 
 
-def test_backlog__new_syns_dropped__established_connections_are_accepted_and_new_ones_are_not() -> None:
+def test_backlog__new_syns_dropped__only_established_connections_are_accepted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
         with socket.create_connection(address) as early:
-            backlog.let_nobody_in(listening)
+            backlog.drop_new_syns(listening)
             with socket.socket() as late:
                 late.settimeout(0.1)
                 with pytest.raises(TimeoutError):
@@ -156,5 +156,5 @@ async def test_server__shutdown__drops_new_connections_before_closing(monkeypatc
 
 
 def test_backlog__socket_filter_not_supported__logged(caplog: pytest.LogCaptureFixture) -> None:
-    backlog.let_nobody_in(mock.Mock(setsockopt=mock.Mock(side_effect=OSError("not here"))))
+    backlog.drop_new_syns(mock.Mock(setsockopt=mock.Mock(side_effect=OSError("not here"))))
     assert "backlog_unfiltered" in caplog.text

@@ -58,7 +58,7 @@ def test_workers__repeated_signals__each_worker_is_terminated_once_per_signal(
     parent.terminate_all()
     assert not any(worker.is_terminated_again() for worker in workers)
 
-    with mock.patch.object(backlog, "let_nobody_in") as shut:
+    with mock.patch.object(backlog, "drop_new_syns") as shut:
         for _ in range(3):
             handlers[signal.SIGINT](signal.SIGINT, None)
             assert all(worker.is_terminated() for worker in workers)

@@ -19,7 +19,7 @@ from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KEY = EnvironmentKey("nobody")
+KEY = EnvironmentKey("unknown")
 
 
 class FakeSink:

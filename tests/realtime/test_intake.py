@@ -22,7 +22,7 @@ from realtime import posted_versions
 from realtime.changes import publish
 from realtime.external import intake, queue_change
 from realtime.external.intake import Intake
-from realtime.external.queue_change import Change
+from realtime.external.queue_change import PostedVersion
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -125,8 +125,8 @@ async def test_intake__many_concurrent_posts__few_transactions_and_newest_versio
 
 
 async def test_intake__more_rows_than_one_statement_holds__all_are_stored() -> None:
-    changes = [Change(EnvironmentKey(f"key{number}"), at(number)) for number in range(1_000)]
-    await sync_to_async(queue_change.take)(changes)
+    changes = [PostedVersion(EnvironmentKey(f"key{number}"), at(number)) for number in range(1_000)]
+    await sync_to_async(queue_change.store)(changes)
     assert await sync_to_async(stored)() == {change.key: change.updated_at for change in changes}
 
 
@@ -199,7 +199,7 @@ async def test_intake__every_retry_fails__503() -> None:
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(1)) == (503, queue_change.UNAVAILABLE)
-    assert accept.call_count == queue_change.MOST_TRIES + 1
+    assert accept.call_count == queue_change.MAX_TRIES + 1
 
 
 async def test_intake__several_tokens__each_listed_one_is_accepted(settings: Any) -> None:
@@ -263,11 +263,11 @@ async def test_intake__same_keys_from_several_connections__versions_never_decrea
             barrier.wait()
             for _ in range(25):
                 order = chosen.sample(keys, len(keys))
-                queue_change.take([Change(key, at(chosen.randrange(10_000))) for key in order])
+                queue_change.store([PostedVersion(key, at(chosen.randrange(10_000))) for key in order])
                 now = stored()
                 lowered.extend(key for key, time in before.items() if now[key] < time)
                 before = now
-            queue_change.take([Change(key, at(20_000 + seed)) for key in keys])
+            queue_change.store([PostedVersion(key, at(20_000 + seed)) for key in keys])
         except Exception as error:
             failures.append(error)
         finally:
@@ -287,6 +287,6 @@ def test_intake__keys_in_any_order__rows_are_written_in_the_same_order() -> None
     """Two processes that lock rows in different orders could deadlock."""
     for order in (("one", "three", "two"), ("two", "three", "one")):
         with CaptureQueriesContext(connection) as queries:
-            queue_change.take([Change(EnvironmentKey(key), at(1)) for key in order])
+            queue_change.store([PostedVersion(EnvironmentKey(key), at(1)) for key in order])
         written = next(query["sql"] for query in queries if query["sql"].lstrip().startswith("INSERT"))
         assert written.index("'one'") < written.index("'three'") < written.index("'two'")

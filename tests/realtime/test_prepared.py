@@ -50,12 +50,12 @@ def test_clients__one_key_or_several__same_clients(environment: Environment, dja
     ]
     keys = [public, *secrets, "unknown", "ser.unknown", "\0"]
     with django_assert_num_queries(2):
-        together = authentication.clients(keys)
+        together = authentication.clients_by_key(keys)
     with django_assert_num_queries(len(keys) - 1):
-        separately = [client for key in keys for client in authentication.clients([key]).items()]
+        separately = [client for key in keys for client in authentication.clients_by_key([key]).items()]
     assert list(together.items()) == separately
     assert list(together) == [public, *secrets[:2]]
-    assert [client.server for client in together.values()] == [False, True, True]
+    assert [client.server_side for client in together.values()] == [False, True, True]
 
 
 def projects_of(organisation: Any, name: str | None) -> QuerySet[Any, Any]:

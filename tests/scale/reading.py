@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from permissions.rule import NOBODY
+from permissions.rule import NOT_AVAILABLE
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import key_of
 from tests.hostile.whole_world import WholeWorld
@@ -20,7 +20,7 @@ class Reading:
 def readings(world: WholeWorld, routes: list[Route]) -> Iterator[Reading]:
     """A GET of every route that has one, and the lists of features in their costlier forms."""
     for route in routes:
-        if "GET" in route.methods and calls.rule("GET", route) is not NOBODY:
+        if "GET" in route.methods and calls.rule("GET", route) is not NOT_AVAILABLE:
             call = next(calls.call("GET", route, world))
             yield Reading(f"GET {route.path.removeprefix('api/v1/')}", call.path, headers(route, world))
     admin = {"Authorization": world.admin._credentials["HTTP_AUTHORIZATION"]}

@@ -10,6 +10,6 @@ from users import throttles
 def uncounted_logins() -> Iterator[None]:
     """Log-ins of other tests do not count against a limit, nor these against theirs."""
     cache.clear()
-    throttles._own.clear()
+    throttles._local_cache.clear()
     yield
     cache.clear()

@@ -95,7 +95,7 @@ def busy(settings: Settings) -> Iterator[Event]:
         end.wait(PATIENCE)
 
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(hashing.in_turn, occupy)
+        done = pool.submit(hashing.run_in_thread, occupy)
         assert begun.wait(PATIENCE)
         yield end
         end.set()

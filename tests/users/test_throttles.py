@@ -108,7 +108,7 @@ def test_redis__several_processes__count_together_and_alone_while_it_is_away(
 
     settings.CACHES = {"default": from_url("redis://127.0.0.1:1")}
     assert attempts(anonymous, 4) == [400, 400, 400, 429]
-    assert "throttle_counts_alone" in caplog.text
+    assert "throttle_counts_locally" in caplog.text
 
 
 @pytest.mark.parametrize("address", ["admin@example.com", "nobody@example.com", "\u00e9 or no address at all" * 20])
