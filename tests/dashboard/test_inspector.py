@@ -17,8 +17,8 @@ from environments.models import Environment
 from features.models import Feature, FeatureState
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
+from realtime.inspector.durations import Durations
 from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess, minute_of
-from realtime.inspector.times import Times
 from realtime.types import epoch_seconds
 from tests.dashboard.conftest import signed_in_browser
 from users.models import FFAdminUser
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.django_db
 
 
 def times(*milliseconds: float) -> dict[str, int]:
-    found = Times()
+    found = Durations()
     for each in milliseconds:
         found.add(each)
-    return found.kept()
+    return found.stored()
 
 
 @pytest.fixture

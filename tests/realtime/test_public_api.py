@@ -1,4 +1,4 @@
-"""What an embedding project imports from ``realtime`` itself."""
+"""The public API of the package ``realtime``."""
 
 import subprocess
 import sys
@@ -15,13 +15,13 @@ print("django" in sys.modules)
 """
 
 
-def test_front_door__each_public_name__is_imported_when_it_is_used() -> None:
+def test_public_api__each_name__imported_lazily() -> None:
     assert all(getattr(realtime, name) is not None for name in realtime.__all__)
     with pytest.raises(AttributeError, match="no attribute 'announced'"):
         realtime.announced  # noqa: B018
 
 
-def test_front_door__package_alone__imports_nothing_of_django() -> None:
+def test_public_api__package_imported__django_is_not() -> None:
     command = [sys.executable, "-c", IMPORT]
     done = subprocess.run(command, cwd=programs.ROOT, check=True, capture_output=True, text=True)
     assert done.stdout == "False\n"

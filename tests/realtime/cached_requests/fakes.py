@@ -1,4 +1,4 @@
-"""A server that has one shortcut, and clients of it that send bytes."""
+"""A server with one shortcut, and clients that send bytes."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,72 +13,72 @@ from realtime.types import Scope
 from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
 
-GET = b"GET /known HTTP/1.1\r\nhost: localhost\r\n\r\n"
+GET = b"GET /cached HTTP/1.1\r\nhost: localhost\r\n\r\n"
 OTHER = GET.replace(b"localhost", b"localhosT")
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-class Played:
-    """A shortcut for ``/known``, which says how often it has looked at a request, and to which host that was."""
+class FakeShortcut:
+    """A shortcut for ``/cached``. The response has the number of parsed requests, and the request's host."""
 
     def __init__(self) -> None:
-        self.looked: list[Scope] = []
-        self.held: list[DeferredResponse] = []
-        self.size = 0
-        """Of an answer's body, at least."""
-        self.waits = False
-        """Answers are given by the test."""
-        self.says_who = False
-        """Of an answer that is each client's own: the body is its port."""
+        self.scopes: list[Scope] = []
+        self.deferred: list[DeferredResponse] = []
+        self.min_size = 0
+        """The minimum size of a response body."""
+        self.defers = False
+        """Leave responses to the test (``deferred``)."""
+        self.responds_with_port = False
+        """Send the client's port as the response body."""
         self.declines = False
-        """The application is to answer."""
+        """Decline requests, so that the application answers."""
 
-    def shortcut(self, scope: Scope) -> Answerer | None:
+    def find(self, scope: Scope) -> Answerer | None:
         if scope["query_string"]:
             return None
-        self.looked.append(scope)
+        self.scopes.append(scope)
         host = dict(scope["headers"]).get(b"host", b"")
-        number = len(self.looked)
+        number = len(self.scopes)
 
         def answer(channel: Channel) -> bool:
             if self.declines:
                 return False
-            body = b"look %d at %b" % (number, host) + b"." * self.size
-            if self.says_who:
+            body = b"response %d for %b" % (number, host) + b"." * self.min_size
+            if self.responds_with_port:
                 body = b"%d" % channel.full_scope()["client"][1]
-            held = channel.defer()
-            if self.waits:
-                self.held.append(held)
+            response = channel.defer()
+            if self.defers:
+                self.deferred.append(response)
             else:
-                reply(held, body)
+                reply(response, body)
             return True
 
         return answer
 
 
-def reply(held: DeferredResponse, body: bytes) -> None:
-    held.reply(OK + b"content-length: %d\r\n" % len(body), body)
+def reply(response: DeferredResponse, body: bytes) -> None:
+    response.reply(OK + b"content-length: %d\r\n" % len(body), body)
 
 
 class Application:
-    """Who answers everything else, with what it was asked."""
+    """The ASGI application, which answers all other requests with their path and body."""
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
 
     async def __call__(self, scope: Scope, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         self.scopes.append(scope)
-        told = (await receive())["body"]
-        body = b"application, %b, %b" % (scope["path"].encode(), told)
+        request_body = (await receive())["body"]
+        body = b"application, %b, %b" % (scope["path"].encode(), request_body)
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
 class Server:
-    def __init__(self, played: Played, application: Application) -> None:
-        self.played = played
+    def __init__(self, shortcut: FakeShortcut, application: Application) -> None:
+        self.shortcut = shortcut
         self.application = application
         self.state = ServerState()
         self.config = Config(application, http=ShortcutProtocol, ws="none", log_config=None)
@@ -88,28 +88,28 @@ class Server:
         return ShortcutProtocol(config=self.config, server_state=self.state, app_state={"of": "the server"})
 
 
-async def held(server: Server, number: int = 1) -> list[DeferredResponse]:
-    """What waits for its answer, as soon as it is so many."""
-    await eventually(lambda: len(server.played.held) == number)
-    return server.played.held
+async def deferred_responses(server: Server, number: int = 1) -> list[DeferredResponse]:
+    """The deferred responses, once there are this many."""
+    await eventually(lambda: len(server.shortcut.deferred) == number)
+    return server.shortcut.deferred
 
 
 class Client:
-    """A connection."""
+    """A client's connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
-    async def ask(self, *pieces: bytes) -> bytes:
-        """Send these, each by itself, and return the next answer's body."""
+    async def request(self, *pieces: bytes) -> bytes:
+        """Send these bytes, each piece separately, and return the body of the next response."""
         await self.send(*pieces)
         return await self.answer()
 
     async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             self.writer.write(piece)
-            # The server gets to read it alone.
+            # So that the server reads it separately.
             await asyncio.sleep(0.01)
 
     async def answer(self) -> bytes:

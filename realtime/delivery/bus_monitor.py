@@ -1,25 +1,25 @@
-"""What is looked at about once a second, because nobody says when it changes: the bus."""
+"""Polls the state of this process's bus once a second, for the metrics and for the liveness of its listener."""
 
 from realtime import bus
 from realtime.monitoring import metrics
 from realtime.monitoring.liveness import Pulse
 
 
-class BusVitals:
-    """The bus of this process, for the metrics, and its listener, for the liveness."""
+class BusMonitor:
+    """Copies ``bus.health()`` into the metrics, and reports the listening thread's progress to liveness."""
 
     def __init__(self, pulse: Pulse) -> None:
         self._listener = pulse.part("listener")
         self._listener.rest()
         self._beat: float | None = None
         self._reconnects = 0
-        pulse.sample(self.look)
+        pulse.call_every_second(self.update)
 
-    def look(self) -> None:
+    def update(self) -> None:
         health = bus.health()
         for name in metrics.BUSES:
             metrics.bus_connected[name].set(int(health.connected and health.name == name))
-        # It counts from 0 again when it is started again.
+        # A bus that was restarted counts its reconnects from 0 again.
         metrics.bus_reconnects.add(max(0, health.reconnects - self._reconnects))
         self._reconnects = health.reconnects
         if health.beat is None:

@@ -1,4 +1,4 @@
-"""Connections on which known requests come: what ends them, what else they carry, and how much they keep."""
+"""Connections with cached requests: their end, other requests on them, and how much they buffer."""
 
 import asyncio
 from typing import Any
@@ -9,8 +9,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from realtime.http import request_limits
 from realtime.http.protocol import ShortcutProtocol
 from tests.realtime import clock
+from tests.realtime.cached_requests.fakes import GET, Server, deferred_responses, reply
 from tests.realtime.clock import skip
-from tests.realtime.known.played import GET, Server, held, reply
 from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
 
@@ -18,7 +18,7 @@ from tests.support.patience import PATIENCE
 LOOPS = clock.LOOPS
 
 
-async def test_connection__reset_as_its_time_comes__nothing_fails(server: Server, connect: Any) -> None:
+async def test_connection__reset_at_its_deadline__nothing_fails(server: Server, connect: Any) -> None:
     await connect()
     await eventually(lambda: bool(server.state.connections))
     (connection,) = server.state.connections
@@ -28,87 +28,87 @@ async def test_connection__reset_as_its_time_comes__nothing_fails(server: Server
     await eventually(lambda: not server.state.connections)
 
 
-async def test_client__that_reads_nothing__is_waited_for(server: Server, connect: Any) -> None:
+async def test_client__does_not_read__responses_wait(server: Server, connect: Any) -> None:
     client = await connect()
-    await client.ask(GET)
-    server.played.size = 10_000_000
+    await client.request(GET)
+    server.shortcut.min_size = 10_000_000
     await client.send(GET, GET)
-    # Behind an answer that has not gone out, the application answers, which can wait.
+    # After an unsent response the application answers, because it can wait.
     await eventually(lambda: len(server.application.scopes) == 1)
     assert len(await client.answer()) > 10_000_000
-    assert await client.answer() == b"application, /known, "
-    server.played.size = 0
-    assert await client.ask(GET) == b"look 1 at localhost"
+    assert await client.answer() == b"application, /cached, "
+    server.shortcut.min_size = 0
+    assert await client.request(GET) == b"response 1 for localhost"
 
 
-async def test_connection__used_no_more__is_closed_and_others_are_not(
+async def test_connection__idle__closed_and_others_are_not(
     server: Server, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_limits, "HEADER_TIMEOUT_SECONDS", clock.DAY)
     server.config.timeout_keep_alive = 1_000
     idle, busy, slow, late = [await connect() for _ in range(4)]
     for client in (idle, busy, slow):
-        await client.ask(GET)
-    server.played.waits = True
-    # Both wait for an answer longer than an idle connection would be kept; one has begun with what comes behind it.
+        await client.request(GET)
+    server.shortcut.defers = True
+    # Both wait for a response longer than an idle connection is kept. One has sent a part of its next request.
     await slow.send(GET)
-    await held(server, 1)
+    await deferred_responses(server, 1)
     await late.send(GET + GET[:10])
-    held_slow, held_late = await held(server, 2)
-    server.played.waits = False
+    deferred_slow, deferred_late = await deferred_responses(server, 2)
+    server.shortcut.defers = False
     for _ in range(3):
         skip(600)
-        assert (await busy.ask(GET)).endswith(b"at localhost")
+        assert (await busy.request(GET)).endswith(b"for localhost")
     assert await idle.is_closed()
-    for client, waiting in ((slow, held_slow), (late, held_late)):
+    for client, waiting in ((slow, deferred_slow), (late, deferred_late)):
         reply(waiting, b"at last")
         assert await client.answer() == b"at last"
     skip(1_000)
     assert await slow.is_closed()
-    assert (await late.ask(GET[10:])).endswith(b"at localhost")
+    assert (await late.request(GET[10:])).endswith(b"for localhost")
     skip(1_000)
     assert await late.is_closed()
-    # What comes by the ordinary way is uvicorn's to wait for, and then ours again.
+    # uvicorn times out other requests, and the shortcut protocol the cached ones.
     both = await connect()
     for _ in range(2):
-        assert await both.ask(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
+        assert await both.request(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
         skip(600)
-        assert (await both.ask(GET)).endswith(b"at localhost")
+        assert (await both.request(GET)).endswith(b"for localhost")
         skip(600)
     skip(400)
     assert await both.is_closed()
 
 
-async def test_connection__that_says_nothing__ends_in_time(server: Server, connect: Any) -> None:
+async def test_connection__idle_at_a_shutdown__closed(server: Server, connect: Any) -> None:
     client = await connect()
-    await client.ask(GET)
+    await client.request(GET)
     (connection,) = server.state.connections
     connection.shutdown()
     assert await client.is_closed()
 
 
-async def test_connection__that_uvicorn_has_no_part_in_yet__lacks_only_what_it_needs_for_requests(
+async def test_connection__without_uvicorns_protocol_yet__lacks_only_attributes_for_requests(
     server: Server, connect: Any
 ) -> None:
-    """A new attribute of a new version of uvicorn may be one that a connection needs from its beginning."""
+    """In a new version of uvicorn, a connection may need more attributes from its beginning."""
     await connect()
     await eventually(lambda: bool(server.state.connections))
     (late,) = server.state.connections
-    whole = HttpToolsProtocol(config=server.config, server_state=server.state, app_state={})
+    complete = HttpToolsProtocol(config=server.config, server_state=server.state, app_state={})
     for_requests = {"app", "access_logger", "access_log", "expect_100_continue", "tasks", "ws_protocol_class"}
     settings = {"asgi_version", "limit_concurrency", "root_path", "timeout_keep_alive"}
-    assert {name for name in vars(whole) if not hasattr(late, name)} == for_requests | settings
+    assert {name for name in vars(complete) if not hasattr(late, name)} == for_requests | settings
 
 
-async def test_request__behind_one_that_would_change_the_protocol__answered_as_when_it_is_parsed(connect: Any) -> None:
+async def test_request__cached_after_an_upgrade_request__answered(connect: Any) -> None:
     upgrade = b"GET /other HTTP/1.1\r\nconnection: upgrade\r\nupgrade: smoke\r\n\r\n"
     for client in (await connect(), await connect()):
-        assert await client.ask(upgrade) == b"application, /other, "
-        assert await client.ask(GET) == b"look 1 at localhost"
+        assert await client.request(upgrade) == b"application, /other, "
+        assert await client.request(GET) == b"response 1 for localhost"
 
 
 @pytest.mark.parametrize("method", [b"GET", b"OPTIONS", b"CONNECT"])
-async def test_requests__pipelined_behind_an_upgrade__are_answered_in_order(connect: Any, method: bytes) -> None:
+async def test_requests__pipelined_after_an_upgrade__answered_in_order(connect: Any, method: bytes) -> None:
     client = await connect()
     upgrade = method + b" /1 HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
     second, third = (b"GET /%d HTTP/1.1\r\n\r\n" % number for number in (2, 3))
@@ -118,10 +118,10 @@ async def test_requests__pipelined_behind_an_upgrade__are_answered_in_order(conn
 
 
 @pytest.mark.parametrize("body", [b"content-length: 25\r\n", b"transfer-encoding: chunked\r\n"])
-async def test_request__upgrade_with_a_body__is_refused_and_its_body_is_no_request(
+async def test_request__upgrade_with_a_body__400_and_its_body_is_not_parsed(
     connect: Any, server: Server, body: bytes
 ) -> None:
-    """The parser takes what follows the head for another protocol's bytes."""
+    """httptools treats the bytes after the head as those of another protocol."""
     client = await connect()
     await client.send(b"POST /other HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n" + body + b"\r\n")
     await client.send(b"GET /hidden HTTP/1.1\r\n\r\n")
@@ -131,25 +131,25 @@ async def test_request__upgrade_with_a_body__is_refused_and_its_body_is_no_reque
     assert answer.count(b"HTTP/1.1") == 1
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("behind", ["rubbish", "a head without an end", "a head that lasts for ever"])
-async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_answered_first(
-    server: Server, connect: Any, monkeypatch: pytest.MonkeyPatch, known: bool, behind: str
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("following", ["invalid", "too large a head", "an incomplete head"])
+async def test_connection__invalid_request_after_a_deferred_response__deferred_response_is_sent_first(
+    server: Server, connect: Any, monkeypatch: pytest.MonkeyPatch, cached: bool, following: str
 ) -> None:
-    """A client would take anything else for the answer to it."""
+    """A client would read an error sent before it as the response to the first request."""
     monkeypatch.setattr(request_limits, "MAX_HEADER_BYTES", 1_000)
     client = await connect()
-    if known:
-        await client.ask(GET)
-    server.played.waits = True
-    if behind == "rubbish":
+    if cached:
+        await client.request(GET)
+    server.shortcut.defers = True
+    if following == "invalid":
         await client.send(GET, b"rubbish\r\n\r\n")
-    elif behind == "a head without an end":
+    elif following == "too large a head":
         await client.send(GET, GET[:-2], b"x-a: %b" % (b"a" * 900), b"a" * 900, b"a" * 900)
     else:
         await client.send(GET, GET[:-2])
-    (waiting,) = await held(server)
-    if behind == "a head that lasts for ever":
+    (waiting,) = await deferred_responses(server)
+    if following == "an incomplete head":
         skip(request_limits.HEADER_TIMEOUT_SECONDS)
     connections: list[Any] = list(server.state.connections)
     await eventually(lambda: connections[0]._discards_input)
@@ -158,21 +158,21 @@ async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_
     assert await client.is_closed()
 
 
-async def test_connection__rubbish_in_a_body__is_refused_at_once(connect: Any) -> None:
+async def test_connection__invalid_body__400(connect: Any) -> None:
     client = await connect()
     await client.send(b"POST /other HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nrubbish")
     async with asyncio.timeout(PATIENCE):
         assert (await client.reader.read()).startswith(b"HTTP/1.1 400")
 
 
-async def test_connection__very_many_requests_at_once__so_many_are_answered_and_no_more_are_kept(
+async def test_connection__very_many_pipelined_requests__limit_is_answered_and_the_rest_dropped(
     server: Server, connect: Any
 ) -> None:
     client = await connect()
-    server.played.waits = True
+    server.shortcut.defers = True
     other = b"GET /other HTTP/1.1\r\n\r\n"
     await client.send(GET + other * 3 * request_limits.MAX_PIPELINED)
-    (waiting,) = await held(server)
+    (waiting,) = await deferred_responses(server)
     connections: list[Any] = list(server.state.connections)
     assert [len(connection.pipeline) for connection in connections] == [request_limits.MAX_PIPELINED]
     reply(waiting, b"first")
@@ -182,9 +182,9 @@ async def test_connection__very_many_requests_at_once__so_many_are_answered_and_
     assert await client.is_closed()
 
 
-async def test_connection__idle_but_for_empty_lines__is_closed(server: Server, connect: Any) -> None:
+async def test_connection__only_empty_lines__closed(server: Server, connect: Any) -> None:
     client = await connect()
-    assert await client.ask(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
+    assert await client.request(b"GET /other HTTP/1.1\r\n\r\n") == b"application, /other, "
     await client.send(b"\r\n")
     skip(server.config.timeout_keep_alive)
     assert await client.is_closed()

@@ -1,4 +1,4 @@
-"""The server of these tests, and connections to it."""
+"""Fixtures: a server with one shortcut, and connections to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,18 +8,18 @@ import pytest
 
 from realtime.http import protocol, shortcuts
 from realtime.http.request_cache import RequestCache
-from tests.realtime.known.played import Application, Client, Played, Server
+from tests.realtime.cached_requests.fakes import Application, Client, FakeShortcut, Server
 from tests.support.asgi import eventually
 
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     monkeypatch.setattr(protocol, "cached_requests", RequestCache(3))
-    played = Played()
+    shortcut = FakeShortcut()
     monkeypatch.setitem(
-        shortcuts.registered_gets, b"/known", shortcuts.RegisteredShortcut(played.shortcut, any_endpoint=False)
+        shortcuts.registered_gets, b"/cached", shortcuts.RegisteredShortcut(shortcut.find, any_endpoint=False)
     )
-    server = Server(played, Application())
+    server = Server(shortcut, Application())
     async with await asyncio.get_running_loop().create_server(server.protocol, "0.0.0.0", 0) as listening:
         server.port = listening.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         yield server

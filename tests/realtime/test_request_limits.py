@@ -1,4 +1,4 @@
-"""Heads of requests on a socket: those that end are answered, those that do not are ended."""
+"""Limits of request heads and bodies on a socket: complete ones are answered, incomplete ones time out."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -46,69 +46,69 @@ async def port(state: ServerState) -> AsyncIterator[int]:
 
 
 async def answered(port: int, state: ServerState, *pieces: bytes) -> bytes:
-    """Send the pieces, each after an answer, and return all answers until the server ends the connection for what does
-    not come.
+    """Send the pieces, each after the response to the one before, and return everything until the server closes the
+    connection after ``HEAD_SECONDS``.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    said = b""
+    received = b""
     async with asyncio.timeout(PATIENCE):
         for piece in pieces:
             writer.write(piece)
             if piece.endswith(b"\r\n\r\n"):
-                said += await reader.readuntil(b"\r\n\r\n")
+                received += await reader.readuntil(b"\r\n\r\n")
     connections: Any = state.connections
-    # Unless it has been ended already, the server waits for a head.
-    await eventually(lambda: any(each._awaits_headers for each in connections) or bool(said and not connections))
+    # Unless the connection is closed already, the server waits for a head.
+    await eventually(lambda: any(each._awaits_headers for each in connections) or bool(received and not connections))
     skip(request_limits.HEADER_TIMEOUT_SECONDS)
     async with asyncio.timeout(PATIENCE):
-        said += await reader.read()
+        received += await reader.read()
     writer.close()
-    return said
+    return received
 
 
-async def test_head__whole__answered_again_and_again_until_one_stops(port: int, state: ServerState) -> None:
-    said = await answered(port, state, GET + b"\r\n", GET + b"\r\n", GET)
-    assert said.count(b"HTTP/1.1 204") == 2
-    assert said.count(b"HTTP/1.1 408") == 1
+async def test_head__complete_ones_then_an_incomplete_one__answered_then_408(port: int, state: ServerState) -> None:
+    received = await answered(port, state, GET + b"\r\n", GET + b"\r\n", GET)
+    assert received.count(b"HTTP/1.1 204") == 2
+    assert received.count(b"HTTP/1.1 408") == 1
 
 
-async def test_head__none_at_all__connection_ended(port: int, state: ServerState) -> None:
+async def test_head__none__408(port: int, state: ServerState) -> None:
     assert (await answered(port, state)).startswith(b"HTTP/1.1 408")
 
 
 async def test_head__in_pieces__answered(port: int, state: ServerState) -> None:
-    said = await answered(port, state, GET, b"x-a: b\r\n", b"connection: close\r\n\r\n")
-    assert said.startswith(b"HTTP/1.1 204")
+    received = await answered(port, state, GET, b"x-a: b\r\n", b"connection: close\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 204")
 
 
-async def test_head__too_large__connection_ended(port: int) -> None:
+async def test_head__too_large__431(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET)
-    said = b""
+    received = b""
     async with asyncio.timeout(PATIENCE):
-        while not said:
+        while not received:
             writer.write(b"x-a: " + b"b" * 10_000 + b"\r\n")
             await writer.drain()
             try:
-                said = await asyncio.wait_for(reader.read(20), 0.01)
+                received = await asyncio.wait_for(reader.read(20), 0.01)
             except TimeoutError:
                 continue
-    assert said.startswith(b"HTTP/1.1 431")
+    assert received.startswith(b"HTTP/1.1 431")
     writer.close()
 
 
-async def test_head__too_large_and_no_head_at_all__one_refusal(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_head__too_large_and_invalid__one_400(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_limits, "MAX_HEADER_BYTES", 100)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET)
-    # The server gets to read it alone.
+    # So that the server reads it separately.
     await asyncio.sleep(0.05)
     writer.write(b"\0" * 200)
     async with asyncio.timeout(PATIENCE):
-        said = await reader.read()
+        received = await reader.read()
     writer.close()
-    assert said.startswith(b"HTTP/1.1 400")
-    assert said.count(b"HTTP/1.1") == 1
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1") == 1
 
 
 def post(path: str, length: int) -> bytes:
@@ -116,16 +116,16 @@ def post(path: str, length: int) -> bytes:
 
 
 async def body_read(state: ServerState, length: int) -> None:
-    """Wait until the server has so much of the one connection's body."""
+    """Wait until the server has received this much of the only connection's body."""
 
-    def has_come() -> bool:
+    def is_received() -> bool:
         return any(connection.cycle is not None and len(connection.cycle.body) == length for connection in connections)
 
     connections: Any = state.connections
-    await eventually(has_come)
+    await eventually(is_received)
 
 
-async def test_body__that_does_not_come__connection_ended(port: int, state: ServerState) -> None:
+async def test_body__incomplete__connection_closed(port: int, state: ServerState) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/slow", 10) + b"abc")
     await body_read(state, 3)
@@ -137,7 +137,7 @@ async def test_body__that_does_not_come__connection_ended(port: int, state: Serv
 
 @pytest.mark.parametrize("pause", [0.6, 0.0], ids=["in pieces", "late"])
 @pytest.mark.parametrize("behind", [b"", GET])
-async def test_body__in_pieces_or_answered_late__is_answered_and_the_connection_goes_on(
+async def test_body__slow_pieces_or_slow_response__answered_and_the_connection_stays_open(
     port: int, state: ServerState, behind: bytes, pause: float
 ) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -150,7 +150,7 @@ async def test_body__in_pieces_or_answered_late__is_answered_and_the_connection_
     async with asyncio.timeout(PATIENCE):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
         if behind:
-            # Its head does not end.
+            # The second head is incomplete.
             assert (await reader.read())[:12] in (b"HTTP/1.1 408", b"")
             return
         writer.write(GET + b"\r\n")
@@ -158,14 +158,14 @@ async def test_body__in_pieces_or_answered_late__is_answered_and_the_connection_
     writer.close()
 
 
-async def test_body__that_the_application_does_not_read_yet__is_waited_for(port: int, state: ServerState) -> None:
+async def test_body__not_read_by_the_application_yet__no_timeout(port: int, state: ServerState) -> None:
     length = 1_000_000
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/slow", length) + b"a" * (length // 2))
     connections: Any = state.connections
     await eventually(lambda: any(each.flow is not None and each.flow.read_paused for each in connections))
     skip(2 * request_limits.BODY_TIMEOUT_SECONDS)
-    # The deadline has been looked at.
+    # The deadline has passed and was checked.
     await asyncio.sleep(5 * request_limits.RECHECK_SECONDS)
     writer.write(b"a" * (length // 2))
     skip(SLOW_SECONDS)
