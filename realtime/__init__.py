@@ -1,6 +1,6 @@
-"""Real-time updates for environments that stream their versions: what an embedding project imports (docs/embedding.md).
+"""Real-time flag updates for Flagsmith, as a Django app. This module is its public API (docs/embedding.md).
 
-Names are imported when they are first used, because Django imports this package before its models can be.
+Names are imported lazily, because Django imports this package before models can be imported.
 """
 
 from importlib import import_module
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from realtime.changes.triggers import WATCHED, Watch, environments_of
     from realtime.changes.versions import announce, committed, lock, raised
     from realtime.delivery.connections import opened
-    from realtime.types import NOTHING, Change, Effect, EnvironmentKey, EnvironmentState, epoch_seconds
+    from realtime.types import NOTHING, Effect, EnvironmentKey, EnvironmentState, RowOperation, epoch_seconds
 
 __all__ = [
     "NOTHING",
     "WATCHED",
-    "Change",
     "Effect",
     "EnvironmentKey",
     "EnvironmentState",
+    "RowOperation",
     "Watch",
     "announce",
     "committed",
@@ -33,7 +33,7 @@ _MODULES = {
     "realtime.changes.versions": ("announce", "committed", "lock", "raised"),
     "realtime.changes.triggers": ("WATCHED", "Watch", "environments_of"),
     "realtime.delivery.connections": ("opened",),
-    "realtime.types": ("NOTHING", "Change", "Effect", "EnvironmentKey", "EnvironmentState", "epoch_seconds"),
+    "realtime.types": ("NOTHING", "RowOperation", "Effect", "EnvironmentKey", "EnvironmentState", "epoch_seconds"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

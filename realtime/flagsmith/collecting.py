@@ -22,7 +22,7 @@ from realtime.conf import conf
 from realtime.flagsmith import raising
 from realtime.flagsmith.receivers import never_fails
 from realtime.flagsmith.visibility import WATCHED, Collected, HistoryRecord, WatchedRow
-from realtime.types import Change
+from realtime.types import RowOperation
 
 # Watched models of which Flagsmith keeps no history.
 WITHOUT_HISTORY = ("organisations.Subscription", "projects.Project")
@@ -89,7 +89,7 @@ class _RowListener:
 
     @never_fails
     def __call__(self, row: RowChange) -> None:
-        if row.change is Change.UPDATED and not (row.written and row.changed):
+        if row.operation is RowOperation.UPDATED and not (row.written and row.changed):
             return
-        environments = self.watch.effect(row.instance, row.change).environments
+        environments = self.watch.effect(row.instance, row.operation).environments
         collect(WatchedRow(environments, gate=self.watch.gate), row.using)

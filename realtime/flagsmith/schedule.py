@@ -20,10 +20,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from realtime import hosts
+from realtime.batching import DatabaseThread
 from realtime.changes import versions
 from realtime.conf import conf
 from realtime.flagsmith import models
-from realtime.shared_reads import ReadingThread
 from realtime.types import EnvironmentID
 
 logger = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ class Schedule:
     """The clock of one event loop."""
 
     def __init__(self) -> None:
-        self._thread = ReadingThread("realtime-schedule")
+        self._thread = DatabaseThread("realtime-schedule")
         self._failing = False
 
     async def run(self) -> None:

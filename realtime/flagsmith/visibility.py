@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from realtime.changes.rows import Row
-from realtime.changes.triggers import VALUE, typed
+from realtime.changes.triggers import VALUE_COLUMNS, read_value
 from realtime.flagsmith import models
 from realtime.types import EnvironmentID, EnvironmentKey
 
@@ -181,7 +181,7 @@ def _feature(change: HistoryRecord) -> Iterable[EnvironmentID]:
 
 
 def _multivariate_option(change: HistoryRecord) -> Iterable[EnvironmentID]:
-    if not _is_seen(change, (*VALUE, "key", "default_percentage_allocation"), typed):
+    if not _is_seen(change, (*VALUE_COLUMNS, "key", "default_percentage_allocation"), read_value):
         return []
     feature = models.row("features.Feature", change.record.feature_id)
     return _of_project(feature.project_id) if feature is not None else []
@@ -254,7 +254,7 @@ WATCHED: dict[str, Rule] = {
     "features.Feature": _feature,
     "features.FeatureSegment": _feature_segment,
     "features.FeatureState": _feature_state,
-    "features.FeatureStateValue": _state_part(VALUE, typed),
+    "features.FeatureStateValue": _state_part(VALUE_COLUMNS, read_value),
     "multivariate.MultivariateFeatureOption": _multivariate_option,
     "multivariate.MultivariateFeatureStateValue": _state_part(("percentage_allocation",)),
     "segments.Condition": _condition,

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks import cores
-from benchmarks.riders import RidingHolder, Toggles
-from benchmarks.streams import Herd, Target
+from benchmarks.restart_clients import ToggleCalls, TolerantClientProcess
+from benchmarks.streams import StreamClients, Target
 from benchmarks.wire import microseconds
 from tests.faults.contention import Contention
 from tests.faults.garbling import PostgreSQLMessages, RedisMessages
@@ -124,7 +124,7 @@ class Cluster:
 
     nginx: Nginx
     demo: Mapping[str, Any]
-    herd: Herd
+    clients: StreamClients
     per_second: float
     """Changes of each environment while a fault goes by."""
 
@@ -148,13 +148,13 @@ class Cluster:
         """The version that each environment's slowest subscriber has."""
         oldest: dict[str, int] = {}
         streams = 0
-        for answer in self.herd.ask("newest"):
+        for answer in self.clients.ask("newest"):
             streams += answer["streams"]
             for path, version in answer["versions"].items():
                 key = path.split("/")[3]
                 oldest[key] = min(version, oldest.get(key, version))
         # One that connects again has none.
-        return oldest if streams == self.herd.number else {}
+        return oldest if streams == self.clients.number else {}
 
     def wait_until_heard(self, versions: Mapping[str, int], seconds: float = PATIENCE) -> bool:
         """Whether each subscriber has these versions, or newer ones, in that time."""
@@ -185,19 +185,19 @@ class Cluster:
             calls=sum((toggling.failures for toggling in toggles), Counter()),
         )
 
-    def _heal(self, toggles: list[Toggles]) -> Healing:
+    def _heal(self, toggles: list[ToggleCalls]) -> Healing:
         """Wait until every subscriber has what is the newest state now."""
         with Contention() as contention:
             began = time.monotonic()
             for toggling in toggles:
-                toggling.resting = True
+                toggling.is_paused = True
             complete = self.wait_until_heard(self.versions())
             seconds = time.monotonic() - began
         for toggling in toggles:
-            toggling.resting = False
+            toggling.is_paused = False
         return Healing(complete, seconds, contention.seconds)
 
-    def _wait_for_another(self, toggles: list[Toggles]) -> None:
+    def _wait_for_another(self, toggles: list[ToggleCalls]) -> None:
         """Changes go on after a fault, however short it was."""
         before, deadline = _made(toggles), time.monotonic() + PATIENCE
         while _made(toggles) == before:
@@ -210,9 +210,9 @@ class Cluster:
         for server in self.servers:
             server.process.wait_until(server.is_ready)
 
-    def _toggling(self, key: str) -> Toggles:
+    def _toggling(self, key: str) -> ToggleCalls:
         feature = self.demo["features"][0]["id"]
-        return Toggles(self.nginx.port, self.demo["token"], key, feature, per_second=self.per_second)
+        return ToggleCalls(self.nginx.port, self.demo["token"], key, feature, per_second=self.per_second)
 
     def _version(self, key: str) -> int:
         headers = {"X-Environment-Key": key}
@@ -227,8 +227,8 @@ class Cluster:
     def _complaints(self) -> Counter[str]:
         """Of the streams, since this was asked the last time."""
         said: Counter[str] = Counter()
-        for story in self.herd.ask("story"):
-            said += story["faults"]
+        for outcome in self.clients.ask("outcome"):
+            said += outcome["faults"]
         new = said - self._said
         self._said = said
         return new
@@ -236,7 +236,7 @@ class Cluster:
     _said: Counter[str] = field(default_factory=Counter, init=False)
 
 
-def _made(toggles: list[Toggles]) -> int:
+def _made(toggles: list[ToggleCalls]) -> int:
     return sum(toggling.calls - toggling.failures.total() for toggling in toggles)
 
 
@@ -275,9 +275,11 @@ def cluster(bus: Bus, *, streams: int = 60, per_second: float = 5.0, seed: int |
             Target(nginx.port, f"/sse/environments/{environment['api_key']}/stream")
             for environment in demo["environments"]
         ]
-        herd = stack.enter_context(Herd(targets, streams, holder=RidingHolder, on=cores.CORES))
-        herd.ask("open")
-        yield Cluster(bus, chance, postgresql, redis, servers, of_database, of_bus, nginx, demo, herd, per_second)
+        clients = stack.enter_context(
+            StreamClients(targets, streams, client_process=TolerantClientProcess, on=cores.CORES)
+        )
+        clients.ask("open")
+        yield Cluster(bus, chance, postgresql, redis, servers, of_database, of_bus, nginx, demo, clients, per_second)
 
 
 def clock_ahead(seconds: int) -> dict[str, str]:

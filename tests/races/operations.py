@@ -186,7 +186,7 @@ def come_due(site: Site, environment: Environment) -> Changed:
     site.call("POST", f"{CHANGE_REQUESTS}{made['id']}/commit/")
     ChangeRequest.objects.filter(pk=made["id"]).update(due_at=timezone.now())
     PlannedChange.objects.filter(change_request=made["id"]).update(live_from=timezone.now())
-    assert scheduler.apply_next()
+    assert scheduler.publish_next()
     return {environment.pk}
 
 

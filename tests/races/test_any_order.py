@@ -27,8 +27,8 @@ from rest_framework.test import APIClient
 
 from environments.identities.models import Identity
 from environments.models import Environment
-from evaluation.cache import Entry, documents
-from evaluation.document import Version, build, read_head
+from evaluation.cache import CompiledDocument, document_cache
+from evaluation.document import Version, build, read_environment_row
 from features.defaults import create_default_states
 from features.models import Feature, FeatureState
 from projects.models import Project
@@ -191,8 +191,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert flags == stored(environment)
 
     def document_is_as_built_anew(self, environment: Environment) -> None:
-        kept = documents.entry(Version.of(environment)).document_body.encoded
-        assert kept == Entry(build(read_head(environment.pk))).document_body.encoded
+        kept = document_cache.get(Version.of(environment)).document_body.encoded
+        assert kept == CompiledDocument(build(read_environment_row(environment.pk))).document_body.encoded
         assert datetime.fromisoformat(json.loads(kept)["updated_at"]) == environment.updated_at
 
     def teardown(self) -> None:

@@ -1,6 +1,6 @@
-"""``REALTIME_FLAGSMITH=follow``: the project raises its environments' versions itself, and this app only follows.
+"""``REALTIME_FLAGSMITH=follow``: Flagsmith raises its environments' versions itself, and this app only reads them.
 
-The project of these tests stands for a Flagsmith. ``tests/flagsmith`` has a real one, and what its signals announce.
+The project of these tests takes Flagsmith's place. ``tests/flagsmith`` has a real one, and tests of its signals.
 """
 
 import sys
@@ -32,13 +32,13 @@ print(sum(wrapper.__module__.startswith("realtime.") for wrapper in connection.e
 
 
 class Follower(ServerProcess):
-    """A process that has the streams alone, of a database that another one writes."""
+    """A process that serves only streams (``serve_realtime``), from a database that another process writes."""
 
     def _command(self) -> list[str]:
         return [sys.executable, "manage.py", "serve_realtime", f"--port={self.port}"]
 
 
-def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothing_else_is_served(
+def test_serve_realtime__other_process_raises_versions__streams_get_them_and_other_urls_are_404(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     variables = sqlite_template.copy(tmp_path)
@@ -57,10 +57,10 @@ def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothi
 
 
 @pytest.mark.parametrize(("host", "wrapped"), [(FOLLOWING, "0"), ({"REALTIME_HOST": "embedded"}, "1")])
-def test_flagsmith__its_own_processes__no_query_passes_through_this_app(
+def test_flagsmith_host__database_connection__no_execute_wrapper(
     tmp_path: Path, host: dict[str, str], wrapped: str
 ) -> None:
-    """``OBSERVED`` opens a connection and counts what each of its queries passes through."""
+    """``OBSERVED`` opens a connection and counts the execute wrappers of this app."""
     variables = {**host, "VAR_DIR": str(tmp_path)}
     assert manage("shell", "-v0", "-c", OBSERVED, variables=variables).split() == [wrapped]
 
@@ -70,9 +70,9 @@ def flagsmith(settings: object) -> None:
     settings.REALTIME_HOST, settings.REALTIME_FLAGSMITH = "flagsmith", "follow"  # type: ignore[attr-defined]
 
 
-# In a transaction the fixture's own announcement would hold the environment locked.
+# In a transaction, the fixture's announcement would count for this one too.
 @pytest.mark.django_db(transaction=True)
-def test_flagsmith__announced__its_versions_are_its_own(environment: Environment, flagsmith: None) -> None:
+def test_flagsmith_host__announce__writes_and_publishes_nothing(environment: Environment, flagsmith: None) -> None:
     version = Environment.objects.get(pk=environment.pk).updated_at
     with listening(environment) as heard:
         versions.lock([environment.pk])
@@ -82,14 +82,14 @@ def test_flagsmith__announced__its_versions_are_its_own(environment: Environment
 
 
 @pytest.mark.django_db
-def test_flagsmith__version_written_long_after_its_time__counts_as_moved(
+def test_flagsmith_host__version_written_long_after_its_time__in_changed_since(
     environment: Environment, flagsmith: None
 ) -> None:
     late = timezone.now() - timedelta(minutes=30)
     Environment.objects.filter(pk=environment.pk).update(updated_at=late)
 
-    assert late in [state.updated_at for state in hosts.current().moved_since(timezone.now())]
-    assert EmbeddedHost().moved_since(timezone.now()) == []
+    assert late in [state.updated_at for state in hosts.current().changed_since(timezone.now())]
+    assert EmbeddedHost().changed_since(timezone.now()) == []
 
 
 def messages() -> list[CheckMessage]:
@@ -123,7 +123,7 @@ def test_checks__flagsmith_mode_that_cannot_work__what_is_missing(
 
 
 @pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "CACHE_ENVIRONMENT_DOCUMENT_SECONDS"])
-def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
+def test_checks__flagsmith_cache_with_a_timeout__warning_with_its_seconds(
     settings: object, flagsmith: None, name: str
 ) -> None:
     setattr(settings, name, 60)
@@ -136,7 +136,7 @@ def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
     assert warnings() == []
 
 
-def test_checks__flagsmith_keeps_documents_for_ever__a_warning(settings: object, flagsmith: None) -> None:
+def test_checks__flagsmith_persistent_document_cache__warning(settings: object, flagsmith: None) -> None:
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "PERSISTENT"  # type: ignore[attr-defined]
 
     (message,) = warnings()
@@ -147,7 +147,7 @@ def test_checks__flagsmith_keeps_documents_for_ever__a_warning(settings: object,
 
 
 @pytest.mark.django_db
-def test_detached__watched_model_saved_where_environments_are_elsewhere__nothing_is_announced(
+def test_detached_host__watched_model_saved__nothing_is_published(
     environment: Environment, feature: Feature, settings: Any
 ) -> None:
     settings.REALTIME_HOST = "detached"

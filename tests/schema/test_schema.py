@@ -32,7 +32,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from permissions.rule import NOBODY
+from permissions.rule import NOT_AVAILABLE
 from tests.hostile import routes
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import arguments
@@ -41,7 +41,7 @@ from tests.permissions import calls
 from tests.permissions.calls import QUERIES, end_point_of
 
 # The world is made outside of any test, and stays for all of them; see tests/permissions/test_matrix.py.
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet"), pytest.mark.timeout(3600), pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "1"))
 CHECKS = [
@@ -51,8 +51,10 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-# What there is none of stands in no description.
-ROUTES = [route for route in routes.api() if any(calls.rule(method, route) is not NOBODY for method in route.methods)]
+# The description leaves out endpoints that are not available.
+ROUTES = [
+    route for route in routes.api() if any(calls.rule(method, route) is not NOT_AVAILABLE for method in route.methods)
+]
 PATHS = sorted({route.path for route in ROUTES})
 
 
