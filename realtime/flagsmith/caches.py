@@ -14,12 +14,12 @@ from realtime.types import EnvironmentKey
 
 
 def environment_cache() -> Any:
-    return caches[settings.ENVIRONMENT_CACHE_NAME]
+    return caches[getattr(settings, "ENVIRONMENT_CACHE_NAME")]  # noqa: B009
 
 
 def is_per_process() -> bool:
     """True if each process has a cache of its own, which is Flagsmith's default."""
-    return bool(settings.ENVIRONMENT_CACHE_SECONDS) and isinstance(environment_cache(), LocMemCache)
+    return bool(getattr(settings, "ENVIRONMENT_CACHE_SECONDS", 0)) and isinstance(environment_cache(), LocMemCache)
 
 
 def forget(keys: Iterable[EnvironmentKey]) -> None:

@@ -43,8 +43,8 @@ class CacheListener:
             eventstream.environment_received.connect(self.received, dispatch_uid="realtime:environment_received")
             bus.attach(self)
 
-    def look(self) -> None:
-        """Forget all: the bus may have missed something."""
+    def reconcile_now(self) -> None:
+        """Remove everything from the cache: the bus may have missed events. Called by the bus when it connects."""
         caches.environment_cache().clear()
 
     def received(self, key: EnvironmentKey, **kwargs: Any) -> None:

@@ -64,7 +64,7 @@ def entry_saved(instance: Any, created: bool, using: str, **kwargs: Any) -> None
 
 
 def _table(label: str) -> str:
-    return apps.get_model(label)._meta.db_table
+    return str(apps.get_model(label)._meta.db_table)
 
 
 class Rewriter:

@@ -6,7 +6,6 @@ stands for. If the process ends before that, Flagsmith's own late write of the v
 """
 
 import atexit
-import math
 import os
 import threading
 import time
@@ -31,7 +30,7 @@ DELAYS = {LoggedChange: 3.0, StaleEnvironments: 1.0}
 
 RETRY_SECONDS = 1.0
 
-# The connection is closed when there has been nothing to do for so long.
+# The thread ends, and its connection with it, when there has been nothing to do for so long.
 IDLE_SECONDS = 5.0
 
 # A process that ends waits so long for its last changes.
@@ -52,7 +51,7 @@ class Waiting(NamedTuple):
 
 
 class RaisingThread:
-    """A thread that starts with the first change, and ends with the process."""
+    """A thread that starts with a change, and ends when there has been none for some seconds."""
 
     def __init__(self) -> None:
         self.failing = False
@@ -62,6 +61,7 @@ class RaisingThread:
         self._raising = False
         self._ending = False
         self._thread: threading.Thread | None = None
+        atexit.register(self._end, os.getpid())
 
     def put(self, changes: Iterable[Collected], *, gather: bool = False) -> None:
         """Have the versions raised of the environments in which these committed changes show. Never waits.
@@ -90,7 +90,6 @@ class RaisingThread:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="realtime-raising", daemon=True)
             self._thread.start()
-            atexit.register(self._end, os.getpid())
 
     def _end(self, pid: int) -> None:
         # A child that was forked has no such thread.
@@ -98,31 +97,34 @@ class RaisingThread:
             self.flush(END_SECONDS)
 
     def _run(self) -> None:
-        while True:
-            batch = self._next()
-            try:
-                raise_versions([waiting.change for waiting in batch])
-            except Exception:
-                if not self.failing:
-                    logger.exception("versions_not_raised")
-                self.failing = True
-                connections.close_all()
-                self._put_back(batch)
-            else:
-                self.failing = False
+        try:
+            while batch := self._next():
+                try:
+                    raise_versions([waiting.change for waiting in batch])
+                except Exception:
+                    if not self.failing:
+                        logger.exception("versions_not_raised")
+                    self.failing = True
+                    connections.close_all()
+                    self._put_back(batch)
+                else:
+                    self.failing = False
+        finally:
+            connections.close_all()
 
     def _next(self) -> list[Waiting]:
-        """The changes that may be taken, as soon as there is one. Closes the connection before a long pause."""
+        """The changes that may be taken, as soon as there is one. None at all if the thread has been idle for long."""
         with self._changed:
             self._raising = False
             self._changed.notify_all()
-            closes_at = time.monotonic() + IDLE_SECONDS
+            ends_at = time.monotonic() + IDLE_SECONDS
             while not (batch := self._take()):
-                wakes_at = min([closes_at, *(waiting.due for waiting in self._waiting)])
-                self._changed.wait(max(0.0, wakes_at - time.monotonic()) if wakes_at < math.inf else None)
-                if time.monotonic() >= closes_at:
-                    closes_at = math.inf
-                    connections.close_all()
+                wakes_at = min((waiting.due for waiting in self._waiting), default=ends_at)
+                seconds = wakes_at - time.monotonic()
+                if seconds <= 0 and not self._waiting:
+                    self._thread = None
+                    return []
+                self._changed.wait(max(0.0, seconds))
             self._raising = True
             return batch
 
@@ -131,7 +133,7 @@ class RaisingThread:
         now = time.monotonic()
         if self._ending or any(waiting.due <= now for waiting in self._waiting):
             waiting, self._waiting = self._waiting, []
-            taken = []
+            taken: list[Waiting] = []
             for each in waiting:
                 is_taken = self._ending or each.due <= now or not each.is_delayed
                 (taken if is_taken else self._waiting).append(each)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.flagsmith.monolith import START_SECONDS, Flagsmith
 from tests.support import ports, programs
-from tests.support.processes import accepts_connections
+from tests.support.processes import Process, accepts_connections
 
 MODULE = "settings_with_realtime"
 
@@ -50,12 +50,13 @@ class FlagsmithWithApp(Flagsmith):
         (self._folder / f"{MODULE}.py").write_text(SETTINGS + STREAM_SECONDS + self.lines)
         self.manage("migrate", "realtime")
         super().start()
-        self.serve_streams(self.stream_port)
+        self.streams = self.serve_streams(self.stream_port)
 
-    def serve_streams(self, port: int, *arguments: str) -> None:
+    def serve_streams(self, port: int, *arguments: str) -> Process:
         """Serve its streams on this port, too, in one process more, and wait until it does."""
         streams = self.spawn(f"streams-{port}", "serve_realtime", f"--port={port}", *arguments)
         streams.wait_until(lambda: accepts_connections(port), START_SECONDS)
+        return streams
 
     def check(self) -> str:
         """What ``manage.py check`` prints."""
