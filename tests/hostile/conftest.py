@@ -9,7 +9,7 @@ from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
 from tests.hostile.whole_world import WholeWorld, make_world
-from tests.hostile.world import WorldInProcess
+from tests.operations.world import WorldInProcess
 from users.models import FFAdminUser
 
 

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from django.http import HttpResponse
 from rest_framework.test import APIClient
 
-from tests.triggers.world import World
+from tests.operations.world import WorldInProcess as World
 
 TABLES = sorted({model._meta.db_table for model in apps.get_models(include_auto_created=True)})
 

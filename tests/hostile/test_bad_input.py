@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from tests.hostile import flag_end_points, tenant_end_points, values
-from tests.hostile.end_points import EndPoint
+from tests.hostile import values
+from tests.hostile.endpoints import END_POINTS, EndPoint
 from tests.hostile.refusals import client_of, complaint, kept_if_refused, rows, undone
-from tests.triggers.world import World
+from tests.operations.world import WorldInProcess as World
 
 pytestmark = pytest.mark.django_db
 
-END_POINTS = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.WORKFLOW, *flag_end_points.SDK)
 every_end_point = pytest.mark.parametrize("end_point", END_POINTS, ids=str)
 
 MISSING = object()
@@ -47,7 +46,7 @@ def test_field__bad_value__refused_by_name_and_nothing_stored(end_point: EndPoin
 
     bad = [(name, value) for name, refused in end_point.fields.items() for value in refused]
     bad += [(name, value) for name in end_point.required for value in (None, MISSING)]
-    if any(other.method == "PUT" and other.says == end_point.says for other in END_POINTS if other != end_point):
+    if any(other.method == "PUT" and other.pattern == end_point.pattern for other in END_POINTS if other != end_point):
         # PATCH goes by what PUT goes by.
         bad = values.in_turn(bad, END_POINTS.index(end_point), 3)
     before = rows()

@@ -11,11 +11,12 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from tests.hostile import flag_end_points, routes, tenant_end_points
+from tests.hostile import routes
+from tests.hostile.endpoints import END_POINTS
 from tests.hostile.refusals import client_of, complaint, kept_if_refused, rows
 from tests.hostile.routes import Route
 from tests.hostile.values import EVERY, MANY_DIGITS, in_turn
-from tests.triggers.world import World
+from tests.operations.world import WorldInProcess as World
 
 pytestmark = pytest.mark.django_db
 
@@ -159,8 +160,7 @@ def test_routes__all_apps__found() -> None:
 
 def test_end_points__every_route_with_a_body__has_its_table(world: World) -> None:
     """A new end point has to be added to the tables, so that its fields are tried as well."""
-    tables = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.WORKFLOW, *flag_end_points.SDK)
-    covered = {f"{each.method} {route_of(each.url(world)).path}" for each in tables}
+    covered = {f"{each.method} {route_of(each.url(world)).path}" for each in END_POINTS}
     with_body = {f"{method} {route.path}" for route in ROUTES for method in route.methods & {"POST", "PUT", "PATCH"}}
     assert " ".join(sorted(with_body - covered - NO_BODY)) == ""
 
@@ -191,7 +191,7 @@ def test_query__hostile_values__no_server_error(route: Route, world: World) -> N
     client = client_of(world, key_of(route))
     path = route.filled(arguments(route, world))
     required = f"environment={world.a.pk}&environment_id={world.a.pk}&project={world.project.pk}"
-    required += "&identifier=u1" if key_of(route) == "sdk" else f"&feature={world.feature['id']}"
+    required += "&identifier=ada" if key_of(route) == "sdk" else f"&feature={world.feature['id']}"
     before = rows()
     wrong = {}
     for turn, (name, hostile) in enumerate(queries(route).items(), ROUTES.index(route)):

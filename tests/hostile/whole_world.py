@@ -6,11 +6,11 @@ from typing import Any
 from environments.models import Environment
 from projects.models import Project
 from tests.conftest import make_organisation, signed_in
+from tests.hostile.endpoints import END_POINTS
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import arguments
-from tests.hostile.world import WorldInProcess
-from tests.permissions.calls import lines
-from tests.triggers.world import rules
+from tests.operations.objects import SEGMENTS, rules
+from tests.operations.world import WorldInProcess
 from users.models import FFAdminUser
 
 
@@ -19,8 +19,8 @@ class WholeWorld(WorldInProcess):
 
     @cached_property
     def feature_segment(self) -> Any:
-        third = self.call("POST", self.segments, {"name": "third", "rules": rules("third")})
-        body = {"feature": self.feature["id"], "segment": third["id"], "environment": self.a.pk}
+        third = self.call("POST", SEGMENTS, {"name": "third", "rules": rules("third")})
+        body = {"feature": "{feature}", "segment": third["id"], "environment": "{a.pk}"}
         return self.call("POST", "features/feature-segments/", body)
 
 
@@ -35,7 +35,7 @@ def make_world(name: str, routes: list[Route]) -> WholeWorld:
     assert world.server_key
     for route in routes:
         arguments(route, world)
-    for end_point in lines():
-        end_point.path(world)
+    for end_point in END_POINTS:
+        end_point.url(world)
         end_point.body(world)
     return world

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from itertools import count
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ from projects.models import Project
 from realtime.bus import eventstream
 from realtime.types import epoch_seconds
 from segments.models import Segment
-from tests.races.operations import OPERATIONS, Operation, Site
+from tests.races.operations import OPERATIONS, Site, SiteOperation
 from tests.races.sessions import Session
 from tests.support.api import VERSION_HEADER
 from tests.support.heard import Heard, listening
@@ -126,17 +125,17 @@ class AnyOrder(RuleBasedStateMachine):
         self.sessions = [Session() for _ in range(2 if connection.vendor == "postgresql" else 1)]
         self.world.heard.clear()
         self.world.late.clear()
-        self.expected: dict[int, int] = dict.fromkeys(self.world.site.everywhere, 0)
+        self.expected: dict[int, int] = dict.fromkeys(self.world.site.all_environments, 0)
         self.committed = True
 
     @rule(number=st.integers(0, 1), actions=st.sampled_from(ACTIONS), place=places, operation=operations)
-    def step(self, number: int, actions: tuple[str, ...], place: int, operation: Operation) -> None:
+    def step(self, number: int, actions: tuple[str, ...], place: int, operation: SiteOperation) -> None:
         """One rule for all, so that hypothesis leaves none of them out for a whole order."""
         session = self.sessions[number % len(self.sessions)]
         for action in actions:
             self.act(session, action, self.world.site.environments[place], operation)
 
-    def act(self, session: Session, action: str, environment: Environment, operation: Operation) -> None:
+    def act(self, session: Session, action: str, environment: Environment, operation: SiteOperation) -> None:
         if action == OPERATE:
             self.operate(session, environment, operation)
         elif action in (KEEP, UNDO) and session.levels:
@@ -146,13 +145,13 @@ class AnyOrder(RuleBasedStateMachine):
             # A savepoint needs a transaction.
             (session.enter_by_hand if action == ENTER_BY_HAND and session.levels else session.enter)()
 
-    def operate(self, session: Session, environment: Environment, operation: Operation) -> None:
+    def operate(self, session: Session, environment: Environment, operation: SiteOperation) -> None:
         """In what is open in the session, otherwise in a transaction of its own."""
-        needs = self.world.site.everywhere if operation.locks_project else {environment.pk}
+        needs = self.world.site.all_environments if operation.locks_project else {environment.pk}
         if any(needs & other.locked for other in self.sessions if other is not session):
             # It would wait for the other session.
             return
-        changed = session.do(lambda: operation.do(self.world.site, environment))
+        changed = session.do(lambda: operation.perform(self.world.site, environment))
         if session.levels:
             # Locks last to the end of the transaction, also where nothing changed.
             session.locked |= needs
@@ -208,9 +207,10 @@ def world(
     create_default_states([feature], [staging])
     places = [environment, production, staging]
     Identity.objects.bulk_create(Identity(identifier="u", environment=each) for each in places)
-    segments = [Segment.objects.create(name="segment", project=project) for _ in range(2)]
+    for _ in range(2):
+        Segment.objects.create(name="segment", project=project)
     with listening(*places) as heard:
-        world = World(Site(admin, project, places, feature, segments, count()), heard)
+        world = World(Site(admin, project, places, feature), heard)
         try:
             yield world
         finally:

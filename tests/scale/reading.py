@@ -30,7 +30,7 @@ def readings(world: WholeWorld, routes: list[Route]) -> Iterator[Reading]:
         ("with states, 10 of them", f"environment={world.a.pk}&page_size=10"),
         ("searched by value", f"environment={world.a.pk}&value_search=e"),
     ):
-        yield Reading(f"GET features {says}", f"/api/v1/{world.features}?{query}", admin)
+        yield Reading(f"GET features {says}", f"/api/v1/projects/{world.project.pk}/features/?{query}", admin)
 
 
 def headers(route: Route, world: WholeWorld) -> dict[str, str]:

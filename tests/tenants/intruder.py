@@ -11,7 +11,7 @@ from typing import Any
 from tests.hostile import values
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import PAGE, PARAMETERS, arguments
-from tests.hostile.world import WorldInProcess as World
+from tests.operations.world import WorldInProcess as World
 from tests.permissions.calls import QUERIES, end_point_of
 
 # Fields that name something, also where a body need not have them.
