@@ -27,8 +27,8 @@ def world(
 
 @pytest.fixture(scope="module")
 def whole_world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[WholeWorld]:
-    """One for all tests of a module, made outside of them: each test's end undoes what the test has done to it. So
-    tests/support/together.py keeps the module in one process.
+    """A world for all tests of a module, created outside of their transactions. ``tests/support/together.py`` keeps the
+    module in one process.
     """
     from tests.hostile.test_routes import ROUTES
 

@@ -1,4 +1,4 @@
-"""Limits: what is just allowed is stored, and one more is refused."""
+"""Limits of values, segments and queries: the largest allowed is accepted, and anything larger is refused."""
 
 import json
 from collections.abc import Callable
@@ -90,21 +90,21 @@ def many_conditions(count: int) -> list[dict[str, Any]]:
 
 
 def nested(levels: int) -> list[dict[str, Any]]:
-    """Rules with so many levels of rules below the first."""
+    """Rules with this number of levels below the first."""
     rule: dict[str, Any] = {"type": "ALL", "conditions": [], "rules": []}
     for _ in range(levels):
         rule = {"type": "ALL", "conditions": [], "rules": [rule]}
     return [rule]
 
 
-def test_segment__100_conditions__made(world: World) -> None:
+def test_segment__100_conditions__created(world: World) -> None:
     answer = world.call("POST", SEGMENTS, {"name": "many", "rules": many_conditions(100)})
     assert len(answer["rules"][0]["rules"][0]["conditions"]) == 100
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         pytest.param(many_conditions(101), "exceeds the maximum condition count of 100", id="101 conditions"),
         pytest.param(many_conditions(1_000), "exceeds the maximum condition count of 100", id="1,000 conditions"),
@@ -113,16 +113,16 @@ def test_segment__100_conditions__made(world: World) -> None:
         pytest.param(nested(80), "", id="81 levels"),
     ],
 )
-def test_segment__too_much_of_it__refused(method: str, content: Any, says: str, world: World) -> None:
+def test_segment__above_a_limit__refused(method: str, content: Any, message: str, world: World) -> None:
     path = world.resolve(f"/api/v1/{SEGMENTS if method == 'POST' else SEGMENT}")
     before = rows()
     response = post(world, method, path, {"name": "much", "rules": content})
     assert complaint(response, (400,)) == ""
-    assert says in response.content.decode()
+    assert message in response.content.decode()
     assert rows() == before
 
 
-def test_query__more_parameters_than_are_read__refused(world: World) -> None:
+def test_query__too_many_parameters__refused(world: World) -> None:
     for path in ("audit/", world.resolve(FEATURES), f"environments/?project={world.project.pk}"):
         response = world.admin.get(f"/api/v1/{path}{'&' if '?' in path else '?'}{'&'.join(['environments=1'] * 1_001)}")
         assert complaint(response, (400,)) == ""

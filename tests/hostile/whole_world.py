@@ -1,4 +1,4 @@
-"""A tenant that has one of everything, for tests that call every end point about the same objects."""
+"""A tenant with an object of each kind, for tests that call all endpoints."""
 
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from users.models import FFAdminUser
 
 
 class WholeWorld(WorldInProcess):
-    """No two of its objects are in each other's way."""
+    """A world in which ``feature_segment`` has a segment of its own, so that it can exist beside ``override``."""
 
     @cached_property
     def feature_segment(self) -> Any:
@@ -25,7 +25,7 @@ class WholeWorld(WorldInProcess):
 
 
 def make_world(name: str, routes: list[Route]) -> WholeWorld:
-    """Everything that the routes' paths and bodies ask for exists afterwards. ``name`` is nowhere but in an e-mail."""
+    """Create all objects that paths and bodies of the routes refer to. ``name`` is used in the e-mail address only."""
     user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name="Ada", last_name="Admin")
     organisation = make_organisation("Acme", user)
     project = Project.objects.create(name="Web", organisation=organisation, enable_realtime_updates=True)
