@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, with the development settings unless told otherwise."""
+"""Django's command line, with the development settings by default."""
 
 import os
 import sys

@@ -6,7 +6,7 @@ from core.actor import Actor
 
 @dataclass(frozen=True)
 class APIKeyUser:
-    """A master API key as the caller of the Admin API: an admin of its organisation, but no person."""
+    """A master API key as ``request.user`` of the Admin API. It has the permissions of an admin of its organisation."""
 
     key: MasterAPIKey
 

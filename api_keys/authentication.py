@@ -11,7 +11,7 @@ KEYWORD = "api-key"
 
 
 class MasterAPIKeyAuthentication(BaseAuthentication):
-    """``Authorization: Api-Key <prefix>.<secret>``. Revoked and expired keys are refused like unknown ones: 401."""
+    """``Authorization: Api-Key <prefix>.<secret>``. Revoked, expired and unknown keys get the same response, a 401."""
 
     def authenticate(self, request: Request) -> tuple[APIKeyUser, MasterAPIKey] | None:
         scheme, _, secret = get_authorization_header(request).decode("latin-1").partition(" ")
@@ -27,7 +27,7 @@ class MasterAPIKeyAuthentication(BaseAuthentication):
 
 
 def _find(secret: str) -> MasterAPIKey | None:
-    # A null byte is no text for PostgreSQL, not even to look for.
+    # PostgreSQL rejects a null byte in a query's parameter.
     if not secret.isprintable():
         return None
     try:

@@ -3,7 +3,7 @@ from rest_framework_api_key.models import AbstractAPIKey
 
 
 class MasterAPIKey(AbstractAPIKey):
-    """A key of an organisation for scripts; only its hash is stored. It acts as an organisation admin."""
+    """A key with which scripts act as an admin of an organisation. Only its hash is stored."""
 
     organisation = models.ForeignKey(
         "organisations.Organisation", on_delete=models.CASCADE, related_name="master_api_keys"
@@ -12,4 +12,4 @@ class MasterAPIKey(AbstractAPIKey):
     is_admin = models.BooleanField(default=True)
 
     key: str
-    """The key itself. Only an instance that was just created has it."""
+    """The key in plain text. Only an instance that was just created has it."""

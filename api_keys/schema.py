@@ -1,4 +1,4 @@
-"""How the API's schema describes master API keys; drf-spectacular finds it by its base class."""
+"""The OpenAPI description of master API keys. drf-spectacular finds the class by its base class."""
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema

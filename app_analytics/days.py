@@ -1,15 +1,15 @@
-"""Days as whole numbers, which are cheap to make for every request: since 1970-01-01, in UTC."""
+"""Days as integers since 1970-01-01 in UTC, which are cheap to compute for every request."""
 
 import time
 from datetime import date, timedelta
 
-SECONDS = 86_400
-FIRST = date(1970, 1, 1)
+SECONDS_PER_DAY = 86_400
+EPOCH = date(1970, 1, 1)
 
 
 def today() -> int:
-    return int(time.time()) // SECONDS
+    return int(time.time()) // SECONDS_PER_DAY
 
 
 def date_of(day: int) -> date:
-    return FIRST + timedelta(days=day)
+    return EPOCH + timedelta(days=day)

@@ -1,7 +1,7 @@
-"""What counts: one call for each request, which costs a few microseconds and no query.
+"""Usage metering: counts requests in memory, in a few microseconds each, and writes the counts in a thread.
 
-``count(Resource.FLAGS, environment_id, headers)`` may be called from any thread, also from an event loop. A thread of
-its own writes what was counted every ``API_USAGE_CACHE_SECONDS``, and once more when the process ends.
+The ``count`` functions can be called from any thread and from an event loop. The thread writes every
+``API_USAGE_CACHE_SECONDS``, and once more when the process ends.
 """
 
 import threading
@@ -14,37 +14,39 @@ import structlog
 from django.conf import settings
 from django.db import connections
 
-from app_analytics import days, labels, store
-from app_analytics.labels import Headers, Labels
+from app_analytics import days, store
+from app_analytics.counters import Counters
+from app_analytics.labels import Headers, Labels, from_headers
 from app_analytics.models import Resource
-from app_analytics.tally import Tally
 from core.threads import LoopThread
 
 logger = structlog.get_logger(__name__)
 
-# At the end: for how long to try to write, less than what the thread is waited for, and when to try again.
+# When the process ends: the time to retry a failed write, and the pause between retries. Less than
+# ``core.threads.STOP_TIMEOUT_SECONDS``, the time for which the process waits for the thread.
 END_SECONDS = 8.0
 RETRY_SECONDS = 0.5
 
 
 class Meter:
-    """The counts of a process, and what writes them."""
+    """The usage counters of a process, and the thread that writes them."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
-        self.thread = LoopThread("meter", lambda: Writing(self), "ENABLE_API_USAGE_TRACKING")
-        """Servers start it; where there is none that does (WSGI), the first count does. It may start again."""
+        self.counters = Counters()
+        self.thread = LoopThread("meter", lambda: WriterLoop(self), "ENABLE_API_USAGE_TRACKING")
+        """Started by the server, or by the first count where no server does (WSGI). It can be started again."""
         self._failing = False
-        self._forgot_on = 0
+        self._removed_on = 0
+        """The day on which old counts were last removed."""
 
     def write(self) -> bool:
-        """Write what was counted up to now. False: the database did not take it, and it is counted still."""
-        counts = self.tally.take()
+        """Write the counts, and return whether it succeeded. If not, they are kept for the next attempt."""
+        counts = self.counters.take()
         try:
             if counts:
                 store.add(counts)
         except Exception:
-            self.tally.put_back(counts)
+            self.counters.put_back(counts)
             if not self._failing:
                 logger.exception("usage_not_written")
             self._failing = True
@@ -54,22 +56,22 @@ class Meter:
         self._failing = False
         return True
 
-    def forget(self) -> None:
-        """Once a day remove what is older than ``BUCKETED_ANALYTICS_DATA_RETENTION_DAYS``."""
+    def remove_old(self) -> None:
+        """Remove counts older than ``BUCKETED_ANALYTICS_DATA_RETENTION_DAYS``, once a day."""
         today = days.today()
-        if self._forgot_on == today:
+        if self._removed_on == today:
             return
-        self._forgot_on = today
+        self._removed_on = today
         oldest = days.date_of(today) - timedelta(days=settings.BUCKETED_ANALYTICS_DATA_RETENTION_DAYS)
         try:
-            store.forget_before(oldest)
+            store.remove_before(oldest)
         except Exception:
-            # Tomorrow, then, or by another process.
+            # The next attempt is tomorrow's, or another process's.
             logger.exception("old_usage_not_removed")
 
 
-class Writing:
-    """The thread's loop. It ends after one more writing."""
+class WriterLoop:
+    """The loop of the thread that writes the counts. It writes once more before it ends."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -78,14 +80,14 @@ class Writing:
     def run(self) -> None:
         while not self._ending.wait(settings.API_USAGE_CACHE_SECONDS):
             if self._meter.write():
-                self._meter.forget()
-            # Between two writings nothing is held: neither a place in the pool nor a connection that may have died.
+                self._meter.remove_old()
+            # Until the next write, the thread needs no connection of the pool, and an open one could be lost.
             connections.close_all()
         deadline = time.monotonic() + END_SECONDS
         while not self._meter.write():
             connections.close_all()
             if time.monotonic() > deadline:
-                logger.error("usage_lost", counts=len(self._meter.tally.take()))
+                logger.error("usage_lost", counts=len(self._meter.counters.take()))
                 break
             time.sleep(RETRY_SECONDS)
         connections.close_all()
@@ -95,33 +97,33 @@ class Writing:
 
 
 meter = Meter()
-"""This process's."""
+"""The meter of this process."""
 
 
 def count(resource: Resource, environment_id: int, headers: Headers) -> None:
-    """A request of an SDK for one of ``BILLABLE``, whatever the answer. The caller knows that its key is good."""
+    """Count a request of an SDK with a valid key, with any response status."""
     if settings.ENABLE_API_USAGE_TRACKING:
         meter.thread.start()
-        meter.tally.request(environment_id, int(resource), labels.of(headers))
+        meter.counters.request(environment_id, int(resource), from_headers(headers))
 
 
-def count_equal(resource: Resource, environment_id: int, told: Labels, number: int) -> None:
-    """The same for so many requests with these labels."""
+def count_equal(resource: Resource, environment_id: int, labels: Labels, number: int) -> None:
+    """Count several requests with equal labels."""
     if settings.ENABLE_API_USAGE_TRACKING:
         meter.thread.start()
-        meter.tally.request(environment_id, int(resource), told, number)
+        meter.counters.request(environment_id, int(resource), labels, number)
 
 
 def count_evaluations(environment_id: int, features: Mapping[int, int], headers: Headers) -> None:
-    """Evaluations of flags, by features' primary keys."""
+    """Count evaluations of flags, by feature's primary key."""
     if settings.ENABLE_API_USAGE_TRACKING and features:
         meter.thread.start()
-        meter.tally.evaluations(environment_id, features, labels.of(headers))
+        meter.counters.evaluations(environment_id, features, from_headers(headers))
 
 
 def stream_opened(key: str, **kwargs: Any) -> None:
-    """The receiver of ``realtime.delivery.connections.opened``. In the event loop: the environment is looked up later,
-    when its counts are written."""
+    """Count a stream. Receives ``realtime.delivery.connections.opened`` in the event loop, so the environment's primary
+    key is read later, when the counts are written."""
     if settings.ENABLE_API_USAGE_TRACKING:
         meter.thread.start()
-        meter.tally.stream(key)
+        meter.counters.stream(key)

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class Resource(models.IntegerChoices):
-    """What an SDK asked for. Flagsmith's numbers; streams, which it does not count, are ours."""
+    """The kinds of requests, with Flagsmith's numbers. Flagsmith does not count streams."""
 
     FLAGS = 1
     IDENTITIES = 2
@@ -14,25 +14,25 @@ class Resource(models.IntegerChoices):
 
 
 BILLABLE = (Resource.FLAGS, Resource.IDENTITIES, Resource.TRAITS, Resource.ENVIRONMENT_DOCUMENT)
-"""Requests. An opened stream is none."""
+"""All requests except opened streams."""
 
 
 class AbstractBucket(models.Model):
-    """How often something happened in an environment on a day (UTC), under one set of labels.
+    """A count of an environment, a day (UTC) and a set of labels.
 
-    An environment is named by its number alone: one that is deleted while its last requests wait to be written must
-    not hold up everybody else's.
+    There is no foreign key to the environment: if it is deleted while its counts wait to be written, the write of all
+    counts must not fail.
     """
 
-    counted_by: ClassVar[tuple[str, ...]]
-    """The columns that say what is counted: together they are unique."""
+    key_fields: ClassVar[tuple[str, ...]]
+    """The columns of the unique key."""
 
-    # Each writing takes a number of the sequence, also where the row is there already.
+    # An upsert takes a value of the sequence even if the row exists, so integers could run out.
     id = models.BigAutoField(primary_key=True)
     environment_id = models.PositiveIntegerField()
     day = models.DateField()
     labels = models.JSONField(default=dict)
-    """Those of ``labels.NAMES`` that the client gave, in that order: SQLite compares the text."""
+    """The labels that the client sent, in the order of ``labels.NAMES``, because SQLite compares JSON as text."""
     total_count = models.PositiveBigIntegerField()
 
     class Meta:
@@ -40,9 +40,9 @@ class AbstractBucket(models.Model):
 
 
 class APIUsageBucket(AbstractBucket):
-    """Requests of SDKs, and streams that they opened."""
+    """The number of requests of SDKs, or of opened streams."""
 
-    counted_by = ("environment_id", "resource", "day", "labels")
+    key_fields = ("environment_id", "resource", "day", "labels")
 
     resource = models.PositiveSmallIntegerField(choices=Resource.choices)
 
@@ -54,12 +54,12 @@ class APIUsageBucket(AbstractBucket):
 
 
 class FeatureEvaluationBucket(AbstractBucket):
-    """How often applications asked their SDKs for a flag.
+    """The number of a flag's evaluations that SDKs reported.
 
-    By the feature's number. Flagsmith takes the name, which may be longer than what an index can hold.
+    With the feature's primary key. Flagsmith stores the name, which can be too long for an index.
     """
 
-    counted_by = ("environment_id", "feature_id", "day", "labels")
+    key_fields = ("environment_id", "feature_id", "day", "labels")
 
     feature_id = models.PositiveIntegerField()
 

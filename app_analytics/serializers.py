@@ -6,8 +6,8 @@ from app_analytics import labels, usage
 from app_analytics.models import BILLABLE
 from features.fields import ObjectID
 
-# Longer ago there is nothing, and a date of our calendar ends.
-MOST_DAYS = 36_500
+# A hundred years. Much larger numbers would lead to dates that Python cannot represent.
+MAX_DAYS = 36_500
 
 
 def _label_fields() -> dict[str, Any]:
@@ -15,14 +15,14 @@ def _label_fields() -> dict[str, Any]:
 
 
 class LabelsSerializer(serializers.Serializer[Any]):
-    """What clients said of themselves; null where they did not."""
+    """The labels of a row. Null: not sent."""
 
     def get_fields(self) -> dict[str, Any]:
         return _label_fields()
 
 
 class LabelsQuerySerializer(serializers.Serializer[Any]):
-    """Labels, by which figures can be asked for: ``labels`` of what was validated has those that are given."""
+    """Filters by label. ``validated_data["labels"]`` has the given ones as pairs of name and value."""
 
     def get_fields(self) -> dict[str, Any]:
         return {**super().get_fields(), **_label_fields()}
@@ -43,12 +43,12 @@ class UsageQuerySerializer(LabelsQuerySerializer):
 class EvaluationQuerySerializer(LabelsQuerySerializer):
     environment_id = ObjectID()
     period = serializers.IntegerField(
-        default=usage.DEFAULT_DAYS, min_value=0, max_value=MOST_DAYS, help_text="Days, up to today."
+        default=usage.DEFAULT_DAYS, min_value=0, max_value=MAX_DAYS, help_text="Days, up to today."
     )
 
 
 class UsageDataSerializer(serializers.Serializer[Any]):
-    """The requests of one day and one set of labels."""
+    """The numbers of requests of one day with one set of labels."""
 
     def get_fields(self) -> dict[str, Any]:
         return {
@@ -59,7 +59,7 @@ class UsageDataSerializer(serializers.Serializer[Any]):
 
 
 class StreamsSerializer(serializers.Serializer[Any]):
-    """The streams that were opened on one day."""
+    """The number of streams that were opened on one day."""
 
     day = serializers.DateField()
     count = serializers.IntegerField()

@@ -7,9 +7,9 @@ from api_keys.actor import APIKeyUser
 
 
 class UsageThrottle(SimpleRateThrottle):
-    """``USAGE_THROTTLE_RATE`` looks at the figures for each caller, over all their end points; None sets no limit.
+    """Limits the requests of each user or API key to all usage endpoints, by ``USAGE_THROTTLE_RATE``. None: no limit.
 
-    They are sums over many rows, so nobody is to ask for them in a loop.
+    Each request sums up many rows.
     """
 
     scope = "usage"

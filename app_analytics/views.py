@@ -1,4 +1,4 @@
-"""The figures, for those who pay for them."""
+"""Usage endpoints of the Admin API."""
 
 from typing import Any
 
@@ -24,10 +24,10 @@ from organisations.scope import OrganisationScopedView
 from projects.scope import ProjectScopedView
 
 
-def wanted(request: Request) -> usage.Wanted:
+def usage_filter(request: Request) -> usage.UsageFilter:
     query = UsageQuerySerializer(data=request.query_params)
     query.is_valid(raise_exception=True)
-    return usage.Wanted(**query.validated_data)
+    return usage.UsageFilter(**query.validated_data)
 
 
 class UsageDataView(OrganisationScopedView):
@@ -38,8 +38,8 @@ class UsageDataView(OrganisationScopedView):
     @extend_schema(parameters=[UsageQuerySerializer], responses=UsageDataSerializer(many=True))
     def get(self, request: Request, organisation_pk: str) -> Response:
         """Billable requests, by day and labels."""
-        figures = usage.requests(self.organisation, wanted(request))
-        return Response(UsageDataSerializer(figures, many=True).data)
+        rows = usage.requests(self.organisation, usage_filter(request))
+        return Response(UsageDataSerializer(rows, many=True).data)
 
 
 class StreamsView(OrganisationScopedView):
@@ -49,9 +49,9 @@ class StreamsView(OrganisationScopedView):
 
     @extend_schema(parameters=[UsageQuerySerializer], responses=StreamsSerializer(many=True))
     def get(self, request: Request, organisation_pk: str) -> Response:
-        """Streams that were opened, by day. They are not billable, and have no labels. Flagsmith has no such path."""
-        figures = usage.streams(self.organisation, wanted(request))
-        return Response(StreamsSerializer(figures, many=True).data)
+        """Opened streams, by day. They are not billable and have no labels. Flagsmith does not have this endpoint."""
+        rows = usage.streams(self.organisation, usage_filter(request))
+        return Response(StreamsSerializer(rows, many=True).data)
 
 
 class TotalCountView(OrganisationScopedView):
@@ -72,7 +72,7 @@ class UsageEventsView(OrganisationScopedView):
 
     @extend_schema(responses=EventsSerializer, deprecated=True)
     def get(self, request: Request, organisation_pk: str) -> Response:
-        """The same number as ``usage-data/total-count/``, where older clients look for it."""
+        """The same number as ``usage-data/total-count/``, for older clients."""
         return Response({"events": usage.total(self.organisation)})
 
 
@@ -82,7 +82,7 @@ class EvaluationDataView(ProjectScopedView):
 
     @extend_schema(parameters=[EvaluationQuerySerializer], responses=FeatureEvaluationDataSerializer(many=True))
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """How often applications asked their SDKs for the flag in an environment, by day and labels."""
+        """Evaluations of the flag in an environment, by day and labels."""
         feature = get_object_or_404(self.project.features.all(), pk=kwargs["feature_pk"])
         query = EvaluationQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
@@ -90,7 +90,5 @@ class EvaluationDataView(ProjectScopedView):
         environment = environments.filter(pk=query.validated_data["environment_id"]).first()
         if environment is None:
             raise NotFound("No Environment matches the given query.")
-        figures = usage.evaluations(
-            feature, environment, query.validated_data["period"], query.validated_data["labels"]
-        )
-        return Response(FeatureEvaluationDataSerializer(figures, many=True).data)
+        rows = usage.evaluations(feature, environment, query.validated_data["period"], query.validated_data["labels"])
+        return Response(FeatureEvaluationDataSerializer(rows, many=True).data)

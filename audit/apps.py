@@ -9,4 +9,4 @@ class AuditConfig(AppConfig):
         from realtime.changes import versions
 
         signals.connect()
-        versions.raised.connect(events.keep, dispatch_uid="audit:announced_versions")
+        versions.raised.connect(events.store_versions, dispatch_uid="audit:announced_versions")

@@ -1,28 +1,29 @@
-"""The log's entries of the changes that services report because they write in bulk.
+"""Log entries of bulk writes, which services report as changes (``features.changes``, ``segments.changes``).
 
-All are generators, so that they cost nothing where nobody acts. Their parameters are the fields of the changes.
+There is one function for each type of change, with the change's fields as parameters. All are generators: without an
+actor they are not iterated and run no queries.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from audit import flags, places, texts
+from audit import flags, state_contexts, texts
 from audit.entries import Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
-from audit.places import Place
+from audit.state_contexts import StateContext
 from core import actor
 from environments.identities.models import Identity
 from environments.models import Environment
-from features.changes import Shares, Stored, changed_shares
+from features.changes import ShareChanges, StateSnapshot, changed_shares
 from features.models import Feature, FeatureSegment, FeatureState
 from features.workflows.core.models import ChangeRequest
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.models import Segment
 
 
 def first_states(feature: Feature, states: Iterable[FeatureState], options: int) -> Iterator[Entry]:
-    """Of a new feature: its state in each environment, and so many options."""
+    """Entries of a new feature: one for its state in each environment, and one for each of its ``options``."""
     for state in states:
         yield Entry(
             texts.FEATURE_CREATED % feature.name,
@@ -33,13 +34,13 @@ def first_states(feature: Feature, states: Iterable[FeatureState], options: int)
             [detail("enabled", None, state.enabled)],
         )
     for _ in range(options):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
 def feature_deleted(feature: Feature) -> Iterator[Entry]:
-    """Of a feature that is about to go: its state in each environment, and the segments' overrides of it.
+    """Entries of a feature that is about to be deleted: its state in each environment, and its segment overrides.
 
-    Not the identities', of which there may be any number.
+    Identity overrides are not logged, since there may be any number of them.
     """
     states = FeatureState.objects.filter(feature=feature, identity=None, feature_segment=None, version__isnull=False)
     for pk, environment_id in states.values_list("pk", "environment_id"):
@@ -57,30 +58,30 @@ def options_replaced(
     removed: int = 0,
     changed: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]] = (),
 ) -> Iterator[Entry]:
-    """Of a feature's options: how many came and went, and of those that stay their columns, old and new."""
+    """Entries of replaced options. ``changed`` has the old and new columns of the options that were kept."""
     for old, new in changed:
         if changes := differences(old, new):
-            yield flags.option(feature, Change.UPDATED, changes)
+            yield flags.option(feature, RowOperation.UPDATED, changes)
     for _ in range(removed):
-        yield flags.option(feature, Change.DELETED)
+        yield flags.option(feature, RowOperation.DELETED)
     for _ in range(added):
-        yield flags.option(feature, Change.CREATED)
+        yield flags.option(feature, RowOperation.CREATED)
 
 
-def shares_replaced(state: FeatureState, shares: Shares) -> Iterator[Entry]:
-    """Of a state that was there before: an entry for each option that has another share now."""
+def shares_replaced(state: FeatureState, shares: ShareChanges) -> Iterator[Entry]:
+    """Entries of an existing state: one for each option whose share has changed."""
     if shares:
-        yield from _shares(places.of(state.pk), shares)
+        yield from _shares(state_contexts.get(state.pk), shares)
 
 
-def _shares(place: Place, shares: Shares) -> Iterator[Entry]:
+def _shares(context: StateContext, shares: ShareChanges) -> Iterator[Entry]:
     for old, new in shares.values():
         details = [detail("percentage_allocation", old, new)]
-        yield place.entry(place.say(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
+        yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
 
 
 def overrides_reordered(environment: Environment, feature: Feature, old: list[str], new: list[str]) -> Iterator[Entry]:
-    """Of the segments' overrides of a feature: the segments' names in the old order and in the new one."""
+    """The entry of reordered segment overrides. ``old`` and ``new`` are the segments' names in their orders."""
     yield Entry(
         texts.OVERRIDES_REORDERED % feature.name,
         RelatedObjectType.FEATURE,
@@ -91,75 +92,79 @@ def overrides_reordered(environment: Environment, feature: Feature, old: list[st
     )
 
 
-def overrides_copied(identity: Identity, before: Mapping[int, Stored], after: Mapping[int, Stored]) -> Iterator[Entry]:
-    """Of an identity that has another's overrides now, by the features' primary keys."""
+def overrides_copied(
+    identity: Identity, before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot]
+) -> Iterator[Entry]:
+    """Entries of an identity's overrides that were replaced by another identity's. Keys are features' primary keys."""
     names = dict(Feature.objects.filter(pk__in={*before, *after}).values_list("pk", "name"))
-    there = places.read(stored.state_id for stored in after.values())
+    contexts = state_contexts.read(stored.state_id for stored in after.values())
     scope = Scope.of(identity.environment.project, identity.environment_id)
-    for feature in sorted(names):
-        old, new = before.get(feature), after.get(feature)
+    for feature_id in sorted(names):
+        old, new = before.get(feature_id), after.get(feature_id)
         if new is not None:
-            yield from _override_copied(there[new.state_id], old, new)
+            yield from _override_copied(contexts[new.state_id], old, new)
         elif old is not None:
-            log = texts.IDENTITY_OVERRIDE_DELETED % (names[feature], identity.identifier)
+            log = texts.IDENTITY_OVERRIDE_DELETED % (names[feature_id], identity.identifier)
             yield Entry(log, RelatedObjectType.FEATURE_STATE, old.state_id, scope, ChangeType.DELETE)
 
 
-def _override_copied(place: Place, old: Stored | None, new: Stored) -> Iterator[Entry]:
+def _override_copied(context: StateContext, old: StateSnapshot | None, new: StateSnapshot) -> Iterator[Entry]:
     if old is None:
         details = [detail("enabled", None, new.enabled)]
-        yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.CREATE, details)
+        yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.CREATE, details)
     else:
-        yield from _changed(place, old, new)
+        yield from _state_changed(context, old, new)
 
 
-def _changed(place: Place, old: Stored, new: Stored) -> Iterator[Entry]:
+def _state_changed(context: StateContext, old: StateSnapshot, new: StateSnapshot) -> Iterator[Entry]:
     if old.enabled != new.enabled:
         details = [detail("enabled", old.enabled, new.enabled)]
-        yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.UPDATE, details)
+        yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.UPDATE, details)
     if changes := differences(old.value, new.value):
-        yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
-    yield from _shares(place, changed_shares(old.shares, new.shares))
+        yield context.entry(context.text(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
+    yield from _shares(context, changed_shares(old.shares, new.shares))
 
 
-def states_written(before: Mapping[int, Stored], after: Mapping[int, Stored], default_enabled: bool) -> Iterator[Entry]:
-    """Of an environment's states of a feature, by their primary keys: those that changed, and new overrides."""
-    there = places.read(after)
+def states_written(
+    before: Mapping[int, StateSnapshot], after: Mapping[int, StateSnapshot], default_enabled: bool
+) -> Iterator[Entry]:
+    """Entries of a feature's states in one environment: changed states, and new overrides. Keys are primary keys."""
+    contexts = state_contexts.read(after)
     for pk, new in after.items():
         if pk in before:
-            yield from _changed(there[pk], before[pk], new)
+            yield from _state_changed(contexts[pk], before[pk], new)
         else:
-            yield from flags.new_override(there[pk], new.enabled, default_enabled, new.value)
+            yield from flags.new_override(contexts[pk], new.enabled, default_enabled, new.value)
 
 
 def segments_updated(changed: Iterable[tuple[Segment, Mapping[str, Any], Any, Any]]) -> Iterator[Entry]:
-    """Of segments that are updated now: their columns before, and their rules before and after."""
-    for segment, before, old, new in changed:
+    """Entries of updated segments: each with its columns before, its rules before and its rules after."""
+    for segment, before, old_rules, new_rules in changed:
         details = differences(before, {name: getattr(segment, name) for name in before})
-        if old != new:
-            details.append(detail("rules", json.dumps(old), json.dumps(new)))
+        if old_rules != new_rules:
+            details.append(detail("rules", json.dumps(old_rules), json.dumps(new_rules)))
         log, scope = texts.SEGMENT_UPDATED % segment.name, Scope.of(segment.project)
         yield Entry(log, RelatedObjectType.SEGMENT, segment.pk, scope, ChangeType.UPDATE, details)
 
 
 def overrides_deleted(overrides: Iterable[FeatureSegment]) -> Iterator[Entry]:
-    """Of segments' overrides that are about to go; best read with their features, projects and segments."""
+    """Entries of segment overrides about to be deleted. Select their features, projects and segments with them."""
     for override in overrides:
         yield flags.override_deleted(override, Scope.of(override.feature.project, override.environment_id))
 
 
 def went_live(states: Iterable[FeatureState]) -> Iterator[Entry]:
-    """Of a change request that is being applied, inside of ``actor.system(change_request)``: the states now live."""
-    who = actor.current()
-    if who is None or who.change_request is None:
+    """Entries of states that a change request made live. The actor is ``actor.system(change_request)``."""
+    current = actor.current()
+    if current is None or current.change_request is None:
         return
-    said = texts.STATE_WENT_LIVE if who.is_scheduled else texts.STATE_CHANGED_BY_CHANGE_REQUEST
-    for _, place in sorted(places.read(state.pk for state in states).items()):
-        yield place.entry(said % (place.feature, who.change_request.title), ChangeType.UPDATE)
+    text = texts.STATE_WENT_LIVE if current.is_scheduled else texts.STATE_CHANGED_BY_CHANGE_REQUEST
+    for _, context in sorted(state_contexts.read(state.pk for state in states).items()):
+        yield context.entry(text % (context.feature, current.change_request.title), ChangeType.UPDATE)
 
 
 def change_request_failed(change_request: ChangeRequest, reason: str) -> Iterator[Entry]:
-    """Of a committed change request that could not go live, and never will."""
+    """The entry of a committed change request that could not go live and is not tried again."""
     yield Entry(
         texts.CHANGE_REQUEST_FAILED % (change_request.title, reason),
         RelatedObjectType.CHANGE_REQUEST,

@@ -1,4 +1,4 @@
-"""Entries before they are written: what changed, without who changed it and when."""
+"""Log entries before they are written, without the author and the time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Plain = str | int | float | bool | None
 
 
 class Detail(TypedDict):
-    """A field's content before and after the change."""
+    """A field's value before and after the change."""
 
     field: str
     old: Plain
@@ -21,7 +21,7 @@ class Detail(TypedDict):
 
 @dataclass(frozen=True)
 class Scope:
-    """Where something changed; without an environment, in all those of the project."""
+    """The organisation, project and environment of a change. None: all environments of the project."""
 
     organisation_id: int
     project_id: int
@@ -34,7 +34,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Entry:
-    """What ``audit.recording.record`` writes."""
+    """An entry for ``audit.recording.record``."""
 
     log: str
     type: RelatedObjectType
@@ -49,7 +49,7 @@ def detail(field: str, old: Any, new: Any) -> Detail:
 
 
 def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Detail]:
-    """The fields of ``after`` that hold something else than in ``before``. Nothing, where either is not known."""
+    """The fields whose values differ. Empty if ``before`` or ``after`` is None."""
     if before is None or after is None:
         return []
     return [detail(name, before[name], after[name]) for name in after if before[name] != after[name]]

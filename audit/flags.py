@@ -1,105 +1,105 @@
-"""What there is to say when a flag's rows are saved or deleted one by one: states, their values and shares, overrides.
+"""Log entries of a flag's rows that are saved or deleted one by one: states, their values and shares, overrides.
 
-Drafts are their change request's, and are logged as that.
+Drafts have no entries of their own: they belong to a change request, which has.
 """
 
 from collections.abc import Iterable, Iterator
 
-from audit import places, texts
+from audit import state_contexts, texts
 from audit.entries import Detail, Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
-from audit.places import Place
+from audit.state_contexts import StateContext
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
-from features.values import COLUMNS, typed
+from features.values import VALUE_COLUMNS, parse_initial_value
 from realtime.changes.rows import Row, RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 
 OPTION = {
-    Change.CREATED: (texts.OPTION_ADDED, ChangeType.CREATE),
-    Change.UPDATED: (texts.OPTION_UPDATED, ChangeType.UPDATE),
-    Change.DELETED: (texts.OPTION_REMOVED, ChangeType.DELETE),
+    RowOperation.CREATED: (texts.OPTION_ADDED, ChangeType.CREATE),
+    RowOperation.UPDATED: (texts.OPTION_UPDATED, ChangeType.UPDATE),
+    RowOperation.DELETED: (texts.OPTION_REMOVED, ChangeType.DELETE),
 }
 
 
 def state(row: RowChange) -> Iterator[Entry]:
     if row.instance.version is None:
         return
-    place = places.of(row.instance.pk)
-    if row.change is Change.CREATED:
-        yield from _new_state(row.instance, place)
-    elif row.change is Change.UPDATED:
-        # Flagsmith does not show the others.
-        shown = [each for each in differences(row.before, row.after) if each["field"] == "enabled"]
-        yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.UPDATE, shown)
-    elif place.identity is not None:
-        log = texts.IDENTITY_OVERRIDE_DELETED % (place.feature, place.identity)
-        yield place.entry(log, ChangeType.DELETE)
-    elif place.segment is None:
-        yield place.entry(texts.FEATURE_DELETED % place.feature, ChangeType.DELETE)
+    context = state_contexts.get(row.instance.pk)
+    if row.operation is RowOperation.CREATED:
+        yield from _new_state(row.instance, context)
+    elif row.operation is RowOperation.UPDATED:
+        # Flagsmith shows no other column.
+        details = [each for each in differences(row.before, row.after) if each["field"] == "enabled"]
+        yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.UPDATE, details)
+    elif context.identity is not None:
+        log = texts.IDENTITY_OVERRIDE_DELETED % (context.feature, context.identity)
+        yield context.entry(log, ChangeType.DELETE)
+    elif context.segment is None:
+        yield context.entry(texts.FEATURE_DELETED % context.feature, ChangeType.DELETE)
 
 
-def _new_state(state: FeatureState, place: Place) -> Iterator[Entry]:
-    """An override that is on or off as the default is speaks by its value alone; a new environment for its states."""
-    if place.is_override:
+def _new_state(state: FeatureState, context: StateContext) -> Iterator[Entry]:
+    """No entry for an override that is enabled like the default (its value has one), nor for the states of a new
+    environment (the environment has one)."""
+    if context.is_override:
         defaults = FeatureState.objects.filter(environment=state.environment_id, feature=state.feature_id)
         default = defaults.filter(identity=None, feature_segment=None, version__isnull=False).first()
-        silent = default is not None and default.enabled == state.enabled
-        log = place.say(texts.STATE_UPDATED)
+        is_logged = default is None or default.enabled != state.enabled
+        log = context.text(texts.STATE_UPDATED)
     else:
-        silent = place.is_older_than_environment
-        log = texts.FEATURE_CREATED % place.feature
-    if not silent:
-        yield place.entry(log, ChangeType.CREATE, [detail("enabled", None, state.enabled)])
+        is_logged = not context.is_feature_older
+        log = texts.FEATURE_CREATED % context.feature
+    if is_logged:
+        yield context.entry(log, ChangeType.CREATE, [detail("enabled", None, state.enabled)])
 
 
-def new_override(place: Place, enabled: bool, default_enabled: bool, value: Row) -> Iterator[Entry]:
-    """One that is on or off as the default is speaks by its value alone."""
+def new_override(context: StateContext, enabled: bool, default_enabled: bool, value: Row) -> Iterator[Entry]:
+    """One entry if the override is enabled unlike the default, and one if its value is not the initial value."""
     if enabled != default_enabled:
         details = [detail("enabled", None, enabled)]
-        yield place.entry(place.say(texts.STATE_UPDATED), ChangeType.CREATE, details)
-    changes = _new_value(place, value)
-    if changes and not _says_nothing(changes):
-        yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
+        yield context.entry(context.text(texts.STATE_UPDATED), ChangeType.CREATE, details)
+    changes = _changes_of_new_value(context, value)
+    if changes and not _is_empty_text(changes):
+        yield context.entry(context.text(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
 
 
 def value(row: RowChange) -> Iterator[Entry]:
-    """Of a new state, too, the value counts as updated, if it is not what new values begin with."""
-    place = places.of(row.instance.feature_state_id)
-    if not place.is_live or row.change is Change.DELETED:
+    """A new state's value is logged as updated if it is not the initial value."""
+    context = state_contexts.get(row.instance.feature_state_id)
+    if not context.is_live or row.operation is RowOperation.DELETED:
         return
     changes = differences(row.before, row.after)
-    if row.change is Change.CREATED:
-        changes = _new_value(place, {name: getattr(row.instance, name) for name in COLUMNS})
-    if (changes or row.change is Change.UPDATED) and not _says_nothing(changes):
-        yield place.entry(place.say(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
+    if row.operation is RowOperation.CREATED:
+        changes = _changes_of_new_value(context, {name: getattr(row.instance, name) for name in VALUE_COLUMNS})
+    if (changes or row.operation is RowOperation.UPDATED) and not _is_empty_text(changes):
+        yield context.entry(context.text(texts.VALUE_UPDATED), ChangeType.UPDATE, changes)
 
 
-def _new_value(place: Place, value: Row) -> list[Detail]:
-    """What is unlike the value that a new state begins with."""
-    first = FeatureStateValue()
-    first.value = typed(place.first_value)
-    return differences({name: getattr(first, name) for name in COLUMNS}, value)
+def _changes_of_new_value(context: StateContext, value: Row) -> list[Detail]:
+    """The differences between the initial value and a new state's value."""
+    initial = FeatureStateValue()
+    initial.value = parse_initial_value(context.initial_value)
+    return differences({name: getattr(initial, name) for name in VALUE_COLUMNS}, value)
 
 
-def _says_nothing(changes: list[Detail]) -> bool:
-    """From no text to empty text, or back."""
+def _is_empty_text(changes: list[Detail]) -> bool:
+    """True if the only change is from null to an empty text, or back."""
     return [each["field"] for each in changes] == ["string_value"] and not changes[0]["old"] and not changes[0]["new"]
 
 
 def share(row: RowChange) -> Iterator[Entry]:
-    place = places.of(row.instance.feature_state_id)
-    if place.is_live and row.change is Change.UPDATED:
-        yield place.entry(place.say(texts.SHARE_UPDATED), ChangeType.UPDATE, differences(row.before, row.after))
+    context = state_contexts.get(row.instance.feature_state_id)
+    if context.is_live and row.operation is RowOperation.UPDATED:
+        yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, differences(row.before, row.after))
 
 
 def feature_segment(row: RowChange) -> Iterator[Entry]:
-    """A new one overrides nothing yet."""
     override = row.instance
-    if row.change is Change.CREATED:
+    if row.operation is RowOperation.CREATED:  # It has no state yet, so it overrides nothing.
         return
     feature = override.feature
     scope = Scope.of(feature.project, override.environment_id)
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         yield override_deleted(override, scope)
     else:
         log = texts.STATE_UPDATED[1] % (feature.name, override.segment.name)
@@ -112,8 +112,8 @@ def override_deleted(override: FeatureSegment, scope: Scope) -> Entry:
     return Entry(log, RelatedObjectType.FEATURE, override.feature_id, scope, ChangeType.DELETE)
 
 
-def option(feature: Feature, change: Change, details: Iterable[Detail] = ()) -> Entry:
-    """Of a feature's multivariate option."""
-    said, kind = OPTION[change]
+def option(feature: Feature, operation: RowOperation, details: Iterable[Detail] = ()) -> Entry:
+    """The entry of one of the feature's multivariate options."""
+    text, change_type = OPTION[operation]
     scope = Scope.of(feature.project)
-    return Entry(said % feature.name, RelatedObjectType.FEATURE, feature.pk, scope, kind, [*details])
+    return Entry(text % feature.name, RelatedObjectType.FEATURE, feature.pk, scope, change_type, [*details])

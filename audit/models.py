@@ -3,7 +3,7 @@ from django.utils import timezone
 
 
 class RelatedObjectType(models.TextChoices):
-    """What an entry is about. Some of Flagsmith's kinds have no counterpart here; clients know them all."""
+    """The type of an entry's object: all of Flagsmith's, because clients know them. Some have no counterpart here."""
 
     FEATURE = "FEATURE", "Feature"
     FEATURE_STATE = "FEATURE_STATE", "Feature state"
@@ -21,7 +21,7 @@ class RelatedObjectType(models.TextChoices):
 
 
 class ChangeType(models.TextChoices):
-    """What happened to the object that an entry is about."""
+    """The operation on an entry's object."""
 
     CREATE = "CREATE"
     UPDATE = "UPDATE"
@@ -30,10 +30,10 @@ class ChangeType(models.TextChoices):
 
 
 class AuditLog(models.Model):
-    """An entry of the log: who changed what, and when. Written in the transaction of the change, and never again.
+    """An entry of the audit log: who changed what, and when. Written in the transaction of the change, never updated.
 
-    The log outlives what it tells of: an entry keeps the numbers of its project and its environment when those are
-    gone, so the database does not guard them. It goes with its organisation.
+    An entry is kept when its project or environment is deleted, with their ids. So these foreign keys have no database
+    constraint. It is deleted with its organisation.
     """
 
     created_date = models.DateTimeField(default=timezone.now)
@@ -82,9 +82,9 @@ class AuditLog(models.Model):
 
 
 class AnnouncedVersion(models.Model):
-    """That a transaction raised an environment's version to this: it joins events and entries (audit/events.py).
+    """A version of an environment with the transaction that raised it: links events and entries (audit/events.py).
 
-    ``live`` is whether the environment's streams heard of it, or would have if any had been open.
+    ``live`` is true if the event was published, that is, if streaming was enabled for the environment.
     """
 
     transaction = models.UUIDField(db_index=True)

@@ -11,12 +11,12 @@ from environments.serializers import EnvironmentSerializer
 from projects.serializers import ProjectSerializer
 from users.serializers import UserSummarySerializer
 
-# A query can hold only so many parameters.
-MOST_ENVIRONMENTS = 1_000
+# The database limits the number of a query's parameters.
+MAX_ENVIRONMENTS = 1_000
 
 
 class AuditLogSerializer(QuickSerializer, serializers.ModelSerializer[AuditLog]):
-    """An entry in a list. Its environment and its project are null when they are gone."""
+    """An entry in a list. Its environment and its project are null if they were deleted."""
 
     author = UserSummarySerializer(read_only=True)
     environment = EnvironmentSerializer(read_only=True, allow_null=True)
@@ -59,14 +59,14 @@ class AuditLogDetailSerializer(AuditLogSerializer):
 
 
 class AuditFilterSerializer(QuerySerializer):
-    """The query of a list of entries."""
+    """The query parameters of a list of entries."""
 
     project = serializers.IntegerField(required=False, min_value=0, max_value=MAX_ID)
     environments = serializers.ListField(
         child=serializers.IntegerField(min_value=0, max_value=MAX_ID),
         required=False,
-        max_length=MOST_ENVIRONMENTS,
-        help_text="Repeat it for several.",
+        max_length=MAX_ENVIRONMENTS,
+        help_text="Repeat the parameter for several environments.",
     )
     search = serializers.CharField(required=False, max_length=256, help_text="Part of the log's text, in any case.")
     is_system_event = serializers.BooleanField(required=False)

@@ -1,4 +1,4 @@
-"""Records the changes of audited models: rows saved one by one, and bulk writes that services report."""
+"""Signal receivers that record changes of audited models: of rows saved one by one, and of reported bulk writes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from audit import bulk
 from audit.entries import Entry
 from audit.recording import record
-from audit.table import AUDITED, Audited, rules_change
+from audit.table import AUDITED, Audited, set_rules_change
 from core import actor
 from core.changes import reported
 from features import changes as flags
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.changes import AboutToChangeRules, SegmentsUpdated
 
 ENTRIES: dict[type[Any], Callable[..., Iterable[Entry]]] = {
@@ -24,29 +24,29 @@ ENTRIES: dict[type[Any], Callable[..., Iterable[Entry]]] = {
     flags.StatesWritten: bulk.states_written,
     flags.OverridesReordered: bulk.overrides_reordered,
     flags.OverridesCopied: bulk.overrides_copied,
-    flags.WentLive: bulk.went_live,
+    flags.StatesPublished: bulk.went_live,
     flags.ChangeRequestFailed: bulk.change_request_failed,
     SegmentsUpdated: bulk.segments_updated,
 }
-"""The entries of each reported change. The function's parameters are the change's fields."""
+"""The function that returns the entries of a reported change, by the change's class."""
 
 
 class Recorder:
-    """The listener for one audited model."""
+    """The listener of one audited model."""
 
     def __init__(self, audited: Audited) -> None:
         self.audited = audited
 
     def __call__(self, row: RowChange) -> None:
-        """Record a new row, an update that changed something, and a deletion that was asked for.
+        """Record a new row, an update that changed a column, and a call of the row's ``delete()``.
 
-        What goes because another row goes (or in bulk) is not recorded here: the entry of that other row says it.
+        Rows deleted by a cascade or in bulk are not recorded here: the object that they belong to has an entry.
         """
         if actor.current() is None:
             return
-        if row.change is Change.UPDATED and not (row.changed or self.audited.every_update):
+        if row.operation is RowOperation.UPDATED and not (row.changed or self.audited.every_update):
             return
-        if row.change is Change.DELETED and row.origin is not row.instance:
+        if row.operation is RowOperation.DELETED and row.origin is not row.instance:
             return
         record(self.audited.entries(row))
 
@@ -58,11 +58,11 @@ def bulk_write(change: Any, **kwargs: Any) -> None:
 
 def segment_rules(change: AboutToChangeRules, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``."""
-    rules_change(*change)
+    set_rules_change(*change)
 
 
 def connect() -> None:
-    """Listen to the models of the table that the project has, and to reported changes."""
+    """Connect the receivers to the audited models that the project has, and to reported changes."""
     for audited in AUDITED:
         rows.listen(audited.model, audited.fields, Recorder(audited))
     for change in ENTRIES:

@@ -1,8 +1,8 @@
-"""The table: which models' changes are logged, and in which words.
+"""The table of audited models, and the functions that return the log entries of their changes.
 
-Like realtime/changes/triggers.py it names models by label. What Flagsmith does not log is not logged: projects and
-organisations, identities and their traits, tags, keys, permissions, groups and invitations, and the deletion of an
-environment.
+It names models by label, like realtime/changes/triggers.py. Changes that Flagsmith does not log are not logged here:
+those of projects and organisations, identities and their traits, tags, keys, permissions, groups and invitations, and
+the deletion of an environment.
 """
 
 import json
@@ -14,14 +14,14 @@ from audit import flags, texts
 from audit.entries import Entry, Scope, detail, differences
 from audit.models import ChangeType, RelatedObjectType
 from features.models import FeatureSegment
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 from realtime.changes.rows import RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 
 CHANGE_TYPE = {
-    Change.CREATED: ChangeType.CREATE,
-    Change.UPDATED: ChangeType.UPDATE,
-    Change.DELETED: ChangeType.DELETE,
+    RowOperation.CREATED: ChangeType.CREATE,
+    RowOperation.UPDATED: ChangeType.UPDATE,
+    RowOperation.DELETED: ChangeType.DELETE,
 }
 
 
@@ -30,90 +30,92 @@ class Audited:
     """An audited model."""
 
     model: str
-    """Its label, "features.FeatureState"."""
+    """The label, such as "features.FeatureState"."""
 
     fields: tuple[str, ...]
-    """The columns whose change is one. A save that leaves them as they were makes no entry."""
+    """The audited columns. A save that changes none of them is not logged."""
 
     entries: Callable[[RowChange], Iterable[Entry]]
-    """What there is to say of a change. Called where somebody acts: before a deletion, otherwise after the change."""
+    """Returns the entries of a change. Called before a deletion, otherwise after the change; not without an actor."""
 
     every_update: bool = False
-    """Log any save of an existing row: what belongs to it was written beside it."""
+    """Log every save of an existing row, because related rows may have changed instead."""
 
 
 def feature(row: RowChange) -> Iterator[Entry]:
-    said = {
-        Change.CREATED: texts.FEATURE_CREATED,
-        Change.UPDATED: texts.FEATURE_UPDATED,
-        Change.DELETED: texts.FEATURE_DELETED,
-    }[row.change]
-    yield _entry(row, said % row.instance.name, RelatedObjectType.FEATURE, Scope.of(row.instance.project))
+    text = {
+        RowOperation.CREATED: texts.FEATURE_CREATED,
+        RowOperation.UPDATED: texts.FEATURE_UPDATED,
+        RowOperation.DELETED: texts.FEATURE_DELETED,
+    }[row.operation]
+    yield _entry(row, text % row.instance.name, RelatedObjectType.FEATURE, Scope.of(row.instance.project))
 
 
 def option(row: RowChange) -> Iterator[Entry]:
-    yield flags.option(row.instance.feature, row.change, differences(row.before, row.after))
+    yield flags.option(row.instance.feature, row.operation, differences(row.before, row.after))
 
 
-SEGMENT_RULES = "_audit_rules"
+RULES_CHANGE_ATTRIBUTE = "_audit_rules"
 
 
-def rules_change(segment: Any, old: Any, new: Any) -> None:
-    """Say what the segment's rules are, and what they are to be; its next save logs the difference, as JSON."""
-    setattr(segment, SEGMENT_RULES, [detail("rules", json.dumps(old), json.dumps(new))] if old != new else [])
+def set_rules_change(segment: Any, old: Any, new: Any) -> None:
+    """Set the change of a segment's rules on the instance. The entry of its next save includes it, as JSON."""
+    details = [detail("rules", json.dumps(old), json.dumps(new))] if old != new else []
+    setattr(segment, RULES_CHANGE_ATTRIBUTE, details)
 
 
 def segment(row: RowChange) -> Iterator[Entry]:
-    """A deletion takes its overrides along, whose entries come before its own."""
+    """The entry of a segment. A deletion also deletes its overrides, whose entries are written first."""
     segment = row.instance
     scope = Scope.of(segment.project)
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         for override in FeatureSegment.objects.filter(segment=segment).select_related("feature", "segment"):
             yield flags.override_deleted(override, replace(scope, environment_id=override.environment_id))
-    said = {
-        Change.CREATED: texts.SEGMENT_CREATED,
-        Change.UPDATED: texts.SEGMENT_UPDATED,
-        Change.DELETED: texts.SEGMENT_DELETED,
-    }[row.change]
-    rules = segment.__dict__.pop(SEGMENT_RULES, [])
-    yield _entry(row, said % segment.name, RelatedObjectType.SEGMENT, scope, *rules)
+    text = {
+        RowOperation.CREATED: texts.SEGMENT_CREATED,
+        RowOperation.UPDATED: texts.SEGMENT_UPDATED,
+        RowOperation.DELETED: texts.SEGMENT_DELETED,
+    }[row.operation]
+    rules = segment.__dict__.pop(RULES_CHANGE_ATTRIBUTE, [])
+    yield _entry(row, text % segment.name, RelatedObjectType.SEGMENT, scope, *rules)
 
 
 def environment(row: RowChange) -> Iterator[Entry]:
-    if row.change is Change.DELETED:
+    if row.operation is RowOperation.DELETED:
         return
-    said = texts.ENVIRONMENT_CREATED if row.change is Change.CREATED else texts.ENVIRONMENT_UPDATED
+    text = texts.ENVIRONMENT_CREATED if row.operation is RowOperation.CREATED else texts.ENVIRONMENT_UPDATED
     scope = Scope.of(row.instance.project, row.instance.pk)
-    yield _entry(row, said % row.instance.name, RelatedObjectType.ENVIRONMENT, scope)
+    yield _entry(row, text % row.instance.name, RelatedObjectType.ENVIRONMENT, scope)
 
 
 def change_request(row: RowChange) -> Iterator[Entry]:
-    """Made, committed and deleted; other changes of one are not logged."""
+    """The entry of a change request that was created or committed, or is about to be deleted. No other change of it is
+    logged."""
     request = row.instance
     committed = row.before is not None and row.before["committed_at"] is None and request.committed_at is not None
-    if row.change is not Change.UPDATED or committed:
-        said = {
-            Change.CREATED: texts.CHANGE_REQUEST_CREATED,
-            Change.UPDATED: texts.CHANGE_REQUEST_COMMITTED,
-            Change.DELETED: texts.CHANGE_REQUEST_DELETED,
-        }[row.change]
+    if row.operation is not RowOperation.UPDATED or committed:
+        text = {
+            RowOperation.CREATED: texts.CHANGE_REQUEST_CREATED,
+            RowOperation.UPDATED: texts.CHANGE_REQUEST_COMMITTED,
+            RowOperation.DELETED: texts.CHANGE_REQUEST_DELETED,
+        }[row.operation]
         scope = Scope.of(request.project, request.environment_id)
-        yield _entry(row, said % request.title, RelatedObjectType.CHANGE_REQUEST, scope)
+        yield _entry(row, text % request.title, RelatedObjectType.CHANGE_REQUEST, scope)
 
 
 def approval(row: RowChange) -> Iterator[Entry]:
-    """The first time that somebody approves."""
+    """The entry of an approval. A later save of the approved row is not logged."""
     request = row.instance.change_request
-    asked_before = row.before is None or row.before["approved_at"] is None
-    if row.change is not Change.DELETED and asked_before and row.instance.approved_at is not None:
+    was_approved = row.before is not None and row.before["approved_at"] is not None
+    if row.operation is not RowOperation.DELETED and not was_approved and row.instance.approved_at is not None:
         log = texts.CHANGE_REQUEST_APPROVED % request.title
         scope = Scope.of(request.project, request.environment_id)
-        yield Entry(log, RelatedObjectType.CHANGE_REQUEST, request.pk, scope, CHANGE_TYPE[row.change])
+        yield Entry(log, RelatedObjectType.CHANGE_REQUEST, request.pk, scope, CHANGE_TYPE[row.operation])
 
 
-def _entry(row: RowChange, log: str, kind: RelatedObjectType, scope: Scope, *more: Any) -> Entry:
-    details = [*differences(row.before, row.after), *more]
-    return Entry(log, kind, row.instance.pk, scope, CHANGE_TYPE[row.change], details)
+def _entry(row: RowChange, log: str, object_type: RelatedObjectType, scope: Scope, *more_details: Any) -> Entry:
+    details = [*differences(row.before, row.after), *more_details]
+    return Entry(log, object_type, row.instance.pk, scope, CHANGE_TYPE[row.operation], details)
 
 
 AUDITED = (
@@ -141,9 +143,9 @@ AUDITED = (
         feature,
     ),
     Audited("features.FeatureState", ("enabled", "live_from", "version"), flags.state),
-    Audited("features.FeatureStateValue", COLUMNS, flags.value),
+    Audited("features.FeatureStateValue", VALUE_COLUMNS, flags.value),
     Audited("features.FeatureSegment", ("segment_id",), flags.feature_segment),
-    Audited("multivariate.MultivariateFeatureOption", (*COLUMNS, "key", "default_percentage_allocation"), option),
+    Audited("multivariate.MultivariateFeatureOption", (*VALUE_COLUMNS, "key", "default_percentage_allocation"), option),
     Audited("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), flags.share),
     Audited("workflows_core.ChangeRequest", ("committed_at",), change_request),
     Audited("workflows_core.ChangeRequestApproval", ("approved_at",), approval),

@@ -1,11 +1,11 @@
-"""What the log says. These are Flagsmith's words: clients search and show them, so they are part of the API."""
+"""Texts of log entries. They are Flagsmith's: clients search for them and show them, so they are part of the API."""
 
 FEATURE_CREATED = "New Flag / Remote Config created: %s"
 FEATURE_UPDATED = "Flag / Remote Config updated: %s"
 FEATURE_DELETED = "Flag / Remote Config Deleted: %s"
 
 OPTION_ADDED = "Multivariate option added to feature '%s'."
-# Flagsmith does not log it. Here it is an event, and an event has its entry.
+# Flagsmith does not log this change. Here it is published, and each published change of a request has an entry.
 OPTION_UPDATED = "Multivariate option updated for feature '%s'."
 OPTION_REMOVED = "Multivariate option removed from feature '%s'."
 
@@ -27,23 +27,24 @@ CHANGE_REQUEST_CREATED = "Change Request: %s created"
 CHANGE_REQUEST_APPROVED = "Change Request: %s approved"
 CHANGE_REQUEST_COMMITTED = "Change Request: %s committed"
 CHANGE_REQUEST_DELETED = "Change Request: %s deleted"
-# Flagsmith has no such entry: what cannot go live there is dropped.
+# Flagsmith has no such entry: it discards a change request that cannot go live.
 CHANGE_REQUEST_FAILED = "Change Request: %s could not go live: %s"
 
-Worded = tuple[str, str, str]
-"""Of the environment's default (takes the feature), a segment's override and an identity's (take both names)."""
+StateTexts = tuple[str, str, str]
+"""Texts for an environment's default (with the feature's name), for a segment override and for an identity override
+(with both names)."""
 
-STATE_UPDATED: Worded = (
+STATE_UPDATED: StateTexts = (
     "Flag state updated for feature: %s",
     "Flag state / Remote config value updated for feature '%s' and segment '%s'",
     "Flag state / Remote config value updated for feature '%s' and identity '%s'",
 )
-VALUE_UPDATED: Worded = (
+VALUE_UPDATED: StateTexts = (
     "Remote config value updated for feature: %s",
     "Remote config updated for segment override on feature '%s' and segment '%s'.",
     "Remote config value updated for identity override on feature '%s' and identity '%s'.",
 )
-SHARE_UPDATED: Worded = (
+SHARE_UPDATED: StateTexts = (
     "Multivariate value changed for feature '%s'.",
     "Multivariate value changed for feature '%s' and segment '%s'.",
     "Multivariate value changed for feature '%s' and identity '%s'.",

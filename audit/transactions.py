@@ -1,15 +1,15 @@
-"""A name for the present transaction, by which what it wrote can be found together."""
+"""An id of the current database transaction, stored in the rows that belong together."""
 
 from uuid import UUID, uuid4
 
 from django.db import transaction
 
 
-class Name:
-    """The transaction's name. It waits among the connection's commit hooks, and has nothing to do at the commit.
+class TransactionID:
+    """A commit hook that does nothing at the commit. The connection's hooks are where the transaction's id is stored.
 
-    Those hooks live as long as the transaction. Django drops one together with the savepoint that it was registered
-    in, and then every row of that name is undone too. So what survives of a transaction has one name.
+    Hooks exist as long as the transaction. When a savepoint is rolled back, Django discards the hooks registered in it;
+    the rows with that id are then rolled back too. So all committed rows of a transaction have the same id.
     """
 
     def __init__(self) -> None:
@@ -20,10 +20,10 @@ class Name:
 
 
 def current_id() -> UUID:
-    """The id of the transaction that is open."""
+    """The id of the open transaction."""
     for _, hook, *_ in transaction.get_connection().run_on_commit:
-        if isinstance(hook, Name):
+        if isinstance(hook, TransactionID):
             return hook.id
-    name = Name()
-    transaction.on_commit(name, robust=True)
-    return name.id
+    transaction_id = TransactionID()
+    transaction.on_commit(transaction_id, robust=True)
+    return transaction_id.id

@@ -1,4 +1,4 @@
-"""``audit/``, and below an organisation and a project."""
+"""``audit/``, ``organisations/{organisation}/audit/`` and ``projects/{project}/audit/``."""
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -15,7 +15,7 @@ from projects.scope import ProjectScopedView
 
 @extend_schema_view(list=extend_schema(parameters=[AuditFilterSerializer]))
 class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ProjectScopedView, GenericViewSet[AuditLog]):
-    """The entries of all organisations that the caller is an admin of, the newest first."""
+    """The entries of all organisations that the caller administers, the newest first."""
 
     rules = "audit"
     queryset = AuditLog.objects.all()
@@ -25,7 +25,7 @@ class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ProjectScopedView, Gen
         return AuditLogDetailSerializer if self.action == "retrieve" else AuditLogSerializer
 
     def get_queryset(self) -> QuerySet[AuditLog]:
-        # Not joined: a project or an environment that is gone would take its entries along where they are filtered by.
+        # Prefetched, not joined: an inner join would leave out the entries of deleted projects and environments.
         entries = self.visible_entries().prefetch_related("author", "environment", "project")
         return entries.defer("change_details") if self.action == "list" else entries
 
@@ -36,20 +36,20 @@ class AuditLogViewSet(ListModelMixin, RetrieveModelMixin, ProjectScopedView, Gen
     def filter_queryset(self, queryset: QuerySet[AuditLog]) -> QuerySet[AuditLog]:
         if self.action != "list":
             return queryset
-        wanted = AuditFilterSerializer.read(self.request.query_params)
-        if "project" in wanted:
-            queryset = queryset.filter(project=wanted["project"])
-        if "environments" in wanted:
-            queryset = queryset.filter(environment__in=wanted["environments"])
-        if "search" in wanted:
-            queryset = queryset.filter(log__icontains=wanted["search"])
-        if "is_system_event" in wanted:
-            queryset = queryset.filter(is_system_event=wanted["is_system_event"])
+        filters = AuditFilterSerializer.read(self.request.query_params)
+        if "project" in filters:
+            queryset = queryset.filter(project=filters["project"])
+        if "environments" in filters:
+            queryset = queryset.filter(environment__in=filters["environments"])
+        if "search" in filters:
+            queryset = queryset.filter(log__icontains=filters["search"])
+        if "is_system_event" in filters:
+            queryset = queryset.filter(is_system_event=filters["is_system_event"])
         return queryset
 
 
 class OrganisationAuditLogViewSet(AuditLogViewSet):
-    """The entries of an organisation, of projects that are gone too."""
+    """The entries of an organisation, those of deleted projects included."""
 
     rules = "organisations/audit"
 

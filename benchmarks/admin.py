@@ -1,4 +1,4 @@
-"""An admin who toggles one flag."""
+"""A client of the Admin API that toggles one flag."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ TIMEOUT = PATIENCE
 
 
 class Admin:
-    """On a connection that is kept open, as far as the server keeps it."""
+    """An admin with a keep-alive connection."""
 
     METHOD = "PUT"
 
@@ -25,12 +25,12 @@ class Admin:
         self.enabled: bool = state["enabled"]
 
     def reconnect(self) -> None:
-        """A server closes a connection on which nothing was asked for a while."""
+        """Replace the connection, which the server closes when it is idle."""
         self._connection.close()
         self._connection.connect()
 
     def toggle(self) -> tuple[float, float]:
-        """When the request was sent, and when its answer was there (``time.perf_counter``)."""
+        """Toggle the flag. Returns the times of the request and of its response (``time.perf_counter``)."""
         self.enabled = not self.enabled
         body = json.dumps({"enabled": self.enabled})
         sent = time.perf_counter()
@@ -42,5 +42,5 @@ class Admin:
         response = self._connection.getresponse()
         content = response.read()
         if response.status != 200:
-            raise RuntimeError(f"{method} {path} was answered with {response.status}: {content!r}")
+            raise RuntimeError(f"{method} {path} got {response.status}: {content!r}")
         return json.loads(content)

@@ -1,8 +1,8 @@
-"""How much of the time SDKs are connected, and how late they have a change: ``python -m benchmarks.connected``.
+"""Delay and connected time of SDKs during ten minutes of toggles: ``python -m benchmarks.connected``.
 
-For ten minutes an admin toggles every 1.3 s, and clients keep a stream as Flagsmith's SDKs do (``sdks.py``), with the
-server's own age of streams. Of each client: the time from the Admin API's answer until it has the event, or a newer
-one, and the part of the time without a stream. The event may come before the answer does, so the first may be negative.
+An admin toggles every 1.3 s, and clients keep a stream as Flagsmith's SDKs do (``sdks.py``), with the server's default
+stream duration. For each client: the time from the Admin API's response until the client has the event or a newer one
+(negative if the event arrives first), and the part of the time without a stream.
 
 ``--before PATH`` measures the server of another checkout first, in the same run.
 """
@@ -16,21 +16,21 @@ from pathlib import Path
 
 from benchmarks import report, sdks
 from benchmarks.report import Figures, Report
-from benchmarks.sdks import Record, Where
+from benchmarks.sdks import Endpoint, Record
 from benchmarks.server import Product, product
 from tests.support import programs
 
-# Seconds for which toggles go on after the last one that counts. Browsers may be without a stream for three, and a
-# toggle that Ruby is not there for it sees with the next one.
+# How long toggles continue after the last counted one. Browsers may be without a stream for 3 s, and the Ruby SDK sees
+# a toggle that it has missed with the next one.
 AFTER_SECONDS = 6.0
 
 
 def measure(served: Product, seconds: float, pause: float, clients: Sequence[str]) -> dict[str, Figures]:
-    """Toggle for so long, with so many seconds between two, under these clients."""
+    """Toggle for this time, with these clients. ``pause``: seconds between two toggles."""
     environment = served.demo["environments"][0]
-    where = Where(served.server.url, served.server.port, served.key, environment["server_key"])
+    endpoint = Endpoint(served.server.url, served.server.port, served.key, environment["server_key"])
     toggles: list[tuple[float, int]] = []
-    with sdks.running(clients, where) as running:
+    with sdks.running(clients, endpoint) as running:
         admin = served.admin()
         began = time.perf_counter()
         for number in itertools.count(1):
@@ -45,7 +45,7 @@ def measure(served: Product, seconds: float, pause: float, clients: Sequence[str
 
 
 def figures(record: Record, toggles: Sequence[tuple[float, int]], began: float, ended: float) -> Figures:
-    """Of what one client has noted. ``toggles``: when each was answered, and the version that it made."""
+    """The figures of one client. ``toggles``: the time of each response, and the new version."""
     delays = [at - answered for answered, version in toggles if (at := arrival(record, version)) is not None]
     ordered = sorted(delays)
     return {
@@ -60,14 +60,14 @@ def figures(record: Record, toggles: Sequence[tuple[float, int]], began: float, 
 
 
 def arrival(record: Record, version: int) -> float | None:
-    """When the client had this version or a newer one; None: it never had."""
-    newest = list(itertools.accumulate((had for _, had in record.events), max))
+    """When the client got this version or a newer one; None: never."""
+    newest = list(itertools.accumulate((received for _, received in record.events), max))
     index = bisect.bisect_left(newest, version)
     return record.events[index][0] if index < len(newest) else None
 
 
 def without_stream(streams: Sequence[tuple[float, float]], began: float, ended: float) -> float:
-    """The part of this time in which none of the streams was there."""
+    """The fraction of this period in which no stream was open."""
     covered, until = 0.0, began
     for since, end in sorted(streams):
         since, end = max(since, until), min(end, ended)
@@ -78,7 +78,7 @@ def without_stream(streams: Sequence[tuple[float, float]], began: float, ended: 
 
 
 def commit(checkout: Path) -> str:
-    """The checkout's commit, to name it by."""
+    """The short hash of the checkout's commit."""
     command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -87,14 +87,14 @@ def main() -> None:
     parser = report.parser("connected", __doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--pause", type=float, default=1.3, help="seconds between two toggles")
-    parser.add_argument("--stream-seconds", type=float, help="the setting of the age; as a rule the server's default")
+    parser.add_argument("--stream-seconds", type=float, help="REALTIME_STREAM_SECONDS; by default the server's own")
     parser.add_argument("--clients", nargs="*", choices=list(sdks.CLIENTS), default=list(sdks.CLIENTS))
     parser.add_argument("--before", type=Path, metavar="PATH", help="a checkout whose server is measured first")
     arguments = parser.parse_args()
     stream_seconds = None if arguments.stream_seconds is None else f"{arguments.stream_seconds:g}"
     conditions = {name: getattr(arguments, name) for name in ("seconds", "pause")}
     conditions["stream_seconds"] = stream_seconds or "the server's default"
-    told = Report("connected", "P10", "SDKs are connected, and have a change at once", conditions)
+    result = Report("connected", "P10", "SDKs' delay of changes, and their time without a stream", conditions)
     servers = {"": programs.ROOT}
     if arguments.before is not None:
         conditions["before"] = commit(arguments.before)
@@ -103,8 +103,8 @@ def main() -> None:
         report.progress(f"connected: {name}{arguments.seconds:g} s")
         with product(checkout=checkout, stream_seconds=stream_seconds) as served:
             for client, measured in measure(served, arguments.seconds, arguments.pause, arguments.clients).items():
-                told.add(f"{name}{client}", measured)
-    told.tell(arguments)
+                result.add(f"{name}{client}", measured)
+    result.output(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who runs where: servers under measurement on the first core, clients on the others."""
+"""CPU affinity: servers under measurement on the first core, clients on the others."""
 
 import os
 import resource
@@ -12,8 +12,8 @@ CLIENT = CORES[1:] or CORES
 
 
 @contextmanager
-def on(cores: list[int]) -> Iterator[None]:
-    """This thread, and processes that it starts meanwhile, run on these cores."""
+def pinned_to(cores: list[int]) -> Iterator[None]:
+    """Pin this thread, and processes that it starts in this context, to these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -23,7 +23,7 @@ def on(cores: list[int]) -> Iterator[None]:
 
 
 def raise_file_limit() -> int:
-    """Let this process, and those that it starts, open as many files as the system lets them; say how many."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    """Raise the limit of open files for this process and its children to the hard limit, and return it."""
+    hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    return hard_limit

@@ -1,7 +1,7 @@
-"""How many ``flags/`` of 50 features one core answers in a second: ``python -m benchmarks.flags``.
+"""``flags/`` requests per second and core, with 50 features: ``python -m benchmarks.flags``.
 
-P8. Connections are kept open, and each sends its next request when it has the answer. Of each answer the status and
-the version are checked, and that the body is, byte for byte, the one that was parsed at first.
+P8. On keep-alive connections, each of which sends its next request after the response to the last one. Every response's
+status and version are checked, and its body is compared with the first one, which is parsed.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from benchmarks.server import Product, product
 from benchmarks.wire import Answer, ProtocolError
 
 PATH = "/api/v1/flags/"
-REAL = "75 a second and core, by the project's design notes"
+REAL_FLAGSMITH = "75 per second and core, according to the project's design notes"
 
 
 class SameFlags:
-    """Checks that all answers tell these features, at this version, with the same bytes."""
+    """Checks that all responses have this number of features, this version, and the same bytes."""
 
     def __init__(self, features: int, version: int) -> None:
         self._features = features
@@ -34,10 +34,10 @@ class SameFlags:
                 raise ProtocolError(f"{len(flags)} flags instead of {self._features}")
             self._body = answer.body
         elif answer.body != self._body:
-            raise ProtocolError("two answers of one version differ")
+            raise ProtocolError("two responses of one version differ")
 
 
-def measure(served: Product, arguments: argparse.Namespace, told: Report) -> None:
+def measure(served: Product, arguments: argparse.Namespace, result: Report) -> None:
     encoding = ["Accept-Encoding: gzip"] if arguments.gzip else []
     requests = itertools.repeat(load.get(PATH, served.key, *encoding))
     for _ in range(arguments.measurements):
@@ -50,21 +50,21 @@ def measure(served: Product, arguments: argparse.Namespace, told: Report) -> Non
             seconds=arguments.seconds,
             connections=arguments.connections,
         )
-        told.add("ours", loaded.figures())
+        result.add("ours", loaded.figures())
 
 
 def main() -> None:
     parser = report.parser("flags", __doc__)
     parser.add_argument("--features", type=int, default=50)
-    parser.add_argument("--gzip", action="store_true", help="ask for compressed answers")
+    parser.add_argument("--gzip", action="store_true", help="request compressed responses")
     report.add_load(parser, load.CONNECTIONS)
     arguments = parser.parse_args()
-    told = Report("flags", "P8", "flags/ a second and core", report.conditions(arguments, "features", "gzip"))
-    told.quoted["real Flagsmith"] = REAL
+    result = Report("flags", "P8", "flags/ per second and core", report.conditions(arguments, "features", "gzip"))
+    result.quoted["real Flagsmith"] = REAL_FLAGSMITH
     with product() as served:
         served.add_features(arguments.features)
-        measure(served, arguments, told)
-    told.tell(arguments)
+        measure(served, arguments, result)
+    result.output(arguments)
 
 
 if __name__ == "__main__":

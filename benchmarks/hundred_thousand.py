@@ -1,8 +1,8 @@
-"""Very many streams on the whole machine: ``python -m benchmarks.hundred_thousand``.
+"""One update to 100,000 streams on all cores: ``python -m benchmarks.hundred_thousand``.
 
-P4. Several server processes on one database, each on a port of its own, hold the streams; clients and servers share all
-cores. One toggle at the first server reaches all. Processes do not tell each other of events: the others notice by the
-reconcile, within about a second, and that is in the figures. nchan: one nginx with as many workers, which share memory.
+P4. Several server processes share one database; each has its own port. Clients and servers share all cores. One toggle
+at the first server reaches all streams. There is no bus: the other processes receive the event by the reconcile, about
+a second later, which is part of the figures. nchan: one nginx with as many workers, which share memory.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from benchmarks import cores, proc, report
 from benchmarks.peers import nchan
 from benchmarks.report import Report
 from benchmarks.server import product
-from benchmarks.streams import Herd
+from benchmarks.streams import StreamClients
 from benchmarks.subjects import Ours, Peer, Subject
 
-# Of one server process, below the usual hard limit of open files (20,000).
-MOST = 15_000
+# Below the usual hard limit of open files (20,000).
+MAX_STREAMS_PER_PROCESS = 15_000
 TIMEOUT = 300.0
 PAUSE_SECONDS = 3.0
 
@@ -38,24 +38,24 @@ def nginx(processes: int) -> Iterator[Subject]:
         yield peer
 
 
-def measure(subject: Subject, arguments: argparse.Namespace, processes: int, told: Report, name: str) -> None:
+def measure(subject: Subject, arguments: argparse.Namespace, processes: int, result: Report, name: str) -> None:
     streams = arguments.streams
-    with Herd(subject.targets, 50 * processes) as herd:
-        herd.open()
+    with StreamClients(subject.targets, 50 * processes) as clients:
+        clients.open()
     empty = proc.settled(*subject.pids)
-    with Herd(subject.targets, streams, processes=processes, on=cores.CORES) as herd:
-        opened = herd.open()
+    with StreamClients(subject.targets, streams, processes=processes, on=cores.CORES) as clients:
+        opened = clients.open()
         report.progress(f"hundred_thousand: {streams} streams of {name} in {opened.seconds:.1f} s")
         full = proc.settled(*subject.pids)
         version = opened.version
         for number in range(arguments.measurements + 1):
             time.sleep(PAUSE_SECONDS)
-            herd.expect(after=version)
+            clients.expect(after=version)
             sent, _ = subject.update()
-            arrived = herd.arrived(TIMEOUT)
+            arrived = clients.arrived(TIMEOUT)
             version = arrived.version
             if number:
-                told.add(
+                result.add(
                     name,
                     {
                         **report.spread(arrived.times, since=sent),
@@ -71,9 +71,9 @@ def main() -> None:
     parser = report.parser("hundred_thousand", __doc__)
     parser.add_argument("--streams", type=int, default=100_000)
     parser.add_argument("--measurements", type=int, default=3)
-    parser.add_argument("--subjects", default="ours,nchan", help="of these, separated by commas")
+    parser.add_argument("--subjects", default="ours,nchan", help="comma-separated subset")
     arguments = parser.parse_args()
-    processes = max(2, -(-arguments.streams // MOST))
+    processes = max(2, -(-arguments.streams // MAX_STREAMS_PER_PROCESS))
     conditions: dict[str, Any] = {
         "streams": arguments.streams,
         "server_processes": processes,
@@ -82,16 +82,16 @@ def main() -> None:
         "database": "SQLite",
         "stream_age": "an hour",
     }
-    told = Report("hundred_thousand", "P4", "one update to all streams of the machine, from the toggle", conditions)
-    told.notes.append("server processes hear of each other's events by the reconcile alone, about once a second")
-    told.notes.append("memory: all server processes, without the kernel's socket buffers")
+    result = Report("hundred_thousand", "P4", "one update to all streams of the machine, from the toggle", conditions)
+    result.notes.append("server processes receive each other's events only by the reconcile, about once a second")
+    result.notes.append("memory of all server processes, without the kernel's socket buffers")
     subjects: dict[str, Callable[[], AbstractContextManager[Subject]]] = {
         "ours": lambda: ours(processes),
         "nchan": lambda: nginx(processes),
     }
     chosen = {name: subjects[name] for name in arguments.subjects.split(",")}
-    report.measure_all(told, chosen, lambda name, subject: measure(subject, arguments, processes, told, name))
-    told.tell(arguments)
+    report.measure_all(result, chosen, lambda name, subject: measure(subject, arguments, processes, result, name))
+    result.output(arguments)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""How many ``identities/`` one core answers in a second: ``python -m benchmarks.identities``.
+"""``identities/`` requests per second and core: ``python -m benchmarks.identities``.
 
-P9. 50 features, 5 segments with an override each, identities that exist and have traits, a GET for each in turn, on
-connections that are kept open. Each answer's status, version and features are checked, and that the flags of an
-identity are those of its segments.
+P9. 50 features, 5 segments with an override each, and existing identities with traits; a GET for each in turn, on
+keep-alive connections. Each response's status, version, features and segment override are checked.
 """
 
 import argparse
@@ -19,17 +18,17 @@ from benchmarks.wire import Answer, ProtocolError
 from tests.support.api import rules, text
 
 PATH = "/api/v1/identities/"
-OVERRIDDEN = "from the segment"
+OVERRIDE_VALUE = "from the segment"
 
 
-class Scene:
-    """Segments, overrides and identities: identity number i has the trait of segment number i modulo their number."""
+class SegmentIdentities:
+    """Segments with overrides, and identities, which are evenly distributed over the segments by a trait."""
 
     def __init__(self, served: Product, segments: int, identities: int) -> None:
         self._served = served
         self.features = len(served.demo["features"])
         self.overridden: dict[str, str] = {}
-        """Group to the feature that its segment overrides."""
+        """The feature that a group's segment overrides, by group."""
 
         for index in range(segments):
             self._add_segment(f"group_{index}", served.demo["features"][-1 - index])
@@ -53,7 +52,7 @@ class Scene:
             f"environments/{self._served.key}/features/{feature['id']}/create-segment-override/",
             feature_segment={"segment": segment},
             enabled=True,
-            feature_state_value=text(OVERRIDDEN),
+            feature_state_value=text(OVERRIDE_VALUE),
             multivariate_feature_state_values=[],
         )
         self.overridden[group] = feature["name"]
@@ -63,39 +62,39 @@ class Scene:
         return itertools.cycle(made)
 
     def check(self, version: int) -> load.Check:
-        """Of an answer with these bytes once; the next time it is known."""
-        known: set[bytes] = set()
+        """A check of responses, which parses equal bodies only once."""
+        checked: set[bytes] = set()
 
         def check(answer: Answer) -> None:
             if answer.status != 200 or answer.version != version:
                 raise ProtocolError(f"{answer.status}, version {answer.version} instead of {version}")
-            if answer.body not in known:
+            if answer.body not in checked:
                 self._check_body(answer.body)
-                known.add(answer.body)
+                checked.add(answer.body)
 
         return check
 
     def _check_body(self, body: bytes) -> None:
-        told = json.loads(body)
-        traits = {trait["trait_key"]: trait["trait_value"] for trait in told["traits"]}
-        values = {flag["feature"]["name"]: flag["feature_state_value"] for flag in told["flags"]}
+        parsed = json.loads(body)
+        traits = {trait["trait_key"]: trait["trait_value"] for trait in parsed["traits"]}
+        values = {flag["feature"]["name"]: flag["feature_state_value"] for flag in parsed["flags"]}
         group = traits["group"]
-        overridden = [name for name, value in values.items() if value == OVERRIDDEN]
+        overridden = [name for name, value in values.items() if value == OVERRIDE_VALUE]
         if len(values) != self.features or overridden != [self.overridden[group]]:
             raise ProtocolError(f"an identity of {group} with {len(values)} flags, of them overridden: {overridden}")
 
 
-def measure(served: Product, scene: Scene, arguments: argparse.Namespace, told: Report) -> None:
+def measure(served: Product, identities: SegmentIdentities, arguments: argparse.Namespace, result: Report) -> None:
     for _ in range(arguments.measurements):
         loaded = load.run(
             served.server.port,
             served.pids,
-            scene.requests(),
-            scene.check(served.version()),
+            identities.requests(),
+            identities.check(served.version()),
             seconds=arguments.seconds,
             connections=arguments.connections,
         )
-        told.add("ours", loaded.figures())
+        result.add("ours", loaded.figures())
 
 
 def main() -> None:
@@ -106,15 +105,15 @@ def main() -> None:
     report.add_load(parser, load.CONNECTIONS)
     arguments = parser.parse_args()
     conditions = report.conditions(arguments, "features", "segments", "identities")
-    told = Report("identities", "P9", "identities/ (GET) a second and core", conditions)
-    told.quoted["real Flagsmith"] = "44 a second and core, by the project's design notes"
-    told.quoted["the engine alone, without HTTP or a database"] = "14,000 a second and core, by the same"
-    told.notes.append("the demo's one segment, which has its own override, is there besides")
+    result = Report("identities", "P9", "identities/ (GET) per second and core", conditions)
+    result.quoted["real Flagsmith"] = "44 per second and core, according to the project's design notes"
+    result.quoted["the engine without HTTP or a database"] = "14,000 per second and core, according to the same"
+    result.notes.append("the demo's segment, which has its own override, exists as well")
     with product() as served:
         served.add_features(arguments.features)
-        report.progress("identities: making identities")
-        measure(served, Scene(served, arguments.segments, arguments.identities), arguments, told)
-    told.tell(arguments)
+        report.progress("identities: creating identities")
+        measure(served, SegmentIdentities(served, arguments.segments, arguments.identities), arguments, result)
+    result.output(arguments)
 
 
 if __name__ == "__main__":

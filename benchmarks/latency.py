@@ -1,8 +1,8 @@
-"""How long after an admin's toggle a subscriber has the event: ``python -m benchmarks.latency [--json]``.
+"""The time from an admin's toggle to a subscriber's event: ``python -m benchmarks.latency [--json]``.
 
-A real server on one core, the admin and the subscribers on the other. Two clocks for each toggle: from the moment the
-admin sends the request, and from the moment the admin has the answer. The event may come before the answer does, so
-the second one may be negative. With several subscribers the last one counts.
+A real server on one core, the admin and the subscribers on the other. Measured for each toggle: from the request to the
+event, and from the response to the event, which is negative if the event arrives first. With several subscribers the
+last one counts.
 """
 
 import queue
@@ -25,10 +25,10 @@ TIMEOUT = PATIENCE
 
 @dataclass(frozen=True)
 class Toggle:
-    """What one toggle took, in seconds."""
+    """The durations of one toggle, in seconds."""
 
     answer: float
-    """From the request to its answer."""
+    """From the request to its response."""
 
     event: float
     """From the request to the event's last byte, at the last subscriber."""
@@ -39,9 +39,9 @@ class Toggle:
 
 
 class Subscribers:
-    """Streams of one environment, all read by one thread while this is entered.
+    """Streams of one environment, read by one thread in this context.
 
-    ``arrivals`` has (version, time) of each event.
+    ``arrivals`` has version and time of each event.
     """
 
     def __init__(self, port: int, key: str, number: int) -> None:
@@ -82,7 +82,7 @@ class Subscribers:
                     self.arrivals.put((block.updated_at, block.at))
 
     def wait_for_all(self, after: Decimal) -> tuple[Decimal, float]:
-        """The version of the next event, and when the last subscriber had it. A repeated event is passed over."""
+        """The version of the next event, and when the last subscriber had it. Repeated events are ignored."""
         times: list[float] = []
         version = after
         while len(times) < self.number:
@@ -94,7 +94,7 @@ class Subscribers:
 
 
 def measure(served: Product, toggles: int, subscribers: int, warm_up: int = 20) -> list[Toggle]:
-    """Toggle so often, one at a time. The first ``warm_up`` toggles are not counted."""
+    """Measure so many toggles, one at a time, after ``warm_up`` ones that are not counted."""
     admin = served.admin()
     version = Decimal(served.version()) / 1_000_000
     measured = []
@@ -123,12 +123,12 @@ def main() -> None:
     arguments = parser.parse_args()
     names = ("toggles", "subscribers", "flavour", "database")
     conditions = {name: getattr(arguments, name) for name in names}
-    told = Report("latency", "P6", "from an admin's toggle until the last subscriber has the event", conditions)
-    told.quoted["real Flagsmith"] = "0.1 s with tasks in threads, 1 to 4 s with its task processor"
+    result = Report("latency", "P6", "from an admin's toggle until the last subscriber has the event", conditions)
+    result.quoted["real Flagsmith"] = "0.1 s with tasks in threads, 1 to 4 s with its task processor"
     with product(database=arguments.database, flavour=arguments.flavour) as served:
         for _ in range(arguments.measurements):
             measured = measure(served, arguments.toggles, arguments.subscribers)
-            told.add(
+            result.add(
                 "ours",
                 {
                     **figures("request_to_answer", [toggle.answer for toggle in measured]),
@@ -136,7 +136,7 @@ def main() -> None:
                     **figures("answer_to_event", [toggle.event_after_answer for toggle in measured]),
                 },
             )
-    told.tell(arguments)
+    result.output(arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Plain requests as fast as a server answers them: a closed loop of connections that are kept open.
+"""A closed-loop load of plain requests on keep-alive connections.
 
-Every answer is checked. The loop runs in this process, on the clients' cores.
+Every response is checked. The loop runs in this process, on the clients' cores.
 """
 
 import errno
@@ -20,24 +20,24 @@ CONNECTIONS = 64
 READ_BYTES = 262_144
 TIMEOUT = 30.0
 
-# Begins and ends of a run are left out of its time: connections that open, and the last answers.
+# The measurement starts after this time, and excludes the opening of connections.
 WARM_UP_SECONDS = 0.5
 
 Check = Callable[[Answer], None]
-"""Raises ProtocolError for an answer that is wrong."""
+"""Raises ProtocolError for a wrong response."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What came of it."""
+    """The results of a load."""
 
     answers: int
     seconds: float
     each: list[float]
-    """Seconds of each, sorted, from the request to its answer's last byte."""
+    """The sorted durations from a request to the last byte of its response, in seconds."""
 
     server_seconds: float
-    """Seconds that the server had a core meanwhile."""
+    """The server's CPU time meanwhile."""
 
     client_seconds: float
 
@@ -67,30 +67,30 @@ def run(
     seconds: float,
     connections: int = CONNECTIONS,
 ) -> Loaded:
-    """Send one of these requests on each connection as soon as the one before is answered, for so long."""
+    """Send these requests for ``seconds``, on each connection the next one after the response to the last one."""
     loop = Loop(port, requests, check)
     try:
         for _ in range(connections):
             loop.connect()
         loop.run(WARM_UP_SECONDS)
         loop.each.clear()
-        server, client, began = proc.on_core(*pids), time.process_time(), time.perf_counter()
+        server, client, began = proc.cpu_seconds(*pids), time.process_time(), time.perf_counter()
         loop.run(seconds)
         took = time.perf_counter() - began
-        server, client = proc.on_core(*pids) - server, time.process_time() - client
+        server, client = proc.cpu_seconds(*pids) - server, time.process_time() - client
         if not loop.each:
-            raise RuntimeError("nothing was answered")
+            raise RuntimeError("there was no response")
         return Loaded(len(loop.each), took, sorted(loop.each), server, client)
     finally:
         loop.close()
 
 
 class Loop:
-    """The connections, and who waits for what."""
+    """The connections, and the state of each."""
 
     def __init__(self, port: int, requests: Iterator[bytes], check: Check) -> None:
         self.each: list[float] = []
-        """Seconds of each answer."""
+        """The duration of each request, in seconds."""
 
         self._port = port
         self._requests = requests
@@ -98,7 +98,7 @@ class Loop:
         self._reader = AnswerReader()
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
-        self._came: dict[int, bytes] = {}
+        self._received: dict[int, bytes] = {}
         self._sent: dict[int, float] = {}
 
     def connect(self) -> None:
@@ -107,37 +107,37 @@ class Loop:
         connection.setblocking(False)
         descriptor = connection.fileno()
         self._sockets[descriptor] = connection
-        self._came[descriptor] = b""
+        self._received[descriptor] = b""
         self._epoll.register(descriptor, select.EPOLLIN)
         self._send(descriptor)
 
     def run(self, seconds: float) -> None:
-        """Go on for so long."""
+        """Run for this time."""
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
             for descriptor, _ in self._ready():
                 data = self._sockets[descriptor].recv(READ_BYTES)
                 if not data:
-                    raise ProtocolError("a connection that was to be kept open was closed")
-                came = self._came[descriptor] + data
-                read = self._reader.read(came)
+                    raise ProtocolError("the server closed a keep-alive connection")
+                received = self._received[descriptor] + data
+                read = self._reader.read(received)
                 if read is None:
-                    self._came[descriptor] = came
+                    self._received[descriptor] = received
                     continue
                 now = time.perf_counter()
                 self.each.append(now - self._sent[descriptor])
                 answer, rest = read
                 if rest:
-                    raise ProtocolError(f"bytes after an answer: {rest[:200]!r}")
+                    raise ProtocolError(f"bytes after a response: {rest[:200]!r}")
                 self._answered(descriptor, answer)
-                self._came[descriptor] = b""
+                self._received[descriptor] = b""
                 self._send(descriptor)
 
     def _ready(self) -> list[tuple[int, int]]:
-        """Connections on which something has come."""
+        """The connections with data to read."""
         ready = self._epoll.poll(TIMEOUT)
         if not ready:
-            raise TimeoutError(f"nothing was answered for {TIMEOUT:g} s")
+            raise TimeoutError(f"no response for {TIMEOUT:g} s")
         return ready
 
     def _answered(self, descriptor: int, answer: Answer) -> None:
@@ -152,11 +152,11 @@ class Loop:
         request = next(self._requests)
         self._sent[descriptor] = time.perf_counter()
         if self._sockets[descriptor].send(request) != len(request):
-            raise OSError(errno.EAGAIN, "a request that does not fit into the socket")
+            raise OSError(errno.EAGAIN, "a request does not fit into the socket buffer")
 
 
 class Paced(Loop):
-    """Sends no more requests a second than it was asked to."""
+    """A load with a maximum rate of requests."""
 
     def __init__(self, port: int, requests: Iterator[bytes], check: Check, rate: float) -> None:
         super().__init__(port, requests, check)
@@ -166,7 +166,7 @@ class Paced(Loop):
         self._idle: deque[int] = deque()
 
     def drain(self) -> None:
-        """Wait for all answers."""
+        """Wait for all responses."""
         self._number = sys.maxsize
         while len(self._idle) < len(self._sockets):
             self.run(0.05)
@@ -184,5 +184,5 @@ class Paced(Loop):
     def _ready(self) -> list[tuple[int, int]]:
         while self._idle and self._until_due() <= 0:
             self._send(self._idle.popleft())
-        # Coarse, for epoll counts milliseconds: some more are due then.
+        # epoll has a resolution of a millisecond, in which several requests may become due.
         return self._epoll.poll(0.001 if self._idle else 0.05)

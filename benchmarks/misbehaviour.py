@@ -1,4 +1,4 @@
-"""Clients that a server must be able to bear: ``soak.py`` lets them loose."""
+"""Misbehaving clients, for ``soak.py``."""
 
 import contextlib
 import random
@@ -12,7 +12,7 @@ from typing import Self
 
 from benchmarks.streams import Target
 
-# So small that a client which does not read holds up its server soon.
+# Small, so that the server soon cannot write to a client that does not read.
 RECEIVE_BUFFER = 2_048
 
 RESET = struct.pack("ii", 1, 0)
@@ -28,34 +28,34 @@ class Client:
     reads_at: float = 0.0
 
 
-# How many are there at most, and how long each stays at most, in seconds.
+# Maximum number of clients, and maximum duration in seconds, by kind.
 KINDS = {
-    # Comes, reads, and goes.
-    "guest": (100, 3.0),
+    # Reads, and closes.
+    "short": (100, 3.0),
     # Reads nothing.
     "stalled": (100, 150.0),
     # Reads a byte a second.
     "slow": (100, 150.0),
-    # Goes with a reset.
+    # Closes with a reset.
     "reset": (50, 1.0),
-    # Sends half of a request, and then goes with a reset.
+    # Sends half of a request, and closes with a reset.
     "half": (50, 2.0),
 }
 
 
-class Crowd:
-    """A thread in which such clients come and go while this is entered; all have gone at its end."""
+class MisbehavingClients:
+    """A thread that opens and closes such clients in this context; all are closed at its end."""
 
     def __init__(self, target: Target) -> None:
-        self.met = dict.fromkeys(KINDS, 0)
-        """How many there were of each kind."""
+        self.counts = dict.fromkeys(KINDS, 0)
+        """The number of opened clients of each kind."""
 
         self._target = target
         self._clients: list[Client] = []
         self._stopped = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="crowd")
-        # Nothing depends on it but who comes when.
+        self._thread = threading.Thread(target=self._run, name="misbehaving clients")
+        # Seeded: it only determines the durations.
         self._random = random.Random(0)
 
     def __enter__(self) -> Self:
@@ -85,16 +85,16 @@ class Crowd:
             if now < client.ends_at:
                 self._read(client, now)
             else:
-                self._leave(client)
+                self._close(client)
         self._clients = [client for client in self._clients if now < client.ends_at]
-        for kind, (most, seconds) in KINDS.items():
-            there = sum(client.kind == kind for client in self._clients)
-            # Within a second they are as many as they may be.
-            for _ in range(min(most - there, -(-most // 10))):
-                self._clients.append(self._arrive(kind, now + self._random.uniform(0, seconds)))
-                self.met[kind] += 1
+        for kind, (maximum, seconds) in KINDS.items():
+            open_now = sum(client.kind == kind for client in self._clients)
+            # The maximum is reached within a second.
+            for _ in range(min(maximum - open_now, -(-maximum // 10))):
+                self._clients.append(self._connect(kind, now + self._random.uniform(0, seconds)))
+                self.counts[kind] += 1
 
-    def _arrive(self, kind: str, ends_at: float) -> Client:
+    def _connect(self, kind: str, ends_at: float) -> Client:
         connection = socket.socket()
         if kind in ("stalled", "slow"):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -106,15 +106,15 @@ class Crowd:
         return Client(connection, ends_at, kind)
 
     def _read(self, client: Client, now: float) -> None:
-        most = {"guest": 65_536, "slow": 1}.get(client.kind)
-        if most is None or now < client.reads_at:
+        size = {"short": 65_536, "slow": 1}.get(client.kind)
+        if size is None or now < client.reads_at:
             return
         client.reads_at = now + (1.0 if client.kind == "slow" else 0.0)
-        # The server may have ended it by now.
+        # The server may have closed the connection.
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            client.connection.recv(most)
+            client.connection.recv(size)
 
-    def _leave(self, client: Client) -> None:
+    def _close(self, client: Client) -> None:
         if client.kind in ("reset", "half"):
             client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.connection.close()

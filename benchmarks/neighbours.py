@@ -1,13 +1,13 @@
-"""What a tenant waits for ``flags/`` while another one is expensive: ``python -m benchmarks.neighbours``.
+"""A tenant's response times of ``flags/`` while another tenant is expensive: ``python -m benchmarks.neighbours``.
 
-Promise I13. Two attacks, each on 1, 4 and 20 connections that ask again as soon as they are answered:
+Promise I13. Two attacks, each on 1, 4 and 20 connections that send the next request after each response:
 
 * patterns: ``identities/`` in an environment of ten segments with two slow regular expressions each, of 40 identities
   with a trait that makes them slow.
-* size: a change by the Admin API and then ``flags/``, in an environment of 2,000 features and 500 segments. Each read
-  meets a version that nobody has read before.
+* size: a change by the Admin API and then ``flags/``, in an environment of 2,000 features and 500 segments. No read is
+  served from a cache.
 
-Meanwhile another tenant reads its ``flags/`` at a steady rate. Of that tenant each answer is checked. Its p99 may be
+Meanwhile another tenant reads its ``flags/`` at a steady rate, and each of its responses is checked. Its p99 may be
 three times its p99 without an attack, plus 10 ms; if it is more in any measurement, the exit status is 1.
 """
 
@@ -38,13 +38,13 @@ from tests.support.server import environ
 PATTERNS = ("(a|a|aa|0)+$", "^(([a-z])+.)+[A-Z]([a-z])+$0")
 TRAIT = "a" * 1500 + "!"
 
-VICTIMS_CONNECTIONS = 8
-VICTIMS_RATE = 200.0
+VICTIM_CONNECTIONS = 8
+VICTIM_RATE = 200.0
 
-TIMES = 3
-PLUS_MS = 10.0
+MAX_P99_RATIO = 3
+TOLERANCE_MS = 10.0
 
-# Seconds until an attack is measured. The evaluation process has started by then, which is once in a server's life.
+# How long an attack runs before the measurement: the server starts its evaluation process only once.
 HEAD_START_SECONDS = 2.0
 TIMEOUT = 120.0
 
@@ -65,18 +65,18 @@ grow(
 
 
 class Attack:
-    """The calls of one connection after the other, in a circle."""
+    """An endless sequence of calls for each connection."""
 
     def __init__(self, calls: list[list[Call]]) -> None:
         self._calls = calls
 
     def calls(self, connection: int) -> Iterator[Call]:
-        circle = itertools.cycle(self._calls)
-        return itertools.chain.from_iterable(itertools.islice(circle, connection, None))
+        sequence = itertools.cycle(self._calls)
+        return itertools.chain.from_iterable(itertools.islice(sequence, connection, None))
 
 
 def patterns(served: Product) -> Attack:
-    """A tenant whose identities' flags depend on slow patterns."""
+    """Requests of a tenant whose identities' flags depend on slow patterns."""
     tenant = Tenant.create(AdminAPI.registered(served.server.url))
     feature = tenant.add_feature("banner", initial_value="plain")["id"]
     for number in range(10):
@@ -92,7 +92,7 @@ def patterns(served: Product) -> Attack:
 
 
 def size(served: Product, features: int = 2_000, segments: int = 500) -> Attack:
-    """A tenant with a large environment, which it changes before each read."""
+    """Requests of a tenant with a large environment, which it changes before each read."""
     tenant = Tenant.create(AdminAPI.registered(served.server.url))
     feature = tenant.add_feature("banner")["id"]
     code = GROW.format(key=tenant.environment.key, features=features, segments=segments)
@@ -114,8 +114,8 @@ ATTACKS = {"patterns": patterns, "size": size}
 
 @contextmanager
 def under_way(attack: Attack, port: int, connections: int) -> Iterator[Counter[str]]:
-    """Attack from a process of its own. What became of it is there afterwards, by its name."""
-    became: Counter[str] = Counter()
+    """Attack from a separate process. Its figures are in the yielded counter afterwards."""
+    figures_of_attack: Counter[str] = Counter()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_attack, args=(attack, port, connections, theirs))
     process.start()
@@ -123,9 +123,9 @@ def under_way(attack: Attack, port: int, connections: int) -> Iterator[Counter[s
     try:
         ours.recv()
         time.sleep(HEAD_START_SECONDS)
-        yield became
+        yield figures_of_attack
         ours.send("end")
-        became.update(ours.recv())
+        figures_of_attack.update(ours.recv())
     finally:
         process.terminate()
         process.join()
@@ -133,11 +133,12 @@ def under_way(attack: Attack, port: int, connections: int) -> Iterator[Counter[s
 
 def _attack(attack: Attack, port: int, connections: int, parent: Connection) -> None:
     """The attacking process."""
-    # What is measured is the server, and not how this process takes the core from the other client.
+    # So that this process does not delay the measuring client on the same core.
     os.nice(10)
-    taken: list[tuple[str, float]] = []
+    durations: list[tuple[str, float]] = []
     threads = [
-        Thread(target=_ask, args=(attack.calls(index), port, taken), daemon=True) for index in range(connections)
+        Thread(target=_send_calls, args=(attack.calls(index), port, durations), daemon=True)
+        for index in range(connections)
     ]
     for thread in threads:
         thread.start()
@@ -145,8 +146,8 @@ def _attack(attack: Attack, port: int, connections: int, parent: Connection) -> 
     began = time.perf_counter()
     parent.recv()
     seconds = time.perf_counter() - began
-    statuses = Counter(f"attackers_{what.lower().replace(' ', '_')}" for what, _ in taken)
-    each = sorted(second for what, second in taken if what.startswith("GET")) or [seconds]
+    statuses = Counter(f"attackers_{call.lower().replace(' ', '_')}" for call, _ in durations)
+    each = sorted(second for call, second in durations if call.startswith("GET")) or [seconds]
     parent.send(
         {
             **{f"{name}_per_second": number / seconds for name, number in statuses.items()},
@@ -156,23 +157,23 @@ def _attack(attack: Attack, port: int, connections: int, parent: Connection) -> 
     )
 
 
-def _ask(calls: Iterator[Call], port: int, taken: list[tuple[str, float]]) -> None:
+def _send_calls(calls: Iterator[Call], port: int, durations: list[tuple[str, float]]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     for method, path, headers, body in calls:
         began = time.perf_counter()
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         answer.read()
-        taken.append((f"{method} {answer.status}", time.perf_counter() - began))
+        durations.append((f"{method} {answer.status}", time.perf_counter() - began))
 
 
 def victim(served: Product, seconds: float) -> Figures:
-    """What the demo's tenant waits for its flags."""
+    """The response times of the demo tenant's flags."""
     requests = itertools.repeat(load.get(FLAGS, served.key))
     check = SameFlags(len(served.demo["features"]), served.version())
-    loop = load.Paced(served.server.port, requests, check, VICTIMS_RATE)
+    loop = load.Paced(served.server.port, requests, check, VICTIM_RATE)
     try:
-        for _ in range(VICTIMS_CONNECTIONS):
+        for _ in range(VICTIM_CONNECTIONS):
             loop.connect()
         loop.run(seconds)
         loop.drain()
@@ -187,44 +188,46 @@ def victim(served: Product, seconds: float) -> Figures:
     }
 
 
-def measure(database: str, arguments: argparse.Namespace, told: Report) -> bool:
-    """Whether the other tenant's p99 has kept within its limit."""
-    kept = True
+def measure(database: str, arguments: argparse.Namespace, result: Report) -> bool:
+    """Measure, and return whether the other tenant's p99 stays within its limit."""
+    within_limit = True
     with product(database=database) as served:
         served.add_features(arguments.features)
-        report.progress(f"neighbours: making the tenants on {database}")
+        report.progress(f"neighbours: creating the tenants on {database}")
         attacks = {name: ATTACKS[name](served) for name in arguments.attacks}
         victim(served, 1.0)
         idle = victim(served, arguments.seconds)
-        told.add(f"{database}, idle", idle)
-        limit = TIMES * idle["p99_ms"] + PLUS_MS
+        result.add(f"{database}, idle", idle)
+        limit = MAX_P99_RATIO * idle["p99_ms"] + TOLERANCE_MS
         for name, attack in attacks.items():
             for connections in arguments.connections:
                 report.progress(f"neighbours: {name}, {connections} connections, {database}")
-                with under_way(attack, served.server.port, connections) as became:
+                with under_way(attack, served.server.port, connections) as figures_of_attack:
                     figures = victim(served, arguments.seconds)
-                kept = kept and figures["p99_ms"] <= limit
-                told.add(f"{database}, {name}, {connections}", {**figures, "limit_ms": limit, **became})
+                within_limit = within_limit and figures["p99_ms"] <= limit
+                result.add(f"{database}, {name}, {connections}", {**figures, "limit_ms": limit, **figures_of_attack})
                 time.sleep(arguments.pause)
-    return kept
+    return within_limit
 
 
 def main() -> None:
     parser = report.parser("neighbours", __doc__)
-    parser.add_argument("--features", type=int, default=50, help="of the tenant that is measured")
+    parser.add_argument("--features", type=int, default=50, help="of the measured tenant")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 20], help="of the attack")
     parser.add_argument("--attacks", nargs="+", choices=list(ATTACKS), default=list(ATTACKS))
     parser.add_argument("--databases", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds between two measurements")
     arguments = parser.parse_args()
-    conditions: dict[str, Any] = {"rate": VICTIMS_RATE, "seconds": arguments.seconds, "features": arguments.features}
+    conditions: dict[str, Any] = {"rate": VICTIM_RATE, "seconds": arguments.seconds, "features": arguments.features}
     conditions |= {"server_core": "one", "client_core": "the other"}
-    told = Report("neighbours", "I13", "flags/ of one tenant while another one is expensive", conditions)
-    told.notes.append(f"p99 may be {TIMES} times the idle one and {PLUS_MS:g} ms; attackers' times are those of GETs")
-    kept = [measure(database, arguments, told) for database in arguments.databases]
-    told.tell(arguments)
-    sys.exit(not all(kept))
+    result = Report("neighbours", "I13", "flags/ of one tenant while another one is expensive", conditions)
+    result.notes.append(
+        f"p99 may be {MAX_P99_RATIO} times the idle one and {TOLERANCE_MS:g} ms; attackers' times are those of GETs"
+    )
+    within_limit = [measure(database, arguments, result) for database in arguments.databases]
+    result.output(arguments)
+    sys.exit(not all(within_limit))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""A real Flagsmith with ours beside it or inside of it: ``python -m benchmarks.plugged_in PATH [--json]``.
+"""A real Flagsmith with the drop-in server or the installed app: ``python -m benchmarks.plugged_in PATH [--json]``.
 
-PATH is a checkout of Flagsmith. For each way in which it runs its tasks, an admin toggles a flag by its API, one
-toggle at a time, and one stream is open at our server: the drop-in beside it, or the one process more of the app that
-is installed in it. Two clocks: from the answer that the admin has until the stream has the event, which is Flagsmith's
-own time and ours (0: the event was there before the answer); and, of the drop-in, from a ``queue-change`` of our own
-until the stream has that, which is ours alone. And of Flagsmith alone, with neither: until it has written the new
-version to its database, and until its first post is at a receiver that does nothing.
+PATH is a checkout of Flagsmith. For each of its task modes, an admin toggles a flag by its API, one toggle at a time,
+with one stream open at our server: the drop-in, or a process with the installed app. Measured: from the API's response
+to the event (0 if the event arrives first), which is Flagsmith's time plus ours; for the drop-in, also from our own
+``queue-change`` to the event, which is only ours; and for Flagsmith without our server, from the response until it has
+written the new version to its database, and until its first post arrives at a receiver.
 """
 
 import tempfile
@@ -33,28 +32,28 @@ WARM_UP = 3
 
 VERSION = "SELECT updated_at FROM environments_environment WHERE api_key = %s"
 
-LOOK_SECONDS = 0.002
+POLL_SECONDS = 0.002
 
 PATIENCE = 60
 
 
 def measure(plugged: Beside | FlagsmithWithApp, toggles: int) -> Figures:
-    """Toggle so often, and then post as often."""
+    """Measure so many toggles, and then as many posts."""
     tenant = plugged.flagsmith.tenant(AdminAPI.registered(plugged.flagsmith.url))
     feature = tenant.add_feature("banner")["id"]
     numbers = range(WARM_UP + toggles)
     with sse.connect(plugged.stream_port, tenant.environment.key) as stream:
         answered = [toggle(plugged.flagsmith, tenant, feature, stream, number % 2 == 0) for number in numbers]
-        told = figures("answer_to_event", answered[WARM_UP:])
+        measured = figures("answer_to_event", answered[WARM_UP:])
         if isinstance(plugged, Beside):
             with requests.Session() as session:
                 posted = [post(plugged, tenant, stream, session) for _ in numbers]
-            told |= figures("post_to_event", posted[WARM_UP:])
-    return told
+            measured |= figures("post_to_event", posted[WARM_UP:])
+    return measured
 
 
 def measure_alone(flagsmith: Flagsmith, receiver: Receiver, toggles: int) -> Figures:
-    """Toggle so often, with nothing of ours."""
+    """Measure so many toggles of a Flagsmith without our server."""
     tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
     feature = tenant.add_feature("banner")["id"]
     written: list[float] = []
@@ -74,22 +73,22 @@ def measure_alone(flagsmith: Flagsmith, receiver: Receiver, toggles: int) -> Fig
 
 
 def until_written(connection: psycopg.Connection, tenant: Tenant, before: datetime) -> float:
-    """Wait until the environment's version is newer, and say when it was, by the performance counter."""
+    """Wait until the environment's version is newer, and return the time (``time.perf_counter``)."""
     while True:
         row = connection.execute(VERSION, [tenant.environment.key]).fetchone()
         assert row is not None
         if row[0] > before:
             return time.perf_counter()
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def at_least_zero(seconds: list[float]) -> list[float]:
-    """What was there before the answer took no time."""
+    """The durations after the warm-up; a negative one, of an event before the response, counts as 0."""
     return [max(0.0, one) for one in seconds[WARM_UP:]]
 
 
 def toggle(flagsmith: Flagsmith, tenant: Tenant, feature: int, stream: sse.Stream, enabled: bool) -> float:
-    """Seconds from the answer to the event."""
+    """The time from the response to the event."""
     flagsmith.settle()
     before = Decimal(time.time_ns()) / 1_000_000_000
     tenant.change(feature, enabled=enabled)
@@ -98,7 +97,7 @@ def toggle(flagsmith: Flagsmith, tenant: Tenant, feature: int, stream: sse.Strea
 
 
 def post(both: Beside, tenant: Tenant, stream: sse.Stream, session: requests.Session) -> float:
-    """Seconds from a call as Flagsmith makes it to the event."""
+    """The time from a post, as Flagsmith sends it, to the event."""
     now = datetime.now(UTC)
     before = Decimal(now.timestamp()) - 1 / Decimal(1_000_000)
     url = f"{both.drop_in.url}/sse/environments/{tenant.environment.key}/queue-change"
@@ -114,18 +113,18 @@ def main() -> None:
     arguments = parser.parse_args()
     checkout = Checkout(arguments.path)
     conditions = {"flagsmith": checkout.version, "toggles": arguments.toggles}
-    told = Report("plugged_in", "", "from the answer of a real Flagsmith until a stream of ours", conditions)
+    result = Report("plugged_in", "", "from a real Flagsmith's response to the event on our stream", conditions)
     for tasks in Tasks:
         report.progress(f"plugged_in: {tasks.value}")
         with Receiver() as receiver:
-            pointing = {"SSE_SERVER_BASE_URL": f"http://127.0.0.1:{receiver.port}", "SSE_AUTHENTICATION_TOKEN": TOKEN}
-            with Flagsmith(checkout, tasks, pointing) as flagsmith:
-                told.add(f"alone, {tasks.value.lower()}", measure_alone(flagsmith, receiver, arguments.toggles))
+            settings = {"SSE_SERVER_BASE_URL": f"http://127.0.0.1:{receiver.port}", "SSE_AUTHENTICATION_TOKEN": TOKEN}
+            with Flagsmith(checkout, tasks, settings) as flagsmith:
+                result.add(f"alone, {tasks.value.lower()}", measure_alone(flagsmith, receiver, arguments.toggles))
         with tempfile.TemporaryDirectory() as folder, Beside(checkout, tasks, Path(folder)) as both:
-            told.add(f"drop-in, {tasks.value.lower()}", measure(both, arguments.toggles))
+            result.add(f"drop-in, {tasks.value.lower()}", measure(both, arguments.toggles))
         with FlagsmithWithApp(checkout, tasks, {}) as flagsmith:
-            told.add(f"app, {tasks.value.lower()}", measure(flagsmith, arguments.toggles))
-    told.tell(arguments)
+            result.add(f"app, {tasks.value.lower()}", measure(flagsmith, arguments.toggles))
+    result.output(arguments)
 
 
 if __name__ == "__main__":

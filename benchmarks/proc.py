@@ -1,4 +1,4 @@
-"""What the kernel says of processes, from /proc: memory, open files, threads and time on a core."""
+"""Memory, open files, threads and CPU time of processes, from /proc."""
 
 import time
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from pathlib import Path
 
 PROC = Path("/proc")
 
-# A reading counts once it has moved by less than this part, or at the latest after so many seconds.
-STILL = 0.001
+# The memory has settled when it changes by less than this fraction, or at the latest after the time.
+MAX_CHANGE = 0.001
 SETTLE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Of a process and all its descendants."""
+    """The resources of processes and their descendants."""
 
     pss: int
-    """Bytes of memory, what is shared divided by its sharers. The kernel's own, as socket buffers, is not in it."""
+    """Proportional set size in bytes. Without the kernel's memory, such as socket buffers."""
 
     rss: int
-    """Bytes of memory, what is shared counted for each."""
+    """Resident set size in bytes."""
 
     files: int
     threads: int
 
 
-def family(pid: int) -> list[int]:
-    """The process, and those that come from it."""
+def with_descendants(pid: int) -> list[int]:
+    """The process and its descendants."""
     found = [pid]
     for task in (PROC / str(pid) / "task").iterdir():
         try:
@@ -35,41 +35,41 @@ def family(pid: int) -> list[int]:
             # The thread has ended.
             continue
         for child in children:
-            found += family(int(child))
+            found += with_descendants(int(child))
     return found
 
 
 def usage(*pids: int) -> Usage:
-    """Of these processes and their descendants together."""
-    whole = [member for pid in pids for member in family(pid)]
+    """The resources of these processes and their descendants."""
+    pids_of_all = [member for pid in pids for member in with_descendants(pid)]
     return Usage(
-        pss=sum(_rolled_up(pid, "Pss") for pid in whole),
-        rss=sum(_rolled_up(pid, "Rss") for pid in whole),
-        files=sum(len(list((PROC / str(pid) / "fd").iterdir())) for pid in whole),
-        threads=sum(len(list((PROC / str(pid) / "task").iterdir())) for pid in whole),
+        pss=sum(_rolled_up(pid, "Pss") for pid in pids_of_all),
+        rss=sum(_rolled_up(pid, "Rss") for pid in pids_of_all),
+        files=sum(len(list((PROC / str(pid) / "fd").iterdir())) for pid in pids_of_all),
+        threads=sum(len(list((PROC / str(pid) / "task").iterdir())) for pid in pids_of_all),
     )
 
 
 def settled(*pids: int) -> Usage:
-    """The same, once the memory no longer moves."""
+    """``usage``, once the memory has settled."""
     deadline = time.monotonic() + SETTLE_SECONDS
     before = usage(*pids)
     while True:
         time.sleep(0.5)
         now = usage(*pids)
-        if abs(now.pss - before.pss) <= STILL * before.pss or time.monotonic() > deadline:
+        if abs(now.pss - before.pss) <= MAX_CHANGE * before.pss or time.monotonic() > deadline:
             return now
         before = now
 
 
-def on_core(*pids: int) -> float:
-    """Seconds that these processes and their descendants have had a core, to the nanosecond."""
-    # The clock of another process's time on a core, as clock_getcpuclockid(3) makes it.
-    return sum(time.clock_gettime((~member << 3) | 2) for pid in pids for member in family(pid))
+def cpu_seconds(*pids: int) -> float:
+    """The CPU time of these processes and their descendants, with a resolution of nanoseconds."""
+    # The CPU clock of another process, as in clock_getcpuclockid(3).
+    return sum(time.clock_gettime((~member << 3) | 2) for pid in pids for member in with_descendants(pid))
 
 
 def longest_send_queue(port: int) -> int:
-    """Bytes that the kernel holds for the client of this port that is behind most."""
+    """The size of the longest socket send queue on this port, in bytes."""
     longest = 0
     for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
         _, local, _, _, queues, *_ = line.split()

@@ -1,12 +1,12 @@
-"""From a change at one process to a stream of another: ``python -m benchmarks.propagation [--json]``.
+"""Propagation from a change in one process to a stream of another: ``python -m benchmarks.propagation [--json]``.
 
-Two server processes of one database for each bus; an admin toggles at the first, one stream is open at the second.
-Three clocks: from the moment the admin has the answer; from the version itself, which is taken in the middle of the
-change's transaction; and, for the bus and what is behind it alone, from the beginning of a bare notification's commit,
-or of a bare PUBLISH. With the memory bus it is the reconcile that brings it.
+For each bus, two server processes of one database: an admin toggles at the first, one stream is open at the second.
+Measured: from the admin's response to the event; from the version, which is set within the change's transaction, to the
+event; and for the bus and the stream only, from a bare notification or PUBLISH to the event. With the memory bus, the
+reconcile delivers the event.
 
-Then what NOTIFY costs PostgreSQL: commits a second of writers that each change a row of their own, without and with a
-notification in the transaction; with all on that makes a commit durable, and without waiting for the disk.
+Then the cost of NOTIFY in PostgreSQL: commits per second of writers that each change their own row, without and with a
+notification in the transaction, with durable commits and without waiting for the disk.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from tests.support.redis import Redis
 
 BUSES = ("memory", "postgres", "redis")
 
-# What comes by the reconcile takes up to a second each.
-RECONCILED = 20
+# Each of these takes up to a second.
+RECONCILED_TOGGLES = 20
 
 WARM_UP = 20
 
@@ -55,7 +55,7 @@ SELECT pg_notify('realtime', version::text) FROM written
 
 @dataclass(frozen=True)
 class Arrival:
-    """When a stream of the other process had the event, in seconds."""
+    """The delays until the other process's stream had the event, in seconds."""
 
     after_answer: float
     after_version: float
@@ -63,7 +63,7 @@ class Arrival:
 
 @contextmanager
 def pair(bus: str) -> Iterator[Product]:
-    """Two processes that share a database, and this bus."""
+    """Two processes that share a database and use this bus."""
     with ExitStack() as stack:
         url = stack.enter_context(Redis()).url if bus == "redis" else ""
         database = "postgresql" if bus == "postgres" else "sqlite"
@@ -71,10 +71,10 @@ def pair(bus: str) -> Iterator[Product]:
 
 
 def measure(served: Product, toggles: int) -> list[Arrival]:
-    """Toggle so often at the first process, one at a time."""
+    """Measure so many toggles at the first process, one at a time."""
     admin = served.admin()
     version = Decimal(served.version()) / 1_000_000
-    # One clock's time on the other, to compare a version with an arrival.
+    # The offset of the two clocks, to compare a version with an arrival.
     offset = time.time() - time.perf_counter()
     measured = []
     with Subscribers(served.servers[1].port, served.key, 1) as streams:
@@ -85,30 +85,30 @@ def measure(served: Product, toggles: int) -> list[Arrival]:
     return measured
 
 
-def measure_bare(served: Product, say: Callable[[str], object], times: int) -> list[float]:
-    """Seconds from a word of this process to the stream, so often: no change, no admin, no first process."""
+def measure_bare(served: Product, publish: Callable[[str], object], repeats: int) -> list[float]:
+    """Measure the time from a message of this process to the event, without a change in a server."""
     measured = []
     with Subscribers(served.servers[1].port, served.key, 1) as streams:
-        for _ in range(times):
-            # Later than what was told before, which an admin has made.
+        for _ in range(repeats):
+            # Newer than all versions so far.
             version = epoch_seconds(datetime.now(UTC))
             text = message(served.key, version)
             began = time.perf_counter()
-            say(text)
+            publish(text)
             _, arrived = streams.wait_for_all(Decimal(version) - MICROSECOND)
             measured.append(arrived - began)
     return measured
 
 
 def message(key: str, version: str) -> str:
-    """What a process says on a bus (realtime/bus/messages.py)."""
-    told = {"channel": f"realtime-environment-{key}", "event_type": "environment_updated", "pub_id": None}
-    return json.dumps({**told, "data": f'{{"updated_at": {version}}}'})
+    """A message on a bus (realtime/bus/messages.py)."""
+    fields = {"channel": f"realtime-environment-{key}", "event_type": "environment_updated", "pub_id": None}
+    return json.dumps({**fields, "data": f'{{"updated_at": {version}}}'})
 
 
 @contextmanager
-def voice(bus: str, served: Product) -> Iterator[Callable[[str], object]]:
-    """What says something on the bus."""
+def bus_publisher(bus: str, served: Product) -> Iterator[Callable[[str], object]]:
+    """A function that publishes a message on the bus."""
     if bus == "redis":
         with redis.Redis.from_url(served.server.variables["REDIS_URL"]) as client:
             yield partial(client.publish, "events_channel")
@@ -118,12 +118,12 @@ def voice(bus: str, served: Product) -> Iterator[Callable[[str], object]]:
 
 
 def commits(server: PostgreSQL, writers: int, seconds: float, statement: str, durable: bool = True) -> float:
-    """Commits a second of so many writers, while one session listens."""
+    """Commits per second of so many writers, while one session listens."""
     context = multiprocessing.get_context("spawn")
     with psycopg.connect(server.url(), autocommit=True) as listener:
         listener.execute("LISTEN realtime")
         with context.Pool(writers) as pool:
-            # Each has imported and connected before any begins.
+            # Make each process import its modules before any of them begins.
             pool.map(_ready, range(writers), chunksize=1)
             tasks = [(server.url(), number, seconds, statement, durable) for number in range(writers)]
             done = pool.starmap_async(_write, tasks, chunksize=1)
@@ -149,7 +149,7 @@ def _write(url: str, number: int, seconds: float, statement: str, durable: bool)
     return written
 
 
-def measure_notify(told: Report, seconds: float, measurements: int) -> None:
+def measure_notify(result: Report, seconds: float, measurements: int) -> None:
     with mock.patch.dict(postgresql.SETTINGS, DURABLE), PostgreSQL() as server:
         with psycopg.connect(server.url(), autocommit=True) as connection:
             connection.execute("CREATE TABLE versions (id int PRIMARY KEY, version bigint NOT NULL)")
@@ -163,17 +163,17 @@ def measure_notify(told: Report, seconds: float, measurements: int) -> None:
                         server, writers, seconds, WRITE_AND_NOTIFY, durable=False
                     ),
                 }
-                told.add(f"{writers} writers" if writers > 1 else "1 writer", rates)
+                result.add(f"{writers} writers" if writers > 1 else "1 writer", rates)
 
 
-def measure_bus(told: Report, bus: str, arguments: argparse.Namespace) -> None:
-    toggles = RECONCILED if bus == "memory" else arguments.toggles
+def measure_bus(result: Report, bus: str, arguments: argparse.Namespace) -> None:
+    toggles = RECONCILED_TOGGLES if bus == "memory" else arguments.toggles
     with pair(bus) as served:
         if bus != "memory":
             measure(served, WARM_UP)
         for _ in range(arguments.measurements):
             measured = measure(served, toggles)
-            told.add(
+            result.add(
                 bus,
                 {
                     **figures("answer_to_event", [arrival.after_answer for arrival in measured]),
@@ -181,25 +181,25 @@ def measure_bus(told: Report, bus: str, arguments: argparse.Namespace) -> None:
                 },
             )
         if bus != "memory":
-            with voice(bus, served) as say:
+            with bus_publisher(bus, served) as publish:
                 for _ in range(arguments.measurements):
-                    told.add(f"{bus} alone", figures("said_to_event", measure_bare(served, say, toggles)))
+                    result.add(f"{bus} alone", figures("published_to_event", measure_bare(served, publish, toggles)))
 
 
 def main() -> None:
     parser = report.parser("propagation", __doc__)
     parser.add_argument("--toggles", type=int, default=300)
     parser.add_argument("--measurements", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each rate of commits")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement of commits")
     parser.add_argument("--buses", nargs="*", choices=BUSES, default=BUSES)
     arguments = parser.parse_args()
     conditions = {name: getattr(arguments, name) for name in ("toggles", "seconds")}
-    told = Report("propagation", "P11", "from an answer at one process to a stream of another", conditions)
-    told.notes.append(f"memory: by the reconcile, {RECONCILED} toggles")
+    result = Report("propagation", "P11", "from a response at one process to a stream of another", conditions)
+    result.notes.append(f"memory: by the reconcile, {RECONCILED_TOGGLES} toggles")
     for bus in arguments.buses:
-        measure_bus(told, bus, arguments)
-    measure_notify(told, arguments.seconds, arguments.measurements)
-    told.tell(arguments)
+        measure_bus(result, bus, arguments)
+    measure_notify(result, arguments.seconds, arguments.measurements)
+    result.output(arguments)
 
 
 if __name__ == "__main__":

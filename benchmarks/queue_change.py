@@ -1,10 +1,9 @@
-"""How many ``queue-change`` one core takes in a second: ``python -m benchmarks.queue_change``.
+"""``queue-change`` posts per second and core: ``python -m benchmarks.queue_change``.
 
-P7. What an unmodified Flagsmith, or any other publisher, posts for each change. Connections are kept open; each call is
-answered when it is committed and the event is on its way: calls that come meanwhile share the next transaction. Keys
-take turns, and the times that are posted rise. *detached* is the drop-in server, ``python -m realtime.detached``, which
-keeps them in its own table. *embedded* is the whole product: it knows the key and looks at its own database. nchan
-keeps nothing but the last message.
+P7. A Flagsmith, or another publisher, posts for each change. On keep-alive connections; the response to a post is sent
+after its commit, and concurrent posts share a transaction. Keys take turns, and the posted times increase. *detached*
+is the drop-in server, ``python -m realtime.detached``, which stores the versions in its own table. *embedded* is the
+whole product, which finds the key in its database and reads the state. nchan only keeps the last message.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from tests.support.detached import TOKEN, DetachedServer
 
 
 class Publisher(NamedTuple):
-    """Whom to post to."""
+    """Posts to a server, and checks the responses."""
 
     port: int
     pids: list[int]
@@ -47,7 +46,7 @@ class Publisher(NamedTuple):
 
 
 def post(path: str, headers: list[str], microseconds: int | None = None) -> bytes:
-    """A call that says that something changed at this time, or now."""
+    """A post of this version, or of the current time."""
     at = datetime.fromtimestamp((microseconds or time.time_ns() // 1000) / 1_000_000, UTC)
     body = json.dumps({"updated_at": at.isoformat(timespec="microseconds")})
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers]
@@ -58,9 +57,9 @@ def post(path: str, headers: list[str], microseconds: int | None = None) -> byte
 def detached(keys: int) -> Iterator[Publisher]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        with cores.on(cores.SERVER):
+        with cores.pinned_to(cores.SERVER):
             server = stack.enter_context(DetachedServer(folder, LOG_LEVEL="WARNING"))
-        stack.enter_context(cores.on(cores.CLIENT))
+        stack.enter_context(cores.pinned_to(cores.CLIENT))
         yield publisher(server.port, [server.process.pid], [f"environment{index}" for index in range(keys)], TOKEN)
 
 
@@ -72,7 +71,7 @@ def embedded() -> Iterator[Publisher]:
 
 
 def publisher(port: int, pids: list[int], keys: list[str], token: str) -> Publisher:
-    """Who posts to one of ours, for these keys."""
+    """A publisher for one of our servers and these keys."""
     paths = [f"/sse/environments/{key}/queue-change" for key in keys]
     return Publisher(port, pids, paths, [f"Authorization: Token {token}"], {202})
 
@@ -84,7 +83,7 @@ def nginx(keys: int) -> Iterator[Publisher]:
         yield Publisher(port, [pid], paths, [], {201, 202})
 
 
-def measure(publisher: Publisher, arguments: argparse.Namespace, told: Report, name: str) -> None:
+def measure(publisher: Publisher, arguments: argparse.Namespace, result: Report, name: str) -> None:
     for _ in range(arguments.measurements):
         loaded = load.run(
             publisher.port,
@@ -94,7 +93,7 @@ def measure(publisher: Publisher, arguments: argparse.Namespace, told: Report, n
             seconds=arguments.seconds,
             connections=arguments.connections,
         )
-        told.add(name, loaded.figures())
+        result.add(name, loaded.figures())
 
 
 def main() -> None:
@@ -102,16 +101,16 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=1_000)
     report.add_load(parser, load.CONNECTIONS)
     arguments = parser.parse_args()
-    told = Report("queue_change", "P7", "queue-change a second and core", report.conditions(arguments, "keys"))
-    told.quoted["best known"] = "1,800 a second and core, by the project's design notes"
-    told.notes.append("embedded has one key, that of an environment in its database; nobody streams")
+    result = Report("queue_change", "P7", "queue-change per second and core", report.conditions(arguments, "keys"))
+    result.quoted["best known"] = "1,800 per second and core, according to the project's design notes"
+    result.notes.append("embedded has one key, that of an environment in its database; without streams")
     subjects: dict[str, Callable[[], AbstractContextManager[Publisher]]] = {
         "detached": partial(detached, arguments.keys),
         "embedded": embedded,
         "nchan": partial(nginx, arguments.keys),
     }
-    report.measure_all(told, subjects, lambda name, publisher: measure(publisher, arguments, told, name))
-    told.tell(arguments)
+    report.measure_all(result, subjects, lambda name, publisher: measure(publisher, arguments, result, name))
+    result.output(arguments)
 
 
 if __name__ == "__main__":

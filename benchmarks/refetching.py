@@ -1,23 +1,23 @@
-"""A client process whose streams do what SDKs do: fetch the flags when an event says that they have changed."""
+"""A client process whose clients refetch the flags after an event, as SDKs do."""
 
 import json
 import os
 from collections import deque
 from typing import Any
 
-from benchmarks.holder import Holder
+from benchmarks.client_process import ClientProcess
 from benchmarks.wire import Answer, AnswerReader, ProtocolError
 
 REQUEST = (
     "GET /api/v1/flags/ HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Environment-Key: {key}\r\nAccept: application/json\r\n"
-    "Accept-Encoding: gzip, deflate\r\nUser-Agent: herd\r\nConnection: close\r\n\r\n"
+    "Accept-Encoding: gzip, deflate\r\nUser-Agent: benchmark\r\nConnection: close\r\n\r\n"
 )
 
 
-class RefetchingHolder(Holder):
-    """Each stream's client fetches on a new connection; at most so many of them at once as the window has.
+class RefetchingClientProcess(ClientProcess):
+    """Each client fetches on a new connection. ``window`` limits the concurrent fetches.
 
-    A client is done when its answer tells the event's version or a newer one, and the state that was asked for.
+    A client has finished when its response has the event's version or a newer one, and the expected state.
     """
 
     def __init__(self, *arguments: Any, key: str, port: int, feature: int) -> None:
@@ -28,13 +28,13 @@ class RefetchingHolder(Holder):
         self._enabled = False
         self._to_fetch: deque[int] = deque()
         self._fetching: dict[int, tuple[int, bytes]] = {}
-        """Descriptor of a fetch to the version that it has to have, and what has come of its answer."""
+        """By file descriptor of a fetch: the required version, and the bytes of the response so far."""
 
         self._answers = AnswerReader()
         self._checked: set[bytes] = set()
 
     def expect(self, after: int, enabled: bool = False) -> dict[str, Any]:
-        """As of ``Holder``; a client is done when it has read that the feature is so."""
+        """As in ``ClientProcess``; a client has finished when it has read this state of the feature."""
         self._enabled = enabled
         self._checked.clear()
         return super().expect(after)
@@ -53,17 +53,17 @@ class RefetchingHolder(Holder):
             del self._began[descriptor]
             self._fetching[descriptor] = version, b""
 
-    def _other(self, descriptor: int, now: float) -> bool:
+    def _handle_other(self, descriptor: int, now: float) -> bool:
         fetching = self._fetching.get(descriptor)
         if fetching is None:
-            return super()._other(descriptor, now)
+            return super()._handle_other(descriptor, now)
         data = self._received(descriptor)
         if data is None:
             return True
-        version, came = fetching
-        read = self._answers.read(came + data)
+        version, received = fetching
+        read = self._answers.read(received + data)
         if read is None:
-            self._fetching[descriptor] = version, came + data
+            self._fetching[descriptor] = version, received + data
             return True
         self._check(read[0], version)
         del self._fetching[descriptor]
@@ -74,7 +74,7 @@ class RefetchingHolder(Holder):
 
     def _check(self, answer: Answer, version: int) -> None:
         if answer.status != 200 or answer.version < version:
-            raise ProtocolError(f"{answer.status}, version {answer.version} after an event of {version}")
+            raise ProtocolError(f"{answer.status}, version {answer.version} after an event with {version}")
         if answer.body in self._checked:
             return
         states = {flag["feature"]["id"]: flag["enabled"] for flag in json.loads(answer.body)}

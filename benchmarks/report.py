@@ -1,6 +1,6 @@
-"""What a benchmark tells: a table for people, one object for programs, a file for the repository.
+"""The output of a benchmark: a table, a JSON object, and a file in the repository.
 
-Each subject (ours, a peer) is measured several times in a run. All measurements are kept; the median is what counts.
+Each subject (ours, a peer) is measured several times in a run. All measurements are kept; the median counts.
 """
 
 import argparse
@@ -22,22 +22,22 @@ Figures = dict[str, float]
 
 @dataclass
 class Report:
-    """One benchmark's run."""
+    """The results of one run of a benchmark."""
 
     benchmark: str
     figure: str
-    """The figure's name in the table of the README; empty: it has none."""
+    """The figure's name in the README's table; empty without one."""
 
     what: str
     conditions: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, list[Figures]] = field(default_factory=dict)
-    """By subject, in the order of measuring. A figure's name ends with its unit."""
+    """By subject, in the order of measurement. A figure's name ends with its unit."""
 
     growth: dict[str, dict[str, Figures]] = field(default_factory=dict)
     """By subject and number of streams."""
 
     quoted: dict[str, str] = field(default_factory=dict)
-    """What was not measured here, and who says so."""
+    """Figures from other sources, with the source."""
 
     notes: list[str] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=lambda: machine())
@@ -46,25 +46,25 @@ class Report:
         self.measured.setdefault(subject, []).append({name: rounded(value) for name, value in figures.items()})
 
     def add_growth(self, subject: str, streams: int, measurements: list[Figures]) -> None:
-        """The median of what was measured with so many streams."""
+        """Add the median of the measurements with this number of streams."""
         self.growth.setdefault(subject, {})[str(streams)] = medians(measurements)
 
-    def grown(self, streams: int) -> None:
-        """Of those with a growth, what was measured with so many streams belongs to it."""
+    def complete_growth(self, streams: int) -> None:
+        """Add the main measurement, with this number of streams, to the growth of each subject that has one."""
         for subject, sizes in self.growth.items():
-            told = {**sizes, str(streams): self.median[subject]}
-            self.growth[subject] = {size: told[size] for size in sorted(told, key=int)}
+            complete = {**sizes, str(streams): self.median[subject]}
+            self.growth[subject] = {size: complete[size] for size in sorted(complete, key=int)}
 
     @property
     def median(self) -> dict[str, Figures]:
         return {subject: medians(all_figures) for subject, all_figures in self.measured.items()}
 
     def as_json(self) -> dict[str, Any]:
-        told = {**asdict(self), "median": self.median}
-        return {name: value for name, value in told.items() if value != {} and value != []}
+        fields = {**asdict(self), "median": self.median}
+        return {name: value for name, value in fields.items() if value != {} and value != []}
 
-    def tell(self, arguments: argparse.Namespace) -> None:
-        """Print it as asked for, and keep it if asked to."""
+    def output(self, arguments: argparse.Namespace) -> None:
+        """Print the report, and save it with ``--save``."""
         if arguments.save:
             RESULTS.mkdir(exist_ok=True)
             (RESULTS / f"{self.benchmark}.json").write_text(json.dumps(self.as_json(), indent=1) + "\n")
@@ -86,22 +86,22 @@ class Report:
 
 
 def parser(benchmark: str, what: str | None) -> argparse.ArgumentParser:
-    """A benchmark's arguments, as far as all have them."""
-    made = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=(what or "").splitlines()[0])
-    made.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    made.add_argument("--save", action="store_true", help=f"write it to benchmarks/results/{benchmark}.json as well")
-    return made
+    """A parser with the arguments that all benchmarks have."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=(what or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--save", action="store_true", help=f"also write benchmarks/results/{benchmark}.json")
+    return parser
 
 
-def add_load(made: argparse.ArgumentParser, connections: int) -> None:
-    """The arguments of those that load a server with requests."""
-    made.add_argument("--connections", type=int, default=connections)
-    made.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    made.add_argument("--measurements", type=int, default=3)
+def add_load(parser: argparse.ArgumentParser, connections: int) -> None:
+    """Add the arguments of benchmarks that load a server with requests."""
+    parser.add_argument("--connections", type=int, default=connections)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--measurements", type=int, default=3)
 
 
 def conditions(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Those of a load, and the arguments of these names."""
+    """The conditions of a load, and the arguments with these names."""
     chosen = {name: getattr(arguments, name) for name in (*names, "connections", "seconds")}
     return {**chosen, "server_core": "one", "client_core": "the other", "database": "SQLite"}
 
@@ -111,7 +111,7 @@ def measure_all(
     subjects: Mapping[str, Callable[[], AbstractContextManager[Any]]],
     measure: Callable[[str, Any], None],
 ) -> None:
-    """Measure one subject after the other. One that this machine cannot run is noted."""
+    """Measure one subject after the other. A note names each one whose program is not installed."""
     from tests.support.programs import ProgramMissingError
 
     for name, start in subjects.items():
@@ -125,12 +125,12 @@ def measure_all(
 
 
 def progress(text: str) -> None:
-    """Say on stderr what goes on."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on, and nothing that names this machine."""
+    """The machine's hardware and software, without its name."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
@@ -144,23 +144,23 @@ def machine() -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-    """To four digits that count, as no figure here is better than that."""
+    """The value with four significant digits."""
     return float(f"{value:.4g}") if abs(value) < 10_000 else float(round(value))
 
 
 def medians(measurements: list[Figures]) -> Figures:
-    """The median of each figure that all measurements have."""
+    """The medians of the figures that all measurements have."""
     common = [name for name in measurements[0] if all(name in figures for figures in measurements)]
     return {name: rounded(statistics.median(figures[name] for figures in measurements)) for name in common}
 
 
 def percentile(ordered: list[float], part: float) -> float:
-    """Of sorted values: the smallest that is not below this part of them."""
+    """A percentile of sorted values, by the nearest-rank method."""
     return ordered[min(len(ordered) - 1, max(0, -int(-part * len(ordered) // 1) - 1))]
 
 
 def spread(ordered: list[float], since: float = 0.0) -> Figures:
-    """First, p50, p99 and last of sorted times, in milliseconds since this one."""
+    """First, p50, p99 and last of sorted times, in milliseconds after ``since``."""
     return {
         "first_ms": (ordered[0] - since) * 1000,
         "p50_ms": (percentile(ordered, 0.5) - since) * 1000,

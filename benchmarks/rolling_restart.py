@@ -1,12 +1,12 @@
-"""A rollout that no client notices: ``python -m benchmarks.rolling_restart``.
+"""A rolling restart behind nginx, without failures for clients: ``python -m benchmarks.rolling_restart``.
 
 Three processes on one PostgreSQL, behind nginx as ``deploy/nginx`` configures it, with 3,000 streams that connect again
-as SDKs do, an admin who toggles and identities that ask for flags by POST. One process after the other is told to end
-(SIGTERM), awaited, started again, and awaited until it is ready; nginx is not told anything.
+as SDKs do, an admin who toggles, and requests for identities' flags by POST. One process after the other gets SIGTERM,
+exits, is started again, and becomes ready; nginx is not reconfigured.
 
-Counted: streams that did not begin with 200 or did not end cleanly, versions that fell, streams that have not the
-newest version at the end, calls that failed, and how many streams connected again in each second, beside streams /
-drain window. Anything that is not 0, or a second above that rate, is exit status 1.
+Counted: streams that do not begin with 200 or do not end cleanly, versions that decrease, streams without the newest
+version at the end, failed calls, and reconnects per second. If any of the failures is not 0, or a second has more
+reconnects than streams / drain window, the exit status is 1.
 """
 
 import sys
@@ -17,23 +17,23 @@ from dataclasses import dataclass, field
 
 from benchmarks import cores, proc, report
 from benchmarks.report import Report
-from benchmarks.riders import Identities, RidingHolder, Toggles
+from benchmarks.restart_clients import IdentityCalls, ToggleCalls, TolerantClientProcess
 from benchmarks.server import Product, product
 from benchmarks.soak import all_at
-from benchmarks.streams import Herd, Target
+from benchmarks.streams import StreamClients, Target
 from tests.support.nginx import Nginx
 from tests.support.server import ServerProcess
 
 # Before the first restart and after the last one.
 CALM_SECONDS = 5.0
 
-# A stream's mean age: what is opened evenly over it ends evenly.
+# The streams' mean duration: streams that are opened evenly over it also end evenly.
 OPENING_SECONDS = 27.0
 
 
 @dataclass
 class Phase:
-    """A part of the story; times are of ``time.perf_counter``."""
+    """A phase of the measurement; times are of ``time.perf_counter``."""
 
     name: str
     began: float
@@ -41,13 +41,13 @@ class Phase:
 
 
 @dataclass
-class Ride:
-    """What came of it."""
+class Outcome:
+    """The outcome of the measurement."""
 
     phases: list[Phase] = field(default_factory=list)
     reconnects: list[float] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
-    """Of streams: another status than 200, a cut, a reset, a chunk that is not whole, a version that fell."""
+    """Of streams: a status other than 200, a cut, a reset, an incomplete chunk, a decreasing version."""
 
     failures: Counter[str] = field(default_factory=Counter)
     """Of calls."""
@@ -56,19 +56,19 @@ class Ride:
     identities: int = 0
     all_at_newest: bool = False
     nginx_pss: int = 0
-    """Bytes of memory of nginx with all streams."""
+    """The memory of nginx with all streams, in bytes."""
 
     @property
-    def unnoticed(self) -> bool:
+    def is_clean(self) -> bool:
         return self.all_at_newest and not self.faults and not self.failures
 
     def rates(self, phase: Phase) -> list[int]:
-        """How many streams connected again in each second of the phase; the last second may be a part of one."""
+        """The number of reconnects in each second of the phase; the last second may be incomplete."""
         seconds = Counter(int(at - phase.began) for at in self.reconnects if phase.began <= at < phase.ended)
         return [seconds[second] for second in range(int(phase.ended - phase.began) + 1)]
 
 
-def ride(
+def run(
     served: Product,
     nginx: Nginx,
     streams: int,
@@ -77,55 +77,55 @@ def ride(
     identities: float,
     opening: float,
     calm: float,
-    restart: Callable[[Sequence[ServerProcess], Ride], None],
-) -> Ride:
-    """Let all of them ride through what ``restart`` does."""
-    told = Ride()
+    restart: Callable[[Sequence[ServerProcess], Outcome], None],
+) -> Outcome:
+    """Run all clients during ``restart``."""
+    outcome = Outcome()
     feature = served.demo["features"][0]["id"]
     target = Target(nginx.port, f"/sse/environments/{served.key}/stream")
-    admin = Toggles(nginx.port, served.demo["token"], served.key, feature, toggles)
-    asking = Identities(nginx.port, served.key, identities)
-    with Herd([target], streams, holder=RidingHolder) as herd:
-        herd.ask("open", seconds=opening)
-        with admin, asking:
-            _pass(told, "before", calm)
-            restart(served.servers, told)
-            _pass(told, "after", calm)
+    admin = ToggleCalls(nginx.port, served.demo["token"], served.key, feature, toggles)
+    identity_calls = IdentityCalls(nginx.port, served.key, identities)
+    with StreamClients([target], streams, client_process=TolerantClientProcess) as clients:
+        clients.ask("open", seconds=opening)
+        with admin, identity_calls:
+            _wait(outcome, "before", calm)
+            restart(served.servers, outcome)
+            _wait(outcome, "after", calm)
         assert nginx.process is not None
-        told.nginx_pss = proc.usage(nginx.process.pid).pss
-        told.all_at_newest = all_at(herd, served.version())
-        for story in herd.ask("story"):
-            told.reconnects += story["reconnects"]
-            told.faults += story["faults"]
-    told.toggles, told.identities = admin.calls, asking.calls
-    told.failures = admin.failures + asking.failures
-    return told
+        outcome.nginx_pss = proc.usage(nginx.process.pid).pss
+        outcome.all_at_newest = all_at(clients, served.version())
+        for answer in clients.ask("outcome"):
+            outcome.reconnects += answer["reconnects"]
+            outcome.faults += answer["faults"]
+    outcome.toggles, outcome.identities = admin.calls, identity_calls.calls
+    outcome.failures = admin.failures + identity_calls.failures
+    return outcome
 
 
-def one_after_the_other(servers: Sequence[ServerProcess], told: Ride) -> None:
-    """The rolling restart."""
+def restart_one_by_one(servers: Sequence[ServerProcess], outcome: Outcome) -> None:
+    """Restart the servers one after the other."""
     for number, server in enumerate(servers, start=1):
         began = time.perf_counter()
         server.stop(60)
         ended = time.perf_counter()
-        told.phases.append(Phase(f"process {number} ends", began, ended))
+        outcome.phases.append(Phase(f"process {number} ends", began, ended))
         server.start()
-        told.phases.append(Phase(f"process {number} starts", ended, time.perf_counter()))
+        outcome.phases.append(Phase(f"process {number} starts", ended, time.perf_counter()))
 
 
-def _pass(told: Ride, name: str, seconds: float) -> None:
+def _wait(outcome: Outcome, name: str, seconds: float) -> None:
     began = time.perf_counter()
     time.sleep(seconds)
-    told.phases.append(Phase(name, began, time.perf_counter()))
+    outcome.phases.append(Phase(name, began, time.perf_counter()))
 
 
-def tell(told: Report, came: Ride, most: float) -> bool:
-    """Whether the rate of reconnects stays under the most."""
+def add_figures(result: Report, outcome: Outcome, max_rate: float) -> bool:
+    """Add the figures, and return whether the rate of reconnects stays below the maximum."""
     within = True
-    for phase in came.phases:
-        rates = came.rates(phase)
-        within = within and max(rates) <= most
-        told.add(
+    for phase in outcome.phases:
+        rates = outcome.rates(phase)
+        within = within and max(rates) <= max_rate
+        result.add(
             phase.name,
             {
                 "seconds": phase.ended - phase.began,
@@ -133,20 +133,22 @@ def tell(told: Report, came: Ride, most: float) -> bool:
                 "most_in_one_second": max(rates),
             },
         )
-    told.add(
+    result.add(
         "all",
         {
-            "reconnects": len(came.reconnects),
-            "faults_of_streams": came.faults.total(),
-            "all_at_newest": float(came.all_at_newest),
-            "toggles": came.toggles,
-            "identities": came.identities,
-            "failed_calls": came.failures.total(),
-            "nginx_pss_mib": came.nginx_pss / 2**20,
+            "reconnects": len(outcome.reconnects),
+            "faults_of_streams": outcome.faults.total(),
+            "all_at_newest": float(outcome.all_at_newest),
+            "toggles": outcome.toggles,
+            "identities": outcome.identities,
+            "failed_calls": outcome.failures.total(),
+            "nginx_pss_mib": outcome.nginx_pss / 2**20,
         },
     )
-    told.notes += [f"{count} times {what}" for what, count in (came.faults + came.failures).most_common(20)]
-    told.notes.append(f"streams / drain window: {most:g} a second; {'never' if within else 'NOT always'} exceeded")
+    result.notes += [f"{count} times {what}" for what, count in (outcome.faults + outcome.failures).most_common(20)]
+    result.notes.append(
+        f"streams / drain window: {max_rate:g} per second; {'never' if within else 'NOT always'} exceeded"
+    )
     return within
 
 
@@ -160,8 +162,8 @@ def main() -> None:
     arguments = parser.parse_args()
     names = ("streams", "processes", "drain_seconds", "toggles", "identities")
     conditions = {**{name: getattr(arguments, name) for name in names}, "database": "PostgreSQL", "stream_age": "30 s"}
-    told = Report("rolling_restart", "", "a rolling restart behind nginx, under updates", conditions)
-    told.notes.append("streams also connect again when they have their age: streams / 27 s, all the time")
+    result = Report("rolling_restart", "", "a rolling restart behind nginx, under updates", conditions)
+    result.notes.append("streams also reconnect at the end of their duration, at any time: streams / 27 s")
     with product(
         database="postgresql",
         processes=arguments.processes,
@@ -172,7 +174,7 @@ def main() -> None:
     ) as served:
         files = cores.raise_file_limit()
         with Nginx([server.port for server in served.servers], files=files) as nginx:
-            came = ride(
+            outcome = run(
                 served,
                 nginx,
                 arguments.streams,
@@ -180,11 +182,11 @@ def main() -> None:
                 identities=arguments.identities,
                 opening=OPENING_SECONDS,
                 calm=CALM_SECONDS,
-                restart=one_after_the_other,
+                restart=restart_one_by_one,
             )
-    within = tell(told, came, arguments.streams / arguments.drain_seconds)
-    told.tell(arguments)
-    sys.exit(not (came.unnoticed and within))
+    within = add_figures(result, outcome, arguments.streams / arguments.drain_seconds)
+    result.output(arguments)
+    sys.exit(not (outcome.is_clean and within))
 
 
 if __name__ == "__main__":

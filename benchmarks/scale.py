@@ -1,8 +1,8 @@
-"""A project with 1,000 features, 50 environments and 200 segments: ``python -m benchmarks.scale [--json] [--save]``.
+"""Response times in a project with 1,000 features, 50 environments and 200 segments: ``python -m benchmarks.scale``.
 
-How long the server works for each GET end point, first pages and whole lists, and for a new feature and a new
-environment there. In this process, through all of Django, without a network. The best of several counts: what comes on
-top is what else the machine does.
+The time of each GET endpoint, for first pages and whole lists, and of a new feature and a new environment. In this
+process, through all of Django, without a network. The best of several runs counts, because the rest is other load on
+the machine.
 """
 
 import gc
@@ -27,14 +27,14 @@ from benchmarks.report import Report, parser, progress  # noqa: E402
 from tests.hostile import routes  # noqa: E402
 from tests.hostile.whole_world import WholeWorld, make_world  # noqa: E402
 from tests.scale.growth import LARGE, grow  # noqa: E402
-from tests.scale.reading import Reading, readings  # noqa: E402
+from tests.scale.read_requests import ReadRequest, read_requests  # noqa: E402
 
 TARGETS = {"list_ms": 100.0, "creation_ms": 1000.0}
 
 
 @contextmanager
 def database() -> Iterator[None]:
-    """A new one, which is gone afterwards."""
+    """Create a test database, and drop it afterwards."""
     setup_test_environment()
     name = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0)
@@ -45,7 +45,7 @@ def database() -> Iterator[None]:
 
 
 def best(repeats: int, call: Callable[[], Any]) -> dict[str, float]:
-    """Milliseconds and queries of a call that must succeed."""
+    """The best time and the number of queries of a call that must succeed."""
     times = []
     for _ in range(repeats):
         cache.clear()
@@ -74,15 +74,15 @@ def creations(world: WholeWorld) -> dict[str, Callable[[], Any]]:
     }
 
 
-def fetch(reading: Reading) -> Callable[[], Any]:
+def fetch(request: ReadRequest) -> Callable[[], Any]:
     client = APIClient()
-    return lambda: client.generic("GET", reading.path, headers=reading.headers)
+    return lambda: client.generic("GET", request.path, headers=request.headers)
 
 
 def main() -> None:
     arguments = parser("scale", __doc__)
     arguments.add_argument("--repeats", type=int, default=7)
-    arguments.add_argument("--all", action="store_true", help="print every end point, not the slowest alone")
+    arguments.add_argument("--all", action="store_true", help="print all endpoints, not only the slowest")
     options = arguments.parse_args()
 
     report = Report("scale", "", "the Admin API at 1,000 features, 50 environments and 200 segments")
@@ -91,21 +91,21 @@ def main() -> None:
         progress("scale: making the project")
         served = routes.api()
         world = make_world("owner", served)
-        # As a server does when it starts: what is imported is no garbage.
+        # As a server does at its start (realtime.serving.lifespan).
         gc.collect()
         gc.freeze()
         grow(world.a, LARGE)
         measured = {}
-        for reading in readings(world, served):
-            measured[reading.says] = best(options.repeats, fetch(reading))
-        shown = sorted(measured, key=lambda says: -measured[says]["best_ms"])
-        for says in shown if options.all or options.json else shown[:25]:
-            report.add(says, measured[says])
-        for says, make in creations(world).items():
-            report.add(says, best(options.repeats, make))
-    slow = [says for says in measured if measured[says]["best_ms"] > TARGETS["list_ms"]]
-    report.notes.append(f"{len(measured)} end points and lists read; above {TARGETS['list_ms']:g} ms: {slow or 'none'}")
-    report.tell(options)
+        for request in read_requests(world, served):
+            measured[request.name] = best(options.repeats, fetch(request))
+        shown = sorted(measured, key=lambda name: -measured[name]["best_ms"])
+        for name in shown if options.all or options.json else shown[:25]:
+            report.add(name, measured[name])
+        for name, make in creations(world).items():
+            report.add(name, best(options.repeats, make))
+    slow = [name for name in measured if measured[name]["best_ms"] > TARGETS["list_ms"]]
+    report.notes.append(f"{len(measured)} endpoints and lists; above {TARGETS['list_ms']:g} ms: {slow or 'none'}")
+    report.output(options)
 
 
 if __name__ == "__main__":

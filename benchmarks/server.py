@@ -1,4 +1,4 @@
-"""The product under measurement: a real server on a core of its own, with a new database and the demo in it."""
+"""The server under measurement: the product on its own core, with a new database and the demo data."""
 
 import json
 import tempfile
@@ -25,21 +25,21 @@ from tests.support.server import (
     migrated_sqlite,
 )
 
-# No stream ends of age while something is measured, unless that is what is measured.
+# By default no stream reaches its maximum duration during a measurement.
 STREAM_SECONDS = "3600"
 
 
 @dataclass
 class Product:
-    """One or several servers of one database."""
+    """One or several server processes of one database."""
 
     servers: list[ServerProcess]
     demo: dict[str, Any]
-    """What ``manage.py seed_demo --json`` has printed."""
+    """The output of ``manage.py seed_demo --json``."""
 
     @property
     def server(self) -> ServerProcess:
-        """The first one."""
+        """The first server."""
         return self.servers[0]
 
     @property
@@ -53,7 +53,7 @@ class Product:
 
     @property
     def targets(self) -> list[Target]:
-        """Its stream, at each of the servers."""
+        """The environment's stream at each of the servers."""
         return [Target(server.port, f"/sse/environments/{self.key}/stream") for server in self.servers]
 
     @property
@@ -61,16 +61,16 @@ class Product:
         return AdminAPI(self.server.url, self.demo["token"])
 
     def admin(self) -> Admin:
-        """Who toggles the demo's first feature in its first environment."""
+        """An admin who toggles the demo's first feature in its first environment."""
         return Admin(self.server.port, self.demo["token"], self.key, self.demo["features"][0]["id"])
 
     def version(self) -> int:
-        """The environment's present version, in microseconds."""
+        """The environment's current version, in microseconds."""
         answer = self.api.response("GET", "flags/", headers={"X-Environment-Key": self.key, "Authorization": ""})
         return microseconds(answer.headers[VERSION_HEADER])
 
     def add_features(self, number: int) -> None:
-        """Let the project have so many features, on and off, with values of all types."""
+        """Add features to the project up to this number, enabled and disabled, with values of all types."""
         values = ("", "a text of usual length", "25", "true", '{"steps": ["profile", "team"]}')
         for index in range(len(self.demo["features"]), number):
             made = self.api.post(
@@ -93,10 +93,10 @@ def product(
     stream_seconds: str | None = STREAM_SECONDS,
     **variables: str,
 ) -> Iterator[Product]:
-    """Serve a new database with the demo, with this flavour, and these of the server's environment variables.
+    """Serve a new database with the demo data, with these environment variables.
 
-    ``checkout``: of the server's code, with SQLite. ``stream_seconds``: None for the server's own default. This process
-    is on the clients' cores meanwhile.
+    ``checkout``: the server's code, with SQLite. ``stream_seconds``: None for the server's default. This process is
+    pinned to the clients' cores meanwhile.
     """
     cores.raise_file_limit()
     with ExitStack() as stack:
@@ -116,8 +116,8 @@ def product(
             if stream_seconds is not None:
                 server.variables["REALTIME_STREAM_SECONDS"] = stream_seconds
         demo = json.loads(servers[0].manage("seed_demo", "--json"))
-        with cores.on(on):
+        with cores.pinned_to(on):
             for server in servers:
                 stack.enter_context(server)
-        stack.enter_context(cores.on(cores.CLIENT))
+        stack.enter_context(cores.pinned_to(cores.CLIENT))
         yield Product(servers, demo)

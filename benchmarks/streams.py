@@ -1,13 +1,13 @@
-"""Very many streams at once, held by client processes of their own: every one is counted, every byte is checked.
+"""Very many streams, opened by client processes; every stream is counted, and every byte is checked.
 
-    with Herd([Target(port, path)], 10_000) as herd:
-        opened = herd.open()
-        herd.expect(after=opened.version)
+    with StreamClients([Target(port, path)], 10_000) as clients:
+        opened = clients.open()
+        clients.expect(after=opened.version)
         ...
-        arrived = herd.arrived()
+        arrived = clients.arrived()
 
-Times are of ``time.perf_counter``, which all processes share, in seconds. A stream that ends, breaks, or brings a byte
-that it must not, fails the whole measurement.
+Times are of ``time.perf_counter``, which all processes share, in seconds. A stream that ends, breaks or violates the
+protocol fails the whole measurement.
 """
 
 import multiprocessing
@@ -19,18 +19,18 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from benchmarks import cores
-from benchmarks.holder import Holder
+from benchmarks.client_process import ClientProcess
 
 TIMEOUT = 120.0
 
-# Of one client process, below the usual hard limit of open files.
-MOST = 15_000
+# Below the usual hard limit of open files.
+MAX_STREAMS_PER_PROCESS = 15_000
 
 _generations = count()
 
 
 class Target(NamedTuple):
-    """A stream's address, and the name of the event that it begins with."""
+    """A stream's address, and the name of its first event."""
 
     port: int
     path: str
@@ -39,16 +39,16 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Opened:
-    """All streams have had their first event."""
+    """The times of opening all streams."""
 
     each: list[float]
-    """Seconds of each, sorted, from its connect to the last byte of its first event."""
+    """The sorted durations from a connect to the last byte of its first event, in seconds."""
 
     seconds: float
-    """From the first connect to the last first event."""
+    """From the first connect to the last stream's first event."""
 
     version: int
-    """The newest that any of them has."""
+    """The newest version of any stream."""
 
     busy: float
     """As ``Arrived.busy``."""
@@ -56,24 +56,24 @@ class Opened:
 
 @dataclass(frozen=True)
 class Arrived:
-    """All streams have the update."""
+    """The times of an update's arrival at all streams."""
 
     times: list[float]
-    """When each had its last byte, sorted."""
+    """The sorted times of the update's last byte."""
 
     version: int
-    """The newest that any of them has."""
+    """The newest version of any stream."""
 
     busy: float
-    """The part of the time from first to last in which the busiest client was at work. Near 1: the client is what is
-    measured."""
+    """The CPU time of the busiest client process, as a fraction of the time from first to last. Near 1, the client
+    limits the measurement."""
 
     client_seconds: float
-    """Seconds that all clients had a core meanwhile."""
+    """The CPU time of all client processes meanwhile."""
 
 
-class Herd:
-    """Streams of these targets, as many of each. While it is entered, its processes read whatever comes."""
+class StreamClients:
+    """Streams, evenly distributed over these targets. In this context, client processes read them."""
 
     def __init__(
         self,
@@ -82,30 +82,33 @@ class Herd:
         *,
         processes: int | None = None,
         window: int = 256,
-        holder: type[Holder] = Holder,
+        client_process: type[ClientProcess] = ClientProcess,
         on: list[int] = cores.CLIENT,
         **options: Any,
     ) -> None:
         self.number = number
         self._window = window
-        self._holder = holder
+        self._client_process = client_process
         self._cores = on
         self._options = options
         each = [targets[index % len(targets)] for index in range(number)]
-        processes = processes or -(-number // MOST)
+        processes = processes or -(-number // MAX_STREAMS_PER_PROCESS)
         self._shares = [each[index::processes] for index in range(processes)]
         self._workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
 
     def __enter__(self) -> Self:
         spawn = multiprocessing.get_context("spawn")
-        # Addresses of their own, since one has only so many ports, and those of the last ones are not free at once.
+        # Different source addresses: each has a limited number of ports, and closed connections keep theirs for a
+        # while.
         generation = next(_generations) % 250 + 1
         try:
-            with cores.on(self._cores):
+            with cores.pinned_to(self._cores):
                 for index, share in enumerate(self._shares):
                     ours, theirs = spawn.Pipe()
                     arguments = (theirs, share, f"127.{index + 1}.{generation}", self._window, self._options)
-                    worker = spawn.Process(target=self._holder.main, args=arguments, name=f"herd {index}", daemon=True)
+                    worker = spawn.Process(
+                        target=self._client_process.main, args=arguments, name=f"stream clients {index}", daemon=True
+                    )
                     worker.start()
                     theirs.close()
                     self._workers.append((worker, ours))
@@ -131,11 +134,11 @@ class Herd:
         return Opened(each, ended - began, max(answer["version"] for answer in answers), busy)
 
     def expect(self, after: int, **options: Any) -> None:
-        """From now on, note when each stream has an update newer than this."""
+        """Record when each stream gets an update newer than this."""
         self.ask("expect", after=after, **options)
 
     def arrived(self, timeout: float = TIMEOUT) -> Arrived:
-        """Wait until each has. A timeout raises, and says how many had it."""
+        """Wait until all streams have it. The TimeoutError names the number that have it."""
         answers = self._answers("arrived", timeout)
         times = sorted(time for answer in answers for time in answer["times"])
         self._count(times)
@@ -147,7 +150,7 @@ class Herd:
         )
 
     def ask(self, command: str, **options: Any) -> list[dict[str, Any]]:
-        """Give all processes a command of ``Holder``, and return their answers."""
+        """Send a command of ``ClientProcess`` to all processes, and return their answers."""
         for _, connection in self._workers:
             connection.send((command, options))
         return self._answers(command)
@@ -163,7 +166,7 @@ class Herd:
         try:
             name, answer = connection.recv()
         except EOFError:
-            raise RuntimeError(f"{command}: a client process has died") from None
+            raise RuntimeError(f"{command}: a client process has exited") from None
         if name != command:
             raise RuntimeError(f"{command}: {name}: {answer}")
         done: dict[str, Any] = answer

@@ -1,4 +1,4 @@
-"""The servers of streams that are compared: ours, nchan, and stock django-eventstream."""
+"""The compared servers: ours, nchan, and stock django-eventstream."""
 
 import argparse
 import http.client
@@ -20,17 +20,17 @@ CHANNEL = "benchmark"
 
 
 class Subject(Protocol):
-    """A server with one stream that everybody gets."""
+    """A server with one channel, which all streams subscribe to."""
 
     pids: list[int]
     targets: list[Target]
 
     def update(self) -> tuple[float, float]:
-        """Make one update; when its request was sent, and when it was answered (``time.perf_counter``)."""
+        """Make one update. Returns the times of its request and its response (``time.perf_counter``)."""
 
 
 class Ours:
-    """An update is an admin's toggle: HTTP, permissions, a transaction, and then the event."""
+    """Our product. An update is an admin's toggle: HTTP, permissions, a transaction, and the event."""
 
     def __init__(self, served: Product) -> None:
         self.pids = served.pids
@@ -43,7 +43,7 @@ class Ours:
 
 
 class Peer:
-    """An update is a call that hands the event's data over: nothing is stored, nobody is asked for permission."""
+    """A peer. An update is a request with the event's data, without storage and permissions."""
 
     def __init__(self, port: int, pid: int, stream: str, publish: str, greeting: str) -> None:
         self.pids = [pid]
@@ -54,7 +54,7 @@ class Peer:
     def update(self) -> tuple[float, float]:
         self._connection.close()
         self._connection.connect()
-        # The same bytes as ours.
+        # The same event as ours.
         data = json.dumps({"updated_at": time.time_ns() // 1000 / 1_000_000})
         headers = {"Content-Type": "application/json", "X-EventSource-Event": "environment_updated"}
         sent = time.perf_counter()
@@ -62,7 +62,7 @@ class Peer:
         response = self._connection.getresponse()
         response.read()
         if response.status // 100 != 2:
-            raise RuntimeError(f"the update was answered with {response.status}")
+            raise RuntimeError(f"the update got {response.status}")
         return sent, time.perf_counter()
 
 
@@ -73,10 +73,10 @@ def ours() -> Iterator[Subject]:
 
 
 @contextmanager
-def nchan_alone() -> Iterator[Subject]:
+def nchan_server() -> Iterator[Subject]:
     with nchan.nginx() as (port, pid):
         peer = Peer(port, pid, nchan.STREAM, nchan.PUBLISH, "environment_updated")
-        # What a new subscriber begins with.
+        # The first event of new subscribers.
         peer.update()
         yield peer
 
@@ -89,7 +89,7 @@ def stock_on(server: Literal["daphne", "uvicorn"]) -> Iterator[Subject]:
 
 SUBJECTS: dict[str, Callable[[], AbstractContextManager[Subject]]] = {
     "ours": ours,
-    "nchan": nchan_alone,
+    "nchan": nchan_server,
     "stock-daphne": partial(stock_on, "daphne"),
     "stock-uvicorn": partial(stock_on, "uvicorn"),
 }
@@ -98,45 +98,45 @@ CONDITIONS = {"server_core": "one", "client_core": "the other", "database": "SQL
 
 
 def add_arguments(parser: argparse.ArgumentParser, streams: int) -> None:
-    """How many streams, how often, and whose."""
+    """Add the arguments for the streams, the measurements and the subjects."""
     parser.add_argument("--streams", type=int, default=streams)
     parser.add_argument("--measurements", type=int, default=3)
-    parser.add_argument("--subjects", default=",".join(SUBJECTS), help="of these, separated by commas")
+    parser.add_argument("--subjects", default=",".join(SUBJECTS), help="comma-separated subset")
 
 
 def chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], AbstractContextManager[Subject]]]:
     return {name: SUBJECTS[name] for name in arguments.subjects.split(",")}
 
 
-# Of stock django-eventstream, whose cost does not depend on the number, a growth would only take long.
-GROWING = ("ours", "nchan")
+# Without stock django-eventstream: it is slow, and its cost per stream is constant.
+GROWTH_SUBJECTS = ("ours", "nchan")
 
-# Of each further number of streams.
+# Measurements of each further number of streams.
 MEASUREMENTS = 2
 
 
 def add_growth(parser: argparse.ArgumentParser) -> None:
     files = cores.raise_file_limit()
-    # The server keeps a fifth of them for all else (docs/limits.md).
-    most = files * 4 // 5
-    sizes = [size for size in (1_000, 2_000, 5_000, 10_000) if size < most] + [min(20_000, most)]
+    # The server reserves a fifth of them for everything else (docs/limits.md).
+    max_streams = files * 4 // 5
+    sizes = [size for size in (1_000, 2_000, 5_000, 10_000) if size < max_streams] + [min(20_000, max_streams)]
     parser.add_argument(
-        "--growth", action="store_true", help="measure ours and nchan with other numbers of streams too"
+        "--growth", action="store_true", help="also measure ours and nchan with other numbers of streams"
     )
     parser.add_argument(
         "--sizes",
         type=lambda text: [int(word) for word in text.split(",")],
         default=sizes,
-        help=f"those numbers, by default {sizes}: a process may open {files} files",
+        help=f"the other numbers of streams, by default {sizes}; a process may open {files} files",
     )
 
 
 def sizes(arguments: argparse.Namespace, name: str) -> list[int]:
-    """The other numbers of streams with which this one is measured."""
-    growing = arguments.growth and name in GROWING
+    """The other numbers of streams with which this subject is measured."""
+    growing = arguments.growth and name in GROWTH_SUBJECTS
     return [size for size in arguments.sizes if growing and size != arguments.streams]
 
 
 def streams_of(name: str, arguments: argparse.Namespace) -> int:
-    """Stock django-eventstream takes its time, and where the figure is for each stream, fewer will do."""
+    """The number of streams of a subject; fewer for stock django-eventstream, which is slow."""
     return min(arguments.streams, arguments.stock_streams) if name.startswith("stock") else arguments.streams

@@ -1,8 +1,8 @@
-"""Toggling while flags are read all the time: ``python -m benchmarks.toggling``.
+"""Consistency of ``flags/`` during toggles: ``python -m benchmarks.toggling``.
 
-5,000 ``flags/`` a second, an admin who toggles, and a stream. No answer to a request that was sent after an event came
-may be of an older version than the event, all answers of one version are the same, and none is an error. The first
-that is not so ends the run, with exit status 1.
+5,000 ``flags/`` per second, an admin who toggles, and a stream. The response to a request that is sent after an event
+must not have an older version than the event, all responses of one version must be equal, and none an error. The first
+violation ends the run with exit status 1.
 """
 
 import argparse
@@ -15,15 +15,15 @@ from collections.abc import Iterator
 
 from benchmarks import load, proc, report
 from benchmarks.admin import Admin
-from benchmarks.holder import READ_BYTES, REQUEST
+from benchmarks.client_process import READ_BYTES, REQUEST
 from benchmarks.report import Report
 from benchmarks.server import Product, product
 from benchmarks.streams import Target
 from benchmarks.wire import START, Answer, ProtocolError, StreamReader
 
 
-class Reading(load.Paced):
-    """Requests, and a stream whose events say what their answers may not be older than."""
+class CheckedReads(load.Paced):
+    """Requests, and a stream whose events determine the minimum version of later responses."""
 
     def __init__(self, port: int, requests: Iterator[bytes], rate: float, target: Target) -> None:
         super().__init__(port, requests, self._check_body, rate)
@@ -31,14 +31,14 @@ class Reading(load.Paced):
         """The version of the last event."""
 
         self.events = 0
-        self._at_sending: dict[int, int] = {}
+        self._min_versions: dict[int, int] = {}
         self._bodies: dict[int, bytes] = {}
         self._state, self._stream_reader = START, StreamReader()
         self._stream = socket.create_connection(("127.0.0.1", target.port), timeout=load.TIMEOUT)
         self._stream.sendall(REQUEST.format(path=target.path, port=target.port).encode())
         self._epoll.register(self._stream.fileno(), select.EPOLLIN)
         while not self.newest:
-            self._hear()
+            self._read_stream()
 
     def close(self) -> None:
         super().close()
@@ -47,10 +47,10 @@ class Reading(load.Paced):
     def _ready(self) -> list[tuple[int, int]]:
         ready = super()._ready()
         if any(descriptor == self._stream.fileno() for descriptor, _ in ready):
-            self._hear()
+            self._read_stream()
         return [(descriptor, mask) for descriptor, mask in ready if descriptor != self._stream.fileno()]
 
-    def _hear(self) -> None:
+    def _read_stream(self) -> None:
         data = self._stream.recv(READ_BYTES)
         self._state, events = self._stream_reader.read(self._state, data)
         if not data or self._state.ended:
@@ -60,19 +60,19 @@ class Reading(load.Paced):
             self.newest = max(self.newest, event.version)
 
     def _send(self, descriptor: int) -> None:
-        # Where the request is not due yet, this is told again when it is.
-        self._at_sending[descriptor] = self.newest
+        # If the request is not due yet, this is called again when it is.
+        self._min_versions[descriptor] = self.newest
         super()._send(descriptor)
 
     def _answered(self, descriptor: int, answer: Answer) -> None:
-        if answer.status != 200 or answer.version < self._at_sending[descriptor]:
-            sent = self._at_sending[descriptor]
-            raise ProtocolError(f"{answer.status}, version {answer.version} though an event of {sent} had come")
+        if answer.status != 200 or answer.version < self._min_versions[descriptor]:
+            minimum = self._min_versions[descriptor]
+            raise ProtocolError(f"{answer.status}, version {answer.version} after an event with {minimum}")
         super()._answered(descriptor, answer)
 
     def _check_body(self, answer: Answer) -> None:
         if self._bodies.setdefault(answer.version, answer.body) != answer.body:
-            raise ProtocolError(f"two answers of version {answer.version} differ")
+            raise ProtocolError(f"two responses of version {answer.version} differ")
 
 
 def toggle_until(stopped: threading.Event, admin: Admin, pause: float, toggles: list[float]) -> None:
@@ -81,9 +81,9 @@ def toggle_until(stopped: threading.Event, admin: Admin, pause: float, toggles: 
         toggles.append(answered - sent)
 
 
-def measure(served: Product, arguments: argparse.Namespace, told: Report) -> None:
+def measure(served: Product, arguments: argparse.Namespace, result: Report) -> None:
     requests = itertools.repeat(load.get("/api/v1/flags/", served.key))
-    loop = Reading(served.server.port, requests, arguments.rate, served.targets[0])
+    loop = CheckedReads(served.server.port, requests, arguments.rate, served.targets[0])
     stopped = threading.Event()
     toggles: list[float] = []
     thread = threading.Thread(target=toggle_until, args=(stopped, served.admin(), arguments.pause, toggles))
@@ -91,16 +91,16 @@ def measure(served: Product, arguments: argparse.Namespace, told: Report) -> Non
         for _ in range(load.CONNECTIONS):
             loop.connect()
         thread.start()
-        server, began = proc.on_core(*served.pids), time.perf_counter()
+        server, began = proc.cpu_seconds(*served.pids), time.perf_counter()
         loop.run(arguments.seconds)
-        took, server = time.perf_counter() - began, proc.on_core(*served.pids) - server
+        took, server = time.perf_counter() - began, proc.cpu_seconds(*served.pids) - server
     finally:
         stopped.set()
         if thread.is_alive():
             thread.join()
         loop.close()
     each = sorted(loop.each)
-    told.add(
+    result.add(
         "ours",
         {
             "answers_per_second": len(each) / took,
@@ -117,15 +117,15 @@ def measure(served: Product, arguments: argparse.Namespace, told: Report) -> Non
 
 def main() -> None:
     parser = report.parser("toggling", __doc__)
-    parser.add_argument("--rate", type=float, default=5_000, help="flags/ a second")
+    parser.add_argument("--rate", type=float, default=5_000, help="flags/ per second")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two toggles")
     parser.add_argument("--seconds", type=float, default=20)
     arguments = parser.parse_args()
     conditions = {name: getattr(arguments, name) for name in ("rate", "pause", "seconds")}
-    told = Report("toggling", "", "toggles while flags are read", {**conditions, "connections": load.CONNECTIONS})
+    result = Report("toggling", "", "toggles while flags are read", {**conditions, "connections": load.CONNECTIONS})
     with product() as served:
-        measure(served, arguments, told)
-    told.tell(arguments)
+        measure(served, arguments, result)
+    result.output(arguments)
 
 
 if __name__ == "__main__":

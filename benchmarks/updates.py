@@ -1,9 +1,9 @@
-"""Many environments with many updates for a while: ``python -m benchmarks.updates``.
+"""Many updates of many environments: ``python -m benchmarks.updates``.
 
-By default 1,000 environments with 10 streams each, and 1,000 updates a second in total for a minute, posted as
-``queue-change`` to a detached server. Told: how many updates a second it took (a server that is slower than they come
-is behind, not overrun: each connection posts one at a time), how late they were at the subscribers, how the server's
-memory went, and whether each subscriber has the newest version in the end. If not, the exit status is 1.
+By default 1,000 environments with 10 streams each, and 1,000 updates per second in total for a minute, posted as
+``queue-change`` to a detached server. Measured: the updates per second (a server that is too slow falls behind, but is
+not overrun, because each connection posts one at a time), their delay at the subscribers, the server's memory, and
+whether each subscriber has the newest version in the end. If not, the exit status is 1.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from benchmarks import load, proc, report
 from benchmarks.queue_change import post
 from benchmarks.report import Report
 from benchmarks.server import Product, product
-from benchmarks.streams import Herd, Target
+from benchmarks.streams import StreamClients, Target
 from benchmarks.wire import Answer, ProtocolError
 from realtime.types import EPOCH, TICK, first_readable
 
@@ -29,7 +29,7 @@ NEWEST_SECONDS = 15.0
 
 
 class Publisher:
-    """Posts the present time, for one environment after the other; ``newest`` is what each has been told."""
+    """Posts the current time for one environment after the other. ``newest`` has the last version by stream path."""
 
     def __init__(self, port: int, keys: list[str], token: str) -> None:
         self.newest: dict[str, int] = {}
@@ -38,7 +38,7 @@ class Publisher:
         self._headers = [f"Authorization: Token {token}"]
 
     def post_all(self) -> None:
-        """Once for each environment."""
+        """Post once for each environment."""
         loop = load.Loop(self._port, self._requests(), self._check)
         loop.connect()
         try:
@@ -48,7 +48,7 @@ class Publisher:
             loop.close()
 
     def post_for(self, seconds: float, rate: float) -> load.Paced:
-        """So many a second, as far as they are answered. To be run and closed."""
+        """A loop that posts at this rate, limited by the responses. The caller runs and closes it."""
         loop = load.Paced(self._port, self._requests(), self._check, rate)
         for _ in range(CONNECTIONS):
             loop.connect()
@@ -65,7 +65,7 @@ class Publisher:
 
 
 def readable_now() -> int:
-    """The present time in microseconds; one that an event prints as it was posted."""
+    """The current time in microseconds, rounded so that an event prints it exactly."""
     return (first_readable(datetime.now(UTC)) - EPOCH) // TICK
 
 
@@ -73,30 +73,30 @@ def stream(key: str) -> str:
     return f"/sse/environments/{key}/stream"
 
 
-def measure(served: Product, token: str, arguments: argparse.Namespace, told: Report) -> bool:
-    """Whether each subscriber has the newest version in the end."""
+def measure(served: Product, token: str, arguments: argparse.Namespace, result: Report) -> bool:
+    """Measure, and return whether each subscriber has the newest version in the end."""
     keys = [f"environment{index}" for index in range(arguments.environments)]
     publisher = Publisher(served.server.port, keys, token)
     publisher.post_all()
     targets = [Target(served.server.port, stream(key)) for key in keys]
-    with Herd(targets, arguments.environments * arguments.subscribers) as herd:
-        herd.open()
+    with StreamClients(targets, arguments.environments * arguments.subscribers) as clients:
+        clients.open()
         loop = publisher.post_for(arguments.seconds, arguments.rate)
-        herd.ask("record")
-        server, began = proc.on_core(*served.pids), time.perf_counter()
+        clients.ask("record")
+        server, began = proc.cpu_seconds(*served.pids), time.perf_counter()
         samples = [proc.usage(*served.pids).pss]
         while time.perf_counter() < began + arguments.seconds:
             loop.run(min(SAMPLE_SECONDS, began + arguments.seconds - time.perf_counter()))
             samples.append(proc.usage(*served.pids).pss)
-        took, server = time.perf_counter() - began, proc.on_core(*served.pids) - server
+        took, server = time.perf_counter() - began, proc.cpu_seconds(*served.pids) - server
         loop.drain()
         loop.close()
-        newest = at_newest(herd, publisher.newest)
-        recorded = herd.ask("recorded")
+        newest = at_newest(clients, publisher.newest)
+        recorded = clients.ask("recorded")
     delays = sorted(delay for answer in recorded for delay in answer["delays"])
     quarter = max(1, len(samples) // 4)
     second, last = statistics.median(samples[quarter : 2 * quarter]), statistics.median(samples[-quarter:])
-    told.add(
+    result.add(
         "ours",
         {
             "updates_per_second": len(loop.each) / took,
@@ -115,12 +115,12 @@ def measure(served: Product, token: str, arguments: argparse.Namespace, told: Re
     return newest
 
 
-def at_newest(herd: Herd, newest: dict[str, int]) -> bool:
-    """Whether all streams have what their environment was told last, soon."""
+def at_newest(clients: StreamClients, newest: dict[str, int]) -> bool:
+    """Wait until all streams have their environment's last version; False after ``NEWEST_SECONDS``."""
     deadline = time.monotonic() + NEWEST_SECONDS
     while time.monotonic() < deadline:
-        answers = herd.ask("newest")
-        if sum(answer["streams"] for answer in answers) != herd.number:
+        answers = clients.ask("newest")
+        if sum(answer["streams"] for answer in answers) != clients.number:
             raise RuntimeError("streams are missing")
         if all(newest[path] == version for answer in answers for path, version in answer["versions"].items()):
             return True
@@ -131,18 +131,18 @@ def at_newest(herd: Herd, newest: dict[str, int]) -> bool:
 def main() -> None:
     parser = report.parser("updates", __doc__)
     parser.add_argument("--environments", type=int, default=1_000)
-    parser.add_argument("--subscribers", type=int, default=10, help="of each environment")
-    parser.add_argument("--rate", type=float, default=1_000, help="updates a second, of all environments together")
+    parser.add_argument("--subscribers", type=int, default=10, help="per environment")
+    parser.add_argument("--rate", type=float, default=1_000, help="updates per second, of all environments")
     parser.add_argument("--seconds", type=float, default=60)
     arguments = parser.parse_args()
     names = ("environments", "subscribers", "rate", "seconds")
     conditions = {**{name: getattr(arguments, name) for name in names}, "through": "queue-change, detached, SQLite"}
-    told = Report("updates", "", "many environments with many updates", conditions)
-    told.notes.append("delay: from the time when a call is sent to the event's arrival, of each event at each stream")
+    result = Report("updates", "", "many environments with many updates", conditions)
+    result.notes.append("delay: from the post to the event's arrival, of each event at each stream")
     token = secrets.token_hex(16)
     with product(REALTIME_HOST="detached", SSE_AUTHENTICATION_TOKEN=token) as served:
-        newest = measure(served, token, arguments, told)
-    told.tell(arguments)
+        newest = measure(served, token, arguments, result)
+    result.output(arguments)
     sys.exit(not newest)
 
 

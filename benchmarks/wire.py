@@ -1,7 +1,7 @@
-"""What servers send, read strictly: streams byte by byte (HTTP/1.1, chunks, events), and plain answers.
+"""Strict parsers of streams (HTTP/1.1, chunks, events) and of plain responses.
 
-A stream's reader is a pure function of its state and what came. So what ten thousand streams get alike is parsed once;
-for each of the others every byte is compared.
+A stream's parser is a pure function of its state and the received bytes. So equal input of ten thousand streams is
+parsed once, and only compared for the others.
 """
 
 import gzip
@@ -14,8 +14,8 @@ VERSION_HEADER = b"x-flagsmith-document-updated-at"
 
 FIELDS = {b"event", b"data", b"id", b"retry"}
 
-# Of the parses and comparisons that are remembered. Dates make old ones useless every second.
-MOST_REMEMBERED = 20_000
+# Entries of a parser's cache. The Date header makes old ones useless every second.
+MAX_CACHED = 20_000
 
 
 class ProtocolError(Exception):
@@ -23,7 +23,7 @@ class ProtocolError(Exception):
 
 
 class State(NamedTuple):
-    """Where the reader of a stream is. A stream that waits for its next event is in a state equal to all others'."""
+    """The state of a stream's parser. All streams that wait for the next event have an equal state."""
 
     in_body: bool = False
     chunked: bool = False
@@ -40,7 +40,7 @@ class State(NamedTuple):
 class Event(NamedTuple):
     name: str
     version: int
-    """The version that it tells, in microseconds since the epoch. 0: none, as in a greeting or a keep-alive."""
+    """In microseconds since the epoch; 0 for an event without a version, such as a greeting or a keep-alive."""
 
 
 START = State()
@@ -49,24 +49,24 @@ Step = tuple[State, tuple[Event, ...]]
 
 
 class StreamReader:
-    """Reads any number of streams; what it has parsed once it knows."""
+    """A parser of any number of streams, with a cache."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[State, bytes], Step] = {}
+        self._cache: dict[tuple[State, bytes], Step] = {}
 
     def read(self, state: State, data: bytes) -> Step:
         """The state after these bytes, and the events that they completed. Raises ProtocolError."""
-        step = self._known.get((state, data))
+        step = self._cache.get((state, data))
         if step is None:
             step = advance(state, data)
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
-            self._known[state, data] = step
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[state, data] = step
         return step
 
 
 def advance(state: State, data: bytes) -> Step:
-    """As ``StreamReader.read``, without memory."""
+    """``StreamReader.read`` without the cache."""
     if state.ended:
         raise ProtocolError(f"bytes after the terminating chunk: {data[:200]!r}")
     raw = state.raw + data
@@ -86,7 +86,7 @@ def advance(state: State, data: bytes) -> Step:
 
 
 def _is_chunked(head: bytes) -> bool:
-    """Check a stream's head. False: the body is all that follows."""
+    """Check a stream's headers, and return whether its body is chunked."""
     status, *lines = head.split(b"\r\n")
     headers = {name.lower(): value.strip().lower() for name, _, value in (line.partition(b":") for line in lines)}
     if not re.fullmatch(rb"HTTP/1\.1 200( [ -~]*)?", status):
@@ -99,7 +99,7 @@ def _is_chunked(head: bytes) -> bool:
 
 
 def _unchunked(raw: bytes) -> tuple[bytes, bytes, bool]:
-    """The content of complete chunks, the bytes of one that is not, and whether the terminating one has come."""
+    """The content of complete chunks, the bytes of an incomplete one, and whether the terminating one is complete."""
     parts: list[bytes] = []
     while raw:
         line, found, rest = raw.partition(b"\r\n")
@@ -122,7 +122,7 @@ def _unchunked(raw: bytes) -> tuple[bytes, bytes, bool]:
 
 
 def _event(block: bytes) -> Event | None:
-    """The event of these lines. None: comments alone."""
+    """The event of these lines; None if they are comments."""
     fields: dict[bytes, bytes] = {}
     for line in block.split(b"\n"):
         name, colon, value = line.partition(b":")
@@ -139,7 +139,7 @@ def _event(block: bytes) -> Event | None:
 
 
 def version_of(data: bytes) -> int:
-    """The version that an event's data tells, in microseconds."""
+    """The version in an event's data, in microseconds."""
     try:
         return microseconds(json.loads(data, parse_float=Decimal)["updated_at"])
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
@@ -152,43 +152,43 @@ def microseconds(seconds: str | Decimal) -> int:
 
 
 class Answer(NamedTuple):
-    """A plain answer with a known length."""
+    """A response with a Content-Length."""
 
     status: int
     headers: dict[bytes, bytes]
     """By name in lower case."""
 
     body: bytes
-    """Without its encoding."""
+    """Decompressed."""
 
     @property
     def version(self) -> int:
-        """The environment's version that the answer names, in microseconds; 0 where it names none."""
-        told = self.headers.get(VERSION_HEADER)
-        return microseconds(told.decode()) if told else 0
+        """The environment's version in the response's header, in microseconds; 0 without one."""
+        version = self.headers.get(VERSION_HEADER)
+        return microseconds(version.decode()) if version else 0
 
 
 Head = tuple[int, dict[bytes, bytes], int]
 
 
 class AnswerReader:
-    """Reads answers of any number of connections. Heads that it has parsed once it knows."""
+    """A parser of responses of any number of connections, with a cache of their heads."""
 
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
 
     def read(self, raw: bytes) -> tuple[Answer, bytes] | None:
-        """The answer and what follows it. None: it is not complete. Raises ProtocolError."""
+        """The response and the bytes after it; None if it is incomplete. Raises ProtocolError."""
         end = raw.find(b"\r\n\r\n")
         if end < 0:
             return None
         head = raw[:end]
-        known = self._heads.get(head)
-        if known is None:
-            if len(self._heads) >= MOST_REMEMBERED:
+        parsed = self._heads.get(head)
+        if parsed is None:
+            if len(self._heads) >= MAX_CACHED:
                 self._heads.clear()
-            known = self._heads[head] = _answer_head(head)
-        status, headers, length = known
+            parsed = self._heads[head] = _answer_head(head)
+        status, headers, length = parsed
         start = end + 4
         if len(raw) < start + length:
             return None
@@ -203,5 +203,5 @@ def _answer_head(head: bytes) -> Head:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     length = headers.get(b"content-length", b"")
     if not re.fullmatch(rb"HTTP/1\.1 \d{3}( [ -~]*)?", status) or not length.isdigit():
-        raise ProtocolError(f"not an answer with a length: {head[:500]!r}")
+        raise ProtocolError(f"not a response with a length: {head[:500]!r}")
     return int(status.split()[1]), headers, int(length)

@@ -1,4 +1,4 @@
-"""Bodies of requests, ahead of Django, which would first write all that comes to memory and disk."""
+"""Limits request bodies before Django buffers them in memory or on disk."""
 
 import asyncio
 from contextlib import suppress
@@ -9,24 +9,24 @@ from django.conf import settings
 from core.parsers import BodyTooLarge
 from realtime.types import Application, Message, Receive, Send
 
-REFUSAL = f'{{"detail":"{BodyTooLarge.default_detail}"}}'.encode()
+TOO_LARGE = f'{{"detail":"{BodyTooLarge.default_detail}"}}'.encode()
 
-# What is read of a refused body, and thrown away.
-UNREAD_BYTES = 32 * 1_048_576
-UNREAD_SECONDS = 5.0
+# Limits of what is read and discarded of a body that is too large.
+MAX_DISCARDED_BYTES = 32 * 1_048_576
+MAX_DISCARD_SECONDS = 5.0
 
-# Digits of a length that is worth reading.
-DIGITS = 18
+# A Content-Length of more digits is not parsed: it is over every limit.
+MAX_LENGTH_DIGITS = 18
 
 
-class ClientGone(Exception):
-    """Nobody is there to be answered."""
+class ClientDisconnected(Exception):
+    """The client has closed the connection before the end of its request."""
 
 
 def limited_bodies(application: Any) -> Application:
-    """An application that gets no body beyond ``DATA_UPLOAD_MAX_MEMORY_SIZE`` bytes. Whoever sends more gets 413.
+    """ASGI middleware that responds 413 to a body of more than ``DATA_UPLOAD_MAX_MEMORY_SIZE`` bytes.
 
-    A body in chunks, without Content-Length, gets one: Django REST framework takes it for none otherwise.
+    A chunked body is buffered and gets a Content-Length: Django REST framework takes it for empty otherwise.
     """
 
     async def limited(scope: Message, receive: Receive, send: Send) -> None:
@@ -37,25 +37,25 @@ def limited_bodies(application: Any) -> Application:
             if length <= limit:
                 await application(scope, receive, send)
                 return
-            if length <= UNREAD_BYTES and b"expect" not in headers:
-                await _throw_away(receive)
-            await _refuse(send)
+            if length <= MAX_DISCARDED_BYTES and b"expect" not in headers:
+                await _discard(receive)
+            await _send_too_large(send)
             return
         try:
             body = await _read(receive, limit)
-        except ClientGone:
+        except ClientDisconnected:
             return
         except BodyTooLarge:
-            await _refuse(send)
+            await _send_too_large(send)
             return
-        whole = {**scope, "headers": [*scope["headers"], (b"content-length", b"%d" % len(body))]}
-        await application(whole, _again(body, receive), send)
+        buffered = {**scope, "headers": [*scope["headers"], (b"content-length", b"%d" % len(body))]}
+        await application(buffered, _replaying(body, receive), send)
 
     return limited
 
 
 def _length(text: bytes) -> int:
-    return int(text) if text.isdigit() and len(text) <= DIGITS else 10**DIGITS
+    return int(text) if text.isdigit() and len(text) <= MAX_LENGTH_DIGITS else 10**MAX_LENGTH_DIGITS
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -64,43 +64,45 @@ async def _read(receive: Receive, limit: int) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > limit:
             if more:
-                await _throw_away(receive)
+                await _discard(receive)
             raise BodyTooLarge
     return bytes(body)
 
 
-async def _throw_away(receive: Receive) -> None:
-    """Let the client finish before it is answered: one that sends all before it reads sees a broken connection else."""
-    thrown = 0
+async def _discard(receive: Receive) -> None:
+    """Read the rest of a body. A client that sends everything before it reads would otherwise see a broken connection
+    instead of the response.
+    """
+    discarded = 0
     more = True
     with suppress(TimeoutError):
-        async with asyncio.timeout(UNREAD_SECONDS):
-            while more and thrown < UNREAD_BYTES:
+        async with asyncio.timeout(MAX_DISCARD_SECONDS):
+            while more and discarded < MAX_DISCARDED_BYTES:
                 message = await receive()
-                thrown += len(message.get("body", b""))
+                discarded += len(message.get("body", b""))
                 more = message.get("more_body", False)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """What receives the body as one message, and then whatever comes."""
-    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that returns the buffered body as one message, and then the next messages."""
+    buffered: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:
-        return unread.pop() if unread else await receive()
+        return buffered.pop() if buffered else await receive()
 
     return next_message
 
 
-async def _refuse(send: Send) -> None:
+async def _send_too_large(send: Send) -> None:
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(REFUSAL)),
+        (b"content-length", b"%d" % len(TOO_LARGE)),
         (b"x-content-type-options", b"nosniff"),
     ]
     await send({"type": "http.response.start", "status": BodyTooLarge.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": REFUSAL})
+    await send({"type": "http.response.body", "body": TOO_LARGE})

@@ -1,7 +1,7 @@
-"""Changes that services report, and the transactions that they are made in: signals for audit log and webhooks.
+"""Signals for bulk writes and for the end of a writing transaction, which the audit log and the webhooks receive.
 
 Rows that are saved or deleted one by one send signals already (``realtime.changes.rows``). A service that writes in
-bulk reports what it writes, in its transaction.
+bulk reports its changes in its transaction.
 """
 
 from collections.abc import Iterator
@@ -12,25 +12,25 @@ from typing import Any
 from django.dispatch import Signal
 
 reported = Signal()
-"""Sent by ``report``: ``change``. The sender is the change's class."""
+"""Sent by ``report`` with ``change``. The sender is the change's class."""
 
 committing = Signal()
-"""Sent by ``finish``, inside of the transaction: ``changed_by``."""
+"""Sent by ``finish``, inside the transaction, with ``changed_by``."""
 
 _collected: ContextVar[dict[str, Any] | None] = ContextVar("collected", default=None)
 
 
 def report(change: object) -> None:
-    """Report a change, an instance of a class of ``features.changes`` or ``segments.changes``, to its receivers.
+    """Send a change, an instance of a class of ``features.changes`` or ``segments.changes``, to the receivers.
 
-    They need not look at it. A change that takes queries to describe holds a generator or a queryset.
+    A change whose description takes queries holds a generator or a queryset, which a receiver may ignore.
     """
     reported.send(sender=type(change), change=change)
 
 
 @contextmanager
 def observed() -> Iterator[None]:
-    """The time in which receivers collect changes: a request or a scheduled change. Open it inside the transaction."""
+    """The context in which receivers collect changes: a request or a scheduled change. Enter it in the transaction."""
     token = _collected.set({})
     try:
         yield
@@ -39,12 +39,12 @@ def observed() -> Iterator[None]:
 
 
 def collected() -> dict[str, Any] | None:
-    """What the receivers have collected, by their names; None outside of ``observed``."""
+    """The changes that receivers have collected, by receiver name; None outside of ``observed``."""
     return _collected.get()
 
 
 def finish(changed_by: str | None = None) -> None:
-    """Call this before the end of ``observed``, unless the transaction is rolled back.
+    """Send ``committing``. Call this before the end of ``observed``, unless the transaction is rolled back.
 
     ``changed_by`` is the e-mail address of the change's author. None: ``core.actor`` has the author.
     """

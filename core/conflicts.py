@@ -1,4 +1,4 @@
-"""Two requests that take the same name at the same moment: the database's constraint refuses the second."""
+"""Turns unique-constraint violations of concurrent requests into validation errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from rest_framework.exceptions import ValidationError
 
 
 @contextmanager
-def refused(message: str, field: str = "non_field_errors") -> Iterator[None]:
-    """Answer a broken constraint as the serializer's own check would have: 400 with this message.
+def as_validation_error(message: str, field: str = "non_field_errors") -> Iterator[None]:
+    """Turn an IntegrityError into the ValidationError (400) that the serializer's own uniqueness check raises.
 
-    The check looks before the write and cannot see what another transaction is about to commit.
+    That check precedes the write and cannot see what another transaction is about to commit.
     """
     try:
         with transaction.atomic():

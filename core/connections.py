@@ -1,4 +1,4 @@
-"""Database connections of a thread: given back while it waits for something else, replaced when they were closed."""
+"""The current thread's database connections: releasing them, and retrying a read on new ones."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from django.db import InterfaceError, OperationalError, connections
 
 T = TypeVar("T")
 
-# A connection that was closed meanwhile fails at once. One that fails later than this has been waited for.
-AT_ONCE_SECONDS = 1.0
+# A read on a closed connection fails at once. One that fails after more than this time was a timeout: not retried.
+MAX_RETRIED_SECONDS = 1.0
 
 
 def release_connections() -> None:
-    """Give this thread's connections back to their pools, except for those in a transaction.
+    """Return this thread's connections to their pools, except for those in a transaction.
 
     A thread that waits for another thread or process would otherwise keep a connection from all requests of all
     tenants. Django connects again with the next query.
@@ -24,15 +24,15 @@ def release_connections() -> None:
 
 
 def retried(read: Callable[[], T]) -> T:
-    """The result of a read, which is called once more on new connections if the database had closed this thread's.
+    """The result of a read, which is repeated once on new connections if the database had closed this thread's.
 
-    Not for what is in a transaction.
+    Not for reads in a transaction.
     """
     began = time.monotonic()
     try:
         return read()
     except (OperationalError, InterfaceError):
-        if time.monotonic() - began > AT_ONCE_SECONDS:
+        if time.monotonic() - began > MAX_RETRIED_SECONDS:
             raise
     connections.close_all()
     return read()

@@ -1,4 +1,4 @@
-"""Every failure as JSON in Django REST framework's shape, whoever raised it."""
+"""Error responses: every failure as JSON in Django REST framework's format."""
 
 import sys
 from typing import Any, NamedTuple, Self
@@ -18,19 +18,18 @@ logger = structlog.get_logger(__name__)
 
 SERVER_ERROR = {"detail": "Something failed on our side. It has been logged."}
 UNAVAILABLE = {"detail": "The database cannot answer at the moment. Try again."}
-# Seconds. A failover takes longer; then the next answer says so again.
-RETRY_AFTER = "1"
+RETRY_AFTER = "1"  # seconds
 BAD_REQUEST = {"detail": "Bad request."}
-TOO_MUCH = "The request holds more than is read."
+TOO_MANY_FIELDS = "The request has too many fields."
 NOT_FOUND = {"detail": "Not found."}
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
-    """Answer a view's exception. A failure of ours is logged here, once, with what is needed to find it."""
+    """Turn a view's exception into a response. A failure of ours is logged here, once, with its request."""
     if isinstance(error, RequestDataTooBig):  # Django's, from a body that something read before the parser did
         error = BodyTooLarge()
     elif isinstance(error, SuspiciousOperation):  # Django's too: a query of more than DATA_UPLOAD_MAX_NUMBER_FIELDS
-        error = ParseError(TOO_MUCH)
+        error = ParseError(TOO_MANY_FIELDS)
     response = drf_exception_handler(error, context)
     if response is None:
         request = context["request"]
@@ -43,7 +42,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
 
 
 class Failure(NamedTuple):
-    """How a failure of ours is answered."""
+    """The response to a failure of ours."""
 
     data: dict[str, str]
     status: int
@@ -51,7 +50,7 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException | None) -> Self:
-        """A database that is away, restarts, or is locked too long is no fault of the request, nor of the code."""
+        """503 if the database is away, restarts, or is locked too long; else 500, or an APIException's own status."""
         if isinstance(error, APIException):
             wait = getattr(error, "wait", None)
             return cls({"detail": str(error.detail)}, error.status_code, {"Retry-After": str(wait)} if wait else {})
@@ -61,14 +60,14 @@ class Failure(NamedTuple):
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
-    """What Django refuses ahead of any view: a host that ``ALLOWED_HOSTS`` does not list."""
+    """Handler for requests that Django rejects before any view, such as a host that is not in ``ALLOWED_HOSTS``."""
     return JsonResponse(BAD_REQUEST, status=400)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """A path that no view serves. One of the API that lacks only its last slash is redirected, as in Flagsmith.
+    """Handler for paths without a view. An API path that lacks only its last slash is redirected, as in Flagsmith.
 
-    Only what is read: clients send a redirected POST as a GET, without its body.
+    Only GET and HEAD: clients send a redirected POST as a GET, without its body.
     """
     path = request.path_info
     if request.method in ("GET", "HEAD") and path.startswith("/api/") and is_valid_path(f"{path}/"):
@@ -77,6 +76,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    """A failure outside of a view, such as no connection for its transaction; Django has logged it."""
+    """Handler for a failure outside of a view, such as no connection for its transaction. Django has logged it."""
     failure = Failure.of(sys.exception())
     return JsonResponse(failure.data, status=failure.status, headers=failure.headers)

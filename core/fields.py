@@ -1,6 +1,6 @@
-"""Fields of Flagsmith's answers that say the same of everything here.
+"""Serializer fields of Flagsmith's API that have one constant value in this product.
 
-Not fields with a default: Django REST framework leaves those out of the answer to a PATCH.
+Not fields with a default: Django REST framework leaves those out of the response to a PATCH.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 
 class Constant(serializers.Field):
-    """A field that is read only and has one value, or null."""
+    """A read-only field that always has the same value, which may be None."""
 
     def __init__(self, value: Any, **kwargs: Any) -> None:
         self.value = value
@@ -35,8 +35,8 @@ class ConstantList(Constant, serializers.ListField):
     child = serializers.JSONField()
 
 
-class NoItems(ConstantList):
-    """A list of what Flagsmith has and this product has not."""
+class EmptyList(ConstantList):
+    """The list of a Flagsmith feature that this product does not have."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__([], **kwargs)

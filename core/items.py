@@ -1,4 +1,4 @@
-"""Objects in a list inside of a body: shares of options, options of features, places of overrides."""
+"""Serializers of objects in a list inside a request body, such as the options of a feature."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from rest_framework.exceptions import ValidationError
 
 
 class Items(serializers.ListSerializer[Any]):
-    """Its errors are a list in the items' order, ``{}`` where there is none, as clients of Flagsmith read them."""
+    """A list serializer whose errors are a list in the items' order, ``{}`` for a valid item, as in Flagsmith."""
 
     def to_internal_value(self, data: Any) -> Any:
         try:
@@ -20,8 +20,8 @@ class Items(serializers.ListSerializer[Any]):
             raise
 
 
-class WholeItem(serializers.Serializer[Any]):
-    """An item that is given whole, also where what is around it is not (a PATCH)."""
+class CompleteItem(serializers.Serializer[Any]):
+    """An item whose required fields are required even if the enclosing object is updated partially (PATCH)."""
 
     def to_internal_value(self, data: Any) -> Any:
         if self.root.partial and isinstance(data, Mapping):

@@ -1,12 +1,12 @@
-"""The order in which rows are locked: project, its environments by primary key, then anything else.
+"""Row locks of writing requests, in one order: project, its environments by primary key, then other rows.
 
-A writing request takes these locks before it reads what it is about to change. So two writers of one environment
-follow each other, none of them decides on a row that the other is changing, and no two can wait for each other.
-PostgreSQL's NO KEY UPDATE lets others go on inserting rows that refer to the locked ones. SQLite has one writer at a
-time anyway and ignores all of it.
+A writing request takes these locks before it reads the rows that it changes. So writers of one environment run one
+after the other, none of them decides on a row that another one is changing, and no deadlock is possible.
+PostgreSQL's NO KEY UPDATE still permits inserts of rows that refer to the locked ones. SQLite has one writer at a time
+and ignores these locks.
 
-SDKs store identities and traits without these locks, for they change no flag. They only share the environment's row, so
-that whoever removes identities, or traits of many, can wait for them to end and keep the next ones out meanwhile.
+Identity and trait writes of SDKs do not take these locks, because they change no flag. They take a shared lock on the
+environment's row. The removal of identities, or of many identities' traits, waits for them and blocks new ones.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from realtime.changes import versions
 
 
 def lock_project(project_id: int) -> None:
-    """For what concerns all environments of a project: its features, segments, settings, and which ones there are."""
+    """Lock a project and all its environments: for writes of features, segments, project settings and environments."""
     projects = apps.get_model("projects.Project").objects
     list(projects.select_for_update(no_key=True).filter(pk=project_id).values_list("pk"))
     environments = apps.get_model("environments.Environment").objects
@@ -26,25 +26,25 @@ def lock_project(project_id: int) -> None:
 
 
 def lock_environment(environment_id: int) -> None:
-    """For what concerns one environment: feature states, overrides, settings."""
+    """Lock an environment: for writes of feature states, overrides and environment settings."""
     versions.lock([environment_id])
 
 
-def share_environment(environment_id: int) -> bool:
-    """For storing identities and traits: whether the environment is there, and stays until the end of the transaction.
+def lock_environment_shared(environment_id: int) -> bool:
+    """Take a shared lock on an environment until the end of the transaction: for writes of identities and traits.
 
-    Many can share it at the same time, and beside the locks above.
+    Returns False if the environment does not exist. It conflicts only with ``block_identity_writes``.
     """
     environment = apps.get_model("environments.Environment")
     if connection.vendor != "postgresql":
         return bool(environment.objects.filter(pk=environment_id).exists())
-    with connection.cursor() as cursor:  # Django has no word for this lock.
+    with connection.cursor() as cursor:  # Django does not support this lock.
         table = connection.ops.quote_name(environment._meta.db_table)
         cursor.execute(f"SELECT 1 FROM {table} WHERE id = %s FOR KEY SHARE", [environment_id])  # noqa: S608
         return cursor.fetchone() is not None
 
 
-def keep_out_identities(environment_ids: Iterable[int]) -> None:
-    """For removing identities or many traits, before they are looked up; last of the locks above."""
+def block_identity_writes(environment_ids: Iterable[int]) -> None:
+    """Wait for writes of identities and traits, and block new ones: before their removal, after the locks above."""
     environments = apps.get_model("environments.Environment").objects
     list(environments.filter(pk__in=environment_ids).order_by("pk").select_for_update().values_list("pk"))

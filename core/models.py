@@ -1,4 +1,4 @@
-"""What several apps' models share."""
+"""Abstract base models."""
 
 import uuid
 from typing import Any
@@ -7,10 +7,10 @@ from django.db import models, transaction
 
 
 class AtomicModel(models.Model):
-    """Saves the row and whatever listens to its signals in one transaction, also outside of a request.
+    """A model whose ``save()`` runs its signals' receivers in the row's transaction, also outside of a request.
 
-    Without it a shell's ``save()`` commits the row first and the environment's version after it; a process killed
-    between the two would leave a change that nobody hears of. ``delete()`` is atomic in Django itself.
+    Otherwise a shell's ``save()`` commits the row first and the environment's version after it; if the process exits
+    between the two, the change is never published. ``delete()`` is atomic in Django itself.
     """
 
     class Meta:
@@ -22,7 +22,7 @@ class AtomicModel(models.Model):
 
 
 class UUIDModel(AtomicModel):
-    """A numeric primary key for clients of the API, and a UUID beside it for those who address by UUID."""
+    """A model with a UUID besides its numeric primary key: some endpoints of Flagsmith take one, some the other."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
 
@@ -30,7 +30,7 @@ class UUIDModel(AtomicModel):
         abstract = True
 
 
-class HeldPermissions(models.Model):
+class GrantedPermissions(models.Model):
     """The permissions of a user or a group in one scope. Subclasses add the scope, and ``admin`` if it has admins."""
 
     permissions = models.ManyToManyField("permissions.PermissionModel", blank=True)
@@ -40,17 +40,17 @@ class HeldPermissions(models.Model):
         ordering = ["id"]
 
 
-class UserPermissions(HeldPermissions):
+class UserPermissions(GrantedPermissions):
     user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
 
-    class Meta(HeldPermissions.Meta):
+    class Meta(GrantedPermissions.Meta):
         abstract = True
 
 
-class GroupPermissions(HeldPermissions):
+class GroupPermissions(GrantedPermissions):
     """The permissions that each member of a group has."""
 
     group = models.ForeignKey("users.UserPermissionGroup", on_delete=models.CASCADE)
 
-    class Meta(HeldPermissions.Meta):
+    class Meta(GrantedPermissions.Meta):
         abstract = True

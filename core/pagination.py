@@ -1,4 +1,4 @@
-"""Pagination of the Admin API: Flagsmith's page sizes. A script that reads one page loses what is on the others."""
+"""Pagination of the Admin API: Flagsmith's page sizes, because scripts rely on one page that holds everything."""
 
 from rest_framework.pagination import PageNumberPagination
 

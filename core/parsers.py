@@ -1,4 +1,4 @@
-"""Parsers of request bodies: JSON, and forms on the Admin API."""
+"""Strict parsers of request bodies: JSON, and forms on the Admin API."""
 
 import codecs
 import json
@@ -21,17 +21,16 @@ class BodyTooLarge(APIException):
     default_code = "body_too_large"
 
 
-# Far more than any body that means something. Beyond it a mere ``repr`` in an error's message can overflow the stack.
+# Levels of nested lists and objects. Far deeper ones overflow the stack even in a ``repr`` for an error message.
 MAX_LEVELS = 100
 
 
 class StrictJSONParser(JSONParser):
-    """JSON that can be stored and sent again.
+    """JSON parser that accepts only documents which can be stored and serialized again.
 
-    Raises ParseError (400) for what is not JSON, for NaN and infinities (1e999 is one), for text that is no Unicode
-    (half of a surrogate pair, which no UTF-8 can hold), for a name that an object has twice (readers differ in which of
-    the two counts) and for nesting too deep to walk; BodyTooLarge (413) for more bytes than
-    ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+    Raises ParseError (400) for invalid JSON, NaN and infinities (such as 1e999), unpaired surrogates (UTF-8 cannot
+    encode them), duplicate names in an object (parsers differ in which one they take) and nesting of more than
+    ``MAX_LEVELS``; BodyTooLarge (413) for more bytes than ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
     """
 
     def parse(
@@ -43,7 +42,7 @@ class StrictJSONParser(JSONParser):
                 codecs.decode(body, "utf-8"),
                 parse_constant=strict_json.strict_constant,
                 parse_float=_finite,
-                object_pairs_hook=_unambiguous,
+                object_pairs_hook=_without_duplicates,
             )
             if body.count(b"[") + body.count(b"{") > MAX_LEVELS:
                 _limit_levels(parsed)
@@ -55,12 +54,12 @@ class StrictJSONParser(JSONParser):
 
 
 class StrictFormParser(BaseParser):
-    """``application/x-www-form-urlencoded``, what ``curl -d name=value`` sends, as a dict of text.
+    """Parser of ``application/x-www-form-urlencoded``, which ``curl -d name=value`` sends, into a dict of text.
 
-    A name that comes several times has a list. A field that is left out has its default, as in JSON: Django REST
-    framework takes a boolean that an HTML form leaves out for false, which would turn ``allow_client_traits`` off.
+    A repeated name has a list. A missing field has its default, as in JSON: Django REST framework's own form parser
+    takes a missing boolean for false, which would turn ``allow_client_traits`` off.
 
-    Raises ParseError (400) for what is no form, for text that is no UTF-8 and for more fields than
+    Raises ParseError (400) for an invalid form, for text that is not UTF-8 and for more fields than
     ``DATA_UPLOAD_MAX_NUMBER_FIELDS``; BodyTooLarge (413) as above.
     """
 
@@ -71,7 +70,7 @@ class StrictFormParser(BaseParser):
     ) -> dict[str, str | list[str]]:
         body = _body(stream, parser_context)
         if body.lstrip()[:1] in (b"{", b"["):
-            raise ParseError("The body is JSON, and Content-Type says that it is a form. Send application/json.")
+            raise ParseError("The body is JSON, but its Content-Type is a form. Send application/json.")
         try:
             pairs = parse_qsl(
                 body.decode("utf-8").strip(),
@@ -90,7 +89,7 @@ class StrictFormParser(BaseParser):
 
 def _body(stream: IO[Any], parser_context: Mapping[str, Any] | None) -> bytes:
     """The whole body. Raises BodyTooLarge, and UnsupportedMediaType for one that is compressed."""
-    _refuse_codings((parser_context or {}).get("request"))
+    _reject_compression((parser_context or {}).get("request"))
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     body: bytes = stream.read(limit + 1)
     if len(body) > limit:
@@ -98,8 +97,8 @@ def _body(stream: IO[Any], parser_context: Mapping[str, Any] | None) -> bytes:
     return body
 
 
-def _refuse_codings(request: Request | None) -> None:
-    """Nothing is unpacked here: a megabyte of gzip can be a gigabyte."""
+def _reject_compression(request: Request | None) -> None:
+    """Raise UnsupportedMediaType for a compressed body: a megabyte of gzip can expand to a gigabyte."""
     coding = request.headers.get("Content-Encoding", "identity") if request else "identity"
     if coding.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(coding, f'Unsupported content coding "{coding[:50]}" in request.')
@@ -112,7 +111,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) < len(pairs):
         raise ValueError("an object has the same name twice")

@@ -1,12 +1,9 @@
-"""How objects are named.
-
-The patterns say what may stand in a path; anything else is no path of ours: 404, before any query.
-"""
+"""Regular expressions of the identifiers in URL paths. Other text gets 404 without a query."""
 
 ID = "[0-9]{1,18}"
 
 MAX_ID = 2**31 - 1
-"""The largest primary key that there can be."""
+"""The largest primary key."""
 
 UUID = "[0-9a-fA-F-]{1,36}"
 

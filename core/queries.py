@@ -1,4 +1,4 @@
-"""What the query of a list asks for."""
+"""Validation of query parameters."""
 
 from typing import Any, ClassVar
 
@@ -7,21 +7,21 @@ from rest_framework import serializers
 
 
 class QuerySerializer(serializers.Serializer[Any]):
-    """The parameters that a list takes. An empty one asks for nothing, unless it is one of ``speaks_empty``."""
+    """The query parameters of a list. An empty one is ignored, unless its name is in ``allow_empty``."""
 
-    speaks_empty: ClassVar[tuple[str, ...]] = ()
+    allow_empty: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def read(cls, query: QueryDict) -> dict[str, Any]:
-        """The parameters that are given, as Python's values. Raises ValidationError with the names of bad ones."""
+        """The given parameters as Python values. Raises ValidationError with the names of invalid ones."""
         many = [name for name, field in cls().fields.items() if isinstance(field, serializers.ListField)]
         given: dict[str, Any] = {}
         for name, texts in query.lists():
-            told = [text for text in texts if text or name in cls.speaks_empty]
-            if name in many and told:
-                given[name] = told
-            elif told and told[-1] == texts[-1]:
-                given[name] = told[-1]
+            used = [text for text in texts if text or name in cls.allow_empty]
+            if name in many and used:
+                given[name] = used
+            elif used and used[-1] == texts[-1]:
+                given[name] = used[-1]
         serializer = cls(data=given)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)

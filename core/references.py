@@ -1,4 +1,4 @@
-"""Objects that a request names in its body instead of its path."""
+"""Primary keys in request bodies, for endpoints whose path does not name the object."""
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.fields import IntegerField, empty
@@ -6,7 +6,7 @@ from rest_framework.request import Request
 
 
 def body_id(request: Request, field: str) -> int:
-    """The primary key that the body has in this field. Raises ValidationError (400) naming it."""
+    """The primary key in this field of the body. Raises ValidationError (400) that names the field."""
     body = request.data
     try:
         number: int = IntegerField().run_validation(body.get(field, empty) if isinstance(body, dict) else empty)

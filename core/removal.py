@@ -1,7 +1,7 @@
-"""Removal of rows with everything that belongs to them: the packages above remove their own rows.
+"""Removal of rows with their dependent rows, which the packages above remove by themselves.
 
-Deletions that Django cascades read each row and send its signals. The receivers of ``emptying`` remove raw what there
-may be any number of; the sender then deletes its own rows.
+Django's cascade reads each row and sends its signals. Where there may be very many rows, receivers of ``emptying``
+delete them by ``_raw_delete`` instead; the sender then deletes its own rows.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 
 emptying = Signal()
-"""Sent by ``empty``, in the transaction of the deletion: ``rows``, a queryset. The sender is its model.
+"""Sent by ``empty``, in the transaction of the deletion, with ``rows``, a queryset. The sender is its model.
 
-Receivers run in the order of INSTALLED_APPS: of ``environments``, ``features``, ``segments``."""
+Receivers run in the order of INSTALLED_APPS: ``environments``, ``features``, ``segments``."""
 
 
 def empty(rows: QuerySet[Any]) -> None:
-    """Let the packages above remove what belongs to these rows, which are about to be deleted."""
+    """Remove the dependent rows of these rows, which are about to be deleted."""
     emptying.send(sender=rows.model, rows=rows)

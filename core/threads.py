@@ -1,4 +1,4 @@
-"""Loops that run inside of a server: a thread each in every process, which the server starts and ends with itself."""
+"""Background loops: one thread each in every server process, started and stopped with the server."""
 
 import asyncio
 import atexit
@@ -10,8 +10,8 @@ from django.conf import settings
 
 from realtime.types import Application, Message, Receive, Send
 
-# What a loop has in hand at a shutdown is short work. If it takes longer than this, it is cut off.
-END_SECONDS = 10.0
+# How long a stop waits for a loop's current work.
+STOP_TIMEOUT_SECONDS = 10.0
 
 
 class Loop(Protocol):
@@ -21,7 +21,7 @@ class Loop(Protocol):
 
 
 class LoopThread:
-    """At most one at a time; it may be started again after it was stopped."""
+    """A restartable thread that runs one loop at a time."""
 
     def __init__(self, name: str, make: Callable[[], Loop], setting: str) -> None:
         self._name = name
@@ -31,34 +31,34 @@ class LoopThread:
         self._running: tuple[Loop, threading.Thread] | None = None
 
     def start(self) -> None:
-        """Start it, unless it runs or its setting is off. Costs nothing when it runs, so any request may ask."""
+        """Start the loop, unless it runs or its setting is off. Cheap enough to be called for each request."""
         if self._running is not None or not getattr(settings, self._setting):
             return
         with self._lock:
             if self._running is None:
                 loop = self._make()
-                # A daemon, so that a server that forgets to stop it can end; atexit stops it then.
+                # A daemon thread does not block the exit of a server that does not stop it; atexit stops it then.
                 thread = threading.Thread(target=loop.run, name=self._name, daemon=True)
                 self._running = (loop, thread)
                 atexit.register(self.stop)
                 thread.start()
 
     def stop(self) -> None:
-        """End it, and wait for that."""
+        """End the loop and wait for its thread."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
             loop, thread = running
             loop.end()
-            thread.join(END_SECONDS)
+            thread.join(STOP_TIMEOUT_SECONDS)
             atexit.unregister(self.stop)
 
 
 def with_lifespan(application: Application, *threads: LoopThread) -> Application:
-    """The lifespan's application, with loops that run as long as the server."""
+    """ASGI lifespan middleware that starts the loops at startup and stops them at shutdown."""
 
-    async def observed_application(scope: Message, receive: Receive, send: Send) -> None:
-        async def observed() -> Message:
+    async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
+        async def receive_event() -> Message:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 for thread in threads:
@@ -67,17 +67,17 @@ def with_lifespan(application: Application, *threads: LoopThread) -> Application
                 await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in threads))
             return message
 
-        await application(scope, observed, send)
+        await application(scope, receive_event, send)
 
-    return observed_application
+    return wrapped
 
 
 def with_first_request(application: Any, *threads: LoopThread) -> Any:
-    """An application whose first request starts the loops: for servers without a lifespan (daphne)."""
+    """ASGI middleware that starts the loops at the first request, for servers without lifespan events (daphne)."""
 
-    async def observed_application(scope: Any, receive: Receive, send: Send) -> None:
+    async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
         for thread in threads:
             thread.start()
         await application(scope, receive, send)
 
-    return observed_application
+    return wrapped

@@ -1,15 +1,15 @@
-"""Which Flagsmith this is, for its command line and dashboards, which ask before they call anything else."""
+"""The version endpoint, which Flagsmith's command line and dashboards request first."""
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, JsonResponse
 
 FLAGSMITH = "2.265.0"
-"""The release of Flagsmith whose API this product answers like."""
+"""The Flagsmith release whose API this product implements."""
 
 
 def version(request: HttpRequest) -> JsonResponse:
-    """Anybody may ask. ``image_tag`` is what Flagsmith's command line compares with what it needs."""
+    """The version, without authentication. Flagsmith's command line checks ``image_tag``."""
     users = get_user_model().objects.order_by()
     return JsonResponse(
         {

@@ -1,4 +1,4 @@
-"""The base view of the API: one transaction for each write."""
+"""The API's base view: one transaction for each write."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from core import actor, changes
 
 
 class AtomicWrites(APIView):
-    """A write is one transaction, undone by any answer of 400 and up; a read takes none.
+    """A view whose writes are one transaction, rolled back if the response's status is 400 or higher.
 
-    Not Django's ATOMIC_REQUESTS: on SQLite that would take the write lock for every read.
+    Not Django's ATOMIC_REQUESTS, which on SQLite would take the write lock for every read.
     """
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -30,7 +30,7 @@ class AtomicWrites(APIView):
             return response
 
     def perform_authentication(self, request: Request) -> None:
-        """The caller is the author of what changes, in the audit log too."""
+        """Authenticate the caller, and make it the actor of a write."""
         super().perform_authentication(request)
         if request.method not in SAFE_METHODS:
-            actor.signed_in(request.user)
+            actor.set_user(request.user)

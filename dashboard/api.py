@@ -1,7 +1,7 @@
-"""The dashboard's calls to the Admin API: in this process, for the user who is signed in.
+"""In-process calls to the Admin API as the signed-in user.
 
-A page that changes something makes the call that a script would make, so there is one set of rules: permissions,
-validation, locks, the audit log and events are those of the API's own views.
+A page that changes something makes the same call as a script, so permissions, validation, locks, the audit log and
+events are those of the API's own views.
 """
 
 import json
@@ -16,27 +16,27 @@ from django.urls import resolve
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.utils.encoders import JSONEncoder
 
-BELOW = "/api/v1/"
+API_ROOT = "/api/v1/"
 
-# The public way of Django REST framework to call a view for a known user. drf-spectacular imports the module anyway.
+# Django REST framework's public interface to call a view as a given user. drf-spectacular imports the module anyway.
 FACTORY = APIRequestFactory()
 
-# The browser's request gives its headers and its addresses, apart from those that the call has its own of.
-GIVEN = ("HTTP_", "REMOTE_", "SERVER_")
-OWN = ("HTTP_ACCEPT", "HTTP_AUTHORIZATION", "HTTP_CONTENT_ENCODING", "HTTP_COOKIE", "HTTP_TRANSFER_ENCODING")
+# Prefixes of the browser request's META entries that are copied to the call, and the headers that are not.
+FORWARDED_PREFIXES = ("HTTP_", "REMOTE_", "SERVER_")
+NOT_FORWARDED = ("HTTP_ACCEPT", "HTTP_AUTHORIZATION", "HTTP_CONTENT_ENCODING", "HTTP_COOKIE", "HTTP_TRANSFER_ENCODING")
 
-# Of errors in Django REST framework's shape: those that belong to no field.
-GENERAL = ("detail", "non_field_errors", "message", "error")
+# Keys of Django REST framework's errors that belong to no field.
+NON_FIELD_KEYS = ("detail", "non_field_errors", "message", "error")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the API says: ``data`` as a script would get it in JSON, but for not being encoded."""
+class APIResponse:
+    """A response of the API. ``data`` is the body before it is encoded as JSON."""
 
     status: int
     data: Any
     retry_after: str = ""
-    """Of a refusal for too many calls, or too much to do: in how many seconds the next one is worth it."""
+    """The header ``Retry-After`` in seconds, of a 429 or 503."""
 
     @property
     def ok(self) -> bool:
@@ -44,20 +44,20 @@ class Answer:
 
     @property
     def errors(self) -> dict[str, list[str]]:
-        """Of a refusal: what is wrong, by the field's name; "" for what belongs to no field."""
+        """The error messages by field name; "" has those that belong to no field."""
         errors: dict[str, list[str]] = {}
-        for field, text in () if self.ok else _texts(self.data):
-            errors.setdefault("" if field in GENERAL else field, []).append(text)
+        for field, text in () if self.ok else _flatten(self.data):
+            errors.setdefault("" if field in NON_FIELD_KEYS else field, []).append(text)
         return errors
 
     @property
-    def general(self) -> str:
-        """Of a refusal: what is wrong with no field of its own, for people."""
+    def non_field_error(self) -> str:
+        """The messages that belong to no field, as one text."""
         return " ".join(self.errors.get("", []))
 
     @property
     def message(self) -> str:
-        """Of a refusal: all that is wrong, for people."""
+        """All messages as one text, each with its field's name."""
         lines = (
             " ".join(texts) if not field else f"{field}: {' '.join(texts)}" for field, texts in self.errors.items()
         )
@@ -66,12 +66,16 @@ class Answer:
 
 def call(
     request: HttpRequest, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None
-) -> Answer:
-    """Call the path below ``/api/v1/`` as the user of this page, or as nobody. A refusal is an answer, not an error."""
-    meta = {name: value for name, value in request.META.items() if name.startswith(GIVEN) and name not in OWN}
+) -> APIResponse:
+    """Call a path below ``/api/v1/`` as the user of ``request``, or anonymously. Errors are returned, not raised."""
+    meta = {
+        name: value
+        for name, value in request.META.items()
+        if name.startswith(FORWARDED_PREFIXES) and name not in NOT_FORWARDED
+    }
     inner = FACTORY.generic(
         method,
-        path if path.startswith("/") else BELOW + path,
+        path if path.startswith("/") else API_ROOT + path,
         "" if body is None else json.dumps(body, cls=JSONEncoder),
         "application/json",
         secure=request.is_secure(),
@@ -85,16 +89,16 @@ def call(
     match = resolve(inner.path_info)
     inner.resolver_match = match
     response = match.func(inner, *match.args, **match.kwargs)
-    return Answer(response.status_code, getattr(response, "data", None), response.headers.get("Retry-After", ""))
+    return APIResponse(response.status_code, getattr(response, "data", None), response.headers.get("Retry-After", ""))
 
 
-def _texts(data: Any, field: str = "") -> Iterator[tuple[str, str]]:
-    """Each sentence of errors that may lie in one another, with the name of its field: ``conditions.0.value``."""
+def _flatten(data: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each message of nested errors with the path of its field: ``conditions.0.value``."""
     if isinstance(data, dict):
         for name, inner in data.items():
-            yield from _texts(inner, f"{field}.{name}" if field else str(name))
+            yield from _flatten(inner, f"{field}.{name}" if field else str(name))
     elif isinstance(data, list | tuple):
-        for place, inner in enumerate(data):
-            yield from _texts(inner, f"{field}.{place}" if isinstance(inner, dict | list) else field)
+        for index, inner in enumerate(data):
+            yield from _flatten(inner, f"{field}.{index}" if isinstance(inner, dict | list) else field)
     elif data is not None:
         yield field, str(data)

@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class DashboardConfig(AppConfig):
-    """The pages for people. They have no models and no rules: they read by the API's queries and write by its views."""
+    """HTML pages without models of their own: they read by the API's queries and write by its views."""
 
     name = "dashboard"

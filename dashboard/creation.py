@@ -1,51 +1,53 @@
-"""New organisations, projects and environments: a name, mostly, and the API's call."""
+"""Forms that create organisations, projects and environments."""
 
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.api import Answer
+from dashboard.api import APIResponse
 from dashboard.pages import Page
-from dashboard.places import ProjectPage
+from dashboard.scoped_pages import ProjectPage
 from organisations.access import visible_organisations
 
 
-class Creation(Page):
-    """A form that makes one thing."""
+class CreateForm(Page):
+    """A form that creates one object by a POST to the API."""
 
     path = ""
-    """Of the API's call."""
+    """API path to post to."""
 
     def typed(self) -> dict[str, Any]:
-        """What the call is given."""
+        """The body of the API call, from the form."""
         return {"name": self.request.POST.get("name", "")}
 
-    def made(self, answer: Answer) -> HttpResponse:
-        """Where to go from here."""
+    def redirect_after(self, response: APIResponse) -> HttpResponse:
+        """Redirect after the object is created."""
         raise NotImplementedError
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.show(typed={})
+        return self.render(typed={})
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         typed = self.typed()
-        answer = self.call("POST", self.path, typed)
-        if not answer.ok:
-            return self.show(status=answer.status, typed=typed, errors=answer.errors, message=answer.general)
-        return self.made(answer)
+        response = self.call("POST", self.path, typed)
+        if not response.ok:
+            return self.render(
+                status=response.status, typed=typed, errors=response.errors, message=response.non_field_error
+            )
+        return self.redirect_after(response)
 
 
-class NewOrganisationPage(Creation):
+class NewOrganisationPage(CreateForm):
     template = "dashboard/new_organisation.html"
     path = "organisations/"
 
-    def made(self, answer: Answer) -> HttpResponse:
-        url = f"{reverse('dashboard:new-project')}?organisation={answer.data['id']}"
-        return self.go(url, f"{answer.data['name']} is there. Now its first project.")
+    def redirect_after(self, response: APIResponse) -> HttpResponse:
+        url = f"{reverse('dashboard:new-project')}?organisation={response.data['id']}"
+        return self.redirect(url, f"{response.data['name']} is there. Now its first project.")
 
 
-class NewProjectPage(Creation):
+class NewProjectPage(CreateForm):
     template = "dashboard/new_project.html"
     path = "projects/"
 
@@ -61,12 +63,12 @@ class NewProjectPage(Creation):
             "enable_realtime_updates": "enable_realtime_updates" in self.request.POST,
         }
 
-    def made(self, answer: Answer) -> HttpResponse:
-        url = reverse("dashboard:new-environment", args=[answer.data["id"]])
-        return self.go(url, f"{answer.data['name']} is there. Now its first environment.")
+    def redirect_after(self, response: APIResponse) -> HttpResponse:
+        url = reverse("dashboard:new-environment", args=[response.data["id"]])
+        return self.redirect(url, f"{response.data['name']} is there. Now its first environment.")
 
 
-class NewEnvironmentPage(Creation, ProjectPage):
+class NewEnvironmentPage(CreateForm, ProjectPage):
     template = "dashboard/new_environment.html"
     path = "environments/"
 
@@ -74,6 +76,6 @@ class NewEnvironmentPage(Creation, ProjectPage):
         description = self.request.POST.get("description", "")
         return {**super().typed(), "description": description, "project": self.project.pk}
 
-    def made(self, answer: Answer) -> HttpResponse:
-        url = reverse("dashboard:features", args=[self.project.pk, answer.data["api_key"]])
-        return self.go(url, f"{answer.data['name']} is there.")
+    def redirect_after(self, response: APIResponse) -> HttpResponse:
+        url = reverse("dashboard:features", args=[self.project.pk, response.data["api_key"]])
+        return self.redirect(url, f"{response.data['name']} is there.")

@@ -1,4 +1,4 @@
-"""Styles and scripts, served by WhiteNoise from where the apps have them. No step collects them first."""
+"""Static files, served by WhiteNoise directly from the apps' folders: no ``collectstatic`` is needed."""
 
 from contextlib import closing
 from functools import cache
@@ -13,11 +13,11 @@ from core.errors import not_found
 
 # Not in MIDDLEWARE: every call of the API would pass through it.
 def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
-    """A file of ``STATIC_URL``, for anybody."""
+    """The view of ``STATIC_URL``. It needs no sign-in."""
     response = _files()(request)
     if not response.streaming:
         return cast(HttpResponseBase, response)
-    # Whole: they are small, and ASGI cannot send what is read piece by piece without waiting.
+    # The files are small, and a synchronous streaming response would block under ASGI.
     with closing(response):
         return HttpResponse(b"".join(response), status=response.status_code, headers=dict(response.headers))
 

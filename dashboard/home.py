@@ -1,4 +1,4 @@
-"""The first pages after the sign-in: the user's projects, and the way into one of them."""
+"""The home page (the user's projects), and the redirect from a project to its features."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from dashboard.pages import Page
-from dashboard.places import ProjectPage
+from dashboard.scoped_pages import ProjectPage
 from environments.models import Environment
 from features.models import Feature
 from organisations.access import administered_organisations, may_create_project, visible_organisations
@@ -18,23 +18,23 @@ from projects.models import Project
 
 
 class HomePage(Page):
-    """The projects that the user sees, by organisation."""
+    """The projects visible to the user, by organisation."""
 
     template = "dashboard/home.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
         organisations = list(visible_organisations(self.user).order_by("name"))
-        of_organisation: dict[int, list[Project]] = {each.pk: [] for each in organisations}
+        projects_by_organisation: dict[int, list[Project]] = {each.pk: [] for each in organisations}
         for project in self.projects().order_by("name"):
-            of_organisation.setdefault(project.organisation_id, []).append(project)
+            projects_by_organisation.setdefault(project.organisation_id, []).append(project)
         may_create = self.may_create(organisations)
-        shown = [(each, of_organisation[each.pk], each.pk in may_create) for each in organisations]
-        return self.show(organisations=shown)
+        rows = [(each, projects_by_organisation[each.pk], each.pk in may_create) for each in organisations]
+        return self.render(organisations=rows)
 
     def projects(self) -> QuerySet[Project]:
-        """With the numbers of what is in them, each by a query of its own: together they would multiply."""
+        """With the numbers of environments and features. Two joins would multiply the counts, so each is a subquery."""
         return visible_projects(self.user).annotate(
-            number_of_environments=_number_of(Environment), number_of_features=_number_of(Feature)
+            number_of_environments=_count(Environment), number_of_features=_count(Feature)
         )
 
     def may_create(self, organisations: list[Organisation]) -> set[int]:
@@ -44,18 +44,18 @@ class HomePage(Page):
 
 
 class ProjectHome(ProjectPage):
-    """A project's own address: its features in the environment that was shown last."""
+    """A project's URL: redirects to its features in the environment that was shown last."""
 
     template = "dashboard/empty_project.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         if self.environment is None:
-            return self.show()
-        return self.go(reverse("dashboard:features", args=[self.project.pk, self.environment.api_key]))
+            return self.render()
+        return self.redirect(reverse("dashboard:features", args=[self.project.pk, self.environment.api_key]))
 
 
-def _number_of(model: Any) -> Coalesce:
-    """Of a project's rows of this model."""
+def _count(model: Any) -> Coalesce:
+    """The number of a project's rows of this model."""
     rows = model.objects.filter(project=OuterRef("pk")).order_by()
     number = rows.values("project").annotate(number=Count("pk")).values("number")
     return Coalesce(Subquery(number, output_field=IntegerField()), 0)

@@ -1,4 +1,4 @@
-"""What every page is: signed in by a cookie, safe from forged requests, and HTML whatever happens."""
+"""The base class of all pages: session, signed-in user, CSRF protection, and errors rendered as HTML."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -6,8 +6,8 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 import structlog
+from django.contrib import messages
 from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.messages import error, success
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -32,8 +32,8 @@ from users.models import FFAdminUser
 
 logger = structlog.get_logger(__name__)
 
-# All that a page loads comes from here, and no script or style stands in it.
-POLICY = "; ".join(
+# Pages load resources from this server only, and have no inline scripts or styles.
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -46,7 +46,7 @@ POLICY = "; ".join(
     )
 )
 
-FAILURES = {
+ERROR_TEXTS = {
     400: ("This cannot be read", "It is not what our pages send, or it has more fields than are read."),
     403: ("You may not do this", "Your account does not have the permission that this needs."),
     404: ("There is no such page", "It does not exist, or not for your account."),
@@ -59,54 +59,63 @@ with_session = decorator_from_middleware(SessionMiddleware)
 with_user = decorator_from_middleware(AuthenticationMiddleware)
 with_messages = decorator_from_middleware(MessageMiddleware)
 
-Answering = Callable[..., HttpResponseBase]
+ViewFunction = Callable[..., HttpResponseBase]
 
 
-def readable(view: Answering) -> Answering:
-    """Answer what cannot be read with a page. Django would refuse it in JSON, or each view fail at it."""
+def reject_malformed_requests(view: ViewFunction) -> ViewFunction:
+    """Decorator: render an error page for a malformed query or form. Django would send JSON."""
 
     @wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             _ = request.GET, request.POST
         except RequestDataTooBig:
-            return secured(failure(request, 413))
+            return with_security_headers(error_page(request, 413))
         except (BadRequest, SuspiciousOperation, MultiPartParserError):
-            return secured(failure(request, 400))
+            return with_security_headers(error_page(request, 400))
         return view(request, *args, **kwargs)
 
-    return answer
+    return wrapper
 
 
-def outlived(view: Answering) -> Answering:
-    """Where the session ends while its request is answered, by a sign-out elsewhere: to the sign-in."""
+def redirect_if_session_ended(view: ViewFunction) -> ViewFunction:
+    """Decorator: redirect to the sign-in if the session is deleted (a sign-out elsewhere) during the request."""
 
     @wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **kwargs)
         except SessionInterrupted:
-            return sign_in_first(request)
+            return redirect_to_sign_in(request)
 
-    return answer
+    return wrapper
 
 
-# Not in MIDDLEWARE: calls of the API read no cookie, and each of these would cost them a thread's turn.
+# Decorators instead of MIDDLEWARE: API calls use no cookies, and each synchronous middleware costs a thread switch.
 @method_decorator(
-    [never_cache, outlived, with_session, with_user, with_messages, readable, csrf_protect], name="dispatch"
+    [
+        never_cache,
+        redirect_if_session_ended,
+        with_session,
+        with_user,
+        with_messages,
+        reject_malformed_requests,
+        csrf_protect,
+    ],
+    name="dispatch",
 )
 class Page(View):
-    """A page for whoever is signed in.
+    """A page for signed-in users.
 
-    GET shows it. POST changes something by the Admin API (``call``), then leads to a page that shows it (``go``).
-    Without JavaScript the browser does that; with it htmx puts the new page in the place of the old one.
+    GET renders it. POST changes something through the Admin API (``call``) and redirects to a page that shows the
+    result (``redirect``). Without JavaScript the browser loads that page; with it htmx replaces the body.
     """
 
     public = False
-    """Whether it is for those who are not signed in, too."""
+    """Whether visitors who are not signed in may use it."""
 
-    open_to_debtors = False
-    """Whether it is for those, too, who owe an organisation a second factor: what the API leaves to them."""
+    allowed_without_second_factor = False
+    """Whether users whose organisation requires a second factor may use it before they have one."""
 
     template = ""
 
@@ -115,23 +124,23 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             if not self.public and not request.user.is_authenticated:
-                return sign_in_first(request)
-            if not self.public and self.user.owes_second_factor and not self.open_to_debtors:
-                return self.go(reverse("dashboard:second-factor"))
-            response = self.answer(request, *args, **kwargs)
+                return redirect_to_sign_in(request)
+            if not self.public and self.user.must_set_up_second_factor and not self.allowed_without_second_factor:
+                return self.redirect(reverse("dashboard:second-factor"))
+            response = self.handle(request, *args, **kwargs)
         except Http404:
-            response = failure(request, 404)
-        except PermissionDenied as refusal:
-            response = failure(request, 403, str(refusal))
-        except Exception as problem:
-            logger.error("page_failed", method=request.method, path=request.path, exc_info=problem)
-            ours = Failure.of(problem)
-            response = failure(request, ours.status)
-            for name, value in ours.headers.items():
+            response = error_page(request, 404)
+        except PermissionDenied as denied:
+            response = error_page(request, 403, str(denied))
+        except Exception as error:
+            logger.error("page_failed", method=request.method, path=request.path, exc_info=error)
+            failure = Failure.of(error)
+            response = error_page(request, failure.status)
+            for name, value in failure.headers.items():
                 response.headers[name] = value
-        return secured(response)
+        return with_security_headers(response)
 
-    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return super().dispatch(request, *args, **kwargs)
 
     @property
@@ -139,46 +148,45 @@ class Page(View):
         return cast(FFAdminUser, self.request.user)
 
     def context(self) -> dict[str, Any]:
-        """What every template of this kind of page is given."""
+        """The template context that all pages of this class share."""
         return {"page": self}
 
-    def show(self, status: int = 200, **content: Any) -> HttpResponse:
+    def render(self, status: int = 200, **content: Any) -> HttpResponse:
         return render(self.request, self.template, {**self.context(), **content}, status=status)
 
-    def call(self, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None) -> api.Answer:
-        """Call the Admin API for the user. What does not exist for them is this page's 404."""
-        answer = api.call(self.request, method, path, body, query=query)
-        if answer.status == 404:
+    def call(self, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None) -> api.APIResponse:
+        """Call the Admin API as the user. Raises Http404 for a 404 of the API."""
+        response = api.call(self.request, method, path, body, query=query)
+        if response.status == 404:
             raise Http404
-        return answer
+        return response
 
     def save(
         self, path: str, edit: Edit, describe: Callable[[str], str], *, body: Mapping[str, Any] | None = None
-    ) -> api.Answer:
-        """Change by the Admin API what an edit changes, unless somebody else has changed the same object since the form
-        was shown.
+    ) -> api.APIResponse:
+        """PATCH the fields that ``edit`` changes. Returns a 409 if the object has changed since the form was rendered.
 
-        ``describe``: see ``Edit.refusal``. ``body``: the fields as the API takes them, if not as they were typed.
-        Callers hold the object's lock.
+        ``describe``: see ``Edit.conflict_message``. ``body``: the fields in the API's format, if it differs from
+        ``edit.typed``. The caller holds the object's lock.
         """
-        if refusal := edit.refusal(describe):
-            return api.Answer(409, {"detail": refusal})
+        if conflict := edit.conflict_message(describe):
+            return api.APIResponse(409, {"detail": conflict})
         body = edit.typed if body is None else body
         return self.call("PATCH", path, {name: body[name] for name in edit.changed})
 
     def back(self, default: str) -> str:
-        """Where the form says that it was sent from: a path of ours, otherwise the default."""
-        wanted = self.request.POST.get("back", "")
-        return wanted if url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) else default
+        """The path in the form field ``back`` if it is on this server, otherwise ``default``."""
+        path = self.request.POST.get("back", "")
+        return path if url_has_allowed_host_and_scheme(path, allowed_hosts=None) else default
 
-    def go(self, url: str, told: str = "", *, refused: str = "", whole: bool = False) -> HttpResponse:
-        """Lead on to a page that shows the success, or the refusal. ``whole``: the browser loads it as another page,
-        also where the form that was sent keeps the address."""
-        if told:
-            success(self.request, told)
-        if refused:
-            error(self.request, refused)
-        if whole and HtmxDetails(self.request):
+    def redirect(self, url: str, message: str = "", *, error: str = "", full_load: bool = False) -> HttpResponse:
+        """Redirect to a page that shows the message or the error. ``full_load``: the browser loads the page as a new
+        one, even if the form was sent by htmx without changing the address."""
+        if message:
+            messages.success(self.request, message)
+        if error:
+            messages.error(self.request, error)
+        if full_load and HtmxDetails(self.request):
             return HttpResponseClientRedirect(url)
         response = HttpResponseRedirect(url)
         response.status_code = 303
@@ -186,42 +194,42 @@ class Page(View):
 
 
 class NotFoundPage(Page):
-    """Any path that nothing else answers."""
+    """Catch-all page for unknown paths."""
 
     public = True
 
-    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         raise Http404
 
 
-def sign_in_first(request: HttpRequest) -> HttpResponse:
-    """To the sign-in, and from there back to the page: the one that is shown, where a part of it was asked for."""
+def redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Redirect to the sign-in, with the current page as ``next``. For a request of htmx that is the browser's page."""
     htmx = HtmxDetails(request)
-    shown = htmx.current_url_abs_path if htmx else None
-    wanted = shown or (request.get_full_path() if request.method == "GET" else "/")
-    url = f"{reverse('dashboard:sign-in')}?{urlencode({'next': wanted})}"
+    current_page = htmx.current_url_abs_path if htmx else None
+    next_page = current_page or (request.get_full_path() if request.method == "GET" else "/")
+    url = f"{reverse('dashboard:sign-in')}?{urlencode({'next': next_page})}"
     if htmx:
         return HttpResponseClientRedirect(url)
     return HttpResponseRedirect(url)
 
 
-def secured(response: HttpResponseBase) -> HttpResponseBase:
-    response.headers["Content-Security-Policy"] = POLICY
+def with_security_headers(response: HttpResponseBase) -> HttpResponseBase:
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Referrer-Policy"] = "same-origin"
     return response
 
 
-def failure(request: HttpRequest, status: int, reason: str = "") -> HttpResponse:
-    """A page that says what is wrong. Of a failure of ours it asks the database nothing."""
-    title, text = FAILURES[status]
-    content = {"title": title, "text": reason or text, "status": status, "is_ours": status >= 500}
-    return render(request, "dashboard/failure.html", content, status=status)
+def error_page(request: HttpRequest, status: int, reason: str = "") -> HttpResponse:
+    """Render an error page. For a 5xx status it does not query the database, which may be what fails."""
+    title, text = ERROR_TEXTS[status]
+    content = {"title": title, "text": reason or text, "status": status, "is_server_error": status >= 500}
+    return render(request, "dashboard/error.html", content, status=status)
 
 
 @with_session
 @with_user
 @with_messages
-def forged(request: HttpRequest, reason: str = "") -> HttpResponseBase:
-    """Django's CSRF_FAILURE_VIEW."""
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """The view of the setting ``CSRF_FAILURE_VIEW``."""
     text = "The form was not sent from a page of ours, or that page is too old. Open it again, and try once more."
-    return secured(failure(request, 403, text))
+    return with_security_headers(error_page(request, 403, text))

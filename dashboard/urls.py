@@ -1,4 +1,4 @@
-"""Every page. Each room has its own paths; those of a project stand below its environments where they show one."""
+"""URLs of all pages. Pages about one environment are below that environment, other pages of a project below it."""
 
 from django.urls import include, path, re_path
 
@@ -21,11 +21,11 @@ urlpatterns = [
     re_path(rf"{PROJECT}$", ProjectHome.as_view(), name="project"),
     re_path(rf"{ENVIRONMENT}features/", include("dashboard.features.urls")),
     re_path(rf"{ENVIRONMENT}change-requests/", include("dashboard.change_requests.urls")),
-    re_path(rf"{ENVIRONMENT}live/", include("dashboard.live.urls")),
+    re_path(rf"{ENVIRONMENT}live/", include("dashboard.inspector.urls")),
     re_path(rf"{PROJECT}segments/", include("dashboard.segments.urls")),
     re_path(rf"{PROJECT}audit-log/", include("dashboard.audit.urls")),
     re_path(rf"{PROJECT}settings/", include("dashboard.settings.urls")),
     re_path(rf"^organisations/(?P<organisation_pk>{paths.ID})/usage/", include("dashboard.usage.urls")),
-    # What is for programs has its failures in JSON.
-    re_path(r"^(?!api/|sse/|health/|static/|metrics$|version)", NotFoundPage.as_view(), name="nothing"),
+    # The catch-all excludes the paths for programs, whose errors are JSON.
+    re_path(r"^(?!api/|sse/|health/|static/|metrics$|version)", NotFoundPage.as_view(), name="not-found"),
 ]

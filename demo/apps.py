@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class DemoConfig(AppConfig):
-    """Without models: the app is installed for its management command ``seed_demo``."""
+    """The app of the management command ``seed_demo``; it has no models."""
 
     name = "demo"

@@ -1,4 +1,4 @@
-"""Where the demo's password is kept: in the database only its hash is."""
+"""The file that holds the demo user's password, because the database only has its hash."""
 
 import hashlib
 import os
@@ -19,12 +19,12 @@ class PasswordFile:
 
     def __init__(self) -> None:
         database = connection.settings_dict
-        place = [str(database.get(part) or "") for part in ("HOST", "PORT", "NAME")]
-        name = "|".join([f"django.db.backends.{connection.vendor}", *place])
-        self.path = Path(settings.VAR_DIR) / f"demo_password-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+        parts = [str(database.get(name) or "") for name in ("HOST", "PORT", "NAME")]
+        identity = "|".join([f"django.db.backends.{connection.vendor}", *parts])
+        self.path = Path(settings.VAR_DIR) / f"demo_password-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
     def read(self) -> str | None:
-        """The password, or None where there is no file."""
+        """The password; None if there is no file."""
         try:
             return self.path.read_text().strip() or None
         except FileNotFoundError:

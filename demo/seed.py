@@ -1,4 +1,4 @@
-"""The demo: an organisation with one project that shows what there is, and the user who may change it."""
+"""The demo data: an organisation with a project that uses all kinds of features, and its user."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -28,7 +28,7 @@ ORGANISATION = "Demo"
 PROJECT = "Demo"
 ENVIRONMENTS = ("Development", "Production")
 
-# Name, then what the feature is; an initial value's text says its type ("25" is a number, "true" a boolean).
+# Feature fields by name. The text of an initial value determines its type ("25" is an integer, "true" a boolean).
 FEATURES: dict[str, dict[str, Any]] = {
     "new_checkout": {"description": "The checkout on one page."},
     "dark_mode": {"default_enabled": True, "description": "Offer the dark theme."},
@@ -57,12 +57,12 @@ RULES: list[RuleData] = [
         "rules": [{"type": "ANY", "conditions": [{"operator": "EQUAL", "property": "beta", "value": "true"}]}],
     }
 ]
-OVERRIDDEN = "beta_search"
+OVERRIDDEN_FEATURE = "beta_search"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """The demo of this database."""
+    """The demo data in this database."""
 
     user: FFAdminUser
     token: str
@@ -74,7 +74,7 @@ class Demo:
     @classmethod
     @transaction.atomic
     def seed(cls, user: FFAdminUser) -> Self:
-        """Make what of the demo is missing; what is there stays as it is."""
+        """Create the missing parts of the demo data. Existing ones are not changed."""
         organisation = Organisation.objects.filter(name=ORGANISATION, users=user).first()
         organisation = organisation or create_organisation(user, name=ORGANISATION)
         project = organisation.projects.filter(name=PROJECT).first()
@@ -88,11 +88,11 @@ class Demo:
             project=project,
             environments=environments,
             features=list(features.values()),
-            segment=_segment(project, environments, features[OVERRIDDEN]),
+            segment=_segment(project, environments, features[OVERRIDDEN_FEATURE]),
         )
 
     def as_json(self, password: str) -> dict[str, Any]:
-        """What a script needs to use the demo."""
+        """IDs, keys and credentials, for scripts."""
         return {
             "email": self.user.email,
             "password": password,
@@ -113,7 +113,7 @@ class Demo:
         }
 
     def as_variables(self) -> dict[str, str]:
-        """What the README's commands use: the first environment's keys, the token, and one feature's state there."""
+        """The shell variables in the README's commands, for the first environment and the first feature."""
         environment, feature = self.environments[0], self.features[0]
         state = FeatureState.objects.get(environment=environment, feature=feature, identity=None, feature_segment=None)
         return {
@@ -125,14 +125,15 @@ class Demo:
 
 
 def find_project() -> Project | None:
-    """The demo's project, if the demo is there."""
+    """The demo's project; None without demo data."""
     return Project.objects.filter(name=PROJECT, organisation__users__email=EMAIL).first()
 
 
 def user_with_password(file: PasswordFile) -> tuple[FFAdminUser, str, bool]:
-    """The demo's user, the password that signs them in, and whether it is a new one.
+    """The demo's user, the password, and whether the password is new.
 
-    The password is the file's. Where there is none, or it was changed elsewhere, a new one is made up and kept there.
+    The password is read from the file. If it is missing or not valid any more, a new one is set and written to the
+    file.
     """
     password = file.read()
     user = FFAdminUser.objects.filter(email=EMAIL).first()

@@ -1,4 +1,4 @@
-"""The environments that an actor sees, and the actor's rights in them."""
+"""Query sets of the environments that an actor may see, and checks of the actor's permissions in them."""
 
 from django.db.models import QuerySet
 
@@ -15,12 +15,12 @@ def visible_environments(actor: Actor) -> QuerySet[Environment]:
 
 
 def administered_environments(actor: Actor) -> QuerySet[Environment]:
-    """The environments that the actor is an admin of, by the project or by the environment's own permission."""
+    """The environments that the actor is an admin of, by the organisation, the project or the environment itself."""
     return permitted_environments(actor)
 
 
 def permitted_environments(actor: Actor, key: str | None = None) -> QuerySet[Environment]:
-    """The environments where the actor is an admin or was given the key. Whether they see them is not asked."""
+    """The environments where the actor is an admin or has the permission ``key``. The actor may not see all of them."""
     if isinstance(actor, APIKeyUser):
         return Environment.objects.filter(project__in=visible_projects(actor).values("pk"))
     return Environment.objects.filter(in_projects(actor.pk) | granted(Environment, actor.pk, key))
@@ -31,5 +31,5 @@ def is_environment_admin(actor: Actor, environment: Environment) -> bool:
 
 
 def has_environment_permission(actor: Actor, environment: Environment, key: str) -> bool:
-    """Whether the actor, who sees the environment, is an admin there or was given the key."""
+    """True if the actor, who may see the environment, is an admin there or has the permission ``key``."""
     return permitted_environments(actor, key).filter(pk=environment.pk).exists()

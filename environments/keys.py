@@ -1,4 +1,4 @@
-"""Random keys of environments, in the characters of Flagsmith's own (short UUIDs without look-alikes)."""
+"""Random environment keys, in the alphabet of Flagsmith's keys (short UUIDs without similar characters)."""
 
 import secrets
 
@@ -9,10 +9,11 @@ SERVER_PREFIX = "ser."
 
 
 def client_key() -> str:
-    """A new key for ``X-Environment-Key`` and for the stream's path. It is public: it ships in applications."""
+    """A new key for ``X-Environment-Key`` and the stream's path. It is public, since applications contain it."""
     return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
 
 
 def server_key() -> str:
-    """A new server-side key, a secret: it also opens the environment document and server-only features."""
+    """A new server-side key. It is a secret: it also gives access to the environment document and server-only
+    features."""
     return SERVER_PREFIX + client_key()

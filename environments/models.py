@@ -10,10 +10,10 @@ from environments import keys
 
 
 class ReservedKey(models.Model):
-    """A client key that an environment has had, reserved for its organisation for ever.
+    """A client key that an environment has or had, reserved for its organisation permanently.
 
-    A key ships in applications, which send it long after the environment has another one, or is gone. With a retired
-    key another tenant would serve flags to them.
+    Applications contain the key and send it long after the environment has got another key or was deleted. If another
+    organisation could use such a key, it could serve flags to these applications.
     """
 
     key = models.CharField(max_length=100, primary_key=True)
@@ -22,28 +22,28 @@ class ReservedKey(models.Model):
 
     @classmethod
     def reserve(cls, using: str, environments: "QuerySet[Any]") -> None:
-        """Reserve the keys of these environments. Raises IntegrityError if another organisation has had one of them.
+        """Reserve the keys of these environments. Raises IntegrityError if one is reserved for another organisation.
 
-        Of two transactions that reserve the same key, the second waits in its INSERT for the first to end.
+        If two transactions reserve the same key, the INSERT of the second waits for the end of the first.
         """
         rows = environments.using(using).order_by("api_key").values_list("api_key", "project__organisation_id")
-        wanted = dict(rows)
+        organisation_ids = dict(rows)
         reserved: QuerySet[Any] = cls.objects.using(using)
-        new = (cls(key=key, organisation_id=organisation_id) for key, organisation_id in wanted.items())
+        new = (cls(key=key, organisation_id=organisation_id) for key, organisation_id in organisation_ids.items())
         reserved.bulk_create(new, ignore_conflicts=True)
-        for key, organisation_id in reserved.filter(key__in=wanted).values_list("key", "organisation_id"):
-            if wanted[key] != organisation_id:
-                raise IntegrityError("another organisation has had this environment key")
+        for key, organisation_id in reserved.filter(key__in=organisation_ids).values_list("key", "organisation_id"):
+            if organisation_ids[key] != organisation_id:
+                raise IntegrityError("environment key is reserved for another organisation")
 
 
 class EnvironmentQuerySet(QuerySet[Any]):
-    """Reserves the client keys of rows that are written without ``save``."""
+    """Also reserves the client keys of rows that are written by ``bulk_create`` and ``update``."""
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         with transaction.atomic(using=self.db):
-            made = super().bulk_create(objs, *args, **kwargs)
-            self._reserve(api_key__in=[environment.api_key for environment in made])
-        return made
+            created = super().bulk_create(objs, *args, **kwargs)
+            self._reserve(api_key__in=[environment.api_key for environment in created])
+        return created
 
     def update(self, **kwargs: Any) -> int:
         if "api_key" not in kwargs:
@@ -56,20 +56,20 @@ class EnvironmentQuerySet(QuerySet[Any]):
 
     update.alters_data = True  # type: ignore[attr-defined]
 
-    def _reserve(self, **which: Any) -> None:
-        ReservedKey.reserve(self.db, self.model._base_manager.filter(**which))
+    def _reserve(self, **conditions: Any) -> None:
+        ReservedKey.reserve(self.db, self.model._base_manager.filter(**conditions))
 
 
 class Environment(UUIDModel):
-    """A place where features have states: Development, Production.
+    """An environment of a project, such as Development or Production. Each feature has a state in it.
 
-    Its versions stand here, all written by ``realtime.changes.versions`` alone:
+    Only ``realtime.changes.versions`` writes its version fields:
 
-    * ``updated_at`` rises with every change that is announced to SDKs, by at least a microsecond.
-    * ``revision`` counts every change of what an SDK can read, silent ones (identity overrides) included; the read
+    * ``updated_at`` is the version. Each published change raises it by at least a microsecond.
+    * ``revision`` counts all changes of what SDKs can read, also those without an event (identity overrides). The read
       path caches by it.
-    * ``last_modified`` is a whole second (Unix time) that no other revision of the environment has: the document's
-      ``Last-Modified``. 0: there has been no change yet.
+    * ``last_modified`` is the document's ``Last-Modified``: a whole second (Unix time), different for each revision.
+      0: there has been no change yet.
     """
 
     VERSION_FIELDS = frozenset({"updated_at", "revision", "last_modified"})
@@ -96,7 +96,7 @@ class Environment(UUIDModel):
     objects: ClassVar[Manager["Environment"]] = EnvironmentQuerySet.as_manager()
 
     _reserved_key: str | None = None
-    """The client key that the row has, as far as this instance knows."""
+    """The client key of the row when this instance read or saved it."""
 
     class Meta:
         ordering = ["id"]
@@ -112,9 +112,9 @@ class Environment(UUIDModel):
         return environment
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
-        """Save all but the versions: an instance read before another change must not set them back.
+        """Save all fields but the version fields: this instance may have older values than the row.
 
-        Raises IntegrityError for a client key that another organisation has, or has had.
+        Raises IntegrityError if the client key is reserved for another organisation.
         """
         if not self._state.adding and update_fields is None:
             update_fields = {
@@ -143,7 +143,7 @@ class EnvironmentAPIKey(models.Model):
 
 
 class UserEnvironmentPermission(UserPermissions):
-    """What a user may do in an environment; ``admin`` covers everything there."""
+    """A user's permissions in an environment. ``admin`` includes all of them."""
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="userpermission")
     admin = models.BooleanField(default=False)
@@ -153,7 +153,7 @@ class UserEnvironmentPermission(UserPermissions):
 
 
 class UserPermissionGroupEnvironmentPermission(GroupPermissions):
-    """What the members of a group may do in an environment."""
+    """A group's permissions in an environment."""
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="grouppermission")
     admin = models.BooleanField(default=False)
@@ -165,7 +165,7 @@ class UserPermissionGroupEnvironmentPermission(GroupPermissions):
 
 
 class Webhook(UUIDModel):
-    """Where to tell of changes of an environment's flags; ``webhooks`` does it."""
+    """A webhook for the changes of an environment's flags. The package ``webhooks`` delivers them."""
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="webhooks")
     url = models.URLField(max_length=200)

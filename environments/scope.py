@@ -1,4 +1,4 @@
-"""The base views for environments and what is below them."""
+"""Base views for environments and for objects below them."""
 
 from functools import cached_property
 
@@ -6,13 +6,13 @@ from core.locks import lock_environment
 from core.paths import ENVIRONMENT_KEY
 from environments.access import visible_environments
 from environments.models import Environment
-from organisations.scope import found
+from organisations.scope import require
 from projects.models import Project
 from projects.scope import ProjectScopedView
 
 
 class EnvironmentScopedView(ProjectScopedView):
-    """A view below ``environments/{environment_api_key}/``."""
+    """The base of views below ``environments/{environment_api_key}/``."""
 
     def find_project(self) -> Project | None:
         return super().find_project() if "project_pk" in self.kwargs else self.environment.project
@@ -23,7 +23,7 @@ class EnvironmentScopedView(ProjectScopedView):
 
     @cached_property
     def environment(self) -> Environment:
-        return found(self.find_environment(), Environment)
+        return require(self.find_environment(), Environment)
 
     def lock(self) -> None:
         super().lock()
@@ -32,7 +32,7 @@ class EnvironmentScopedView(ProjectScopedView):
 
 
 class EnvironmentsView(EnvironmentScopedView):
-    """A view of ``environments/`` itself, in whose paths an environment is named by its key."""
+    """The base of views of ``environments/``, whose paths identify an environment by its key."""
 
     rules = "environments"
     queryset = Environment.objects.none()

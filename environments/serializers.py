@@ -27,12 +27,12 @@ from organisations.permissions.serializers import (
 NAME_TAKEN = "An environment with this name already exists."
 KEY_TAKEN = "environment with this api key already exists."
 
-# They would not be reached: paths of ours have these words where keys stand.
-WORDS_OF_PATHS = frozenset({"permissions", "get-by-uuid"})
+# Not allowed as keys: paths of the API have these words in the place of a key.
+PATH_WORDS = frozenset({"permissions", "get-by-uuid"})
 
 
 class EnvironmentSerializer(QuickSerializer, serializers.ModelSerializer):
-    """An environment where another object shows it."""
+    """An environment as a part of another object."""
 
     use_mv_v2_evaluation = serializers.BooleanField(source="use_identity_composite_key_for_hashing", read_only=True)
 
@@ -75,18 +75,18 @@ class EnvironmentDetailSerializer(EnvironmentWithMetadataSerializer):
 
 
 class CreateEnvironmentSerializer(EnvironmentWithMetadataSerializer):
-    """A new environment. The view has found the project already, and that the caller may add to it."""
+    """A new environment. The view has already checked that the caller may create environments in the project."""
 
     class Meta(EnvironmentWithMetadataSerializer.Meta):
         validators = [
             UniqueTogetherValidator(Environment.objects.all(), fields=("name", "project"), message=NAME_TAKEN)
         ]
-        # The check for uniqueness is below: it knows retired keys too.
+        # ``validate_api_key`` checks for uniqueness, also among reserved keys.
         extra_kwargs = {"minimum_change_request_approvals": {"min_value": 0}, "api_key": {"validators": []}}
 
     def validate_api_key(self, key: str) -> str:
-        """The key stands in paths: the stream's, and most of this API. A retired one is refused like one in use."""
-        if not re.fullmatch(ENVIRONMENT_KEY, key) or key in WORDS_OF_PATHS:
+        """The key must be usable in paths, and neither in use nor reserved for another organisation."""
+        if not re.fullmatch(ENVIRONMENT_KEY, key) or key in PATH_WORDS:
             raise serializers.ValidationError("A key has only letters and digits of ASCII, hyphens and underscores.")
         others = Environment.objects.filter(api_key=key)
         if self.instance is not None:
@@ -101,14 +101,14 @@ class CreateEnvironmentSerializer(EnvironmentWithMetadataSerializer):
 
 
 class UpdateEnvironmentSerializer(CreateEnvironmentSerializer):
-    """An environment stays in its project."""
+    """An existing environment. Its project cannot be changed."""
 
     class Meta(CreateEnvironmentSerializer.Meta):
         read_only_fields = (*EnvironmentSerializer.Meta.read_only_fields, "project")
 
 
 class CloneEnvironmentSerializer(serializers.ModelSerializer):
-    """The clone is complete when it is answered, also if ``clone_feature_states_async`` would let it be later."""
+    """A clone of an environment. The states are cloned before the response, so the async flag is ignored."""
 
     clone_feature_states_async = serializers.BooleanField(default=False, write_only=True)
 
@@ -163,6 +163,6 @@ class GroupEnvironmentPermissionSerializer(GroupPermissionSerializer):
 
 
 class ListedGroupEnvironmentPermissionSerializer(GroupEnvironmentPermissionSerializer):
-    """Other than in lists of projects' and organisations' permissions, the group shows its users whole."""
+    """In this list the group has its users as objects. In lists for projects and organisations it has their ids."""
 
     group = GroupSerializer()

@@ -1,4 +1,4 @@
-"""What making and cloning an environment takes beyond one save."""
+"""Creation, cloning and deletion of environments, and deletion of traits."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from django.db.models import QuerySet
 from django.dispatch import Signal
 
 from core import removal
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from environments.models import Environment, UserEnvironmentPermission
 from organisations.access import Actor
 from users.models import FFAdminUser
 
-# What a clone has like its source.
-SETTINGS = (
+# The fields that a clone copies.
+CLONED_FIELDS = (
     "description",
     "project",
     "minimum_change_request_approvals",
@@ -29,14 +29,16 @@ SETTINGS = (
 )
 
 created = Signal()
-"""Sent in the transaction that creates an environment: ``environment``. Receivers give it its feature states."""
+"""Sent in the transaction that creates an environment. Argument: ``environment``. Receivers create its feature
+states."""
 
 cloned = Signal()
-"""Sent in the transaction that clones an environment: ``source``, ``clone``. Receivers copy its feature states."""
+"""Sent in the transaction that clones an environment. Arguments: ``source``, ``clone``. Receivers copy the feature
+states."""
 
 
 def create_environment(actor: Actor, **fields: Any) -> Environment:
-    """An environment with a state for each of the project's features. Its own row announces it, and nothing else."""
+    """Create an environment with a state for each feature of the project. Only its own row's change is published."""
     with transaction.atomic():
         environment = _create(actor, **fields)
         created.send(sender=Environment, environment=environment)
@@ -44,43 +46,43 @@ def create_environment(actor: Actor, **fields: Any) -> Environment:
 
 
 def clone_environment(actor: Actor, source: Environment, name: str) -> Environment:
-    """A new environment with the source's settings, defaults and segment overrides, but not its identities.
+    """Create an environment with the source's settings, defaults and segment overrides, but not its identities.
 
-    Some fifteen queries, however much there is to copy. (SQLite splits large inserts.)
+    About fifteen queries for any number of rows. (SQLite splits large inserts.)
     """
     with transaction.atomic():
-        clone = _create(actor, name=name, **{setting: getattr(source, setting) for setting in SETTINGS})
+        clone = _create(actor, name=name, **{field: getattr(source, field) for field in CLONED_FIELDS})
         cloned.send(sender=Environment, source=source, clone=clone)
     return clone
 
 
 def delete_environment(environment: Environment) -> None:
-    """Remove an environment with everything in it, for which nobody has to be told: its streams end."""
+    """Delete an environment with everything in it. The contents need no event, since the environment's streams end."""
     with transaction.atomic():
-        keep_out_identities([environment.pk])
+        block_identity_writes([environment.pk])
         empty(Environment.objects.filter(pk=environment.pk))
         environment.delete()
 
 
 def empty(environments: QuerySet[Environment]) -> None:
-    """Remove what there may be any number of in environments that are about to go.
+    """Delete the rows of environments that are about to be deleted, as far as there may be any number of them.
 
-    Raw, since a delete that sends signals would read each row and remove a hundred at a time, only to find that nobody
-    has to hear of it.
+    Without signals: a delete with signals would read each row and delete a hundred at a time, and no receiver needs
+    them.
     """
-    within = environments.order_by().values("pk")
+    environment_ids = environments.order_by().values("pk")
     removal.empty(environments)
     for rows in (
-        Trait.objects.filter(identity__environment__in=within),
-        Identity.objects.filter(environment__in=within),
+        Trait.objects.filter(identity__environment__in=environment_ids),
+        Identity.objects.filter(environment__in=environment_ids),
     ):
         rows._raw_delete(rows.db)
 
 
 def delete_traits(environment: Environment, key: str) -> None:
-    """Make all identities of the environment forget this trait."""
+    """Delete the traits with this key of all identities of the environment."""
     with transaction.atomic():
-        keep_out_identities([environment.pk])
+        block_identity_writes([environment.pk])
         Trait.objects.filter(identity__environment=environment, trait_key=key).delete()
 
 

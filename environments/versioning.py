@@ -1,6 +1,6 @@
-"""Flagsmith's feature versioning v2, which there is not here: its end points answer 404, and say why.
+"""Endpoints of Flagsmith's feature versioning v2, which is not available: they respond with 404 and the reason.
 
-A 404 and not, say, a 405: clients that find none of it go on with feature states, as in an environment without it.
+With a 404, clients continue with feature states, as in an environment that does not use feature versioning.
 """
 
 from typing import Any, NoReturn
@@ -18,24 +18,24 @@ from environments.scope import EnvironmentScopedView
 NO_VERSIONS = "Feature versioning v2 is not available here."
 
 
-class NoVersions(EnvironmentScopedView):
-    """Tells whoever may see the environment; to others that one does not exist."""
+class UnavailableView(EnvironmentScopedView):
+    """The base of the views. Callers who may not see the environment get a 404 for the environment."""
 
-    def refuse(self, request: Request, **kwargs: Any) -> NoReturn:
+    def not_available(self, request: Request, **kwargs: Any) -> NoReturn:
         assert self.environment
         raise NotFound(NO_VERSIONS)
 
 
 @extend_schema(exclude=True)
-class SwitchView(NoVersions):
+class SwitchView(UnavailableView):
     """``environments/{key}/enable-v2-versioning/`` and ``disable-v2-versioning/``."""
 
     rules = "environments/v2-versioning"
-    post = NoVersions.refuse
+    post = UnavailableView.not_available
 
 
-class VersionsOfFeature(NoVersions):
-    """Below ``environments/{id}/features/{feature}/versions/``, where environments go by their numbers."""
+class FeatureVersionsView(UnavailableView):
+    """The base of views below ``environments/{id}/features/{feature}/versions/``. ``{id}`` is the primary key."""
 
     rules = "environments/feature-versions"
 
@@ -45,28 +45,28 @@ class VersionsOfFeature(NoVersions):
 
 
 @extend_schema(exclude=True)
-class VersionsView(VersionsOfFeature):
-    get = post = NoVersions.refuse
+class VersionsView(FeatureVersionsView):
+    get = post = UnavailableView.not_available
 
 
 @extend_schema(exclude=True)
-class VersionView(VersionsOfFeature):
-    get = delete = NoVersions.refuse
+class VersionView(FeatureVersionsView):
+    get = delete = UnavailableView.not_available
 
 
 @extend_schema(exclude=True)
-class PublishView(VersionsOfFeature):
-    post = NoVersions.refuse
+class PublishView(FeatureVersionsView):
+    post = UnavailableView.not_available
 
 
 @extend_schema(exclude=True)
-class VersionStateView(VersionsOfFeature):
-    put = patch = delete = NoVersions.refuse
+class VersionStateView(FeatureVersionsView):
+    put = patch = delete = UnavailableView.not_available
 
 
 @extend_schema(exclude=True)
 class VersionByUUIDView(EnvironmentScopedView):
-    """``environment-feature-versions/{uuid}/``. It names no environment, so whoever is signed in is told."""
+    """``environment-feature-versions/{uuid}/``. It names no environment, so all signed-in callers get the reason."""
 
     rules = "feature-versions/get-by-uuid"
 

@@ -1,4 +1,4 @@
-"""``environments/`` in the Admin API, with server-side keys and who may do what in them."""
+"""``environments/`` in the Admin API, with server-side keys and permissions."""
 
 import re
 
@@ -53,7 +53,7 @@ from projects.scope import ProjectScopedView
 @extend_schema(tags=["environments"])
 @extend_schema_view(list=extend_schema(parameters=[OpenApiParameter("project", int, required=True)]))
 class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentsView, ModelViewSet[Environment]):
-    """Environments. All writes lock the project: names are unique there, and features have a state in each."""
+    """Environments. All writes lock the project: names are unique in it, and its features have a state in each."""
 
     scope = "environment"
     available_permissions = catalogue.ENVIRONMENT
@@ -61,7 +61,7 @@ class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentsView, ModelViewSet[E
     pagination_class = FixedPages
 
     def find_project(self) -> Project | None:
-        """A new environment's project stands in the body."""
+        """The body names the project of a new environment."""
         if self.action != "create":
             return super().find_project()
         return visible_projects(self.actor).filter(pk=body_id(self.request, "project")).first()
@@ -71,12 +71,12 @@ class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentsView, ModelViewSet[E
         return environments.filter(project=self.listed_project()) if self.action == "list" else environments
 
     def listed_project(self) -> int:
-        """The project whose environments are asked for. Every fault is answered with the same list of one text."""
-        number = self.request.query_params.get("project", "")
-        project = int(number) if re.fullmatch(ID, number) else None
-        if project is None or not visible_projects(self.actor).filter(pk=project).exists():
+        """The id in the parameter ``project``. All invalid values get the same message, as in Flagsmith."""
+        text = self.request.query_params.get("project", "")
+        project_id = int(text) if re.fullmatch(ID, text) else None
+        if project_id is None or not visible_projects(self.actor).filter(pk=project_id).exists():
             raise ValidationError("Invalid or missing value for project parameter.")
-        return project
+        return project_id
 
     def get_serializer_class(self) -> type[BaseSerializer]:
         serializers: dict[str, type[BaseSerializer]] = {
@@ -91,11 +91,11 @@ class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentsView, ModelViewSet[E
         return serializers.get(self.action, EnvironmentWithMetadataSerializer)
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(KEY_TAKEN, "api_key"):
+        with conflicts.as_validation_error(KEY_TAKEN, "api_key"):
             serializer.save()
 
     def perform_update(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(KEY_TAKEN, "api_key"):
+        with conflicts.as_validation_error(KEY_TAKEN, "api_key"):
             serializer.save()
 
     def perform_destroy(self, instance: Environment) -> None:
@@ -126,7 +126,7 @@ class EnvironmentViewSet(ScopePermissionsMixin, EnvironmentsView, ModelViewSet[E
     @extend_schema(responses={200: None})
     @action(detail=True, methods=["POST"], url_path="delete-traits", locked=None)
     def delete_traits(self, request: Request, environment_api_key: str) -> Response:
-        """Take this trait from all identities of the environment."""
+        """Delete the traits with this key of all identities of the environment."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         delete_traits(self.environment, serializer.validated_data["key"])
@@ -174,7 +174,7 @@ class EnvironmentAPIKeyViewSet(
 
 @extend_schema(tags=["environments"])
 class UserEnvironmentPermissionViewSet(EnvironmentScopedView, UserPermissionsViewSet):
-    """What users may do in the environment."""
+    """The permissions of users in the environment."""
 
     rules = "environments/user-permissions"
     scope = "environment"
@@ -185,7 +185,7 @@ class UserEnvironmentPermissionViewSet(EnvironmentScopedView, UserPermissionsVie
 
 @extend_schema(tags=["environments"])
 class GroupEnvironmentPermissionViewSet(EnvironmentScopedView, GroupPermissionsViewSet):
-    """What groups may do in the environment."""
+    """The permissions of groups in the environment."""
 
     rules = "environments/user-group-permissions"
     scope = "environment"

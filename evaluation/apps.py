@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class EvaluationConfig(AppConfig):
-    """Without models: the app is installed for its management command, which runs the evaluation process."""
+    """An app without models, installed for the management command of the evaluation process."""
 
     name = "evaluation"

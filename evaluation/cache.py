@@ -1,7 +1,7 @@
-"""What this process keeps of environments, so that an unchanged one is read, encoded and parsed once.
+"""Cache of environment documents by version, so that an unchanged environment is read, evaluated and encoded once.
 
-An entry is good for exactly one version. Whoever asks has just read the environment's present version from its row, so
-nothing here can be stale, and nothing has to be told when something changes.
+An entry is valid for exactly one version. A caller passes the version that it has just read from the environment's row,
+so the cache never returns a stale entry and needs no invalidation.
 """
 
 import gzip
@@ -15,133 +15,134 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from evaluation import document
 from evaluation.document import EnvironmentDocument, Version
+from evaluation.encoding import FlagEncoder, encode
 from evaluation.evaluator import Evaluator, Flag
-from evaluation.shapes import FlagShapes, encode
 from evaluation.snapshot import snapshot
 from realtime.monitoring.metrics import Counts, ThreadsNumber
 
-# Builds of different environments may share a lock, which costs one of them a wait. A lock for each environment would
-# have to be thrown away some time.
-LOCKS = 64
+# Locks for building. Environments share them, so that no lock has to be removed with its environment. If two builds of
+# different environments use the same lock, the second waits for the first.
+BUILD_LOCKS = 64
 
-# Memory that an entry takes, for each byte of its encoded document and for each feature state that is evaluated.
+# Memory of an entry, for each byte of its encoded document and for each feature state that is evaluated.
 # Measured (tracemalloc): 15 kB with 55 states take 150 kB, 179 kB with 600 states take 1.7 MB, 1.1 MB with 55 states
-# and the overrides of 2,000 identities take 4.3 MB; the texts of identities' flags come on top.
-BYTES_FOR_BYTE = 4
-BYTES_FOR_STATE = 2_200
+# and the overrides of 2,000 identities take 4.3 MB. The encoded flags of identities come on top.
+MEMORY_PER_DOCUMENT_BYTE = 4
+MEMORY_PER_FEATURE_STATE = 2_200
+
+# A body of this size fits into one network packet with its headers: compression would save no packet.
+MAX_UNCOMPRESSED_BYTES = 1_200
 
 
-# Bytes that fit into one packet of the network with their headers.
-ONE_PACKET = 1_200
-
-
-class Body:
-    """An answer's body, which is compressed once, when somebody first wants it so."""
+class EncodedBody:
+    """The encoded body of a response. Its compressed form and its ETag are computed when first used."""
 
     def __init__(self, encoded: bytes) -> None:
         self.encoded = encoded
 
     @cached_property
-    def packed(self) -> bytes | None:
-        """By gzip. None where that saves no packet."""
-        return gzip.compress(self.encoded, mtime=0) if len(self.encoded) > ONE_PACKET else None
+    def gzipped(self) -> bytes | None:
+        """The body compressed by gzip. None if it fits into one packet uncompressed."""
+        return gzip.compress(self.encoded, mtime=0) if len(self.encoded) > MAX_UNCOMPRESSED_BYTES else None
 
     @cached_property
     def etag(self) -> str:
-        """Of the bytes themselves, so it is good for another process too. Weak: the packed body has the same one."""
+        """A hash of the body, so all processes have the same. Weak, because the compressed body has it too."""
         return f'W/"{hashlib.blake2b(self.encoded, digest_size=16).hexdigest()}"'
 
 
-class Entry:
-    """All that requests need of an environment at one version. Made when first asked for, then shared by threads."""
+class CompiledDocument:
+    """An environment document with its evaluator and encoded bodies, which are created lazily. Threads share it."""
 
     def __init__(self, document: EnvironmentDocument) -> None:
         self.document = document
-        self.document_body = Body(encode(document.content).encode())
-        """Of ``environment-document/``."""
+        self.document_body = EncodedBody(encode(document.content).encode())
+        """The body of ``environment-document/``."""
 
     @property
     def version(self) -> Version:
         return self.document.version
 
     @property
-    def size(self) -> int:
-        """Bytes of memory, for the cache's limit: an estimate that also holds once everything below is made."""
+    def memory_bytes(self) -> int:
+        """Estimated memory, with everything that is created lazily."""
         content = self.document.content
         states = len(content["feature_states"])
         states += sum(len(segment["feature_states"]) for segment in content["project"]["segments"])
-        return BYTES_FOR_BYTE * len(self.document_body.encoded) + BYTES_FOR_STATE * states
+        return MEMORY_PER_DOCUMENT_BYTE * len(self.document_body.encoded) + MEMORY_PER_FEATURE_STATE * states
 
     @cached_property
     def evaluator(self) -> Evaluator:
         return Evaluator(self.document)
 
     @cached_property
-    def shapes(self) -> FlagShapes:
-        return FlagShapes(self.document)
+    def flag_encoder(self) -> FlagEncoder:
+        return FlagEncoder(self.document)
 
     @cached_property
-    def flags(self) -> Body:
-        """Of ``flags/``, for applications, which have a client key."""
-        return self._flags(server=False)
+    def client_side_flags(self) -> EncodedBody:
+        """The body of ``flags/`` for client-side keys."""
+        return self._encode_flags(server_side=False)
 
     @cached_property
-    def flags_for_servers(self) -> Body:
+    def server_side_flags(self) -> EncodedBody:
+        """The body of ``flags/`` for server-side keys."""
         if self.document.content["project"]["server_key_only_feature_ids"]:
-            return self._flags(server=True)
-        return self.flags
+            return self._encode_flags(server_side=True)
+        return self.client_side_flags
 
-    def visible(self, flags: list[Flag], server: bool) -> list[Flag]:
-        """Those that the caller may see: disabled ones can be hidden, and some features are for servers only."""
+    def visible_flags(self, flags: list[Flag], server_side: bool) -> list[Flag]:
+        """Leave out disabled flags if the environment hides them, and server-side flags for a client-side key."""
         hides_disabled = self.document.hides_disabled_flags
-        if not hides_disabled and (server or not self.document.content["project"]["server_key_only_feature_ids"]):
+        if not hides_disabled and (server_side or not self.document.content["project"]["server_key_only_feature_ids"]):
             return flags
         return [
             flag
             for flag in flags
-            if (flag.state.enabled or not hides_disabled) and (server or not flag.state.feature.is_server_key_only)
+            if (flag.state.enabled or not hides_disabled) and (server_side or not flag.state.feature.is_server_key_only)
         ]
 
-    def _flags(self, server: bool) -> Body:
-        flags = self.visible(self.evaluator.environment_flags(), server)
-        return Body(encode([self.shapes.flag(flag) for flag in flags]).encode())
+    def _encode_flags(self, server_side: bool) -> EncodedBody:
+        flags = self.visible_flags(self.evaluator.environment_flags(), server_side)
+        return EncodedBody(encode([self.flag_encoder.flag(flag) for flag in flags]).encode())
 
 
 class DocumentCache:
-    """The entries that were used last, ``DOCUMENT_CACHE_BYTES`` at most. One for each environment: its newest."""
+    """The newest known version of the most recently used environments, ``DOCUMENT_CACHE_BYTES`` at most."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[int, Entry] = OrderedDict()
-        self._bytes = 0
+        self._entries: OrderedDict[int, CompiledDocument] = OrderedDict()
+        """By environment's primary key, least recently used first."""
+        self._memory_bytes = 0
         self._lock = Lock()
-        self._building = tuple(Lock() for _ in range(LOCKS))
+        self._build_locks = tuple(Lock() for _ in range(BUILD_LOCKS))
 
-    def entry(self, version: Version, *, bounded: bool = False) -> Entry:
-        """The environment at this version or at a newer one. Raises Environment.DoesNotExist; ``TooExpensive`` if the
-        environment is expensive and ``bounded`` is set.
+    def get(self, version: Version, *, bounded: bool = False) -> CompiledDocument:
+        """The environment at this version or a newer one, from the cache or read from the database.
 
-        Those who ask for the same version at the same time wait for one of them to build it. Inside of a transaction
-        nothing is shared: what it sees may never be committed.
+        Concurrent callers for one version share one build. Inside a transaction nothing is shared, because it may be
+        rolled back. Raises Environment.DoesNotExist, and ``TooExpensive`` if ``bounded`` is set and the document is
+        expensive.
         """
         if connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            return Entry(document.build(document.read_head(version.environment_id)))
+            return CompiledDocument(document.build(document.read_environment_row(version.environment_id)))
         if (found := self.find(version)) is not None:
             return found
-        with self._building[version.environment_id % LOCKS]:
+        with self._build_locks[version.environment_id % BUILD_LOCKS]:
             return self.find(version) or self._build(version.environment_id, bounded)
 
     @property
-    def bytes(self) -> int:
-        """What the entries take, as they estimate it themselves."""
-        return self._bytes
+    def memory_bytes(self) -> int:
+        """The estimated memory of all entries."""
+        return self._memory_bytes
 
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()
-            self._bytes = 0
+            self._memory_bytes = 0
 
-    def find(self, version: Version) -> Entry | None:
-        """The environment at exactly this version, if it is kept. Not for use inside of a transaction."""
+    def find(self, version: Version) -> CompiledDocument | None:
+        """The environment at exactly this version, if it is cached. Not for use inside a transaction."""
         with self._lock:
             entry = self._entries.get(version.environment_id)
             if entry is None or entry.version != version:
@@ -150,42 +151,42 @@ class DocumentCache:
             self._entries.move_to_end(version.environment_id)
             return entry
 
-    def _build(self, environment_id: int, bounded: bool) -> Entry:
+    def _build(self, environment_id: int, bounded: bool) -> CompiledDocument:
         with snapshot():
-            head = document.read_head(environment_id)
-            # Changed since the caller looked, and another has already built what it changed to.
-            if (found := self.find(head.version)) is not None:
+            environment_row = document.read_environment_row(environment_id)
+            # The version may be newer than the caller's, and already built by another thread.
+            if (found := self.find(environment_row.version)) is not None:
                 return found
-            built = document.build(head, bounded=bounded)
-        entry = Entry(built)
-        self._keep(entry)
-        return entry
+            built = document.build(environment_row, bounded=bounded)
+        compiled = CompiledDocument(built)
+        self._add(compiled)
+        return compiled
 
-    def _keep(self, entry: Entry) -> None:
+    def _add(self, compiled: CompiledDocument) -> None:
         with self._lock:
             misses.add()
-            self._forget(entry.version.environment_id)
-            if entry.size > settings.DOCUMENT_CACHE_BYTES:
+            self._remove(compiled.version.environment_id)
+            if compiled.memory_bytes > settings.DOCUMENT_CACHE_BYTES:
                 return
-            self._entries[entry.version.environment_id] = entry
-            self._bytes += entry.size
-            while self._bytes > settings.DOCUMENT_CACHE_BYTES:
-                self._forget(next(iter(self._entries)))
+            self._entries[compiled.version.environment_id] = compiled
+            self._memory_bytes += compiled.memory_bytes
+            while self._memory_bytes > settings.DOCUMENT_CACHE_BYTES:
+                self._remove(next(iter(self._entries)))
 
-    def _forget(self, environment_id: int) -> None:
+    def _remove(self, environment_id: int) -> None:
         if (entry := self._entries.pop(environment_id, None)) is not None:
-            self._bytes -= entry.size
+            self._memory_bytes -= entry.memory_bytes
 
 
-# Flagsmith's name for it.
+# The metric has the name that Flagsmith gives it.
 _queries = Counts(
     "flagsmith_environment_document_cache_queries",
-    "Looks into the cache of environment documents: found, or built.",
+    "Lookups in the cache of environment documents: found (hit) or built (miss).",
     "result",
     ("hit", "miss"),
     kind=ThreadsNumber,
 )
 hits, misses = _queries["hit"], _queries["miss"]
 
-documents = DocumentCache()
-"""This process's."""
+document_cache = DocumentCache()
+"""The cache of this process."""

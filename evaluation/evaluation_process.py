@@ -1,11 +1,10 @@
-"""The evaluation process, a child of the server process for expensive environments, and the queue in front of it.
+"""The evaluation process, a child of the server process for expensive environments, and the queue of its calls.
 
-It is started when the first call comes. It has an interpreter, a garbage collector and a cache of documents of its own,
-and a lower priority: where both share a core, the server process goes first. It ends when the server process does, in
-whatever way (its socket closes).
+It is started by the first call. It has its own interpreter, garbage collector and document cache, and a lower priority
+than the server process. It ends when its socket closes, so it ends with the server process in any case.
 
-It runs one call after the other. Organisations take turns, so a call waits for those of its own organisation and for
-one of each other. How long a call may take is bounded (``child.py``).
+It runs one call at a time. Organisations take turns, so a call waits for the calls of its own organisation and for one
+of each other organisation. ``worker.py`` limits the time of a call.
 """
 
 import os
@@ -28,18 +27,18 @@ from rest_framework.exceptions import APIException
 
 logger = structlog.get_logger(__name__)
 
-# Of the child, above this process's own: of a core that they share this one gets ten times as much.
+# Added to the niceness of the server process. On a shared core the server process gets ten times as much time.
 NICENESS = 10
 
-# Calls of one organisation that wait. Each holds an identity with its traits, a megabyte at most.
-MOST_WAITING = 100
+# Queued calls of one organisation. Each holds an identity with its traits, a megabyte at most.
+MAX_QUEUED_CALLS = 100
 
-# Seconds of the clock after which a child that has not answered is given up. Its own limits are seconds on a processor.
-GIVEN_UP_SECONDS = 120.0
+# Wall-clock time. A process that has not replied by then is killed. The limits in ``worker.py`` are processor time.
+REPLY_TIMEOUT_SECONDS = 120.0
 
 
 class Busy(APIException):
-    """The call has waited for its turn for too long, or too many others of its organisation wait."""
+    """The call has waited too long for its turn, or its organisation has too many queued calls."""
 
     status_code = 503
     default_detail = "Too many requests for environments of this organisation are being evaluated. Try again."
@@ -47,7 +46,7 @@ class Busy(APIException):
     """Seconds, for ``Retry-After``."""
 
 
-class Lost(APIException):
+class ProcessLost(APIException):
     """The evaluation process ended during the call."""
 
     status_code = 503
@@ -70,99 +69,102 @@ class EvaluationProcess:
     """The evaluation process of this server process."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: OrderedDict[int, deque[Job]] = OrderedDict()
-        """By organisation. The first one has the next turn."""
+        self._condition = threading.Condition()
+        """Guards the queues. Notified when a job is added."""
+
+        self._queues: OrderedDict[int, deque[Job]] = OrderedDict()
+        """By organisation. The next job is taken from the first."""
 
         self._jobs: dict[Hashable, Job] = {}
-        """Those that wait and the one that runs, by key."""
+        """The queued jobs and the running one, by key."""
 
         self._thread: threading.Thread | None = None
-        self._child: Child | None = None
+        self._worker: WorkerProcess | None = None
 
     def submit(self, organisation_id: int, key: Hashable, call: Callable[[], Any]) -> "Future[Any]":
-        """The future result of a call that can be pickled. Calls of one key share it. Raises ``Busy``."""
-        with self._changed:
+        """The future result of a picklable call. Concurrent calls with one key share it. Raises ``Busy``."""
+        with self._condition:
             job = self._jobs.get(key)
             if job is None:
-                if len(self._waiting.get(organisation_id, ())) >= MOST_WAITING:
+                if len(self._queues.get(organisation_id, ())) >= MAX_QUEUED_CALLS:
                     raise Busy
                 job = self._jobs[key] = Job(organisation_id, key, call)
-                # Nobody can cancel it: others may share it, and asyncio would, when a loop ends.
+                # A running future cannot be cancelled. Other callers may share it, and asyncio cancels the futures of
+                # a loop that ends.
                 job.result.set_running_or_notify_cancel()
-                self._waiting.setdefault(organisation_id, deque()).append(job)
+                self._queues.setdefault(organisation_id, deque()).append(job)
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
                     self._thread.start()
-                self._changed.notify()
+                self._condition.notify()
             return job.result
 
     def _run(self) -> None:
         while True:
-            job = self._next()
+            job = self._next_job()
             try:
                 result, error = self._call(job), None
             except Exception as failure:
                 result, error = None, failure
-            with self._changed:
+            with self._condition:
                 del self._jobs[job.key]
             if error is None:
                 job.result.set_result(result)
             else:
                 job.result.set_exception(error)
 
-    def _next(self) -> Job:
-        with self._changed:
-            while not self._waiting:
-                self._changed.wait()
-            organisation_id, jobs = self._waiting.popitem(last=False)
+    def _next_job(self) -> Job:
+        with self._condition:
+            while not self._queues:
+                self._condition.wait()
+            organisation_id, jobs = self._queues.popitem(last=False)
             job = jobs.popleft()
             if jobs:
-                self._waiting[organisation_id] = jobs
+                self._queues[organisation_id] = jobs
             return job
 
     def _call(self, job: Job) -> Any:
         if time.monotonic() - job.queued_at > settings.EVALUATION_WAIT_SECONDS:
             raise Busy
         try:
-            succeeded, result = self._running_child().call(job.call)
+            succeeded, result = self._running_worker().call(job.call)
         except (EOFError, OSError) as error:
-            self._end_child()
+            self._kill_worker()
             logger.error("evaluation_process_lost", organisation=job.organisation_id, error=repr(error))
-            raise Lost from None
+            raise ProcessLost from None
         if not succeeded:
             raise result
         return result
 
-    def _running_child(self) -> "Child":
-        if self._child is not None and not self._child.is_running():
-            self._end_child()
-        if self._child is None:
-            self._child = Child()
-        return self._child
+    def _running_worker(self) -> "WorkerProcess":
+        if self._worker is not None and not self._worker.is_running():
+            self._kill_worker()
+        if self._worker is None:
+            self._worker = WorkerProcess()
+        return self._worker
 
-    def _end_child(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.kill()
+    def _kill_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
 
 
-class Child:
-    """A process that runs ``child.serve`` on the other end of a socket."""
+class WorkerProcess:
+    """A child process that runs ``worker.serve`` on the other end of a socket."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
+        server_end, worker_end = socket.socketpair()
+        with worker_end:
             self._process = subprocess.Popen(
-                [sys.executable, str(settings.BASE_DIR / "manage.py"), "evaluation_process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, str(settings.BASE_DIR / "manage.py"), "evaluation_process", str(worker_end.fileno())],
+                pass_fds=[worker_end.fileno()],
                 stdin=subprocess.DEVNULL,
-                # Ctrl+C is for the server. Not a session of its own, to which Linux would give as much of a core as to
-                # the server's (sched_autogroup).
+                # Its own process group, so that Ctrl+C goes to the server process only. Not its own session: Linux
+                # would give that as much of a core as the server's (sched_autogroup).
                 process_group=0,
             )
-        self._connection = Connection(ours.detach())
-        # Without it the child works all the same.
+        self._connection = Connection(server_end.detach())
+        # Fails if the process has just ended, or where the system forbids it. The priority is optional.
         with suppress(OSError):
             own = os.getpriority(os.PRIO_PROCESS, 0)
             os.setpriority(os.PRIO_PROCESS, self._process.pid, own + NICENESS)
@@ -171,12 +173,15 @@ class Child:
         return self._process.poll() is None
 
     def call(self, call: Callable[[], Any]) -> tuple[bool, Any]:
-        """Whether it succeeded, and its result or its exception. Raises EOFError or OSError for a lost child."""
+        """Return whether the call succeeded, and its result or exception.
+
+        Raises EOFError or OSError if the process ended.
+        """
         self._connection.send(call)
-        if not self._connection.poll(GIVEN_UP_SECONDS):
-            raise TimeoutError("no answer")
-        answer: tuple[bool, Any] = self._connection.recv()
-        return answer
+        if not self._connection.poll(REPLY_TIMEOUT_SECONDS):
+            raise TimeoutError("no reply")
+        reply: tuple[bool, Any] = self._connection.recv()
+        return reply
 
     def kill(self) -> None:
         self._process.kill()

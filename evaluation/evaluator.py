@@ -1,7 +1,7 @@
-"""An environment's document, evaluated: what each flag is, for the environment or for one identity, and why.
+"""Evaluates an environment document with the flag engine: the flags of the environment, or those of one identity.
 
-``Evaluator`` holds the document in the flag engine's form, made once for each version; an evaluation adds the identity
-to it. It is shared by threads.
+``Evaluator`` converts the document to the engine's evaluation context once. Each evaluation adds the identity. Threads
+share it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,9 @@ from flag_engine.context.types import EvaluationContext, FeatureContext, Segment
 from flag_engine.engine import get_evaluation_result
 from flag_engine.result.types import EvaluationResult
 
-from evaluation import engine
-from evaluation.child import limited_evaluation
-from evaluation.document import EnvironmentDocument, Feature, Place, hashing_key
-from evaluation.engine import Json
+from evaluation.document import EnvironmentDocument, Feature, StateScope, hashing_key
+from evaluation.engine_context import IDENTITY_PRIORITY, Json, feature_context, identity_context, segment_context
+from evaluation.worker import evaluation_time_limit
 from features.models import FeatureType
 from features.values import Value
 
@@ -27,49 +26,49 @@ TraitValues = Mapping[str, str | int | float | bool | None]
 Context = EvaluationContext[Any, Any]
 Segments = dict[str, SegmentContext[Any, Any]]
 
-OWN_VALUE = "control"
-"""The variant of a multivariate flag whose own value it is, and no option's."""
+CONTROL_VARIANT = "control"
+"""The variant of a multivariate flag that has its feature state's own value instead of an option's."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A live feature state: what of a flag does not depend on who asks."""
+class FlagState:
+    """A published feature state: the part of a flag that is equal for all identities."""
 
     id: int
     feature: Feature
-    place: Place
+    scope: StateScope
     enabled: bool
     document: Json
-    """The state in the document, with its multivariate percentages."""
+    """The feature state in the environment document, with its multivariate percentages."""
 
     variant: str | None
-    """Of all flags of the state: "control" if a multivariate feature's own value is all that there is."""
+    """The variant if it is equal for all identities: "control" for a multivariate feature without options."""
 
     is_split: bool
-    """Each identity gets a variant of its own."""
+    """The variant depends on the identity."""
 
     @property
     def overridden_by(self) -> Literal["IDENTITY", "SEGMENT"] | None:
-        """What the state is an override for; None for an environment's default."""
-        if self.place.identity_id is not None:
+        """The kind of override. None: the environment's default."""
+        if self.scope.identity_id is not None:
             return "IDENTITY"
-        return "SEGMENT" if self.place.feature_segment_id is not None else None
+        return "SEGMENT" if self.scope.feature_segment_id is not None else None
 
 
 class Flag(NamedTuple):
-    """The state that won, and what it comes to for whoever asked."""
+    """An evaluated flag: the feature state with the highest priority, and its value for the identity."""
 
-    state: State
+    state: FlagState
     value: Value
     variant: str | None
-    """Of a multivariate flag: the key of the option that the identity got (None if it has no key), or "control"."""
+    """For a multivariate flag: the key of the identity's option (None if the option has no key), or "control"."""
 
     reason: str
-    """Why this state, in the flag engine's words."""
+    """The flag engine's reason for the state."""
 
 
 class Evaluator:
-    """Answers for one version of one environment."""
+    """Evaluates one version of an environment."""
 
     def __init__(self, document: EnvironmentDocument) -> None:
         self.document = document
@@ -78,22 +77,22 @@ class Evaluator:
             "environment": {"key": content["api_key"], "name": content["name"]},
             "features": {context["name"]: context for context in self._feature_contexts(content["feature_states"])},
         }
-        # A segment that overrides nothing here changes no flag, so it need not be evaluated.
+        # Segments without overrides in this environment change no flag, so they are left out.
         self._segments: Segments = {
-            str(segment["id"]): engine.segment_context(segment, self._feature_contexts(segment["feature_states"]))
+            str(segment["id"]): segment_context(segment, self._feature_contexts(segment["feature_states"]))
             for segment in content["project"]["segments"]
             if segment["feature_states"]
         }
         self._overrides = {identity["identifier"]: identity for identity in document.identity_overrides}
 
     def environment_flags(self) -> list[Flag]:
-        """The flags of nobody in particular: the environment's defaults."""
+        """The environment's defaults."""
         return self._flags(get_evaluation_result(self._environment))
 
     def identity_flags(self, identifier: str, traits: TraitValues, identity_id: int | None = None) -> list[Flag]:
         """An identity's flags, one for each feature that has a state in the environment.
 
-        ``identity_id`` is the stored identity's primary key. Overrides are found by the identifier.
+        ``identity_id`` is the primary key of a stored identity. Overrides are found by the identifier.
         """
         overrides = self._overrides.get(identifier)
         if identity_id is None and overrides is not None:
@@ -108,21 +107,18 @@ class Evaluator:
         }
         segments = self._segments
         if overrides is not None:
-            own = self._feature_contexts(overrides["identity_features"], engine.IDENTITY_PRIORITY)
-            segments = {**segments, "": engine.identity_context(own)}
-        with limited_evaluation():
+            own = self._feature_contexts(overrides["identity_features"], IDENTITY_PRIORITY)
+            segments = {**segments, "": identity_context(own)}
+        with evaluation_time_limit():
             return self._flags(_evaluate(context, segments))
 
     def _feature_contexts(self, states: Iterable[Json], priority: float | None = None) -> list[FeatureContext[Any]]:
-        return [engine.feature_context(state, self._metadata(state), priority) for state in states]
+        return [feature_context(state, self._metadata(state), priority) for state in states]
 
     def _metadata(self, state: Json) -> dict[str, Any]:
-        place, feature = self.document.places[state["django_id"]], self.document.features[state["feature"]["id"]]
-        # Conditions can read "id" by a path, as in SDKs.
-        return {
-            "id": feature.id,
-            "state": _state(state, feature, place),
-        }
+        scope, feature = self.document.scopes[state["django_id"]], self.document.features[state["feature"]["id"]]
+        # "id" is there for JSONPath conditions that read it, as in SDKs.
+        return {"id": feature.id, "state": _flag_state(state, feature, scope)}
 
     def _flags(self, result: EvaluationResult[Any, Any]) -> list[Flag]:
         return [
@@ -136,32 +132,32 @@ class Evaluator:
         ]
 
 
-def _state(document: Json, feature: Feature, place: Place) -> State:
+def _flag_state(state: Json, feature: Feature, scope: StateScope) -> FlagState:
     multivariate = feature.type == FeatureType.MULTIVARIATE
-    is_split = multivariate and bool(document["multivariate_feature_state_values"])
-    variant = OWN_VALUE if multivariate and not is_split else None
-    return State(place.state_id, feature, place, document["enabled"], document, variant, is_split)
+    is_split = multivariate and bool(state["multivariate_feature_state_values"])
+    variant = CONTROL_VARIANT if multivariate and not is_split else None
+    return FlagState(scope.state_id, feature, scope, state["enabled"], state, variant, is_split)
 
 
 def _evaluate(context: Context, segments: Segments) -> EvaluationResult[Any, Any]:
-    """Evaluate. Whatever is stored or asked, there are flags in the end.
+    """Evaluate, and leave out segments that raise: an identity always gets flags.
 
-    What cannot be evaluated by anybody has been sorted out before. What remains depends on the asker (a number of 400
-    digits that is to be divided): then the segments that fail for it are left out, which costs two more rounds.
+    ``engine_context`` has replaced conditions that raise for every identity. Others raise for some traits only (MODULO
+    of a number with 400 digits). Then each segment is evaluated alone, and those that raise are left out.
     """
     try:
         return get_evaluation_result({**context, "segments": segments})
     except Exception as error:
         logger.warning("segment_not_evaluated", environment=context["environment"]["key"], error=repr(error))
-    sound = {key: segment for key, segment in segments.items() if _is_sound(context, key, segment)}
+    evaluable = {key: segment for key, segment in segments.items() if _is_evaluable(context, key, segment)}
     try:
-        return get_evaluation_result({**context, "segments": sound})
+        return get_evaluation_result({**context, "segments": evaluable})
     except Exception:
-        # Some fail only together, by reading each other's flags.
-        return get_evaluation_result({**context, "segments": {key: sound[key] for key in sound if not key}})
+        # Segments that read each other's flags can raise only together. Keep the identity's overrides (key "").
+        return get_evaluation_result({**context, "segments": {key: evaluable[key] for key in evaluable if not key}})
 
 
-def _is_sound(context: Context, key: str, segment: SegmentContext[Any, Any]) -> bool:
+def _is_evaluable(context: Context, key: str, segment: SegmentContext[Any, Any]) -> bool:
     try:
         get_evaluation_result({**context, "segments": {key: segment}})
     except Exception:

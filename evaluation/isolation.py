@@ -1,15 +1,15 @@
-"""Isolation of expensive environments: they are evaluated in a process of their own, and all others in this one.
+"""Isolation of expensive environments: the evaluation process evaluates them, the server process all others.
 
-An environment is expensive if its document is large, if a condition has a JSONPath query, or if an evaluation of it
-took long (segments' regular expressions, very many conditions). The interpreter runs one thread at a time, so one
-tenant's evaluation would delay every other tenant's requests. The server process notices that an environment is
-expensive, remembers it, and leaves it to the evaluation process (``evaluation_process.py``). The results are the same.
-But a call can fail there:
+An environment is expensive if its document is large, if a condition has a JSONPath query, or if an evaluation took long
+(regular expressions of segments, very many conditions). Python runs one thread at a time, so a long evaluation for one
+tenant would delay the requests of all others. The server process detects that an environment is expensive, remembers
+it, and sends its evaluations to the evaluation process (``evaluation_process.py``). The results are the same, but a
+call can fail there:
 
-* ``evaluation_process.Busy`` (503): it has waited for its organisation's turn for ``EVALUATION_WAIT_SECONDS``, or
-  ``MOST_WAITING`` others of its organisation wait.
-* ``TookTooLong`` (422): the evaluation has used ``EVALUATION_SECONDS`` of a processor.
-* ``evaluation_process.Lost`` (503): the process has ended during the call.
+* ``evaluation_process.Busy`` (503): it has waited ``EVALUATION_WAIT_SECONDS`` for its turn, or its organisation has
+  ``MAX_QUEUED_CALLS`` queued calls.
+* ``TookTooLong`` (422): the evaluation has used ``EVALUATION_SECONDS`` of processor time.
+* ``evaluation_process.ProcessLost`` (503): the process has ended during the call.
 """
 
 import time
@@ -26,8 +26,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from rest_framework.exceptions import APIException
 
 from core.connections import release_connections
-from evaluation import child
-from evaluation.cache import Entry, documents
+from evaluation import worker
+from evaluation.cache import CompiledDocument, document_cache
 from evaluation.document import TooExpensive, Version
 from evaluation.evaluation_process import evaluation_process
 from segments import patterns
@@ -36,28 +36,29 @@ logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-Work = Callable[[Entry], T]
-"""What is done with an environment. It can be pickled: a module's function, or a ``partial`` of one."""
+Work = Callable[[CompiledDocument], T]
+"""A computation on an environment. Picklable: a module's function, or a ``partial`` of one."""
 
-# Seconds of a thread on a processor that may pass in this process without consequences: for the evaluation for one
-# identity (with 400 features and 100 segments it takes 2 ms), and to encode and compress flags or a document (30 ms).
+# Processor time of a thread. Work that takes longer in the server process marks its environment as expensive. One
+# identity's evaluation takes 2 ms with 400 features and 100 segments. Encoding and compressing flags or a document
+# takes 30 ms.
 CHEAP_IDENTITY_SECONDS = 0.02
 CHEAP_SECONDS = 0.1
 
-# Of these, for regular expressions: people's take microseconds.
+# The part of it that regular expressions may take. Usual ones take microseconds.
 CHEAP_PATTERN_SECONDS = 0.005
 
 # To try the regular expressions of a new document on short texts, as when they are stored.
 TRIAL_SECONDS = 0.1
 
-# For so long an environment whose evaluation took long is evaluated in the evaluation process.
-REMEMBERED_SECONDS = 60.0
+# An environment whose evaluation took long is expensive for this time.
+SLOW_ENVIRONMENT_SECONDS = 60.0
 
-MOST_REMEMBERED = 10_000
+MAX_EXPENSIVE_ENVIRONMENTS = 10_000
 
 
-class Expensive(Exception):
-    """The environment is to be evaluated in the evaluation process."""
+class EnvironmentIsExpensive(Exception):
+    """The environment has to be evaluated in the evaluation process."""
 
 
 class TookTooLong(APIException):
@@ -67,113 +68,122 @@ class TookTooLong(APIException):
     default_detail = "The rules of this environment's segments take too long to evaluate for these traits."
 
 
-class Evaluated(NamedTuple, Generic[T]):
+class WorkResult(NamedTuple, Generic[T]):
     version: Version
-    """Of the document: the one that was asked for, or a newer one."""
+    """The document's version: the requested one, or a newer one."""
 
     is_expensive: bool
     value: T
 
 
-class _Expensive:
+class ExpensiveEnvironments:
     """The environments that are known to be expensive."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._until: dict[int, float] = {}
-        """By environment's primary key. Large ones are so until the evaluation process finds them small."""
+        """Monotonic time by environment's primary key. Infinite for a large document or a JSONPath query."""
 
     def __contains__(self, environment_id: int) -> bool:
         return time.monotonic() < self._until.get(environment_id, 0.0)
 
     def add(self, environment_id: int, reason: str, until: float) -> None:
         with self._lock:
-            known = self._until.pop(environment_id, None)
-            if known is None:
+            previous = self._until.pop(environment_id, None)
+            if previous is None:
                 logger.info("environment_is_expensive", environment=environment_id, reason=reason)
-                if len(self._until) >= MOST_REMEMBERED:
+                if len(self._until) >= MAX_EXPENSIVE_ENVIRONMENTS:
                     del self._until[next(iter(self._until))]
-            self._until[environment_id] = max(until, known or 0.0)
+            self._until[environment_id] = max(until, previous or 0.0)
 
-    def found_cheap(self, environment_id: int) -> None:
+    def document_is_cheap(self, environment_id: int) -> None:
+        """Remove an environment that was added for its document."""
         with self._lock:
             if self._until.get(environment_id) == inf:
                 del self._until[environment_id]
 
 
-_expensive = _Expensive()
+_expensive_environments = ExpensiveEnvironments()
 
 
-def run(version: Version, organisation_id: int, work: Work[T], cheap: float = CHEAP_IDENTITY_SECONDS) -> Evaluated[T]:
-    """The work's result, wherever it is done. Blocks until it is there, so it is for Django's threads."""
+def run(
+    version: Version, organisation_id: int, work: Work[T], cheap_seconds: float = CHEAP_IDENTITY_SECONDS
+) -> WorkResult[T]:
+    """The result of the work, in this process or in the evaluation process. Blocks: only for threads."""
     if connections[DEFAULT_DB_ALIAS].in_atomic_block:
-        # No other process sees what this transaction does.
-        return _evaluate(version, work)
+        # Other processes do not see this transaction's changes.
+        return _run_without_fallback(version, work)
     try:
-        return here(version, work, cheap)
-    except Expensive:
-        result = elsewhere(version, organisation_id, object(), work)
+        return run_in_server_process(version, work, cheap_seconds)
+    except EnvironmentIsExpensive:
+        result = submit_to_evaluation_process(version, organisation_id, object(), work)
     release_connections()
     return result.result()
 
 
-def here(version: Version, work: Work[T], cheap: float) -> Evaluated[T]:
-    """The work's result, by this thread. Raises ``Expensive``. ``cheap``: seconds that it may take without consequences
-    for the environment.
+def run_in_server_process(version: Version, work: Work[T], cheap_seconds: float) -> WorkResult[T]:
+    """Do the work in this thread. If it takes longer than ``cheap_seconds``, the environment is expensive from then on.
+
+    Raises ``EnvironmentIsExpensive``.
     """
     environment_id = version.environment_id
-    if environment_id in _expensive:
-        raise Expensive
+    if environment_id in _expensive_environments:
+        raise EnvironmentIsExpensive
     try:
-        entry = documents.find(version) or _prepared(version)
+        compiled = document_cache.find(version) or _compile_bounded(version)
         began = time.thread_time()
-        with patterns.limited(CHEAP_PATTERN_SECONDS):
-            value = work(entry)
+        with patterns.time_limit(CHEAP_PATTERN_SECONDS):
+            value = work(compiled)
     except TooExpensive:
-        _expensive.add(environment_id, "a large document, or a JSONPath query", inf)
-        raise Expensive from None
-    except patterns.TimeSpent:
-        _expensive.add(environment_id, "regular expressions", time.monotonic() + REMEMBERED_SECONDS)
-        raise Expensive from None
-    if time.thread_time() - began > cheap:
-        _expensive.add(environment_id, "an evaluation took long", time.monotonic() + REMEMBERED_SECONDS)
-    return Evaluated(entry.version, False, value)
+        _expensive_environments.add(environment_id, "a large document, or a JSONPath query", inf)
+        raise EnvironmentIsExpensive from None
+    except patterns.TimeLimitExceeded:
+        until = time.monotonic() + SLOW_ENVIRONMENT_SECONDS
+        _expensive_environments.add(environment_id, "regular expressions", until)
+        raise EnvironmentIsExpensive from None
+    if time.thread_time() - began > cheap_seconds:
+        until = time.monotonic() + SLOW_ENVIRONMENT_SECONDS
+        _expensive_environments.add(environment_id, "an evaluation took long", until)
+    return WorkResult(compiled.version, False, value)
 
 
-def _prepared(version: Version) -> Entry:
-    with patterns.limited(TRIAL_SECONDS):
-        entry = documents.entry(version, bounded=True)
-        _ = entry.evaluator
-        return entry
+def _compile_bounded(version: Version) -> CompiledDocument:
+    with patterns.time_limit(TRIAL_SECONDS):
+        compiled = document_cache.get(version, bounded=True)
+        _ = compiled.evaluator
+        return compiled
 
 
-def elsewhere(version: Version, organisation_id: int, key: Hashable, work: Work[T]) -> "Future[Evaluated[T]]":
-    """The future result of the work, by the evaluation process. Works of one key share it."""
-    evaluated: Future[Evaluated[T]] = evaluation_process.submit(organisation_id, key, partial(_evaluate, version, work))
-    evaluated.add_done_callback(_notice_cheap)
-    return evaluated
+def submit_to_evaluation_process(
+    version: Version, organisation_id: int, key: Hashable, work: Work[T]
+) -> "Future[WorkResult[T]]":
+    """The future result of the work in the evaluation process. Concurrent submissions with one key share it."""
+    call = partial(_run_without_fallback, version, work)
+    result: Future[WorkResult[T]] = evaluation_process.submit(organisation_id, key, call)
+    result.add_done_callback(_remove_if_cheap)
+    return result
 
 
-def _notice_cheap(evaluated: "Future[Evaluated[Any]]") -> None:
-    if evaluated.exception() is None and not evaluated.result().is_expensive:
-        _expensive.found_cheap(evaluated.result().version.environment_id)
+def _remove_if_cheap(result: "Future[WorkResult[Any]]") -> None:
+    if result.exception() is None and not result.result().is_expensive:
+        _expensive_environments.document_is_cheap(result.result().version.environment_id)
 
 
-def _evaluate(version: Version, work: Work[T]) -> Evaluated[T]:
-    """In the evaluation process, or where nothing else is possible."""
+def _run_without_fallback(version: Version, work: Work[T]) -> WorkResult[T]:
+    """Do the work in this process even if it is expensive: in the evaluation process, or inside a transaction."""
     try:
-        with patterns.limited(child.CALL_SECONDS):
-            entry = documents.entry(version)
-            _ = entry.evaluator
-        with patterns.limited(settings.EVALUATION_SECONDS):
-            value = work(entry)
-    except patterns.TimeSpent:
+        with patterns.time_limit(worker.CALL_SECONDS):
+            compiled = document_cache.get(version)
+            _ = compiled.evaluator
+        with patterns.time_limit(settings.EVALUATION_SECONDS):
+            value = work(compiled)
+    except patterns.TimeLimitExceeded:
         _log_took_too_long(version)
         raise TookTooLong from None
-    return Evaluated(entry.version, entry.document.is_expensive, value)
+    return WorkResult(compiled.version, compiled.document.is_expensive, value)
 
 
 @lru_cache(maxsize=1_000)
 def _log_took_too_long(version: Version) -> None:
-    """Once for each version of an environment."""
+    """Log a version of an environment once."""
     logger.warning("evaluation_took_too_long", environment=version.environment_id, seconds=settings.EVALUATION_SECONDS)

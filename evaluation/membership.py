@@ -1,4 +1,4 @@
-"""Which segments an identity belongs to, whether or not they override anything, and why."""
+"""Segment membership of an identity, with or without overrides in the environment, and an explanation by rule."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from flag_engine.segments.evaluator import context_matches_condition, context_ma
 
 from environments.identities.models import Identity
 from environments.identities.traits.models import TraitValue
-from evaluation import engine, isolation
-from evaluation.cache import Entry
-from evaluation.child import limited_evaluation
-from evaluation.document import hashing_key, read_head
+from evaluation import engine_context, isolation
+from evaluation.cache import CompiledDocument
+from evaluation.document import hashing_key, read_environment_row
 from evaluation.isolation import Work
+from evaluation.worker import evaluation_time_limit
 from segments.models import Segment
 
 logger = structlog.get_logger(__name__)
@@ -23,17 +23,17 @@ T = TypeVar("T")
 
 
 class Candidate(NamedTuple):
-    """Somebody who may belong to a segment: an identity, stored or not, with the traits that they are judged by."""
+    """An identity, stored or not, and the traits to check against segments."""
 
     identifier: str
-    """Empty: nobody in particular. Such a one has no place in a percentage split."""
+    """Empty: no identity, only traits. Conditions with PERCENTAGE_SPLIT are then not met."""
 
     traits: Mapping[str, TraitValue]
     identity_id: int | None = None
 
     @classmethod
     def of(cls, identity: Identity) -> "Candidate":
-        """As it is stored."""
+        """A stored identity with its stored traits."""
         traits = {trait.trait_key: trait.trait_value for trait in identity.identity_traits.all()}
         return cls(identity.identifier, traits, identity.pk)
 
@@ -56,7 +56,7 @@ class RuleVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether somebody belongs to a segment; of each of its rules and conditions, whether it holds for them."""
+    """The result of checking a candidate against a segment, and against each of its rules and conditions."""
 
     belongs: bool
     rules: list[RuleVerdict]
@@ -68,57 +68,57 @@ def segments_of(identity: Identity) -> list[int]:
 
 
 def verdict(environment_id: int, segment_id: int, candidate: Candidate) -> Verdict:
-    """Whether the candidate belongs to the segment, as the environment has it. Nothing is stored.
+    """Check the candidate against the segment in the environment. Nothing is stored.
 
-    Raises ObjectDoesNotExist for an environment that is gone, or a segment that its project does not have.
+    Raises ObjectDoesNotExist if the environment was deleted, or if the segment is not in its project.
     """
     return _run(environment_id, partial(_verdict, segment_id=segment_id, candidate=candidate))
 
 
 def _run(environment_id: int, work: Work[T]) -> T:
-    head = read_head(environment_id)
-    return isolation.run(head.version, head.row["project__organisation_id"], work).value
+    environment_row = read_environment_row(environment_id)
+    return isolation.run(environment_row.version, environment_row.columns["project__organisation_id"], work).value
 
 
-def _segments_of(entry: Entry, candidate: Candidate) -> list[int]:
-    content = entry.document.content
+def _segments_of(compiled: CompiledDocument, candidate: Candidate) -> list[int]:
+    content = compiled.document.content
     context = _context(content, candidate)
-    with limited_evaluation():
+    with evaluation_time_limit():
         return [segment["id"] for segment in content["project"]["segments"] if _contains(segment, context)]
 
 
-def _verdict(entry: Entry, segment_id: int, candidate: Candidate) -> Verdict:
-    content = entry.document.content
+def _verdict(compiled: CompiledDocument, segment_id: int, candidate: Candidate) -> Verdict:
+    content = compiled.document.content
     context = _context(content, candidate)
     segment = next((each for each in content["project"]["segments"] if each["id"] == segment_id), None)
     if segment is None:
         raise Segment.DoesNotExist
-    with limited_evaluation():
-        stated = zip(segment["rules"], engine.segment_context(segment, [])["rules"], strict=True)
-        rules = [_rule(rule, read, context, str(segment_id)) for rule, read in stated]
+    with evaluation_time_limit():
+        pairs = zip(segment["rules"], engine_context.segment_context(segment, [])["rules"], strict=True)
+        rules = [_rule(rule, engine_rule, context, str(segment_id)) for rule, engine_rule in pairs]
         return Verdict(_contains(segment, context), rules)
 
 
-def _context(content: engine.Json, candidate: Candidate) -> Any:
-    nobody = not candidate.identifier and candidate.identity_id is None
-    key = None if nobody else hashing_key(content, candidate.identifier, candidate.identity_id)
+def _context(content: engine_context.Json, candidate: Candidate) -> Any:
+    is_anonymous = not candidate.identifier and candidate.identity_id is None
+    key = None if is_anonymous else hashing_key(content, candidate.identifier, candidate.identity_id)
     return {
         "environment": {"key": content["api_key"], "name": content["name"]},
         "identity": {"identifier": candidate.identifier, "key": key, "traits": dict(candidate.traits)},
     }
 
 
-def _contains(segment: engine.Json, context: Any) -> bool:
+def _contains(segment: engine_context.Json, context: Any) -> bool:
     try:
-        return is_context_in_segment(context, engine.segment_context(segment, []))
+        return is_context_in_segment(context, engine_context.segment_context(segment, []))
     except Exception as error:
-        # As for its flags: a segment that cannot be evaluated for a trait of this identity does not have it.
+        # As in the evaluation of flags: an identity is not in a segment that raises for its traits.
         logger.warning("segment_not_evaluated", segment=segment["id"], error=repr(error))
         return False
 
 
-def _rule(rule: engine.Json, read: Any, context: Any, segment_key: str) -> RuleVerdict:
-    """Of a rule of the document, and of what the engine reads of it."""
+def _rule(rule: engine_context.Json, engine_rule: Any, context: Any, segment_key: str) -> RuleVerdict:
+    """The verdict on a rule of the document. ``engine_rule`` is the same rule in the engine's context."""
     conditions = [
         ConditionVerdict(
             each["operator"],
@@ -126,17 +126,17 @@ def _rule(rule: engine.Json, read: Any, context: Any, segment_key: str) -> RuleV
             each["value"],
             _holds(context_matches_condition, context, condition, segment_key),
         )
-        for each, condition in zip(rule["conditions"], read["conditions"], strict=False)
+        for each, condition in zip(rule["conditions"], engine_rule["conditions"], strict=False)
     ]
     rules = [
         _rule(each, nested, context, segment_key)
-        for each, nested in zip(rule["rules"], read.get("rules", ()), strict=False)
+        for each, nested in zip(rule["rules"], engine_rule.get("rules", ()), strict=False)
     ]
-    return RuleVerdict(rule["type"], _holds(context_matches_rule, context, read, segment_key), conditions, rules)
+    return RuleVerdict(rule["type"], _holds(context_matches_rule, context, engine_rule, segment_key), conditions, rules)
 
 
-def _holds(matches: Any, context: Any, what: Any, segment_key: str) -> bool:
+def _holds(matches: Any, context: Any, rule_or_condition: Any, segment_key: str) -> bool:
     try:
-        return bool(matches(context, what, segment_key))
+        return bool(matches(context, rule_or_condition, segment_key))
     except Exception:
         return False

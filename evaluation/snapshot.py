@@ -1,4 +1,4 @@
-"""Reading many tables as they were at one moment, without holding anybody up."""
+"""Read-only snapshot transactions: several queries that see one state of the database and block no writer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @contextmanager
 def snapshot(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
-    """All queries inside see the database as it was at the first of them. For reading only.
+    """All queries in the block see the database as it was at the first of them. The block must not write.
 
-    Inside of a transaction that is already open they are part of it, and see what that transaction sees. On
-    PostgreSQL that may be a new state with each query, so what is read then is good for that transaction alone.
+    Inside an open transaction the block is part of it. On PostgreSQL each of its queries may then see newer changes of
+    other transactions, so the result is valid for that transaction only.
     """
     connection = connections[using]
     if connection.in_atomic_block:
@@ -27,7 +27,7 @@ def snapshot(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
 
 @contextmanager
 def _deferred(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """On SQLite: let the transaction begin as a reader's. By the settings each begins as a writer's, and waits."""
+    """On SQLite, begin the transaction without the write lock, unlike the default (IMMEDIATE)."""
     if connection.vendor != "sqlite":
         yield
         return

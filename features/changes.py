@@ -1,6 +1,6 @@
-"""The changes that services of flags report (``core.changes.report``) because they write in bulk.
+"""Change records that services of flags report (``core.changes.report``), since bulk writes send no model signals.
 
-Names in ``AboutTo…`` are reported before the write, all others after it.
+``AboutTo…`` records are reported before the write, all others after it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 from features.workflows.core.models import ChangeRequest
 
-Shares = Mapping[int, tuple[float | None, float | None]]
-"""Percentages before and after, by the primary keys of the options; None: there is no share."""
+ShareChanges = Mapping[int, tuple[float | None, float | None]]
+"""Percentages before and after the change, by the option's primary key. None: no share."""
 
 
-def changed_shares(before: Mapping[int, float], after: Mapping[int, float]) -> Shares:
-    """The shares of a state whose percentages differ."""
+def changed_shares(before: Mapping[int, float], after: Mapping[int, float]) -> ShareChanges:
+    """The shares of a state whose percentages differ before and after."""
     pairs = {option: (before.get(option), after.get(option)) for option in sorted({*before, *after})}
     return {option: (old, new) for option, (old, new) in pairs.items() if old != new}
 
 
-class Place(NamedTuple):
-    """The place of a feature state. At most one state is live there."""
+class StateKey(NamedTuple):
+    """The natural key of a live feature state: each key has at most one live state."""
 
     environment_id: int
     feature_id: int
@@ -31,12 +31,12 @@ class Place(NamedTuple):
     identity_id: int | None = None
 
     @classmethod
-    def of(cls, state: FeatureState) -> "Place":
+    def of(cls, state: FeatureState) -> "StateKey":
         return cls(state.environment_id, state.feature_id, state.feature_segment_id, state.identity_id)
 
 
-class Stored(NamedTuple):
-    """A state as it was stored at one moment."""
+class StateSnapshot(NamedTuple):
+    """The stored contents of a feature state at one moment."""
 
     state_id: int
     enabled: bool
@@ -44,30 +44,30 @@ class Stored(NamedTuple):
     shares: Mapping[int, float]
 
     @classmethod
-    def of(cls, state: FeatureState) -> "Stored":
+    def of(cls, state: FeatureState) -> "StateSnapshot":
         shares = state.multivariate_feature_state_values.all()
         return cls(
             state.pk,
             state.enabled,
-            {name: getattr(state.feature_state_value, name) for name in COLUMNS},
+            {name: getattr(state.feature_state_value, name) for name in VALUE_COLUMNS},
             {share.multivariate_feature_option_id: share.percentage_allocation for share in shares},
         )
 
 
 class AboutToChangeStates(NamedTuple):
-    """The states of these places are about to be written or deleted."""
+    """The states of these keys are about to be written or deleted."""
 
-    places: Iterable[Place]
+    keys: Iterable[StateKey]
 
 
 class FeatureCreated(NamedTuple):
-    """A feature was created. Its states follow."""
+    """A feature was created. Its states are not created yet."""
 
     feature: Feature
 
 
 class FirstStatesCreated(NamedTuple):
-    """A new feature has a state in each environment, and this number of options."""
+    """The states of a new feature were created, one in each environment; ``options`` is the number of its options."""
 
     feature: Feature
     states: Iterable[FeatureState]
@@ -81,13 +81,13 @@ class AboutToDeleteFeature(NamedTuple):
 
 
 class AboutToDeleteOverrides(NamedTuple):
-    """Segment overrides are about to be deleted. Read them with their features, projects and segments."""
+    """Segment overrides are about to be deleted. ``overrides`` selects their features, projects and segments."""
 
     overrides: Iterable[FeatureSegment]
 
 
 class OptionsReplaced(NamedTuple):
-    """A feature has other options: numbers of those added and removed, and columns before and after of the others."""
+    """Options of a feature were added, removed or changed; ``changed`` has the columns before and after."""
 
     feature: Feature
     added: int = 0
@@ -96,22 +96,22 @@ class OptionsReplaced(NamedTuple):
 
 
 class SharesReplaced(NamedTuple):
-    """A state has other shares than before."""
+    """Shares of a state were changed."""
 
     state: FeatureState
-    shares: Shares
+    shares: ShareChanges
 
 
 class StatesWritten(NamedTuple):
-    """States of one feature in one environment were written: before and after, by their primary keys."""
+    """States of one feature in one environment were written: contents before and after, by the state's primary key."""
 
-    before: Mapping[int, Stored]
-    after: Mapping[int, Stored]
+    before: Mapping[int, StateSnapshot]
+    after: Mapping[int, StateSnapshot]
     default_enabled: bool
 
 
 class OverridesReordered(NamedTuple):
-    """The segment overrides of a feature have another order: the segments' names before and after."""
+    """The segment overrides of a feature were reordered: the segments' names in the old and in the new order."""
 
     environment: Environment
     feature: Feature
@@ -120,21 +120,21 @@ class OverridesReordered(NamedTuple):
 
 
 class OverridesCopied(NamedTuple):
-    """An identity has the overrides of another identity: before and after, by the features' primary keys."""
+    """An identity got copies of another identity's overrides: before and after, by the feature's primary key."""
 
     identity: Identity
-    before: Mapping[int, Stored]
-    after: Mapping[int, Stored]
+    before: Mapping[int, StateSnapshot]
+    after: Mapping[int, StateSnapshot]
 
 
-class WentLive(NamedTuple):
-    """The states of a change request are live. Reported inside of ``actor.system(change_request)``."""
+class StatesPublished(NamedTuple):
+    """The states of a change request went live. Reported inside ``actor.system(change_request)``."""
 
     states: Iterable[FeatureState]
 
 
 class ChangeRequestFailed(NamedTuple):
-    """A committed change request could not go live and is not tried again."""
+    """A committed change request could not go live. It is not retried."""
 
     change_request: ChangeRequest
     reason: str

@@ -1,28 +1,27 @@
-"""Copies of an environment's feature states and overrides, for a clone of the environment."""
+"""Copies feature states and segment overrides to the clone of an environment."""
 
 from typing import Any
 
 from environments.models import Environment
 from features.models import FeatureSegment, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 
-SHARE = ("multivariate_feature_option_id", "percentage_allocation")
+SHARE_COLUMNS = ("multivariate_feature_option_id", "percentage_allocation")
 
-Overrides = dict[int | None, FeatureSegment | None]
-"""The copies of overrides by the primary keys of the originals; no override has none."""
+Copies = dict[int | None, FeatureSegment | None]
+"""Copied feature segments by the original's primary key. None maps to None: an environment default has no segment."""
 
 
 def copy_states(source: Environment, clone: Environment) -> None:
-    """Give the clone the source's live states and segment overrides, but not those of identities.
+    """Copy live environment defaults and segment overrides; identity overrides are not copied.
 
-    A constant number of queries, however much there is to copy. (SQLite splits large inserts.)
+    Uses a constant number of queries (SQLite splits large inserts).
     """
-    _copy_states(source, clone, _copy_overrides(source, clone))
+    _copy_states(source, clone, _copy_feature_segments(source, clone))
 
 
-def _copy_overrides(source: Environment, clone: Environment) -> Overrides:
-    """Copy which segments override what, in which order."""
+def _copy_feature_segments(source: Environment, clone: Environment) -> Copies:
     originals = list(
         FeatureSegment.objects.filter(
             environment=source, feature_states__identity=None, feature_states__version__isnull=False
@@ -35,24 +34,26 @@ def _copy_overrides(source: Environment, clone: Environment) -> Overrides:
     return {None: None} | {original.pk: copy for original, copy in zip(originals, copies, strict=True)}
 
 
-def _copy_states(source: Environment, clone: Environment, overrides: Overrides) -> None:
-    """Copy the live states with their values and shares, and keep the shares' order: variants are dealt out in it."""
+def _copy_states(source: Environment, clone: Environment, feature_segments: Copies) -> None:
+    """Copy live states with values and shares. The shares keep their order, since it decides an identity's variant."""
     originals = FeatureState.objects.filter(environment=source, identity=None, version__isnull=False).order_by("pk")
     copies = FeatureState.objects.bulk_create(
         FeatureState(
             environment=clone,
-            feature_segment=overrides[original.feature_segment_id],
+            feature_segment=feature_segments[original.feature_segment_id],
             **_fields(original, ("feature_id", "enabled", "version")),
         )
         for original in originals
     )
-    copy_of = {original.pk: copy for original, copy in zip(originals, copies, strict=True)}
+    copies_by_pk = {original.pk: copy for original, copy in zip(originals, copies, strict=True)}
     FeatureStateValue.objects.bulk_create(
-        FeatureStateValue(feature_state=copy_of[value.feature_state_id], **_fields(value, COLUMNS))
+        FeatureStateValue(feature_state=copies_by_pk[value.feature_state_id], **_fields(value, VALUE_COLUMNS))
         for value in FeatureStateValue.objects.filter(feature_state__in=originals.order_by().values("pk"))
     )
     MultivariateFeatureStateValue.objects.bulk_create(
-        MultivariateFeatureStateValue(feature_state=copy_of[share.feature_state_id], **_fields(share, SHARE))
+        MultivariateFeatureStateValue(
+            feature_state=copies_by_pk[share.feature_state_id], **_fields(share, SHARE_COLUMNS)
+        )
         for share in MultivariateFeatureStateValue.objects.filter(
             feature_state__in=originals.order_by().values("pk")
         ).order_by("pk")

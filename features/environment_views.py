@@ -9,7 +9,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from environments.models import Environment
 from environments.scope import EnvironmentsView
-from features.figures import figures
+from features.environment_metrics import environment_metrics
 
 
 class MetricSerializer(serializers.Serializer):
@@ -32,4 +32,4 @@ class EnvironmentMetricsViewSet(EnvironmentsView, GenericViewSet[Environment]):
 
     @action(detail=True)
     def metrics(self, request: Request, environment_api_key: str) -> Response:
-        return Response(self.get_serializer({"metrics": figures(self.environment)}).data)
+        return Response(self.get_serializer({"metrics": environment_metrics(self.environment)}).data)

@@ -1,4 +1,4 @@
-"""Serializer fields that the features' end points share."""
+"""Serializer fields shared by the endpoints of features."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -16,15 +16,15 @@ from organisations.groups.serializers import GroupSummarySerializer
 from projects.models import Project
 from users.serializers import UserSummarySerializer
 
-# A query can hold only so many parameters.
-MOST_IDS = 1_000
+# Databases limit the number of a query's parameters.
+MAX_IDS = 1_000
 
-# Databases differ in what they hold; SDKs read 32 bits.
+# The range of a 32-bit integer, which SDKs expect; databases differ in their ranges.
 INTEGER_BOUNDS = {"integer_value": {"min_value": -MAX_32_BIT_INTEGER - 1, "max_value": MAX_32_BIT_INTEGER}}
 
 
 class ObjectID(serializers.IntegerField):
-    """A primary key that a query or a body names."""
+    """A primary key in a query or a body."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=0, max_value=MAX_32_BIT_INTEGER, **kwargs)
@@ -32,7 +32,7 @@ class ObjectID(serializers.IntegerField):
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}], "nullable": True})
 class RawValue(serializers.Field):
-    """A feature state's value as a scalar, which is how SDKs get it."""
+    """A feature state's value as a JSON scalar, as SDKs receive it."""
 
     def get_attribute(self, instance: Any) -> Value:
         stored = getattr(instance, "feature_state_value", None)
@@ -46,14 +46,14 @@ class RawValue(serializers.Field):
 
 
 class InitialValue(serializers.CharField):
-    """Text; a number is taken as its text, and true as "True". False is refused, as by Flagsmith."""
+    """Text. Numbers are converted to text, true to "True". False is rejected, as by Flagsmith."""
 
     def to_internal_value(self, data: Any) -> str:
         return super().to_internal_value("True" if data is True else data)
 
 
 class ProjectObjects(serializers.ListField):
-    """Objects by their primary keys, read with one query; ``candidates`` says which ones a project has."""
+    """A list of primary keys, resolved with one query among the ``candidates`` of the project."""
 
     default_error_messages = {"does_not_exist": 'Invalid pk "{pk_value}" - object does not exist.'}
     child = ObjectID()
@@ -63,53 +63,55 @@ class ProjectObjects(serializers.ListField):
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> list[Any]:
-        wanted = dict.fromkeys(super().to_internal_value(data))
-        found: dict[int, Any] = {}
-        if wanted and self.candidates is not None:
-            found = self.candidates(self.context["view"].project).in_bulk(list(wanted))
-        for pk in wanted:
-            if pk not in found:
+        pks = dict.fromkeys(super().to_internal_value(data))
+        instances: dict[int, Any] = {}
+        if pks and self.candidates is not None:
+            instances = self.candidates(self.context["view"].project).in_bulk(list(pks))
+        for pk in pks:
+            if pk not in instances:
                 self.fail("does_not_exist", pk_value=pk)
-        return [found[pk] for pk in wanted]
+        return [instances[pk] for pk in pks]
 
     def get_attribute(self, instance: Any) -> list[Any]:
         return related(instance, str(self.source))
 
     def to_representation(self, value: list[Any]) -> list[Any]:
-        return [self.represent(found) for found in value]
+        return [self.represent(instance) for instance in value]
 
-    def represent(self, found: Model) -> Any:
-        return found.pk
+    def represent(self, instance: Model) -> Any:
+        return instance.pk
 
 
 class Summaries(ProjectObjects):
-    """Their ids in a body, their summaries in an answer. The same objects stand in many features of a list: each is
-    made into its summary once."""
+    """Primary keys in a request, summaries in a response.
+
+    Many features of a list have the same owners, so each owner's summary is built once per response.
+    """
 
     summary_class: type[serializers.BaseSerializer]
 
-    def represent(self, found: Model) -> Any:
-        if found.pk not in self._made:
-            self._made[found.pk] = self._summary.to_representation(found)
-        return self._made[found.pk]
+    def represent(self, instance: Model) -> Any:
+        if instance.pk not in self._summaries:
+            self._summaries[instance.pk] = self._summary_serializer.to_representation(instance)
+        return self._summaries[instance.pk]
 
     @cached_property
-    def _summary(self) -> serializers.BaseSerializer:
+    def _summary_serializer(self) -> serializers.BaseSerializer:
         return self.summary_class()
 
     @cached_property
-    def _made(self) -> dict[Any, Any]:
+    def _summaries(self) -> dict[Any, Any]:
         return {}
 
 
 class Owners(Summaries):
-    """Users."""
+    """Users who own a feature."""
 
     summary_class = UserSummarySerializer
 
 
 class OwnersSchema(OpenApiSerializerFieldExtension):
-    """One component of the schema describes both what is sent and what is answered."""
+    """Schema of ``Owners``: primary keys or summaries, since one component describes both request and response."""
 
     target_class: type[ProjectObjects] = Owners
     summary: type[serializers.BaseSerializer] = UserSummarySerializer
@@ -120,7 +122,7 @@ class OwnersSchema(OpenApiSerializerFieldExtension):
 
 
 class GroupOwners(Summaries):
-    """Groups of users."""
+    """User groups that own a feature."""
 
     summary_class = GroupSummarySerializer
 

@@ -1,4 +1,4 @@
-"""The query of a list of features, and what it makes of the list."""
+"""Query parameters of the list of features, and the filters and the order that they select."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,24 +9,24 @@ from rest_framework.exceptions import ValidationError
 
 from core.queries import QuerySerializer
 from environments.models import Environment
-from features.fields import MOST_IDS, ObjectID
+from features.fields import MAX_IDS, ObjectID
 from features.models import Feature, FeatureSegment, FeatureState, FeatureType
-from features.shown import default_states
+from features.state_summaries import default_states
 from features.values import MAX_32_BIT_INTEGER, ValueType
 
-TO_MANY = ("multivariate_options",)
+REVERSE_RELATIONS = ("multivariate_options",)
 MANY_TO_MANY = ("owners", "group_owners", "tags")
-RELATIONS = (*TO_MANY, *MANY_TO_MANY)
+RELATIONS = (*REVERSE_RELATIONS, *MANY_TO_MANY)
 INTERSECTION, UNION = "INTERSECTION", "UNION"
 
 
 class IDs(serializers.CharField):
-    """Primary keys, separated by commas."""
+    """Comma-separated primary keys."""
 
     def to_internal_value(self, data: Any) -> Any:
         texts = [text.strip() for text in super().to_internal_value(data).split(",") if text.strip()]
-        if len(texts) > MOST_IDS:
-            raise ValidationError(f"At most {MOST_IDS} at once.")
+        if len(texts) > MAX_IDS:
+            raise ValidationError(f"At most {MAX_IDS} at once.")
         return [ObjectID().run_validation(text) for text in texts]
 
     def to_representation(self, value: Any) -> str:
@@ -34,7 +34,7 @@ class IDs(serializers.CharField):
 
 
 class FeatureFilterSerializer(QuerySerializer):
-    speaks_empty = ("tags",)
+    allow_empty = ("tags",)
 
     search = serializers.CharField(required=False, help_text="Part of the name, in any case.")
     sort_field = serializers.ChoiceField(choices=("created_date", "name"), default="created_date")
@@ -58,70 +58,75 @@ class FeatureFilterSerializer(QuerySerializer):
         return attrs
 
 
-def listed(
-    features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment | None, *, to_change: bool
+def filter_features(
+    features: QuerySet[Feature], parameters: dict[str, Any], environment: Environment | None, *, with_relations: bool
 ) -> QuerySet[Feature]:
-    """The features that are wanted, in the wanted order. ``features.shown`` reads what is shown of them there."""
-    features = _filtered(features, wanted)
-    if to_change:
+    """Filter and order features by the parameters of ``FeatureFilterSerializer``.
+
+    ``with_relations`` prefetches all relations; a list view reads them itself, page by page.
+    """
+    features = _filter_by_columns(features, parameters)
+    if with_relations:
         features = features.prefetch_related(*RELATIONS)
     overridden: list[QuerySet[Any]] = []
     if environment is not None:
-        features = _filtered_by_state(features, wanted, environment)
-        if "segment" in wanted:
-            overridden.append(FeatureSegment.objects.filter(environment=environment, segment=wanted["segment"]))
-    if "identity" in wanted:
-        overridden.append(FeatureState.objects.filter(identity=wanted["identity"], version__isnull=False))
-    first = [Exists(overrides.filter(feature=OuterRef("pk"))).desc() for overrides in overridden]
-    sign = "-" if wanted["sort_direction"] == "DESC" else ""
-    return features.order_by(*first, f"{sign}{wanted['sort_field']}", f"{sign}id")
+        features = _filter_by_state(features, parameters, environment)
+        if "segment" in parameters:
+            overridden.append(FeatureSegment.objects.filter(environment=environment, segment=parameters["segment"]))
+    if "identity" in parameters:
+        overridden.append(FeatureState.objects.filter(identity=parameters["identity"], version__isnull=False))
+    overridden_first = [Exists(overrides.filter(feature=OuterRef("pk"))).desc() for overrides in overridden]
+    sign = "-" if parameters["sort_direction"] == "DESC" else ""
+    return features.order_by(*overridden_first, f"{sign}{parameters['sort_field']}", f"{sign}id")
 
 
-def _filtered(features: QuerySet[Feature], wanted: dict[str, Any]) -> QuerySet[Feature]:
-    simple: dict[str, Callable[[Any], Q]] = {
+def _filter_by_columns(features: QuerySet[Feature], parameters: dict[str, Any]) -> QuerySet[Feature]:
+    conditions: dict[str, Callable[[Any], Q]] = {
         "search": lambda text: Q(name__icontains=text),
         "is_archived": lambda archived: Q(is_archived=archived),
         "type": lambda kind: Q(type=kind),
-        "tags": lambda tags: _tagged(tags, wanted["tag_strategy"]),
+        "tags": lambda tags: _tag_condition(tags, parameters["tag_strategy"]),
     }
-    for name, condition in simple.items():
-        if name in wanted:
-            features = features.filter(condition(wanted[name]))
-    if "owners" in wanted or "group_owners" in wanted:
-        # Any of the owners, or any of the groups.
-        of_users = Feature.owners.through.objects.filter(ffadminuser__in=wanted.get("owners", ()))
-        of_groups = Feature.group_owners.through.objects.filter(userpermissiongroup__in=wanted.get("group_owners", ()))
+    for name, condition in conditions.items():
+        if name in parameters:
+            features = features.filter(condition(parameters[name]))
+    if "owners" in parameters or "group_owners" in parameters:
+        # Owned by any of the users or by any of the groups.
+        of_users = Feature.owners.through.objects.filter(ffadminuser__in=parameters.get("owners", ()))
+        of_groups = Feature.group_owners.through.objects.filter(
+            userpermissiongroup__in=parameters.get("group_owners", ())
+        )
         features = features.filter(Q(pk__in=of_users.values("feature")) | Q(pk__in=of_groups.values("feature")))
     return features
 
 
-def _tagged(tags: list[int], strategy: str) -> Q:
+def _tag_condition(tags: list[int], strategy: str) -> Q:
     if not tags:
         return ~Q(pk__in=Feature.objects.filter(tags__isnull=False).values("pk"))
     tagged = Feature.objects.filter(tags__in=tags)
     if strategy == INTERSECTION:
-        tagged = tagged.annotate(times=Count("tags")).filter(times=len(set(tags)))
+        tagged = tagged.annotate(matches=Count("tags")).filter(matches=len(set(tags)))
     return Q(pk__in=tagged.order_by().values("pk"))
 
 
-def _filtered_by_state(
-    features: QuerySet[Feature], wanted: dict[str, Any], environment: Environment
+def _filter_by_state(
+    features: QuerySet[Feature], parameters: dict[str, Any], environment: Environment
 ) -> QuerySet[Feature]:
     states = default_states(environment)
-    if wanted.get("is_enabled") is not None:
-        features = features.filter(pk__in=states.filter(enabled=wanted["is_enabled"]).values("feature"))
-    if "value_search" in wanted:
-        features = features.filter(pk__in=states.filter(_holds(wanted["value_search"])).values("feature"))
+    if parameters.get("is_enabled") is not None:
+        features = features.filter(pk__in=states.filter(enabled=parameters["is_enabled"]).values("feature"))
+    if "value_search" in parameters:
+        features = features.filter(pk__in=states.filter(_value_condition(parameters["value_search"])).values("feature"))
     return features
 
 
-def _holds(text: str) -> Q:
-    """A value of which this is a part, or a number or boolean that this is the text of."""
-    value = "feature_state_value__"
-    found = Q(**{f"{value}type": ValueType.STRING, f"{value}string_value__icontains": text})
+def _value_condition(text: str) -> Q:
+    """Matches text values that contain the text, and numbers and booleans that are equal to it."""
+    prefix = "feature_state_value__"
+    matches = Q(**{f"{prefix}type": ValueType.STRING, f"{prefix}string_value__icontains": text})
     if text.lower() in ("true", "false"):
-        found |= Q(**{f"{value}type": ValueType.BOOLEAN, f"{value}boolean_value": text.lower() == "true"})
+        matches |= Q(**{f"{prefix}type": ValueType.BOOLEAN, f"{prefix}boolean_value": text.lower() == "true"})
     digits = text.removeprefix("-")
     if digits.isdecimal() and len(digits) <= 10 and int(digits) <= MAX_32_BIT_INTEGER:
-        found |= Q(**{f"{value}type": ValueType.INTEGER, f"{value}integer_value": int(text)})
-    return found
+        matches |= Q(**{f"{prefix}type": ValueType.INTEGER, f"{prefix}integer_value": int(text)})
+    return matches

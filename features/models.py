@@ -15,7 +15,7 @@ class FeatureType(models.TextChoices):
 
 
 class Feature(UUIDModel):
-    """A feature of a project; it has a state in every environment. Names are unique whatever their case."""
+    """A feature of a project, with a state in every environment. Names are unique regardless of case."""
 
     name = models.CharField(max_length=2000)
     created_date = models.DateTimeField(auto_now_add=True)
@@ -39,9 +39,9 @@ class Feature(UUIDModel):
 
 
 class FeatureSegment(UUIDModel):
-    """That a segment overrides a feature in an environment; the override's state points here.
+    """A segment override of a feature in an environment. The override's state has a foreign key to it.
 
-    The lower the ``priority``, the stronger the override.
+    The override with the lowest ``priority`` takes precedence.
     """
 
     feature = models.ForeignKey(Feature, on_delete=models.CASCADE, related_name="feature_segments")
@@ -56,10 +56,10 @@ class FeatureSegment(UUIDModel):
 
 
 class FeatureState(AtomicModel):
-    """Whether a feature is on, in an environment, for a segment's members or for one identity.
+    """The state of a feature: an environment's default, a segment override, or an identity override.
 
-    A live state has a ``version``; there is one for each place, which the constraints guard. A state without a
-    version belongs to a change request that has not gone live, and nothing serves it.
+    A live state has a ``version``; constraints guarantee at most one for each ``features.changes.StateKey``. A state
+    without a version belongs to a change request that is not live, and is not served.
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -83,13 +83,12 @@ class FeatureState(AtomicModel):
         null=True,
         blank=True,
     )
-    # A state that replaced another one splits identities as that one did, which did it by its primary key.
+    # Primary key of the first state that this one replaced: identities keep their variants.
     mv_hashing_salt = models.IntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ["id"]
-        # Nulls stay out of each: SQLite takes an index to be the best for "IS NULL" because it is unique, and then
-        # walks through all states that there are.
+        # Nulls are excluded: SQLite prefers a unique index for "IS NULL" and would then scan all states.
         constraints = [
             models.UniqueConstraint(
                 fields=["environment", "feature"],
@@ -107,7 +106,7 @@ class FeatureState(AtomicModel):
                 name="unique_identity_override",
             ),
         ]
-        # A list of features counts each one's overrides in an environment.
+        # For the counts of overrides in a list of features.
         indexes = [models.Index(fields=["environment", "feature"], name="environment_and_feature")]
 
 

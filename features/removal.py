@@ -1,8 +1,8 @@
-"""Raw removal of what features have in environments, identities, segments and projects that are about to be deleted:
-receivers of ``core.removal.emptying``.
+"""Receivers of ``core.removal.emptying``: bulk removal of feature rows that belong to deleted environments, identities,
+segments and projects.
 
-Raw, since a delete that sends signals would read each row and remove a hundred at a time, only to find that the row
-that they belong to announces the change, or that nobody has to be told.
+The deletes are raw: a delete with signals reads each row and removes 100 at a time. The signals are not needed, since
+the deleted owner's own row announces the change, or no SDK can read it any more.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from core.changes import report
 from environments.identities.models import Identity
 from environments.models import Environment
-from features.changes import AboutToChangeStates, AboutToDeleteOverrides, Place
+from features.changes import AboutToChangeStates, AboutToDeleteOverrides, StateKey
 from features.feature_states.services import remove_states
 from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
@@ -23,41 +23,41 @@ from segments.models import Segment
 
 def empty_environments(rows: QuerySet[Environment], **kwargs: Any) -> None:
     """Remove the states, overrides and change requests of environments."""
-    within = rows.order_by().values("pk")
-    requests = ChangeRequest.objects.filter(environment__in=within)
-    remove_states(FeatureState.objects.filter(environment__in=within))
-    for each in (
-        FeatureSegment.objects.filter(environment__in=within),
+    environment_pks = rows.order_by().values("pk")
+    requests = ChangeRequest.objects.filter(environment__in=environment_pks)
+    remove_states(FeatureState.objects.filter(environment__in=environment_pks))
+    for rows_to_delete in (
+        FeatureSegment.objects.filter(environment__in=environment_pks),
         PlannedChange.objects.filter(change_request__in=requests.order_by().values("pk")),
         ChangeRequestApproval.objects.filter(change_request__in=requests.order_by().values("pk")),
         requests,
     ):
-        each._raw_delete(each.db)
+        rows_to_delete._raw_delete(rows_to_delete.db)
 
 
 def empty_identities(rows: QuerySet[Identity], **kwargs: Any) -> None:
-    """Remove the overrides of identities, of which there may be one for each feature."""
+    """Remove the overrides of identities: up to one for each feature."""
     states = FeatureState.objects.filter(identity__in=rows.order_by().values("pk"))
-    places = states.values_list("environment_id", "feature_id", "feature_segment_id", "identity_id")
-    report(AboutToChangeStates(Place(*place) for place in places))
+    keys = states.values_list("environment_id", "feature_id", "feature_segment_id", "identity_id")
+    report(AboutToChangeStates(StateKey(*key) for key in keys))
     remove_states(states)
 
 
 def empty_segments(rows: QuerySet[Segment], **kwargs: Any) -> None:
-    """Remove the overrides of segments, of which there may be one for each feature in each environment."""
+    """Remove the overrides of segments: up to one for each feature in each environment."""
     overrides = FeatureSegment.objects.filter(segment__in=rows.order_by().values("pk"))
-    report(AboutToChangeStates(Place(*row) for row in overrides.values_list("environment_id", "feature_id", "pk")))
+    report(AboutToChangeStates(StateKey(*row) for row in overrides.values_list("environment_id", "feature_id", "pk")))
     report(AboutToDeleteOverrides(overrides.select_related("feature__project", "segment")))
     remove_states(FeatureState.objects.filter(feature_segment__in=overrides.order_by().values("pk")))
     overrides._raw_delete(overrides.db)
 
 
 def empty_projects(rows: QuerySet[Project], **kwargs: Any) -> None:
-    """Remove the change requests and features of projects, whose environments are empty already."""
-    within = rows.order_by().values("pk")
-    requests = ChangeRequest.objects.filter(project__in=within)
-    features = Feature.objects.filter(project__in=within)
-    for each in (
+    """Remove the change requests and features of projects. Their environments were emptied before."""
+    project_pks = rows.order_by().values("pk")
+    requests = ChangeRequest.objects.filter(project__in=project_pks)
+    features = Feature.objects.filter(project__in=project_pks)
+    for rows_to_delete in (
         SegmentChange.objects.filter(change_request__in=requests.order_by().values("pk")),
         ChangeRequestApproval.objects.filter(change_request__in=requests.order_by().values("pk")),
         requests,
@@ -68,4 +68,4 @@ def empty_projects(rows: QuerySet[Project], **kwargs: Any) -> None:
         ),
         features,
     ):
-        each._raw_delete(each.db)
+        rows_to_delete._raw_delete(rows_to_delete.db)

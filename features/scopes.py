@@ -1,4 +1,4 @@
-"""Which environment a request is about when its path does not say so."""
+"""Finds the environment of a request whose query or body has the environment's primary key."""
 
 from typing import Any
 
@@ -11,10 +11,11 @@ from features.values import MAX_32_BIT_INTEGER
 from organisations.access import Actor
 
 
-def environment_named(value: Any, actor: Actor) -> Environment:
-    """The environment of this primary key, a number or its digits.
+def environment_by_id(value: Any, actor: Actor) -> Environment:
+    """The environment with this primary key (an integer, or its decimal digits).
 
-    Raises PermissionDenied (403, as Flagsmith does) for none, for nonsense and for one that the caller may not see.
+    Raises PermissionDenied (403, as in Flagsmith) if the key is missing or invalid, or if the environment is not
+    visible to the actor.
     """
     pk = int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 10 else value
     if isinstance(pk, bool) or not isinstance(pk, int) or not 0 <= pk <= MAX_32_BIT_INTEGER:
@@ -25,6 +26,6 @@ def environment_named(value: Any, actor: Actor) -> Environment:
     return environment
 
 
-def in_body(request: Request, field: str) -> Any:
-    """What the body says in this field; None where it says nothing."""
+def body_field(request: Request, field: str) -> Any:
+    """The value of a field of the request's body, or None."""
     return request.data.get(field) if isinstance(request.data, dict) else None

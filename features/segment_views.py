@@ -18,7 +18,7 @@ from segments.models import Segment
 
 
 class AssociatedFeatureSerializer(serializers.ModelSerializer[FeatureState]):
-    """The state of an override that uses the segment."""
+    """The feature state of a segment override."""
 
     class Meta:
         model = FeatureState
@@ -40,7 +40,7 @@ class AssociatedFeatureViewSet(ProjectScopedView, GenericViewSet[Segment]):
     @extend_schema(parameters=[AssociatedFeatureFilterSerializer], responses=AssociatedFeatureSerializer(many=True))
     @action(detail=True, url_path="associated-features")
     def associated_features(self, request: Request, **kwargs: Any) -> Response:
-        """The live overrides that use the segment, in the environments that the caller may see."""
+        """Live overrides of the segment in the environments that are visible to the caller."""
         query = AssociatedFeatureFilterSerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         environments = visible_environments(self.actor)

@@ -6,11 +6,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from core.fields import ConstantText, NoItems
+from core.fields import ConstantText, EmptyList
 from core.representation import QuickSerializer
 from features import services
 from features.fields import (
-    MOST_IDS,
+    MAX_IDS,
     GroupOwners,
     InitialValue,
     ObjectID,
@@ -19,8 +19,8 @@ from features.fields import (
     RawValue,
 )
 from features.models import Feature, FeatureState
-from features.multivariate.serializers import OVER, NestedOptionSerializer
-from features.multivariate.services import no_room_for_all
+from features.multivariate.serializers import DEFAULTS_OVER_100, NestedOptionSerializer
+from features.multivariate.services import options_exceed_100
 from projects.access import is_project_admin
 from projects.models import Project
 from projects.tags.models import Tag
@@ -28,7 +28,7 @@ from users.models import FFAdminUser
 
 
 class StateSummarySerializer(serializers.ModelSerializer[FeatureState]):
-    """A state as it is shown inside of its feature: ``features.shown`` makes it so."""
+    """Schema of a feature state inside its feature. ``features.state_summaries`` builds the dict."""
 
     feature_state_value = RawValue(read_only=True)
 
@@ -43,7 +43,7 @@ def project_tags(project: Project) -> Any:
 
 
 class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
-    """A feature. ``shown.show`` reads what is shown of it in an environment; otherwise that is empty."""
+    """A feature. State fields are empty unless ``state_summaries.attach`` has set them."""
 
     initial_value = InitialValue(
         max_length=settings.FEATURE_VALUE_LIMIT, required=False, allow_null=True, allow_blank=True
@@ -101,7 +101,7 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
         return getattr(feature, "segment_overrides", 0)
 
     def get_num_identity_overrides(self, feature: Feature) -> int | None:
-        """Null for none, as in Flagsmith."""
+        """Null instead of 0, as in Flagsmith."""
         return getattr(feature, "identity_overrides", None) or None
 
     def validate_name(self, name: str) -> str:
@@ -116,8 +116,8 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
         removes = self.instance is not None and not options and self.instance.multivariate_options.exists()
         if (options or removes) and not is_project_admin(self.context["view"].actor, self.context["view"].project):
             raise PermissionDenied
-        if no_room_for_all(options, self.instance):
-            raise ValidationError(OVER)
+        if options_exceed_100(options, self.instance):
+            raise ValidationError(DEFAULTS_OVER_100)
         return options
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -131,36 +131,36 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
         return services.create_feature(
             self.context["view"].project,
             creator=actor if isinstance(actor, FFAdminUser) else None,
-            **_parts(validated_data),
+            **_service_arguments(validated_data),
         )
 
     def update(self, instance: Feature, validated_data: dict[str, Any]) -> Feature:
-        return services.update_feature(instance, **_parts(validated_data))
+        return services.update_feature(instance, **_service_arguments(validated_data))
 
 
 class NewFeatureSerializer(FeatureSerializer):
-    """What a creation takes and answers."""
+    """Request and response of a creation."""
 
-    metadata = NoItems()
+    metadata = EmptyList()
 
     class Meta(FeatureSerializer.Meta):
         fields = (*FeatureSerializer.Meta.fields, "metadata")
 
 
 class ListedFeatureSerializer(NewFeatureSerializer):
-    """A feature in a list, or alone."""
+    """A feature of a list, or a retrieved one."""
 
-    code_references_counts = NoItems()
+    code_references_counts = EmptyList()
 
     class Meta(NewFeatureSerializer.Meta):
         fields = (*NewFeatureSerializer.Meta.fields, "code_references_counts")
 
 
 class ChangedFeatureSerializer(ListedFeatureSerializer):
-    """An update: what the feature began with cannot change any more, and owners have end points of their own."""
+    """An update. Name and initial values cannot change; owners have endpoints of their own."""
 
     # The answer to a PATCH has it not, as in Flagsmith.
-    sometimes_left_out = ("is_num_identity_overrides_complete",)
+    optional_in_responses = ("is_num_identity_overrides_complete",)
 
     initial_value = InitialValue(read_only=True, allow_null=True)
     owners = Owners(read_only=True)
@@ -171,7 +171,7 @@ class ChangedFeatureSerializer(ListedFeatureSerializer):
 
 
 class OwnedFeatureSerializer(serializers.ModelSerializer[Feature]):
-    """A feature after a change of its owners."""
+    """The response to a change of a feature's owners."""
 
     owners = Owners(read_only=True)
     group_owners = GroupOwners(read_only=True)
@@ -194,15 +194,15 @@ class OwnedFeatureSerializer(serializers.ModelSerializer[Feature]):
 
 
 class UserIDsSerializer(serializers.Serializer[Any]):
-    user_ids = serializers.ListField(child=ObjectID(), max_length=MOST_IDS)
+    user_ids = serializers.ListField(child=ObjectID(), max_length=MAX_IDS)
 
 
 class GroupIDsSerializer(serializers.Serializer[Any]):
-    group_ids = serializers.ListField(child=ObjectID(), max_length=MOST_IDS)
+    group_ids = serializers.ListField(child=ObjectID(), max_length=MAX_IDS)
 
 
-def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
-    """What the services take: a feature's options under that name, the rest as it is."""
+def _service_arguments(validated_data: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for the services: ``multivariate_options`` is renamed to ``options``."""
     columns = dict(validated_data)
     if "multivariate_options" in columns:
         columns["options"] = columns.pop("multivariate_options")
@@ -210,7 +210,7 @@ def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _matches(regex: str, name: str) -> bool:
-    """Whether the name as a whole matches. Nothing matches what is no regular expression."""
+    """Whether the whole name matches. An invalid regular expression matches nothing."""
     try:
         return re.fullmatch(regex, name) is not None
     except re.error:

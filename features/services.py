@@ -1,4 +1,4 @@
-"""Features: what their creation and their changes write besides the feature's own row."""
+"""Creates, updates and deletes features together with their states, options, tags and owners."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -21,22 +21,22 @@ NAME_TAKEN = "Feature with that name already exists for this project. Note that 
 
 
 def name_is_taken(project: Project, name: str) -> bool:
-    """Whether the project has a feature of this name, in any case: what the database's constraint would say."""
+    """Whether the project has a feature of this name, regardless of case: checks ``unique_feature_name`` in advance."""
     return project.features.annotate(lower=Lower("name")).filter(lower=Lower(Value(name))).exists()
 
 
 def possible_owners(project: Project) -> QuerySet[FFAdminUser]:
-    """The users who may see the project."""
+    """Users who may view the project."""
     return viewers(project)
 
 
 def possible_group_owners(project: Project) -> QuerySet[UserPermissionGroup]:
-    """The groups of the project's organisation."""
+    """User groups of the project's organisation."""
     return UserPermissionGroup.objects.filter(organisation=project.organisation_id)
 
 
-def has_owner_without(feature: Feature, *, users: Iterable[int] = (), groups: Iterable[int] = ()) -> bool:
-    """Whether somebody, or a group, still owns the feature when these do not."""
+def has_other_owners(feature: Feature, *, users: Iterable[int] = (), groups: Iterable[int] = ()) -> bool:
+    """Whether the feature has owners besides these users and groups."""
     return feature.owners.exclude(pk__in=users).exists() or feature.group_owners.exclude(pk__in=groups).exists()
 
 
@@ -50,10 +50,10 @@ def create_feature(
     options: Iterable[Mapping[str, Any]] = (),
     **columns: Any,
 ) -> Feature:
-    """A new feature, with its options and with a state in each environment of the project.
+    """Create a feature with its options and its state in each environment of the project.
 
-    Its creator owns it unless others are to. Saving its row announces the project's environments; all else is written
-    in bulk. The caller holds the project's lock.
+    Without ``owners`` the creator is the owner. Saving the feature announces the project's environments; all other rows
+    are written in bulk. The caller holds the project's lock.
     """
     options, owners = list(options), list(owners) or ([creator] if creator is not None else [])
     if options:
@@ -77,7 +77,7 @@ def update_feature(
     options: Iterable[Mapping[str, Any]] | None = None,
     **columns: Any,
 ) -> Feature:
-    """Set these columns, and replace the tags and options that are not None."""
+    """Set columns. Tags and options are replaced unless they are None."""
     for name, content in columns.items():
         setattr(feature, name, content)
     feature.save()
@@ -89,10 +89,10 @@ def update_feature(
 
 
 def delete_feature(feature: Feature) -> None:
-    """Remove a feature with its states and overrides, of which there may be one for each identity.
+    """Delete a feature with its states and overrides.
 
-    Their rows go first and raw: a delete that sends signals would read them all, only to find that the feature's own
-    signal announces for them too.
+    States and overrides (up to one for each identity) are deleted raw: a delete with signals reads every row, and the
+    feature's own signal announces the change anyway.
     """
     report(AboutToDeleteFeature(feature))
     remove_states(FeatureState.objects.filter(feature=feature))

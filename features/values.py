@@ -1,7 +1,7 @@
-"""A flag's value: text, a whole number of 32 bits, or a boolean, each kept in a column of its own.
+"""Typed values of flags: text, a 32-bit integer or a boolean, each in a column of its own.
 
-The columns that the type does not point to keep what they held before, as in Flagsmith: after "abc", 13 and true the
-object form is ``{"type": "bool", "string_value": "abc", "integer_value": 13, "boolean_value": true}``.
+A change of the type keeps the other columns, as in Flagsmith: after the values "abc", 13 and true the columns are
+``{"type": "bool", "string_value": "abc", "integer_value": 13, "boolean_value": true}``.
 """
 
 from django.conf import settings
@@ -12,7 +12,7 @@ Value = str | int | bool | None
 MAX_32_BIT_INTEGER = 2_147_483_647
 
 
-COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
+VALUE_COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
 
 
 class ValueType(models.TextChoices):
@@ -21,10 +21,10 @@ class ValueType(models.TextChoices):
     BOOLEAN = "bool"
 
 
-def value_of(
+def value_from_columns(
     kind: str | None, boolean_value: bool | None, integer_value: int | None, string_value: str | None
 ) -> Value:
-    """What an SDK gets of a value's columns."""
+    """The value that SDKs receive for these columns."""
     match kind:
         case ValueType.INTEGER:
             return integer_value
@@ -34,7 +34,7 @@ def value_of(
 
 
 class TypedValue(models.Model):
-    """The columns of a value."""
+    """Abstract model with the columns of a value."""
 
     type = models.CharField(max_length=10, choices=ValueType.choices, default=ValueType.STRING, null=True, blank=True)
     boolean_value = models.BooleanField(null=True, blank=True)
@@ -46,8 +46,8 @@ class TypedValue(models.Model):
 
     @property
     def value(self) -> Value:
-        """What an SDK gets."""
-        return value_of(self.type, self.boolean_value, self.integer_value, self.string_value)
+        """The value that SDKs receive."""
+        return value_from_columns(self.type, self.boolean_value, self.integer_value, self.string_value)
 
     @value.setter
     def value(self, value: Value) -> None:
@@ -60,8 +60,8 @@ class TypedValue(models.Model):
                 self.type, self.string_value = ValueType.STRING, value
 
 
-def typed(text: str | None) -> Value:
-    """The value that an initial value's text stands for: "12" is a number, "true" a boolean, anything else text."""
+def parse_initial_value(text: str | None) -> Value:
+    """The typed value of a feature's ``initial_value``: "12" is an integer, "true" a boolean, anything else text."""
     if text in ("true", "True"):
         return True
     if text in ("false", "False"):

@@ -14,10 +14,10 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
-from core.representation import read_ahead, read_many_to_many
+from core.representation import prefetch_many_to_many, prefetch_reverse
 from environments.access import visible_environments
 from environments.models import Environment
-from features import filters, services, shown
+from features import filters, services, state_summaries
 from features.models import Feature
 from features.serializers import (
     ChangedFeatureSerializer,
@@ -31,13 +31,13 @@ from features.serializers import (
 from projects.access import visible_projects
 from projects.scope import ProjectScopedView
 
-QUERY = extend_schema(parameters=[filters.FeatureFilterSerializer])
+FILTERS = extend_schema(parameters=[filters.FeatureFilterSerializer])
 OWNERS = extend_schema(request=UserIDsSerializer, responses=OwnedFeatureSerializer)
 GROUP_OWNERS = extend_schema(request=GroupIDsSerializer, responses=OwnedFeatureSerializer)
 NEEDS_OWNER = "Features of this project need an owner."
 
 
-@extend_schema_view(list=QUERY, retrieve=QUERY)
+@extend_schema_view(list=FILTERS, retrieve=FILTERS)
 class FeatureViewSet(ProjectScopedView, ModelViewSet[Feature]):
     rules = "features"
     locked = "project"
@@ -53,21 +53,24 @@ class FeatureViewSet(ProjectScopedView, ModelViewSet[Feature]):
         return ListedFeatureSerializer
 
     def get_queryset(self) -> QuerySet[Feature]:
-        to_change = self.action != "list"
-        return filters.listed(self.project.features.all(), self.wanted, self.shown_environment, to_change=to_change)
+        return filters.filter_features(
+            self.project.features.all(),
+            self.filter_parameters,
+            self.state_environment,
+            with_relations=self.action != "list",
+        )
 
     @cached_property
-    def wanted(self) -> dict[str, Any]:
-        """What the query asks for."""
+    def filter_parameters(self) -> dict[str, Any]:
         return filters.FeatureFilterSerializer.read(self.request.query_params)
 
     @cached_property
-    def shown_environment(self) -> Environment | None:
-        """Where the features are shown as they are."""
-        if "environment" not in self.wanted:
+    def state_environment(self) -> Environment | None:
+        """The environment whose feature states are shown, if the query names one."""
+        if "environment" not in self.filter_parameters:
             return None
         visible = visible_environments(self.actor).filter(project=self.project)
-        environment = visible.filter(pk=self.wanted["environment"]).first()
+        environment = visible.filter(pk=self.filter_parameters["environment"]).first()
         if environment is None:
             raise NotFound("No Environment matches the given query.")
         return environment
@@ -75,16 +78,16 @@ class FeatureViewSet(ProjectScopedView, ModelViewSet[Feature]):
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset) or []
         features = self.project.features.all()
-        read_ahead(page, filters.TO_MANY, among=features)
-        read_many_to_many(page, filters.MANY_TO_MANY, among=features, keys_alone=("tags",))
-        if self.shown_environment is not None:
-            shown.show(page, self.shown_environment, self.wanted.get("segment"))
+        prefetch_reverse(page, filters.REVERSE_RELATIONS, superset=features)
+        prefetch_many_to_many(page, filters.MANY_TO_MANY, superset=features, keys_only=("tags",))
+        if self.state_environment is not None:
+            state_summaries.attach(page, self.state_environment, self.filter_parameters.get("segment"))
         return page
 
     def get_object(self) -> Feature:
         feature = super().get_object()
-        if self.shown_environment is not None:
-            shown.show([feature], self.shown_environment, self.wanted.get("segment"))
+        if self.state_environment is not None:
+            state_summaries.attach([feature], self.state_environment, self.filter_parameters.get("segment"))
         return feature
 
     def perform_destroy(self, instance: Feature) -> None:
@@ -94,48 +97,48 @@ class FeatureViewSet(ProjectScopedView, ModelViewSet[Feature]):
     @action(detail=True, methods=["POST"], url_path="add-owners", serializer_class=OwnedFeatureSerializer)
     def add_owners(self, request: Request, **kwargs: Any) -> Response:
         feature = self.get_object()
-        wanted = self._ids(request, UserIDsSerializer, "user_ids")
-        if services.possible_owners(self.project).filter(pk__in=wanted).count() != len(wanted):
+        user_ids = self._ids(request, UserIDsSerializer, "user_ids")
+        if services.possible_owners(self.project).filter(pk__in=user_ids).count() != len(user_ids):
             raise ValidationError("Some users not found")
-        feature.owners.add(*wanted)
-        return self._owned(feature)
+        feature.owners.add(*user_ids)
+        return self._owners_response(feature)
 
     @OWNERS
     @action(detail=True, methods=["POST"], url_path="remove-owners", serializer_class=OwnedFeatureSerializer)
     def remove_owners(self, request: Request, **kwargs: Any) -> Response:
         feature = self.get_object()
-        unwanted = self._ids(request, UserIDsSerializer, "user_ids")
-        if self.project.enforce_feature_owners and not services.has_owner_without(feature, users=unwanted):
+        user_ids = self._ids(request, UserIDsSerializer, "user_ids")
+        if self.project.enforce_feature_owners and not services.has_other_owners(feature, users=user_ids):
             raise ValidationError(NEEDS_OWNER)
-        feature.owners.remove(*unwanted)
-        return self._owned(feature)
+        feature.owners.remove(*user_ids)
+        return self._owners_response(feature)
 
     @GROUP_OWNERS
     @action(detail=True, methods=["POST"], url_path="add-group-owners", serializer_class=OwnedFeatureSerializer)
     def add_group_owners(self, request: Request, **kwargs: Any) -> Response:
         feature = self.get_object()
-        wanted = self._ids(request, GroupIDsSerializer, "group_ids")
-        if services.possible_group_owners(self.project).filter(pk__in=wanted).count() != len(wanted):
+        group_ids = self._ids(request, GroupIDsSerializer, "group_ids")
+        if services.possible_group_owners(self.project).filter(pk__in=group_ids).count() != len(group_ids):
             raise ValidationError("Some groups not found")
-        feature.group_owners.add(*wanted)
-        return self._owned(feature)
+        feature.group_owners.add(*group_ids)
+        return self._owners_response(feature)
 
     @GROUP_OWNERS
     @action(detail=True, methods=["POST"], url_path="remove-group-owners", serializer_class=OwnedFeatureSerializer)
     def remove_group_owners(self, request: Request, **kwargs: Any) -> Response:
         feature = self.get_object()
-        unwanted = self._ids(request, GroupIDsSerializer, "group_ids")
-        if self.project.enforce_feature_owners and not services.has_owner_without(feature, groups=unwanted):
+        group_ids = self._ids(request, GroupIDsSerializer, "group_ids")
+        if self.project.enforce_feature_owners and not services.has_other_owners(feature, groups=group_ids):
             raise ValidationError(NEEDS_OWNER)
-        feature.group_owners.remove(*unwanted)
-        return self._owned(feature)
+        feature.group_owners.remove(*group_ids)
+        return self._owners_response(feature)
 
     def _ids(self, request: Request, serializer_class: type[BaseSerializer[Any]], field: str) -> set[int]:
         serializer = serializer_class(data=request.data)
         serializer.is_valid(raise_exception=True)
         return set(serializer.validated_data[field])
 
-    def _owned(self, feature: Feature) -> Response:
+    def _owners_response(self, feature: Feature) -> Response:
         return Response(OwnedFeatureSerializer(self.get_queryset().get(pk=feature.pk)).data)
 
 

@@ -1,11 +1,11 @@
-"""The organisations that an actor sees, and the actor's rights in them. Every view's queries start with this module,
-``projects.access`` or ``environments.access``, so that nobody reaches another tenant's objects.
+"""Query sets of the organisations that an actor may see, and checks of the actor's permissions in them.
 
-An actor is a caller of the Admin API: a user (``FFAdminUser``) or a master API key (``APIKeyUser``), which acts as
-an admin of its organisation.
+The queries of all views start with this module, ``projects.access`` or ``environments.access``, so that no caller
+reaches another tenant's objects.
 
-A user has what was given to them and what was given to their groups, as long as they belong to the organisation. Both
-are asked for in the same query.
+An actor is a caller of the Admin API: a user (``FFAdminUser``) or a master API key (``APIKeyUser``), which has the
+permissions of an admin of its organisation. A user has their own permissions and those of their groups, as long as they
+belong to the organisation. One query reads both.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def administered_organisations(actor: Actor) -> QuerySet[Organisation]:
 
 
 def manageable_groups(actor: Actor, organisation: Organisation) -> QuerySet[UserPermissionGroup]:
-    """The groups of the organisation that the actor may change: all with MANAGE_USER_GROUPS, else as a group admin."""
+    """The groups that the actor may change: all groups with MANAGE_USER_GROUPS, otherwise those as a group admin."""
     groups = UserPermissionGroup.objects.filter(organisation=organisation)
     if isinstance(actor, APIKeyUser) or has_organisation_permission(actor, organisation, "MANAGE_USER_GROUPS"):
         return groups
@@ -43,7 +43,7 @@ def manageable_groups(actor: Actor, organisation: Organisation) -> QuerySet[User
 
 
 def own_groups(actor: Actor, organisation: Organisation) -> QuerySet[UserPermissionGroup]:
-    """The groups that the actor belongs to; whoever may manage all of them has all of them, as in Flagsmith."""
+    """The groups that the actor belongs to. With MANAGE_USER_GROUPS, all groups, as in Flagsmith."""
     groups = UserPermissionGroup.objects.filter(organisation=organisation)
     if isinstance(actor, APIKeyUser) or has_organisation_permission(actor, organisation, "MANAGE_USER_GROUPS"):
         return groups
@@ -61,45 +61,54 @@ def has_organisation_permission(actor: Actor, organisation: Organisation, key: s
 
 
 def may_create_project(actor: Actor, organisation: Organisation) -> bool:
-    """An admin may; others with CREATE_PROJECT, unless the organisation leaves it to admins."""
+    """True for an admin, and with CREATE_PROJECT unless only admins of the organisation may create projects."""
     if organisation.restrict_project_create_to_admin:
         return is_organisation_admin(actor, organisation)
     return has_organisation_permission(actor, organisation, "CREATE_PROJECT")
 
 
-HELD_BY = (("userpermission", "user"), ("grouppermission", "group__users"))
-"""The two tables of permissions, as relations of what they are for, and how their rows lead to a user."""
+PERMISSION_RELATIONS = (("userpermission", "user"), ("grouppermission", "group__users"))
+"""The relations from an organisation, project or environment to its permissions, and from these to the user."""
 
 
 def granted(scope: type[Any], user_id: Any, key: str | None) -> Q:
-    """Of these projects or environments, those where the user, or a group of theirs, is admin or has this key; without
-    a key, where they are admin."""
-    own, of_groups = (Q(pk__in=PreparedSubquery(_held, user_id, scope, *held, key)) for held in HELD_BY)
+    """A condition on projects or environments: the user or a group of the user is an admin or has the permission
+    ``key``. None: is an admin."""
+    own, of_groups = (
+        Q(pk__in=PreparedSubquery(_granted_ids, user_id, scope, *relations, key)) for relations in PERMISSION_RELATIONS
+    )
     return own | of_groups
 
 
 def permissions_in(actor: Actor, scope: Any) -> set[str]:
-    """The keys that the actor, or a group of theirs, has in an organisation, project or environment. An admin needs
-    none.
+    """The permissions that the actor and the actor's groups have in an organisation, project or environment.
+
+    Permissions that an admin has without being granted them are not included.
     """
     if isinstance(actor, APIKeyUser):
         return set()
-    rows = (getattr(scope, rows).filter(**{holder: actor}).order_by() for rows, holder in HELD_BY)
-    own, of_groups = (each.exclude(permissions=None).values_list("permissions", flat=True) for each in rows)
+    own, of_groups = (
+        getattr(scope, permissions)
+        .filter(**{user: actor})
+        .order_by()
+        .exclude(permissions=None)
+        .values_list("permissions", flat=True)
+        for permissions, user in PERMISSION_RELATIONS
+    )
     return set(own.union(of_groups))
 
 
-# The functions below are compiled once, with a placeholder for the user's primary key.
+# ``PreparedSubquery`` compiles the query sets of these functions once, with a placeholder for ``user_id``.
 
 
 def member_organisations(user_id: Any, role: str | None = None) -> QuerySet[Any, Any]:
     """The primary keys of the organisations that the user belongs to, with this role if it is not None."""
-    member = UserOrganisation.objects.filter(user=user_id)
-    return (member.filter(role=role) if role else member).values("organisation")
+    memberships = UserOrganisation.objects.filter(user=user_id)
+    return (memberships.filter(role=role) if role else memberships).values("organisation")
 
 
-def _held(user_id: Any, scope: type[Any], rows: str, holder: str, key: str | None) -> QuerySet[Any, Any]:
-    enough = Q(**{f"{rows}__admin": True})
+def _granted_ids(user_id: Any, scope: type[Any], permissions: str, user: str, key: str | None) -> QuerySet[Any, Any]:
+    is_granted = Q(**{f"{permissions}__admin": True})
     if key is not None:
-        enough |= Q(**{f"{rows}__permissions": key})
-    return scope.objects.filter(enough, **{f"{rows}__{holder}": user_id}).values("pk")
+        is_granted |= Q(**{f"{permissions}__permissions": key})
+    return scope.objects.filter(is_granted, **{f"{permissions}__{user}": user_id}).values("pk")

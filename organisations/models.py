@@ -10,7 +10,7 @@ class OrganisationRole(models.TextChoices):
 
 
 class Organisation(UUIDModel):
-    """The tenant: nothing of one organisation is ever visible to another."""
+    """An organisation, which is the tenant: its objects are not visible to other organisations."""
 
     name = models.CharField(max_length=2000)
     created_date = models.DateTimeField(auto_now_add=True)
@@ -30,7 +30,7 @@ class Organisation(UUIDModel):
 
 
 class UserOrganisation(models.Model):
-    """A user's membership of an organisation, with the role there."""
+    """A user's membership of an organisation, with the role."""
 
     user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE)
@@ -43,7 +43,7 @@ class UserOrganisation(models.Model):
 
 
 class UserOrganisationPermission(UserPermissions):
-    """What a member may do in an organisation; an admin of it needs none of these."""
+    """A member's permissions in an organisation. An admin of it needs none."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="userpermission")
 
@@ -54,7 +54,7 @@ class UserOrganisationPermission(UserPermissions):
 
 
 class UserPermissionGroupOrganisationPermission(GroupPermissions):
-    """What the members of a group may do in their organisation."""
+    """A group's permissions in its organisation."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="grouppermission")
 
@@ -69,7 +69,7 @@ def default_plan() -> str:
 
 
 class Subscription(UUIDModel):
-    """What the organisation has subscribed to; ``plan`` decides which features it may turn on."""
+    """An organisation's subscription. Its ``plan`` determines the number of members and access to real-time updates."""
 
     organisation = models.OneToOneField(Organisation, on_delete=models.CASCADE, related_name="subscription")
     subscription_id = models.CharField(max_length=100, null=True, blank=True)
@@ -85,7 +85,7 @@ class Subscription(UUIDModel):
 
 
 class OrganisationWebhook(UUIDModel):
-    """Where to tell of all changes in an organisation; ``webhooks`` does it."""
+    """A webhook for all changes in an organisation. The package ``webhooks`` delivers them."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="webhooks")
     name = models.CharField(max_length=100, blank=True)

@@ -1,4 +1,4 @@
-"""What a plan allows. Flagsmith sells seats; here the enterprise plan, which is the default, has any number."""
+"""The number of members that a plan allows. The enterprise plan, which is the default, has no limit."""
 
 from rest_framework.exceptions import APIException
 
@@ -8,14 +8,14 @@ FREE_SEATS = 1
 
 
 class NoSeatError(APIException):
-    """The plan has no room for another member."""
+    """400: the plan allows no further member."""
 
     status_code = 400
     default_detail = "Please upgrade your plan to add additional seats/users"
 
 
 def seats(subscription: Subscription | None) -> int | None:
-    """How many members the organisation may have; None: any number."""
+    """The number of members that the organisation may have; None: no limit."""
     family = "" if subscription is None else (subscription.plan or "").replace("-", "").lower()
     if subscription is not None and family.startswith("enterprise"):
         return None
@@ -25,7 +25,10 @@ def seats(subscription: Subscription | None) -> int | None:
 
 
 def require_seat(organisation: Organisation) -> None:
-    """Raise NoSeatError where there is none left. Inside of a transaction; others who ask wait for its end."""
+    """Raise NoSeatError if the plan allows no further member.
+
+    Call this in a transaction: it locks the organisation, so that concurrent calls wait for the end of the transaction.
+    """
     limit = seats(getattr(organisation, "subscription", None))
     if limit is None:
         return

@@ -1,4 +1,4 @@
-"""The base view of the Admin API, for views below an organisation."""
+"""The base view of the Admin API, for objects below an organisation."""
 
 from functools import cached_property
 from typing import Any, cast
@@ -15,26 +15,26 @@ from organisations.models import Organisation
 
 
 class OrganisationScopedView(AtomicWrites, GenericAPIView):
-    """A view below ``organisations/{organisation_pk}/``.
+    """The base of views below ``organisations/{organisation_pk}/``.
 
-    What the caller may not see does not exist: 404. Subclasses whose paths name their scope in another way (by the
-    object itself, or in the body) override ``find_organisation``. ``projects.scope`` and ``environments.scope`` have
-    the views of projects and environments.
+    A scope that the caller may not see is a 404. Subclasses whose paths do not contain the organisation override
+    ``find_organisation``. ``projects.scope`` and ``environments.scope`` have the base views for projects and
+    environments.
     """
 
     rules: str
     """The view's entry in ``permissions.rules.RULES``."""
 
     locked: str | None = None
-    """"project" or "environment", where a view has one. A write locks it once the caller is allowed, so that the
-    handler reads current rows."""
+    """The scope that a write locks after the permission check, so that the handler reads current rows: "project",
+    "environment" or None."""
 
     lookup_value_regex = ID
-    """Of the object in the path. Not any digits: to Python, those of other scripts are a number too."""
+    """The pattern of an id in the path. Not any digits, since Python also converts digits of other scripts."""
 
     @property
     def actor(self) -> Actor:
-        """The caller. The rules let nobody through who is not signed in, but for a few views that never ask."""
+        """The caller, who is signed in, unless the view's rule allows anyone. Such views do not use this property."""
         return cast(Actor, self.request.user)
 
     def find_organisation(self) -> Organisation | None:
@@ -42,7 +42,7 @@ class OrganisationScopedView(AtomicWrites, GenericAPIView):
 
     @cached_property
     def organisation(self) -> Organisation:
-        return found(self.find_organisation(), Organisation)
+        return require(self.find_organisation(), Organisation)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -50,11 +50,11 @@ class OrganisationScopedView(AtomicWrites, GenericAPIView):
             self.lock()
 
     def lock(self) -> None:
-        """Take the locks that ``locked`` names. An organisation has none."""
+        """Lock the scope that ``locked`` names. Subclasses implement this."""
 
 
-def found(row: Any, model: Any) -> Any:
-    """The row. Raises NotFound for None."""
+def require(row: Any, model: Any) -> Any:
+    """Return the row. Raises NotFound if it is None."""
     if row is None:
         raise NotFound(f"No {model.__name__} matches the given query.")
     return row

@@ -52,7 +52,7 @@ class SubscriptionSerializer(serializers.ModelSerializer):
 
 
 class SubscriptionMetadataSerializer(serializers.ModelSerializer):
-    """What the plan allows; null: no limit. Nobody sells anything here, and no plan limits projects or history."""
+    """The plan's limits; null: no limit. No plan limits the number of projects or the visible history."""
 
     max_seats = serializers.SerializerMethodField()
     max_projects = ConstantNumber(None)
@@ -79,9 +79,9 @@ class SubscriptionMetadataSerializer(serializers.ModelSerializer):
 
 
 class OrganisationSerializer(serializers.ModelSerializer):
-    """An organisation as ``organisations.views.organisations_of`` reads it.
+    """An organisation with the annotations of ``organisations.views.organisations_of``.
 
-    The defaults are for one that was just created: its creator is its one member, and the role is null there, as in
+    The defaults are for an organisation that was just created: it has one member, and the role is null, as in
     Flagsmith.
     """
 
@@ -112,7 +112,7 @@ class OrganisationSerializer(serializers.ModelSerializer):
 
 
 class MemberSerializer(UserSummarySerializer):
-    """A user in an organisation, with the role there."""
+    """A member of an organisation, with the role."""
 
     role = serializers.ChoiceField(OrganisationRole.choices, read_only=True)
 
@@ -130,7 +130,8 @@ class OrganisationNameSerializer(serializers.ModelSerializer):
 
 
 class MembershipSerializer(serializers.ModelSerializer):
-    """A member's role, and whose it is where. Flagsmith documents ``organisation`` here and answers with the user."""
+    """A membership with its role, user and organisation. Flagsmith documents the organisation and returns the user, so
+    this returns both."""
 
     organisation = OrganisationNameSerializer(read_only=True)
 
@@ -144,13 +145,13 @@ class MembershipSerializer(serializers.ModelSerializer):
 
 
 class MemberIDListSerializer(serializers.ListSerializer):
-    """Any number of members, looked up in one query."""
+    """Ids of members, looked up in one query."""
 
     def to_internal_value(self, data: Any) -> list[int]:
         ids = [item["id"] for item in super().to_internal_value(data)]
         members = UserOrganisation.objects.filter(organisation=self.context["view"].organisation, user__in=ids)
-        known = set(members.values_list("user_id", flat=True))
-        errors = [{} if pk in known else {"id": [f"User with id {pk} does not exist"]} for pk in ids]
+        member_ids = set(members.values_list("user_id", flat=True))
+        errors = [{} if pk in member_ids else {"id": [f"User with id {pk} does not exist"]} for pk in ids]
         if any(errors):
             raise serializers.ValidationError(errors)
         return ids

@@ -1,4 +1,4 @@
-"""Organisations come and go, and so do their members."""
+"""Creation and deletion of organisations and memberships."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,14 +21,14 @@ from organisations.models import (
 from users.models import FFAdminUser, UserPermissionGroupMembership
 
 removing_members = Signal()
-"""Sent in the transaction that ends memberships: ``organisation``, ``user_ids``. Receivers delete what these users may
-do below the organisation."""
+"""Sent in the transaction that ends memberships. Arguments: ``organisation``, ``user_ids``. Receivers delete the users'
+permissions in projects and environments of the organisation."""
 
 ALREADY_MEMBER = "You are a member of this organisation already."
 
 
 def create_organisation(admin: FFAdminUser, **fields: Any) -> Organisation:
-    """An organisation with its first admin, subscribed to ``DEFAULT_SUBSCRIPTION_PLAN``."""
+    """Create an organisation with its first admin and a subscription to ``DEFAULT_SUBSCRIPTION_PLAN``."""
     with transaction.atomic():
         organisation = Organisation.objects.create(**fields)
         Subscription.objects.create(organisation=organisation)
@@ -37,15 +37,15 @@ def create_organisation(admin: FFAdminUser, **fields: Any) -> Organisation:
 
 
 def add_member(organisation: Organisation, user: FFAdminUser, role: str) -> None:
-    """Make the user a member, and of the groups that all new members belong to.
+    """Make the user a member of the organisation and of its default groups.
 
-    Raises NoSeatError where the plan has no room, and ValidationError for who is a member already.
+    Raises NoSeatError if the plan allows no further member, and ValidationError if the user is already a member.
     """
     with transaction.atomic():
         plans.require_seat(organisation)
         if UserOrganisation.objects.filter(user=user, organisation=organisation).exists():
             raise ValidationError({"detail": ALREADY_MEMBER})
-        with conflicts.refused(ALREADY_MEMBER):
+        with conflicts.as_validation_error(ALREADY_MEMBER):
             UserOrganisation.objects.create(user=user, organisation=organisation, role=role)
         join_default_groups(organisation, user)
 
@@ -60,17 +60,16 @@ def delete_organisations(organisations: Iterable[Organisation]) -> None:
 
 def delete_orphans(user: FFAdminUser) -> None:
     """Delete the organisations whose only member is the user."""
-    alone = Organisation.objects.annotate(members=Count("userorganisation")).filter(members=1)
-    delete_organisations(alone.filter(pk__in=user.organisations.values("pk")))
+    with_one_member = Organisation.objects.annotate(members=Count("userorganisation")).filter(members=1)
+    delete_organisations(with_one_member.filter(pk__in=user.organisations.values("pk")))
 
 
 def remove_members(organisation: Organisation, user_ids: list[int]) -> None:
-    """End these users' memberships, of groups too, and take from them whatever they may do in the organisation."""
-    theirs = {"user__in": user_ids}
+    """Remove users from the organisation and its groups, and delete their permissions in it."""
     with transaction.atomic():
         removing_members.send(sender=None, organisation=organisation, user_ids=user_ids)
-        UserOrganisationPermission.objects.filter(organisation=organisation, **theirs).delete()
+        UserOrganisationPermission.objects.filter(organisation=organisation, user__in=user_ids).delete()
         UserPermissionGroupMembership.objects.filter(
             userpermissiongroup__organisation=organisation, ffadminuser__in=user_ids
         ).delete()
-        UserOrganisation.objects.filter(organisation=organisation, **theirs).delete()
+        UserOrganisation.objects.filter(organisation=organisation, user__in=user_ids).delete()

@@ -1,4 +1,4 @@
-"""``organisations/`` and what stands directly below."""
+"""``organisations/`` in the Admin API, with members and permissions."""
 
 from typing import Any
 
@@ -91,7 +91,7 @@ class OrganisationViewSet(ScopePermissionsMixin, OrganisationScopedView, ModelVi
     @extend_schema(responses=SubscriptionMetadataSerializer)
     @action(detail=True, url_path="get-subscription-metadata")
     def get_subscription_metadata(self, request: Request, organisation_pk: str) -> Response:
-        """What the organisation's plan allows."""
+        """The limits of the organisation's plan."""
         subscription = Subscription.objects.filter(organisation=self.organisation).first()
         return Response(SubscriptionMetadataSerializer(subscription or Subscription(plan=None)).data)
 
@@ -102,7 +102,7 @@ class OrganisationViewSet(ScopePermissionsMixin, OrganisationScopedView, ModelVi
 @extend_schema(tags=["organisations"])
 @extend_schema_view(list=extend_schema(parameters=[MemberFilterSerializer]))
 class OrganisationUserViewSet(OrganisationScopedView, ListModelMixin, GenericViewSet[FFAdminUser]):
-    """The members."""
+    """The members of an organisation."""
 
     rules = "organisations/users"
     queryset = FFAdminUser.objects.none()
@@ -129,7 +129,7 @@ class OrganisationUserViewSet(OrganisationScopedView, ListModelMixin, GenericVie
 
 
 class FilteredPermissionsMixin(OrganisationScopedView):
-    """Permissions in an organisation, of the one that the query names, or all."""
+    """Permissions in an organisation, filtered by the user or group of the query."""
 
     filter_serializer_class: type[BaseSerializer[Any]]
 

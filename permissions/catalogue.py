@@ -5,7 +5,7 @@ from permissions.models import PermissionModel
 
 
 def write(**kwargs: object) -> None:
-    """After each migration: the table holds exactly these."""
+    """Receiver of ``post_migrate``: creates missing permissions and updates the texts of existing ones."""
     for scope, permissions in (
         (PermissionModel.Scope.PROJECT, PROJECT),
         (PermissionModel.Scope.ENVIRONMENT, ENVIRONMENT),

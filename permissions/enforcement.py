@@ -1,3 +1,5 @@
+"""The permission class of all views, which applies ``permissions.rules``."""
+
 from typing import TYPE_CHECKING, Any
 
 from rest_framework.exceptions import PermissionDenied
@@ -12,13 +14,13 @@ if TYPE_CHECKING:  # Django REST framework imports this module while it imports 
 
 
 def rule_of(view: Any, action: str) -> Rule | None:
-    """The rule of this action, or lower-case method, of a view or its class; None: nobody may call it."""
+    """The rule of an action, or lower-case method, of a view or its class. None: no caller may call it."""
     return RULES.get(getattr(view, "rules", ""), {}).get(action)
 
 
-# What is left to a user who owes an organisation a second factor (``force_2fa``): to see which one, and to make up for
-# it. Flagsmith leaves it to its dashboard to refuse all else.
-LEFT_TO_DEBTORS = frozenset(
+# Calls that are allowed without a second factor to a user whose organisation requires one (``force_2fa``): those that
+# are needed to set one up. In Flagsmith only the dashboard denies the others.
+ALLOWED_WITHOUT_SECOND_FACTOR = frozenset(
     {
         ("organisations", "list"),
         ("me", "get"),
@@ -30,22 +32,22 @@ LEFT_TO_DEBTORS = frozenset(
         ("second-factor/methods", "get"),
     }
 )
-OWED = "An organisation that you belong to requires a second factor. Set one up: auth/app/activate/."
+SECOND_FACTOR_REQUIRED = "An organisation that you belong to requires a second factor. Set one up: auth/app/activate/."
 
 
 class RulesPermission(BasePermission):
-    """Lets through what ``permissions.rules.RULES`` allows, and refuses whatever stands not there."""
+    """Applies ``permissions.rules.RULES``. A call that is not listed there is denied."""
 
     def has_permission(self, request: "Request", view: "APIView") -> bool:
         method = (request.method or "").lower()
         action = getattr(view, "action", method)
         if action is None or not hasattr(view, method):
-            # No handler: who is signed in, or need not be, gets the 405 that comes next.
+            # No handler: the response is a 405, or a 401 if the view requires authentication and there is none.
             return request.user is not None or not request.authenticators
         rule = rule_of(view, action)
         if rule is None or not rule.permits(request.user, view):
             return False
-        owes = getattr(request.user, "owes_second_factor", False)
-        if owes and (getattr(view, "rules", ""), action) not in LEFT_TO_DEBTORS:
-            raise PermissionDenied(OWED)
+        is_allowed_without = (getattr(view, "rules", ""), action) in ALLOWED_WITHOUT_SECOND_FACTOR
+        if getattr(request.user, "must_set_up_second_factor", False) and not is_allowed_without:
+            raise PermissionDenied(SECOND_FACTOR_REQUIRED)
         return True

@@ -2,7 +2,7 @@ from django.db import models
 
 
 class PermissionModel(models.Model):
-    """A permission that a user can be given on a project or on an environment, named by its key."""
+    """A permission that users and groups can have in an organisation, project or environment. The key is its name."""
 
     class Scope(models.TextChoices):
         ORGANISATION = "ORGANISATION"

@@ -1,7 +1,7 @@
-"""Rules: the conditions that the table in ``permissions.rules`` is made of.
+"""Rule classes: the conditions in the table of ``permissions.rules``.
 
-A rule states its condition once, as data. Its description for the API's schema, and the decision whether a caller may
-call a view, follow from that; tests compute from the same data which answer each caller must get.
+A rule's condition is data. The decision about a caller and the description in the API's schema are derived from it, and
+tests compute from it which response each caller must get.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Rule:
         raise NotImplementedError
 
     def permits(self, actor: Any, view: Any) -> bool:
-        """True if the actor, None if nobody is signed in, may call the view."""
+        """True if the actor may call the view. The actor is None for a call without valid credentials."""
         raise NotImplementedError
 
 
@@ -54,10 +54,10 @@ class Anyone(Rule):
 
 
 @dataclass(frozen=True)
-class Nobody(Rule):
-    """There is nothing here: the view answers 404 with the reason to callers who may see what it would be about."""
+class NotAvailable(Rule):
+    """For endpoints of Flagsmith that this product does not have. The view responds to signed-in callers with a 404."""
 
-    description = "nobody: there is none here"
+    description = "no caller: the endpoint is not available"
 
     def permits(self, actor: Any, view: Any) -> bool:
         return actor is not None
@@ -65,7 +65,7 @@ class Nobody(Rule):
 
 @dataclass(frozen=True)
 class SignedIn(Rule):
-    """A user's token or, unless ``user``, a master API key."""
+    """A caller with a user's token or, unless ``user`` is true, with a master API key."""
 
     user: bool = False
 
@@ -79,9 +79,9 @@ class SignedIn(Rule):
 
 @dataclass(frozen=True)
 class Has(Rule):
-    """A permission's key at this level, or ``MEMBER`` or ``ADMIN`` there. An admin needs no key.
+    """A caller who has this permission at this level. ``MEMBER`` and ``ADMIN`` are keys too. An admin needs no other.
 
-    A caller who may not see the view's organisation, project or environment is answered that it does not exist.
+    A caller who may not see the view's organisation, project or environment gets a 404 from the view.
     """
 
     level: Level
@@ -98,7 +98,7 @@ class Has(Rule):
 
     def _holds(self, actor: Actor, scope: Any) -> bool:
         if self.key == MEMBER:
-            return True  # The view finds only the scopes that the caller belongs to.
+            return True  # The view only finds scopes that the caller belongs to.
         if self.key == ADMIN:
             return IS_ADMIN[self.level](actor, scope)
         return HAS_PERMISSION[self.level](actor, scope, self.key)
@@ -106,7 +106,7 @@ class Has(Rule):
 
 @dataclass(frozen=True)
 class SDKKey(Rule):
-    """A key of the environment, in the header that SDKs send it in; with ``server``, a server-side key."""
+    """A caller with an environment key in ``X-Environment-Key``. If ``server`` is true, it is a server-side key."""
 
     server: bool = False
 
@@ -115,12 +115,12 @@ class SDKKey(Rule):
         return f"anyone with a {'server-side ' if self.server else ''}key of the environment"
 
     def permits(self, actor: Any, view: Any) -> bool:
-        return isinstance(actor, SDKClient) and (actor.server or not self.server)
+        return isinstance(actor, SDKClient) and (actor.server_side or not self.server)
 
 
 @dataclass(frozen=True)
 class Secret(Rule):
-    """The secret of a setting. The view checks it itself."""
+    """A caller with the secret of a setting. It is not a REST framework view and checks the secret itself."""
 
     setting: str
 
@@ -159,11 +159,11 @@ class Both(Rule):
 
 
 @dataclass(frozen=True)
-class Reaching(Rule):
-    """For a view that looks up its object among those that the caller has ``needs`` for: any other object is a 404.
+class Lookup(Rule):
+    """For a view that looks up its object among those for which the caller has ``needs``: any other object is a 404.
 
-    The path or the body names the object itself, so there is no scope to check before the look-up. With ``user``, a
-    master API key is denied.
+    The path or the body names the object itself, so there is no scope to check before the lookup. If ``user`` is true,
+    a master API key is denied.
     """
 
     needs: Rule
@@ -171,7 +171,7 @@ class Reaching(Rule):
 
     @property
     def description(self) -> str:
-        return f"{self.needs.description} of what is asked for; for others it does not exist"
+        return f"{self.needs.description} of the requested object; other callers get a 404"
 
     def permits(self, actor: Any, view: Any) -> bool:
         return SignedIn(self.user).permits(actor, view)
@@ -181,7 +181,7 @@ class Reaching(Rule):
 class ByTarget(Rule):
     """A rule that depends on the object of the call.
 
-    ``special`` applies to a feature with multivariate options, or to a segment's override.
+    ``special`` applies to a feature with multivariate options and to a segment override, ``otherwise`` to others.
     """
 
     special: Rule
@@ -191,35 +191,35 @@ class ByTarget(Rule):
 class CreatesProject(Has):
     @property
     def description(self) -> str:
-        return f"{super().description}, or an admin of it where only admins create projects"
+        return f"{super().description}, or an admin of it if only admins may create projects"
 
     def _holds(self, actor: Actor, scope: Any) -> bool:
         return may_create_project(actor, scope)
 
 
-class ManagesGroup(Reaching):
+class ManagesGroup(Lookup):
     """The view looks up the group in ``organisations.access.manageable_groups``."""
 
-    description = "MANAGE_USER_GROUPS in the organisation, or an admin of the group; for others it does not exist"
+    description = "MANAGE_USER_GROUPS in the organisation, or an admin of the group; other callers get a 404"
 
     def permits(self, actor: Any, view: Any) -> bool:
         return ORGANISATION_MEMBER.permits(actor, view)
 
 
 class AdministersScope(Has):
-    """For a body that names an environment or an organisation. The data is that of an environment."""
+    """An admin of the environment or organisation that the body names. The rule's data is that for an environment."""
 
     description = "an admin of the environment or the organisation that the body names"
 
     def permits(self, actor: Any, view: Any) -> bool:
         if actor is None:
             return False
-        level: Level = "environment" if view.asked["scope"]["type"] == "environment" else "organisation"
+        level: Level = "environment" if view.validated_data["scope"]["type"] == "environment" else "organisation"
         return Has(level, ADMIN).permits(actor, view)
 
 
 class CreatesFeature(ByTarget):
-    """The serializer sees the options, and checks for the admin."""
+    """The serializer applies ``special``, since it reads the options."""
 
     description = "CREATE_FEATURE in the project; with multivariate options, an admin of the project"
 
@@ -236,8 +236,8 @@ class WritesFeatureState(ByTarget):
 
 class WritesFlag(ByTarget):
     description = (
-        "UPDATE_FEATURE_STATE in the environment for what everybody gets, "
-        "MANAGE_SEGMENT_OVERRIDES for segments' overrides"
+        "UPDATE_FEATURE_STATE in the environment for the environment's default, "
+        "MANAGE_SEGMENT_OVERRIDES for segment overrides"
     )
 
     def permits(self, actor: Any, view: Any) -> bool:
@@ -246,7 +246,7 @@ class WritesFlag(ByTarget):
 
 ANYONE = Anyone()
 ACTOR = SignedIn()
-NOBODY = Nobody()
+NOT_AVAILABLE = NotAvailable()
 USER = SignedIn(user=True)
 
 ORGANISATION_MEMBER = Has("organisation", MEMBER)
@@ -269,7 +269,7 @@ SERVER_KEY = SDKKey(server=True)
 PUBLISHER = Secret("SSE_AUTHENTICATION_TOKEN")
 SCRAPER = Secret("REALTIME_METRICS_TOKEN")
 
-# A permission's key in the view's organisation, project or environment.
+# ``project("VIEW_PROJECT")``: the rule for a permission in the view's project.
 organisation = partial(Has, "organisation")
 project = partial(Has, "project")
 environment = partial(Has, "environment")

@@ -14,7 +14,7 @@ from permissions.rule import (
     FEATURE_STATE_WRITER,
     FLAG_WRITER,
     GROUP_MANAGER,
-    NOBODY,
+    NOT_AVAILABLE,
     ORGANISATION_ADMIN,
     ORGANISATION_MEMBER,
     PROJECT_ADMIN,
@@ -25,7 +25,7 @@ from permissions.rule import (
     USER,
     Both,
     Either,
-    Reaching,
+    Lookup,
     Rule,
     environment,
     organisation,
@@ -59,7 +59,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": ORGANISATION_ADMIN,
         "partial_update": ORGANISATION_ADMIN,
         "destroy": ORGANISATION_ADMIN,
-        "get_by_uuid": Reaching(ORGANISATION_MEMBER),
+        "get_by_uuid": Lookup(ORGANISATION_MEMBER),
         "projects": ORGANISATION_MEMBER,
         "remove_users": ORGANISATION_ADMIN,
         "permissions": ACTOR,
@@ -82,7 +82,7 @@ RULES: dict[str, dict[str, Rule]] = {
     "organisations/invite": {"post": ORGANISATION_ADMIN},
     "organisations/invites": dict.fromkeys(("list", "retrieve", "create", "destroy", "resend"), ORGANISATION_ADMIN),
     "organisations/invite-links": dict.fromkeys(("list", "create", "destroy"), ORGANISATION_ADMIN),
-    # Who has the secret may; the mail's one counts for one address.
+    # The services check the invitation's secret, and for an invitation by mail the user's address.
     "join": {"post": USER},
     "join/link": {"post": USER},
     "organisations/master-api-keys": dict.fromkeys(ALL, Both(USER, ORGANISATION_ADMIN)),
@@ -93,7 +93,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": PROJECT_ADMIN,
         "partial_update": PROJECT_ADMIN,
         "destroy": PROJECT_ADMIN,
-        "get_by_uuid": Reaching(project("VIEW_PROJECT")),
+        "get_by_uuid": Lookup(project("VIEW_PROJECT")),
         "environments": PROJECT_ADMIN,
         "permissions": ACTOR,
         "my_permissions": project("VIEW_PROJECT"),
@@ -116,7 +116,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": ENVIRONMENT_ADMIN,
         "partial_update": ENVIRONMENT_ADMIN,
         "destroy": ENVIRONMENT_ADMIN,
-        "get_by_uuid": Reaching(environment("VIEW_ENVIRONMENT")),
+        "get_by_uuid": Lookup(environment("VIEW_ENVIRONMENT")),
         "clone": Both(environment("VIEW_ENVIRONMENT"), project("CREATE_ENVIRONMENT")),
         "permissions": ACTOR,
         "my_permissions": environment("VIEW_ENVIRONMENT"),
@@ -136,9 +136,9 @@ RULES: dict[str, dict[str, Rule]] = {
         **dict.fromkeys(ALL, ENVIRONMENT_ADMIN),
         "list": environment("VIEW_ENVIRONMENT"),
     },
-    "environments/v2-versioning": {"post": NOBODY},
-    "environments/feature-versions": dict.fromkeys((*GET, "post", "put", "patch", "delete"), NOBODY),
-    "feature-versions/get-by-uuid": dict.fromkeys(GET, NOBODY),
+    "environments/v2-versioning": {"post": NOT_AVAILABLE},
+    "environments/feature-versions": dict.fromkeys((*GET, "post", "put", "patch", "delete"), NOT_AVAILABLE),
+    "feature-versions/get-by-uuid": dict.fromkeys(GET, NOT_AVAILABLE),
     "identities": {
         "list": environment("VIEW_IDENTITIES"),
         "retrieve": environment("VIEW_IDENTITIES"),
@@ -183,7 +183,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "add_group_owners": project("CREATE_FEATURE"),
         "remove_group_owners": project("CREATE_FEATURE"),
     },
-    "features/get-by-uuid": dict.fromkeys(GET, Reaching(project("VIEW_PROJECT"))),
+    "features/get-by-uuid": dict.fromkeys(GET, Lookup(project("VIEW_PROJECT"))),
     "mv-options": {
         "list": project("VIEW_PROJECT"),
         "retrieve": project("VIEW_PROJECT"),
@@ -192,7 +192,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "partial_update": project("CREATE_FEATURE"),
         "destroy": project("CREATE_FEATURE"),
     },
-    "mv-options/get-by-uuid": dict.fromkeys(GET, Reaching(project("VIEW_PROJECT"))),
+    "mv-options/get-by-uuid": dict.fromkeys(GET, Lookup(project("VIEW_PROJECT"))),
     "environment-featurestates": {
         "list": environment("VIEW_ENVIRONMENT"),
         "retrieve": environment("VIEW_ENVIRONMENT"),
@@ -207,7 +207,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": FEATURE_STATE_WRITER,
         "partial_update": FEATURE_STATE_WRITER,
     },
-    "featurestates/get-by-uuid": dict.fromkeys(GET, Reaching(environment("VIEW_ENVIRONMENT"))),
+    "featurestates/get-by-uuid": dict.fromkeys(GET, Lookup(environment("VIEW_ENVIRONMENT"))),
     "feature-segments": {
         "list": environment("VIEW_ENVIRONMENT"),
         "retrieve": environment("VIEW_ENVIRONMENT"),
@@ -216,9 +216,9 @@ RULES: dict[str, dict[str, Rule]] = {
         "partial_update": environment("MANAGE_SEGMENT_OVERRIDES"),
         "destroy": environment("MANAGE_SEGMENT_OVERRIDES"),
     },
-    "feature-segments/get-by-uuid": dict.fromkeys(GET, Reaching(environment("VIEW_ENVIRONMENT"))),
+    "feature-segments/get-by-uuid": dict.fromkeys(GET, Lookup(environment("VIEW_ENVIRONMENT"))),
     # The body names the feature segments.
-    "feature-segments/update-priorities": {"post": Reaching(environment("MANAGE_SEGMENT_OVERRIDES"))},
+    "feature-segments/update-priorities": {"post": Lookup(environment("MANAGE_SEGMENT_OVERRIDES"))},
     "future/flag": {
         **dict.fromkeys(GET, environment("VIEW_ENVIRONMENT")),
         **dict.fromkeys(("put", "patch"), FLAG_WRITER),
@@ -232,7 +232,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "update": environment("CREATE_CHANGE_REQUEST"),
         "partial_update": environment("CREATE_CHANGE_REQUEST"),
         "destroy": environment("CREATE_CHANGE_REQUEST"),
-        # Never of one's own; services.approve sees to that.
+        # Not one's own change request: ``services.approve`` checks it.
         "approve": environment("APPROVE_CHANGE_REQUEST"),
         "commit": environment("UPDATE_FEATURE_STATE"),
     },
@@ -258,9 +258,9 @@ RULES: dict[str, dict[str, Rule]] = {
         "clone": project("MANAGE_SEGMENTS"),
         "associated_features": project("MANAGE_SEGMENTS"),
     },
-    "segments/get-by-uuid": dict.fromkeys(GET, Reaching(project("VIEW_PROJECT"))),
-    # The entries of those organisations that the user is an admin of.
-    "audit": {"list": USER, "retrieve": Reaching(Both(USER, ORGANISATION_ADMIN), user=True)},
+    "segments/get-by-uuid": dict.fromkeys(GET, Lookup(project("VIEW_PROJECT"))),
+    # The view lists the entries of all organisations that the user administers.
+    "audit": {"list": USER, "retrieve": Lookup(Both(USER, ORGANISATION_ADMIN), user=True)},
     "organisations/audit": dict.fromkeys(READ, ORGANISATION_ADMIN),
     "projects/audit": dict.fromkeys(READ, project("VIEW_AUDIT_LOG")),
     "environments/webhooks": {
@@ -275,12 +275,12 @@ RULES: dict[str, dict[str, Rule]] = {
     "usage": dict.fromkeys(GET, ORGANISATION_ADMIN),
     # The query names the environment.
     "features/evaluation-data": dict.fromkeys(
-        GET, Both(project("VIEW_PROJECT"), Reaching(environment("VIEW_ENVIRONMENT")))
+        GET, Both(project("VIEW_PROJECT"), Lookup(environment("VIEW_ENVIRONMENT")))
     ),
 }
 
-# By path: what Django answers beside the framework's views. Each sees to its rule itself; tests hold it to that.
-OUTSIDE: dict[str, Rule] = {
+# Endpoints outside of Django REST framework, by path. Each applies its rule itself; tests compare.
+OTHER_ENDPOINTS: dict[str, Rule] = {
     "api/v1/swagger.json": ANYONE,
     "api/v1/docs/": ANYONE,
     "version": ANYONE,

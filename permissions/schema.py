@@ -1,4 +1,4 @@
-"""How the API's description (OpenAPI) is made: what every operation says beside its own shapes."""
+"""The OpenAPI description of operations: adds their permissions and error responses to drf-spectacular's schema."""
 
 from typing import Any, Literal
 
@@ -11,39 +11,39 @@ from permissions.rule import ANYONE
 
 EXTENSION = "x-permission"
 
-REFUSAL = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+ERROR = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
 INVALID = {
-    "description": "Messages below the names of the fields that they are about, or a list of messages about the whole.",
+    "description": "Messages by the names of the invalid fields, or a list of messages about the whole request.",
     "oneOf": [{"type": "object", "minProperties": 1}, {"type": "array", "minItems": 1}],
 }
 
-# Status: what it means.
-REFUSALS = {
-    "400": "Something in the request is wrong.",
-    "401": "Nobody is signed in, or the token is worth nothing.",
-    "403": "The caller may not do that.",
-    "404": "It does not exist, or not for the caller.",
-    "406": "No such format.",
+# Descriptions of error responses, by status.
+ERROR_DESCRIPTIONS = {
+    "400": "The request is invalid.",
+    "401": "The credentials are missing or invalid.",
+    "403": "The caller does not have the permission.",
+    "404": "The object does not exist, or the caller may not see it.",
+    "406": "The requested format is not available.",
     "413": "The body is too large.",
-    "415": "The body is of a type that is not read.",
-    "429": "Too many calls; `Retry-After` says when to try again.",
+    "415": "The body's content type is not supported.",
+    "429": "Too many calls. `Retry-After` has the seconds to wait.",
 }
 
 
 class APISchema(AutoSchema):
-    """Describes operations. Who may call stands below the description, and alone in ``x-permission``, in the words of
-    ``permissions.rules``; all refusals that the operation can answer with stand among its responses."""
+    """Describes operations. An operation's rule (``permissions.rules``) is in its description and in the extension
+    ``x-permission``, and its responses include all errors that it can have."""
 
     def get_description(self) -> str:
         description: str = super().get_description() or ""
         rule = self._rule()
-        return f"{description}\n\nWho may call: {rule.description}.".strip() if rule else description
+        return f"{description}\n\nAllowed callers: {rule.description}.".strip() if rule else description
 
     def get_extensions(self) -> dict[str, Any]:
         extensions: dict[str, Any] = super().get_extensions()
         rule = self._rule()
         if rule is None:
-            error(f"{self.method} {self.path} has no rule in permissions/rules.py: nobody may call it.")
+            error(f"{self.method} {self.path} has no rule in permissions/rules.py, so all calls are denied. Add one.")
             return extensions
         return {**extensions, EXTENSION: rule.description}
 
@@ -51,35 +51,36 @@ class APISchema(AutoSchema):
         return rule_of(self.view, getattr(self.view, "action", None) or self.method.lower())
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> dict[str, Any]:
-        """What a serializer calls ``sometimes_left_out`` of its answers is not required in them."""
+        """The schema of a serializer. The fields in its ``optional_in_responses`` are not required."""
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)
-        left_out = getattr(serializer, "sometimes_left_out", ())
-        if left_out and "required" in schema:
-            schema["required"] = [name for name in schema["required"] if name not in left_out]
+        optional = getattr(serializer, "optional_in_responses", ())
+        if optional and "required" in schema:
+            schema["required"] = [name for name in schema["required"] if name not in optional]
         return schema
 
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         responses: dict[str, Any] = super()._get_response_bodies(direction)
-        for status in self._refusals():
-            responses.setdefault(status, self._refusal(status))
+        for status in self._error_statuses():
+            responses.setdefault(status, self._error_response(status))
         return responses
 
-    def _refusals(self) -> list[str]:
-        possible = ["400", "404", "406"]
-        if self.view.get_authenticators():
-            possible.append("403")
-            if any(each.authenticate_header(self.view.request) for each in self.view.get_authenticators()):
-                possible.append("401")
+    def _error_statuses(self) -> list[str]:
+        statuses = ["400", "404", "406"]
+        authenticators = self.view.get_authenticators()
+        if authenticators:
+            statuses.append("403")
+            if any(authenticator.authenticate_header(self.view.request) for authenticator in authenticators):
+                statuses.append("401")
         elif self._rule() is not ANYONE or self.method != "GET":
-            possible.append("403")
+            statuses.append("403")
         if self.method in ("POST", "PUT", "PATCH", "DELETE"):
-            possible += ["413", "415"]
+            statuses += ["413", "415"]
         if self.view.get_throttles():
-            possible.append("429")
-        return sorted(possible)
+            statuses.append("429")
+        return sorted(statuses)
 
-    def _refusal(self, status: str) -> dict[str, Any]:
-        name, schema = ("Invalid", INVALID) if status == "400" else ("Refusal", REFUSAL)
+    def _error_response(self, status: str) -> dict[str, Any]:
+        name, schema = ("Invalid", INVALID) if status == "400" else ("Error", ERROR)
         component = ResolvedComponent(name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema)
         self.registry.register_on_missing(component)
-        return {"content": {"application/json": {"schema": component.ref}}, "description": REFUSALS[status]}
+        return {"content": {"application/json": {"schema": component.ref}}, "description": ERROR_DESCRIPTIONS[status]}

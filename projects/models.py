@@ -4,9 +4,9 @@ from core.models import GroupPermissions, UserPermissions, UUIDModel
 
 
 class Project(UUIDModel):
-    """Features and segments, shared by the project's environments.
+    """A project: features and segments, shared by its environments.
 
-    ``enable_realtime_updates`` is the gate of real time: an environment's changes are streamed while it is on.
+    ``enable_realtime_updates`` is the gate: an environment's changes are streamed while it is true.
     """
 
     name = models.CharField(max_length=2000)
@@ -33,7 +33,7 @@ class Project(UUIDModel):
 
 
 class UserProjectPermission(UserPermissions):
-    """What a user may do in a project; ``admin`` covers everything there, its environments included."""
+    """A user's permissions in a project. ``admin`` includes all of them, and those of its environments."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="userpermission")
     admin = models.BooleanField(default=False)
@@ -43,7 +43,7 @@ class UserProjectPermission(UserPermissions):
 
 
 class UserPermissionGroupProjectPermission(GroupPermissions):
-    """What the members of a group may do in a project."""
+    """A group's permissions in a project."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="grouppermission")
     admin = models.BooleanField(default=False)

@@ -1,16 +1,16 @@
-"""The base view for views below a project."""
+"""The base view for objects below a project."""
 
 from functools import cached_property
 
 from core.locks import lock_project
 from organisations.models import Organisation
-from organisations.scope import OrganisationScopedView, found
+from organisations.scope import OrganisationScopedView, require
 from projects.access import visible_projects
 from projects.models import Project
 
 
 class ProjectScopedView(OrganisationScopedView):
-    """A view below ``projects/{project_pk}/``."""
+    """The base of views below ``projects/{project_pk}/``."""
 
     def find_organisation(self) -> Organisation | None:
         return super().find_organisation() if "organisation_pk" in self.kwargs else self.project.organisation
@@ -20,7 +20,7 @@ class ProjectScopedView(OrganisationScopedView):
 
     @cached_property
     def project(self) -> Project:
-        return found(self.find_project(), Project)
+        return require(self.find_project(), Project)
 
     def lock(self) -> None:
         super().lock()

@@ -23,7 +23,7 @@ NAME_TAKEN = "A project with this name already exists."
 
 
 class ProjectSerializer(QuickSerializer, serializers.ModelSerializer):
-    """A project in a list. What belongs to Flagsmith's hosted edge has its default: there is no edge here."""
+    """A project in a list. The fields of Flagsmith's edge API have defaults, since the edge API is not available."""
 
     enable_dynamo_db = ConstantBoolean(False)
     migration_status = ConstantText("NOT_APPLICABLE")
@@ -55,7 +55,7 @@ class ProjectSerializer(QuickSerializer, serializers.ModelSerializer):
 
 
 class CreateProjectSerializer(ProjectSerializer):
-    """A new project. The view has found the organisation already, and that the caller may create projects there."""
+    """A new project. The view has already checked that the caller may create projects in the organisation."""
 
     class Meta(ProjectSerializer.Meta):
         validators = [
@@ -70,17 +70,17 @@ class CreateProjectSerializer(ProjectSerializer):
         try:
             re.compile(pattern or "")
         except (re.error, OverflowError, RecursionError) as error:
-            raise serializers.ValidationError(f"This is no regular expression: {error}.") from error
+            raise serializers.ValidationError(f"This is not a regular expression: {error}.") from error
         return pattern
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Real time can only be turned on with a plan that has it; it can be kept on, and turned off, with any."""
+        """Check that the plan allows real-time updates if the request enables them. They stay enabled with any plan."""
         is_on = self.instance is not None and self.instance.enable_realtime_updates
         if attrs.get("enable_realtime_updates") and not is_on:
             plan = plan_of(attrs["organisation"] if self.instance is None else self.instance.organisation)
             if not plan_allows(plan):
-                subscribed = f"the plan {plan!r}" if plan else "no plan"
-                message = f"Real-time updates are not available: the organisation has {subscribed}."
+                subscription = f"the plan {plan!r}" if plan else "no plan"
+                message = f"Real-time updates are not available: the organisation has {subscription}."
                 raise serializers.ValidationError({"enable_realtime_updates": [message]})
         return attrs
 
@@ -89,7 +89,7 @@ class CreateProjectSerializer(ProjectSerializer):
 
 
 class UpdateProjectSerializer(CreateProjectSerializer):
-    """A project stays in its organisation."""
+    """An existing project. Its organisation cannot be changed."""
 
     class Meta(CreateProjectSerializer.Meta):
         read_only_fields = ("organisation",)
@@ -115,7 +115,7 @@ class ProjectFilterSerializer(serializers.Serializer):
     uuid = serializers.UUIDField(required=False)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """An empty parameter is none. Flagsmith answers a bad organisation with text where others have a list."""
+        """Ignore empty parameters. For an invalid organisation the error is text and not a list, as in Flagsmith."""
         try:
             return super().to_internal_value({name: text for name, text in data.items() if text})
         except serializers.ValidationError as error:

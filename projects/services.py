@@ -1,11 +1,11 @@
-"""What making, changing and deleting a project takes beyond one save."""
+"""Creation and deletion of projects, and the plan of an organisation."""
 
 from typing import Any
 
 from django.db import transaction
 
 from core import removal
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from organisations.access import Actor
 from organisations.models import Organisation
 from projects.models import Project, UserProjectPermission
@@ -13,7 +13,7 @@ from users.models import FFAdminUser
 
 
 def create_project(actor: Actor, **fields: Any) -> Project:
-    """A project whose creator is its admin. (A master API key is an admin of all projects anyway.)"""
+    """Create a project and make the user its admin. (A master API key is an admin of all projects.)"""
     with transaction.atomic():
         project = Project.objects.create(**fields)
         if isinstance(actor, FFAdminUser):
@@ -22,14 +22,14 @@ def create_project(actor: Actor, **fields: Any) -> Project:
 
 
 def delete_project(project: Project) -> None:
-    """Remove a project with everything in it, for which nobody has to be told: its environments' streams end."""
+    """Delete a project with everything in it. The contents need no event, since its environments' streams end."""
     with transaction.atomic():
-        keep_out_identities(project.environments.values_list("pk", flat=True))
+        block_identity_writes(project.environments.values_list("pk", flat=True))
         removal.empty(Project.objects.filter(pk=project.pk))
         project.delete()
 
 
 def plan_of(organisation: Organisation) -> str | None:
-    """The plan that the organisation has subscribed to."""
+    """The organisation's plan; None if it has no subscription."""
     subscription = getattr(organisation, "subscription", None)
     return subscription.plan if subscription is not None else None

@@ -1,4 +1,4 @@
-"""``projects/`` and who may do what in them."""
+"""``projects/`` in the Admin API, with permissions."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ class ProjectViewSet(ScopePermissionsMixin, ProjectScopedView, ModelViewSet[Proj
         super().initial(request, *args, **kwargs)
 
     def find_organisation(self) -> Organisation | None:
-        """A new project's, which stands in the body."""
+        """The body names the organisation of a new project."""
         organisations = visible_organisations(self.actor)
         return organisations.filter(pk=body_id(self.request, "organisation")).first()
 
@@ -79,11 +79,11 @@ class ProjectViewSet(ScopePermissionsMixin, ProjectScopedView, ModelViewSet[Proj
         return serializers.get(self.action, ProjectSerializer)
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(NAME_TAKEN):
+        with conflicts.as_validation_error(NAME_TAKEN):
             serializer.save()
 
     def perform_update(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(NAME_TAKEN):
+        with conflicts.as_validation_error(NAME_TAKEN):
             serializer.save()
 
     @extend_schema(operation_id="projects_retrieve_by_uuid")
@@ -107,14 +107,14 @@ class OrganisationProjectViewSet(OrganisationScopedView, GenericViewSet[Organisa
     @extend_schema(responses=ProjectSerializer(many=True))
     @action(detail=True, pagination_class=None)
     def projects(self, request: Request, organisation_pk: str) -> Response:
-        """Those that the caller may see."""
+        """The organisation's projects that the caller may see."""
         projects = visible_projects(self.actor).filter(organisation=self.organisation)
         return Response(ProjectSerializer(projects, many=True).data)
 
 
 @extend_schema(tags=["projects"])
 class UserProjectPermissionViewSet(ProjectScopedView, UserPermissionsViewSet):
-    """What users may do in the project."""
+    """The permissions of users in the project."""
 
     rules = "projects/user-permissions"
     scope = "project"
@@ -125,7 +125,7 @@ class UserProjectPermissionViewSet(ProjectScopedView, UserPermissionsViewSet):
 
 @extend_schema(tags=["projects"])
 class GroupProjectPermissionViewSet(ProjectScopedView, GroupPermissionsViewSet):
-    """What groups may do in the project."""
+    """The permissions of groups in the project."""
 
     rules = "projects/user-group-permissions"
     scope = "project"

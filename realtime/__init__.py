@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from realtime.changes.triggers import WATCHED, Watch, environments_of
     from realtime.changes.versions import announce, committed, lock, raised
     from realtime.delivery.connections import opened
-    from realtime.types import NOTHING, Change, Effect, EnvironmentKey, EnvironmentState, epoch_seconds
+    from realtime.types import NOTHING, Effect, EnvironmentKey, EnvironmentState, RowOperation, epoch_seconds
 
 __all__ = [
     "NOTHING",
     "WATCHED",
-    "Change",
     "Effect",
     "EnvironmentKey",
     "EnvironmentState",
+    "RowOperation",
     "Watch",
     "announce",
     "committed",
@@ -33,7 +33,7 @@ _MODULES = {
     "realtime.changes.versions": ("announce", "committed", "lock", "raised"),
     "realtime.changes.triggers": ("WATCHED", "Watch", "environments_of"),
     "realtime.delivery.connections": ("opened",),
-    "realtime.types": ("NOTHING", "Change", "Effect", "EnvironmentKey", "EnvironmentState", "epoch_seconds"),
+    "realtime.types": ("NOTHING", "RowOperation", "Effect", "EnvironmentKey", "EnvironmentState", "epoch_seconds"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

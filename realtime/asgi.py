@@ -12,21 +12,21 @@ from django.urls import re_path
 from realtime.types import Application, Scope
 
 if TYPE_CHECKING:
-    from realtime.external.intake import Surroundings
+    from realtime.external.intake import AddedHeaders
 
 
 def get_application(
     django_application: Application,
     *,
     middleware: Callable[[Application], Application] | None = None,
-    surroundings: "Callable[[Scope], Surroundings | None] | None" = None,
+    middleware_headers: "Callable[[Scope], AddedHeaders | None] | None" = None,
     lifespan: Application | None = None,
 ) -> Application:
     """The project's ASGI application with streams, ``queue-change``, ``/health/liveness`` and a graceful shutdown.
 
     ``django_application`` answers all other requests, and WebSockets if it can. Django must be set up:
     ``get_asgi_application()`` does that. ``middleware``: the project's ASGI middleware, for those requests and for
-    ``queue-change``. ``surroundings``: the headers that the project adds to responses which do not pass through
+    ``queue-change``. ``middleware_headers``: the headers that the project adds to responses which do not pass through
     Django's middleware. ``lifespan``: the application of the lifespan scope, in place of
     ``realtime.serving.lifespan.lifespan()``, which it has to call.
     """
@@ -37,11 +37,13 @@ def get_application(
     from realtime.serving.lifespan import lifespan as own_lifespan
     from realtime.urls import stream_urlpatterns
 
-    intake = Intake(surroundings or plain)
-    shortcuts.add(b"/sse/environments/", streams.shortcut, everywhere=True)
-    shortcuts.add_call(b"/sse/environments/", intake.shortcut)
+    intake = Intake(middleware_headers or plain)
+    shortcuts.add_get(b"/sse/environments/", streams.shortcut, any_endpoint=True)
+    shortcuts.add_post(b"/sse/environments/", intake.shortcut)
     requests = intake.ahead_of(django_application)
-    requests = drain.closing(health.ahead_of(middleware(requests) if middleware else requests, surroundings or plain))
+    requests = drain.close_connections(
+        health.ahead_of(middleware(requests) if middleware else requests, middleware_headers or plain)
+    )
     application: Application = ProtocolTypeRouter(
         {
             "http": URLRouter([*stream_urlpatterns, re_path(r"", requests)]),  # type: ignore[arg-type]

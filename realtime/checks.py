@@ -138,7 +138,7 @@ def _check_limits() -> list[CheckMessage]:
         if not math.isfinite(most) or most < 0:
             messages.append(Error(f"REALTIME_{name} cannot be {most}.", hint="0 is no limit.", id="realtime.E011"))
     try:
-        addresses.trusted(conf.TRUSTED_PROXIES)
+        addresses.parse_trusted(conf.TRUSTED_PROXIES)
     except ValueError as error:
         messages.append(
             Error(

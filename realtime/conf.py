@@ -29,6 +29,8 @@ class Setting(Generic[T]):
     descriptor's place in the instance: a stream that opens reads several settings.
     """
 
+    prefix = "REALTIME_"
+
     def __init__(self, default: T, convert: Callable[[Any], T], kind: str) -> None:
         self.default = default
         self._convert = convert
@@ -50,13 +52,14 @@ class Setting(Generic[T]):
         return value
 
     def _read(self) -> T:
-        value = getattr(settings, f"REALTIME_{self._name}", None)
+        name = self.prefix + self._name
+        value = getattr(settings, name, None)
         if value is None:
             return self.default
         try:
             return self._convert(value)
         except (TypeError, ValueError, OverflowError):
-            raise ImproperlyConfigured(f"REALTIME_{self._name} must be {self._kind}, not {value!r}.") from None
+            raise ImproperlyConfigured(f"{name} must be {self._kind}, not {value!r}.") from None
 
 
 def _to_text(value: Any) -> str:

@@ -1,10 +1,13 @@
-"""Where environments live, and the only place that reads or writes them.
+"""Storage of environments: the only module that reads and writes environments' versions and gates.
+
+Three kinds of host, chosen by ``REALTIME_HOST``:
 
 *Embedded*: a model of the project that this app is installed in, with a key, an ``updated_at``, optionally a
-``revision`` and a ``last_modified``, and somewhere behind it the project's switch and the organisation's plan.
-*Detached*: no such model, only the app's own table, fed by an external publisher. *Flagsmith*: as embedded, but the
-project is a real Flagsmith, which raises its versions itself. Either way that table holds what the host's database does
-not know.
+``revision`` and a ``last_modified``, and related to it the project's switch and the organisation's plan.
+*Flagsmith*: as embedded, but the project is a real Flagsmith, which raises its environments' versions itself.
+*Detached*: no such model, only the app's own table (``ExternalEnvironment``), filled by an external publisher.
+
+The other two hosts use that table as well, for keys that the project's database does not have.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,58 +27,60 @@ from realtime.types import TICK, EnvironmentID, EnvironmentKey, EnvironmentState
 
 MAX_KEY_LENGTH = 100
 
-# How long a real Flagsmith's tasks may have waited. Its table of environments has no index on their versions and is
-# read as a whole either way.
-LATE = timedelta(hours=1)
+# A task of a real Flagsmith may write a version this long after the change. Looking back an hour costs nothing extra:
+# Flagsmith's table of environments has no index on ``updated_at``, so the query scans the table in any case.
+MAX_TASK_DELAY = timedelta(hours=1)
 
 
 class Host:
-    """Environments of the app's own table: the detached host, and what every other one falls back to."""
+    """The detached host: environments of the app's own table. The other hosts extend it."""
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        """The present state of each of these environments; a key that nobody knows is left out."""
-        found = self._external(ExternalEnvironment.objects.filter(key__in=filter(is_possible, keys)))
+        """The current state of each of these environments. Unknown keys are left out."""
+        found = self._external(ExternalEnvironment.objects.filter(key__in=filter(is_valid_key, keys)))
         return {state.key: state for state in found}
 
-    def moved_since(self, moment: datetime) -> list[EnvironmentState]:
-        """The states of the environments that moved after this moment, by the clocks of those who moved them."""
+    def changed_since(self, moment: datetime) -> list[EnvironmentState]:
+        """The states of the environments that changed after this moment, by the clock of the server that wrote them."""
         return self._external(ExternalEnvironment.objects.filter(received_at__gt=moment))
 
-    def hear(self, times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
-        """Take external publishers' word on these environments; what there is to publish then.
+    def accept_posted(self, times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
+        """Store the versions that external publishers have posted, and return the states to publish.
 
-        On one that the host's own database has, their word is only a hint to look at it again.
+        An environment of the host's own database keeps its version: its current state is published.
         """
         own = self._own(times)
-        risen = posted_versions.raise_times({key: time for key, time in times.items() if key not in own})
-        return [*own.values(), *(EnvironmentState(key, times[key], True) for key in risen)]
+        stored = posted_versions.store_newer({key: time for key, time in times.items() if key not in own})
+        return [*own.values(), *(EnvironmentState(key, times[key], True) for key in stored)]
 
     def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        """The present states of those that the host's own database has."""
+        """The current states of those environments that are in the host's own database."""
         return {}
 
     gate_is_versioned = True
-    """A change of the gate raises the version."""
+    """A change of the gate raises the version, too."""
 
     def committed_states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        """``states``, from the database that is written: a replica may not have them yet."""
+        """``states``, read from the database for writes: a replica may lag."""
         return self.states(keys)
 
     def is_in(self, using: str) -> bool:
-        """True if environments are written to the database of this alias."""
+        """Return True if environments are written to the database of this alias."""
         return False
 
     def versions(self, ids: Iterable[EnvironmentID]) -> dict[EnvironmentID, Any]:
-        """The present versions of these environments, of silent changes too, to be compared with each other."""
+        """Opaque versions of these environments, which silent changes raise too. Only for comparison by equality."""
         return {}
 
     def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
-        """The state to deliver when another process has announced ``received`` and this one has then read ``read``.
+        """The state to deliver after another process has announced ``received`` and this process has read ``read``.
 
-        Detached servers may each have a database of their own, so what was received may be newer than what is read.
+        Detached servers may have separate databases, so the received state may be newer than the one read here.
         """
         if read is None or read.updated_at <= received.updated_at:
-            return received._replace(live=received.live if read is None else read.live)
+            return received._replace(
+                streaming_enabled=received.streaming_enabled if read is None else read.streaming_enabled
+            )
         return read
 
     def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
@@ -105,7 +110,7 @@ class EmbeddedHost(Host):
         return {row[0]: row[1:] for row in environments.order_by().values_list(*fields)}
 
     def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
-        """All processes share the database, and it decides: the API serves nothing else."""
+        """The state that was read: all processes share the database, and the API serves what it holds."""
         return read
 
     @property
@@ -114,17 +119,17 @@ class EmbeddedHost(Host):
         return environments
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        found = self._own(list(filter(is_possible, keys)))
+        found = self._own(list(filter(is_valid_key, keys)))
         unknown = [key for key in keys if key not in found]
         return found | super().states(unknown) if unknown else found
 
-    def moved_since(self, moment: datetime) -> list[EnvironmentState]:
-        # In no order: for the sake of the model's own SQLite would read the whole table, and not the index.
-        moved = self._read(self.environments.filter(updated_at__gt=moment).order_by())
-        return [*moved.values(), *super().moved_since(moment)]
+    def changed_since(self, moment: datetime) -> list[EnvironmentState]:
+        # Without ``order_by()`` the model's default ordering makes SQLite scan the table instead of using the index.
+        changed = self._read(self.environments.filter(updated_at__gt=moment).order_by())
+        return [*changed.values(), *super().changed_since(moment)]
 
     def _external(self, environments: QuerySet[ExternalEnvironment]) -> list[EnvironmentState]:
-        """A key that this database has come to know since it was posted is the database's alone."""
+        """Posted states, without keys that the project's database has by now: it overrules what was posted."""
         return super()._external(environments.exclude(key__in=self.environments.values("api_key")))
 
     def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
@@ -142,20 +147,21 @@ class EmbeddedHost(Host):
     def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         """Lock these environments until the end of the transaction, in the order of their primary keys.
 
-        Rows that refer to an environment can still be inserted meanwhile (NO KEY), unless the lock is ``exclusive``.
+        Rows that refer to an environment can still be inserted (FOR NO KEY UPDATE), unless the lock is ``exclusive``.
         """
         rows = self.environments.filter(pk__in=ids).order_by("pk").select_for_update(no_key=not exclusive)
         return dict(rows.values_list("pk", "updated_at"))
 
     def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
-        """Raise the versions of these environments and say what they then are; nothing of those raised silently.
+        """Raise the versions of these environments and return their new states; an empty dict if ``silent``.
 
-        The new ``updated_at`` is the clock's time, or a microsecond more than the old one where a clock lags, or one of
-        the next microseconds, the first that no SDK reads as newer than itself. It is not the database's ``now()``:
-        that is the time at which the transaction began, and one that began earlier may commit later. The lock is held
-        until the commit, so versions increase in commit order. The gate is read after the lock was taken, so that a
-        transaction counts that closed it before. All on the database that is written: a replica does not have this
-        yet. The change may be one of another database, whose transaction is not this one's.
+        The new ``updated_at`` is the clock's time. If the clock lags, it is 1 µs more than the old version. Then it is
+        moved to the next microsecond that no SDK reads as newer than itself (``first_readable``). It is not the
+        database's ``now()``, the start of the transaction: a transaction that began earlier may commit later.
+
+        The lock is held until the commit, so versions increase in commit order. The gate is read after the lock is
+        taken, so it includes what the previous transaction changed. Everything uses the database for writes, because a
+        replica may lag. That database may differ from the one whose rows changed, so a transaction is opened on it.
         """
         using = router.db_for_write(self.environments.model)
         with transaction.atomic(using=using, savepoint=False):
@@ -177,10 +183,10 @@ class EmbeddedHost(Host):
         return self._read(environments.filter(pk__in=locked))
 
     def _counted(self, moment: datetime) -> dict[str, Any]:
-        """What rises with every change, silent ones included, of what the model has.
+        """The values of the fields that rise with every change, silent ones included, if the model has them.
 
         No two revisions share a ``last_modified``: the second of two changes within one second gets the next second.
-        A date in HTTP has whole seconds, and one that two revisions had would say "not modified" of the second.
+        Dates in HTTP have whole seconds, so with an equal date the second revision would be answered "not modified".
         """
         counted = {
             "revision": F("revision") + 1,
@@ -204,17 +210,19 @@ class EmbeddedHost(Host):
 
 
 class FlagsmithHost(EmbeddedHost):
-    """The models of a real Flagsmith that has this app installed. It raises its environments' versions itself, some
-    time after the change and by its own rules; we follow, and write nothing of its.
+    """Environments of a real Flagsmith that has this app installed.
+
+    It raises its environments' versions itself, some time after the change and by its own rules. This host only reads.
     """
 
     gate_is_versioned = False
 
-    def moved_since(self, moment: datetime) -> list[EnvironmentState]:
-        """What moved after this moment, and what came late: a version is the time of the change, and is written when a
-        task has been done that may have waited.
+    def changed_since(self, moment: datetime) -> list[EnvironmentState]:
+        """As above, but back to ``MAX_TASK_DELAY`` before the moment.
+
+        Flagsmith's version is the time of the change. A task writes it later, so it may appear with an old time.
         """
-        return super().moved_since(moment - LATE)
+        return super().changed_since(moment - MAX_TASK_DELAY)
 
     def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         return {}
@@ -223,15 +231,15 @@ class FlagsmithHost(EmbeddedHost):
         return {}
 
 
-def is_possible(key: str) -> bool:
-    """Whether anything can have this key. A database may refuse to even look for one that is none (a null byte)."""
+def is_valid_key(key: str) -> bool:
+    """Return True if an environment can have this key. PostgreSQL rejects even a query for text with a null byte."""
     return len(key) <= MAX_KEY_LENGTH and "\0" not in key
 
 
 def plan_allows(plan: str | None = None) -> bool:
-    """Whether organisations of this plan may use real time: every plan, unless ``REALTIME_PLANS`` lists some.
+    """Return True if organisations of this plan may use real time: every plan, unless ``REALTIME_PLANS`` lists some.
 
-    As in Flagsmith a plan is named by its family: "enterprise" also stands for "enterprise-2024".
+    As in Flagsmith, a listed name is a prefix: "enterprise" includes "enterprise-2024".
     """
     return not conf.PLANS or any((plan or "").startswith(family) for family in conf.PLANS)
 

@@ -1,4 +1,4 @@
-"""What external publishers say of environments, kept in the app's own table: the greatest time wins."""
+"""Stores the versions that external publishers post, in the app's own table. The latest version wins."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -10,9 +10,9 @@ from django.utils import timezone
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, UpdatedAt
 
-# One statement, so that it holds whoever else writes: what another process has committed meanwhile is compared with.
-# The ORM's ``bulk_create(update_conflicts=True)`` knows no condition. PostgreSQL and SQLite share these words.
-RAISE = """
+# One statement, so that the comparison uses what other processes have committed. The ORM cannot express it:
+# ``bulk_create(update_conflicts=True)`` takes no condition. PostgreSQL and SQLite share this syntax.
+UPSERT_IF_NEWER = """
 INSERT INTO {table} ({key}, {updated_at}, {received_at}) VALUES {rows}
 ON CONFLICT ({key}) DO UPDATE SET {updated_at} = excluded.{updated_at}, {received_at} = excluded.{received_at}
 WHERE {table}.{updated_at} < excluded.{updated_at}
@@ -22,8 +22,11 @@ RETURNING {key}
 FIELDS = ("key", "updated_at", "received_at")
 
 
-def raise_times(times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentKey]:
-    """Keep these times, all or none, where no equal or later one is known. Returns the keys of those that were news."""
+def store_newer(times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentKey]:
+    """Store these versions in one transaction, except those that are not later than the stored one.
+
+    Returns the keys whose versions were stored.
+    """
     if not times:
         return []
     connection: Any = connections[router.db_for_write(ExternalEnvironment)]
@@ -33,14 +36,14 @@ def raise_times(times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentKe
     names["table"] = connection.ops.quote_name(meta.db_table)
     time = meta.get_field("updated_at")
     now = time.get_db_prep_save(timezone.now(), connection)
-    # In one order, so that no two processes wait for each other's rows.
+    # Sorted, so that two processes lock rows in the same order and cannot deadlock.
     rows = [(key, time.get_db_prep_save(times[key], connection), now) for key in sorted(times)]
-    at_once = connection.ops.bulk_batch_size(fields, rows)
-    risen: list[EnvironmentKey] = []
+    batch_size = connection.ops.bulk_batch_size(fields, rows)
+    stored: list[EnvironmentKey] = []
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        for first in range(0, len(rows), at_once):
-            some = rows[first : first + at_once]
-            places = ", ".join(["(%s, %s, %s)"] * len(some))
-            cursor.execute(RAISE.format(rows=places, **names), list(chain.from_iterable(some)))
-            risen += [key for (key,) in cursor.fetchall()]
-    return risen
+        for first in range(0, len(rows), batch_size):
+            batch = rows[first : first + batch_size]
+            placeholders = ", ".join(["(%s, %s, %s)"] * len(batch))
+            cursor.execute(UPSERT_IF_NEWER.format(rows=placeholders, **names), list(chain.from_iterable(batch)))
+            stored += [key for (key,) in cursor.fetchall()]
+    return stored

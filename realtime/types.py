@@ -1,4 +1,4 @@
-"""Types that all packages of ``realtime`` share: environments and their versions, changes, and ASGI's."""
+"""Types that all packages of ``realtime`` share: environments and their versions, row operations, and ASGI's types."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import UTC, datetime, timedelta
@@ -6,13 +6,13 @@ from enum import Enum
 from typing import Any, NamedTuple, NewType
 
 EnvironmentKey = NewType("EnvironmentKey", str)
-"""An environment's public key: it names the stream, the channel and the subscribers."""
+"""An environment's public key, which identifies it in URLs, channels and events."""
 
 EnvironmentID = int
 """An environment's primary key in the host's database."""
 
 UpdatedAt = datetime
-"""An environment's version: an aware time, exact to the microsecond, that only ever rises."""
+"""An environment's version: an aware datetime with microseconds, which only increases."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,15 +20,16 @@ TICK = timedelta(microseconds=1)
 
 
 class EnvironmentState(NamedTuple):
-    """What there is to say of an environment at one moment: its version, and whether its streams may hear of it."""
+    """An environment's version and gate at one moment."""
 
     key: EnvironmentKey
     updated_at: UpdatedAt
-    live: bool
+    streaming_enabled: bool
+    """The gate is open: streams may receive events."""
 
 
-class Change(Enum):
-    """What happened to a row of a watched model."""
+class RowOperation(Enum):
+    """The operation that changes a row of a watched model."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -36,7 +37,7 @@ class Change(Enum):
 
 
 class Effect(NamedTuple):
-    """The environments that a change touches; ``silent`` when an SDK reads it but must not hear of it."""
+    """The environments that a row operation affects. ``silent``: SDKs read the change, but get no event."""
 
     environments: Iterable[EnvironmentID]
     silent: bool = False
@@ -44,33 +45,33 @@ class Effect(NamedTuple):
 
 NOTHING = Effect(())
 
-# What an ASGI application is called with. Libraries type these three with mappings of their own.
+# ASGI's types. Libraries type the first three with mappings of their own.
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
-"""Of a scope, a ``Receive`` and a ``Send``."""
+"""Called with a scope, a ``Receive`` and a ``Send``."""
 
 Scope = dict[str, Any]
-"""An ASGI scope, complete or without what belongs to one connection."""
+"""An ASGI scope, possibly without the items that belong to one connection."""
 
 
 def epoch_seconds(updated_at: UpdatedAt) -> str:
-    """Seconds since the epoch as a decimal number with six places, never rounded.
+    """Seconds since the epoch as a decimal number with six places, not rounded.
 
-    Event, response header and document must hold the same microsecond (SDKs compare them), so this counts whole
-    microseconds: a float's ``timestamp()`` would round some of them up.
+    Event, response header and document must hold the same microsecond, because SDKs compare them. So this counts whole
+    microseconds; the float that ``timestamp()`` returns would be rounded.
     """
     since = updated_at - EPOCH
     return f"{since.days * 86_400 + since.seconds}.{since.microseconds:06d}"
 
 
 def reads_as_newer(updated_at: UpdatedAt) -> bool:
-    """True if Flagsmith's Go SDK reads this version from an event as later than the version itself.
+    """Return True if Flagsmith's Go SDK parses this version in an event as later than the version itself.
 
-    It takes the JSON number as a float64, splits it into whole seconds and nanoseconds by truncation
-    (``int64((f - seconds) * 1e9)``), and compares that with the document's exact microseconds. Of all microseconds
-    49.6 % come out up to 119 ns later, and the SDK then fetches the document each time it reconnects.
+    The SDK parses the JSON number as a float64, splits it into seconds and nanoseconds by truncation
+    (``int64((f - seconds) * 1e9)``), and compares the result with the document's exact microseconds. For 49.6 % of all
+    microseconds the result is up to 119 ns later, and the SDK then fetches the document each time it reconnects.
     """
     seconds = float(epoch_seconds(updated_at))
     nanoseconds = int((seconds - int(seconds)) * 1e9)
@@ -78,7 +79,7 @@ def reads_as_newer(updated_at: UpdatedAt) -> bool:
 
 
 def first_readable(updated_at: UpdatedAt) -> UpdatedAt:
-    """The first version from this one on that does not read as newer than itself."""
+    """This version, or the next later one that SDKs do not read as newer than itself (``reads_as_newer``)."""
     while reads_as_newer(updated_at):
         updated_at += TICK
     return updated_at

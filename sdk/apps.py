@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class SDKConfig(AppConfig):
-    """Without models: the app is installed for ``ready``."""
+    """An app without models, installed for ``ready``."""
 
     name = "sdk"
 

@@ -1,4 +1,4 @@
-"""SDKs say which environment they belong to by one of its keys, in ``X-Environment-Key``."""
+"""Authentication of SDK clients by an environment's key, in the header ``X-Environment-Key``."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MISSING = "Invalid or missing Environment key"
 UNKNOWN = "Invalid or missing Environment Key"
 STOPPED = "Organisation is disabled from serving flags."
 
-# What a request needs to know of its environment.
+# The fields of SDKClient, in the environment's row.
 FIELDS = (
     "pk",
     "revision",
@@ -35,7 +35,7 @@ FIELDS = (
 
 
 class ServingStopped(AuthenticationFailed):
-    """The key is good, but its organisation is not served."""
+    """The key is valid, but its organisation is disabled from serving flags."""
 
     def __init__(self, environment_id: int) -> None:
         super().__init__(STOPPED)
@@ -44,17 +44,16 @@ class ServingStopped(AuthenticationFailed):
 
 @dataclass(frozen=True)
 class SDKClient:
-    """The caller of the SDK API, and the environment that it is of, as the environment is at the moment."""
+    """The caller of the SDK API, with the current settings of its environment."""
 
     version: Version
     organisation_id: int
-    server: bool
+    server_side: bool
     """It has a server-side key."""
 
     allow_client_traits: bool
     persist_trait_data: bool
-    stopped: bool
-    """Its organisation is not served."""
+    stop_serving_flags: bool
 
     @property
     def environment_id(self) -> int:
@@ -62,13 +61,13 @@ class SDKClient:
 
     @property
     def may_set_traits(self) -> bool:
-        return self.server or self.allow_client_traits
+        return self.server_side or self.allow_client_traits
 
 
 class EnvironmentKeyAuthentication(BaseAuthentication):
-    """A client or a server-side key. One query, which reads the environment's version along.
+    """Client-side and server-side keys. One query reads the key and the environment's version.
 
-    Answers what it refuses with 403: SDKs know no 401.
+    Failures are 403, as in Flagsmith: SDKs do not expect 401.
     """
 
     prefix = ""
@@ -77,50 +76,51 @@ class EnvironmentKeyAuthentication(BaseAuthentication):
         key = request.headers.get(HEADER, "").strip()
         if not key or not key.startswith(self.prefix):
             raise AuthenticationFailed(MISSING)
-        client = clients([key]).get(key)
+        client = clients_by_key([key]).get(key)
         if client is None:
             raise AuthenticationFailed(UNKNOWN)
-        if client.stopped:
+        if client.stop_serving_flags:
             raise ServingStopped(client.environment_id)
         return client, key
 
 
 class ServerKeyAuthentication(EnvironmentKeyAuthentication):
-    """A server-side key, a secret."""
+    """Server-side keys only. They are secret."""
 
     prefix = SERVER_PREFIX
 
 
-def clients(keys: Iterable[str]) -> dict[str, SDKClient]:
-    """Whom these keys are of, in one query for each of the two kinds. A key that is nobody's is left out."""
-    # PostgreSQL takes no text with a null, not even to compare with.
+def clients_by_key(keys: Iterable[str]) -> dict[str, SDKClient]:
+    """The clients of these keys, with one query for each kind of key. Invalid keys are left out."""
+    # PostgreSQL rejects text that contains a null character.
     possible = [key for key in keys if "\0" not in key]
-    secrets = [key for key in possible if key.startswith(SERVER_PREFIX)]
-    public = [key for key in possible if not key.startswith(SERVER_PREFIX)]
+    server_side = [key for key in possible if key.startswith(SERVER_PREFIX)]
+    client_side = [key for key in possible if not key.startswith(SERVER_PREFIX)]
     now = timezone.now()
-    held = (row for row in _rows(_secrets, EnvironmentAPIKey, secrets) if row[0] is None or row[0] > now)
+    server_rows = _rows(_server_side_query, EnvironmentAPIKey, server_side)
+    unexpired = (row[1:] for row in server_rows if row[0] is None or row[0] > now)
     return {
-        **dict(_clients(_rows(_public, Environment, public), server=False)),
-        **dict(_clients((row[1:] for row in held), server=True)),
+        **dict(_clients(_rows(_client_side_query, Environment, client_side), server_side=False)),
+        **dict(_clients(unexpired, server_side=True)),
     }
 
 
-def _public(keys: list[str]) -> "QuerySet[Environment, tuple[Any, ...]]":
+def _client_side_query(keys: list[str]) -> "QuerySet[Environment, tuple[Any, ...]]":
     return Environment.objects.filter(api_key__in=keys).values_list("api_key", *FIELDS)
 
 
-def _secrets(keys: list[str]) -> "QuerySet[EnvironmentAPIKey, tuple[Any, ...]]":
+def _server_side_query(keys: list[str]) -> "QuerySet[EnvironmentAPIKey, tuple[Any, ...]]":
     fields = (f"environment__{field}" for field in FIELDS)
     return EnvironmentAPIKey.objects.filter(key__in=keys, active=True).values_list("expires_at", "key", *fields)
 
 
 def _rows(query: Callable[[list[str]], Any], model: type[Model], keys: list[str]) -> Iterable[Sequence[Any]]:
-    """One key is what most reads ask for."""
+    """Run the query. For a single key, which is the most frequent case, its SQL is compiled once."""
     if len(keys) == 1:
         return prepared.rows(query, router.db_for_read(model), lambda key: query([key]), keys[0])
     return query(keys) if keys else ()
 
 
-def _clients(rows: Iterable[Sequence[Any]], server: bool) -> Iterator[tuple[str, SDKClient]]:
-    for key, pk, revision, updated_at, organisation_id, *rest in rows:
-        yield key, SDKClient(Version(pk, revision, updated_at), organisation_id, server, *rest)
+def _clients(rows: Iterable[Sequence[Any]], server_side: bool) -> Iterator[tuple[str, SDKClient]]:
+    for key, pk, revision, updated_at, organisation_id, *settings in rows:
+        yield key, SDKClient(Version(pk, revision, updated_at), organisation_id, server_side, *settings)

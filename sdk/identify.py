@@ -1,6 +1,6 @@
-"""Identities and their traits as SDKs send them: what is stored, and what counts for one answer only.
+"""Identities and traits that SDKs send: reads them, stores them, and adds the transient ones for one response.
 
-Nothing here is an event, and nothing raises a version: a document holds no traits.
+Traits are in no environment document, so storing them raises no version and publishes no event.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import NamedTuple, TypedDict
 from django.conf import settings
 from django.db import transaction
 
-from core.locks import share_environment
+from core.locks import lock_environment_shared
 from environments.identities.models import Identity
 from environments.identities.traits.limits import TooManyTraits
 from environments.identities.traits.models import Trait, TraitValue
@@ -27,27 +27,27 @@ VALUE_COLUMNS = {
     Trait.ValueType.FLOAT: "float_value",
 }
 
-# Bytes of the disk that a row takes beside its texts, with its entries in indexes. Measured on SQLite and PostgreSQL:
-# an identity of 13 characters takes 85 and 161, a trait of 17 characters 101 and 151.
+# Disk space of a row without its texts, with its index entries. Measured on SQLite and PostgreSQL: an identity of 13
+# characters takes 85 and 161 bytes, a trait of 17 characters 101 and 151 bytes.
 ROW_BYTES = 150
 
-MayStore = Callable[[int], bool]
-"""Whether so many bytes more may be stored."""
+StorageCheck = Callable[[int], bool]
+"""Returns whether this number of bytes may be stored."""
 
-Changes = Mapping[str, Mapping[str, TraitValue]]
-"""By identifier, then by the trait's key. None takes the trait away."""
+TraitChanges = Mapping[str, Mapping[str, TraitValue]]
+"""New trait values by identifier and trait key. None removes the trait."""
 
 
 class TraitInput(TypedDict):
-    """A trait of a request's body, validated."""
+    """A validated trait of a request body."""
 
     trait_key: str
     trait_value: TraitValue
     transient: bool | None
 
 
-class SeenTrait(NamedTuple):
-    """A trait that counts for an answer; only a stored one has an ``id``."""
+class EffectiveTrait(NamedTuple):
+    """A trait that the flags are evaluated with. Without ``id``, it is not stored."""
 
     id: int | None
     trait_key: str
@@ -56,46 +56,47 @@ class SeenTrait(NamedTuple):
 
 
 @dataclass
-class Identified:
-    """Who asks: an identity, stored if it has an ``id``, with the traits that count, by their keys."""
+class RequestIdentity:
+    """The identity of a request, and the traits that its flags are evaluated with. Without ``id``, it is not stored."""
 
     identifier: str
     id: int | None = None
-    traits: dict[str, SeenTrait] = field(default_factory=dict)
+    traits: dict[str, EffectiveTrait] = field(default_factory=dict)
+    """By trait key."""
 
     @property
     def trait_values(self) -> dict[str, TraitValue]:
         return {key: trait.trait_value for key, trait in self.traits.items()}
 
-    def overlay(self, items: Iterable[TraitInput], transient: bool) -> None:
-        """Let traits count that are not stored."""
+    def add_unstored(self, items: Iterable[TraitInput], transient: bool) -> None:
+        """Add traits that are not stored, only for this response. A value of None removes the trait."""
         for item in items:
             key, value = item["trait_key"], item["trait_value"]
             if value is None:
                 self.traits.pop(key, None)
             else:
-                self.traits[key] = SeenTrait(None, key, value, transient)
+                self.traits[key] = EffectiveTrait(None, key, value, transient)
 
-    def differs(self, traits: Mapping[str, TraitValue]) -> bool:
-        """Whether storing these traits would change anything."""
-        present = self.trait_values
-        return any(not _same(present.get(key), value) for key, value in traits.items())
+    def would_change(self, traits: Mapping[str, TraitValue]) -> bool:
+        """Return whether storing these traits would change the stored ones."""
+        stored = self.trait_values
+        return any(not _equal(stored.get(key), value) for key, value in traits.items())
 
-    def fitting(self, traits: Mapping[str, TraitValue]) -> dict[str, TraitValue]:
-        """Of these traits those that the identity, as it is stored, has room for."""
+    def within_trait_limit(self, traits: Mapping[str, TraitValue]) -> dict[str, TraitValue]:
+        """Those of these traits that can be stored within ``MAX_TRAITS_PER_IDENTITY``."""
         removed = [key for key, value in traits.items() if value is None and key in self.traits]
-        room = settings.MAX_TRAITS_PER_IDENTITY - len(self.traits) + len(removed)
+        available = settings.MAX_TRAITS_PER_IDENTITY - len(self.traits) + len(removed)
         new = [key for key, value in traits.items() if value is not None and key not in self.traits]
-        too_many = set(new[max(room, 0) :])
-        return {key: value for key, value in traits.items() if key not in too_many}
+        over_limit = set(new[max(available, 0) :])
+        return {key: value for key, value in traits.items() if key not in over_limit}
 
-    def bytes_of(self, traits: Mapping[str, TraitValue]) -> int:
-        """What storing these traits would write: an estimate."""
-        present = self.trait_values
+    def storage_bytes(self, traits: Mapping[str, TraitValue]) -> int:
+        """The estimated bytes that storing these traits would write."""
+        stored = self.trait_values
         written = [
             ROW_BYTES + len(key.encode()) + (len(value.encode()) if isinstance(value, str) else 0)
             for key, value in traits.items()
-            if value is not None and not _same(present.get(key), value)
+            if value is not None and not _equal(stored.get(key), value)
         ]
         return sum(written) + (ROW_BYTES + len(self.identifier.encode()) if self.id is None else 0)
 
@@ -107,58 +108,59 @@ def identify(
     *,
     transient: bool,
     persist_traits: bool,
-    may_store: MayStore,
-) -> Identified:
-    """The identity with these traits set. Stores what is new, unless it is transient or not to be persisted.
+    may_store: StorageCheck,
+) -> RequestIdentity:
+    """The identity with these traits. Stores it and its new traits, unless they are transient or not to be persisted.
 
-    What may not be stored, because there is too much of it, counts for this answer all the same: an SDK that got an
-    error instead would have no flags.
+    Traits over a storage limit are used for this response only. With an error instead, the SDK would have no flags.
     """
-    identified = read(environment_id, [identifier])[identifier]
+    identity = read(environment_id, [identifier])[identifier]
     if transient:
-        identified.overlay(items, transient=True)
-        return identified
-    lasting = {item["trait_key"]: item for item in items if not item["transient"]}
-    kept = identified.fitting({key: item["trait_value"] for key, item in lasting.items()}) if persist_traits else {}
-    changes = identified.id is None or identified.differs(kept)
-    if changes and may_store(identified.bytes_of(kept)):
-        with suppress(TooManyTraits):  # Another request has taken the room meanwhile.
-            store(environment_id, {identifier: kept})
-        identified = read(environment_id, [identifier])[identifier]
-    stored = identified.trait_values
-    unstored = [item for key, item in lasting.items() if not _same(stored.get(key), item["trait_value"])]
-    identified.overlay(unstored, transient=False)
-    identified.overlay([item for item in items if item["transient"]], transient=True)
-    return identified
+        identity.add_unstored(items, transient=True)
+        return identity
+    persistent = {item["trait_key"]: item for item in items if not item["transient"]}
+    to_store: dict[str, TraitValue] = {}
+    if persist_traits:
+        to_store = identity.within_trait_limit({key: item["trait_value"] for key, item in persistent.items()})
+    changes = identity.id is None or identity.would_change(to_store)
+    if changes and may_store(identity.storage_bytes(to_store)):
+        with suppress(TooManyTraits):  # A concurrent request has added traits.
+            store(environment_id, {identifier: to_store})
+        identity = read(environment_id, [identifier])[identifier]
+    stored = identity.trait_values
+    unstored = [item for key, item in persistent.items() if not _equal(stored.get(key), item["trait_value"])]
+    identity.add_unstored(unstored, transient=False)
+    identity.add_unstored([item for item in items if item["transient"]], transient=True)
+    return identity
 
 
-def anonymous(items: list[TraitInput]) -> Identified:
-    """Somebody without an identifier. The traits make one, so the same traits always get the same flags."""
-    told = [item for item in sorted(items, key=lambda item: item["trait_key"]) if item["trait_value"] is not None]
-    text = "".join(f"{item['trait_key']}{item['trait_value']}" for item in told)
-    identified = Identified(hashlib.sha256(text.encode()).hexdigest() if items else uuid.uuid4().hex)
-    identified.overlay(items, transient=True)
-    return identified
+def anonymous(items: list[TraitInput]) -> RequestIdentity:
+    """An identity without an identifier. A hash of the traits takes its place, so equal traits get equal flags."""
+    given = [item for item in sorted(items, key=lambda item: item["trait_key"]) if item["trait_value"] is not None]
+    text = "".join(f"{item['trait_key']}{item['trait_value']}" for item in given)
+    identity = RequestIdentity(hashlib.sha256(text.encode()).hexdigest() if items else uuid.uuid4().hex)
+    identity.add_unstored(items, transient=True)
+    return identity
 
 
-def store(environment_id: int, changes: Changes) -> None:
-    """Set traits of many identities, and create those identities that are new. Eight queries at most.
+def store(environment_id: int, changes: TraitChanges) -> None:
+    """Set traits of many identities, and create the new identities, with at most eight queries.
 
-    Raises TooManyTraits, and stores nothing, if an identity would get more than ``MAX_TRAITS_PER_IDENTITY``.
+    Raises TooManyTraits, and stores nothing, if an identity would have more than ``MAX_TRAITS_PER_IDENTITY``.
     """
     with transaction.atomic():
-        if not share_environment(environment_id):
-            return  # Deleted a moment ago.
-        identities = _locked(environment_id, list(changes))
+        if not lock_environment_shared(environment_id):
+            return  # The environment was deleted by a concurrent request.
+        identities = _lock_identities(environment_id, list(changes))
         stored: defaultdict[int, dict[str, Trait]] = defaultdict(dict)
         for trait in Trait.objects.filter(identity__in=identities.values()):
             stored[trait.identity_id][trait.trait_key] = trait
         written: list[Trait] = []
         removed: list[int] = []
         for identifier, pk in identities.items():
-            new, gone = _difference(pk, stored[pk], changes[identifier])
-            written += new
-            removed += gone
+            written_traits, removed_ids = _difference(pk, stored[pk], changes[identifier])
+            written += written_traits
+            removed += removed_ids
         if removed:
             Trait.objects.filter(pk__in=removed).delete()
         if written:
@@ -171,13 +173,13 @@ def store(environment_id: int, changes: Changes) -> None:
 
 
 def _difference(
-    identity_id: int, stored: Mapping[str, Trait], wanted: Mapping[str, TraitValue]
+    identity_id: int, stored: Mapping[str, Trait], changes: Mapping[str, TraitValue]
 ) -> tuple[list[Trait], list[int]]:
-    """The traits to be written, and the primary keys of those to be removed. Raises TooManyTraits."""
-    removed = [stored[key].pk for key, value in wanted.items() if value is None and key in stored]
+    """The traits to write, and the primary keys of those to remove. Raises TooManyTraits."""
+    removed = [stored[key].pk for key, value in changes.items() if value is None and key in stored]
     written = []
-    for key, value in wanted.items():
-        if value is not None and not (key in stored and _same(stored[key].trait_value, value)):
+    for key, value in changes.items():
+        if value is not None and not (key in stored and _equal(stored[key].trait_value, value)):
             written.append(Trait(identity_id=identity_id, trait_key=key))
             written[-1].trait_value = value
     new = sum(trait.trait_key not in stored for trait in written)
@@ -186,10 +188,11 @@ def _difference(
     return written, removed
 
 
-def _locked(environment_id: int, identifiers: list[str]) -> dict[str, int]:
-    """The identities' primary keys. Locked, in one order: writers of one identity's traits follow each other.
+def _lock_identities(environment_id: int, identifiers: list[str]) -> dict[str, int]:
+    """Create the new identities, lock all in primary-key order, and return their primary keys by identifier.
 
-    One that somebody deletes at this moment is missing. Its traits are as gone as if they had come before.
+    The lock serialises concurrent writes of one identity's traits. An identity that a concurrent request deletes is
+    left out, as if its traits had been stored before the deletion.
     """
     rows = (
         Identity.objects.filter(environment_id=environment_id, identifier__in=identifiers)
@@ -208,22 +211,22 @@ def _locked(environment_id: int, identifiers: list[str]) -> dict[str, int]:
     return found
 
 
-def read(environment_id: int, identifiers: Collection[str]) -> dict[str, Identified]:
-    """What is stored of these identities, in one query. One that is new has no ``id``."""
+def read(environment_id: int, identifiers: Collection[str]) -> dict[str, RequestIdentity]:
+    """These identities with their stored traits, in one query. Those that are not stored have no ``id``."""
     rows = Identity.objects.filter(environment_id=environment_id, identifier__in=identifiers)
     paths = (f"identity_traits__{name}" for name in ("id", "trait_key", "value_type", *VALUE_COLUMNS.values()))
-    found = {identifier: Identified(identifier) for identifier in identifiers}
+    found = {identifier: RequestIdentity(identifier) for identifier in identifiers}
     for identifier, pk, trait, key, kind, *values in rows.order_by("identity_traits").values_list(
         "identifier", "pk", *paths
     ):
-        identified = found[identifier]
-        identified.id = pk
+        identity = found[identifier]
+        identity.id = pk
         value = dict(zip(VALUE_COLUMNS, values, strict=True)).get(kind)
         if value is not None:
-            identified.traits[key] = SeenTrait(trait, key, value, False)
+            identity.traits[key] = EffectiveTrait(trait, key, value, False)
     return found
 
 
-def _same(one: TraitValue, other: TraitValue) -> bool:
-    """1, 1.0 and true are three values."""
+def _equal(one: TraitValue, other: TraitValue) -> bool:
+    """Return whether value and type are equal: 1, 1.0 and true differ."""
     return type(one) is type(other) and one == other

@@ -1,12 +1,12 @@
-"""What applications read all the time, answered ahead of Django: a herd that refetches costs a few queries.
+"""Fast path of the SDK API: answers the most frequent reads ahead of Django, with batched database queries.
 
-A GET of ``flags/``, ``identities/`` or ``environment-document/`` with a good key, and without anything unusual, gets
-the bytes that the view would give. Whoever asks at the same time shares one read of the database, which begins after
-the request has come: nobody gets a state older than the one that was there when he asked. Everything else is Django's,
-refusals among it, except that the database is away (503) and that an evaluation took too long (422).
+It answers a plain GET of ``flags/``, ``identities/`` or ``environment-document/`` with a valid key, with the same bytes
+as the view. Concurrent requests share one read of the database, which begins after they have arrived, so a response is
+never older than its request. All other requests are passed to Django, also those that it rejects. There are two
+exceptions: an unavailable database (503), and an evaluation that took too long (422).
 
-Three threads keep cheap reads apart from longer ones: the first finds answers in the cache, the second makes those of
-environments that have changed, the third evaluates identities. Expensive environments are left to another process
+Three threads separate fast reads from slow ones. The first finds cached responses, the second builds those of changed
+environments, the third evaluates identities. Expensive environments are left to another process
 (``evaluation.isolation``).
 """
 
@@ -30,22 +30,22 @@ from app_analytics import labels, meter
 from app_analytics.models import Resource
 from core.connections import retried
 from core.errors import Failure
-from core.surroundings import Surroundings, surroundings
+from core.middleware_headers import MiddlewareHeaders, middleware_headers
 from environments.identities.models import Identity
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
 from evaluation import isolation
 from evaluation.document import Version
-from evaluation.isolation import Evaluated, Work
+from evaluation.isolation import Work, WorkResult
 from realtime.delivery.herds import refetches
-from realtime.http.shortcuts import Answerer, Channel, Held
+from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
 from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
-from sdk import authentication, counts, identify, responses, views
-from sdk.answers import KeptAnswer, Wanted, Written, kept
+from sdk import authentication, identify, read_metrics, responses, views
 from sdk.authentication import SDKClient
-from sdk.identify import Identified
-from sdk.responses import Answer, Conditions, Refusal
+from sdk.identify import RequestIdentity
+from sdk.response_cache import CachedResponse, RenderedResponses, ResponseKey, cached_responses
+from sdk.responses import ConditionalHeaders, EncodedResponse, ErrorResponse
 
 logger = structlog.get_logger(__name__)
 
@@ -56,257 +56,275 @@ RESOURCES = {
 }
 
 
-def _allowed(view: views.SDKView) -> str:
+def _allowed_methods(view: views.SDKView) -> str:
     view.setup(HttpRequest())
     return ", ".join(view.allowed_methods)
 
 
-# Django REST framework says so in every answer.
-ALLOWED = {view.resource: _allowed(view) for view in (views.FlagsView(), views.IdentitiesView(), views.DocumentView())}
+# The header that Django REST framework adds to every response.
+ALLOW_HEADERS = {
+    view.resource: _allowed_methods(view) for view in (views.FlagsView(), views.IdentitiesView(), views.DocumentView())
+}
 
-MAX_IDENTIFIER = Identity._meta.get_field("identifier").max_length or 0
+MAX_IDENTIFIER_LENGTH = Identity._meta.get_field("identifier").max_length or 0
 
 
-# Identities of one read: all that are in it wait for the last. Evaluations begin only within this many seconds.
-MOST_IDENTITIES = 100
-EVALUATING_SECONDS = 0.05
+# Identities are evaluated in batches, and all requests of a batch are answered at its end. After this time of
+# evaluation, the remaining requests are moved to the next batch.
+MAX_BATCH_IDENTITIES = 100
+BATCH_EVALUATION_SECONDS = 0.05
 
-# Responses that are kept of one answer: clients choose headers, and so how many there could be.
-MOST_WRITTEN = 32
+# Rendered forms that are kept of one response. They depend on request headers, so clients could create any number.
+MAX_RENDERED_RESPONSES = 32
 
-# The database is away.
+# The database is unavailable.
 DATABASE_ERRORS = (OperationalError, InterfaceError)
 
+# A GET with one of these headers may have a body.
+BODY_REQUEST_HEADERS = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
-class Question(NamedTuple):
-    """All that the answer depends on, beside the database."""
+# Headers that a response without a body (304) does not have.
+BODY_RESPONSE_HEADERS = (b"content-length", b"content-type")
+
+
+class Read(NamedTuple):
+    """The parts of a request that its response depends on."""
 
     resource: Resource
-    key: str
+    environment_key: str
     identifier: str = ""
 
 
-class Found:
-    """An answer, and what it looks like to different clients: all who wait for it share that."""
+class ReadyResponse:
+    """A response that can be sent, with its rendered forms, which all requests of a batch share."""
 
     def __init__(
-        self, resource: Resource, environment_id: int | None, answer: Answer | Refusal, written: Written | None = None
+        self,
+        resource: Resource,
+        environment_id: int | None,
+        response: EncodedResponse | ErrorResponse,
+        rendered: RenderedResponses | None = None,
     ) -> None:
         self.resource = resource
         self.environment_id = environment_id
-        """None: the database, which would have said whose the key is, is away."""
-        self.answer = answer
-        self._fresh_until = counts.fresh_until(answer.updated_at) if isinstance(answer, Answer) else None
-        self._written: Written = {} if written is None else written
+        """None if the database is unavailable: the key's environment is unknown."""
+        self.response = response
+        self._refetch_deadline = (
+            read_metrics.refetch_deadline(response.updated_at) if isinstance(response, EncodedResponse) else None
+        )
+        self._rendered: RenderedResponses = {} if rendered is None else rendered
 
     @classmethod
-    def of_kept(cls, resource: Resource, environment_id: int, kept: KeptAnswer) -> "Found":
-        """With the responses that earlier reads have written, unless these depend on the time (``Validators``)."""
-        return cls(resource, environment_id, kept.answer, kept.written if kept.answer.validators is None else None)
+    def from_cache(cls, resource: Resource, environment_id: int, cached: CachedResponse) -> "ReadyResponse":
+        """Reuse the rendered forms of earlier reads, unless they depend on the time (``Validators``)."""
+        rendered = cached.rendered if cached.response.validators is None else None
+        return cls(resource, environment_id, cached.response, rendered)
 
     def count(self, number: int = 1) -> None:
-        """So many requests get it. In the event loop."""
-        if self._fresh_until is not None:
-            counts.answered(self.resource, self._fresh_until, number)
+        """Count the requests that get this response. Only for the event loop."""
+        if self._refetch_deadline is not None:
+            read_metrics.count_reads(self.resource, self._refetch_deadline, number)
 
-    def told_to(
-        self, accept_encoding: str, around: Surroundings, conditions: Conditions
+    def render_for(
+        self, accept_encoding: str, added_headers: MiddlewareHeaders, conditions: ConditionalHeaders
     ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        """The status, the body, and all headers."""
-        answer = self.answer.under(conditions)
-        body, own = answer.told_to(accept_encoding)
-        headers = around.beside({"Allow": ALLOWED[self.resource], **own}, body)
-        if answer.status == HTTPStatus.NOT_MODIFIED:
-            headers = [header for header in headers if header[0] not in OF_A_BODY]
-        return answer.status, body, headers
+        """Status, body and all headers, for ASGI."""
+        response = self.response.for_conditions(conditions)
+        body, own_headers = response.render_for(accept_encoding)
+        headers = added_headers.merge({"Allow": ALLOW_HEADERS[self.resource], **own_headers}, body)
+        if response.status == HTTPStatus.NOT_MODIFIED:
+            headers = [header for header in headers if header[0] not in BODY_RESPONSE_HEADERS]
+        return response.status, body, headers
 
-    def written_to(self, accept_encoding: str, around: Surroundings, conditions: Conditions) -> tuple[bytes, bytes]:
-        """The same as HTTP/1.1: the head, and the body."""
-        written = self._written.get((around, accept_encoding, conditions))
-        if written is None:
-            number, body, headers = self.told_to(accept_encoding, around, conditions)
+    def render_http_for(
+        self, accept_encoding: str, added_headers: MiddlewareHeaders, conditions: ConditionalHeaders
+    ) -> tuple[bytes, bytes]:
+        """Head and body of the HTTP/1.1 response."""
+        rendered = self._rendered.get((added_headers, accept_encoding, conditions))
+        if rendered is None:
+            number, body, headers = self.render_for(accept_encoding, added_headers, conditions)
             status = HTTPStatus(number)
             lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
             lines += [b"%b: %b\r\n" % header for header in headers]
-            if len(self._written) >= MOST_WRITTEN:
-                self._written.clear()
-            written = self._written[around, accept_encoding, conditions] = b"".join(lines), body
-        return written
+            if len(self._rendered) >= MAX_RENDERED_RESPONSES:
+                self._rendered.clear()
+            rendered = self._rendered[added_headers, accept_encoding, conditions] = b"".join(lines), body
+        return rendered
 
 
-class Isolated(NamedTuple):
-    """An answer that only the evaluation process may make."""
+class IsolatedWork(NamedTuple):
+    """A response that has to be computed in the evaluation process."""
 
     version: Version
     organisation_id: int
     resource: Resource
-    detail: Hashable
-    """What tells it from others of this version and resource."""
+    key: Hashable
+    """Equal for requests that can share the response, among those of this version and resource."""
 
-    work: Work[Answer]
-
-
-class Later(NamedTuple):
-    """A question that had no time left in its read: the next one has it."""
-
-    question: Question
+    work: Work[EncodedResponse]
 
 
-Step = Found | Wanted | Isolated | Later | None
-"""An answer, or what has to be done for it. None: it is Django's."""
+class Postponed(NamedTuple):
+    """A read that is moved to the next batch, because this batch has used its time."""
 
-# A GET that has one may have more: its body would have to be read first.
-BODY = frozenset((b"content-length", b"transfer-encoding", b"expect"))
-
-# Headers that an answer without a body (304) does not have.
-OF_A_BODY = (b"content-length", b"content-type")
+    read: Read
 
 
-class Reads:
-    """The reads of one event loop."""
+Step = ReadyResponse | ResponseKey | IsolatedWork | Postponed | None
+"""The result of a batch for one read: the response, or the next step to it. None: Django has to answer."""
+
+NextStep = ResponseKey | IsolatedWork | Postponed
+
+
+class ReadBatches:
+    """The batched reads of one event loop."""
 
     def __init__(self) -> None:
         self._threads = [ReadingThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
         reader, builder, evaluator = self._threads
-        self._kept = SharedReads[Question, Step](reader, lambda questions: retried(partial(find_all, questions)))
-        # One at a time, organisations in turn: each may take long.
-        self._changed = SharedReads[Wanted, Step](
+        self._cached = SharedReads[Read, Step](reader, lambda reads: retried(partial(find_responses, reads)))
+        # A build can take long. So a batch has one, and organisations take turns.
+        self._builds = SharedReads[ResponseKey, Step](
             builder,
-            lambda wanted: retried(partial(make_all, wanted)),
+            lambda keys: retried(partial(build_responses, keys)),
             gather=0,
             most=1,
-            group=lambda wanted: wanted.organisation_id,
+            group=lambda key: key.organisation_id,
         )
-        self._identities = SharedReads[Question, Step](
+        self._identities = SharedReads[Read, Step](
             evaluator,
-            lambda questions: retried(partial(evaluate_all, questions)),
-            most=MOST_IDENTITIES,
-            group=lambda question: question.key,
+            lambda reads: retried(partial(evaluate_identities, reads)),
+            most=MAX_BATCH_IDENTITIES,
+            group=lambda read: read.environment_key,
         )
 
-    def ask(self, question: Question) -> "asyncio.Future[Step]":
-        """The first step to the answer. Those who ask the same meanwhile share it: it is not to be cancelled."""
-        reads = self._identities if question.resource is Resource.IDENTITIES else self._kept
-        return reads.ask(question)
+    def first_step(self, read: Read) -> "asyncio.Future[Step]":
+        """The first step to the response. Equal reads share the future, so it must not be cancelled."""
+        batches = self._identities if read.resource is Resource.IDENTITIES else self._cached
+        return batches.ask(read)
 
-    def follow(self, step: Wanted | Isolated | Later) -> "asyncio.Future[Step]":
-        """The next step."""
-        if isinstance(step, Wanted):
-            return self._changed.ask(step)
-        if isinstance(step, Later):
-            return self._identities.ask(step.question)
-        return asyncio.ensure_future(self._isolated(step))
+    def next_step(self, step: NextStep) -> "asyncio.Future[Step]":
+        if isinstance(step, ResponseKey):
+            return self._builds.ask(step)
+        if isinstance(step, Postponed):
+            return self._identities.ask(step.read)
+        return asyncio.ensure_future(self._run_isolated(step))
 
     async def close(self) -> None:
         await asyncio.gather(*(thread.close() for thread in self._threads))
 
-    async def _isolated(self, step: Isolated) -> Step:
-        key = (step.version, step.resource, step.detail)
+    async def _run_isolated(self, isolated: IsolatedWork) -> Step:
+        key = (isolated.version, isolated.resource, isolated.key)
         try:
-            made = await asyncio.wrap_future(isolation.elsewhere(step.version, step.organisation_id, key, step.work))
+            result = await asyncio.wrap_future(
+                isolation.submit_to_evaluation_process(isolated.version, isolated.organisation_id, key, isolated.work)
+            )
         except APIException as error:
-            return _refused(step.resource, step.version.environment_id, error)
-        if isinstance(step.detail, Wanted):
-            kept.keep(step.detail, made)
-        return Found(step.resource, step.version.environment_id, made.value)
+            return _error_response(isolated.resource, isolated.version.environment_id, error)
+        if isinstance(isolated.key, ResponseKey):
+            cached_responses.add(isolated.key, result)
+        return ReadyResponse(isolated.resource, isolated.version.environment_id, result.value)
 
 
-_reads: WeakKeyDictionary[asyncio.AbstractEventLoop, Reads] = WeakKeyDictionary()
+_batches: WeakKeyDictionary[asyncio.AbstractEventLoop, ReadBatches] = WeakKeyDictionary()
 
-# The loop that asked last, nearly always the only one, and its reads: every request looks for them.
-_latest: tuple[asyncio.AbstractEventLoop, Reads] | None = None
+# The event loop that was used last, and its batches: a faster lookup, because a process nearly always has one loop.
+_latest: tuple[asyncio.AbstractEventLoop, ReadBatches] | None = None
 
 
 def read_path(django: Application) -> Application:
-    """The application that stands before Django."""
+    """The ASGI application that answers plain reads and passes all other requests to Django."""
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
-        question = asked(scope)
-        around = surroundings(scope) if question is not None else None
-        found = await _found(question) if question is not None and around is not None else None
-        if found is None or around is None or question is None:
-            if question is not None:
-                counts.LEFT[question.resource].add()
+        read = parse_read(scope)
+        added_headers = middleware_headers(scope) if read is not None else None
+        ready = await _response(read) if read is not None and added_headers is not None else None
+        if ready is None or added_headers is None or read is None:
+            if read is not None:
+                read_metrics.READS_PASSED_TO_DJANGO[read.resource].add()
             await django(scope, receive, send)
             return
-        if found.environment_id is not None:
-            meter.count(question.resource, found.environment_id, scope["headers"])
-        found.count()
-        status, body, headers = found.told_to(_header(scope, b"accept-encoding"), around, _conditions(scope))
+        if ready.environment_id is not None:
+            meter.count(read.resource, ready.environment_id, scope["headers"])
+        ready.count()
+        accept_encoding = _header(scope, b"accept-encoding")
+        status, body, headers = ready.render_for(accept_encoding, added_headers, _conditions(scope))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return application
 
 
-class Herd:
-    """Equal requests: those that wait for the same read are answered together, on their connections themselves."""
+class EqualRequests:
+    """Answers requests with equal bytes: those that wait for one batch share one rendered response."""
 
-    def __init__(self, scope: Scope, question: Question, around: Surroundings) -> None:
-        self._question = question
-        self._around = around
+    def __init__(self, scope: Scope, read: Read, added_headers: MiddlewareHeaders) -> None:
+        self._read = read
+        self._middleware_headers = added_headers
         self._accept_encoding = _header(scope, b"accept-encoding")
         self._conditions = _conditions(scope)
-        self._labels = labels.of(scope["headers"])
+        self._labels = labels.from_headers(scope["headers"])
         self._future: asyncio.Future[Step] | None = None
-        self._waiting: list[Held] = []
+        self._waiting: list[DeferredResponse] = []
 
-    def ask(self, channel: Channel) -> bool:
-        future = _shared().ask(self._question)
+    def answer(self, channel: Channel) -> bool:
+        future = _current_batches().first_step(self._read)
         if future is not self._future:
             self._future, self._waiting = future, []
-            future.add_done_callback(partial(self._answer, self._waiting))
-        self._waiting.append(channel.hold())
+            future.add_done_callback(partial(self._continue, self._waiting))
+        self._waiting.append(channel.defer())
         return True
 
-    def _answer(self, waiting: list[Held], future: "asyncio.Future[Step]") -> None:
+    def _continue(self, waiting: list[DeferredResponse], future: "asyncio.Future[Step]") -> None:
         if self._future is future:
             self._future, self._waiting = None, []
-        found = _step(self._question, future)
-        if isinstance(found, Wanted | Isolated | Later):
-            _shared().follow(found).add_done_callback(partial(self._answer, waiting))
+        step = _result(self._read, future)
+        if isinstance(step, NextStep):
+            _current_batches().next_step(step).add_done_callback(partial(self._continue, waiting))
             return
-        if found is None:
-            for held in waiting:
-                held.give_back()
+        if step is None:
+            for deferred in waiting:
+                deferred.fall_back()
             return
-        if found.environment_id is not None:
-            meter.count_equal(found.resource, found.environment_id, self._labels, len(waiting))
-        found.count(len(waiting))
+        if step.environment_id is not None:
+            meter.count_equal(step.resource, step.environment_id, self._labels, len(waiting))
+        step.count(len(waiting))
         refetches.answered(len(waiting))
-        head, body = found.written_to(self._accept_encoding, self._around, self._conditions)
-        for held in waiting:
-            held.reply(head, body)
+        head, body = step.render_http_for(self._accept_encoding, self._middleware_headers, self._conditions)
+        for deferred in waiting:
+            deferred.reply(head, body)
 
 
 def shortcut(scope: Scope) -> Answerer | None:
-    """The same on the client's connection itself."""
-    question = asked(scope)
-    around = surroundings(scope) if question is not None else None
-    return Herd(scope, question, around).ask if question is not None and around is not None else None
+    """The read path for ``realtime.http.shortcuts``: answers on the client's connection, without ASGI."""
+    read = parse_read(scope)
+    if read is None:
+        return None
+    added_headers = middleware_headers(scope)
+    return EqualRequests(scope, read, added_headers).answer if added_headers is not None else None
 
 
 async def close() -> None:
-    """Let the event loop's threads end."""
+    """End the threads of the current event loop."""
     global _latest
     _latest = None
-    reads = _reads.pop(asyncio.get_running_loop(), None)
-    if reads is not None:
-        await reads.close()
+    batches = _batches.pop(asyncio.get_running_loop(), None)
+    if batches is not None:
+        await batches.close()
 
 
-def asked(scope: Message) -> Question | None:
-    """What an ordinary request asks for. None: it is not one."""
+def parse_read(scope: Message) -> Read | None:
+    """The read that a plain GET asks for. None: Django has to answer the request."""
     resource = RESOURCES.get(scope["path"])
     if resource is None or scope["method"] != "GET":
         return None
-    if any(name in BODY for name, _ in scope["headers"]):
+    if any(name in BODY_REQUEST_HEADERS for name, _ in scope["headers"]):
         return None
     key = _header(scope, b"x-environment-key").strip()
     if not key or (resource is Resource.ENVIRONMENT_DOCUMENT and not key.startswith(SERVER_PREFIX)):
         return None
     if resource is not Resource.IDENTITIES:
-        return None if scope["query_string"] else Question(resource, key)
+        return None if scope["query_string"] else Read(resource, key)
     try:
         query = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
@@ -314,145 +332,146 @@ def asked(scope: Message) -> Question | None:
     if len(query) != 1 or query[0][0] != "identifier":
         return None
     identifier = query[0][1]
-    # The serializer strips, and says what is wrong.
-    if not 0 < len(identifier) <= MAX_IDENTIFIER or identifier != identifier.strip() or "\0" in identifier:
+    # Everything that the view's serializer could strip or reject.
+    if not 0 < len(identifier) <= MAX_IDENTIFIER_LENGTH or identifier != identifier.strip() or "\0" in identifier:
         return None
-    return Question(resource, key, identifier)
+    return Read(resource, key, identifier)
 
 
-def _shared() -> Reads:
-    """The event loop's."""
+def _current_batches() -> ReadBatches:
+    """The batches of the running event loop."""
     global _latest
     loop = asyncio.get_running_loop()
     if _latest is None or _latest[0] is not loop:
-        if loop not in _reads:
-            _reads[loop] = Reads()
-        _latest = loop, _reads[loop]
+        if loop not in _batches:
+            _batches[loop] = ReadBatches()
+        _latest = loop, _batches[loop]
     return _latest[1]
 
 
-async def _found(question: Question) -> Found | None:
-    reads = _shared()
-    future = reads.ask(question)
+async def _response(read: Read) -> ReadyResponse | None:
+    batches = _current_batches()
+    future = batches.first_step(read)
     while True:
-        # Others wait for it too, so it is not to be cancelled with this request.
+        # ``await future`` would cancel it with this request, and other requests share it.
         await asyncio.wait([future])
-        step = _step(question, future)
-        if not isinstance(step, Wanted | Isolated | Later):
+        step = _result(read, future)
+        if not isinstance(step, NextStep):
             return step
-        future = reads.follow(step)
+        future = batches.next_step(step)
 
 
-def _step(question: Question, future: "asyncio.Future[Step]") -> Step:
-    """What a read has come to. Where it has failed, that has been logged."""
+def _result(read: Read, future: "asyncio.Future[Step]") -> Step:
+    """The result of a batch. Its failures are already logged."""
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, DATABASE_ERRORS):
-        return _refused(question.resource, None, error)
-    # Django meets it again, and says so as everywhere.
+        return _error_response(read.resource, None, error)
+    # In Django the same failure occurs, and gets the usual response.
     return None
 
 
-def _refused(resource: Resource, environment_id: int | None, error: Exception) -> Found:
+def _error_response(resource: Resource, environment_id: int | None, error: Exception) -> ReadyResponse:
     failure = Failure.of(error)
-    refusal = Refusal(failure.status, json.dumps(failure.data).encode(), failure.headers)
-    return Found(resource, environment_id, refusal)
+    response = ErrorResponse(failure.status, json.dumps(failure.data).encode(), failure.headers)
+    return ReadyResponse(resource, environment_id, response)
 
 
-def find_all(questions: list[Question]) -> dict[Question, Step]:
-    """The answers to these questions that are kept, and what has to be made for the others.
-
-    What is refused is left out.
-    """
-    return {question: _find(question.resource, client) for question, client in _served(questions)}
+def find_responses(reads: list[Read]) -> dict[Read, Step]:
+    """The cached responses of these reads, or the keys of those to build. Invalid keys are left out."""
+    return {read: _find(read.resource, client) for read, client in _with_clients(reads)}
 
 
 def _find(resource: Resource, client: SDKClient) -> Step:
-    wanted = Wanted.document(client) if resource is Resource.ENVIRONMENT_DOCUMENT else Wanted.flags(client)
-    found = kept.find(wanted)
-    return wanted if found is None else Found.of_kept(resource, client.environment_id, found)
+    is_document = resource is Resource.ENVIRONMENT_DOCUMENT
+    key = ResponseKey.for_document(client) if is_document else ResponseKey.for_flags(client)
+    cached = cached_responses.find(key)
+    return key if cached is None else ReadyResponse.from_cache(resource, client.environment_id, cached)
 
 
-def make_all(wanted: list[Wanted]) -> dict[Wanted, Step]:
-    """These answers."""
-    return {each: _make(each) for each in wanted}
+def build_responses(keys: list[ResponseKey]) -> dict[ResponseKey, Step]:
+    return {key: _build(key) for key in keys}
 
 
-def _make(wanted: Wanted) -> Step:
-    resource = Resource.ENVIRONMENT_DOCUMENT if wanted.is_document else Resource.FLAGS
-    isolated = Isolated(wanted.version, wanted.organisation_id, resource, wanted, wanted.work)
-    made = _evaluated(isolated, isolation.CHEAP_SECONDS)
-    if not isinstance(made, Evaluated):
-        return made
-    return Found.of_kept(resource, wanted.version.environment_id, kept.keep(wanted, made))
+def _build(key: ResponseKey) -> Step:
+    resource = Resource.ENVIRONMENT_DOCUMENT if key.is_document else Resource.FLAGS
+    isolated = IsolatedWork(key.version, key.organisation_id, resource, key, key.work)
+    result = _run_unless_expensive(isolated, isolation.CHEAP_SECONDS)
+    if not isinstance(result, WorkResult):
+        return result
+    return ReadyResponse.from_cache(resource, key.version.environment_id, cached_responses.add(key, result))
 
 
-def evaluate_all(questions: list[Question]) -> dict[Question, Step]:
-    """The answers to these questions for identities. What is refused, and who has to be stored, is left out."""
-    served = list(_served(questions))
-    identities = _identities(served)
-    steps: dict[Question, Step] = {}
-    until = time.monotonic() + EVALUATING_SECONDS
-    for question, client in served:
-        identified = identities[client.environment_id, question.identifier]
-        if identified.id is None:
+def evaluate_identities(reads: list[Read]) -> dict[Read, Step]:
+    """The responses of these reads of ``identities/``. Invalid keys, and identities to be stored, are left out."""
+    reads_with_clients = list(_with_clients(reads))
+    identities = _read_identities(reads_with_clients)
+    steps: dict[Read, Step] = {}
+    deadline = time.monotonic() + BATCH_EVALUATION_SECONDS
+    for read, client in reads_with_clients:
+        identity = identities[client.environment_id, read.identifier]
+        if identity.id is None:
             continue
-        # The first one has its time in any case.
-        is_late = bool(steps) and time.monotonic() > until
-        steps[question] = Later(question) if is_late else _evaluate(client, identified)
+        # The first one is evaluated in any case, so each batch makes progress.
+        is_late = bool(steps) and time.monotonic() > deadline
+        steps[read] = Postponed(read) if is_late else _evaluate(client, identity)
     return steps
 
 
-def _evaluate(client: SDKClient, identified: Identified) -> Step:
-    work = partial(responses.identity, identified=identified, server=client.server)
-    # Its traits may differ from those that another one of this version has read.
-    isolated = Isolated(client.version, client.organisation_id, Resource.IDENTITIES, object(), work)
-    made = _evaluated(isolated, isolation.CHEAP_IDENTITY_SECONDS)
-    if not isinstance(made, Evaluated):
-        return made
-    return Found(Resource.IDENTITIES, client.environment_id, made.value)
+def _evaluate(client: SDKClient, identity: RequestIdentity) -> Step:
+    work = partial(responses.identity, identity=identity, server_side=client.server_side)
+    # A key of its own: traits can change without a new version, so no other read shares the response.
+    isolated = IsolatedWork(client.version, client.organisation_id, Resource.IDENTITIES, object(), work)
+    result = _run_unless_expensive(isolated, isolation.CHEAP_IDENTITY_SECONDS)
+    if not isinstance(result, WorkResult):
+        return result
+    return ReadyResponse(Resource.IDENTITIES, client.environment_id, result.value)
 
 
-def _evaluated(isolated: Isolated, cheap: float) -> Evaluated[Answer] | Isolated | None:
-    """Made by this thread, unless it is expensive. A failure is one environment's: the others are answered."""
+def _run_unless_expensive(
+    isolated: IsolatedWork, cheap_seconds: float
+) -> WorkResult[EncodedResponse] | IsolatedWork | None:
+    """Do the work in this thread, unless it is expensive. A failure affects only its own environment's reads."""
     try:
-        return isolation.here(isolated.version, isolated.work, cheap)
-    except isolation.Expensive:
+        return isolation.run_in_server_process(isolated.version, isolated.work, cheap_seconds)
+    except isolation.EnvironmentIsExpensive:
         return isolated
     except Environment.DoesNotExist:
         return None
     except DATABASE_ERRORS:
         raise
     except Exception as error:
-        # Django meets it again, and logs it whole.
+        # In Django the same failure occurs, and is logged with its traceback.
         logger.warning("read_failed", environment=isolated.version.environment_id, error=repr(error))
         return None
 
 
-def _served(questions: list[Question]) -> Iterator[tuple[Question, SDKClient]]:
-    clients = authentication.clients({question.key for question in questions})
-    for question in questions:
-        client = clients.get(question.key)
-        if client is not None and not client.stopped:
-            yield question, client
+def _with_clients(reads: list[Read]) -> Iterator[tuple[Read, SDKClient]]:
+    """The reads whose key is valid and whose organisation is served."""
+    clients = authentication.clients_by_key({read.environment_key for read in reads})
+    for read in reads:
+        client = clients.get(read.environment_key)
+        if client is not None and not client.stop_serving_flags:
+            yield read, client
 
 
-def _identities(served: list[tuple[Question, SDKClient]]) -> dict[tuple[int, str], Identified]:
-    wanted: dict[int, set[str]] = defaultdict(set)
-    for question, client in served:
-        wanted[client.environment_id].add(question.identifier)
+def _read_identities(reads: list[tuple[Read, SDKClient]]) -> dict[tuple[int, str], RequestIdentity]:
+    """The stored identities by environment's primary key and identifier, with one query for each environment."""
+    identifiers: dict[int, set[str]] = defaultdict(set)
+    for read, client in reads:
+        identifiers[client.environment_id].add(read.identifier)
     return {
-        (environment_id, identifier): identified
-        for environment_id, identifiers in wanted.items()
-        for identifier, identified in identify.read(environment_id, identifiers).items()
+        (environment_id, identifier): identity
+        for environment_id, in_environment in identifiers.items()
+        for identifier, identity in identify.read(environment_id, in_environment).items()
     }
 
 
-def _conditions(scope: Message) -> Conditions:
-    return Conditions(_header(scope, b"if-none-match"), _header(scope, b"if-modified-since"))
+def _conditions(scope: Message) -> ConditionalHeaders:
+    return ConditionalHeaders(_header(scope, b"if-none-match"), _header(scope, b"if-modified-since"))
 
 
 def _header(scope: Message, name: bytes) -> str:
-    """As Django reads it: several are joined."""
+    """The header's value. Repeated headers are joined, as in Django."""
     return ",".join([value.decode("latin-1") for header, value in scope["headers"] if header == name])

@@ -1,4 +1,4 @@
-"""Answers to SDKs: bytes of JSON that are ready, under the version that they are of."""
+"""Encoded responses of the SDK API: status, body and headers, independent of the server that sends them."""
 
 import re
 import time
@@ -8,15 +8,15 @@ from typing import NamedTuple
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
-from evaluation.cache import Entry
+from evaluation.cache import CompiledDocument
+from evaluation.encoding import encode
 from evaluation.evaluator import Flag
-from evaluation.shapes import encode
 from realtime.types import UpdatedAt, epoch_seconds
 from sdk.authentication import HEADER
-from sdk.identify import Identified
+from sdk.identify import RequestIdentity
 
-# "gzip;q=0", in whatever spelling.
-GZIP_REFUSED = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
+# "gzip;q=0" in any spelling: the client rejects gzip.
+GZIP_REJECTED = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
 
 VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
 
@@ -24,82 +24,81 @@ VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
 NOT_MODIFIED = 304
 
 
-class Conditions(NamedTuple):
-    """The conditional headers of a request, as text."""
+class ConditionalHeaders(NamedTuple):
+    """The conditional headers of a request. Empty: not sent."""
 
     if_none_match: str = ""
     if_modified_since: str = ""
 
 
 class Validators(NamedTuple):
-    """By what a client can ask whether it has the newest state already."""
+    """The ETag and the date by which a client can check whether it has the newest version."""
 
     etag: str
     date: int
-    """Unix time in whole seconds, of this revision alone; 0: none."""
+    """Unix time in whole seconds, different for each revision. 0: unknown."""
 
     @classmethod
-    def of(cls, entry: Entry) -> "Validators":
-        """Those of the document.
+    def of(cls, compiled: CompiledDocument) -> "Validators":
+        """The validators of an environment document.
 
-        A date that is older than the version was not raised with it: a process from before an upgrade, or SQL by hand,
-        has changed the environment.
+        A date before the version was not written with this version: the environment was changed by SQL, or by a process
+        of an older release.
         """
-        date = entry.document.last_modified
-        is_usable = int(entry.version.updated_at.timestamp()) <= date
-        return cls(entry.document_body.etag, date if is_usable else 0)
+        date = compiled.document.last_modified
+        is_valid = int(compiled.version.updated_at.timestamp()) <= date
+        return cls(compiled.document_body.etag, date if is_valid else 0)
 
     @property
     def last_modified(self) -> int:
-        """The date, or 0 as long as it is in the future: HTTP allows no ``Last-Modified`` of the future."""
+        """The date, or 0 while it is in the future: HTTP does not allow a ``Last-Modified`` in the future."""
         return self.date if self.date <= time.time() else 0
 
     @property
     def headers(self) -> dict[str, str]:
         date = {"Last-Modified": http_date(self.last_modified)} if self.last_modified else {}
-        # With a date and no Cache-Control, a cache may keep an answer for as long as it sees fit.
+        # Without Cache-Control, HTTP caches may choose how long they serve a response that has a date.
         return {"ETag": self.etag, **date, "Cache-Control": "private, no-cache"}
 
-    def match(self, conditions: Conditions) -> bool:
-        """Whether the client has this state. As HTTP has it, an ``If-None-Match`` alone decides where there is one.
+    def match(self, conditions: ConditionalHeaders) -> bool:
+        """Return whether the client has this version. With ``If-None-Match``, ``If-Modified-Since`` is ignored (HTTP).
 
-        A date counts only if it is the very ``Last-Modified``: then it is of this revision, and of no other.
-        Flagsmith's Edge Proxy asks with the document's ``updated_at`` in whole seconds, which is the same, but for a
-        second change within one second and for silent changes. These have a later date.
+        A date matches only if it equals ``Last-Modified``, because that differs for each revision. Flagsmith's Edge
+        Proxy sends the document's ``updated_at`` in whole seconds. This equals ``Last-Modified``, except after a silent
+        change or a second change within one second: those get a later date.
         """
         if conditions.if_none_match:
-            known = parse_etags(conditions.if_none_match)
-            return "*" in known or _opaque(self.etag) in map(_opaque, known)
+            etags = parse_etags(conditions.if_none_match)
+            return "*" in etags or _opaque_tag(self.etag) in map(_opaque_tag, etags)
         return bool(self.last_modified) and parse_http_date_safe(conditions.if_modified_since) == self.last_modified
 
 
-def _opaque(etag: str) -> str:
+def _opaque_tag(etag: str) -> str:
     return etag.removeprefix("W/")
 
 
-class Answer(NamedTuple):
-    """What whoever serves it sends, by Django or ahead of it."""
+class EncodedResponse(NamedTuple):
+    """A response of one version of an environment. Django's views and the read path send it."""
 
     updated_at: UpdatedAt
     body: bytes
-    packed: bytes | None = None
-    """The body, compressed by gzip. None: not worth it."""
+    gzipped: bytes | None = None
+    """The body compressed by gzip. None: compression would save no network packet."""
     status: int = 200
     validators: Validators | None = None
 
-    def under(self, conditions: Conditions) -> "Answer":
-        """The answer to a request with these conditions: this one, or 304 to a client that has it."""
+    def for_conditions(self, conditions: ConditionalHeaders) -> "EncodedResponse":
+        """This response, or 304 if the client has this version."""
         if self.validators is None or not self.validators.match(conditions):
             return self
-        return self._replace(status=NOT_MODIFIED, body=b"", packed=None)
+        return self._replace(status=NOT_MODIFIED, body=b"", gzipped=None)
 
     @property
-    def size(self) -> int:
-        """Bytes of memory."""
-        return len(self.body) + len(self.packed or b"")
+    def memory_bytes(self) -> int:
+        return len(self.body) + len(self.gzipped or b"")
 
-    def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-        """The body for a client that accepts these encodings (the header's text), and its headers."""
+    def render_for(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+        """Body and headers for a client with this ``Accept-Encoding``."""
         headers = {
             VERSION_HEADER: epoch_seconds(self.updated_at),
             "Vary": f"{HEADER}, Accept-Encoding",
@@ -108,86 +107,88 @@ class Answer(NamedTuple):
         if self.status == NOT_MODIFIED:
             return b"", headers
         headers["Content-Type"] = "application/json"
-        if self.packed is None or "gzip" not in accept_encoding or GZIP_REFUSED.search(accept_encoding):
+        if self.gzipped is None or "gzip" not in accept_encoding or GZIP_REJECTED.search(accept_encoding):
             return self.body, headers
-        return self.packed, {**headers, "Content-Encoding": "gzip"}
+        return self.gzipped, {**headers, "Content-Encoding": "gzip"}
 
-    def response(self, request: HttpRequest) -> HttpResponse:
-        """The same by Django."""
-        conditions = Conditions(*(request.headers.get(name, "") for name in ("If-None-Match", "If-Modified-Since")))
-        answer = self.under(conditions)
-        body, headers = answer.told_to(request.headers.get("Accept-Encoding", ""))
-        if answer.status == NOT_MODIFIED:
+    def http_response(self, request: HttpRequest) -> HttpResponse:
+        """Django's response to the request."""
+        names = ("If-None-Match", "If-Modified-Since")
+        conditions = ConditionalHeaders(*(request.headers.get(name, "") for name in names))
+        response = self.for_conditions(conditions)
+        body, headers = response.render_for(request.headers.get("Accept-Encoding", ""))
+        if response.status == NOT_MODIFIED:
             return HttpResponseNotModified(headers=headers)
-        return HttpResponse(body, status=answer.status, headers=headers)
+        return HttpResponse(body, status=response.status, headers=headers)
 
 
-class Refusal(NamedTuple):
-    """An answer that is none: why there is no other one at the moment."""
+class ErrorResponse(NamedTuple):
+    """An error that the read path sends, with the interface of ``EncodedResponse``."""
 
     status: int
     body: bytes
     headers: dict[str, str]
 
-    def under(self, conditions: Conditions) -> "Refusal":
-        """As of an ``Answer``: always this one."""
+    def for_conditions(self, conditions: ConditionalHeaders) -> "ErrorResponse":
         return self
 
-    def told_to(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-        """As of an ``Answer``."""
+    def render_for(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
         return self.body, {"Content-Type": "application/json", **self.headers}
 
 
-def flags(entry: Entry, server: bool) -> Answer:
+def flags(compiled: CompiledDocument, server_side: bool) -> EncodedResponse:
     """All flags of the environment."""
-    body = entry.flags_for_servers if server else entry.flags
-    return Answer(entry.version.updated_at, body.encoded, body.packed)
+    body = compiled.server_side_flags if server_side else compiled.client_side_flags
+    return EncodedResponse(compiled.version.updated_at, body.encoded, body.gzipped)
 
 
-def flag(entry: Entry, name: str, server: bool) -> Answer:
+def flag(compiled: CompiledDocument, name: str, server_side: bool) -> EncodedResponse:
     """One flag of the environment, by its feature's name."""
-    for each in entry.visible(entry.evaluator.environment_flags(), server):
+    for each in compiled.visible_flags(compiled.evaluator.environment_flags(), server_side):
         if each.state.feature.name == name:
-            return _answer(entry, encode(entry.shapes.flag(each)).encode())
-    return _feature_not_found(entry)
+            return _response(compiled, encode(compiled.flag_encoder.flag(each)).encode())
+    return _feature_not_found(compiled)
 
 
-def identity(entry: Entry, identified: Identified, server: bool) -> Answer:
+def identity(compiled: CompiledDocument, identity: RequestIdentity, server_side: bool) -> EncodedResponse:
     """An identity with its flags and traits."""
-    seen = () if entry.document.content["hide_sensitive_data"] else identified.traits.values()
-    traits = encode([trait._asdict() for trait in seen])
-    flags = ",".join([entry.shapes.identity_flag(each) for each in _identity_flags(entry, identified, server)])
-    body = f'{{"identifier":{encode(identified.identifier)},"traits":{traits},"flags":[{flags}]}}'
-    return _answer(entry, body.encode())
+    traits = () if compiled.document.content["hide_sensitive_data"] else identity.traits.values()
+    traits_json = encode([trait._asdict() for trait in traits])
+    flags = _identity_flags(compiled, identity, server_side)
+    flags_json = ",".join([compiled.flag_encoder.identity_flag(each) for each in flags])
+    body = f'{{"identifier":{encode(identity.identifier)},"traits":{traits_json},"flags":[{flags_json}]}}'
+    return _response(compiled, body.encode())
 
 
-def identity_flag(entry: Entry, identified: Identified, name: str, server: bool) -> Answer:
+def identity_flag(
+    compiled: CompiledDocument, identity: RequestIdentity, name: str, server_side: bool
+) -> EncodedResponse:
     """One flag of an identity, by its feature's name."""
-    for each in _identity_flags(entry, identified, server):
+    for each in _identity_flags(compiled, identity, server_side):
         if each.state.feature.name == name:
-            return _answer(entry, entry.shapes.identity_flag(each).encode())
-    return _feature_not_found(entry)
+            return _response(compiled, compiled.flag_encoder.identity_flag(each).encode())
+    return _feature_not_found(compiled)
 
 
-def features(entry: Entry, names: Collection[str]) -> dict[str, int]:
-    """The primary keys of those of these features that there are, by name."""
-    return {feature.name: feature.id for feature in entry.document.features.values() if feature.name in names}
+def feature_ids(compiled: CompiledDocument, names: Collection[str]) -> dict[str, int]:
+    """The primary keys of the project's features with these names, by name."""
+    return {feature.name: feature.id for feature in compiled.document.features.values() if feature.name in names}
 
 
-def document(entry: Entry) -> Answer:
+def document(compiled: CompiledDocument) -> EncodedResponse:
     """The environment document."""
-    body = entry.document_body
-    return Answer(entry.version.updated_at, body.encoded, body.packed, validators=Validators.of(entry))
+    body = compiled.document_body
+    return EncodedResponse(compiled.version.updated_at, body.encoded, body.gzipped, validators=Validators.of(compiled))
 
 
-def _identity_flags(entry: Entry, identified: Identified, server: bool) -> list[Flag]:
-    found = entry.evaluator.identity_flags(identified.identifier, identified.trait_values, identified.id)
-    return entry.visible(found, server)
+def _identity_flags(compiled: CompiledDocument, identity: RequestIdentity, server_side: bool) -> list[Flag]:
+    flags = compiled.evaluator.identity_flags(identity.identifier, identity.trait_values, identity.id)
+    return compiled.visible_flags(flags, server_side)
 
 
-def _feature_not_found(entry: Entry) -> Answer:
-    return Answer(entry.version.updated_at, b'{"detail":"Given feature not found"}', status=404)
+def _feature_not_found(compiled: CompiledDocument) -> EncodedResponse:
+    return EncodedResponse(compiled.version.updated_at, b'{"detail":"Given feature not found"}', status=404)
 
 
-def _answer(entry: Entry, body: bytes) -> Answer:
-    return Answer(entry.version.updated_at, body)
+def _response(compiled: CompiledDocument, body: bytes) -> EncodedResponse:
+    return EncodedResponse(compiled.version.updated_at, body)

@@ -1,4 +1,4 @@
-"""The SDK API's keys and answers in the OpenAPI document."""
+"""OpenAPI schema of the SDK API's keys and responses."""
 
 from typing import Any
 

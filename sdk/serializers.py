@@ -1,4 +1,4 @@
-"""What SDKs send, validated."""
+"""Serializers that validate the requests of SDKs."""
 
 import math
 from typing import Any
@@ -10,26 +10,26 @@ from rest_framework import serializers
 from core.items import Items
 from environments.identities.traits.models import TraitValue
 
-# Of UTF-8. PostgreSQL's index over identifiers holds 2,704 bytes a row.
-IDENTIFIER_BYTES = 2_600
-IDENTIFIER_LENGTH = 2_000
-TRAIT_KEY_LENGTH = 200
-TRAIT_STRING_LENGTH = 2_000
+# In UTF-8. A row of PostgreSQL's index on identifiers has at most 2,704 bytes.
+MAX_IDENTIFIER_BYTES = 2_600
+MAX_IDENTIFIER_LENGTH = 2_000
+MAX_TRAIT_KEY_LENGTH = 200
+MAX_TRAIT_STRING_LENGTH = 2_000
 INTEGERS = range(-(2**63), 2**63)
 
 
 class IdentifierField(serializers.CharField):
-    """An identity's identifier, taken as it is: an SDK that evaluates locally trims nothing either."""
+    """An identity's identifier. It is not trimmed, because SDKs that evaluate locally do not trim it."""
 
     default_error_messages = {"too_large": "Ensure this field has no more than {limit} bytes."}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=IDENTIFIER_LENGTH, trim_whitespace=False, **kwargs)
+        super().__init__(max_length=MAX_IDENTIFIER_LENGTH, trim_whitespace=False, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         value = super().to_internal_value(data)
-        if len(value.encode()) > IDENTIFIER_BYTES:
-            self.fail("too_large", limit=IDENTIFIER_BYTES)
+        if len(value.encode()) > MAX_IDENTIFIER_BYTES:
+            self.fail("too_large", limit=MAX_IDENTIFIER_BYTES)
         return value
 
 
@@ -40,7 +40,7 @@ class IdentifierField(serializers.CharField):
     }
 )
 class TraitValueField(serializers.Field[TraitValue, Any, Any, Any]):
-    """Text, a whole number, a decimal number or a boolean. Anything else is taken as its text, as in Flagsmith."""
+    """A string, integer, float or boolean. Other values are converted to strings, as in Flagsmith."""
 
     default_error_messages = {
         "too_long": "Value string is too long. Must be less than {limit} character",
@@ -59,8 +59,8 @@ class TraitValueField(serializers.Field[TraitValue, Any, Any, Any]):
             case int() | float():
                 self.fail("too_large")
         text = str(data)
-        if len(text) > TRAIT_STRING_LENGTH:
-            self.fail("too_long", limit=TRAIT_STRING_LENGTH)
+        if len(text) > MAX_TRAIT_STRING_LENGTH:
+            self.fail("too_long", limit=MAX_TRAIT_STRING_LENGTH)
         if "\0" in text:
             self.fail("null_character")
         return text
@@ -70,15 +70,15 @@ class TraitValueField(serializers.Field[TraitValue, Any, Any, Any]):
 
 
 class SDKTraitSerializer(serializers.Serializer[Any]):
-    """A trait of ``identities/``; null takes it away."""
+    """A trait of ``identities/``. A null value deletes it."""
 
-    trait_key = serializers.CharField(max_length=TRAIT_KEY_LENGTH, trim_whitespace=False)
+    trait_key = serializers.CharField(max_length=MAX_TRAIT_KEY_LENGTH, trim_whitespace=False)
     trait_value = TraitValueField(allow_null=True)
     transient = serializers.BooleanField(default=False, allow_null=True)
 
 
 class Traits(Items):
-    """The traits of one identity: no more than it could store."""
+    """The traits of one identity, ``MAX_TRAITS_PER_IDENTITY`` at most."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=settings.MAX_TRAITS_PER_IDENTITY, **kwargs)
@@ -108,10 +108,10 @@ class IdentityTraitSerializer(serializers.Serializer[Any]):
 
     identity = SDKIdentitySerializer()
     trait_value = TraitValueField()
-    trait_key = serializers.CharField(max_length=TRAIT_KEY_LENGTH, trim_whitespace=False)
+    trait_key = serializers.CharField(max_length=MAX_TRAIT_KEY_LENGTH, trim_whitespace=False)
 
 
 class BulkTraitSerializer(IdentityTraitSerializer):
-    """An item of ``traits/bulk/``; null takes the trait away."""
+    """An item of ``traits/bulk/``. A null value deletes the trait."""
 
     trait_value = TraitValueField(allow_null=True)

@@ -1,7 +1,6 @@
-"""The SDK API. Answers are bytes of JSON from ``responses``; these views say who may ask, and read what is asked.
+"""Views of the SDK API. They authenticate and validate; ``responses`` builds the encoded responses.
 
-None of them is one transaction as a whole: what is served is read in a snapshot of its own, after what was sent has
-been stored.
+A request is not one transaction: traits are stored first, then the response is read in its own snapshot.
 """
 
 from collections import defaultdict
@@ -28,8 +27,7 @@ from environments.identities.traits.models import TraitValue
 from environments.models import Environment
 from evaluation import isolation
 from evaluation.isolation import Work
-from sdk import answers, identify, responses, schema
-from sdk.answers import Wanted
+from sdk import identify, responses, schema
 from sdk.authentication import (
     UNKNOWN,
     EnvironmentKeyAuthentication,
@@ -37,52 +35,53 @@ from sdk.authentication import (
     ServerKeyAuthentication,
     ServingStopped,
 )
+from sdk.response_cache import ResponseKey, get_response
 from sdk.serializers import (
     BulkTraitSerializer,
     IdentitiesQuerySerializer,
     IdentitiesSerializer,
     IdentityTraitSerializer,
 )
-from sdk.storage import ClientStorage
+from sdk.throttles import ClientStorageThrottle
 
-STORED_TOO_MUCH = "Client keys of this environment have stored too much lately."
+STORAGE_LIMIT_REACHED = "Client keys of this environment have stored too much lately."
 
-# An application sends what it counted in some seconds.
-EVALUATIONS = range(1, 2**31)
+# Valid evaluation counts of one request. SDKs send the counts of some seconds.
+EVALUATION_COUNTS = range(1, 2**31)
 
-FEATURE = OpenApiParameter("feature", str, description="A feature's name: the answer is this flag alone.")
+FEATURE = OpenApiParameter("feature", str, description="A feature's name: the response is only this flag.")
 
 
 T = TypeVar("T")
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
+def _deleted_environment_is_403() -> Iterator[None]:
     try:
         yield
     except Environment.DoesNotExist:
-        # Deleted a moment ago.
+        # Deleted after the key was read.
         raise AuthenticationFailed(UNKNOWN) from None
 
 
-class JSONForAll(DefaultContentNegotiation):
-    """There is nothing but JSON, whatever a client would rather have."""
+class JSONOnly(DefaultContentNegotiation):
+    """Content negotiation that always chooses JSON, and ignores ``Accept``."""
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         return renderers[0], renderers[0].media_type
 
 
 class SDKView(APIView):
-    """A view for the holder of an environment's key."""
+    """A view for clients with an environment key."""
 
-    content_negotiation_class = JSONForAll
+    content_negotiation_class = JSONOnly
     parser_classes = [StrictJSONParser]
 
     rules: str
     authentication_classes = [EnvironmentKeyAuthentication]
 
     resource: Resource | None = None
-    """What a request is counted as, once its key has turned out to be good, whatever the answer."""
+    """Requests with a valid key are counted as this resource, with any status. None: not counted."""
 
     def perform_authentication(self, request: Request) -> None:
         try:
@@ -103,17 +102,17 @@ class SDKView(APIView):
         return client
 
     @cached_property
-    def storage(self) -> ClientStorage:
-        return ClientStorage()
+    def storage_throttle(self) -> ClientStorageThrottle:
+        return ClientStorageThrottle()
 
     def may_store(self, number: int) -> bool:
-        """Whether the caller may have so many bytes stored. A server-side key is a secret, and has no limit."""
-        free = number == 0 or self.client.server
-        return free or self.storage.allow_bytes(self.client.environment_id, number)
+        """Return whether this number of bytes may be stored. Server-side keys are secret and have no limit."""
+        unlimited = number == 0 or self.client.server_side
+        return unlimited or self.storage_throttle.allow_bytes(self.client.environment_id, number)
 
     def evaluate(self, work: Work[T]) -> T:
-        """The work's result for the environment, at the version that the key's query read or a newer one."""
-        with _environment():
+        """The result of the work for the client's environment, at the client's version or a newer one."""
+        with _deleted_environment_is_403():
             return isolation.run(self.client.version, self.client.organisation_id, work).value
 
 
@@ -126,9 +125,10 @@ class FlagsView(SDKView):
         """The environment's flags."""
         name = request.query_params.get("feature")
         if name is not None:
-            return self.evaluate(partial(responses.flag, name=name, server=self.client.server)).response(request)
-        with _environment():
-            return answers.answer(Wanted.flags(self.client)).response(request)
+            work = partial(responses.flag, name=name, server_side=self.client.server_side)
+            return self.evaluate(work).http_response(request)
+        with _deleted_environment_is_403():
+            return get_response(ResponseKey.for_flags(self.client)).http_response(request)
 
 
 class IdentitiesView(SDKView):
@@ -137,12 +137,12 @@ class IdentitiesView(SDKView):
 
     @extend_schema(parameters=[IdentitiesQuerySerializer, FEATURE], responses={200: schema.IDENTITY_OR_FLAG})
     def get(self, request: Request) -> HttpResponse:
-        """An identity's flags and traits. One that is new is stored, unless it is transient."""
+        """An identity's flags and traits. A new identity is stored, unless it is transient."""
         if not request.query_params.get("identifier"):
             raise ParseError("Missing identifier")
         query = IdentitiesQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        identified = identify.identify(
+        identity = identify.identify(
             self.client.environment_id,
             query.validated_data["identifier"],
             [],
@@ -150,22 +150,22 @@ class IdentitiesView(SDKView):
             persist_traits=self.client.persist_trait_data,
             may_store=self.may_store,
         )
-        name, server = request.query_params.get("feature"), self.client.server
+        name, server_side = request.query_params.get("feature"), self.client.server_side
         if name:
-            work = partial(responses.identity_flag, identified=identified, name=name, server=server)
+            work = partial(responses.identity_flag, identity=identity, name=name, server_side=server_side)
         else:
-            work = partial(responses.identity, identified=identified, server=server)
-        return self.evaluate(work).response(request)
+            work = partial(responses.identity, identity=identity, server_side=server_side)
+        return self.evaluate(work).http_response(request)
 
     @extend_schema(request=IdentitiesSerializer, responses={200: schema.IDENTITY})
     def post(self, request: Request) -> HttpResponse:
-        """Set an identity's traits; its flags and traits are the answer."""
+        """Set an identity's traits, and return its flags and traits."""
         body = IdentitiesSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         identifier, transient = body.validated_data.get("identifier"), body.validated_data["transient"]
         traits = (body.validated_data.get("traits") or []) if self.client.may_set_traits else []
         if identifier:
-            identified = identify.identify(
+            identity = identify.identify(
                 self.client.environment_id,
                 identifier,
                 traits,
@@ -174,9 +174,9 @@ class IdentitiesView(SDKView):
                 may_store=self.may_store,
             )
         else:
-            identified = identify.anonymous(traits)
-        work = partial(responses.identity, identified=identified, server=self.client.server)
-        return self.evaluate(work).response(request)
+            identity = identify.anonymous(traits)
+        work = partial(responses.identity, identity=identity, server_side=self.client.server_side)
+        return self.evaluate(work).http_response(request)
 
 
 class TraitsView(SDKView):
@@ -202,10 +202,10 @@ class TraitsView(SDKView):
         changes: dict[str, dict[str, TraitValue]] = defaultdict(dict)
         for trait in traits:
             changes[trait["identity"]["identifier"]][trait["trait_key"]] = trait["trait_value"]
-        present = identify.read(self.client.environment_id, changes)
-        number = sum(present[identifier].bytes_of(values) for identifier, values in changes.items())
+        stored = identify.read(self.client.environment_id, changes)
+        number = sum(stored[identifier].storage_bytes(values) for identifier, values in changes.items())
         if not self.may_store(number):
-            raise Throttled(self.storage.wait(), STORED_TOO_MUCH)
+            raise Throttled(self.storage_throttle.wait(), STORAGE_LIMIT_REACHED)
         identify.store(self.client.environment_id, changes)
 
 
@@ -214,7 +214,7 @@ class BulkTraitsView(TraitsView):
 
     @extend_schema(request=BulkTraitSerializer(many=True), responses=BulkTraitSerializer(many=True))
     def put(self, request: Request) -> Response:
-        """Set traits of many identities; null takes one away. Either all are stored or none."""
+        """Set traits of many identities, all or none. A null value deletes the trait."""
         self.check_traits_are_stored()
         if not self.client.may_set_traits:
             raise ParseError("Unable to set traits with client key.")
@@ -223,7 +223,7 @@ class BulkTraitsView(TraitsView):
         self.store(traits.validated_data)
         return Response([trait for trait in traits.data if trait["trait_value"] is not None])
 
-    # Some SDKs send it so.
+    # Some SDKs use POST.
     post = put
 
 
@@ -234,9 +234,9 @@ class DocumentView(SDKView):
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> HttpResponse:
-        """All that an SDK needs to evaluate the environment's flags itself. Only with a server-side key."""
-        with _environment():
-            return answers.answer(Wanted.document(self.client)).response(request)
+        """All that an SDK needs to evaluate the environment's flags itself. Only for server-side keys."""
+        with _deleted_environment_is_403():
+            return get_response(ResponseKey.for_document(self.client)).http_response(request)
 
 
 class FlagAnalyticsView(SDKView):
@@ -244,18 +244,18 @@ class FlagAnalyticsView(SDKView):
 
     @extend_schema(request=OpenApiTypes.OBJECT, responses={200: None})
     def post(self, request: Request) -> HttpResponse:
-        """How often an application has asked its SDK for each flag: ``{"name": count}``.
+        """Store how often an application has evaluated each flag: ``{"name": count}``.
 
-        As in Flagsmith, flags that do not exist and counts that make no sense are passed over.
+        As in Flagsmith, unknown flags and invalid counts are ignored.
         """
         if not isinstance(request.data, dict):
             raise ValidationError({"non_field_errors": ["Expected a JSON object."]})
-        numbers = self.evaluate(partial(responses.features, names=frozenset(request.data)))
-        told = {
-            numbers[name]: count
+        feature_ids = self.evaluate(partial(responses.feature_ids, names=frozenset(request.data)))
+        counts = {
+            feature_ids[name]: count
             for name, count in request.data.items()
-            if name in numbers and type(count) is int and count in EVALUATIONS
+            if name in feature_ids and type(count) is int and count in EVALUATION_COUNTS
         }
-        meter.count_evaluations(self.client.environment_id, told, request.headers)
-        # A body, although there is nothing to say: Kotlin's SDK takes an empty one for a failure.
+        meter.count_evaluations(self.client.environment_id, counts, request.headers)
+        # Not empty: Kotlin's SDK treats an empty body as a failure.
         return HttpResponse(b"null", content_type="application/json")

@@ -1,4 +1,4 @@
-"""The changes that services of segments report (``core.changes.report``)."""
+"""Change records that services of segments report (``core.changes.report``)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from segments.models import Segment
 
 
 class AboutToChangeRules(NamedTuple):
-    """A segment gets other rules, as JSON, with its next save."""
+    """The rules of a segment (as JSON) will be replaced after its next save."""
 
     segment: Segment
     old: Any
@@ -15,6 +15,6 @@ class AboutToChangeRules(NamedTuple):
 
 
 class SegmentsUpdated(NamedTuple):
-    """Segments were updated in bulk: their columns before, and their rules before and after."""
+    """Segments were updated in bulk: columns before, rules before and after."""
 
     changed: Iterable[tuple[Segment, Mapping[str, Any], Any, Any]]

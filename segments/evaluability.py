@@ -1,8 +1,8 @@
-"""Whether a condition can be evaluated at all.
+"""Checks that the flag engine can evaluate a condition, before the condition is stored.
 
-A flag engine reads a condition's text when an SDK asks for flags. One that it cannot read (a pattern that does not
-compile, a division by zero, a path with an unknown function) would fail each of those requests, for every identity. So
-it is tried here, on the engine itself, before it is stored.
+The engine parses a condition when an SDK requests flags. An invalid one (a pattern that does not compile, a division by
+zero, a path with an unknown function) would fail these requests for every identity, so each condition is evaluated once
+with traits of all types.
 """
 
 from collections.abc import Callable
@@ -11,25 +11,24 @@ from typing import Any
 
 from flag_engine.segments.evaluator import context_matches_condition
 
-# A trait of each type that an identity can have, and none. A number is also the remainder's dividend.
+# One trait value of each type, and None for a missing trait. Numbers also test MODULO.
 TRAITS = ("text", "1.2.3", 7, 7.5, True, None)
 
-# An SDK's request may come with a deeper call stack than the one that stores the condition. What nests so deep that
-# it needs nearly the whole stack is refused, so that it cannot overflow there.
-STACK_IN_RESERVE = 300
+# Conditions that need nearly the whole call stack are rejected, since the stack of an SDK request may be deeper.
+RESERVED_FRAMES = 300
 
 
-def refusal(operator: str, prop: str, value: str) -> dict[str, list[str]]:
-    """What is wrong with the condition, by the name of its field; empty if every evaluation of it ends well.
+def condition_errors(operator: str, prop: str, value: str) -> dict[str, list[str]]:
+    """Errors of a condition by field name; empty if all evaluations succeed.
 
-    A missing property or value is "" to the engine.
+    ``prop`` and ``value`` are empty if missing, as in the engine.
     """
     for field, condition in (
         ("property", {"operator": "IS_SET", "property": prop, "value": ""}),
         ("value", {"operator": operator, "property": prop, "value": value}),
     ):
         try:
-            _below(STACK_IN_RESERVE, partial(_evaluate, condition))
+            _call_with_frames(RESERVED_FRAMES, partial(_evaluate, condition))
         except Exception as error:
             return {field: [f"This cannot be evaluated: {error}."]}
     return {}
@@ -51,8 +50,9 @@ def _evaluate(condition: Any) -> None:
         context_matches_condition(context, condition, segment_key="1")
 
 
-def _below(frames: int, call: Callable[[], None]) -> None:
+def _call_with_frames(frames: int, call: Callable[[], None]) -> None:
+    """Call with this number of additional frames on the stack."""
     if frames == 0:
         call()
     else:
-        _below(frames - 1, call)
+        _call_with_frames(frames - 1, call)

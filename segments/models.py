@@ -4,7 +4,7 @@ from core.models import AtomicModel, UUIDModel
 
 
 class Segment(UUIDModel):
-    """Identities that a tree of rules over their traits picks out."""
+    """The identities whose traits match a tree of rules."""
 
     name = models.CharField(max_length=2000)
     description = models.TextField(null=True, blank=True)
@@ -23,7 +23,7 @@ class Segment(UUIDModel):
 
 
 class SegmentRule(AtomicModel):
-    """A rule of a segment (then ``segment`` is set) or inside of another rule (then ``rule`` is)."""
+    """A rule of a segment (``segment`` is set), or a rule nested in another rule (``rule`` is set)."""
 
     class Type(models.TextChoices):
         ALL = "ALL"
@@ -39,7 +39,7 @@ class SegmentRule(AtomicModel):
 
 
 class Condition(AtomicModel):
-    """A comparison of a trait (``property``) with a value, kept as text whatever was sent."""
+    """A comparison of a trait (``property``) with a value, which is stored as text."""
 
     class Operator(models.TextChoices):
         EQUAL = "EQUAL"

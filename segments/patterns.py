@@ -1,13 +1,12 @@
-"""Conditions of the operator REGEX, in bounded time and memory.
+"""Matches patterns of REGEX conditions in bounded time and memory.
 
-A pattern is stored by one tenant, the text to match it with is sent by anybody who has a public key, and all tenants
-share the server. Python's ``re``, which the flag engine uses, needs seconds for ``(a+)+$`` and 26 letters, and twice
-as long for each letter more; meanwhile no other thread runs. The ``regex`` library finds the same matches, can be
-interrupted after a time, and lets other threads run. It writes fixed repetitions out, so nested ones have a limit of
-their own.
+All tenants share the server, a pattern is stored by one tenant, and its text is sent by any client with a public key.
+Python's ``re``, which the flag engine uses, takes seconds for ``(a+)+$`` and 26 letters, doubles with each additional
+letter, and blocks all threads meanwhile. The ``regex`` library finds the same matches, supports a timeout and releases
+the GIL. It expands fixed repetitions when it compiles a pattern, so the expanded length is limited.
 
-The time is a budget for all patterns that are matched within ``limited``. A match that is not finished by then is
-neither found nor not found: it raises ``TimeSpent``, so that nobody gets the flags of another segment.
+All patterns that are matched inside ``time_limit`` share one budget. A match that exceeds it raises
+``TimeLimitExceeded`` instead of returning a result: a wrong result would give an identity another segment's flags.
 """
 
 import re
@@ -23,43 +22,40 @@ import regex
 from flag_engine.segments import constants
 from flag_engine.segments.evaluator import MATCHERS_BY_OPERATOR
 
-# Of a match outside of any ``limited``.
-SECONDS = 0.25
+# Budget of one match outside of ``time_limit``.
+DEFAULT_SECONDS = 0.25
 
-# Places in a pattern whose fixed repetitions are written out; 10,000 take 4 ms and 2 MB, 100,000,000 take all there is.
-PLACES = 10_000
+# Length of a pattern with its fixed repetitions expanded. 10,000 take 4 ms and 2 MB; 100,000,000 exhaust the memory.
+MAX_EXPANDED_LENGTH = 10_000
 
 REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT)
 
 
-class TimeSpent(BaseException):
-    """The patterns have used all their time.
+class TimeLimitExceeded(BaseException):
+    """The time budget of the patterns is exhausted.
 
-    Not an ``Exception``: code that skips what cannot be evaluated must not skip this.
+    Not an ``Exception``, so that code which ignores failed evaluations does not catch it.
     """
 
 
-class UnboundedPattern(ValueError):
-    """The pattern's repetitions come to too much."""
+class PatternTooLong(ValueError):
+    """The pattern with its fixed repetitions expanded exceeds ``MAX_EXPANDED_LENGTH``."""
 
 
-class Budget:
-    """Seconds that are left for patterns.
-
-    They are those of the thread on a processor: while other threads or processes run, no pattern is at fault.
-    """
+class TimeBudget:
+    """The remaining seconds for matching patterns, measured as CPU time of the thread."""
 
     def __init__(self, seconds: float) -> None:
-        self.left = seconds
+        self.remaining = seconds
 
 
-_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
+_budget: ContextVar[TimeBudget | None] = ContextVar("budget", default=None)
 
 
 @contextmanager
-def limited(budget: Budget | float) -> Iterator[None]:
-    """All patterns that are matched within have these seconds together. Then ``TimeSpent`` is raised."""
-    token = _budget.set(budget if isinstance(budget, Budget) else Budget(budget))
+def time_limit(budget: TimeBudget | float) -> Iterator[None]:
+    """Limit the total time of the patterns that are matched inside. Raises ``TimeLimitExceeded``."""
+    token = _budget.set(budget if isinstance(budget, TimeBudget) else TimeBudget(budget))
     try:
         yield
     finally:
@@ -67,40 +63,39 @@ def limited(budget: Budget | float) -> Iterator[None]:
 
 
 def matches(pattern: str | None, value: Any) -> bool:
-    """Whether the text of a trait's value begins with a match. Raises ``re.error`` for what is no pattern."""
-    budget = _budget.get() or Budget(SECONDS)
-    timeout = budget.left
-    while budget.left > 0:
-        began = time.thread_time()
+    """Whether the value as text begins with a match. Raises ``re.error`` for an invalid pattern."""
+    budget = _budget.get() or TimeBudget(DEFAULT_SECONDS)
+    timeout = budget.remaining
+    while budget.remaining > 0:
+        started = time.thread_time()
         try:
             return _compiled(str(pattern)).match(str(value), timeout=timeout, concurrent=True) is not None
         except TimeoutError:
-            # The library counts the time of all threads of the process. If others have had it, this one tries again.
+            # The library measures the time of all threads. If this thread's budget is not exhausted, it tries again.
             timeout *= 2
         finally:
-            budget.left -= time.thread_time() - began
-    raise TimeSpent
+            budget.remaining -= time.thread_time() - started
+    raise TimeLimitExceeded
 
 
 def install() -> None:
-    """Have the flag engine match patterns in this way. It offers no other place to say so than its own table."""
+    """Replace the flag engine's matcher of REGEX. The engine has no setting for it, only its table of matchers."""
     MATCHERS_BY_OPERATOR[constants.REGEX] = matches
 
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> "regex.Pattern[str]":
-    # SDKs that evaluate locally have to be able to compile it as well.
+    # It must compile with ``re`` too: the Python SDK uses it in local evaluation.
     re.compile(pattern)
-    if _places(_parser.parse(pattern)) > PLACES:
-        raise UnboundedPattern(f"it has more than {PLACES} places when its repetitions are written out")
+    if _expanded_length(_parser.parse(pattern)) > MAX_EXPANDED_LENGTH:
+        raise PatternTooLong(f"it is longer than {MAX_EXPANDED_LENGTH} with its repetitions expanded")
     return regex.compile(pattern)
 
 
-def _places(parsed: Any) -> int:
-    """How long the pattern is with its fixed repetitions written out."""
+def _expanded_length(parsed: Any) -> int:
     if isinstance(parsed, tuple) and parsed and parsed[0] in REPEATS:
-        fewest, _, repeated = parsed[1]
-        return max(1, int(fewest)) * _places(repeated)
+        minimum, _, repeated = parsed[1]
+        return max(1, int(minimum)) * _expanded_length(repeated)
     if isinstance(parsed, (tuple, list, _parser.SubPattern)):
-        return 1 + sum(_places(part) for part in parsed)
+        return 1 + sum(_expanded_length(part) for part in parsed)
     return 0

@@ -1,4 +1,4 @@
-"""Segments as the Admin API speaks of them."""
+"""Serializers of segments, rules and conditions."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -6,14 +6,14 @@ from typing import Any, cast
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import NoItems
-from core.items import Items, WholeItem
+from core.fields import EmptyList
+from core.items import CompleteItem, Items
 from core.representation import QuickSerializer
-from segments import bodies, evaluability, patterns, services
+from segments import evaluability, patterns, services, tree_limits
 from segments.models import Condition, Segment, SegmentRule
 
 
-class ConditionSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[Condition]):
+class ConditionSerializer(CompleteItem, QuickSerializer, serializers.ModelSerializer[Condition]):
     class Meta:
         model = Condition
         fields = ["id", "operator", "property", "value", "description"]
@@ -21,25 +21,29 @@ class ConditionSerializer(WholeItem, QuickSerializer, serializers.ModelSerialize
         list_serializer_class = Items
 
     def to_internal_value(self, data: Any) -> Any:
-        """The value is kept as text, whatever was sent: 1 is "1", true is "True", null is "None"."""
+        """The value is converted to text: 1 to "1", true to "True", null to "None"."""
         if isinstance(data, Mapping) and "value" in data:
             data = {**data, "value": str(data["value"])}
         return super().to_internal_value(data)
 
     def validate(self, attrs: Any) -> Any:
-        # One for all conditions of the request, however many there are.
-        budget = cast(dict[str, Any], self.context).setdefault("patterns", patterns.Budget(patterns.SECONDS))
+        # One budget for all conditions of the request.
+        budget = cast(dict[str, Any], self.context).setdefault(
+            "patterns", patterns.TimeBudget(patterns.DEFAULT_SECONDS)
+        )
         try:
-            with patterns.limited(budget):
-                refusal = evaluability.refusal(attrs["operator"], attrs.get("property") or "", attrs.get("value") or "")
-        except patterns.TimeSpent:
-            refusal = {"value": ["This cannot be evaluated: it takes too long, even for short texts."]}
-        if refusal:
-            raise ValidationError(refusal)
+            with patterns.time_limit(budget):
+                errors = evaluability.condition_errors(
+                    attrs["operator"], attrs.get("property") or "", attrs.get("value") or ""
+                )
+        except patterns.TimeLimitExceeded:
+            errors = {"value": ["This cannot be evaluated: it takes too long, even for short texts."]}
+        if errors:
+            raise ValidationError(errors)
         return attrs
 
 
-class NestedRuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
+class NestedRuleSerializer(CompleteItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
     conditions = ConditionSerializer(many=True, required=False)
 
     class Meta:
@@ -48,7 +52,7 @@ class NestedRuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializ
         list_serializer_class = Items
 
 
-class RuleSerializer(WholeItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
+class RuleSerializer(CompleteItem, QuickSerializer, serializers.ModelSerializer[SegmentRule]):
     rules = NestedRuleSerializer(many=True, required=False)
     conditions = ConditionSerializer(many=True, required=False)
 
@@ -68,14 +72,14 @@ class ProjectFeatureField(serializers.PrimaryKeyRelatedField):
 class SegmentSerializer(QuickSerializer, serializers.ModelSerializer[Segment]):
     """A segment with its tree.
 
-    Revisions, metadata, counts of members and management by others are not kept here: what tells of them is constant.
+    Versions, metadata, membership counts and ``managed_by`` are not supported: their fields have constant values.
     """
 
     feature = ProjectFeatureField(allow_null=True, required=False)
     version_of = serializers.IntegerField(source="pk", read_only=True)
     rules = RuleSerializer(many=True, allow_empty=False)
-    metadata = NoItems()
-    membership_counts = NoItems()
+    metadata = EmptyList()
+    membership_counts = EmptyList()
     managed_by = serializers.SerializerMethodField()
 
     class Meta:
@@ -102,7 +106,7 @@ class SegmentSerializer(QuickSerializer, serializers.ModelSerializer[Segment]):
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping) and "rules" in data:
-            data = {**data, "rules": bodies.tree(data["rules"])}
+            data = {**data, "rules": tree_limits.check_tree(data["rules"])}
         return super().to_internal_value(data)
 
     def create(self, validated_data: Any) -> Segment:
@@ -119,7 +123,7 @@ class CloneSegmentSerializer(serializers.ModelSerializer[Segment]):
 
 
 class SegmentFilterSerializer(serializers.Serializer[Any]):
-    """The query of a list of segments."""
+    """Query parameters of the list of segments."""
 
     q = serializers.CharField(required=False, allow_blank=True, help_text="Part of the name, in any case.")
     identity = serializers.IntegerField(required=False, help_text="Only segments that this identity belongs to.")

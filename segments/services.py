@@ -1,7 +1,7 @@
-"""Changes of segments that are more than one save.
+"""Creates, updates, clones and deletes segments with their trees.
 
-Each announces the project's environments before it writes: rules and conditions are written in bulk, and bulk writes
-send no signal.
+Rules and conditions are written in bulk, which sends no model signals, so each service announces the project's
+environments before it writes.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from segments.trees import RuleData
 
 
 class SegmentUpdate(NamedTuple):
-    """What a segment that ``trees.with_trees`` has read is to become, whole."""
+    """New columns and rules of a segment, which was read by ``trees.with_trees``."""
 
     segment: Segment
     name: str
@@ -34,22 +34,22 @@ class SegmentUpdate(NamedTuple):
 
 
 def create_segment(project: Project, *, rules: list[RuleData], **fields: Any) -> Segment:
-    """A new segment with its tree; saving it announces it."""
+    """Create a segment with its tree. Saving the segment announces it."""
     segment = Segment.objects.create(project=project, **fields)
     trees.write([(segment, rules)])
     return _read(segment)
 
 
 def update_segment(segment: Segment, *, rules: list[RuleData] | None = None, **fields: Any) -> Segment:
-    """Set these fields, and replace the tree unless ``rules`` is None.
+    """Set fields. The tree is replaced unless ``rules`` is None.
 
-    A tree that SDKs would read as before is replaced in silence: it may have other descriptions.
+    A change that SDKs cannot read (of a description) is not announced.
     """
     if rules is not None:
         stored = trees.read(segment)
-        if trees.read_by_sdks(rules) != trees.read_by_sdks(stored):
+        if trees.visible_to_sdks(rules) != trees.visible_to_sdks(stored):
             versions.announce(segment.project.environments.values_list("pk", flat=True))
-        report(AboutToChangeRules(segment, stored, trees.complete(rules)))
+        report(AboutToChangeRules(segment, stored, trees.with_missing_fields(rules)))
     for name, value in fields.items():
         setattr(segment, name, value)
     segment.save()
@@ -60,18 +60,18 @@ def update_segment(segment: Segment, *, rules: list[RuleData] | None = None, **f
 
 
 def update_segments(updates: Iterable[SegmentUpdate]) -> None:
-    """Make segments of one project what they are to become; as many queries for all of them as for one."""
+    """Update segments of one project with a constant number of queries."""
     updates = list(updates)
     if not updates:
         return
     stored = {update.segment.pk: trees.read(update.segment) for update in updates}
-    if any(_shows(update, stored[update.segment.pk]) for update in updates):
+    if any(_is_visible_to_sdks(update, stored[update.segment.pk]) for update in updates):
         versions.announce(updates[0].segment.project.environments.values_list("pk", flat=True))
     changed, now = [], timezone.now()
     for update in updates:
         segment = update.segment
         before = {name: getattr(segment, name) for name in update.columns}
-        changed.append((segment, before, stored[segment.pk], trees.complete(update.rules)))
+        changed.append((segment, before, stored[segment.pk], trees.with_missing_fields(update.rules)))
         for name, value in update.columns.items():
             setattr(segment, name, value)
         segment.updated_at = now
@@ -82,15 +82,15 @@ def update_segments(updates: Iterable[SegmentUpdate]) -> None:
     report(SegmentsUpdated(changed))
 
 
-def _shows(update: SegmentUpdate, stored: list[RuleData]) -> bool:
-    """Whether an SDK reads something else then."""
-    return update.name != update.segment.name or trees.read_by_sdks(update.rules) != trees.read_by_sdks(stored)
+def _is_visible_to_sdks(update: SegmentUpdate, stored: list[RuleData]) -> bool:
+    """Whether SDKs can read a change."""
+    return update.name != update.segment.name or trees.visible_to_sdks(update.rules) != trees.visible_to_sdks(stored)
 
 
 def delete_segment(segment: Segment) -> None:
-    """Remove a segment with its overrides, of which there may be one for each feature in each environment.
+    """Delete a segment with its overrides (up to one for each feature in each environment).
 
-    Their rows go first and raw, as in ``features.services.delete_feature``; the segment's own row announces.
+    The overrides are deleted raw, as in ``features.services.delete_feature``. Deleting the segment announces it.
     """
     removal.empty(Segment.objects.filter(pk=segment.pk))
     trees.clear([segment])
@@ -98,7 +98,7 @@ def delete_segment(segment: Segment) -> None:
 
 
 def clone_segment(segment: Segment, name: str) -> Segment:
-    """A segment of another name that picks out the same identities; overrides are not copied."""
+    """Create a copy of the segment and its tree with another name. Overrides are not copied."""
     return create_segment(
         segment.project,
         name=name,

@@ -1,4 +1,4 @@
-"""Receiver of the signal of ``projects``."""
+"""Receiver of ``core.removal.emptying`` for projects."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from segments import trees
 from segments.models import Segment
 
 
-def projects(rows: QuerySet[Project], **kwargs: Any) -> None:
-    """Receiver of ``core.removal.emptying``: removes the segments of the projects, whose overrides are gone already."""
+def empty_projects(rows: QuerySet[Project], **kwargs: Any) -> None:
+    """Remove the segments of deleted projects. Their overrides were removed before."""
     segments = Segment.objects.filter(project__in=rows.order_by().values("pk"))
     trees.clear(segments.order_by())
     segments._raw_delete(segments.db)
 
 
 def connect() -> None:
-    emptying.connect(projects, sender=Project, dispatch_uid="segments:projects")
+    emptying.connect(empty_projects, sender=Project, dispatch_uid="segments:projects")

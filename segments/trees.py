@@ -1,6 +1,6 @@
-"""A segment's tree: rules, rules inside of them, and the conditions of both.
+"""Reads and writes segments' trees: rules, nested rules, and the conditions of both.
 
-Two levels at most, so trees are read with four queries and written with three, however many there are.
+Trees have at most two levels, so any number of trees is read with four queries and written with three.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class ConditionData(TypedDict):
 
 
 class RuleData(TypedDict):
-    """A rule; one of the second level has no ``rules``."""
+    """A rule. Rules of the second level have no ``rules``."""
 
     type: str
     conditions: NotRequired[list[ConditionData]]
@@ -28,14 +28,14 @@ class RuleData(TypedDict):
 
 
 def with_trees(segments: QuerySet[Segment]) -> QuerySet[Segment]:
-    """These segments with their trees, each level read at once."""
+    """Prefetch the trees of segments."""
     nested = SegmentRule.objects.prefetch_related("conditions")
     top = SegmentRule.objects.prefetch_related("conditions", Prefetch("rules", queryset=nested))
     return segments.prefetch_related(Prefetch("rules", queryset=top))
 
 
 def read(segment: Segment) -> list[RuleData]:
-    """The stored tree. Best of a segment that ``with_trees`` has read."""
+    """The stored tree of a segment. Prefetch it by ``with_trees``."""
     return [
         {**_read_rule(rule), "rules": [_read_rule(nested) for nested in rule.rules.all()]}
         for rule in segment.rules.all()
@@ -55,14 +55,18 @@ def _read_rule(rule: SegmentRule) -> RuleData:
     return {"type": rule.type, "conditions": conditions}
 
 
-def complete(rules: Iterable[RuleData]) -> list[RuleData]:
-    """What ``read`` gives of a tree that was given: with everything that was left out."""
+def with_missing_fields(rules: Iterable[RuleData]) -> list[RuleData]:
+    """The tree with missing fields added, as ``read`` returns it after a write."""
     return [
-        {**_complete_rule(rule), "rules": [_complete_rule(each) for each in rule.get("rules", ())]} for rule in rules
+        {
+            **_rule_with_missing_fields(rule),
+            "rules": [_rule_with_missing_fields(each) for each in rule.get("rules", ())],
+        }
+        for rule in rules
     ]
 
 
-def _complete_rule(rule: RuleData) -> RuleData:
+def _rule_with_missing_fields(rule: RuleData) -> RuleData:
     conditions: list[ConditionData] = [
         {
             "operator": condition["operator"],
@@ -75,33 +79,33 @@ def _complete_rule(rule: RuleData) -> RuleData:
     return {"type": rule["type"], "conditions": conditions}
 
 
-def read_by_sdks(rules: Iterable[RuleData]) -> list[Any]:
-    """What of a tree SDKs get to see: all but the descriptions."""
+def visible_to_sdks(rules: Iterable[RuleData]) -> list[Any]:
+    """The part of a tree that SDKs can read: everything but descriptions."""
     return [
         (
             rule["type"],
             [(each["operator"], each.get("property"), each.get("value")) for each in rule.get("conditions", ())],
-            read_by_sdks(rule.get("rules", ())),
+            visible_to_sdks(rule.get("rules", ())),
         )
         for rule in rules
     ]
 
 
 def write(trees: Iterable[tuple[Segment, list[RuleData]]]) -> None:
-    """Store the trees of segments that have none. Silent: nothing here sends a signal."""
+    """Write the trees of segments that have none. The caller announces it."""
     owned = [(segment, rule) for segment, rules in trees for rule in rules]
     rules = [rule for _, rule in owned]
     top = SegmentRule.objects.bulk_create(SegmentRule(segment=segment, type=rule["type"]) for segment, rule in owned)
     children = [(parent, child) for parent, rule in zip(top, rules, strict=True) for child in rule.get("rules", ())]
     nested = SegmentRule.objects.bulk_create(SegmentRule(rule=parent, type=child["type"]) for parent, child in children)
-    places = chain(zip(top, rules, strict=True), zip(nested, (child for _, child in children), strict=True))
+    rules_with_data = chain(zip(top, rules, strict=True), zip(nested, (child for _, child in children), strict=True))
     Condition.objects.bulk_create(
-        Condition(rule=rule, **condition) for rule, data in places for condition in data.get("conditions", ())
+        Condition(rule=rule, **condition) for rule, data in rules_with_data for condition in data.get("conditions", ())
     )
 
 
 def clear(segments: Iterable[Segment]) -> None:
-    """Remove their trees. Silent as well, hence the raw deletes: each row's signal would look its environments up."""
+    """Remove the trees of segments, raw: a signal for each row would read its environments. The caller announces it."""
     if not isinstance(segments, QuerySet):
         segments = list(segments)
     inside = Q(rule__segment__in=segments) | Q(rule__rule__segment__in=segments)

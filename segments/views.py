@@ -43,13 +43,13 @@ class SegmentViewSet(ProjectScopedView, ModelViewSet[Segment]):
             return queryset
         query = SegmentFilterSerializer(data=self.request.query_params)
         query.is_valid(raise_exception=True)
-        wanted = query.validated_data
-        if wanted.get("q"):
-            queryset = queryset.filter(name__icontains=wanted["q"])
-        if not wanted["include_feature_specific"]:
+        parameters = query.validated_data
+        if parameters.get("q"):
+            queryset = queryset.filter(name__icontains=parameters["q"])
+        if not parameters["include_feature_specific"]:
             queryset = queryset.filter(feature=None)
-        if "identity" in wanted:
-            identity = get_object_or_404(self._visible_identities(), pk=wanted["identity"])
+        if "identity" in parameters:
+            identity = get_object_or_404(self._visible_identities(), pk=parameters["identity"])
             queryset = queryset.filter(pk__in=segments_of(identity))
         return queryset
 

@@ -1,4 +1,4 @@
-"""The ASGI application: streams go straight to the hub, everything else to Django."""
+"""The ASGI application: streams, the SDK API's fast path, and Django."""
 
 import os
 
@@ -7,10 +7,10 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 django_application = get_asgi_application()
 
-# They import models, so they come after Django is set up.
+# These import models, so Django has to be set up first.
 from app_analytics.meter import meter  # noqa: E402
 from core.bodies import limited_bodies  # noqa: E402
-from core.surroundings import surroundings  # noqa: E402
+from core.middleware_headers import middleware_headers  # noqa: E402
 from core.threads import with_first_request, with_lifespan  # noqa: E402
 from features.workflows.core.scheduler import scheduler_thread  # noqa: E402
 from realtime.asgi import get_application  # noqa: E402
@@ -19,7 +19,7 @@ from realtime.serving.lifespan import lifespan  # noqa: E402
 from sdk import read_path  # noqa: E402
 from webhooks.deliverer import deliverer_thread  # noqa: E402
 
-shortcuts.add(b"/api/v1/", read_path.shortcut)
+shortcuts.add_get(b"/api/v1/", read_path.shortcut)
 
 threads = (scheduler_thread, deliverer_thread, meter.thread)
 
@@ -27,7 +27,7 @@ application = with_first_request(
     get_application(
         django_application,
         middleware=lambda application: read_path.read_path(limited_bodies(application)),
-        surroundings=surroundings,
+        middleware_headers=middleware_headers,
         lifespan=with_lifespan(lifespan(), *threads),
     ),
     *threads,

@@ -1,4 +1,4 @@
-"""What every way of running shares. Values come from environment variables; see docs/settings.md."""
+"""Settings common to development, tests and production, read from environment variables (docs/settings.md)."""
 
 import os
 from pathlib import Path
@@ -71,17 +71,17 @@ APPEND_SLASH = False
 DATABASES = {"default": databases.from_environment(VAR_DIR / "db.sqlite3", pool_size=20)}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
-# Counters of calls. With REDIS_URL all processes count together, otherwise each for itself.
+# The cache holds throttles' counters. With REDIS_URL all processes share them, otherwise each has its own.
 CACHES = {"default": caches.from_url(redis_urls.url())}
 
 AUTH_USER_MODEL = "users.FFAdminUser"
 AUTHENTICATION_BACKENDS = ["users.backends.Accounts"]
-# New passwords get the first one. Those of the second, from another installation, are hashed anew at their next log-in.
+# The first one hashes new passwords. Hashes of the second, from another installation, are upgraded at the next log-in.
 PASSWORD_HASHERS = ["users.hashers.Argon2", "users.hashers.PBKDF2"]
-# Threads that hash passwords, in each process (users/hashing.py), and the seconds that a call waits for one.
-MAX_CONCURRENT_PASSWORD_HASHES = environment.whole("MAX_CONCURRENT_PASSWORD_HASHES", 2)
-PASSWORD_HASH_WAIT_SECONDS = environment.whole("PASSWORD_HASH_WAIT_SECONDS", 5)
-# Seconds in which a link to a new password works.
+# Threads per process that hash passwords (users/hashing.py), and how long a request waits for one, in seconds.
+MAX_CONCURRENT_PASSWORD_HASHES = environment.integer("MAX_CONCURRENT_PASSWORD_HASHES", 2)
+PASSWORD_HASH_WAIT_SECONDS = environment.integer("PASSWORD_HASH_WAIT_SECONDS", 5)
+# Validity of a password reset link, in seconds.
 PASSWORD_RESET_TIMEOUT = 3600
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{validator}"}
@@ -98,7 +98,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
 STATIC_URL = "static/"
-# Files are served from where the apps have them (dashboard/files.py); browsers ask again after this many seconds.
+# Static files are served from the apps' folders (dashboard/files.py), and cached by browsers for this many seconds.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 60
 
@@ -115,24 +115,24 @@ TEMPLATES = [
     }
 ]
 
-# The dashboard's pages (dashboard/pages.py).
-SESSION_COOKIE_AGE = environment.whole("SESSION_COOKIE_AGE", 1_209_600)
+# Sessions and CSRF of the dashboard (dashboard/pages.py).
+SESSION_COOKIE_AGE = environment.integer("SESSION_COOKIE_AGE", 1_209_600)
 CSRF_COOKIE_HTTPONLY = True
-CSRF_FAILURE_VIEW = "dashboard.pages.forged"
+CSRF_FAILURE_VIEW = "dashboard.pages.csrf_failure"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "users.authentication.UserTokenAuthentication",
         "api_keys.authentication.MasterAPIKeyAuthentication",
     ],
-    # Nobody, unless permissions/rules.py says who.
+    # Denies all requests that permissions/rules.py does not allow.
     "DEFAULT_PERMISSION_CLASSES": ["permissions.enforcement.RulesPermission"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser", "core.parsers.StrictFormParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "permissions.schema.APISchema",
     "EXCEPTION_HANDLER": "core.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    # Who calls is said by realtime/http/addresses.py. Whatever asks the framework instead gets who has connected.
+    # Client addresses are determined by realtime/http/addresses.py. The framework's own is the connection's.
     "NUM_PROXIES": 0,
 }
 
@@ -140,13 +140,13 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Flagsmith-compatible API with real-time flag updates",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    # Forms hold no nested objects, no numbers and no null, so only JSON is described.
+    # Only JSON is described, because forms have no nested objects, numbers or null.
     "PARSER_WHITELIST": ["core.parsers.StrictJSONParser"],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
-    # One release of the page's scripts, which come from elsewhere, instead of whatever is the latest.
+    # A fixed release of the page's scripts, which are loaded from a CDN, instead of the latest.
     "SWAGGER_UI_DIST": "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0",
-    # Fields that are all called "type", and what each of them is the type of.
+    # Names of the enums of fields that are all called "type".
     "ENUM_NAME_OVERRIDES": {
         "FeatureTypeEnum": "features.models.FeatureType",
         "ValueTypeEnum": "features.values.ValueType",
@@ -155,9 +155,9 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# SDKs in browsers: any origin, their own headers, and the version header readable (a page that cannot read it
-# refetches on every replayed event). Sentry and OpenTelemetry add headers to every request of a page, SDKs' among them:
-# where one of those is not allowed, the page gets no flags. "x-requested-with" is one of the defaults.
+# CORS for SDKs in browsers: any origin, their request headers, and access to the version header (an SDK that cannot
+# read it refetches on every replayed event). Sentry and OpenTelemetry add headers to all requests of a page, including
+# the SDK's: if one of them is not allowed, the page gets no flags. "x-requested-with" is one of the defaults.
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_HEADERS = [
     *default_headers,
@@ -178,22 +178,22 @@ CORS_URLS_REGEX = r"^/api/.*$"
 # The plan of a new organisation. Flagsmith gates features by plan; "enterprise" has them all.
 DEFAULT_SUBSCRIPTION_PLAN = os.environ.get("DEFAULT_SUBSCRIPTION_PLAN", "enterprise")
 
-# Calls from one address: "20/min", "10/15min". None sets no limit.
+# Requests per client address: "20/min", "10/15min". None: no limit.
 LOGIN_THROTTLE_RATE: str | None = environment.rate("LOGIN_THROTTLE_RATE", "20/min")
 CODE_THROTTLE_RATE: str | None = environment.rate("CODE_THROTTLE_RATE", "5/min")
 SIGNUP_THROTTLE_RATE: str | None = environment.rate("SIGNUP_THROTTLE_RATE", "60/min")
 PASSWORD_RESET_THROTTLE_RATE: str | None = environment.rate("PASSWORD_RESET_THROTTLE_RATE", "5/min")
-# Wrong passwords for one account, whoever tries them. Then none is accepted until the time is over.
+# Wrong passwords per account, from any address. Above the limit, no password is accepted until the period is over.
 LOGIN_FAILURES_RATE: str | None = environment.rate("LOGIN_FAILURES_RATE", "10/15min")
-# Messages to one account, whoever asks for them.
+# Password reset messages per account, from any address.
 PASSWORD_RESET_MAIL_RATE: str | None = environment.rate("PASSWORD_RESET_MAIL_RATE", "5/day")
 
-# Who issues second factors, in the words of the app that shows them.
+# The issuer of second factors, as authenticator apps show it.
 OTP_TOTP_ISSUER = os.environ.get("OTP_TOTP_ISSUER", "Flagsmith")
 
-# Mail. Without a mail server messages are files in VAR_DIR/mail, for whoever runs the installation.
+# E-mail. Without a mail server, messages are written to files in VAR_DIR/mail, for the operator.
 EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
-EMAIL_PORT = environment.whole("EMAIL_PORT", 587)
+EMAIL_PORT = environment.integer("EMAIL_PORT", 587)
 EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = environment.flag("EMAIL_USE_TLS", default=True)
@@ -202,57 +202,57 @@ EMAIL_FILE_PATH = VAR_DIR / "mail"
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
 DEFAULT_FROM_EMAIL = os.environ.get("SENDER_EMAIL", "flagsmith@localhost")
 
-# Where people reach this installation: the beginning of links in messages. Never taken from a request's Host.
+# The base URL of links in messages. Not taken from a request's Host, which may be forged.
 PUBLIC_URL = os.environ.get("PUBLIC_URL", f"http://localhost:{os.environ.get('PORT', '8000')}").rstrip("/")
 
-# Whether strangers may make themselves accounts.
+# Whether users may register without an invitation.
 ALLOW_REGISTRATION_WITHOUT_INVITE = environment.flag("ALLOW_REGISTRATION_WITHOUT_INVITE", default=True)
-# Whether organisations invite by mail alone, and how often one user may send such mail.
+# Whether organisations can invite by e-mail only, and the rate of such messages per user.
 DISABLE_INVITE_LINKS = environment.flag("DISABLE_INVITE_LINKS")
 INVITE_THROTTLE_RATE: str | None = environment.rate("INVITE_THROTTLE_RATE", "10/min")
 
-# Characters of a flag's value, as in Flagsmith.
+# The maximum length of a flag's value, as in Flagsmith.
 FEATURE_VALUE_LIMIT = 20_000
 
-# Traits that an identity may have, which one call of identities/ may send as well, and traits of one call of
-# traits/bulk/. Flagsmith has no limit.
-MAX_TRAITS_PER_IDENTITY = environment.whole("MAX_TRAITS_PER_IDENTITY", 500)
-MAX_TRAITS_PER_REQUEST = environment.whole("MAX_TRAITS_PER_REQUEST", 10_000)
-# Bytes of identities and traits that the client key of an environment may have stored.
+# The maximum number of traits of an identity, also in one request to identities/, and in one request to traits/bulk/.
+# Flagsmith has no limit.
+MAX_TRAITS_PER_IDENTITY = environment.integer("MAX_TRAITS_PER_IDENTITY", 500)
+MAX_TRAITS_PER_REQUEST = environment.integer("MAX_TRAITS_PER_REQUEST", 10_000)
+# Bytes of identities and traits per period that clients with an environment's client key can store.
 CLIENT_KEY_STORAGE_RATE: str | None = environment.rate("CLIENT_KEY_STORAGE_RATE", "10000000/10min")
 
-# Bytes of a request's body; a larger one is refused with 413 before it is parsed.
-DATA_UPLOAD_MAX_MEMORY_SIZE = environment.whole("MAX_BODY_BYTES", 1_048_576)
+# The maximum size of a request's body in bytes. A larger one gets 413 before it is parsed.
+DATA_UPLOAD_MAX_MEMORY_SIZE = environment.integer("MAX_BODY_BYTES", 1_048_576)
 
-# Bytes of memory that a process spends on keeping environments in the form that SDKs get (evaluation/cache.py).
-DOCUMENT_CACHE_BYTES = environment.whole("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, least=0)
+# The size per process of the cache of environment documents (evaluation/cache.py), in bytes.
+DOCUMENT_CACHE_BYTES = environment.integer("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, minimum=0)
 
-# Of an evaluation in the evaluation process (evaluation/isolation.py), in seconds on a processor: beyond it 422.
+# CPU time of an evaluation in the evaluation process (evaluation/isolation.py), in seconds. Above it: 422.
 EVALUATION_SECONDS = environment.seconds("EVALUATION_SECONDS", 0.5)
-# How long such an evaluation may wait for its organisation's turn: beyond it 503.
+# How long such an evaluation may wait for its organisation's turn, in seconds. Above it: 503.
 EVALUATION_WAIT_SECONDS = environment.seconds("EVALUATION_WAIT_SECONDS", 30)
 
-# Whether each server process makes scheduled change requests live itself (features/workflows/core/scheduler.py).
-# Otherwise somebody has to run "manage.py run_scheduler".
+# Whether each server process runs the scheduler of change requests (features/workflows/core/scheduler.py).
+# Otherwise "manage.py run_scheduler" has to run.
 RUN_SCHEDULER = environment.flag("RUN_SCHEDULER", default=True)
 
-# What Flagsmith bills is counted (app_analytics/). Names are Flagsmith's: how many seconds counts wait in memory before
-# they are written, and how many days they are kept.
+# Usage tracking (app_analytics/), with Flagsmith's names: the interval in seconds at which counts are written to the
+# database, and their retention in days.
 ENABLE_API_USAGE_TRACKING = environment.flag("ENABLE_API_USAGE_TRACKING", default=True)
 API_USAGE_CACHE_SECONDS = float(os.environ.get("API_USAGE_CACHE_SECONDS", "5"))
-BUCKETED_ANALYTICS_DATA_RETENTION_DAYS = environment.whole("BUCKETED_ANALYTICS_DATA_RETENTION_DAYS", 90)
-# How often one user may ask for the figures.
+BUCKETED_ANALYTICS_DATA_RETENTION_DAYS = environment.integer("BUCKETED_ANALYTICS_DATA_RETENTION_DAYS", 90)
+# Requests for usage data per user.
 USAGE_THROTTLE_RATE: str | None = environment.rate("USAGE_THROTTLE_RATE", "5/min")
 
-# Whether each server process delivers webhooks itself (webhooks/deliverer.py). Otherwise somebody has to run
-# "manage.py deliver_webhooks". With DISABLE_WEBHOOKS there are none to deliver.
+# Whether each server process delivers webhooks (webhooks/deliverer.py). Otherwise "manage.py deliver_webhooks" has to
+# run. DISABLE_WEBHOOKS turns webhooks off.
 DELIVER_WEBHOOKS = environment.flag("DELIVER_WEBHOOKS", default=True)
 DISABLE_WEBHOOKS = environment.flag("DISABLE_WEBHOOKS")
 WEBHOOK_TEST_THROTTLE_RATE: str | None = environment.rate("WEBHOOK_TEST_THROTTLE_RATE", "20/min")
 # webhooks/conf.py lists these with their defaults.
 globals().update(environment.prefixed("WEBHOOKS_"))
 
-# Events go from process to process by Redis (django-eventstream's setting), otherwise by PostgreSQL (realtime/bus/).
+# The bus between processes (realtime/bus/): Redis (django-eventstream's setting) if configured, otherwise PostgreSQL.
 if redis := redis_urls.from_environment():
     EVENTSTREAM_REDIS = redis
 # realtime/conf.py lists these with their defaults.

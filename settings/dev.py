@@ -1,4 +1,4 @@
-"""Development and the first try on one machine: a key made on first use, every local host name."""
+"""Development settings: a secret key created at first use, and any host name."""
 
 import fcntl
 import os
@@ -11,10 +11,10 @@ from settings.base import ALLOWED_HOSTS, INSTALLED_APPS, VAR_DIR
 
 
 def installation_key(path: Path) -> str:
-    """The secret key of this installation, made once and kept readable for its owner alone."""
+    """The secret key of this installation, created once in a file that only its owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-        # Several processes may start for the first time in one moment: whoever comes first makes it.
+        # Several processes may start for the first time at once: the first one creates the key.
         fcntl.flock(file, fcntl.LOCK_EX)
         key = file.read().strip()
         if not key:
@@ -26,7 +26,7 @@ def installation_key(path: Path) -> str:
 SECRET_KEY = os.environ.get("SECRET_KEY") or installation_key(VAR_DIR / "secret_key")
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["*"]
 
-# Daphne's runserver has streams, Django's has none. Every other command starts sooner without daphne, by a sixth of the
-# processor's time (1.5 s and 1.9 s to import settings.asgi and settings.urls, each the middle of three).
+# Daphne's runserver serves streams, Django's does not. Other commands start faster without daphne (1.5 s instead of 1.9
+# s of CPU time for the import of settings.asgi and settings.urls, median of three).
 if sys.argv[1:2] == ["runserver"]:
     INSTALLED_APPS = ["daphne", *INSTALLED_APPS]

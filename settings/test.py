@@ -1,4 +1,4 @@
-"""Tests: a quick password hasher, a key that means nothing, and a database for each process that runs some."""
+"""Test settings: a fast password hasher, a public secret key, and a database per test process."""
 
 import os
 import tempfile
@@ -12,14 +12,14 @@ ALLOWED_HOSTS = ["*"]
 LOGIN_THROTTLE_RATE = CODE_THROTTLE_RATE = SIGNUP_THROTTLE_RATE = PASSWORD_RESET_THROTTLE_RATE = None
 CLIENT_KEY_STORAGE_RATE = None
 LOGIN_FAILURES_RATE = PASSWORD_RESET_MAIL_RATE = INVITE_THROTTLE_RATE = None
-# Tests that want one run one.
+# Tests start these themselves where they need them.
 RUN_SCHEDULER = False
 DELIVER_WEBHOOKS = False
 WEBHOOK_TEST_THROTTLE_RATE = None
-# Tests' own receivers.
+# For the tests' own webhook receivers.
 WEBHOOKS_ALLOWED_NETWORKS = "127.0.0.0/8"
 WEBHOOKS_TIMEOUT_SECONDS = 20
-# What is heard in a test was said in it. Those of the bus choose one.
+# Isolates tests from each other. Tests of the buses select one.
 REALTIME_BUS = "memory"
 ENABLE_API_USAGE_TRACKING = False
 REALTIME_INSPECTION = False
@@ -27,12 +27,12 @@ USAGE_THROTTLE_RATE = None
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, since threads share it; its own, so that two runs of the tests do not meet in it.
+    # A file, because threads share it; one per process, because test runs may be concurrent.
     DATABASES["default"]["TEST"] = {"NAME": str(Path(tempfile.gettempdir()) / f"test-{os.getpid()}.sqlite3")}
-    # Seconds that a writer waits for others, of which a slow machine takes many for what is quick elsewhere.
+    # Writers wait longer for each other on a slow machine.
     DATABASES["default"]["OPTIONS"]["timeout"] = 60
-    # What a power failure leaves of it does not matter.
+    # The database need not survive a power failure.
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 else:
-    # The test database cannot be dropped while a pool holds connections to it. Servers that tests start have pools.
+    # The test database cannot be dropped while a pool has connections to it. Servers that tests start do have pools.
     DATABASES["default"]["OPTIONS"].pop("pool")

@@ -1,4 +1,4 @@
-"""Every path that the product answers over HTTP; the stream's own path is in settings/asgi.py."""
+"""All URLs of the product except for the stream's, which ``realtime.asgi`` routes."""
 
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView

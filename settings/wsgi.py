@@ -1,4 +1,4 @@
-"""The API without streams, for servers that speak WSGI only."""
+"""The WSGI application: the API without streams."""
 
 import os
 

@@ -7,14 +7,14 @@ from users.models import FFAdminUser
 
 
 class Accounts(ModelBackend):
-    """Who signs in by e-mail address and password, and whose session it is.
+    """The authentication backend: sign-in by e-mail address and password, and the users of sessions.
 
-    A session's user costs one query, as a token's does, which also finds out whether they owe a second factor.
+    The query for a session's user also reads whether the user has to set up a second factor.
     """
 
     def get_user(self, user_id: Any) -> FFAdminUser | None:
-        users = FFAdminUser.objects.annotate(owes=second_factor.owing("pk"))
+        users = FFAdminUser.objects.annotate(lacks_second_factor=second_factor.is_lacking("pk"))
         user = users.filter(pk=user_id, is_active=True).first()
         if user is not None:
-            user.owes_second_factor = user.owes
+            user.must_set_up_second_factor = user.lacks_second_factor
         return user

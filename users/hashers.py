@@ -1,14 +1,14 @@
-"""Password hashers, whose work is done in a few threads (``users.hashing``), whoever asks for it."""
+"""Password hashers that run in a limited number of threads (``users.hashing``)."""
 
 from django.contrib.auth.hashers import Argon2PasswordHasher, PBKDF2PasswordHasher
 
-from users.hashing import in_turn
+from users.hashing import run_in_thread
 
 
 class Argon2(Argon2PasswordHasher):
-    """Argon2id at the cost that OWASP names as the least: 19 MiB, two rounds, one thread.
+    """Argon2id with OWASP's minimum parameters: 19 MiB, two iterations, one thread.
 
-    Django's own takes 100 MiB and eight threads for each log-in.
+    Django's default takes 100 MiB and eight threads for each log-in.
     """
 
     time_cost = 2
@@ -16,14 +16,14 @@ class Argon2(Argon2PasswordHasher):
     parallelism = 1
 
     def encode(self, password: str, salt: str) -> str:
-        return in_turn(super().encode, password, salt)
+        return run_in_thread(super().encode, password, salt)
 
     def verify(self, password: str, encoded: str) -> bool:
-        return in_turn(super().verify, password, encoded)
+        return run_in_thread(super().verify, password, encoded)
 
 
 class PBKDF2(PBKDF2PasswordHasher):
-    """Django's own, which takes a core for as long as Argon2 does."""
+    """Django's default hasher. It occupies a core for as long as Argon2 does."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        return in_turn(super().encode, password, salt, iterations)
+        return run_in_thread(super().encode, password, salt, iterations)

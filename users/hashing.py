@@ -1,7 +1,7 @@
-"""The threads that hash passwords: few, so that many log-ins at once take neither all memory nor all cores.
+"""Threads that hash passwords. Their number limits the memory and the cores that concurrent log-ins take.
 
-A hash takes 19 MiB (``users.hashers``), which the allocator keeps for the thread that had it. So the number of threads
-bounds the memory, and a limit of calls in the requests' own threads would not. Calls wait for a thread in their order.
+A hash takes 19 MiB (``users.hashers``), which the allocator retains for the thread. So the number of threads limits the
+memory. A limit of concurrent calls in the requests' own threads would not. Waiting calls are queued in their order.
 """
 
 import time
@@ -28,7 +28,7 @@ LOG_SECONDS = 60.0
 
 
 class TooManyPasswords(APIException):
-    """No thread was free in time. The password has not been looked at."""
+    """503: no thread was free in time. The password was not checked."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = "Too many passwords are being checked at the moment. Try again."
@@ -37,57 +37,57 @@ class TooManyPasswords(APIException):
     def __init__(self, wait: float) -> None:
         super().__init__()
         self.wait = max(1, ceil(wait))
-        """Of ``Retry-After``, in seconds."""
+        """The value of ``Retry-After``, in seconds."""
 
 
 class HashingThreads:
-    """A pool of threads with a queue."""
+    """A thread pool with a time limit for waiting calls."""
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._pool = ThreadPoolExecutor(number, thread_name_prefix="password")
         self._lock = Lock()
-        self._under_way = 0
-        self._refused = 0
+        self._calls = 0
+        self._rejected = 0
         self._logged_at = -LOG_SECONDS
 
     def run(self, function: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """Call the function in one of the threads. Raises TooManyPasswords when none is free for so many seconds."""
-        with self._counted() as under_way:
+        """Call the function in one of the threads. Raises TooManyPasswords if no thread is free within ``seconds``."""
+        with self._counted_call() as calls:
             future = self._pool.submit(function, *arguments)
-            if under_way > self._number:
+            if calls > self._number:  # This call waits for a thread, so it must not occupy a database connection.
                 release_connections()
             try:
                 return future.result(seconds)
             except TimeoutError:
                 if not future.cancel():
                     return future.result()
-            self._note_refusal()
+            self._log_rejection()
             raise TooManyPasswords(seconds)
 
     @contextmanager
-    def _counted(self) -> Iterator[int]:
-        """Count the call while it is under way; how many there are with it."""
+    def _counted_call(self) -> Iterator[int]:
+        """Count the call until it ends. Yields the number of current calls."""
         with self._lock:
-            self._under_way += 1
-            under_way = self._under_way
+            self._calls += 1
+            calls = self._calls
         try:
-            yield under_way
+            yield calls
         finally:
             with self._lock:
-                self._under_way -= 1
+                self._calls -= 1
 
-    def _note_refusal(self) -> None:
-        """One line in the log for a minute at most."""
+    def _log_rejection(self) -> None:
+        """Log the number of rejected calls, at most once a minute."""
         with self._lock:
-            self._refused += 1
+            self._rejected += 1
             if time.monotonic() < self._logged_at + LOG_SECONDS:
                 return
-            refused, self._refused, self._logged_at = self._refused, 0, time.monotonic()
-        logger.warning("passwords_not_checked", refused=refused, at_once=self._number)
+            rejected, self._rejected, self._logged_at = self._rejected, 0, time.monotonic()
+        logger.warning("passwords_not_checked", rejected=rejected, threads=self._number)
 
 
-def in_turn(function: Callable[..., T], *arguments: Any) -> T:
+def run_in_thread(function: Callable[..., T], *arguments: Any) -> T:
     """Call a function that hashes a password. Raises TooManyPasswords after ``PASSWORD_HASH_WAIT_SECONDS``."""
     threads = _threads(settings.MAX_CONCURRENT_PASSWORD_HASHES)
     return threads.run(function, *arguments, seconds=settings.PASSWORD_HASH_WAIT_SECONDS)
@@ -95,5 +95,4 @@ def in_turn(function: Callable[..., T], *arguments: Any) -> T:
 
 @cache
 def _threads(number: int) -> HashingThreads:
-    """This process's."""
     return HashingThreads(number)

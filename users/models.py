@@ -8,7 +8,7 @@ from core.actor import Actor
 
 
 class UserManager(BaseUserManager["FFAdminUser"]):
-    """Users by e-mail address, kept in lower case: ``A@b.c`` and ``a@b.c`` are one person."""
+    """Creates users and finds them by e-mail address, which is stored in lower case: its case does not matter."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "FFAdminUser":
         user = self.model(email=email.lower(), **fields)
@@ -24,7 +24,7 @@ class UserManager(BaseUserManager["FFAdminUser"]):
 
 
 class FFAdminUser(AbstractUser):
-    """A person who signs in: to the dashboard, or by a token to the Admin API."""
+    """A user of the dashboard and the Admin API."""
 
     class SignUpType(models.TextChoices):
         NO_INVITE = "NO_INVITE"
@@ -47,9 +47,9 @@ class FFAdminUser(AbstractUser):
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
 
-    owes_second_factor = False
-    """Whether one of the user's organisations wants a second factor that the user has not got. Only the
-    authentication of a request finds out."""
+    must_set_up_second_factor = False
+    """True if one of the user's organisations requires a second factor and the user has none. Set by the
+    authentication of a request."""
 
     class Meta:
         ordering = ["id"]
@@ -59,7 +59,7 @@ class FFAdminUser(AbstractUser):
 
 
 class UserPermissionGroup(models.Model):
-    """Users of one organisation, for whoever gives permissions: what a group may do, each of its members may do."""
+    """A group of users of one organisation. Each member has the group's permissions."""
 
     name = models.CharField(max_length=200)
     organisation = models.ForeignKey(
@@ -68,10 +68,10 @@ class UserPermissionGroup(models.Model):
     users = models.ManyToManyField(
         FFAdminUser, related_name="permission_groups", blank=True, through="users.UserPermissionGroupMembership"
     )
-    # Whether those who join the organisation from now on join the group too.
     is_default = models.BooleanField(default=False)
-    # Its name in the system that it is kept in step with, if there is one.
+    """New members of the organisation are added to the group."""
     external_id = models.CharField(max_length=255, null=True, blank=True)
+    """The group's id in an external system with which groups are synchronised."""
 
     class Meta:
         ordering = ["id"]
@@ -84,7 +84,7 @@ class UserPermissionGroup(models.Model):
 
 
 class UserPermissionGroupMembership(models.Model):
-    """That a user belongs to a group; a group admin may change it and who else belongs to it."""
+    """A user's membership of a group. A group admin may change the group and its members."""
 
     userpermissiongroup = models.ForeignKey(UserPermissionGroup, on_delete=models.CASCADE, related_name="memberships")
     ffadminuser = models.ForeignKey(FFAdminUser, on_delete=models.CASCADE, related_name="group_memberships")
@@ -98,14 +98,14 @@ class UserPermissionGroupMembership(models.Model):
 
 
 class BackupCode(models.Model):
-    """A code that stands in for the second factor once. Only its hash is stored.
+    """A code that replaces the second factor once.
 
-    Django OTP has such codes too, in the clear.
+    Only its hash is stored. Django OTP would store such codes in plain text.
     """
 
     user = models.ForeignKey(FFAdminUser, on_delete=models.CASCADE, related_name="backup_codes")
     digest = models.CharField(max_length=64)
-    """SHA-256 in hexadecimal digits. A code is as random as a key, so it needs no slow hash and no salt."""
+    """SHA-256 in hexadecimal digits. A code has 93 random bits, so it needs no slow hash and no salt."""
 
     class Meta:
         ordering = ["id"]

@@ -1,6 +1,6 @@
-"""A new password, for who knows the old one and for who does not.
+"""Views that change a password: with the current one, or with a link sent by mail.
 
-As in users/views.py, no transaction is around a request: passwords are hashed outside of any.
+As in users/views.py, a request is not in a transaction, because passwords are hashed outside of transactions.
 """
 
 from drf_spectacular.utils import extend_schema
@@ -16,7 +16,7 @@ from users.throttles import FailedLogins, PasswordResetThrottle, ResetMailThrott
 
 @extend_schema(tags=["users"], responses={204: None})
 class SetPasswordView(generics.GenericAPIView):
-    """Another password for the user who calls. Their token stays."""
+    """Change the caller's password. The caller's token stays valid."""
 
     rules = "set-password"
     throttle_classes = [PasswordResetThrottle]
@@ -31,7 +31,7 @@ class SetPasswordView(generics.GenericAPIView):
 
 @extend_schema(tags=["users"], responses={204: None})
 class ResetPasswordView(generics.GenericAPIView):
-    """Send a link to a new password. The answer is the same whether or not somebody has that address."""
+    """Send a link for setting a new password. The response is the same if no user has the address."""
 
     rules = "reset-password"
     authentication_classes = []
@@ -43,15 +43,15 @@ class ResetPasswordView(generics.GenericAPIView):
         serializer.is_valid(raise_exception=True)
         address = serializer.validated_data["email"].lower()
         user = FFAdminUser.objects.filter(email=address, is_active=True).first()
-        mails = ResetMailThrottle()
-        if user is not None and mails.allow(mails.key_of(user.pk)):
+        throttle = ResetMailThrottle()
+        if user is not None and throttle.allow(throttle.key_of(user.pk)):
             services.send_reset(user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 @extend_schema(tags=["users"], responses={204: None})
 class ResetPasswordConfirmView(generics.GenericAPIView):
-    """A new password by such a link. The user's token is destroyed; a second factor is asked for as before."""
+    """Set a new password with such a link. The user's token is deleted. A second factor is still required at log-in."""
 
     rules = "reset-password/confirm"
     authentication_classes = []
@@ -63,7 +63,7 @@ class ResetPasswordConfirmView(generics.GenericAPIView):
         serializer.is_valid(raise_exception=True)
         user, password = serializer.validated_data["user"], serializer.validated_data["new_password"]
         services.change_password(user, password, sign_out=True)
-        # Who reads the account's mail is not the one who has guessed.
+        # The owner of the mail address has signed in, so failed log-ins of others must not lock the account.
         failures = FailedLogins()
-        failures.forget(failures.key_of(user.email))
+        failures.reset(failures.key_of(user.email))
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,4 +1,4 @@
-"""What is asked for, and checked, where a password is chosen."""
+"""Serializers of requests that set or reset a password."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from users.models import FFAdminUser
 
 
 class NewPassword(serializers.Serializer):
-    """A password, written twice. Subclasses say whose it will be."""
+    """A new password, given twice. Subclasses define its owner."""
 
     new_password = serializers.CharField(trim_whitespace=False, max_length=4096)
     re_new_password = serializers.CharField(trim_whitespace=False)
 
     def owner(self, attrs: dict[str, Any]) -> FFAdminUser:
-        """Raises ValidationError when it is nobody's."""
+        """The user whose password is set. Raises ValidationError if the request does not authenticate one."""
         raise NotImplementedError
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -46,8 +46,8 @@ class ResetPasswordSerializer(serializers.Serializer):
 
 
 class ResetPasswordConfirmSerializer(NewPassword):
-    """``uid`` and ``token`` are those of the link. One message for all that can be wrong with them: a ``uid`` is a
-    number that anybody can guess, and is not to be told from one that nobody has."""
+    """The ``uid`` and ``token`` of the link. All invalid pairs get the same message: a ``uid`` can be guessed, and the
+    response must not reveal which ones exist."""
 
     uid = serializers.CharField()
     token = serializers.CharField()

@@ -1,6 +1,6 @@
-"""The second factor at log-in: a code from an app (TOTP, by Django OTP), or a backup code.
+"""The second factor at log-in: a code from an authenticator app (TOTP, by Django OTP), or a backup code.
 
-A log-in by password then ends in an ephemeral token instead of a key. With it, and a code, comes the key.
+A log-in by password then returns an ephemeral token. With it and a code, the user gets the token of the Admin API.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from rest_framework.exceptions import Throttled
 from users.models import BackupCode, FFAdminUser
 
 METHOD = "app"
-"""The only kind there is. Flagsmith's word, in paths and answers."""
+"""Flagsmith's name of the only supported method, in paths and responses."""
 
 EPHEMERAL_SECONDS = 15 * 60
 SALT = "users.second_factor"
@@ -29,19 +29,19 @@ BACKUP_CODES = 5
 BACKUP_CODE_LENGTH = 16
 BACKUP_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-# Django OTP doubles the wait with each wrong code, without end. Nine doublings are four minutes: a million codes, three
-# of which are right at any time, are then years of guessing, and whoever has the password alone cannot lock the owner
-# out for longer.
+# Django OTP doubles the wait with each wrong code, without a limit. Nine doublings are four minutes. With that wait, it
+# takes years to guess one of the three codes out of a million that are valid at a time, and an attacker who only has
+# the password cannot lock the owner out for longer.
 MAX_FAILURES = 9
 
 
 class SecondFactorError(Exception):
-    """Why it is refused, for people."""
+    """An invalid request about a second factor. The text is for users."""
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What an authenticator app needs to know: ``secret`` to type, ``link`` to scan."""
+    """The data for an authenticator app: ``link`` to scan, or ``secret`` to type."""
 
     link: str
     secret: str
@@ -52,7 +52,7 @@ def active_device(user: FFAdminUser) -> TOTPDevice | None:
 
 
 def begin(user: FFAdminUser) -> Enrolment:
-    """The secret of a factor that counts once it is confirmed. Asked again before that, it is the same one."""
+    """Create a second factor. It is active once it is confirmed; until then, further calls return the same secret."""
     with transaction.atomic():
         _lock(user)
         device = _devices(user).first() or TOTPDevice.objects.create(user=user, name=METHOD, confirmed=False)
@@ -62,27 +62,27 @@ def begin(user: FFAdminUser) -> Enrolment:
 
 
 def confirm(user: FFAdminUser, code: str) -> list[str]:
-    """Make it count, now that its owner has shown a code. Returns new backup codes, which nobody will see again."""
+    """Activate the second factor if the code is right. Returns new backup codes, which cannot be read again."""
     with transaction.atomic():
         device = _locked_device(user)
         if device is None:
             raise SecondFactorError("Requested MFA method does not exist.")
         if device.confirmed:
             raise SecondFactorError("MFA method already active.")
-        right = _accepts(user, device, code)
-        codes = [_new_code() for _ in range(BACKUP_CODES)] if right else []
-        if right:
+        is_right = _use_code(user, device, code)
+        codes = [_new_code() for _ in range(BACKUP_CODES)] if is_right else []
+        if is_right:
             device.confirmed = True
             device.save()
             BackupCode.objects.filter(user=user).delete()
-            BackupCode.objects.bulk_create(BackupCode(user=user, digest=_digest(new)) for new in codes)
-    if not right:  # After the commit, which has counted it.
+            BackupCode.objects.bulk_create(BackupCode(user=user, digest=_digest(new_code)) for new_code in codes)
+    if not is_right:  # After the commit, which stores the failed attempt.
         raise SecondFactorError("Code invalid or expired.")
     return codes
 
 
 def end(user: FFAdminUser) -> None:
-    """The password alone signs the user in again."""
+    """Remove the second factor: the user signs in by the password alone."""
     with transaction.atomic():
         device = _locked_device(user)
         if device is None:
@@ -94,28 +94,28 @@ def end(user: FFAdminUser) -> None:
 
 
 def ephemeral_token(user: FFAdminUser) -> str:
-    """Says that this user has shown their password. It opens nothing but ``user_with_code``."""
+    """A token for a user who has given the right password. Only ``user_with_code`` accepts it."""
     return signing.dumps([user.pk, _state(user)], salt=SALT)
 
 
 def user_with_code(token: str, code: str) -> FFAdminUser:
-    """Who has shown both. Raises SecondFactorError; Throttled after wrong codes, for longer with each."""
+    """The user of an ephemeral token and a right code. Raises SecondFactorError, or Throttled after wrong codes."""
     user = _user_of(token)
     with transaction.atomic():
         device = _locked_device(user)
-        shown = device is not None and device.confirmed and _accepts(user, device, code)
-    if not shown:
+        is_right = device is not None and device.confirmed and _use_code(user, device, code)
+    if not is_right:
         raise SecondFactorError("Invalid or expired code.")
     return user
 
 
-def owing(user: str) -> Q:
-    """Of rows with a user in that field: those whose user is in an organisation that wants a second factor, and has
-    none."""
+def is_lacking(user_field: str) -> Q:
+    """A condition on rows with a user in ``user_field``: an organisation of the user requires a second factor, and the
+    user has none."""
     memberships = FFAdminUser.organisations.through._default_manager
-    wanted = memberships.filter(user=OuterRef(user), organisation__force_2fa=True)
-    device = TOTPDevice.objects.filter(user=OuterRef(user), confirmed=True)
-    return Q(Exists(wanted)) & ~Q(Exists(device))
+    required = memberships.filter(user=OuterRef(user_field), organisation__force_2fa=True)
+    device = TOTPDevice.objects.filter(user=OuterRef(user_field), confirmed=True)
+    return Q(Exists(required)) & ~Q(Exists(device))
 
 
 def _user_of(token: str) -> FFAdminUser:
@@ -130,7 +130,7 @@ def _user_of(token: str) -> FFAdminUser:
 
 
 def _state(user: FFAdminUser) -> str:
-    """What ends the user's ephemeral tokens by changing: their password, and each log-in."""
+    """A digest that ephemeral tokens contain. A new password or a log-in changes it, which makes them invalid."""
     return salted_hmac(SALT, f"{user.password}{user.last_login}", algorithm="sha256").hexdigest()
 
 
@@ -139,7 +139,7 @@ def _devices(user: FFAdminUser) -> "QuerySet[TOTPDevice]":
 
 
 def _lock(user: FFAdminUser) -> None:
-    """One request at a time works on the user's second factor: a code is used up before the next one reads."""
+    """Lock the user's second factor until the end of the transaction, so that no code is accepted twice."""
     list(FFAdminUser.objects.select_for_update().filter(pk=user.pk).values_list("pk"))
 
 
@@ -148,23 +148,23 @@ def _locked_device(user: FFAdminUser) -> TOTPDevice | None:
     return _devices(user).first()
 
 
-def _accepts(user: FFAdminUser, device: TOTPDevice, code: str) -> bool:
-    """Whether the code is right, and was never used. A wrong one is counted, and makes the next one wait."""
-    allowed, why = device.verify_is_allowed()
-    if not allowed:
-        raise Throttled(wait=(why["locked_until"] - timezone.now()).total_seconds())
+def _use_code(user: FFAdminUser, device: TOTPDevice, code: str) -> bool:
+    """True if the code is right and was not used before. A wrong code is counted and delays the next attempt."""
+    is_allowed, details = device.verify_is_allowed()
+    if not is_allowed:
+        raise Throttled(wait=(details["locked_until"] - timezone.now()).total_seconds())
     if len(code) == device.digits and code.isascii() and code.isdigit():
-        right = device.verify_token(code)
+        is_right = bool(device.verify_token(code))
     else:
-        right = bool(BackupCode.objects.filter(user=user, digest=_digest(code)).delete()[0])
-        if right:
+        is_right = bool(BackupCode.objects.filter(user=user, digest=_digest(code)).delete()[0])
+        if is_right:
             device.throttle_reset()
         else:
             device.throttle_increment()
     if device.throttling_failure_count > MAX_FAILURES:
         device.throttling_failure_count = MAX_FAILURES
         device.save()
-    return bool(right)
+    return is_right
 
 
 def _new_code() -> str:

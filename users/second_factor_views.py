@@ -1,4 +1,4 @@
-"""The second factor: at log-in, and setting it up. Paths, answers and messages are Flagsmith's."""
+"""Views of the second factor: log-in with a code, and setting it up. Paths, responses and texts are Flagsmith's."""
 
 from typing import cast
 
@@ -15,7 +15,7 @@ from users.second_factor import SecondFactorError
 from users.serializers import TokenSerializer
 from users.throttles import CodeThrottle
 
-ERROR = inline_serializer("SecondFactorRefusal", {"error": serializers.CharField()})
+ERROR = inline_serializer("SecondFactorError", {"error": serializers.CharField()})
 
 
 class CodeLoginSerializer(serializers.Serializer):
@@ -28,14 +28,14 @@ class CodeSerializer(serializers.Serializer):
 
 
 class EnrolmentSerializer(serializers.Serializer):
-    """For an authenticator app: a link to scan, and the secret in it to type."""
+    """The data for an authenticator app: a link to scan, or its secret to type."""
 
     qr_link = serializers.CharField(source="link")
     secret = serializers.CharField()
 
 
 class BackupCodesSerializer(serializers.Serializer):
-    """Each signs in once, without the app. They are not shown again: only their hashes are stored."""
+    """Codes that each replace a code of the app once. They are not shown again: only their hashes are stored."""
 
     backup_codes = serializers.ListField(child=serializers.CharField())
 
@@ -45,13 +45,13 @@ class MethodSerializer(serializers.Serializer):
     is_primary = serializers.BooleanField()
 
 
-def refusal(error: SecondFactorError, status_code: int = status.HTTP_400_BAD_REQUEST) -> Response:
+def error_response(error: SecondFactorError, status_code: int = status.HTTP_400_BAD_REQUEST) -> Response:
     return Response({"error": str(error)}, status=status_code)
 
 
 @extend_schema(tags=["second factor"])
 class CodeLoginView(generics.GenericAPIView):
-    """The token of a log-in by password, and a code, for the user's token."""
+    """The second step of a log-in: returns the user's token for an ephemeral token and a code."""
 
     rules = "login/code"
     authentication_classes = []
@@ -62,39 +62,39 @@ class CodeLoginView(generics.GenericAPIView):
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        shown = serializer.validated_data
+        body = serializer.validated_data
         try:
-            user = second_factor.user_with_code(shown["ephemeral_token"], shown["code"])
+            user = second_factor.user_with_code(body["ephemeral_token"], body["code"])
         except SecondFactorError as error:
-            return refusal(error, status.HTTP_401_UNAUTHORIZED)
+            return error_response(error, status.HTTP_401_UNAUTHORIZED)
         return Response(TokenSerializer(services.sign_in(request._request, user)).data)
 
 
-class OwnSecondFactor(APIView):
-    """Of the user who calls."""
+class OwnSecondFactorView(APIView):
+    """The base of views of the caller's own second factor."""
 
     @property
-    def person(self) -> FFAdminUser:
+    def user(self) -> FFAdminUser:
         return cast(FFAdminUser, self.request.user)
 
 
 @extend_schema(tags=["second factor"], request=None)
-class ActivationView(OwnSecondFactor):
-    """A new secret for an authenticator app. It counts once a code of it has been shown to ``confirm/``."""
+class ActivationView(OwnSecondFactorView):
+    """Create a secret for an authenticator app. It is active once ``confirm/`` has got a code of it."""
 
     rules = "second-factor/activate"
 
     @extend_schema(responses={200: EnrolmentSerializer, 400: ERROR})
     def post(self, request: Request) -> Response:
         try:
-            return Response(EnrolmentSerializer(second_factor.begin(self.person)).data)
+            return Response(EnrolmentSerializer(second_factor.begin(self.user)).data)
         except SecondFactorError as error:
-            return refusal(error)
+            return error_response(error)
 
 
 @extend_schema(tags=["second factor"])
-class ConfirmationView(generics.GenericAPIView, OwnSecondFactor):
-    """From now on the user's log-ins need a code. The answer has their backup codes."""
+class ConfirmationView(generics.GenericAPIView, OwnSecondFactorView):
+    """Activate the second factor: the caller's log-ins require a code. The response has backup codes."""
 
     rules = "second-factor/confirm"
     serializer_class = CodeSerializer
@@ -104,36 +104,35 @@ class ConfirmationView(generics.GenericAPIView, OwnSecondFactor):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         try:
-            codes = second_factor.confirm(self.person, serializer.validated_data["code"])
+            codes = second_factor.confirm(self.user, serializer.validated_data["code"])
         except SecondFactorError as error:
             raise ValidationError({"code": [str(error)]}) from error
         return Response(BackupCodesSerializer({"backup_codes": codes}).data)
 
 
 @extend_schema(tags=["second factor"], request=None)
-class DeactivationView(OwnSecondFactor):
-    """From now on the password alone signs the user in."""
+class DeactivationView(OwnSecondFactorView):
+    """Remove the second factor: the caller signs in by the password alone."""
 
     rules = "second-factor/deactivate"
 
     @extend_schema(responses={204: None, 400: ERROR})
     def post(self, request: Request) -> Response:
         try:
-            second_factor.end(self.person)
+            second_factor.end(self.user)
         except SecondFactorError as error:
-            return refusal(error)
+            return error_response(error)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 @extend_schema(tags=["second factor"])
-class ActiveMethodsView(OwnSecondFactor):
-    """Which second factors the user has: none, or the one of the app."""
+class ActiveMethodsView(OwnSecondFactorView):
+    """The caller's active second factors: none, or the method "app"."""
 
     rules = "second-factor/methods"
 
     @extend_schema(responses=MethodSerializer(many=True))
     def get(self, request: Request) -> Response:
-        methods = (
-            [{"name": second_factor.METHOD, "is_primary": True}] if second_factor.active_device(self.person) else []
-        )
+        is_active = second_factor.active_device(self.user) is not None
+        methods = [{"name": second_factor.METHOD, "is_primary": True}] if is_active else []
         return Response(MethodSerializer(methods, many=True).data)

@@ -17,11 +17,11 @@ from users.services import EMAIL_TAKEN, register, registering
 from users.throttles import FailedLogins
 
 TOO_MANY_FAILURES = "Too many failed log-ins with this address."
-INVITE_NEEDED = "User registration without an invite is disabled for this installation."
+INVITE_REQUIRED = "User registration without an invite is disabled for this installation."
 
 
 class UserSummarySerializer(QuickSerializer, serializers.ModelSerializer):
-    """A user as others see them: a feature's owner, the author of a change, who holds a permission."""
+    """A user in other objects: a feature's owner, the author of a change, the holder of a permission."""
 
     class Meta:
         model = FFAdminUser
@@ -37,15 +37,15 @@ class TokenSerializer(serializers.ModelSerializer):
 
 
 class EphemeralTokenSerializer(serializers.Serializer):
-    """That the password was right, and which second factor is wanted now."""
+    """The response to a right password of a user with a second factor, and the required method."""
 
     ephemeral_token = serializers.CharField()
     method = serializers.ChoiceField(choices=[second_factor.METHOD])
 
 
 class LoginSerializer(serializers.Serializer):
-    """Finds out who signs in. An unknown address costs the time of a wrong password, and is answered like one: also by
-    being locked after so many of them, when not even the right password is looked at."""
+    """Authenticates a user. An unknown address takes the same time as a wrong password and gets the same response.
+    Both are locked after too many failures. The password is not checked while an address is locked."""
 
     email = serializers.CharField()
     password = serializers.CharField(trim_whitespace=False)
@@ -53,23 +53,23 @@ class LoginSerializer(serializers.Serializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         request = self.context["request"]
         failures = FailedLogins()
-        attempts = failures.key_of(attrs["email"])
-        if not failures.allow(attempts):
+        key = failures.key_of(attrs["email"])
+        if not failures.allow(key):
             raise Throttled(wait=failures.wait(), detail=TOO_MANY_FAILURES)
         http_request = getattr(request, "_request", request)
         try:
             user = authenticate(http_request, username=attrs["email"], password=attrs["password"])
         except TooManyPasswords:
-            failures.take_back()
+            failures.uncount()
             raise
         if user is None:
             raise serializers.ValidationError("Unable to log in with provided credentials.")
-        failures.forget(attempts)
+        failures.reset(key)
         return {"user": user}
 
 
 class RegistrationSerializer(serializers.ModelSerializer):
-    """A new user, answered with the token that signs them in."""
+    """A new user. The response has the user's token."""
 
     password = serializers.CharField(write_only=True, trim_whitespace=False, max_length=4096)
     superuser = serializers.BooleanField(write_only=True, required=False)
@@ -93,7 +93,7 @@ class RegistrationSerializer(serializers.ModelSerializer):
             "key",
         )
         read_only_fields = ("is_active", "marketing_consent_given")
-        # The check for uniqueness is below: it ignores the case of letters.
+        # ``validate`` checks for uniqueness, without regard to case.
         extra_kwargs: dict[str, dict[str, Any]] = {"email": {"validators": []}}
 
     def validate_email(self, email: str) -> str:
@@ -101,23 +101,23 @@ class RegistrationSerializer(serializers.ModelSerializer):
 
     def validate_superuser(self, superuser: bool) -> bool:
         if superuser and FFAdminUser.objects.exists():
-            raise serializers.ValidationError("Only the first user can be made a superuser here.")
+            raise serializers.ValidationError("Only the first user can be a superuser.")
         return superuser
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Who may not register hears nothing of who has."""
-        secret = attrs.pop("invite_hash", None)
+        """Check the invitation first: without one, the response must not reveal which addresses are registered."""
+        invite_hash = attrs.pop("invite_hash", None)
         if not settings.ALLOW_REGISTRATION_WITHOUT_INVITE:
-            answers = registering.send(
-                sender=None, invite_hash=secret, email=attrs["email"], sign_up_type=attrs.get("sign_up_type")
+            responses = registering.send(
+                sender=None, invite_hash=invite_hash, email=attrs["email"], sign_up_type=attrs.get("sign_up_type")
             )
-            if not any(is_invited for _, is_invited in answers):
-                raise PermissionDenied(INVITE_NEEDED)
+            if not any(is_invited for _, is_invited in responses):
+                raise PermissionDenied(INVITE_REQUIRED)
         if FFAdminUser.objects.filter(email=attrs["email"]).exists():
             raise serializers.ValidationError({"email": [EMAIL_TAKEN]})
-        person = FFAdminUser(**{name: attrs[name] for name in ("email", "first_name", "last_name")})
+        user = FFAdminUser(**{name: attrs[name] for name in ("email", "first_name", "last_name")})
         try:
-            validate_password(attrs["password"], person)
+            validate_password(attrs["password"], user)
         except WeakPassword as error:
             raise serializers.ValidationError({"password": error.messages}) from error
         return attrs
@@ -127,7 +127,7 @@ class RegistrationSerializer(serializers.ModelSerializer):
 
 
 class CurrentUserSerializer(serializers.ModelSerializer):
-    """The user who calls. What Flagsmith alone has (other ways to sign in, its support chat) has its default."""
+    """The caller. Fields of parts that only Flagsmith has (other sign-in methods, its support chat) have defaults."""
 
     auth_type = ConstantText("EMAIL")
     pylon_email_signature = ConstantText(None)
@@ -152,7 +152,7 @@ class CurrentUserSerializer(serializers.ModelSerializer):
 
 
 class DeleteUserSerializer(serializers.Serializer):
-    """What the user who wants to be deleted has to say."""
+    """The body of a request that deletes the caller's account."""
 
     current_password = serializers.CharField(trim_whitespace=False)
     delete_orphan_organisations = serializers.BooleanField(default=False)

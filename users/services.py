@@ -1,7 +1,7 @@
-"""Users come, sign in and out, and go.
+"""Registration, sign-in, sign-out, passwords and deletion of users.
 
-Nothing here hashes a password inside of a transaction: it takes a large part of a second, for which SQLite would keep
-everybody else from writing.
+Passwords are hashed outside of transactions: hashing takes a large part of a second, and an open transaction would
+block all other writes on SQLite.
 """
 
 from typing import Any
@@ -21,37 +21,37 @@ from core.paths import MAX_ID
 from users.models import FFAdminUser
 
 RESET_SUBJECT = "A new password for Flagsmith"
-RESET_TEXT = """Somebody, you we hope, wants a new password for your account. Choose one here within an hour:
+RESET_TEXT = """A new password was requested for your account. Choose one here within an hour:
 
 {link}
 
-If it was not you, do nothing: your password stays as it is.
+If you did not request it, ignore this message: your password does not change.
 """
 
 EMAIL_TAKEN = "Email already exists. Please log in."
 
 
 registering = Signal()
-"""Sent where registration needs an invitation: ``invite_hash``, ``email``, ``sign_up_type``. A receiver returns whether
-there is one."""
+"""Sent if registration requires an invitation. Arguments: ``invite_hash``, ``email``, ``sign_up_type``. Receivers
+return True if there is an invitation."""
 
 deleting_orphans = Signal()
-"""Sent before a user is deleted, in the same transaction: ``user``. Receivers delete the organisations that have no
-other member."""
+"""Sent before a user is deleted, in the same transaction. Argument: ``user``. Receivers delete the organisations that
+have no other member."""
 
 
 def register(*, password: str, superuser: bool = False, **fields: Any) -> FFAdminUser:
-    """Create a user, and the token that signs them in. Raises ValidationError when the address is just being taken."""
+    """Create a user with a token. Raises ValidationError if a concurrent request registers the same address."""
     user = FFAdminUser(**fields, is_staff=superuser, is_superuser=superuser)
     user.set_password(password)
-    with conflicts.refused(EMAIL_TAKEN, "email"):
+    with conflicts.as_validation_error(EMAIL_TAKEN, "email"):
         user.save()
         Token.objects.create(user=user)
     return user
 
 
 def sign_in(request: HttpRequest, user: FFAdminUser) -> Token:
-    """The user's token, which stays the same until they sign out. Django notes the time in ``last_login``."""
+    """Return the user's token, which is the same until the user signs out, and update ``last_login``."""
     with transaction.atomic():
         token, _ = Token.objects.get_or_create(user=user)
         user_logged_in.send(sender=type(user), request=request, user=user)
@@ -59,21 +59,21 @@ def sign_in(request: HttpRequest, user: FFAdminUser) -> Token:
 
 
 def sign_out(request: HttpRequest, user: FFAdminUser) -> None:
-    """Destroy the user's token, wherever it is in use."""
+    """Delete the user's token, which signs the user out everywhere."""
     with transaction.atomic():
         Token.objects.filter(user=user).delete()
         user_logged_out.send(sender=type(user), request=request, user=user)
 
 
 def send_reset(user: FFAdminUser) -> None:
-    """Send the user a link to a new password. It works once."""
+    """Send the user a link for setting a new password. It can be used once."""
     uid, token = urlsafe_base64_encode(force_bytes(user.pk)), default_token_generator.make_token(user)
     link = f"{settings.PUBLIC_URL}/password-reset/confirm/{uid}/{token}"
     mail.send_later(RESET_SUBJECT, RESET_TEXT.format(link=link), user.email)
 
 
 def user_to_reset(uid: str, token: str) -> FFAdminUser | None:
-    """Who was sent this link; None if it was nobody, and once it has been used or is too old."""
+    """The user of a link for setting a new password. None if the link is invalid, expired or used."""
     try:
         pk = int(urlsafe_base64_decode(uid))
     except ValueError:
@@ -83,7 +83,7 @@ def user_to_reset(uid: str, token: str) -> FFAdminUser | None:
 
 
 def change_password(user: FFAdminUser, password: str, *, sign_out: bool = False) -> None:
-    """Give the user a new password, and with ``sign_out`` destroy their token: somebody else may have it."""
+    """Set a new password. ``sign_out`` also deletes the user's token, which somebody else may have."""
     user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["password"])
@@ -92,7 +92,7 @@ def change_password(user: FFAdminUser, password: str, *, sign_out: bool = False)
 
 
 def delete_user(user: FFAdminUser, *, with_orphans: bool) -> None:
-    """Delete a user, and with ``with_orphans`` the organisations that have no other member."""
+    """Delete a user. ``with_orphans`` also deletes the organisations that have no other member."""
     with transaction.atomic():
         if with_orphans:
             deleting_orphans.send(sender=None, user=user)

@@ -1,6 +1,6 @@
-"""Signing up, in and out, and one's own account.
+"""Registration, log-in, log-out and the caller's own account.
 
-These views take their transactions in users/services.py instead of around the whole request; it says why.
+These views open transactions in users/services.py instead of around the whole request. The reason is given there.
 """
 
 from typing import Any, cast
@@ -27,7 +27,7 @@ from users.throttles import LoginThrottle, PasswordResetThrottle, RegistrationTh
 
 @extend_schema(tags=["users"])
 class RegistrationView(generics.CreateAPIView):
-    """Anybody makes an account, unless ``ALLOW_REGISTRATION_WITHOUT_INVITE`` is false: then those who are invited."""
+    """Create an account. If ``ALLOW_REGISTRATION_WITHOUT_INVITE`` is false, this requires an invitation."""
 
     rules = "registration"
     authentication_classes = []
@@ -37,7 +37,7 @@ class RegistrationView(generics.CreateAPIView):
 
 @extend_schema(tags=["users"])
 class LoginView(generics.GenericAPIView):
-    """E-mail and password for a token; for a user with a second factor, for a token that ``auth/login/code/`` takes."""
+    """Return the user's token. A user with a second factor gets an ephemeral token for ``auth/login/code/`` instead."""
 
     rules = "login"
     authentication_classes = []
@@ -46,7 +46,7 @@ class LoginView(generics.GenericAPIView):
 
     @extend_schema(
         responses=PolymorphicProxySerializer(
-            component_name="LoginAnswer",
+            component_name="LoginResponse",
             serializers=[TokenSerializer, EphemeralTokenSerializer],
             resource_type_field_name=None,
         )
@@ -61,8 +61,8 @@ class LoginView(generics.GenericAPIView):
         return Response(TokenSerializer(services.sign_in(request._request, user)).data)
 
 
-class SignOut(APIView):
-    """The token that the caller came with is worth nothing any more."""
+class SignOutView(APIView):
+    """The base of views that delete the caller's token."""
 
     def sign_out(self, request: Request) -> Response:
         services.sign_out(request._request, cast(FFAdminUser, request.user))
@@ -70,7 +70,7 @@ class SignOut(APIView):
 
 
 @extend_schema(tags=["users"], request=None, responses={204: None})
-class LogoutView(SignOut):
+class LogoutView(SignOutView):
     rules = "logout"
 
     def post(self, request: Request) -> Response:
@@ -78,7 +78,7 @@ class LogoutView(SignOut):
 
 
 @extend_schema(tags=["users"], responses={204: None})
-class TokenView(SignOut):
+class TokenView(SignOutView):
     rules = "token"
 
     def delete(self, request: Request) -> Response:
@@ -87,13 +87,13 @@ class TokenView(SignOut):
 
 @extend_schema(tags=["users"])
 class CurrentUserView(generics.RetrieveUpdateDestroyAPIView):
-    """The account of the user who calls."""
+    """The caller's account."""
 
     rules = "me"
     serializer_class = CurrentUserSerializer
 
     def get_throttles(self) -> list[BaseThrottle]:
-        """A deletion asks for the password, so whoever has the token alone could try one after the other."""
+        """A deletion is throttled, because it checks a password: the owner of a stolen token could guess it here."""
         return [PasswordResetThrottle()] if self.request.method == "DELETE" else []
 
     def get_object(self) -> FFAdminUser:

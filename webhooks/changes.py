@@ -1,10 +1,10 @@
-"""What a transaction does to flags, collected while it runs: what was there before, by places.
+"""Flag changes of one transaction, collected for webhooks: each changed place's state before the change.
 
-At the end ``webhooks.outbox`` reads what is there by then, and the difference is what webhooks are told. So a change
-that was undone on the way (a savepoint, or by hand) is none, and however many rows a change takes, it is told once.
+At the end of the transaction ``webhooks.outbox`` reads the current states and compares. So a change that was undone
+within the transaction (by a savepoint, or by hand) is not delivered, and a change of several rows is delivered once.
 
-Only requests and the scheduler collect. What a shell or a migration does nobody is told, as in Flagsmith. Where nobody
-listens, all this takes a single query for each transaction that changes flags.
+Only requests and the scheduler collect changes. Changes made in a shell or a migration are not delivered, as in
+Flagsmith. Without webhooks this costs one query for each transaction that changes flags.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,112 +16,112 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from core.changes import collected
 from environments.models import Environment, Webhook
-from features.changes import Place
+from features.changes import StateKey
 from features.models import FeatureState
 from organisations.models import OrganisationWebhook
 from webhooks import payloads
 from webhooks.payloads import State
 
 
-class Changes:
-    """What one transaction does."""
+class FlagChanges:
+    """The flag changes of one transaction."""
 
     def __init__(self) -> None:
-        self.before: dict[Place, State | None] = {}
-        """The live states of the places that have changed, as they were at first; None: there was none."""
-        self.listeners: dict[int, tuple[bool, int | None]] = {}
-        """By environment: whether it has webhooks, and its organisation if that has any."""
-        self.entries: list[int] = []
-        """The primary keys of what was written into the audit log."""
-        self._silent: set[int] = set()
-        """Environments in which nobody listens."""
+        self.before: dict[StateKey, State | None] = {}
+        """The live states of the changed places at the beginning of the transaction; None: there was no state."""
+        self.audit_log_ids: list[int] = []
+        """The primary keys of the audit log entries that the transaction has written."""
+        self.webhook_owners: dict[int, tuple[bool, int | None]] = {}
+        """By environment: True if the environment has webhooks, and its organisation's id if that has webhooks."""
+        self._without_webhooks: set[int] = set()
+        """Environments that have no webhooks, nor does their organisation."""
 
-    def hears(self, environment_id: int) -> bool:
-        """Whether anybody is to be told of this environment's changes. Asks once for all of a project."""
-        if environment_id not in self.listeners and environment_id not in self._silent:
-            self._ask(Environment.objects.filter(pk=environment_id).values("project"))
-            if environment_id not in self.listeners:
-                self._silent.add(environment_id)
-        return environment_id in self.listeners
+    def has_webhooks(self, environment_id: int) -> bool:
+        """True if changes of this environment are delivered. One query looks up all environments of a project."""
+        if environment_id not in self.webhook_owners and environment_id not in self._without_webhooks:
+            self._look_up(Environment.objects.filter(pk=environment_id).values("project"))
+            if environment_id not in self.webhook_owners:
+                self._without_webhooks.add(environment_id)
+        return environment_id in self.webhook_owners
 
-    def listening(self, project_id: int) -> list[int]:
-        """The environments of a project of whose changes anybody is to be told."""
-        return self._ask([project_id])
+    def environments_with_webhooks(self, project_id: int) -> list[int]:
+        """The environments of a project whose changes are delivered."""
+        return self._look_up([project_id])
 
-    def about_to_change(self, places: Iterable[Place]) -> None:
-        """Keep what is there now."""
-        new = [place for place in places if place not in self.before and self.hears(place.environment_id)]
+    def record_current(self, places: Iterable[StateKey]) -> None:
+        """Record the current states of these places. Call this before they change."""
+        new = [place for place in places if place not in self.before and self.has_webhooks(place.environment_id)]
         if new:
-            states = payloads.read(at(new))
+            states = payloads.read(states_at(new))
             self.before.update((place, states.get(place)) for place in new)
 
-    def about_to_go(self, states: QuerySet[FeatureState]) -> None:
-        """Keep these states. The caller knows that somebody listens."""
+    def record_states(self, states: QuerySet[FeatureState]) -> None:
+        """Record these states, all of environments with webhooks. Call this before they are deleted."""
         self.before = {**payloads.read(states), **self.before}
 
-    def was_not(self, place: Place) -> None:
-        """A state is live now where none was."""
-        if place not in self.before and self.hears(place.environment_id):
+    def record_created(self, place: StateKey) -> None:
+        """Record that a state became live at a place that had none."""
+        if place not in self.before and self.has_webhooks(place.environment_id):
             self.before[place] = None
 
-    def was(self, place: Place, patch: Callable[[State], None]) -> None:
-        """A row was saved already: ``patch`` makes of what is there now what was there before."""
-        if place in self.before or not self.hears(place.environment_id):
+    def record_previous(self, place: StateKey, undo: Callable[[State], None]) -> None:
+        """Record a state of which a row was saved already: ``undo`` turns the current state into the previous one."""
+        if place in self.before or not self.has_webhooks(place.environment_id):
             return
-        state = payloads.read(at([place])).get(place)
+        state = payloads.read(states_at([place])).get(place)
         if state is not None:
-            patch(state)
+            undo(state)
         self.before[place] = state
 
-    def _ask(self, projects: Any) -> list[int]:
-        heard = []
-        for pk, is_own, is_shared, organisation in _listeners().filter(project__in=projects):
-            if is_own or is_shared:
-                self.listeners[pk] = is_own, organisation if is_shared else None
-                heard.append(pk)
+    def _look_up(self, projects: Any) -> list[int]:
+        environments = []
+        for pk, has_own, is_shared, organisation_id in _webhook_owners().filter(project__in=projects):
+            if has_own or is_shared:
+                self.webhook_owners[pk] = has_own, organisation_id if is_shared else None
+                environments.append(pk)
             else:
-                self._silent.add(pk)
-        return heard
+                self._without_webhooks.add(pk)
+        return environments
 
     @property
-    def asked(self) -> bool:
-        """Whether it is known already who listens."""
-        return bool(self.listeners or self._silent)
+    def has_looked_up(self) -> bool:
+        """True if any environment's webhooks were looked up."""
+        return bool(self.webhook_owners or self._without_webhooks)
 
     @property
     def organisations(self) -> set[int]:
-        """Of those asked about, the ones that have webhooks."""
-        return {organisation for _, organisation in self.listeners.values() if organisation is not None}
+        """The organisations with webhooks, of the environments that were looked up."""
+        return {organisation for _, organisation in self.webhook_owners.values() if organisation is not None}
 
 
 @cache
-def _listeners() -> QuerySet[Any, Any]:
-    """Put together once: it is asked with each write."""
+def _webhook_owners() -> QuerySet[Any, Any]:
+    """Environments with what ``FlagChanges.webhook_owners`` holds. Built once, since each write runs this query."""
     own = Webhook.objects.filter(environment=OuterRef("pk"), enabled=True)
     shared = OrganisationWebhook.objects.filter(organisation=OuterRef("project__organisation"), enabled=True)
     environments = Environment.objects.annotate(own=Exists(own), shared=Exists(shared))
     return environments.values_list("pk", "own", "shared", "project__organisation")
 
 
-def current() -> Changes | None:
-    """The changes of the present transaction; None where they are not collected."""
-    kept = collected()
-    if kept is None or settings.DISABLE_WEBHOOKS:
+def current() -> FlagChanges | None:
+    """The changes of the current transaction; None if they are not collected."""
+    receivers = collected()
+    if receivers is None or settings.DISABLE_WEBHOOKS:
         return None
-    changes: Changes = kept.setdefault(__name__, Changes())
+    changes: FlagChanges = receivers.setdefault(__name__, FlagChanges())
     return changes
 
 
-def at(places: Iterable[Place]) -> QuerySet[FeatureState]:
-    """The states of these places, and perhaps some of places near by; drafts too."""
+def states_at(places: Iterable[StateKey]) -> QuerySet[FeatureState]:
+    """The states of these places, drafts included. The query may also find states of other places."""
     places = list(places)
-    whose = Q()
+    of_identities = Q()
     if any(place.identity_id is None for place in places):
-        whose |= Q(identity=None)
+        of_identities |= Q(identity=None)
     if identities := {place.identity_id for place in places if place.identity_id is not None}:
-        whose |= Q(identity__in=identities)
+        of_identities |= Q(identity__in=identities)
     return FeatureState.objects.filter(
-        whose,
+        of_identities,
         environment__in={place.environment_id for place in places},
         feature__in={place.feature_id for place in places},
     )

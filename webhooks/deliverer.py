@@ -1,8 +1,9 @@
-"""Sends what is due: a thread in each server process, or a process alone.
+"""Sends due deliveries: in a thread of each server process, or in a process of its own.
 
-However many of them run, each delivery is in the hand of one at a time (``webhooks.delivery``). If a process dies with
-one in hand, another takes it up when its lease has ended; so a receiver may hear of something twice, but never not at
-all. The loop here asks the database; receivers, who may be slow, are called on an event loop beside it.
+Any number of deliverers may run: only one of them claims a delivery at a time (``webhooks.delivery``). If a process
+exits before it has finished a delivery, another one claims it when its lease has ended. So each event is delivered at
+least once. The deliverer's thread reads the database. Requests to receivers, which may be slow, run on an event loop in
+a second thread.
 """
 
 import asyncio
@@ -21,36 +22,36 @@ from webhooks.sending import Outcome, send
 
 logger = structlog.get_logger(__name__)
 
-SLOTS = 16
-"""So many are sent at a time."""
+MAX_CONCURRENT_REQUESTS = 16
 
-LOOK_SECONDS = 1.0
-"""How often to look for what other processes have committed, and for what is to be tried again."""
+POLL_SECONDS = 1.0
+"""The interval between queries for deliveries that other processes have committed or that are due again."""
 
 PRUNE_SECONDS = 3_600.0
 
-FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.5, 5.0
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 5.0
+"""The wait after a failed query. It doubles from the first to the second value."""
 
 END_SECONDS = 5.0
-"""At the end, what is being sent gets so long. What is not sent by then is given back."""
+"""The time that requests get to complete at a shutdown. Deliveries not sent by then are released."""
 
-BREAK_OFF_SECONDS = 2.0
-"""To break off what is left takes a moment. If it takes longer, it ends with the process."""
+CANCEL_SECONDS = 2.0
+"""The time that cancelled requests get to end. The process exits without waiting longer."""
 
 DELIVERY_ID = "X-Flagsmith-Delivery"
-"""The same each time that something is sent: receivers can tell by it what they have had already."""
+"""The header with the delivery's UUID, the same in each attempt: receivers recognise repeated deliveries by it."""
 
 _running: set["Deliverer"] = set()
 
 
 def wake() -> None:
-    """Something was committed here that is to be sent."""
-    for each in tuple(_running):
-        each.look()
+    """Make this process's deliverers look for due deliveries now. Called after a commit that has added some."""
+    for deliverer in tuple(_running):
+        deliverer.poll()
 
 
 class Senders:
-    """An event loop in a thread, on which receivers are called. What comes of it is put into ``inbox``."""
+    """An event loop in a thread, on which the requests run. Their outcomes are put into ``inbox``."""
 
     def __init__(self, inbox: "SimpleQueue[Sent | None]") -> None:
         self._inbox = inbox
@@ -58,7 +59,7 @@ class Senders:
         self._thread = threading.Thread(target=self._loop.run_forever, name="webhook-senders", daemon=True)
         self._thread.start()
 
-    def begin(self, delivery: Delivery, url: str, secret: str) -> None:
+    def start(self, delivery: Delivery, url: str, secret: str) -> None:
         asyncio.run_coroutine_threadsafe(self._send(delivery, url, secret), self._loop)
 
     async def _send(self, delivery: Delivery, url: str, secret: str) -> None:
@@ -70,17 +71,17 @@ class Senders:
         self._inbox.put((delivery, url, outcome))
 
     def close(self) -> None:
-        """Break off what is being sent. Raises nothing: what is in hand has to be given back after it."""
+        """Cancel the requests. Raises nothing, because the caller has to release their deliveries afterwards."""
         try:
-            asyncio.run_coroutine_threadsafe(self._break_off(), self._loop).result(BREAK_OFF_SECONDS)
+            asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result(CANCEL_SECONDS)
         except TimeoutError:
-            logger.warning("webhooks_not_broken_off")
+            logger.warning("webhooks_not_cancelled")
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(BREAK_OFF_SECONDS)
+        self._thread.join(CANCEL_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
 
-    async def _break_off(self) -> None:
+    async def _cancel(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -88,108 +89,109 @@ class Senders:
 
 
 Sent = tuple[Delivery, str, Outcome]
-"""What was sent, to which URL, and what came of it."""
+"""A delivery, the URL that it was sent to, and the outcome."""
 
 
 class Deliverer:
-    """The loop. It ends when it is told to."""
+    """The loop that claims deliveries, starts their requests and stores their outcomes, until ``end`` is called."""
 
     def __init__(self) -> None:
         self._ending = threading.Event()
+        # Outcomes of requests; None: a request to look for due deliveries.
         self._inbox: SimpleQueue[Sent | None] = SimpleQueue()
-        self._in_hand: dict[WebhookID, Delivery] = {}
-        self._retry_after = FIRST_RETRY_SECONDS
+        self._claimed: dict[WebhookID, Delivery] = {}
+        self._retry_after = MIN_RETRY_SECONDS
         self._failing = False
         self._pruned_at = float("-inf")
 
     def run(self) -> None:
-        """Send what is due, wait for more, and go on until ``end``. Survives whatever the database does."""
+        """Send due deliveries until ``end`` is called. After a failure of the database it tries again."""
         logger.info("deliverer_started")
         self._senders = Senders(self._inbox)
         _running.add(self)
         try:
             while not self._ending.is_set():
-                self._take(self._work())
+                self._receive(self._send_due())
         finally:
             _running.discard(self)
-            self._finish()
+            self._shut_down()
             connections.close_all()
             logger.info("deliverer_ended")
 
     def end(self) -> None:
-        """Tell it to end. From any thread; not from a signal's handler (core/processes.py)."""
+        """Make ``run`` return. Callable from any thread, but not from a signal handler (core/processes.py)."""
         self._ending.set()
-        self.look()
+        self.poll()
 
-    def look(self) -> None:
-        """Look now. From any thread."""
+    def poll(self) -> None:
+        """Look for due deliveries now. Callable from any thread."""
         self._inbox.put(None)
 
-    def _work(self) -> float:
-        """Begin to send what is due; how many seconds there are until it is worth to look again."""
+    def _send_due(self) -> float:
+        """Start the requests of due deliveries. Returns the seconds until the next query."""
         try:
             self._prune()
-            self._begin()
+            self._start_due()
         except Exception:
             if not self._failing:
                 logger.exception("deliverer_failing")
             self._failing = True
             connections.close_all()
-            seconds, self._retry_after = self._retry_after, min(self._retry_after * 2, LAST_RETRY_SECONDS)
+            seconds, self._retry_after = self._retry_after, min(self._retry_after * 2, MAX_RETRY_SECONDS)
         else:
             if self._failing:
                 logger.info("deliverer_recovered")
-            self._failing, self._retry_after = False, FIRST_RETRY_SECONDS
-            seconds = LOOK_SECONDS
+            self._failing, self._retry_after = False, MIN_RETRY_SECONDS
+            seconds = POLL_SECONDS
         return seconds
 
-    def _begin(self) -> None:
-        free = SLOTS - len(self._in_hand)
-        for delivery in deliveries.claim(free, self._in_hand) if free else ():
+    def _start_due(self) -> None:
+        free = MAX_CONCURRENT_REQUESTS - len(self._claimed)
+        for delivery in deliveries.claim(free, self._claimed) if free else ():
             webhook = deliveries.webhook(delivery)
             if webhook is None:
-                deliveries.drop(delivery)
-                self.look()
+                deliveries.discard(delivery)
+                self.poll()
             else:
-                self._in_hand[WebhookID.of(delivery)] = delivery
-                self._senders.begin(delivery, webhook.url, webhook.secret)
+                self._claimed[WebhookID.of(delivery)] = delivery
+                self._senders.start(delivery, webhook.url, webhook.secret)
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned_at > PRUNE_SECONDS:
             deliveries.prune()
             self._pruned_at = time.monotonic()
 
-    def _take(self, seconds: float) -> None:
-        """Wait for news so long, and keep what came of what was sent."""
+    def _receive(self, seconds: float) -> None:
+        """Wait at most this long for a message in the inbox, and store all outcomes that have arrived."""
         try:
             sent = self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
             while True:
                 if sent is not None:
-                    self._keep(*sent)
+                    self._store(*sent)
                 sent = self._inbox.get_nowait()
         except Empty:
             return
 
-    def _keep(self, delivery: Delivery, url: str, outcome: Outcome) -> None:
-        del self._in_hand[WebhookID.of(delivery)]
+    def _store(self, delivery: Delivery, url: str, outcome: Outcome) -> None:
+        del self._claimed[WebhookID.of(delivery)]
         try:
             deliveries.finish(delivery, outcome, url)
         except Exception:
-            # It will be sent again, when its lease has ended.
-            logger.exception("delivery_not_kept", delivery=str(delivery.uuid))
+            # The delivery is sent again when its lease has ended.
+            logger.exception("delivery_outcome_not_stored", delivery=str(delivery.uuid))
             connections.close_all()
 
-    def _finish(self) -> None:
+    def _shut_down(self) -> None:
         deadline = time.monotonic() + END_SECONDS
-        while self._in_hand and time.monotonic() < deadline:
-            self._take(deadline - time.monotonic())
+        while self._claimed and time.monotonic() < deadline:
+            self._receive(deadline - time.monotonic())
         self._senders.close()
-        self._take(0.0)
-        for delivery in self._in_hand.values():
+        self._receive(0.0)
+        for delivery in self._claimed.values():
             try:
-                deliveries.give_back(delivery)
+                deliveries.release(delivery)
             except Exception:
-                logger.exception("delivery_not_given_back", delivery=str(delivery.uuid))
+                logger.exception("delivery_not_released", delivery=str(delivery.uuid))
 
 
 deliverer_thread = LoopThread("webhooks", Deliverer, "DELIVER_WEBHOOKS")

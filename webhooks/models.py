@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 class EventType(models.TextChoices):
-    """What a webhook is told of. (Flagsmith has a further one, of feature versioning v2.)"""
+    """The types of webhook events. (Flagsmith has one more, of feature versioning v2.)"""
 
     FLAG_UPDATED = "FLAG_UPDATED"
     FLAG_DELETED = "FLAG_DELETED"
@@ -13,13 +13,13 @@ class EventType(models.TextChoices):
 
 
 class Delivery(models.Model):
-    """What one webhook is to be told: written in the transaction of the change, and sent after its commit.
+    """An event for one webhook: written in the transaction of the change, sent after its commit.
 
-    ``due_at`` is when it is to be sent, and null once it is finished. Whoever sends it first moves ``due_at`` on, to
-    when everybody may take it for lost with the process that had it in hand.
+    ``due_at`` is the time of the next attempt, and null once the delivery is finished. A process that sends it first
+    moves ``due_at`` to the end of its lease: if the process exits, another one sends the delivery then.
 
-    The database does not guard its webhook: a flag's change is not to fail because somebody removes a webhook at the
-    same moment. Who sends looks whether it is still there.
+    The foreign keys have no database constraint: a flag's change must not fail because the webhook is deleted at the
+    same moment. The sender checks that the webhook still exists.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,7 +1,7 @@
-"""Connections to nobody but those whom ``webhooks.addresses`` allows.
+"""HTTP connections restricted to the addresses that ``webhooks.addresses`` allows (SSRF protection).
 
-The host is looked up here, once, and the connection goes to an address that was checked: a name that leads somewhere
-else when it is asked again (DNS rebinding) gains nothing. TLS still verifies the certificate against the name.
+The host is resolved once, and the connection goes to an address that was checked: a name that resolves to another
+address the next time (DNS rebinding) does not bypass the check. TLS still verifies the certificate against the name.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ import httpcore
 from webhooks import addresses
 from webhooks.addresses import Address
 
-MOST_ADDRESSES = 4
-"""So many of a host's addresses are tried, one after the other."""
+MAX_ADDRESSES = 4
+"""The number of a host's addresses that are tried, one after the other."""
 
-# Its own threads: a look-up cannot be called off, and whoever gave it up need not wait for it.
+# A separate pool: ``getaddrinfo`` cannot be cancelled, and would block the event loop's default pool.
 _resolvers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="webhook-resolver")
 
 
-class AddressRefused(Exception):
-    """The host leads somewhere where webhooks may not go."""
+class AddressDenied(Exception):
+    """The host resolves to an address that webhooks may not reach."""
 
 
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """httpcore's network, behind the check. It knows no proxy."""
+    """httpcore's network backend with a check of the address. It uses no proxy."""
 
     def __init__(self) -> None:
         self._network = httpcore.AnyIOBackend()
@@ -41,20 +41,20 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        found = await _look_up(host, port)
+        found = await _resolve(host, port)
         if not addresses.are_allowed(found):
-            raise AddressRefused
-        for address in found[:MOST_ADDRESSES]:
+            raise AddressDenied
+        for address in found[:MAX_ADDRESSES]:
             try:
-                share = timeout / min(len(found), MOST_ADDRESSES) if timeout is not None else None
-                return await self._network.connect_tcp(str(address), port, share, local_address, socket_options)
+                seconds = timeout / min(len(found), MAX_ADDRESSES) if timeout is not None else None
+                return await self._network.connect_tcp(str(address), port, seconds, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
 
 
-async def _look_up(host: str, port: int) -> list[Address]:
-    """The host's addresses, each once, in the resolver's order."""
+async def _resolve(host: str, port: int) -> list[Address]:
+    """The host's addresses without duplicates, in the resolver's order."""
     loop = asyncio.get_running_loop()
     rows = await loop.run_in_executor(
         _resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)

@@ -1,4 +1,4 @@
-"""What webhooks are told, in Flagsmith's shapes."""
+"""Webhook payloads in Flagsmith's format."""
 
 import json
 from collections.abc import Iterable
@@ -8,17 +8,17 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from features.changes import Place
+from features.changes import StateKey
 from features.models import FeatureState
 from segments.models import Segment
 from webhooks.models import EventType
 
 State = dict[str, Any]
-"""A feature state as webhooks see it: values that JSON has."""
+"""A feature state in a payload: values of JSON types."""
 
 
-def read(states: QuerySet[FeatureState]) -> dict[Place, State]:
-    """Those of these states that are live, with three queries at most."""
+def read(states: QuerySet[FeatureState]) -> dict[StateKey, State]:
+    """The live ones of these states, by their places. At most three queries."""
     rows = (
         states.filter(version__isnull=False)
         .select_related(
@@ -27,29 +27,29 @@ def read(states: QuerySet[FeatureState]) -> dict[Place, State]:
         .prefetch_related("multivariate_feature_state_values__multivariate_feature_option")
         .order_by("pk")
     )
-    return {Place.of(state): _state(state) for state in rows}
+    return {StateKey.of(state): _state(state) for state in rows}
 
 
 def body(event_type: EventType, data: Any) -> str:
-    """A request's body. Its keys are sorted, as in Flagsmith."""
+    """The body of a request. Its keys are sorted, as in Flagsmith."""
     return json.dumps({"event_type": event_type.value, "data": data}, sort_keys=True)
 
 
 def change(before: State | None, after: State | None, changed_by: str) -> tuple[EventType, dict[str, Any]] | None:
-    """What there is to say of a change at a place; None: nothing that webhooks are told of has changed there."""
-    who = {"changed_by": changed_by, "timestamp": moment(timezone.now())}
+    """The event of a change at a place; None if nothing has changed there that webhooks receive."""
+    origin = {"changed_by": changed_by, "timestamp": timestamp(timezone.now())}
     if after is None and before is None:
         return None
     if after is None:
-        return EventType.FLAG_DELETED, {**who, "new_state": None, "previous_state": before}
+        return EventType.FLAG_DELETED, {**origin, "new_state": None, "previous_state": before}
     if before is None:
-        return EventType.FLAG_UPDATED, {**who, "new_state": after}
-    if _content(before) == _content(after):
+        return EventType.FLAG_UPDATED, {**origin, "new_state": after}
+    if _compared(before) == _compared(after):
         return None
-    return EventType.FLAG_UPDATED, {**who, "new_state": after, "previous_state": before}
+    return EventType.FLAG_UPDATED, {**origin, "new_state": after, "previous_state": before}
 
 
-def moment(time: datetime) -> str:
+def timestamp(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -72,12 +72,12 @@ def shares(rows: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _state(state: FeatureState) -> State:
-    feature, place, identity = state.feature, state.feature_segment, state.identity
+    feature, override, identity = state.feature, state.feature_segment, state.identity
     value = getattr(state, "feature_state_value", None)
     return {
         "feature": {
             "id": feature.pk,
-            "created_date": moment(feature.created_date),
+            "created_date": timestamp(feature.created_date),
             "default_enabled": feature.default_enabled,
             "description": feature.description,
             "initial_value": feature.initial_value,
@@ -89,7 +89,7 @@ def _state(state: FeatureState) -> State:
         "identity": state.identity_id,
         "identity_identifier": identity.identifier if identity is not None else None,
         "feature_segment": (
-            {"segment": segment(place.segment), "priority": place.priority} if place is not None else None
+            {"segment": segment(override.segment), "priority": override.priority} if override is not None else None
         ),
         "enabled": state.enabled,
         "feature_state_value": value.value if value is not None else None,
@@ -97,15 +97,15 @@ def _state(state: FeatureState) -> State:
     }
 
 
-def _content(state: State) -> Any:
-    """What counts as a change: not a feature's name, nor an override's place in the order, nor rows that were renewed
-    with the same content."""
-    value, place = state["feature_state_value"], state["feature_segment"]
+def _compared(state: State) -> Any:
+    """The parts of a state whose change is an event. Not among them: the feature's name, an override's priority, and
+    the ids of shares, whose rows may be replaced by equal ones."""
+    value, override = state["feature_state_value"], state["feature_segment"]
     return (
         state["enabled"],
         type(value),
         value,
-        place and place["segment"]["id"],
+        override and override["segment"]["id"],
         {
             share["multivariate_feature_option"]["id"]: share["percentage_allocation"]
             for share in state["multivariate_feature_state_values"]

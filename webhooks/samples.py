@@ -1,4 +1,4 @@
-"""What a webhook is sent to try it out."""
+"""Sample payloads for ``webhooks/test/``."""
 
 from typing import Any
 

@@ -8,10 +8,10 @@ from organisations.models import OrganisationWebhook
 from webhooks import targets
 
 
-def no_refusal(url: str) -> None:
-    """Raise ValidationError if a webhook cannot have this URL. Where its name leads is looked up when it is called."""
-    if (refusal := targets.refusal(url)) is not None:
-        raise ValidationError(refusal)
+def validate_target(url: str) -> None:
+    """Raise ValidationError if a webhook cannot have this URL. Its host is resolved at delivery."""
+    if (error := targets.url_error(url)) is not None:
+        raise ValidationError(error)
 
 
 class TargetField(serializers.URLField):
@@ -19,11 +19,11 @@ class TargetField(serializers.URLField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=200, **kwargs)
-        self.validators.append(no_refusal)
+        self.validators.append(validate_target)
 
 
 class WebhookSerializer(serializers.ModelSerializer[Webhook]):
-    """Without the secret for those who may see the webhook, but not change it."""
+    """An environment's webhook. The secret is empty for users who may not change the webhook."""
 
     url = TargetField()
 
@@ -32,8 +32,8 @@ class WebhookSerializer(serializers.ModelSerializer[Webhook]):
         fields = ("id", "url", "enabled", "created_at", "updated_at", "secret")
 
     def to_representation(self, instance: Webhook) -> dict[str, Any]:
-        shown = super().to_representation(instance)
-        return shown if self.context.get("shows_secrets", True) else {**shown, "secret": ""}
+        fields = super().to_representation(instance)
+        return fields if self.context.get("shows_secrets", True) else {**fields, "secret": ""}
 
 
 class OrganisationWebhookSerializer(serializers.ModelSerializer[OrganisationWebhook]):
@@ -50,15 +50,15 @@ class ScopeSerializer(serializers.Serializer[Any]):
 
 
 class TrialSerializer(serializers.Serializer[Any]):
-    """What ``webhooks/test/`` takes."""
+    """The body of ``webhooks/test/``."""
 
     webhook_url = TargetField()
     scope = ScopeSerializer()
     secret = serializers.CharField(required=False, allow_blank=True, allow_null=True, max_length=255)
 
 
-class TrialAnswerSerializer(serializers.Serializer[Any]):
-    """What came of it. ``status`` is the receiver's; ``body`` says what went wrong."""
+class TrialOutcomeSerializer(serializers.Serializer[Any]):
+    """The outcome of a trial. ``status`` is the receiver's; ``body`` is the reason of a failure."""
 
     detail = serializers.CharField()
     status = serializers.IntegerField(required=False)

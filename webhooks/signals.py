@@ -1,4 +1,4 @@
-"""Collects changes: rows that are saved and deleted one by one, and bulk writes that services report."""
+"""Signal receivers that collect flag changes: of rows saved and deleted one by one, and of reported bulk writes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,12 +8,12 @@ from django.db.models import QuerySet
 import core.changes
 from audit.models import AuditLog
 from audit.recording import recorded
-from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, Place
+from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, StateKey
 from features.models import FeatureState, FeatureStateValue
-from features.values import COLUMNS
+from features.values import VALUE_COLUMNS
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
-from realtime.types import Change
+from realtime.types import RowOperation
 from segments.models import Segment
 from webhooks import outbox, payloads
 from webhooks.changes import current
@@ -24,116 +24,123 @@ def feature_state(row: RowChange) -> None:
     changes, state = current(), row.instance
     if changes is None:
         return
-    place = Place.of(state)
-    if row.change is Change.DELETED:
-        if _is_asked_for(row):
-            changes.about_to_change([place])
-    elif row.change is Change.CREATED:
+    place = StateKey.of(state)
+    if row.operation is RowOperation.DELETED:
+        if _is_direct(row):
+            changes.record_current([place])
+    elif row.operation is RowOperation.CREATED:
         if state.version is not None:
-            changes.was_not(place)
+            changes.record_created(place)
     elif row.before is not None and row.changed:
         if row.before["version"] is None:
             if state.version is not None:
-                changes.was_not(place)
+                changes.record_created(place)
             return
         enabled = row.before["enabled"]
-        changes.was(place, lambda known: known.update(enabled=enabled))
+        changes.record_previous(place, lambda current: current.update(enabled=enabled))
 
 
 def feature_state_value(row: RowChange) -> None:
     changes, value = current(), row.instance
-    if changes is None or row.change is Change.DELETED or not row.changed:
+    if changes is None or row.operation is RowOperation.DELETED or not row.changed:
         return
     if value.feature_state.version is None:
         return
     before = FeatureStateValue(**row.before) if row.before is not None else None
-    known = {"feature_state_value": before.value if before is not None else None}
-    changes.was(Place.of(value.feature_state), lambda state: state.update(known))
+    previous = {"feature_state_value": before.value if before is not None else None}
+    changes.record_previous(StateKey.of(value.feature_state), lambda state: state.update(previous))
 
 
 def share(row: RowChange) -> None:
     changes, share = current(), row.instance
-    if changes is None or row.change is Change.DELETED or not row.changed or share.feature_state.version is None:
+    if (
+        changes is None
+        or row.operation is RowOperation.DELETED
+        or not row.changed
+        or share.feature_state.version is None
+    ):
         return
     before = row.before["percentage_allocation"] if row.before is not None else None
 
-    def patch(state: State) -> None:
-        known = state["multivariate_feature_state_values"]
-        for each in [each for each in known if each["id"] == share.pk]:
-            each.update(percentage_allocation=before) if before is not None else known.remove(each)
+    def undo(state: State) -> None:
+        shares = state["multivariate_feature_state_values"]
+        for saved in [each for each in shares if each["id"] == share.pk]:
+            saved.update(percentage_allocation=before) if before is not None else shares.remove(saved)
 
-    changes.was(Place.of(share.feature_state), patch)
+    changes.record_previous(StateKey.of(share.feature_state), undo)
 
 
 def feature_segment(row: RowChange) -> None:
-    """It takes its state along, or gives it to another segment. A new one overrides nothing yet."""
+    """A deletion also deletes the override's state, and an update moves it to another segment. A new feature segment
+    has no state yet."""
     changes, override = current(), row.instance
-    if changes is None or row.change is Change.CREATED:
+    if changes is None or row.operation is RowOperation.CREATED:
         return
-    place = Place(override.environment_id, override.feature_id, override.pk)
-    if row.change is Change.DELETED:
-        if _is_asked_for(row):
-            changes.about_to_change([place])
+    place = StateKey(override.environment_id, override.feature_id, override.pk)
+    if row.operation is RowOperation.DELETED:
+        if _is_direct(row):
+            changes.record_current([place])
         return
     before = row.before
     if before is not None and row.changed:
-        old = before["segment_id"]
-        changes.was(
-            place,
-            lambda state: state["feature_segment"].update(segment=payloads.segment(Segment.objects.get(pk=old))),
-        )
+        segment_id = before["segment_id"]
+
+        def undo(state: State) -> None:
+            state["feature_segment"].update(segment=payloads.segment(Segment.objects.get(pk=segment_id)))
+
+        changes.record_previous(place, undo)
 
 
 def segment(row: RowChange) -> None:
-    """It takes its overrides along."""
+    """A deletion also deletes the segment's overrides."""
     changes = current()
-    if changes is None or row.change is not Change.DELETED:
+    if changes is None or row.operation is not RowOperation.DELETED:
         return
-    if _is_asked_for(row) and (environments := changes.listening(row.instance.project_id)):
+    if _is_direct(row) and (environments := changes.environments_with_webhooks(row.instance.project_id)):
         states = FeatureState.objects.filter(feature_segment__segment=row.instance, identity=None)
-        changes.about_to_go(states.filter(environment__in=environments))
+        changes.record_states(states.filter(environment__in=environments))
 
 
 def identity(row: RowChange) -> None:
-    """It takes its overrides along."""
+    """A deletion also deletes the identity's overrides."""
     changes = current()
-    if changes is None or row.change is not Change.DELETED:
+    if changes is None or row.operation is not RowOperation.DELETED:
         return
-    if _is_asked_for(row) and changes.hears(row.instance.environment_id):
-        changes.about_to_go(FeatureState.objects.filter(identity=row.instance))
+    if _is_direct(row) and changes.has_webhooks(row.instance.environment_id):
+        changes.record_states(FeatureState.objects.filter(identity=row.instance))
 
 
-def entries(sender: object, entries: Iterable[AuditLog], **kwargs: Any) -> None:
+def audit_log_entries(sender: object, entries: Iterable[AuditLog], **kwargs: Any) -> None:
     """Receiver of ``audit.recording.recorded``."""
     changes = current()
     if changes is not None:
-        changes.entries += [entry.pk for entry in entries]
+        changes.audit_log_ids += [entry.pk for entry in entries]
 
 
 def states(change: AboutToChangeStates, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``. Without webhooks the places are not iterated: they may take queries."""
     changes = current()
     if changes is not None:
-        changes.about_to_change(change.places)
+        changes.record_current(change.keys)
 
 
 def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``."""
     changes = current()
     if changes is not None:
-        for environment_id in changes.listening(change.feature.project_id):
-            changes.was_not(Place(environment_id, change.feature.pk))
+        for environment_id in changes.environments_with_webhooks(change.feature.project_id):
+            changes.record_created(StateKey(environment_id, change.feature.pk))
 
 
 def feature_deleted(change: AboutToDeleteFeature, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``.
 
-    Only the environments' defaults count, as in Flagsmith: there may be an override for each identity.
+    Only the environments' defaults are delivered, as in Flagsmith: there may be an override for each identity.
     """
     changes = current()
-    if changes is not None and (environments := changes.listening(change.feature.project_id)):
+    if changes is not None and (environments := changes.environments_with_webhooks(change.feature.project_id)):
         defaults = FeatureState.objects.filter(feature=change.feature, identity=None, feature_segment=None)
-        changes.about_to_go(defaults.filter(environment__in=environments))
+        changes.record_states(defaults.filter(environment__in=environments))
 
 
 def committing(changed_by: str | None, **kwargs: Any) -> None:
@@ -143,23 +150,23 @@ def committing(changed_by: str | None, **kwargs: Any) -> None:
         outbox.enqueue(changes, changed_by)
 
 
-def _is_asked_for(row: RowChange) -> bool:
-    """Whether the deletion was of this kind of rows, and does not only follow from another row's."""
-    root: Any = row.origin.model if isinstance(row.origin, QuerySet) else type(row.origin)
-    return root is type(row.instance)
+def _is_direct(row: RowChange) -> bool:
+    """True if ``delete()`` was called on rows of this model; False if the deletion cascades from another model."""
+    deleted_model: Any = row.origin.model if isinstance(row.origin, QuerySet) else type(row.origin)
+    return deleted_model is type(row.instance)
 
 
 def connect() -> None:
-    for label, fields, tell in (
+    for label, fields, receive in (
         ("features.FeatureState", ("enabled", "version"), feature_state),
-        ("features.FeatureStateValue", COLUMNS, feature_state_value),
+        ("features.FeatureStateValue", VALUE_COLUMNS, feature_state_value),
         ("multivariate.MultivariateFeatureStateValue", ("percentage_allocation",), share),
         ("features.FeatureSegment", ("segment_id",), feature_segment),
         ("segments.Segment", ("name",), segment),
         ("identities.Identity", ("identifier",), identity),
     ):
-        rows.listen(label, fields, tell)
-    recorded.connect(entries, dispatch_uid="webhooks:entries")
+        rows.listen(label, fields, receive)
+    recorded.connect(audit_log_entries, dispatch_uid="webhooks:audit_log_entries")
     reported = core.changes.reported
     reported.connect(states, sender=AboutToChangeStates, dispatch_uid="webhooks:states")
     reported.connect(feature_created, sender=FeatureCreated, dispatch_uid="webhooks:feature_created")

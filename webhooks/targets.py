@@ -1,4 +1,4 @@
-"""A webhook's URL, taken apart once: what is checked is what is called."""
+"""The request target of a webhook's URL. A URL is parsed once, so the checked host is the one that is called."""
 
 from base64 import b64encode
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from webhooks import addresses
 
 PORTS = {"http": 80, "https": 443}
 
-FIRST_FREE_PORT = 1024
-"""Below this only the ports of HTTP itself: nobody's mail server gets to read what we post."""
+MIN_PORT = 1024
+"""Lower ports are those of other protocols, such as mail. Only the ports of HTTP are allowed there."""
 
 PATH_CHARACTERS = "/%:@!$&'()*+,;=~-._?"
 
 
 class BadTarget(ValueError):
-    """A URL that no webhook can have; its text says why."""
+    """A URL that a webhook cannot have. The text is the reason, for users."""
 
 
 class Target(NamedTuple):
@@ -24,9 +24,9 @@ class Target(NamedTuple):
     """In ASCII; an IPv6 address without its brackets."""
     port: int
     path: str
-    """With the query."""
+    """The path and the query."""
     authorization: str | None
-    """For the header of this name, if the URL holds a user's name."""
+    """The ``Authorization`` header, if the URL contains a user name."""
 
     @property
     def host_header(self) -> str:
@@ -34,31 +34,31 @@ class Target(NamedTuple):
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-def target(url: str) -> Target:
-    """Take a URL apart. Raises BadTarget unless it is one of HTTP, with a host and a port that webhooks may have."""
+def parse_target(url: str) -> Target:
+    """Parse a URL. Raises BadTarget unless its scheme is HTTP or HTTPS and webhooks may have its host and port."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadTarget("This is no URL.") from None
+        raise BadTarget("This is not a URL.") from None
     if parts.scheme not in PORTS:
         raise BadTarget("The URL has to begin with http:// or https://.")
     port = PORTS[parts.scheme] if port is None else port
-    if port not in PORTS.values() and port < FIRST_FREE_PORT:
-        raise BadTarget(f"The port has to be 80, 443, or {FIRST_FREE_PORT} and up.")
+    if port not in PORTS.values() and port < MIN_PORT:
+        raise BadTarget(f"The port has to be 80, 443, or {MIN_PORT} and up.")
     path = quote(parts.path or "/", PATH_CHARACTERS)
     if parts.query:
         path += f"?{quote(parts.query, PATH_CHARACTERS)}"
     return Target(parts.scheme, _host(parts), port, path, _authorization(parts))
 
 
-def refusal(url: str) -> str | None:
-    """What is wrong with the URL as far as that can be seen without looking its host up; None: nothing."""
+def url_error(url: str) -> str | None:
+    """The reason why a webhook cannot have the URL, without resolving its host; None if it can."""
     try:
-        host = target(url).host
-    except BadTarget as bad:
-        return str(bad)
-    address = addresses.literal("127.0.0.1" if addresses.is_local_name(host) else host)
+        host = parse_target(url).host
+    except BadTarget as error:
+        return str(error)
+    address = addresses.parse_address("127.0.0.1" if addresses.is_local_name(host) else host)
     if address is not None and not addresses.is_allowed(address):
         return "The URL leads to an address that is not public."
     return None
@@ -69,7 +69,7 @@ def _host(parts: SplitResult) -> str:
     if ":" in host and "%" not in host:
         return host
     try:
-        # Digits in other scripts become plain ones here, before anybody looks whether they are an address.
+        # This turns digits of other scripts into ASCII digits, before the host is checked for being an address.
         encoded = host.encode("idna").decode()
     except UnicodeError:
         encoded = ""
@@ -81,5 +81,5 @@ def _host(parts: SplitResult) -> str:
 def _authorization(parts: SplitResult) -> str | None:
     if parts.username is None:
         return None
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return f"Basic {b64encode(pair.encode()).decode()}"
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(credentials.encode()).decode()}"

@@ -8,7 +8,7 @@ from users.throttles import Throttle
 
 
 class TrialThrottle(Throttle):
-    """Trials of one user, or of one master API key: each holds a thread up to the time-out, and calls a stranger."""
+    """Limits the trials of one user or master API key: each occupies a thread until the receiver responds."""
 
     scope = "webhook_trial"
     setting = "WEBHOOK_TEST_THROTTLE_RATE"

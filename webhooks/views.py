@@ -29,7 +29,7 @@ from webhooks.samples import SAMPLES
 from webhooks.sending import Outcome, send
 from webhooks.serializers import (
     OrganisationWebhookSerializer,
-    TrialAnswerSerializer,
+    TrialOutcomeSerializer,
     TrialSerializer,
     WebhookSerializer,
 )
@@ -45,7 +45,7 @@ class WebhookViewSet(
     DestroyModelMixin,
     GenericViewSet[Webhook],
 ):
-    """An environment's webhooks: they are told of its flags' changes."""
+    """An environment's webhooks. They receive the changes of its flags."""
 
     rules = "environments/webhooks"
     queryset = Webhook.objects.none()
@@ -67,7 +67,7 @@ class WebhookViewSet(
 
 @extend_schema(tags=["webhooks"])
 class OrganisationWebhookViewSet(OrganisationScopedView, ModelViewSet[OrganisationWebhook]):
-    """An organisation's webhooks: they are told of all flags' changes, and of each entry of the audit log."""
+    """An organisation's webhooks. They receive the changes of all flags, and each entry of the audit log."""
 
     rules = "organisations/webhooks"
     queryset = OrganisationWebhook.objects.none()
@@ -83,49 +83,49 @@ class OrganisationWebhookViewSet(OrganisationScopedView, ModelViewSet[Organisati
 
 @extend_schema(tags=["webhooks"])
 class TrialView(EnvironmentScopedView):
-    """Tries a URL out: sends an example there, at once, and answers what came of it."""
+    """Sends a sample event to a URL and returns the outcome."""
 
     rules = "webhooks/test"
     serializer_class = TrialSerializer
     throttle_classes = [TrialThrottle]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        # Nothing is written, and a receiver may be slow: no transaction is to wait for it.
+        # Without a transaction: nothing is written, and the receiver may be slow.
         with actor.request():
             return APIView.dispatch(self, request, *args, **kwargs)
 
     @cached_property
-    def asked(self) -> dict[str, Any]:
-        """What the body asks for. Raises ValidationError."""
+    def validated_data(self) -> dict[str, Any]:
+        """The validated body. Raises ValidationError."""
         serializer = self.get_serializer(data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
     def find_organisation(self) -> Organisation | None:
-        number = self.asked["scope"]["id"]
-        if not re.fullmatch(ID, number):
+        organisation_id = self.validated_data["scope"]["id"]
+        if not re.fullmatch(ID, organisation_id):
             return None
-        return visible_organisations(self.actor).filter(pk=number).first()
+        return visible_organisations(self.actor).filter(pk=organisation_id).first()
 
     def find_environment(self) -> Environment | None:
-        key = self.asked["scope"]["id"]
-        if not re.fullmatch(ENVIRONMENT_KEY, key):
+        api_key = self.validated_data["scope"]["id"]
+        if not re.fullmatch(ENVIRONMENT_KEY, api_key):
             return None
-        return visible_environments(self.actor).select_related("project").filter(api_key=key).first()
+        return visible_environments(self.actor).select_related("project").filter(api_key=api_key).first()
 
-    @extend_schema(responses=TrialAnswerSerializer)
+    @extend_schema(responses=TrialOutcomeSerializer)
     def post(self, request: Request) -> Response:
-        body = SAMPLES[self.asked["scope"]["type"]]
-        outcome = asyncio.run(send(self.asked["webhook_url"], body, self.asked.get("secret") or ""))
-        return _answer(outcome)
+        body = SAMPLES[self.validated_data["scope"]["type"]]
+        url, secret = self.validated_data["webhook_url"], self.validated_data.get("secret") or ""
+        return _response(asyncio.run(send(url, body, secret)))
 
 
-def _answer(outcome: Outcome) -> Response:
-    """In Flagsmith's words. What the receiver answered beside its status is nobody's business."""
+def _response(outcome: Outcome) -> Response:
+    """The outcome with Flagsmith's texts. It has the receiver's status, but not its body, which may be confidential."""
     if outcome.delivered:
         return Response({"detail": "Webhook test successful", "status": outcome.status})
     if outcome.status is not None:
-        says = f"Webhook returned HTTP {outcome.status}."
-        refused = {"detail": "Webhook returned error status", "body": says, "status": outcome.status}
-        return Response(refused, status=400)
+        text = f"Webhook returned HTTP {outcome.status}."
+        failure = {"detail": "Webhook returned error status", "body": text, "status": outcome.status}
+        return Response(failure, status=400)
     return Response({"detail": "Could not connect to webhook URL", "body": outcome.error}, status=400)

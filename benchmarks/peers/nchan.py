@@ -15,7 +15,7 @@ MODULES = (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"), Pat
 PUBLISH = "/publish/{channel}"
 STREAM = "/stream/{channel}"
 
-# The last message of a channel is kept, and is what a new subscriber begins with: as our streams begin with the state.
+# A channel's last message is kept and sent to a new subscriber, as our streams begin with the current state.
 CONFIGURATION = """
 load_module {module};
 {user}
@@ -57,7 +57,7 @@ http {{
 
 @contextmanager
 def nginx(workers: int = 1, on: list[int] = cores.SERVER) -> Iterator[tuple[int, int]]:
-    """Its port and process. Not installed: ProgramMissingError."""
+    """Run it, and yield its port and process id. Raises ProgramMissingError if it is not installed."""
     program = require("nginx")
     module = next((file for folder in MODULES if (file := folder / "ngx_nchan_module.so").is_file()), None)
     if module is None:
@@ -69,19 +69,19 @@ def nginx(workers: int = 1, on: list[int] = cores.SERVER) -> Iterator[tuple[int,
         file.write_text(
             CONFIGURATION.format(
                 module=module,
-                # Its workers have to get into the folder.
+                # The workers need access to the folder.
                 user="user root;" if Path(folder).owner() == "root" else "",
                 workers=workers,
                 files=files,
-                # With few left it drops some; the limit that counts is that of files.
+                # nginx drops connections when few are left; the limit of open files is the effective one.
                 connections=2 * files,
                 folder=folder,
                 port=port,
-                # The kernel deals the connections out evenly; otherwise the first worker takes most.
+                # The kernel distributes the connections evenly; otherwise the first worker accepts most.
                 reuseport="reuseport" if workers > 1 else "",
             )
         )
-        with cores.on(on):
+        with cores.pinned_to(on):
             process = Process([str(program), "-e", f"{folder}/error.log", "-p", folder, "-c", str(file)])
         try:
             process.wait_until(lambda: accepts_connections(port), 10)

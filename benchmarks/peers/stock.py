@@ -1,4 +1,4 @@
-"""django-eventstream as it is, on daphne or uvicorn."""
+"""Unmodified django-eventstream, on daphne or uvicorn."""
 
 import sys
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ ASGI = "benchmarks.peers.stock_site:application"
 
 @contextmanager
 def stock(server: Literal["daphne", "uvicorn"]) -> Iterator[tuple[int, int]]:
-    """Its port and process."""
+    """Run it, and yield its port and process id."""
     cores.raise_file_limit()
     port = ports.free_port()
     command = {
@@ -34,7 +34,7 @@ def stock(server: Literal["daphne", "uvicorn"]) -> Iterator[tuple[int, int]]:
         ],
     }[server]
     variables = environ(DJANGO_SETTINGS_MODULE="benchmarks.peers.stock_settings")
-    with cores.on(cores.SERVER):
+    with cores.pinned_to(cores.SERVER):
         process = Process([sys.executable, "-m", *command, ASGI], environ=variables, cwd=ROOT)
     try:
         process.wait_until(lambda: accepts_connections(port), 30)
@@ -43,5 +43,5 @@ def stock(server: Literal["daphne", "uvicorn"]) -> Iterator[tuple[int, int]]:
         error.add_note(f"Its log:\n{process.log[-2000:]}")
         raise
     finally:
-        # It waits for its streams to end, which they never do.
+        # Not SIGTERM: it would wait for its streams, which do not end.
         process.kill()

@@ -1,4 +1,4 @@
-"""A project with django-eventstream as its documentation has it, and nothing else."""
+"""A project with only django-eventstream, configured as in its documentation."""
 
 SECRET_KEY = "a benchmark's"
 ALLOWED_HOSTS = ["*"]

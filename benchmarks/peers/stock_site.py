@@ -1,4 +1,4 @@
-"""The stock project's pages: a stream for each channel, and a call that sends an event to one."""
+"""The stock project's URLs: a stream per channel, and an endpoint that sends an event to a channel."""
 
 import json
 import os

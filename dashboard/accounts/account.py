@@ -1,4 +1,4 @@
-"""One's own account: the password and the second factor."""
+"""The account page: change the password, turn the second factor on and off."""
 
 import segno
 from django.contrib.auth import update_session_auth_hash
@@ -10,61 +10,63 @@ from dashboard.pages import Page
 
 class AccountPage(Page):
     template = "dashboard/accounts/account.html"
-    open_to_debtors = True
+    allowed_without_second_factor = True
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self.show(has_second_factor=self.has_second_factor)
+        return self.render(has_second_factor=self.has_second_factor)
 
     @property
     def has_second_factor(self) -> bool:
         return bool(self.call("GET", "auth/mfa/user-active-methods/").data)
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        """Another password. This session goes on; others of the user end."""
+        """Change the password. The user's other sessions end, this one stays."""
         names = ("current_password", "new_password", "re_new_password")
-        answer = self.call("POST", "auth/users/set_password/", {name: request.POST.get(name, "") for name in names})
-        if not answer.ok:
-            return self.show(
-                status=answer.status,
+        response = self.call("POST", "auth/users/set_password/", {name: request.POST.get(name, "") for name in names})
+        if not response.ok:
+            return self.render(
+                status=response.status,
                 has_second_factor=self.has_second_factor,
-                errors=answer.errors,
-                message=answer.general,
+                errors=response.errors,
+                message=response.non_field_error,
             )
         update_session_auth_hash(request, self.user)
-        return self.go(reverse("dashboard:account"), "Your password is changed. Your other sessions are signed out.")
+        return self.redirect(
+            reverse("dashboard:account"), "Your password is changed. Your other sessions are signed out."
+        )
 
 
 class SecondFactorPage(AccountPage):
-    """Set up an authenticator app: why, then its secret, then a code of it, then the backup codes."""
+    """The steps to set up an authenticator app: introduction, secret, code, backup codes."""
 
     template = "dashboard/accounts/second_factor.html"
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if "code" not in request.POST:
-            return self.enrol()
+            return self.start_enrolment()
         code = "".join(request.POST["code"].split())
-        answer = self.call("POST", "auth/app/activate/confirm/", {"code": code})
-        if not answer.ok:
-            return self.enrol(status=answer.status, wrong=answer.errors.get("code") or [answer.message])
-        return self.show(backup_codes=answer.data["backup_codes"])
+        response = self.call("POST", "auth/app/activate/confirm/", {"code": code})
+        if not response.ok:
+            return self.start_enrolment(status=response.status, wrong=response.errors.get("code") or [response.message])
+        return self.render(backup_codes=response.data["backup_codes"])
 
-    def enrol(self, status: int = 200, wrong: list[str] | None = None) -> HttpResponse:
-        answer = self.call("POST", "auth/app/activate/")
-        if not answer.ok:
-            return self.go(reverse("dashboard:account"), refused=answer.message)
-        # Black on white in the dark, too: not every app reads the opposite.
-        picture = segno.make(answer.data["qr_link"], error="m").svg_data_uri(scale=5, border=4, light="#fff")
-        secret = answer.data["secret"]
-        groups = " ".join(secret[place : place + 4] for place in range(0, len(secret), 4))
-        return self.show(status=status, picture=picture, secret=groups, wrong=wrong)
+    def start_enrolment(self, status: int = 200, wrong: list[str] | None = None) -> HttpResponse:
+        response = self.call("POST", "auth/app/activate/")
+        if not response.ok:
+            return self.redirect(reverse("dashboard:account"), error=response.message)
+        # Black on white in dark mode too: some apps cannot read an inverted code.
+        qr_code = segno.make(response.data["qr_link"], error="m").svg_data_uri(scale=5, border=4, light="#fff")
+        secret = response.data["secret"]
+        groups = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
+        return self.render(status=status, qr_code=qr_code, secret=groups, wrong=wrong)
 
 
 class EndSecondFactor(AccountPage):
-    """Turn it off again, after a question."""
+    """Turn the second factor off. GET shows a confirmation page."""
 
     template = "dashboard/accounts/end_second_factor.html"
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        answer = self.call("POST", "auth/app/deactivate/")
-        told = "The second factor is off." if answer.ok else ""
-        return self.go(reverse("dashboard:account"), told, refused=answer.message)
+        response = self.call("POST", "auth/app/deactivate/")
+        message = "The second factor is off." if response.ok else ""
+        return self.redirect(reverse("dashboard:account"), message, error=response.message)

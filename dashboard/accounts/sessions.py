@@ -1,4 +1,4 @@
-"""From a proof of the API's to a session: the cookie by which the pages know who is signed in."""
+"""Starts a browser session from the token that the API's log-in returns."""
 
 from importlib import import_module
 
@@ -9,9 +9,8 @@ from rest_framework.authtoken.models import Token
 
 
 def begin(request: HttpRequest, key: str) -> None:
-    """Sign in whose token the API has answered with. The session gets a new key: one that somebody planted in the
-    browser before is worth nothing."""
+    """Sign in the owner of the token ``key``. ``login`` gives the session a new key (session fixation)."""
     token = Token.objects.select_related("user").get(key=key)
-    # Nobody else removes what has expired.
+    # No scheduled job runs clearsessions.
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
     login(request, token.user)

@@ -1,4 +1,4 @@
-"""Signing in and out of the pages. Who may is said by the API's own log-in: its limits and its second factor."""
+"""Sign-in and sign-out pages. They call the API's log-in, so its limits and its second factor apply."""
 
 import re
 from http import HTTPStatus
@@ -12,29 +12,29 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from dashboard.accounts import sessions
-from dashboard.api import Answer
+from dashboard.api import APIResponse
 from dashboard.pages import Page
 
-# In the session, between the password and the code.
+# Session key and field of the API's response: the token that is valid between the password and the code.
 EPHEMERAL = "ephemeral_token"
 
-# Where invitations lead (registration.py): one path for those by mail, and one for links.
+# Paths of invitations (registration.py): by mail, and by a link that can be shared.
 INVITATION = re.compile(r"/(?P<kind>invite|invite-link)/(?P<secret>[0-9A-Za-z_-]{1,100})/?")
 
 
-class Door(Page):
-    """A page in front of the sign-in. ``next`` is the page that was asked for, and is led to at the end."""
+class AuthenticationPage(Page):
+    """Base class of pages for visitors who are not signed in. ``next`` is the path to redirect to after the sign-in."""
 
     public = True
 
     @property
     def next(self) -> str:
-        wanted = self.request.POST.get("next") or self.request.GET.get("next", "")
-        ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) and wanted.startswith("/")
-        return wanted if ours else reverse("dashboard:home")
+        path = self.request.POST.get("next") or self.request.GET.get("next", "")
+        is_local = url_has_allowed_host_and_scheme(path, allowed_hosts=None) and path.startswith("/")
+        return path if is_local else reverse("dashboard:home")
 
     def link(self, name: str) -> str:
-        """The path of another page like this one, with the same ``next``."""
+        """URL of another authentication page, with the same ``next``."""
         query = QueryDict(mutable=True)
         if self.next != reverse("dashboard:home"):
             query["next"] = self.next
@@ -49,69 +49,69 @@ class Door(Page):
         return self.link("sign-up")
 
     @property
-    def is_open(self) -> bool:
-        """Whether accounts are made here for whoever comes from ``next``."""
+    def may_register(self) -> bool:
+        """Whether a visitor with this ``next`` may register: always, or only with an invitation."""
         return settings.ALLOW_REGISTRATION_WITHOUT_INVITE or INVITATION.fullmatch(self.next) is not None
 
-    def refuse(self, answer: Answer, **content: Any) -> HttpResponse:
-        """Show the form again, with what the API has against it."""
-        message = answer.general
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and answer.retry_after:
-            minutes = ceil(int(answer.retry_after) / 60)
+    def render_errors(self, api_response: APIResponse, **content: Any) -> HttpResponse:
+        """Render the form again with the API's errors."""
+        message = api_response.non_field_error
+        if api_response.status == HTTPStatus.TOO_MANY_REQUESTS and api_response.retry_after:
+            minutes = ceil(int(api_response.retry_after) / 60)
             message = f"Too many attempts. Try again in {minutes} minute{'s' if minutes > 1 else ''}."
-        response = self.show(status=answer.status, errors=answer.errors, message=message, **content)
-        if answer.retry_after:
-            response.headers["Retry-After"] = answer.retry_after
+        response = self.render(status=api_response.status, errors=api_response.errors, message=message, **content)
+        if api_response.retry_after:
+            response.headers["Retry-After"] = api_response.retry_after
         return response
 
 
-class SignInPage(Door):
+class SignInPage(AuthenticationPage):
     template = "dashboard/accounts/sign_in.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
-            return self.go(self.next)
-        return self.show()
+            return self.redirect(self.next)
+        return self.render()
 
     def post(self, request: HttpRequest) -> HttpResponse:
         credentials = {name: request.POST.get(name, "") for name in ("email", "password")}
-        answer = self.call("POST", "auth/login/", credentials)
-        if not answer.ok:
-            return self.refuse(answer, email=credentials["email"])
-        if EPHEMERAL in answer.data:
-            request.session[EPHEMERAL] = answer.data[EPHEMERAL]
-            return self.go(self.link("sign-in-code"))
-        sessions.begin(request, answer.data["key"])
-        return self.go(self.next)
+        response = self.call("POST", "auth/login/", credentials)
+        if not response.ok:
+            return self.render_errors(response, email=credentials["email"])
+        if EPHEMERAL in response.data:
+            request.session[EPHEMERAL] = response.data[EPHEMERAL]
+            return self.redirect(self.link("sign-in-code"))
+        sessions.begin(request, response.data["key"])
+        return self.redirect(self.next)
 
 
-class CodePage(Door):
-    """The second factor of somebody whose password was right."""
+class CodePage(AuthenticationPage):
+    """Form for the second factor, after the password was accepted."""
 
     template = "dashboard/accounts/code.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
         if EPHEMERAL not in request.session:
-            return self.go(self.sign_in)
-        return self.show()
+            return self.redirect(self.sign_in)
+        return self.render()
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if EPHEMERAL not in request.session:
-            return self.go(self.sign_in)
+            return self.redirect(self.sign_in)
         code = "".join(request.POST.get("code", "").split())
-        answer = self.call("POST", "auth/login/code/", {EPHEMERAL: request.session[EPHEMERAL], "code": code})
-        if not answer.ok:
-            return self.refuse(answer)
+        response = self.call("POST", "auth/login/code/", {EPHEMERAL: request.session[EPHEMERAL], "code": code})
+        if not response.ok:
+            return self.render_errors(response)
         del request.session[EPHEMERAL]
-        sessions.begin(request, answer.data["key"])
-        return self.go(self.next)
+        sessions.begin(request, response.data["key"])
+        return self.redirect(self.next)
 
 
 class SignOut(Page):
-    """End this session. The user's token stays: a script that uses it has nothing to do with this browser."""
+    """End this session. The user's API token stays valid: scripts use it independently of this browser."""
 
     public = True
 
     def post(self, request: HttpRequest) -> HttpResponse:
         logout(request)
-        return self.go(reverse("dashboard:sign-in"), "You are signed out.")
+        return self.redirect(reverse("dashboard:sign-in"), "You are signed out.")

@@ -1,4 +1,4 @@
-"""What a change request changes, place by place: what is live, and what will be."""
+"""Differences of a change request: the present and the proposed state of each environment default or override."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,44 +9,43 @@ from django.db.models import Q
 
 from features.models import FeatureState, FeatureType
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
-from features.values import Value, value_of
-from features.workflows.core.contents import VALUE
+from features.values import VALUE_COLUMNS, Value, value_from_columns
 from features.workflows.core.models import ChangeRequest, PlannedChange
 
 States = dict[tuple[int, int | None], FeatureState]
-"""By feature and segment."""
+"""States by feature and segment; the segment of an environment default is None."""
 
-WHOLE = FeatureState.objects.select_related("feature", "feature_state_value", "feature_segment__segment")
+STATES_WITH_VALUES = FeatureState.objects.select_related("feature", "feature_state_value", "feature_segment__segment")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thing about a place. ``was`` is None where nobody knows it any more, or where there was nothing."""
+    """One compared property. ``before`` is None if it is unknown or the state is new."""
 
     label: str
-    was: str | None
-    will: str
+    before: str | None
+    after: str
     is_code: bool = False
 
     @property
     def differs(self) -> bool:
-        return self.was is not None and self.was != self.will
+        return self.before is not None and self.before != self.after
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What becomes of a place."""
+    """The change of one environment default or segment override."""
 
     plan: PlannedChange
     lines: list[Line] = field(default_factory=list)
     priority: int | None = None
-    """Of a segment's override: the lower, the stronger. No request changes it."""
+    """The priority of a segment override: a lower number wins. Change requests do not change it."""
 
     is_new: bool = False
     """The segment has no override yet."""
 
     is_gone: bool = False
-    """What it was to change is not there any more."""
+    """The feature, segment or override no longer exists."""
 
     @property
     def live_at(self) -> datetime | None:
@@ -54,8 +53,8 @@ class Difference:
 
     @property
     def changes_nothing(self) -> bool:
-        is_known = not (self.is_new or self.is_gone or self.live_at)
-        return is_known and not any(line.differs for line in self.lines)
+        is_comparable = not (self.is_new or self.is_gone or self.live_at)
+        return is_comparable and not any(line.differs for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -66,88 +65,94 @@ class Content:
 
 
 def differences_of(request: ChangeRequest) -> list[Difference]:
-    """In the request's order; a constant number of queries."""
+    """The differences in the request's order, in a constant number of queries."""
     plans = list(request.changes.all())
-    drafts, present = _states(request, plans)
+    drafts, live_states = _states(request, plans)
     options = _options(plans, drafts.values())
-    _read_shares([*drafts.values(), *present.values()] if options else [])
-    return [_difference(plan, drafts, present, options) for plan in plans]
+    _read_shares([*drafts.values(), *live_states.values()] if options else [])
+    return [_difference(plan, drafts, live_states, options) for plan in plans]
 
 
-def _difference(plan: PlannedChange, drafts: States, present: States, options: Mapping[int, str]) -> Difference:
-    place = (plan.feature_id, plan.segment_id)
+def _difference(plan: PlannedChange, drafts: States, live_states: States, options: Mapping[int, str]) -> Difference:
+    target = (plan.feature_id, plan.segment_id)
     if plan.content is not None:
-        return Difference(plan, list(_lines(None, _kept(plan.content), options)))
-    draft, live = drafts.get(place), present.get(place)
+        return Difference(plan, list(_lines(None, _content_of_json(plan.content), options)))
+    draft, live = drafts.get(target), live_states.get(target)
     if draft is None:
         return Difference(plan, is_gone=True)
-    before = _of(live) if live is not None else None
+    before = _content_of_state(live) if live is not None else None
     segment = draft.feature_segment
     return Difference(
         plan,
-        list(_lines(before, _of(draft), options)),
+        list(_lines(before, _content_of_state(draft), options)),
         priority=segment.priority if segment is not None else None,
         is_new=segment is not None and live is None,
     )
 
 
 def _lines(before: Content | None, after: Content, options: Mapping[int, str]) -> Iterable[Line]:
-    yield Line("Enabled", _switch(before.enabled) if before else None, _switch(after.enabled))
-    yield Line("Value", written(before.value, after.value) if before else None, written(after.value), is_code=True)
+    yield Line("Enabled", _on_or_off(before.enabled) if before else None, _on_or_off(after.enabled))
+    yield Line(
+        "Value", value_text(before.value, after.value) if before else None, value_text(after.value), is_code=True
+    )
     for option in sorted({*after.shares, *(before.shares if before else ())}):
-        was = f"{before.shares.get(option, 0):g} %" if before else None
+        share_before = f"{before.shares.get(option, 0):g} %" if before else None
         yield Line(
-            f"Share of {options.get(option, 'an option that is gone')}", was, f"{after.shares.get(option, 0):g} %"
+            f"Share of {options.get(option, 'an option that is gone')}",
+            share_before,
+            f"{after.shares.get(option, 0):g} %",
         )
 
 
-def _switch(enabled: bool) -> str:
+def _on_or_off(enabled: bool) -> str:
     return "On" if enabled else "Off"
 
 
-def written(value: Value, beside: Value = None) -> str:
-    """A value as people read it. Text that looks like another kind's value beside it, or is empty, is in quotes."""
+def value_text(value: Value, compared_with: Value = None) -> str:
+    """A value as text. An empty string is quoted, and so is one that reads like the other value of another type."""
     match value:
         case None:
             return "no value"
         case bool():
             return "true" if value else "false"
-        case str() if not value or (beside is not None and not isinstance(beside, str) and str(beside) == value):
+        case str() if not value or (
+            compared_with is not None and not isinstance(compared_with, str) and str(compared_with) == value
+        ):
             return f"“{value}”"
     return str(value)
 
 
-def _of(state: FeatureState) -> Content:
-    shares = getattr(state, "shown_shares", ())
+def _content_of_state(state: FeatureState) -> Content:
+    shares = getattr(state, "shares", ())
     columns = getattr(state, "feature_state_value", None)
     return Content(state.enabled, columns.value if columns is not None else None, dict(shares))
 
 
-def _kept(content: Mapping[str, Any]) -> Content:
+def _content_of_json(content: Mapping[str, Any]) -> Content:
     columns = content["feature_state_value"]
     shares = content["multivariate_feature_state_values"]
     return Content(
         content["enabled"],
-        value_of(*(columns[name] for name in ("type", "boolean_value", "integer_value", "string_value"))),
+        value_from_columns(*(columns[name] for name in ("type", "boolean_value", "integer_value", "string_value"))),
         {each["multivariate_feature_option"]: each["percentage_allocation"] for each in shares},
     )
 
 
 def _states(request: ChangeRequest, plans: list[PlannedChange]) -> tuple[States, States]:
-    """What waits, and what is live at those places."""
-    waiting = [plan for plan in plans if plan.content is None]
-    if not waiting:
+    """The draft states of the request, and the live states that they replace."""
+    pending = [plan for plan in plans if plan.content is None]
+    if not pending:
         return {}, {}
-    places = Q(feature_segment=None) | Q(feature_segment__segment__in={plan.segment_id for plan in waiting} - {None})
-    states = WHOLE.filter(
-        places, environment=request.environment_id, identity=None, feature__in={plan.feature_id for plan in waiting}
+    targets = Q(feature_segment=None) | Q(feature_segment__segment__in={plan.segment_id for plan in pending} - {None})
+    states = STATES_WITH_VALUES.filter(
+        targets, environment=request.environment_id, identity=None, feature__in={plan.feature_id for plan in pending}
     )
     found = list(states.filter(Q(version__isnull=False) | Q(change_request=request)).order_by("id"))
     drafts = [state for state in found if state.version is None]
-    return _by_place(drafts), _by_place(state for state in found if state.version is not None)
+    return _by_target(drafts), _by_target(state for state in found if state.version is not None)
 
 
-def _by_place(states: Iterable[FeatureState]) -> States:
+def _by_target(states: Iterable[FeatureState]) -> States:
     return {
         (state.feature_id, state.feature_segment.segment_id if state.feature_segment else None): state
         for state in states
@@ -155,14 +160,14 @@ def _by_place(states: Iterable[FeatureState]) -> States:
 
 
 def _options(plans: Iterable[PlannedChange], drafts: Iterable[FeatureState]) -> dict[int, str]:
-    """What the options of multivariate features say, by their primary keys; nothing is asked where there are none."""
+    """The values of multivariate options by primary key. No query if no feature has options."""
     features = {state.feature_id for state in drafts if state.feature.type == FeatureType.MULTIVARIATE}
     contents = [(plan.feature_id, plan.content) for plan in plans if plan.content is not None]
     features |= {feature for feature, content in contents if content["multivariate_feature_state_values"]}
     if not features:
         return {}
-    rows = MultivariateFeatureOption.objects.filter(feature__in=features).only("pk", *VALUE)
-    return {option.pk: _short(written(option.value)) for option in rows}
+    rows = MultivariateFeatureOption.objects.filter(feature__in=features).only("pk", *VALUE_COLUMNS)
+    return {option.pk: _short(value_text(option.value)) for option in rows}
 
 
 def _short(text: str) -> str:
@@ -170,14 +175,14 @@ def _short(text: str) -> str:
 
 
 def _read_shares(states: list[FeatureState]) -> None:
-    """Give each state its options with their percentages."""
+    """Set ``shares`` on each state: its options with their percentages."""
     if not states:
         return
-    shares: dict[int, list[tuple[int, float]]] = {}
+    by_state: dict[int, list[tuple[int, float]]] = {}
     rows = MultivariateFeatureStateValue.objects.filter(feature_state__in=states).order_by("id")
     for state, option, percentage in rows.values_list(
         "feature_state", "multivariate_feature_option", "percentage_allocation"
     ):
-        shares.setdefault(state, []).append((option, percentage))
+        by_state.setdefault(state, []).append((option, percentage))
     for each in states:
-        each.shown_shares = shares.get(each.pk, [])  # type: ignore[attr-defined]
+        each.shares = by_state.get(each.pk, [])  # type: ignore[attr-defined]

@@ -1,31 +1,31 @@
-"""A change request's title, description, reviewers and time."""
+"""Forms that change a change request's title, description and reviewers, and the time when it goes live."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from dashboard.api import Answer
-from dashboard.change_requests.page import Allowed, OneRequest
-from dashboard.change_requests.reading import person
-from dashboard.edits import Edit, described, token, unix_lines
+from dashboard.api import APIResponse
+from dashboard.change_requests.detail import ChangeRequestBase, Denials
+from dashboard.change_requests.queries import display_name
+from dashboard.edits import Edit, describe_field, encoded_digests, unix_lines
 from features.workflows.core.models import ChangeRequestApproval
 from projects.access import viewers
 
 
-class EditPage(OneRequest):
-    """The form of its title, its description, and who is asked to approve it."""
+class EditPage(ChangeRequestBase):
+    """The form for title, description and reviewers."""
 
     template = "dashboard/change_requests/edit.html"
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        return self._form(self.stored)
+        return self._render_form(self.stored)
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         with self.locked_environment():
-            self.enter()
+            self.load()
             stored = self.stored
-            # Those who have approved are asked no more, and stay.
+            # Reviewers who have approved have a disabled checkbox, which browsers do not send. They stay.
             approved = {str(each.user_id) for each in self._approvals if each.approved_at is not None}
             typed = {
                 "title": request.POST.get("title", ""),
@@ -36,10 +36,10 @@ class EditPage(OneRequest):
                 typed["approvals"] = stored["approvals"]
             edit = Edit(request.POST, stored=stored, typed=typed)
             body = {**typed, "approvals": [{"user": pk} for pk in typed["approvals"]]}
-            answer = self.save(self.path, edit, self._describe, body=body)
-        if answer.ok:
-            return self.go(self.url(), "Saved.")
-        return self._form(edit.merged, status=answer.status, answer=answer)
+            response = self.save(self.api_path, edit, self._describe, body=body)
+        if response.ok:
+            return self.redirect(self.url(), "Saved.")
+        return self._render_form(edit.merged, status=response.status, response=response)
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -55,62 +55,64 @@ class EditPage(OneRequest):
 
     def _describe(self, name: str) -> str:
         if name == "approvals":
-            return described("The list of who is asked", [person(each.user) for each in self._approvals])
-        return described(f"The {name}", self.stored[name])
+            return describe_field("The list of who is asked", [display_name(each.user) for each in self._approvals])
+        return describe_field(f"The {name}", self.stored[name])
 
-    def _form(self, form: Mapping[str, Any], *, status: int = 200, answer: Any = None) -> HttpResponse:
-        errors = answer.errors if answer is not None else {}
-        of_reviewers = [text for name, texts in errors.items() if name.startswith("approvals") for text in texts]
+    def _render_form(self, values: Mapping[str, Any], *, status: int = 200, response: Any = None) -> HttpResponse:
+        errors = response.errors if response is not None else {}
+        reviewer_errors = [text for name, texts in errors.items() if name.startswith("approvals") for text in texts]
         approved = {each.user_id for each in self.change_request.approvals.all() if each.approved_at is not None}
-        return self.show(
+        return self.render(
             status,
-            title=form["title"],
-            description=form["description"],
-            shown=token(self.stored),
+            title=values["title"],
+            description=values["description"],
+            digests=encoded_digests(self.stored),
             candidates=[
                 {
                     "pk": user.pk,
-                    "name": person(user),
+                    "name": display_name(user),
                     "email": user.email,
                     "has_approved": user.pk in approved,
-                    "is_asked": str(user.pk) in form["approvals"],
+                    "is_asked": str(user.pk) in values["approvals"],
                 }
                 for user in self._candidates()
             ],
-            errors={**errors, "reviewers": of_reviewers},
-            refused=" ".join(errors.get("", ())),
-            allowed=Allowed(self),
+            errors={**errors, "reviewers": reviewer_errors},
+            error=" ".join(errors.get("", ())),
+            denied=Denials(self),
         )
 
     def _candidates(self) -> list[Any]:
-        """Who may be asked: those who see the project, and whoever was asked or has approved before."""
+        """Possible reviewers: users who may see the project, and all present reviewers."""
         users = {user.pk: user for user in viewers(self.project).order_by("first_name", "last_name", "pk")}
         users |= {each.user_id: each.user for each in self.change_request.approvals.all()}
         return [user for user in users.values() if user.pk != self.change_request.user_id]
 
 
-class Schedule(OneRequest):
-    """Set when all of it goes live: at a time, or, where none is given, with the commit."""
+class Schedule(ChangeRequestBase):
+    """Set the time when all states go live. Without a time they go live with the commit."""
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        wanted = request.POST.get("live_from", "").strip()
-        # Its states are sent back as they were read, but for the time: nobody may change them in between.
+        live_from = request.POST.get("live_from", "").strip()
+        # The PATCH sends the states back as they were read, so they must not change in between.
         with self.locked_environment():
-            self.enter()
-            time = {"live_from": self.field_time}
-            conflict = Edit(request.POST, stored=time, typed={"live_from": wanted}).refusal(
-                lambda name: described("The time", time[name])
+            self.load()
+            stored = {"live_from": self.time_field_value}
+            conflict = Edit(request.POST, stored=stored, typed={"live_from": live_from}).conflict_message(
+                lambda name: describe_field("The time", stored[name])
             )
             if conflict:
-                answer = Answer(409, {"live_from": [conflict]})
+                response = APIResponse(409, {"live_from": [conflict]})
             else:
-                states = self.call("GET", self.path).data["feature_states"]
-                moved = [{**state, "live_from": wanted or None} for state in states]
-                answer = self.call("PATCH", self.path, {"feature_states": moved})
-        if answer.ok:
-            return self.go(self.url(), "Its time is set." if wanted else "It goes live with the commit.")
-        errors = answer.errors
-        of_time = list(dict.fromkeys(text for name in errors if name.endswith("live_from") for text in errors[name]))
-        if not of_time:
-            return self.go(self.url(), refused=answer.message)
-        return self.show_request(answer.status, wrong_time=" ".join(of_time), typed_time=wanted)
+                states = self.call("GET", self.api_path).data["feature_states"]
+                rescheduled = [{**state, "live_from": live_from or None} for state in states]
+                response = self.call("PATCH", self.api_path, {"feature_states": rescheduled})
+        if response.ok:
+            return self.redirect(self.url(), "Its time is set." if live_from else "It goes live with the commit.")
+        errors = response.errors
+        time_errors = list(
+            dict.fromkeys(text for name in errors if name.endswith("live_from") for text in errors[name])
+        )
+        if not time_errors:
+            return self.redirect(self.url(), error=response.message)
+        return self.render_detail(response.status, time_error=" ".join(time_errors), typed_time=live_from)

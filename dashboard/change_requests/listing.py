@@ -3,54 +3,53 @@
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 
-from dashboard.change_requests import reading
-from dashboard.change_requests.progress import given_approvals, planned_for, progress_of
-from dashboard.places import EnvironmentPage
+from dashboard.change_requests import queries
+from dashboard.change_requests.progress import planned_for, progress_of
+from dashboard.scoped_pages import EnvironmentPage
 from features.workflows.core.models import ChangeRequest
-from features.workflows.core.views import filtered
+from features.workflows.core.views import filter_requests
 
 PAGE_SIZE = 25
 
 LABELS = {
-    reading.OPEN: "Open",
-    reading.SCHEDULED: "Scheduled",
-    reading.COMMITTED: "Committed",
-    reading.ALL: "All",
+    queries.OPEN: "Open",
+    queries.SCHEDULED: "Scheduled",
+    queries.COMMITTED: "Committed",
+    queries.ALL: "All",
 }
 
-# Of a request with many places, so many are named.
-NAMED = 3
+MAX_TARGETS_SHOWN = 3
 
 
-class Counted(Paginator):
-    """Of requests whose number is known."""
+class CountedPaginator(Paginator):
+    """A paginator with a given count, which saves its query."""
 
-    def __init__(self, *args: object, number: int) -> None:
+    def __init__(self, *args: object, count: int) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
-        self.count = number
+        self.count = count
 
 
 class ChangeRequestsPage(EnvironmentPage):
-    """``?show=`` one of LABELS, ``search`` in the titles, ``page``."""
+    """The list. Query: ``show`` (a key of LABELS), ``search`` (in titles), ``page``."""
 
     template = "dashboard/change_requests/list.html"
     tab = "change-requests"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        shown = request.GET.get("show", reading.OPEN)
-        shown = shown if shown in LABELS else reading.OPEN
+        kind = request.GET.get("show", queries.OPEN)
+        kind = kind if kind in LABELS else queries.OPEN
         search = request.GET.get("search", "").replace("\0", "").strip()
-        requests = filtered(reading.requests_of(self.environment), {"search": search} if search else {})
-        numbers = reading.numbers(requests)
-        of_kind = requests.filter(reading.KINDS[shown])
-        page = Counted(of_kind, PAGE_SIZE, number=numbers[shown]).get_page(request.GET.get("page"))
-        return self.show(
+        requests = filter_requests(queries.requests_of(self.environment), {"search": search} if search else {})
+        counts = queries.counts(requests)
+        of_kind = requests.filter(queries.KINDS[kind])
+        page = CountedPaginator(of_kind, PAGE_SIZE, count=counts[kind]).get_page(request.GET.get("page"))
+        return self.render(
             requests=[self._row(each) for each in page],
             slice=page,
-            shown=shown,
+            kind=kind,
             search=search,
-            tabs=[(kind, label, numbers[kind]) for kind, label in LABELS.items()],
-            has_any=bool(numbers[reading.ALL]) or bool(search),
+            tabs=[(each, label, counts[each]) for each, label in LABELS.items()],
+            has_any=bool(counts[queries.ALL]) or bool(search),
         )
 
     def _row(self, request: ChangeRequest) -> dict[str, object]:
@@ -58,10 +57,9 @@ class ChangeRequestsPage(EnvironmentPage):
         changes = list(request.changes.all())
         return {
             "request": request,
-            "author": reading.person(request.user),
+            "author": queries.display_name(request.user),
             "progress": progress_of(request),
-            "places": changes[:NAMED],
-            "more": max(0, len(changes) - NAMED),
-            "given": given_approvals(request),
+            "targets": changes[:MAX_TARGETS_SHOWN],
+            "more": max(0, len(changes) - MAX_TARGETS_SHOWN),
             "planned_for": None if request.is_committed else planned_for(request),
         }

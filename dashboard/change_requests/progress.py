@@ -1,20 +1,20 @@
-"""Progress of a change request: its state in words, its approvals, and the steps so far."""
+"""Progress of a change request: state, approvals and history."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from dashboard.change_requests.reading import person
+from dashboard.change_requests.queries import display_name
 from features.workflows.core.models import ChangeRequest
 
 
 @dataclass(frozen=True)
 class Progress:
-    """``kind`` is a class of the style sheet for states: "", "on", "warn" or "bad"."""
+    """A state with its label. ``kind`` is a CSS class of ``.state``: "", "on", "warn" or "bad"."""
 
     text: str
     kind: str = ""
     goes_live_at: datetime | None = None
-    """When the next of it does; None where nothing waits for its time."""
+    """When the next scheduled state goes live; None if none is scheduled."""
 
 
 def progress_of(request: ChangeRequest) -> Progress:
@@ -39,7 +39,7 @@ def missing_approvals(request: ChangeRequest) -> int:
 
 
 def planned_for(request: ChangeRequest) -> datetime | None:
-    """When the first of a request that is not committed is to go live; None: with the commit."""
+    """The earliest time at which a state of an uncommitted request goes live; None: with the commit."""
     times = [change.live_from for change in request.changes.all() if change.live_from is not None]
     return min(times, default=None)
 
@@ -52,20 +52,20 @@ class Step:
 
 
 def history_of(request: ChangeRequest) -> list[Step]:
-    """The newest first."""
-    steps = [Step(request.created_at, f"Proposed by {person(request.user)}")]
+    """The steps so far, newest first."""
+    steps = [Step(request.created_at, f"Proposed by {display_name(request.user)}")]
     for approval in request.approvals.all():
         if approval.approved_at is not None:
-            steps.append(Step(approval.approved_at, f"Approved by {person(approval.user)}"))
+            steps.append(Step(approval.approved_at, f"Approved by {display_name(approval.user)}"))
     if request.committed_at is not None:
-        steps.append(Step(request.committed_at, f"Committed by {person(request.committed_by)}"))
+        steps.append(Step(request.committed_at, f"Committed by {display_name(request.committed_by)}"))
     went_live: dict[datetime, list[str]] = {}
     for change in request.changes.all():
         if change.live_at is not None:
             went_live.setdefault(change.live_at, []).append(str(change))
-    for at, places in went_live.items():
-        steps.append(Step(at, "Went live", ", ".join(places)))
+    for at, targets in went_live.items():
+        steps.append(Step(at, "Went live", ", ".join(targets)))
     if request.failed_at is not None:
         steps.append(Step(request.failed_at, "Could not go live", request.failure or ""))
-    # What happened at the same moment keeps its order: a commit comes before what it made live.
+    # The sort is stable: of two steps with the same time, the commit stays before the change that it made live.
     return sorted(steps, key=lambda step: step.at)[::-1]

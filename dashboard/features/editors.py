@@ -1,4 +1,4 @@
-"""The form of a feature's state: for everybody in an environment, for a segment's members, or for one identity."""
+"""The form of a feature state: an environment default, a segment override or an identity override."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,15 +8,15 @@ from django.db.models import F, FilteredRelation, Q
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from dashboard.api import Answer
-from dashboard.edits import Edit, described, token
-from dashboard.features.values import KINDS, Typed
+from dashboard.api import APIResponse
+from dashboard.edits import Edit, describe_field, encoded_digests
+from dashboard.features.values import KINDS, FormValue
 from features.models import Feature, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
 from features.values import Value
 
-# Of the API's errors, by the end of their names: beside which of the form's fields they stand.
-BESIDE = {
+# The form's field of each of the API's fields, to show errors next to it.
+FORM_FIELDS = {
     "value": "value",
     "string_value": "value",
     "integer_value": "value",
@@ -35,15 +35,16 @@ BESIDE = {
     "key": "key",
 }
 
-OVER_WHOLE = "percentage values exceed"
+# Part of the API's message for weights that add up to more than 100 %.
+OVER_100_PERCENT = "percentage values exceed"
 
 
 @dataclass(frozen=True)
 class Weight:
-    """How many percent of the identities get an option here."""
+    """The percentage of identities that get an option."""
 
     option: int
-    value: Typed
+    value: FormValue
     text: str
 
     @property
@@ -60,61 +61,60 @@ class Weight:
 
 @dataclass(frozen=True)
 class Editor:
-    """What a form shows, and what was wrong with what was sent."""
+    """The fields of the form, with the errors of the last submission."""
 
     key: str
-    """Tells the fields of a page's forms apart."""
+    """Prefix of the element ids, unique among the forms of a page."""
 
     enabled: bool
-    value: Typed
+    value: FormValue
     weights: tuple[Weight, ...] = ()
     when: str = ""
     title: str = ""
     description: str = ""
     chosen: str = ""
-    """Whose override it is to be: a segment's primary key, or an identity's name."""
+    """Target of a new override: a segment's primary key or an identity's identifier."""
 
-    shown: str = ""
-    """The digests of the stored state (``edits.token``)."""
+    digests: str = ""
+    """The digests of the stored state (``edits.encoded_digests``)."""
 
     conflict: str = ""
-    """Why it is not saved: somebody else has changed the state since the form was shown."""
+    """The message if another user has changed the state since the form was rendered."""
 
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
     kinds = KINDS
 
     @classmethod
-    def of(cls, key: str, enabled: bool, value: Value, weights: Iterable[Weight] = ()) -> "Editor":
-        """The form of a stored state."""
-        editor = cls(key, enabled, Typed.of(value), tuple(weights))
-        return replace(editor, shown=token(editor.fields))
+    def for_state(cls, key: str, enabled: bool, value: Value, weights: Iterable[Weight] = ()) -> "Editor":
+        """The form for a stored state."""
+        editor = cls(key, enabled, FormValue.from_stored(value), tuple(weights))
+        return replace(editor, digests=encoded_digests(editor.fields))
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As ``edits`` compares them."""
+        """The fields that ``edits.Edit`` compares."""
         weights = {each.name: each.text for each in self.weights}
         return {"enabled": self.enabled, "value": self.value.comparable, **weights}
 
     @property
-    def general(self) -> list[str]:
-        """What was wrong with no field of it."""
+    def non_field_errors(self) -> list[str]:
         return self.errors.get("", [])
 
     @property
     def control(self) -> str:
-        """How many percent get the value itself."""
+        """The percentage that gets the control value, which is the feature's own."""
         return percent(100 - sum(each.number for each in self.weights))
 
     @property
-    def later(self) -> bool:
-        """Whether its part about a later time was in use."""
+    def is_schedule_filled(self) -> bool:
+        """Whether a field of the change request was filled in."""
         return bool(self.when or self.title or self.description)
 
-    def sent(self, form: Mapping[str, str]) -> "Editor":
-        """This form of the stored state, with what somebody has typed in one that they were shown before."""
+    def with_input(self, form: Mapping[str, str]) -> "Editor":
+        """This form with the submitted values. Fields that the user left untouched keep the stored value."""
         weights = tuple(replace(each, text=form.get(each.name, each.text).strip()) for each in self.weights)
-        typed = replace(self, enabled=form.get("enabled") == "on", value=Typed.sent(form), weights=weights)
+        typed = replace(self, enabled=form.get("enabled") == "on", value=FormValue.from_form(form), weights=weights)
         edit = Edit(form, stored=self.fields, typed=typed.fields)
         untouched = edit.untouched
         return replace(
@@ -128,72 +128,72 @@ class Editor:
             title=form.get("title", "").strip(),
             description=form.get("description", "").strip(),
             chosen=form.get("chosen", "").strip(),
-            conflict=edit.refusal(self._describe),
+            conflict=edit.conflict_message(self._describe),
         )
 
-    def offered(self, query: Mapping[str, str]) -> "Editor":
-        """This form with the switch as a link to it asks for: what a click would have changed is proposed instead."""
+    def with_query(self, query: Mapping[str, str]) -> "Editor":
+        """This form with the switch set by ``?enabled=``: a click on a switch that needs approval links here."""
         return replace(self, enabled=query["enabled"] == "true") if "enabled" in query else self
 
     def with_state_of(self, other: "Editor") -> "Editor":
-        """This form with another one's state, as somebody could have typed it."""
+        """This form with the values of ``other``."""
         return replace(self, enabled=other.enabled, value=other.value, weights=other.weights)
 
     def _describe(self, name: str) -> str:
         match name:
             case "enabled":
-                return described("The switch", self.enabled)
+                return describe_field("The switch", self.enabled)
             case "value":
-                return f"The value is {self.value.written} now."
+                return f"The value is {self.value.quoted_text} now."
         weight = next((each for each in self.weights if each.name == name), None)
         if weight is None:
             return "A variation was removed."
-        return f"The percentage of {weight.value.written} is {weight.text} now."
+        return f"The percentage of {weight.value.quoted_text} is {weight.text} now."
 
     @property
-    def local_refusal(self) -> Answer | None:
-        return local_refusal(self.conflict, self.value)
+    def local_error(self) -> APIResponse | None:
+        return local_error(self.conflict, self.value)
 
-    def refused(self, errors: Mapping[str, list[str]]) -> "Editor":
+    def with_errors(self, errors: Mapping[str, list[str]]) -> "Editor":
         return replace(self, errors=errors)
 
-    def flag_part(self, before: "Editor") -> dict[str, Any]:
-        """For ``/api/__future__/``: what is not as before."""
-        part: dict[str, Any] = {} if self.enabled == before.enabled else {"enabled": self.enabled}
-        if not self.value.says_the_same(before.value):
-            part["value"] = self.value.of_flag()
-        if self._moves(before):
+    def flag_patch(self, stored: "Editor") -> dict[str, Any]:
+        """The changed fields, in the format of ``/api/__future__/``."""
+        part: dict[str, Any] = {} if self.enabled == stored.enabled else {"enabled": self.enabled}
+        if not self.value.equals(stored.value):
+            part["value"] = self.value.as_flag_value()
+        if self._weights_differ(stored):
             part["variants"] = [{"id": each.option, "weight": each.text} for each in self.weights]
         return part
 
-    def request_part(self, before: "Editor", *, whole: bool = False) -> dict[str, Any]:
-        """For a change request, whose states begin as what is live there; ``whole``: nothing is."""
-        part: dict[str, Any] = {"enabled": self.enabled} if whole or self.enabled != before.enabled else {}
-        if whole or not self.value.says_the_same(before.value):
-            part["feature_state_value"] = self.value.columns()
-        if self.weights and (whole or self._moves(before)):
+    def change_request_patch(self, stored: "Editor", *, all_fields: bool = False) -> dict[str, Any]:
+        """The changed fields, in the format of change requests. ``all_fields``: there is no live state to change."""
+        part: dict[str, Any] = {"enabled": self.enabled} if all_fields or self.enabled != stored.enabled else {}
+        if all_fields or not self.value.equals(stored.value):
+            part["feature_state_value"] = self.value.as_columns()
+        if self.weights and (all_fields or self._weights_differ(stored)):
             part["multivariate_feature_state_values"] = [
                 {"multivariate_feature_option": each.option, "percentage_allocation": each.text}
                 for each in self.weights
             ]
         return part
 
-    def _moves(self, before: "Editor") -> bool:
+    def _weights_differ(self, stored: "Editor") -> bool:
         return [(each.option, each.text) for each in self.weights] != [
-            (each.option, each.text) for each in before.weights
+            (each.option, each.text) for each in stored.weights
         ]
 
 
-def local_refusal(conflict: str, value: Typed) -> Answer | None:
-    """Why a form is not even sent to the API, which knows of neither, in the API's shape; None if it may be sent."""
-    problems = {"detail": conflict, "value": value.problem}
-    found = {name: [text] for name, text in problems.items() if text}
-    return Answer(409 if conflict else 400, found) if found else None
+def local_error(conflict: str, value: FormValue) -> APIResponse | None:
+    """An error response for a conflict or invalid JSON, which the API does not check; None if there is neither."""
+    errors = {"detail": conflict, "value": value.json_error}
+    messages = {name: [text] for name, text in errors.items() if text}
+    return APIResponse(409 if conflict else 400, messages) if messages else None
 
 
 def editor_of(key: str, state: FeatureState, weights: Iterable[Weight] = ()) -> Editor:
-    """Of a state that was read with its value."""
-    return Editor.of(key, state.enabled, value_of_state(state), weights)
+    """The form for a state that was read with its value."""
+    return Editor.for_state(key, state.enabled, value_of_state(state), weights)
 
 
 def value_of_state(state: FeatureState) -> Value:
@@ -201,46 +201,44 @@ def value_of_state(state: FeatureState) -> Value:
     return stored.value if stored is not None else None
 
 
-def read_weights(feature: Feature, state: FeatureState | None) -> list[Weight]:
-    """The feature's options with their percentages under a state, by one query."""
+def read_weights(feature: Feature, state: FeatureState) -> list[Weight]:
+    """The feature's options with their percentages in ``state``, in one query."""
     shares = "multivariate_feature_state_values"
-    under = FilteredRelation(shares, condition=Q(**{f"{shares}__feature_state": state.pk if state else None}))
+    share_in_state = FilteredRelation(shares, condition=Q(**{f"{shares}__feature_state": state.pk}))
     options = MultivariateFeatureOption.objects.filter(feature=feature)
-    if state is None:
-        return [Weight(each.pk, Typed.of(each.value), percent(each.default_percentage_allocation)) for each in options]
-    options = options.annotate(share=under, weight=F("share__percentage_allocation"))
-    return [Weight(each.pk, Typed.of(each.value), percent(each.weight or 0)) for each in options]
+    options = options.annotate(share=share_in_state, weight=F("share__percentage_allocation"))
+    return [Weight(each.pk, FormValue.from_stored(each.value), percent(each.weight or 0)) for each in options]
 
 
 def percent(number: float) -> str:
-    """Without zeros that say nothing, and without what floats add up to by mistake."""
+    """``number`` without trailing zeros and without rounding errors of floats."""
     text = f"{number:.6f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
-def errors_of(answer: Answer) -> dict[str, list[str]]:
-    """A refusal's sentences by the form's fields; "" for what belongs to none."""
-    found: dict[str, list[str]] = {}
-    for name, sentences in answer.errors.items():
+def form_errors(response: APIResponse) -> dict[str, list[str]]:
+    """The API's messages by the form's fields; "" has those that belong to none."""
+    by_field: dict[str, list[str]] = {}
+    for name, messages in response.errors.items():
         if name == "code":
             continue
-        beside = BESIDE.get(name.rpartition(".")[2], "")
-        for sentence in sentences:
-            place = "weights" if OVER_WHOLE in sentence else beside
-            if sentence not in found.setdefault(place, []):
-                found[place].append(sentence)
-    return found
+        form_field = FORM_FIELDS.get(name.rpartition(".")[2], "")
+        for message in messages:
+            target = "weights" if OVER_100_PERCENT in message else form_field
+            if message not in by_field.setdefault(target, []):
+                by_field[target].append(message)
+    return by_field
 
 
-def refusal(answer: Answer) -> str:
-    """The same in one text; empty if it is none."""
-    return " ".join(sentence for sentences in errors_of(answer).values() for sentence in sentences)
+def error_text(response: APIResponse) -> str:
+    """All of the API's messages as one text; "" without an error."""
+    return " ".join(message for messages in form_errors(response).values() for message in messages)
 
 
-def moment(form: Mapping[str, str]) -> tuple[str, str]:
-    """The time that a form asks for, in UTC, and what is wrong with it.
+def parse_time(form: Mapping[str, str]) -> tuple[str, str]:
+    """The submitted time in UTC, and an error message or "".
 
-    A script has put it there in UTC; without one, what was typed is UTC.
+    feature.js fills ``when_utc``. Without JavaScript the typed time is taken as UTC.
     """
     typed = form.get("when_utc") or form.get("when", "")
     if not typed:
@@ -248,10 +246,10 @@ def moment(form: Mapping[str, str]) -> tuple[str, str]:
     if not typed.endswith("Z"):
         typed = f"{typed}Z"
     try:
-        found = parse_datetime(typed)
+        parsed = parse_datetime(typed)
     except ValueError:
-        found = None
-    # What is no time at all is the API's to refuse. One that has passed would be a change at once.
-    if found is not None and found <= timezone.now():
+        parsed = None
+    # The API rejects a malformed time. It would apply a past time at once.
+    if parsed is not None and parsed <= timezone.now():
         return typed, "This time has passed."
     return typed, ""

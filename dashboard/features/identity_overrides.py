@@ -1,4 +1,4 @@
-"""A feature's overrides for single identities. They are for trying something out, and make no event."""
+"""Identity overrides of a feature: list, add, change, toggle, remove. They cause no event by default."""
 
 from functools import cached_property
 from typing import Any
@@ -9,19 +9,19 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 
 from dashboard import api
-from dashboard.features.editors import Editor, editor_of, errors_of, refusal, value_of_state
-from dashboard.features.one import OneFeaturePage
-from dashboard.features.values import Typed
+from dashboard.features.editors import Editor, editor_of, error_text, form_errors, value_of_state
+from dashboard.features.tab import FeatureTab
+from dashboard.features.values import FormValue
 from environments.identities.models import Identity
 from features.models import FeatureState
-from features.shown import default_states, live_states
+from features.state_summaries import default_states, live_states
 from realtime.conf import conf
 
 PAGE_SIZE = 50
 
 
-class IdentityOverridesPage(OneFeaturePage):
-    """What the list, and what is done from it, have in common."""
+class IdentityOverridesPage(FeatureTab):
+    """Base class of the list of identity overrides and of the actions on one."""
 
     section = "identities"
 
@@ -30,36 +30,36 @@ class IdentityOverridesPage(OneFeaturePage):
         overrides = live_states(self.environment).filter(feature=self.feature.pk, identity__isnull=False)
         return overrides.select_related("identity", "feature_state_value")
 
-    def state(self) -> FeatureState:
+    def override_state(self) -> FeatureState:
         found = self.overrides.filter(identity__pk=self.kwargs["identity_pk"]).first()
         if found is None:
             raise Http404
         return found
 
-    def change(self, state: FeatureState, body: dict[str, Any]) -> api.Answer:
+    def change(self, state: FeatureState, body: dict[str, Any]) -> api.APIResponse:
         return self.call("PATCH", f"features/featurestates/{state.pk}/", body)
 
 
-class IdentitiesView(IdentityOverridesPage):
-    """The tab with the list, 50 at a time."""
+class IdentitiesTab(IdentityOverridesPage):
+    """The tab "Identities": the list with search and pagination."""
 
     template = "dashboard/features/feature_identities.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.page()
+        return self.render_list()
 
-    def page(self, status: int = 200, **changed: Any) -> HttpResponse:
-        return self.show(status, **{**self.content(), **changed})
+    def render_list(self, status: int = 200, **changed: Any) -> HttpResponse:
+        return self.render(status, **{**self.tab_context(), **changed})
 
     @property
     def search(self) -> str:
-        # No database that we know can look for this character.
+        # PostgreSQL rejects NUL in text.
         return self.request.GET.get("search", "").replace("\0", "").strip()
 
-    def content(self) -> dict[str, Any]:
+    def tab_context(self) -> dict[str, Any]:
         found = Paginator(self._found(), PAGE_SIZE).get_page(self.request.GET.get("page"))
         for state in found.object_list:
-            state.shown = Typed.of(value_of_state(state))  # type: ignore[attr-defined]
+            state.form_value = FormValue.from_stored(value_of_state(state))  # type: ignore[attr-defined]
         return {"states": found, "search": self.search, "announced": conf.ANNOUNCE_IDENTITY_OVERRIDES}
 
     def _found(self) -> QuerySet[FeatureState]:
@@ -67,64 +67,64 @@ class IdentitiesView(IdentityOverridesPage):
         return states.filter(identity__identifier__icontains=self.search) if self.search else states
 
 
-class IdentityView(IdentitiesView):
-    """One of them, opened in the list."""
+class IdentityOverrideForm(IdentitiesTab):
+    """The form of an identity override, opened in the list."""
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.page(opened=self.editor)
+        return self.render_list(opened=self.editor)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         with self.locked_environment():
-            sent = self.editor.sent(request.POST)
-            answer = sent.local_refusal or self.change(self.override, sent.request_part(self.editor))
-        if not answer.ok:
-            return self.page(answer.status, opened=sent.refused(errors_of(answer)))
-        return self.go(self.url("feature-identities"), "The override is saved.")
+            submitted = self.editor.with_input(request.POST)
+            response = submitted.local_error or self.change(self.override, submitted.change_request_patch(self.editor))
+        if not response.ok:
+            return self.render_list(response.status, opened=submitted.with_errors(form_errors(response)))
+        return self.redirect(self.url("feature-identities"), "The override is saved.")
 
     @cached_property
     def override(self) -> FeatureState:
-        return self.state()
+        return self.override_state()
 
     @cached_property
     def editor(self) -> Editor:
         return editor_of(f"identity-{self.override.identity_id}", self.override)
 
-    def content(self) -> dict[str, Any]:
-        return {**super().content(), "opened_identity": self.override.identity}
+    def tab_context(self) -> dict[str, Any]:
+        return {**super().tab_context(), "opened_identity": self.override.identity}
 
 
-class NewIdentityView(IdentitiesView):
-    """A new override, which begins as what everybody gets. An identity that nobody knows yet is made with it."""
+class NewIdentityOverrideForm(IdentitiesTab):
+    """The form of a new override. It starts with the environment default. An unknown identity is created."""
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.page(opened=self.editor)
+        return self.render_list(opened=self.editor)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        sent = self.editor.sent(request.POST)
-        errors = {"value": [sent.value.problem]} if sent.value.problem else self._add(sent)
+        submitted = self.editor.with_input(request.POST)
+        errors = {"value": [submitted.value.json_error]} if submitted.value.json_error else self._add(submitted)
         if errors:
-            return self.page(400, opened=sent.refused(errors))
-        return self.go(self.url("feature-identities"), f"{sent.chosen} has an override.")
+            return self.render_list(400, opened=submitted.with_errors(errors))
+        return self.redirect(self.url("feature-identities"), f"{submitted.chosen} has an override.")
 
-    def _add(self, sent: Editor) -> dict[str, list[str]]:
-        """Returns what was wrong."""
-        known = (
-            "\0" not in sent.chosen
-            and Identity.objects.filter(environment=self.environment.pk, identifier=sent.chosen).exists()
+    def _add(self, submitted: Editor) -> dict[str, list[str]]:
+        """Create the override. Returns its errors."""
+        identity_exists = (
+            "\0" not in submitted.chosen
+            and Identity.objects.filter(environment=self.environment.pk, identifier=submitted.chosen).exists()
         )
         with transaction.atomic():
-            answer = api.Answer(200, None)
-            if not known:
+            response = api.APIResponse(200, None)
+            if not identity_exists:
                 path = f"environments/{self.environment.api_key}/identities/"
-                answer = self.call("POST", path, {"identifier": sent.chosen})
-            if answer.ok:
-                body = {"environment": self.environment.pk, "feature": self.feature.pk, "identifier": sent.chosen}
-                whole = sent.request_part(self.editor, whole=True)
-                answer = self.call("POST", "features/featurestates/", {**body, **whole})
-            if not answer.ok:
+                response = self.call("POST", path, {"identifier": submitted.chosen})
+            if response.ok:
+                body = {"environment": self.environment.pk, "feature": self.feature.pk, "identifier": submitted.chosen}
+                state = submitted.change_request_patch(self.editor, all_fields=True)
+                response = self.call("POST", "features/featurestates/", {**body, **state})
+            if not response.ok:
                 transaction.set_rollback(True)
-        errors = errors_of(answer)
-        if known and any("already exists" in each for each in errors.get("", ())):
+        errors = form_errors(response)
+        if identity_exists and any("already exists" in each for each in errors.get("", ())):
             return {"identifier": ["This identity overrides the feature already."]}
         return errors
 
@@ -136,26 +136,26 @@ class NewIdentityView(IdentitiesView):
             raise Http404
         return editor_of("new", state)
 
-    def content(self) -> dict[str, Any]:
-        return {**super().content(), "adding": True}
+    def tab_context(self) -> dict[str, Any]:
+        return {**super().tab_context(), "adding": True}
 
 
-class ToggleIdentity(IdentityOverridesPage):
+class ToggleIdentityOverride(IdentityOverridesPage):
     """Turn an override on or off."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        answer = self.change(self.state(), {"enabled": request.POST.get("enabled") == "true"})
-        return self.go(self.back(self.url("feature-identities")), refused=refusal(answer))
+        response = self.change(self.override_state(), {"enabled": request.POST.get("enabled") == "true"})
+        return self.redirect(self.back(self.url("feature-identities")), error=error_text(response))
 
 
-class RemoveIdentity(IdentityOverridesPage):
-    """Remove an override. GET asks, for those whose browser does not."""
+class RemoveIdentityOverride(IdentityOverridesPage):
+    """Remove an override. GET shows a confirmation page for browsers without JavaScript."""
 
     template = "dashboard/features/feature_removal.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        state = self.state()
-        return self.show(
+        state = self.override_state()
+        return self.render(
             question=f"Remove the override for {state.identity}?",
             effect=f"It gets what others get of {self.feature.name}. The identity itself stays.",
             action="Remove override",
@@ -164,8 +164,8 @@ class RemoveIdentity(IdentityOverridesPage):
         )
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        state = self.state()
-        below = f"environments/{self.environment.api_key}/identities/{state.identity_id}/"
-        answer = self.call("DELETE", f"{below}featurestates/{state.pk}/")
-        told = "The override is removed." if answer.ok else ""
-        return self.go(self.url("feature-identities"), told, refused=refusal(answer))
+        state = self.override_state()
+        identity_path = f"environments/{self.environment.api_key}/identities/{state.identity_id}/"
+        response = self.call("DELETE", f"{identity_path}featurestates/{state.pk}/")
+        message = "The override is removed." if response.ok else ""
+        return self.redirect(self.url("feature-identities"), message, error=error_text(response))

@@ -1,4 +1,4 @@
-"""A flag's value in a form: its type, and its text. The text "1" and the number 1 are two values, and stay two."""
+"""A flag's value in a form: type and text. The text "1" and the number 1 are different values."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from dashboard.edits import quoted, unix_lines
 from features.values import Value, ValueType
 
 KINDS = (("text", "Text"), ("number", "Number"), ("boolean", "Boolean"), ("json", "JSON"))
-"""What a form offers. JSON is text that has to be JSON."""
+"""The types that a form offers. JSON is stored as text."""
 
-# In the two formats of the API: of a flag as a whole, and of a value's columns.
+# The types in the API's two formats: /api/__future__/, and the columns of a feature state value.
 FLAG_TYPES = {"text": "string", "json": "string", "number": "integer", "boolean": "boolean"}
 COLUMNS = {
     "text": (ValueType.STRING, "string_value"),
@@ -20,24 +20,24 @@ COLUMNS = {
     "boolean": (ValueType.BOOLEAN, "boolean_value"),
 }
 
-# Longer text is not tried for being JSON: it would be for each row of a list.
-LONGEST_TRIED = 5_000
+# Longer text is not parsed to find out whether it is JSON, which would slow down lists.
+MAX_JSON_DETECTION_LENGTH = 5_000
 
 
 @dataclass(frozen=True)
-class Typed:
-    """A value as a form has it."""
+class FormValue:
+    """A value as a form's type and text."""
 
     kind: str
     text: str
-    missing: bool = False
-    """It stands for no value at all, as long as nobody types one."""
+    is_null: bool = False
+    """Whether there is no stored value and none was typed."""
 
     @classmethod
-    def of(cls, value: Value) -> "Typed":
+    def from_stored(cls, value: Value) -> "FormValue":
         match value:
             case None:
-                return cls("text", "", missing=True)
+                return cls("text", "", is_null=True)
             case bool():
                 return cls("boolean", str(value).lower())
             case int():
@@ -45,8 +45,8 @@ class Typed:
         return cls("json" if _looks_like_json(value) else "text", value)
 
     @classmethod
-    def sent(cls, form: Mapping[str, str]) -> "Typed":
-        """What a form was sent with: a boolean has controls of its own."""
+    def from_form(cls, form: Mapping[str, str]) -> "FormValue":
+        """The submitted value. A boolean has its own controls, named ``truth``."""
         kind = form.get("kind", "")
         kind = kind if kind in FLAG_TYPES else "text"
         return cls(kind, form.get("truth", "") if kind == "boolean" else unix_lines(form.get("value", "")))
@@ -56,8 +56,8 @@ class Typed:
         return dict(KINDS)[self.kind].lower() if self.kind != "json" else "JSON"
 
     @property
-    def problem(self) -> str:
-        """Why it is not what it was said to be, as far as the API does not know: to it, JSON is text like any other."""
+    def json_error(self) -> str:
+        """The message for invalid JSON; "" for other types. The API does not check it: it stores JSON as text."""
         if self.kind != "json":
             return ""
         try:
@@ -67,32 +67,32 @@ class Typed:
         return ""
 
     @property
-    def written(self) -> str:
-        """As sentences have it: text in quotes."""
+    def quoted_text(self) -> str:
+        """The value for use in a sentence: text in quotes."""
         return quoted(self.text) if FLAG_TYPES[self.kind] == "string" else self.text
 
     @property
     def comparable(self) -> list[str]:
-        """Equal to that of a value that says the same."""
+        """A key that is equal for equal values."""
         return [FLAG_TYPES[self.kind], unix_lines(self.text)]
 
-    def says_the_same(self, other: "Typed") -> bool:
+    def equals(self, other: "FormValue") -> bool:
         return self.comparable == other.comparable
 
-    def of_flag(self) -> dict[str, str]:
-        """As ``/api/__future__/`` takes it."""
+    def as_flag_value(self) -> dict[str, str]:
+        """The format of ``/api/__future__/``."""
         return {"type": FLAG_TYPES[self.kind], "value": self.text}
 
-    def columns(self) -> dict[str, Any]:
-        """As feature states, options and change requests take it. The API reads a number or a boolean of its text."""
+    def as_columns(self) -> dict[str, Any]:
+        """The format of feature states, options and change requests. The API parses numbers and booleans from text."""
         kind, column = COLUMNS[self.kind]
         return {"type": kind, column: self.text}
 
 
 def _looks_like_json(text: str) -> bool:
-    if text[:1] not in ("{", "[") or len(text) > LONGEST_TRIED:
+    if text[:1] not in ("{", "[") or len(text) > MAX_JSON_DETECTION_LENGTH:
         return False
-    return Typed("json", text).problem == ""
+    return FormValue("json", text).json_error == ""
 
 
 def _refuse(constant: str) -> None:

@@ -1,4 +1,4 @@
-"""A multivariate feature's options. They belong to the project: what is done here shows in all its environments."""
+"""The tab "Variations" of a feature: its multivariate options, which are the same in all environments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,96 +8,95 @@ from typing import Any
 from django.db.models import F, FilteredRelation, OuterRef, Q, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 
-from dashboard.edits import Edit, token
-from dashboard.features.editors import errors_of, local_refusal, percent, refusal
-from dashboard.features.one import OneFeaturePage
-from dashboard.features.values import KINDS, Typed
+from dashboard.edits import Edit, encoded_digests
+from dashboard.features.editors import error_text, form_errors, local_error, percent
+from dashboard.features.tab import FeatureTab
+from dashboard.features.values import KINDS, FormValue
 from features.multivariate.models import MultivariateFeatureOption
-from features.shown import default_states
+from features.state_summaries import default_states
 
 
 @dataclass(frozen=True)
 class OptionEditor:
-    """The form of an option."""
+    """The form of a multivariate option."""
 
     key: str
-    value: Typed
+    value: FormValue
     weight: str
-    shown: str = ""
-    """The digests of the stored option (``edits.token``)."""
+    digests: str = ""
+    """The digests of the stored option (``edits.encoded_digests``)."""
 
     conflict: str = ""
-    """Why it is not saved: somebody else has changed the option since the form was shown."""
+    """The message if another user has changed the option since the form was rendered."""
 
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
     kinds = KINDS
 
     @property
-    def general(self) -> list[str]:
-        """What was wrong with no field of it."""
+    def non_field_errors(self) -> list[str]:
         return self.errors.get("", [])
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As ``edits`` compares them."""
+        """The fields that ``edits.Edit`` compares."""
         return {"value": self.value.comparable, "weight": self.weight}
 
-    def sent(self, form: Mapping[str, str]) -> "OptionEditor":
-        """This form of the stored option, with what somebody has typed in one that they were shown before."""
-        typed = replace(self, value=Typed.sent(form), weight=form.get("weight", "").strip())
+    def with_input(self, form: Mapping[str, str]) -> "OptionEditor":
+        """This form with the submitted values. Fields that the user left untouched keep the stored value."""
+        typed = replace(self, value=FormValue.from_form(form), weight=form.get("weight", "").strip())
         edit = Edit(form, stored=self.fields, typed=typed.fields)
         return replace(
             typed,
             value=self.value if "value" in edit.untouched else typed.value,
             weight=self.weight if "weight" in edit.untouched else typed.weight,
-            conflict=edit.refusal(self._describe),
+            conflict=edit.conflict_message(self._describe),
         )
 
     def _describe(self, name: str) -> str:
         if name == "value":
-            return f"The value is {self.value.written} now."
+            return f"The value is {self.value.quoted_text} now."
         return f"The percentage in new environments is {self.weight} now."
 
-    def body(self, before: "OptionEditor | None" = None) -> dict[str, Any]:
-        """As the API takes it: what is not as before, or all of it."""
+    def body(self, stored: "OptionEditor | None" = None) -> dict[str, Any]:
+        """The fields that differ from ``stored``, or all fields, in the API's format."""
         body: dict[str, Any] = {}
-        if before is None or not self.value.says_the_same(before.value):
-            body |= self.value.columns()
-        if before is None or self.weight != before.weight:
+        if stored is None or not self.value.equals(stored.value):
+            body |= self.value.as_columns()
+        if stored is None or self.weight != stored.weight:
             body["default_percentage_allocation"] = self.weight
         return body
 
 
-class VariationsView(OneFeaturePage):
-    """The tab with the list."""
+class VariationsTab(FeatureTab):
+    """The tab with the list of options."""
 
     template = "dashboard/features/feature_variations.html"
     section = "variations"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.page()
+        return self.render_list()
 
-    def page(self, status: int = 200, **changed: Any) -> HttpResponse:
-        return self.show(status, **{**self.content(), **changed})
+    def render_list(self, status: int = 200, **changed: Any) -> HttpResponse:
+        return self.render(status, **{**self.tab_context(), **changed})
 
-    def content(self) -> dict[str, Any]:
-        left = 100 - sum(each.default_percentage_allocation for each in self.options)
-        return {"options": self.options, "left": percent(left)}
+    def tab_context(self) -> dict[str, Any]:
+        remaining = 100 - sum(each.default_percentage_allocation for each in self.options)
+        return {"options": self.options, "remaining": percent(remaining)}
 
     @cached_property
     def options(self) -> list[Any]:
-        """With what is shown of each: ``typed``, ``default`` and ``here``, the percentages as text."""
+        """Each with ``form_value``, and as text ``default_share``, and ``share`` in this environment."""
         state = default_states(self.environment).filter(feature=OuterRef("feature")).values("pk")[:1]
         shares = "multivariate_feature_state_values"
         options = MultivariateFeatureOption.objects.filter(feature=self.feature.pk).annotate(
-            share=FilteredRelation(shares, condition=Q(**{f"{shares}__feature_state": Subquery(state)})),
-            weight=F("share__percentage_allocation"),
+            share_in_state=FilteredRelation(shares, condition=Q(**{f"{shares}__feature_state": Subquery(state)})),
+            weight=F("share_in_state__percentage_allocation"),
         )
         found: list[Any] = list(options)
         for each in found:
-            each.typed = Typed.of(each.value)
-            each.default, each.here = percent(each.default_percentage_allocation), percent(each.weight or 0)
+            each.form_value = FormValue.from_stored(each.value)
+            each.default_share, each.share = percent(each.default_percentage_allocation), percent(each.weight or 0)
         return found
 
     @property
@@ -105,40 +104,40 @@ class VariationsView(OneFeaturePage):
         return f"{self.api_path}mv-options/"
 
 
-class NewVariationView(VariationsView):
+class NewVariationForm(VariationsTab):
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.page(opened=self.editor)
+        return self.render_list(opened=self.editor)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        sent = self.editor.sent(request.POST)
-        answer = local_refusal("", sent.value) or self.call("POST", self.options_path, sent.body())
-        if answer.ok:
-            return self.go(self.url("feature-variations"), "The variation is added, in all environments.")
-        return self.page(answer.status, opened=replace(sent, errors=errors_of(answer)))
+        submitted = self.editor.with_input(request.POST)
+        response = local_error("", submitted.value) or self.call("POST", self.options_path, submitted.body())
+        if response.ok:
+            return self.redirect(self.url("feature-variations"), "The variation is added, in all environments.")
+        return self.render_list(response.status, opened=replace(submitted, errors=form_errors(response)))
 
     @cached_property
     def editor(self) -> OptionEditor:
-        return OptionEditor("new", Typed("text", ""), "0")
+        return OptionEditor("new", FormValue("text", ""), "0")
 
-    def content(self) -> dict[str, Any]:
-        return {**super().content(), "adding": True}
+    def tab_context(self) -> dict[str, Any]:
+        return {**super().tab_context(), "adding": True}
 
 
-class VariationView(VariationsView):
-    """One of them, opened in the list."""
+class VariationForm(VariationsTab):
+    """The form of an option, opened in the list."""
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.page(opened=self.editor)
+        return self.render_list(opened=self.editor)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         with self.locked_project():
-            sent = self.editor.sent(request.POST)
-            answer = local_refusal(sent.conflict, sent.value) or self.call(
-                "PATCH", f"{self.options_path}{self.option.pk}/", sent.body(self.editor)
+            submitted = self.editor.with_input(request.POST)
+            response = local_error(submitted.conflict, submitted.value) or self.call(
+                "PATCH", f"{self.options_path}{self.option.pk}/", submitted.body(self.editor)
             )
-        if answer.ok:
-            return self.go(self.url("feature-variations"), "The variation is saved, for all environments.")
-        return self.page(answer.status, opened=replace(sent, errors=errors_of(answer)))
+        if response.ok:
+            return self.redirect(self.url("feature-variations"), "The variation is saved, for all environments.")
+        return self.render_list(response.status, opened=replace(submitted, errors=form_errors(response)))
 
     @cached_property
     def option(self) -> Any:
@@ -149,15 +148,15 @@ class VariationView(VariationsView):
 
     @cached_property
     def editor(self) -> OptionEditor:
-        editor = OptionEditor(f"option-{self.option.pk}", self.option.typed, self.option.default)
-        return replace(editor, shown=token(editor.fields))
+        editor = OptionEditor(f"option-{self.option.pk}", self.option.form_value, self.option.default_share)
+        return replace(editor, digests=encoded_digests(editor.fields))
 
-    def content(self) -> dict[str, Any]:
-        return {**super().content(), "opened_option": self.option.pk}
+    def tab_context(self) -> dict[str, Any]:
+        return {**super().tab_context(), "opened_option": self.option.pk}
 
 
-class RemoveVariation(VariationsView):
-    """Remove an option. GET asks, for those whose browser does not."""
+class RemoveVariation(VariationsTab):
+    """Remove an option. GET shows a confirmation page for browsers without JavaScript."""
 
     template = "dashboard/features/feature_removal.html"
 
@@ -165,8 +164,8 @@ class RemoveVariation(VariationsView):
         option = next((each for each in self.options if each.pk == self.kwargs["option_pk"]), None)
         if option is None:
             raise Http404
-        return self.show(
-            question=f"Remove the variation “{option.typed.text[:60]}”?",
+        return self.render(
+            question=f"Remove the variation “{option.form_value.text[:60]}”?",
             effect="It goes from all environments. Who got it gets the feature's own value, or another variation.",
             action="Remove variation",
             allowed=self.may_change_feature,
@@ -174,6 +173,6 @@ class RemoveVariation(VariationsView):
         )
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        answer = self.call("DELETE", f"{self.options_path}{self.kwargs['option_pk']}/")
-        told = "The variation is removed from all environments." if answer.ok else ""
-        return self.go(self.url("feature-variations"), told, refused=refusal(answer))
+        response = self.call("DELETE", f"{self.options_path}{self.kwargs['option_pk']}/")
+        message = "The variation is removed from all environments." if response.ok else ""
+        return self.redirect(self.url("feature-variations"), message, error=error_text(response))

@@ -1,4 +1,4 @@
-"""The features of a project as they are in one environment: the list, and what is done from it with one click."""
+"""The list of features in one environment, the one-click actions on it, and the base class of a feature's pages."""
 
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,9 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
-from dashboard.api import Answer
-from dashboard.places import EnvironmentPage
-from features import filters, shown
+from dashboard.api import APIResponse
+from dashboard.scoped_pages import EnvironmentPage
+from features import filters, state_summaries
 from features.future.errors import ChangeRequestsEnabled
 from features.models import Feature
 from projects.tags.models import Tag
@@ -27,21 +27,21 @@ ORDERS = (("name", "By name"), ("-name", "By name, backwards"), ("-created_date"
 
 
 class FeaturesPage(EnvironmentPage):
-    """The list, with search, tags and states, 50 features at a time."""
+    """The list of features, with search, filters and pagination."""
 
     template = "dashboard/features/list.html"
     tab = "features"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         try:
-            wanted = filters.FeatureFilterSerializer.read(self.asked())
+            query = filters.FeatureFilterSerializer.read(self.api_query())
         except ValidationError:
-            # Of an address that no form of ours has made.
+            # The page's own form sends no invalid filter.
             raise Http404 from None
-        features = filters.listed(self.project.features.all(), wanted, self.environment, to_change=False)
+        features = filters.filter_features(self.project.features.all(), query, self.environment, with_relations=False)
         page = Paginator(features, PAGE_SIZE).get_page(request.GET.get("page"))
-        self._read(page)
-        return self.show(
+        self._annotate(page)
+        return self.render(
             features=page,
             tags=self.tags,
             states=STATES,
@@ -51,62 +51,62 @@ class FeaturesPage(EnvironmentPage):
             order=self.order,
             archived=self.archived,
             filtered=any(request.GET.get(name) for name in ("search", "state", "tag", "archived")),
-            may_toggle=self.may(self.flag_permission),
-            may_create=self.may_in_project("CREATE_FEATURE"),
+            may_toggle=self.has_environment_permission(self.flag_permission),
+            may_create=self.has_project_permission("CREATE_FEATURE"),
         )
 
     @property
     def flag_permission(self) -> str:
-        """What a click on a switch needs."""
+        """The permission needed to use a switch."""
         return "CREATE_CHANGE_REQUEST" if self.needs_approval else "UPDATE_FEATURE_STATE"
 
     @property
     def order(self) -> str:
-        asked = self.request.GET.get("order", "")
-        return asked if asked in dict(ORDERS) else "name"
+        order = self.request.GET.get("order", "")
+        return order if order in dict(ORDERS) else "name"
 
     @property
     def archived(self) -> bool:
         return self.request.GET.get("archived") == "true"
 
-    def asked(self) -> QueryDict:
-        """In the words of the API's list."""
-        asked = QueryDict(mutable=True)
-        asked["sort_field"], asked["sort_direction"] = self.order.removeprefix("-"), "ASC"
+    def api_query(self) -> QueryDict:
+        """The page's filters as query parameters of the API's list."""
+        query = QueryDict(mutable=True)
+        query["sort_field"], query["sort_direction"] = self.order.removeprefix("-"), "ASC"
         if self.order.startswith("-"):
-            asked["sort_direction"] = "DESC"
-        asked["is_archived"] = str(self.archived).lower()
-        asked["search"] = self.request.GET.get("search", "").strip()
+            query["sort_direction"] = "DESC"
+        query["is_archived"] = str(self.archived).lower()
+        query["search"] = self.request.GET.get("search", "").strip()
         tags = ",".join(self.request.GET.getlist("tag"))
         if tags:
-            asked["tags"] = tags
+            query["tags"] = tags
         if self.request.GET.get("state"):
-            asked["is_enabled"], asked["environment"] = self.request.GET["state"], str(self.environment.pk)
-        return asked
+            query["is_enabled"], query["environment"] = self.request.GET["state"], str(self.environment.pk)
+        return query
 
     @cached_property
     def tags(self) -> list[Tag]:
-        """The project's, each with ``chosen``: whether the list is narrowed to it."""
+        """The project's tags, each with ``chosen``: whether the list is filtered by it."""
         chosen = self.request.GET.getlist("tag")
         tags = list(self.project.tags.order_by("label"))
         for tag in tags:
             tag.chosen = str(tag.pk) in chosen  # type: ignore[attr-defined]
         return tags
 
-    def _read(self, page: Slice[Feature]) -> None:
-        """What the rows show besides the features themselves, for all of them at once."""
+    def _annotate(self, page: Slice[Feature]) -> None:
+        """Read the tags, states and overrides of all features of the page."""
         features = list(page.object_list)
         page.object_list = features
         prefetch_related_objects(features, "tags")
-        shown.show(features, self.environment, segment=None)
+        state_summaries.attach(features, self.environment, segment=None)
         for feature in features:
             value = (getattr(feature, "environment_state", None) or {}).get("feature_state_value")
-            # As JSON and SDKs have it.
+            # Booleans as in JSON.
             feature.shown_value = str(value).lower() if isinstance(value, bool) else value  # type: ignore[attr-defined]
 
 
 class FeaturePage(EnvironmentPage):
-    """A page, or a form's target, below ``features/{feature_pk}/``."""
+    """A view below ``features/{feature_pk}/``."""
 
     tab = "features"
 
@@ -131,56 +131,56 @@ class FeaturePage(EnvironmentPage):
     def url(self, name: str, *args: int) -> str:
         return reverse(f"dashboard:{name}", args=[self.project.pk, self.environment.api_key, self.feature.pk, *args])
 
-    def change_flag(self, method: str, path: str, body: Any = None) -> Answer:
-        """Call the Admin API to change what this environment's flags say to everybody or to segments.
+    def change_flag(self, method: str, path: str, body: Any = None) -> APIResponse:
+        """Call the Admin API to change an environment default or a segment override.
 
-        Every page that does so calls this: where flags need approval, nothing is changed. The API refuses it itself
-        in one of its formats alone, as Flagsmith's does.
+        Returns an error if flags need approval. All pages use this method, since the API checks that, like Flagsmith,
+        only below ``/api/__future__/``.
         """
         with self.locked_environment():
             if self.needs_approval:
-                return Answer(ChangeRequestsEnabled.status_code, {"detail": NEEDS_APPROVAL})
+                return APIResponse(ChangeRequestsEnabled.status_code, {"detail": NEEDS_APPROVAL})
             return self.call(method, path, body)
 
     def proposal_url(self, *, enabled: bool) -> str:
-        """The feature's page, with a form that proposes to turn it on or off for everybody."""
+        """URL of the form that proposes to turn the environment default on or off."""
         return f"{self.url('feature')}?{urlencode({'enabled': str(enabled).lower()})}"
 
 
 class Toggle(FeaturePage):
-    """Turn a feature on or off for everybody in this environment; where flags need approval, lead to the proposal."""
+    """Turn the environment default on or off. If flags need approval, redirect to the form that proposes it."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        state = shown.default_states(self.environment).filter(feature=self.feature.pk).first()
+        state = state_summaries.default_states(self.environment).filter(feature=self.feature.pk).first()
         if state is None:
             raise Http404
-        wanted = request.POST.get("enabled") == "true"
+        enabled = request.POST.get("enabled") == "true"
         path = f"environments/{self.environment.api_key}/featurestates/{state.pk}/"
-        answer = self.change_flag("PATCH", path, {"enabled": wanted})
+        response = self.change_flag("PATCH", path, {"enabled": enabled})
         if self.needs_approval:
-            return self.go(self.proposal_url(enabled=wanted), refused=answer.message, whole=True)
-        return self.go(self.back(self.list_url), refused=answer.message)
+            return self.redirect(self.proposal_url(enabled=enabled), error=response.message, full_load=True)
+        return self.redirect(self.back(self.list_url), error=response.message)
 
 
 class Archive(FeaturePage):
-    """Put a feature away, or fetch it back. SDKs get it all the same."""
+    """Archive or restore a feature. SDKs receive archived features too."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         archived = request.POST.get("archived") == "true"
-        answer = self.call("PATCH", self.api_path, {"is_archived": archived})
-        told = f"{self.feature.name} is {'archived' if archived else 'back in the list'}." if answer.ok else ""
-        return self.go(self.back(self.list_url), told, refused=answer.message)
+        response = self.call("PATCH", self.api_path, {"is_archived": archived})
+        message = f"{self.feature.name} is {'archived' if archived else 'back in the list'}." if response.ok else ""
+        return self.redirect(self.back(self.list_url), message, error=response.message)
 
 
 class Delete(FeaturePage):
-    """Delete a feature in all environments. GET asks, for those whose browser does not."""
+    """Delete a feature in all environments. GET shows a confirmation page for browsers without JavaScript."""
 
     template = "dashboard/features/delete.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.show()
+        return self.render()
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         name = self.feature.name
-        answer = self.call("DELETE", self.api_path)
-        return self.go(self.list_url, f"{name} is deleted." if answer.ok else "", refused=answer.message)
+        response = self.call("DELETE", self.api_path)
+        return self.redirect(self.list_url, f"{name} is deleted." if response.ok else "", error=response.message)

@@ -1,6 +1,6 @@
-"""A segment's tree of rules as a form, which needs no script: what is typed goes to the server and comes back.
+"""The form of a segment's rules. It works without JavaScript: buttons that add or remove rules post the whole form.
 
-A field's name is its place in the API's body, ``rules.0.rules.1.conditions.2.value``, so the API's errors find it.
+A field's name is its path in the API's body, ``rules.0.rules.1.conditions.2.value``, so the API's errors map to it.
 """
 
 import json
@@ -14,80 +14,84 @@ from dashboard.segments.operators import BY_VALUE, OPERATORS, Operator
 from segments.models import Condition, SegmentRule
 from segments.trees import RuleData
 
-TEXTS = ("property", "value", "description")
-DEEPEST = 2
+TEXT_FIELDS = ("property", "value", "description")
+MAX_DEPTH = 2
 
 Errors = Mapping[str, list[str]]
 
 
 @dataclass
 class ConditionForm:
-    """A condition as it is typed, all of it text."""
+    """The form fields of a condition, all of them text."""
 
     operator: str = Condition.Operator.EQUAL
     texts: dict[str, str] = field(default_factory=dict)
-    """By name: those of ``TEXTS``."""
+    """Values of the fields in ``TEXT_FIELDS``."""
 
     stored: str = ""
-    """The condition as it was read, in JSON. What nobody has changed goes back as it was: null, or of several lines."""
+    """The stored condition in JSON. Fields that the user did not change keep their value: null, or multi-line."""
 
     path: str = ""
     errors: dict[str, list[str]] = field(default_factory=dict)
     focus: bool = False
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> "ConditionForm":
-        return cls(data["operator"], {name: data.get(name) or "" for name in TEXTS}, json.dumps(data))
+    def from_data(cls, data: Mapping[str, Any]) -> "ConditionForm":
+        return cls(data["operator"], {name: data.get(name) or "" for name in TEXT_FIELDS}, json.dumps(data))
 
     @classmethod
-    def typed(cls, fields: Mapping[str, Any]) -> "ConditionForm":
-        return cls(_text(fields, "operator"), {name: _text(fields, name) for name in TEXTS}, _text(fields, "stored"))
+    def from_fields(cls, fields: Mapping[str, Any]) -> "ConditionForm":
+        return cls(
+            _text(fields, "operator"), {name: _text(fields, name) for name in TEXT_FIELDS}, _text(fields, "stored")
+        )
 
     @property
-    def known(self) -> Operator:
+    def operator_info(self) -> Operator:
         return BY_VALUE.get(self.operator, Operator(self.operator, self.operator, ""))
 
     @property
     def operators(self) -> list[Operator]:
-        """The choices; one that nobody knows stands among them, so that the API can refuse it."""
-        return [*OPERATORS, *([] if self.operator in BY_VALUE else [self.known])]
+        """The choices. A submitted unknown operator is one of them, so that the API rejects it."""
+        return [*OPERATORS, *([] if self.operator in BY_VALUE else [self.operator_info])]
 
     @property
     def body(self) -> dict[str, str]:
-        """As the API takes it. Null is said by leaving a field out."""
+        """The API's format. A field that is null is omitted."""
         body = {"operator": self.operator}
-        for name in TEXTS:
-            text = self._meant(name)
+        for name in TEXT_FIELDS:
+            text = self._api_value(name)
             if text is not None:
                 body[name] = text
         return body
 
-    def _meant(self, name: str) -> str | None:
+    def _api_value(self, name: str) -> str | None:
         typed = self.texts.get(name, "")
         stored = self._stored
-        if name in stored and _as_typed(stored[name]) == _as_typed(typed):
+        if name in stored and _as_submitted(stored[name]) == _as_submitted(typed):
             return stored[name]
         if name == "value":
-            return typed if self.known.takes_value else None
+            return typed if self.operator_info.takes_value else None
         if name == "property":
             return typed if typed or self.operator != Condition.Operator.PERCENTAGE_SPLIT else None
         return typed or None
 
     @property
     def _stored(self) -> dict[str, str | None]:
-        """What the form brought back of it; nothing where it is of another kind now."""
+        """The stored text fields; empty if the operator has changed."""
         try:
             stored = json.loads(self.stored or "{}")
         except (ValueError, RecursionError):
             return {}
         if not isinstance(stored, dict) or stored.get("operator") != self.operator:
             return {}
-        return {name: stored[name] for name in TEXTS if isinstance(stored.get(name), str | None) and name in stored}
+        return {
+            name: stored[name] for name in TEXT_FIELDS if isinstance(stored.get(name), str | None) and name in stored
+        }
 
 
 @dataclass
 class RuleForm:
-    """A rule with its conditions, and the rules in it."""
+    """The form fields of a rule, with its conditions and nested rules."""
 
     type: str = SegmentRule.Type.ALL
     conditions: list[ConditionForm] = field(default_factory=list)
@@ -97,15 +101,15 @@ class RuleForm:
     focus: bool = False
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> "RuleForm":
-        conditions = [ConditionForm.of(each) for each in data.get("conditions", ())]
-        return cls(data["type"], conditions, [cls.of(each) for each in data.get("rules", ())])
+    def from_data(cls, data: Mapping[str, Any]) -> "RuleForm":
+        conditions = [ConditionForm.from_data(each) for each in data.get("conditions", ())]
+        return cls(data["type"], conditions, [cls.from_data(each) for each in data.get("rules", ())])
 
     @classmethod
-    def typed(cls, fields: Mapping[str, Any], level: int = 1) -> "RuleForm":
-        conditions = [ConditionForm.typed(each) for each in _in_order(fields.get("conditions"))]
-        nested = _in_order(fields.get("rules")) if level < DEEPEST else ()
-        return cls(_text(fields, "type"), conditions, [cls.typed(each, level + 1) for each in nested])
+    def from_fields(cls, fields: Mapping[str, Any], level: int = 1) -> "RuleForm":
+        conditions = [ConditionForm.from_fields(each) for each in _in_order(fields.get("conditions"))]
+        nested = _in_order(fields.get("rules")) if level < MAX_DEPTH else ()
+        return cls(_text(fields, "type"), conditions, [cls.from_fields(each, level + 1) for each in nested])
 
     @property
     def is_top(self) -> bool:
@@ -125,43 +129,44 @@ class RuleForm:
 
 
 class Tree:
-    """All rules of a segment. Where there are none, the form begins with what nearly all segments are made of."""
+    """All rules of a segment."""
 
     def __init__(self, rules: list[RuleForm]) -> None:
         self.rules = rules
-        self._place()
+        self._assign_paths()
 
     @classmethod
     def new(cls) -> "Tree":
+        """The most common structure: one group with one condition."""
         return cls([RuleForm(rules=[RuleForm(SegmentRule.Type.ANY, [ConditionForm()])])])
 
     @classmethod
-    def of(cls, rules: list[RuleData]) -> "Tree":
-        return cls([RuleForm.of(each) for each in rules])
+    def from_data(cls, rules: list[RuleData]) -> "Tree":
+        return cls([RuleForm.from_data(each) for each in rules])
 
     @classmethod
-    def typed(cls, posted: QueryDict) -> "Tree":
+    def from_post(cls, posted: QueryDict) -> "Tree":
         fields: dict[str, Any] = {}
         for name in posted:
             *path, last = name.split(".")
-            if path[:1] != ["rules"] or len(path) > 2 * DEEPEST + 2:
+            if path[:1] != ["rules"] or len(path) > 2 * MAX_DEPTH + 2:
                 continue
-            place: Any = fields
+            parent: Any = fields
             for part in path:
-                place = place.setdefault(part, {})
-                if not isinstance(place, dict):
+                parent = parent.setdefault(part, {})
+                if not isinstance(parent, dict):
                     break
             else:
-                place[last] = posted[name]
-        return cls([RuleForm.typed(each) for each in _in_order(fields.get("rules"))])
+                parent[last] = posted[name]
+        return cls([RuleForm.from_fields(each) for each in _in_order(fields.get("rules"))])
 
     @property
     def body(self) -> list[dict[str, Any]]:
         return [each.body for each in self.rules]
 
-    def change(self, wanted: str) -> None:
-        """Do what a button says: ``add-condition:PATH``, ``add-group:PATH``, ``remove:PATH``."""
-        action, _, path = wanted.partition(":")
+    def apply(self, command: str) -> None:
+        """Apply a button's command: ``add-condition:PATH``, ``add-group:PATH`` or ``remove:PATH``."""
+        action, _, path = command.partition(":")
         item = dict(self._items()).get(path)
         if action == "remove" and item is not None:
             self._remove(item)
@@ -169,15 +174,15 @@ class Tree:
             item.conditions.append(ConditionForm(focus=True))
         elif action == "add-group" and isinstance(item, RuleForm) and item.is_top:
             item.rules.append(RuleForm(SegmentRule.Type.ANY, [ConditionForm(focus=True)]))
-        self._place()
+        self._assign_paths()
 
-    def refuse(self, errors: Errors) -> list[str]:
-        """Put the API's errors beside their fields, and give those that belong to none."""
+    def assign_errors(self, errors: Errors) -> list[str]:
+        """Assign the API's errors to their fields. Returns those that belong to no field."""
         items = dict(self._items())
         rest = []
         for name, texts in errors.items():
             path, _, last = name.rpartition(".")
-            if path in items and last in ("operator", "type", *TEXTS):
+            if path in items and last in ("operator", "type", *TEXT_FIELDS):
                 items[path].errors[last] = texts
             elif name not in ("name", "description"):
                 rest.extend(texts)
@@ -187,32 +192,32 @@ class Tree:
         owners = [each for _, each in self._items() if isinstance(each, RuleForm)]
         lists: list[list[Any]] = [self.rules, *(each.rules for each in owners), *(each.conditions for each in owners)]
         for items in lists:
-            place = next((place for place, each in enumerate(items) if each is item), None)
-            if place is not None:
-                del items[place]
-                # Whoever removes by keyboard goes on at the neighbour.
-                for neighbour in items[max(place - 1, 0) :][:1]:
+            index = next((index for index, each in enumerate(items) if each is item), None)
+            if index is not None:
+                del items[index]
+                # Keyboard users continue at the neighbour.
+                for neighbour in items[max(index - 1, 0) :][:1]:
                     neighbour.focus = True
 
-    def _place(self) -> None:
+    def _assign_paths(self) -> None:
         for number, rule in enumerate(self.rules):
-            _place(rule, f"rules.{number}")
+            _assign_paths(rule, f"rules.{number}")
 
     def _items(self) -> Iterator[tuple[str, RuleForm | ConditionForm]]:
-        waiting = list(self.rules)
-        while waiting:
-            rule = waiting.pop()
+        pending = list(self.rules)
+        while pending:
+            rule = pending.pop()
             yield rule.path, rule
             yield from ((each.path, each) for each in rule.conditions)
-            waiting.extend(rule.rules)
+            pending.extend(rule.rules)
 
 
-def _place(rule: RuleForm, path: str) -> None:
+def _assign_paths(rule: RuleForm, path: str) -> None:
     rule.path = path
     for number, condition in enumerate(rule.conditions):
         condition.path = f"{path}.conditions.{number}"
     for number, nested in enumerate(rule.rules):
-        _place(nested, f"{path}.rules.{number}")
+        _assign_paths(nested, f"{path}.rules.{number}")
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -221,13 +226,13 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _in_order(items: Any) -> list[Mapping[str, Any]]:
-    """The items of a list whose places were names."""
+    """The items of a dict with index keys, as a list in the order of the indexes."""
     if not isinstance(items, dict):
         return []
-    numbered = [(int(place), item) for place, item in items.items() if place.isdecimal() and len(place) < 9]
+    numbered = [(int(index), item) for index, item in items.items() if index.isdecimal() and len(index) < 9]
     return [item for _, item in sorted(numbered, key=lambda pair: pair[0]) if isinstance(item, dict)]
 
 
-def _as_typed(text: str | None) -> str:
-    """What a browser sends of a field that nobody has touched: one line, or lines that end in its own way."""
+def _as_submitted(text: str | None) -> str:
+    """The text without line breaks: single-line inputs drop them, and textareas send CRLF."""
     return "".join((text or "").split("\r")).replace("\n", "")

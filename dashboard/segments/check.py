@@ -1,4 +1,4 @@
-"""Does this identity match? Asked of the function that the API asks, with traits that nothing stores."""
+"""The form that checks whether an identity with given traits matches a segment. Nothing is stored."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
-from dashboard.api import Answer
-from dashboard.places import ProjectPage
+from dashboard.api import APIResponse
+from dashboard.scoped_pages import ProjectPage
 from dashboard.segments.form import Form
-from dashboard.segments.operators import OPERATORS, said
+from dashboard.segments.operators import OPERATORS, describe_condition
 from dashboard.segments.views import SegmentPage
 from environments.access import has_environment_permission
 from environments.identities.models import Identity
@@ -24,8 +24,8 @@ NOT_TRAITS = "Line {line} is neither an object in JSON nor name=value."
 
 
 @dataclass
-class Question:
-    """Who is asked about, as it is typed."""
+class CheckForm:
+    """The submitted environment, identifier and traits."""
 
     environment: Environment | None
     identifier: str = ""
@@ -33,26 +33,26 @@ class Question:
     errors: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, page: ProjectPage) -> "Question":
+    def for_page(cls, page: ProjectPage) -> "CheckForm":
         return cls(page.environment)
 
-    def read(self) -> dict[str, Any]:
-        """The traits by name, as an SDK's call would have them. Raises ValueError for what cannot be read.
+    def parse_traits(self) -> dict[str, Any]:
+        """The traits by name, validated like an SDK's call: its errors are added to ``errors``.
 
-        What an SDK's call would be refused for stands in ``errors``.
+        Raises ValueError if the text is neither JSON nor lines of ``name=value``.
         """
         items = [{"trait_key": name, "trait_value": value} for name, value in _traits(self.traits.strip()).items()]
         serializer = IdentitiesSerializer(data={"identifier": self.identifier, "traits": items})
         if not serializer.is_valid():
-            for name, texts in Answer(HTTPStatus.BAD_REQUEST, serializer.errors).errors.items():
+            for name, texts in APIResponse(HTTPStatus.BAD_REQUEST, serializer.errors).errors.items():
                 self.errors.setdefault("identifier" if name == "identifier" else "traits", []).extend(texts)
             return {}
         return {trait["trait_key"]: trait["trait_value"] for trait in serializer.validated_data["traits"]}
 
 
 @dataclass(frozen=True)
-class Told:
-    """The answer, for people."""
+class CheckResult:
+    """The verdict in the template's format."""
 
     verdict: Verdict
     rules: list[dict[str, Any]]
@@ -60,49 +60,50 @@ class Told:
 
 
 class CheckPage(SegmentPage):
-    """The segment's page with the answer on it. GET is the page of an address that somebody has kept."""
+    """The segment's page with the result of a check. A GET (a bookmarked result) shows the empty form."""
 
     template = "dashboard/segments/segment.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self._shown(Question.of(self), None)
+        return self._render(CheckForm.for_page(self), None)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         posted = request.POST
-        chosen = next((each for each in self.environments if each.api_key == posted.get("environment")), None)
-        question = Question(chosen, posted.get("identifier", ""), posted.get("traits", ""))
-        told = self._answer(question)
-        return self._shown(question, told, 200 if told else 400)
+        environment = next((each for each in self.environments if each.api_key == posted.get("environment")), None)
+        check_form = CheckForm(environment, posted.get("identifier", ""), posted.get("traits", ""))
+        result = self._check(check_form)
+        return self._render(check_form, result, 200 if result else 400)
 
-    def _answer(self, question: Question) -> Told | None:
-        """None where something that was typed cannot be read: ``question.errors`` says what."""
-        if question.environment is None:
-            question.errors["environment"] = ["Choose an environment."]
+    def _check(self, check_form: CheckForm) -> CheckResult | None:
+        """The result; None for invalid input, whose errors are in ``check_form.errors``."""
+        if check_form.environment is None:
+            check_form.errors["environment"] = ["Choose an environment."]
             return None
         try:
-            traits = question.read()
+            traits = check_form.parse_traits()
         except ValueError as error:
-            question.errors["traits"] = [str(error)]
-        if question.errors:
+            check_form.errors["traits"] = [str(error)]
+        if check_form.errors:
             return None
-        if not question.identifier and not traits:
-            question.errors["identifier"] = ["Type an identifier, traits, or both."]
+        if not check_form.identifier and not traits:
+            check_form.errors["identifier"] = ["Type an identifier, traits, or both."]
             return None
-        candidate, notes = self._candidate(question.environment, question.identifier, traits)
+        candidate, notes = self._candidate(check_form.environment, check_form.identifier, traits)
         try:
-            found = verdict(question.environment.pk, self.segment.pk, candidate)
+            found = verdict(check_form.environment.pk, self.segment.pk, candidate)
         except ObjectDoesNotExist:
             raise Http404 from None
         except APIException as error:
-            # The evaluation takes too long, or cannot be made at the moment.
-            question.errors["traits"] = [str(error.detail)]
+            # The evaluation timed out, or the evaluation process is unavailable.
+            check_form.errors["traits"] = [str(error.detail)]
             return None
-        return Told(found, [_told(rule) for rule in found.rules], notes)
+        return CheckResult(found, [_rule_result(rule) for rule in found.rules], notes)
 
     def _candidate(
         self, environment: Environment, identifier: str, traits: dict[str, Any]
     ) -> tuple[Candidate, list[str]]:
-        """With the traits that are stored, where the user may see them, and the typed ones over those."""
+        """The identity to evaluate, and notes about its traits. Typed traits override stored ones. Stored ones are used
+        only if the user has VIEW_IDENTITIES."""
         given = {name: value for name, value in traits.items() if value is not None}
         if not identifier:
             return Candidate("", given), ["Without an identifier there is no place in a percentage split."]
@@ -115,19 +116,19 @@ class CheckPage(SegmentPage):
         if identity is None:
             note = f"{environment.name} has no such identity, so it is judged by the typed traits alone."
             return Candidate(identifier, given), [note]
-        known = {**Candidate.of(identity).traits, **traits}
-        kept = {name: value for name, value in known.items() if value is not None}
-        number = len(known.keys() - traits.keys())
-        note = f"Judged with {number} stored trait{'' if number == 1 else 's'} of it"
-        return Candidate(identifier, kept, identity.pk), [f"{note}, and the typed ones." if traits else f"{note}."]
+        merged = {**Candidate.of(identity).traits, **traits}
+        present = {name: value for name, value in merged.items() if value is not None}
+        stored_count = len(merged.keys() - traits.keys())
+        note = f"Judged with {stored_count} stored trait{'' if stored_count == 1 else 's'} of it"
+        return Candidate(identifier, present, identity.pk), [f"{note}, and the typed ones." if traits else f"{note}."]
 
-    def _shown(self, question: Question, told: Told | None, status: int = 200) -> HttpResponse:
-        return self.show(
+    def _render(self, check_form: CheckForm, result: CheckResult | None, status: int = 200) -> HttpResponse:
+        return self.render(
             status=status,
-            form=Form.stored(self.segment),
+            form=Form.for_segment(self.segment),
             operators=OPERATORS,
-            question=question,
-            told=told,
+            check_form=check_form,
+            result=result,
             uses=self.uses,
         )
 
@@ -150,7 +151,7 @@ def _traits(text: str) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """``age=23`` is a number, ``beta=true`` a boolean; whatever is nothing of JSON's is text."""
+    """A scalar of JSON, otherwise text: ``age=23`` is a number, ``beta=true`` a boolean."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -158,13 +159,14 @@ def _value(text: str) -> Any:
     return text if isinstance(value, dict | list) else value
 
 
-def _told(rule: RuleVerdict) -> dict[str, Any]:
+def _rule_result(rule: RuleVerdict) -> dict[str, Any]:
     conditions = [
-        {"said": said(each.operator, each.property, each.value), "holds": each.holds} for each in rule.conditions
+        {"text": describe_condition(each.operator, each.property, each.value), "holds": each.holds}
+        for each in rule.conditions
     ]
     return {
         "type": rule.type,
         "holds": rule.holds,
         "conditions": conditions,
-        "rules": [_told(each) for each in rule.rules],
+        "rules": [_rule_result(each) for each in rule.rules],
     }

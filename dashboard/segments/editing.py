@@ -1,15 +1,15 @@
-"""Making and changing a segment. The form's buttons but one only change the form; that one saves, by one call."""
+"""The forms that create and change a segment. One button saves, by one API call; all others only change the form."""
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.edits import Edit, described
-from dashboard.places import ProjectPage
+from dashboard.edits import Edit, describe_field
+from dashboard.scoped_pages import ProjectPage
 from dashboard.segments.builder import Tree
-from dashboard.segments.check import Question
-from dashboard.segments.form import Form, stored
+from dashboard.segments.check import CheckForm
+from dashboard.segments.form import Form, stored_fields
 from dashboard.segments.operators import OPERATORS
-from dashboard.segments.views import SegmentPage, lines
+from dashboard.segments.views import SegmentPage, condition_texts
 from segments import trees
 
 SAVE = "save"
@@ -22,53 +22,55 @@ class CreatePage(ProjectPage):
     tab = "segments"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self._form(Form("", "", Tree.new()))
+        return self._render_form(Form("", "", Tree.new()))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        form = Form.typed(request)
-        wanted = request.POST.get("do", SAVE)
-        if wanted != SAVE:
-            form.tree.change(wanted)
-            return self._form(form)
-        answer = self.call("POST", f"projects/{self.project.pk}/segments/", form.body)
-        if answer.ok:
-            url = reverse("dashboard:segment", args=[self.project.pk, answer.data["id"]])
-            return self.go(url, f"{answer.data['name']} is created.")
-        form.refuse(answer)
-        return self._form(form, answer.status)
+        form = Form.from_post(request)
+        command = request.POST.get("do", SAVE)
+        if command != SAVE:
+            form.tree.apply(command)
+            return self._render_form(form)
+        response = self.call("POST", f"projects/{self.project.pk}/segments/", form.body)
+        if response.ok:
+            url = reverse("dashboard:segment", args=[self.project.pk, response.data["id"]])
+            return self.redirect(url, f"{response.data['name']} is created.")
+        form.add_errors(response)
+        return self._render_form(form, response.status)
 
-    def _form(self, form: Form, status: int = 200) -> HttpResponse:
-        may = self.may_in_project("MANAGE_SEGMENTS")
-        return self.show(status=status, form=form, operators=OPERATORS, may_manage=may)
+    def _render_form(self, form: Form, status: int = 200) -> HttpResponse:
+        may_manage = self.has_project_permission("MANAGE_SEGMENTS")
+        return self.render(status=status, form=form, operators=OPERATORS, may_manage=may_manage)
 
 
 class EditPage(SegmentPage):
-    """A segment: its rules, whom it fits, and what it is used for."""
+    """The page of a segment: its form, the check of an identity, and its uses."""
 
     template = "dashboard/segments/segment.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self._form(Form.stored(self.segment))
+        return self._render_form(Form.for_segment(self.segment))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        form = Form.typed(request)
-        wanted = request.POST.get("do", SAVE)
-        if wanted != SAVE:
-            form.tree.change(wanted)
-            return self._form(form)
+        form = Form.from_post(request)
+        command = request.POST.get("do", SAVE)
+        if command != SAVE:
+            form.tree.apply(command)
+            return self._render_form(form)
         with self.locked_project():
-            edit = Edit(request.POST, stored=stored(self.segment), typed=form.fields)
-            answer = self.save(self.api_path, edit, self._describe, body=form.body)
-        if answer.ok:
-            return self.go(request.path, f"{answer.data['name']} is saved.")
+            edit = Edit(request.POST, stored=stored_fields(self.segment), typed=form.fields)
+            response = self.save(self.api_path, edit, self._describe, body=form.body)
+        if response.ok:
+            return self.redirect(request.path, f"{response.data['name']} is saved.")
         form.merge(edit, self.segment)
-        form.refuse(answer)
-        return self._form(form, answer.status)
+        form.add_errors(response)
+        return self._render_form(form, response.status)
 
     def _describe(self, name: str) -> str:
         if name == "rules":
-            return f"The rules are now: {'; '.join(lines(trees.read(self.segment)))}."
-        return described(f"The {name}", stored(self.segment)[name])
+            return f"The rules are now: {'; '.join(condition_texts(trees.read(self.segment)))}."
+        return describe_field(f"The {name}", stored_fields(self.segment)[name])
 
-    def _form(self, form: Form, status: int = 200) -> HttpResponse:
-        return self.show(status=status, form=form, operators=OPERATORS, question=Question.of(self), uses=self.uses)
+    def _render_form(self, form: Form, status: int = 200) -> HttpResponse:
+        return self.render(
+            status=status, form=form, operators=OPERATORS, check_form=CheckForm.for_page(self), uses=self.uses
+        )

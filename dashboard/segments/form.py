@@ -1,11 +1,11 @@
-"""A segment's form: its name, its description, and the rules that say who belongs to it."""
+"""A segment's form: name, description and rules."""
 
 from typing import Any, cast
 
 from django.http import HttpRequest
 
-from dashboard.api import Answer
-from dashboard.edits import SHOWN, Edit, token, unix_lines
+from dashboard.api import APIResponse
+from dashboard.edits import DIGESTS, Edit, encoded_digests, unix_lines
 from dashboard.segments.builder import Tree
 from segments import trees
 from segments.models import Segment
@@ -13,51 +13,51 @@ from segments.trees import RuleData
 
 
 class Form:
-    """What is typed of a segment, or stored of it, with what the API says to it."""
+    """The stored or submitted fields of a segment, with the API's errors."""
 
-    def __init__(self, name: str, description: str, tree: Tree, shown: str = "") -> None:
-        self.name, self.description, self.tree, self.shown = name, description, tree, shown
+    def __init__(self, name: str, description: str, tree: Tree, digests: str = "") -> None:
+        self.name, self.description, self.tree, self.digests = name, description, tree, digests
         self.errors: dict[str, list[str]] = {}
-        self.refusal: list[str] = []
-        self.refused = False
+        self.non_field_errors: list[str] = []
+        self.was_refused = False
 
     @classmethod
-    def stored(cls, segment: Segment) -> "Form":
-        """Of a segment that ``trees.with_trees`` has read."""
-        tree = Tree.of(trees.read(segment))
-        return cls(segment.name, segment.description or "", tree, token(stored(segment)))
+    def for_segment(cls, segment: Segment) -> "Form":
+        """The form of a segment that was read with ``trees.with_trees``."""
+        tree = Tree.from_data(trees.read(segment))
+        return cls(segment.name, segment.description or "", tree, encoded_digests(stored_fields(segment)))
 
     @classmethod
-    def typed(cls, request: HttpRequest) -> "Form":
+    def from_post(cls, request: HttpRequest) -> "Form":
         posted = request.POST
-        tree = Tree.typed(posted)
-        return cls(posted.get("name", ""), unix_lines(posted.get("description", "")), tree, posted.get(SHOWN, ""))
+        tree = Tree.from_post(posted)
+        return cls(posted.get("name", ""), unix_lines(posted.get("description", "")), tree, posted.get(DIGESTS, ""))
 
     @property
     def body(self) -> dict[str, Any]:
-        """As the API takes it."""
+        """The API's format."""
         return {"name": self.name, "description": self.description or None, "rules": self.tree.body}
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As ``edits`` compares them with what is stored."""
-        return {**self.body, "rules": trees.complete(cast(list[RuleData], self.tree.body))}
+        """The fields in the format of ``stored_fields``, for ``edits.Edit``."""
+        return {**self.body, "rules": trees.with_missing_fields(cast(list[RuleData], self.tree.body))}
 
     def merge(self, edit: Edit, segment: Segment) -> None:
-        """Show what is stored by now, in place of what its user left as it was."""
-        self.shown = token(stored(segment))
+        """Replace the fields that the user left untouched by the stored ones."""
+        self.digests = encoded_digests(stored_fields(segment))
         self.name, self.description = edit.merged["name"], edit.merged["description"] or ""
         if "rules" in edit.untouched:
-            self.tree = Tree.of(trees.read(segment))
+            self.tree = Tree.from_data(trees.read(segment))
 
-    def refuse(self, answer: Answer) -> None:
-        self.refused = True
-        self.errors = answer.errors
-        self.refusal = self.tree.refuse(answer.errors)
+    def add_errors(self, response: APIResponse) -> None:
+        self.was_refused = True
+        self.errors = response.errors
+        self.non_field_errors = self.tree.assign_errors(response.errors)
 
 
-def stored(segment: Segment) -> dict[str, Any]:
-    """The fields of a segment that ``trees.with_trees`` has read, as ``edits`` compares them."""
+def stored_fields(segment: Segment) -> dict[str, Any]:
+    """The fields of a segment that was read with ``trees.with_trees``, for ``edits.Edit``."""
     return {
         "name": segment.name,
         "description": unix_lines(segment.description or "") or None,

@@ -1,4 +1,4 @@
-"""A condition's operators, in words, with what their values look like."""
+"""Labels, hints and examples of the condition operators."""
 
 from typing import NamedTuple
 
@@ -9,23 +9,25 @@ class Operator(NamedTuple):
     value: str
     label: str
     hint: str
-    """What belongs into the value's field."""
+    """The expected format of the value."""
 
     example: str = ""
     takes_value: bool = True
-    obvious: bool = False
-    """Whether nobody needs the hint beside each value."""
+    self_explanatory: bool = False
+    """Whether the hint is omitted next to the value's input."""
 
 
 ANYTHING = "Text, a number, true or false; 2.1.0:semver for a version"
 NUMBER = "A number, or a version: 2.1.0:semver"
 
 OPERATORS = (
-    Operator(Condition.Operator.EQUAL, "is", ANYTHING, "pro", obvious=True),
-    Operator(Condition.Operator.NOT_EQUAL, "is not", ANYTHING, "pro", obvious=True),
+    Operator(Condition.Operator.EQUAL, "is", ANYTHING, "pro", self_explanatory=True),
+    Operator(Condition.Operator.NOT_EQUAL, "is not", ANYTHING, "pro", self_explanatory=True),
     Operator(Condition.Operator.IN, "is one of", "Values with commas in between, or a list in JSON", "free,pro"),
-    Operator(Condition.Operator.CONTAINS, "contains", "Part of the text", "@example.com", obvious=True),
-    Operator(Condition.Operator.NOT_CONTAINS, "does not contain", "Part of the text", "@example.com", obvious=True),
+    Operator(Condition.Operator.CONTAINS, "contains", "Part of the text", "@example.com", self_explanatory=True),
+    Operator(
+        Condition.Operator.NOT_CONTAINS, "does not contain", "Part of the text", "@example.com", self_explanatory=True
+    ),
     Operator(Condition.Operator.REGEX, "matches", "A regular expression; it has to match from the beginning", "^eu-.+"),
     Operator(Condition.Operator.GREATER_THAN, ">", NUMBER, "18"),
     Operator(Condition.Operator.GREATER_THAN_INCLUSIVE, "≥", NUMBER, "18"),
@@ -45,10 +47,10 @@ OPERATORS = (
 BY_VALUE = {operator.value: operator for operator in OPERATORS}
 
 
-def said(operator: str, prop: str | None, value: str | None) -> str:
-    """A condition in a line: ``plan is pro``."""
-    known = BY_VALUE.get(operator)
+def describe_condition(operator: str, prop: str | None, value: str | None) -> str:
+    """A condition as text: ``plan is pro``."""
+    info = BY_VALUE.get(operator)
     subject = prop or ("identity" if operator == Condition.Operator.PERCENTAGE_SPLIT else "?")
-    if known is None:
+    if info is None:
         return f"{subject} {operator} {value}"
-    return f"{subject} {known.label} {value or ''}".rstrip() if known.takes_value else f"{subject} {known.label}"
+    return f"{subject} {info.label} {value or ''}".rstrip() if info.takes_value else f"{subject} {info.label}"

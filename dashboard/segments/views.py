@@ -1,4 +1,4 @@
-"""The segments of a project: the list, and what each is used for."""
+"""The list of a project's segments, deletion of a segment, and the base class of pages about one segment."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -9,8 +9,8 @@ from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.places import ProjectPage
-from dashboard.segments.operators import said
+from dashboard.scoped_pages import ProjectPage
+from dashboard.segments.operators import describe_condition
 from features.models import FeatureState
 from realtime.types import epoch_seconds
 from segments import trees
@@ -18,18 +18,18 @@ from segments.models import Segment
 from segments.trees import RuleData
 
 PAGE_SIZE = 50
-MOST_SAID = 3
+MAX_CONDITION_TEXTS = 3
 
 
 class SegmentsPage(ProjectPage):
-    """The list, with search, 50 segments at a time."""
+    """The list of segments, with search and pagination."""
 
     template = "dashboard/segments/list.html"
     tab = "segments"
 
     @property
     def version(self) -> str:
-        """Whoever changes a segment changes all environments, so any of them tells of it."""
+        """The version of any environment: a change of a segment raises the versions of all environments."""
         return epoch_seconds(self.environment.updated_at) if self.environment else ""
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
@@ -40,25 +40,22 @@ class SegmentsPage(ProjectPage):
         page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
         segments = list(trees.with_trees(page.object_list))  # type: ignore[arg-type]
         page.object_list = segments
-        self._count(segments)
-        return self.show(segments=page, search=search, may_manage=self.may_in_project("MANAGE_SEGMENTS"))
+        self._annotate(segments)
+        return self.render(segments=page, search=search, may_manage=self.has_project_permission("MANAGE_SEGMENTS"))
 
-    def _count(self, segments: list[Segment]) -> None:
-        """Give each ``said``, ``conditions`` and ``overriding``: some of its conditions, and two numbers."""
-        used = self.overrides(segments).values_list("feature_segment__segment")
+    def _annotate(self, segments: list[Segment]) -> None:
+        """Set ``condition_texts`` (the first), ``more`` and ``overridden_features`` (numbers) on each segment."""
+        used = overrides_of(segments, self).values_list("feature_segment__segment")
         features = dict(used.annotate(Count("feature", distinct=True)).order_by())
         for segment in segments:
-            said_of = list(lines(trees.read(segment)))
-            segment.said = said_of[:MOST_SAID]  # type: ignore[attr-defined]
-            segment.more = len(said_of) - MOST_SAID  # type: ignore[attr-defined]
-            segment.overriding = features.get(segment.pk, 0)  # type: ignore[attr-defined]
-
-    def overrides(self, segments: Iterable[Segment]) -> QuerySet[FeatureState]:
-        """The live overrides that use them, in the environments that the user may see."""
-        return overrides_of(segments, self)
+            all_texts = list(condition_texts(trees.read(segment)))
+            segment.condition_texts = all_texts[:MAX_CONDITION_TEXTS]  # type: ignore[attr-defined]
+            segment.more = len(all_texts) - MAX_CONDITION_TEXTS  # type: ignore[attr-defined]
+            segment.overridden_features = features.get(segment.pk, 0)  # type: ignore[attr-defined]
 
 
 def overrides_of(segments: Iterable[Segment], page: ProjectPage) -> QuerySet[FeatureState]:
+    """The live overrides for the segments, in the environments that the user may see."""
     return FeatureState.objects.filter(
         feature_segment__segment__in=[segment.pk for segment in segments],
         environment__in=[environment.pk for environment in page.environments],
@@ -66,12 +63,12 @@ def overrides_of(segments: Iterable[Segment], page: ProjectPage) -> QuerySet[Fea
     )
 
 
-def lines(rules: Iterable[RuleData]) -> Iterable[str]:
-    """All conditions of a tree, in words."""
+def condition_texts(rules: Iterable[RuleData]) -> Iterable[str]:
+    """All conditions of a tree as text."""
     for rule in rules:
         for each in rule.get("conditions", ()):
-            yield said(each["operator"], each.get("property"), each.get("value"))
-        yield from lines(rule.get("rules", ()))
+            yield describe_condition(each["operator"], each.get("property"), each.get("value"))
+        yield from condition_texts(rule.get("rules", ()))
 
 
 class SegmentPage(ProjectPage):
@@ -101,17 +98,17 @@ class SegmentPage(ProjectPage):
 
     @cached_property
     def may_manage(self) -> bool:
-        return self.may_in_project("MANAGE_SEGMENTS")
+        return self.has_project_permission("MANAGE_SEGMENTS")
 
     @cached_property
     def uses(self) -> list[dict[str, Any]]:
-        """The features that it overrides, each with its environments."""
-        names = {environment.pk: environment for environment in self.environments}
+        """The features with overrides for this segment, each with the environments of the overrides."""
+        by_pk = {environment.pk: environment for environment in self.environments}
         rows = overrides_of([self.segment], self).order_by("feature__name", "environment")
         uses: dict[int, dict[str, Any]] = {}
         for pk, name, environment in rows.values_list("feature", "feature__name", "environment").distinct():
             use = uses.setdefault(pk, {"feature": pk, "name": name, "environments": []})
-            use["environments"].append(names[environment])
+            use["environments"].append(by_pk[environment])
         return list(uses.values())
 
     def context(self) -> dict[str, Any]:
@@ -119,16 +116,16 @@ class SegmentPage(ProjectPage):
 
 
 class DeletePage(SegmentPage):
-    """Delete a segment with its overrides. GET asks, for those whose browser does not."""
+    """Delete a segment with its overrides. GET shows a confirmation page for browsers without JavaScript."""
 
     template = "dashboard/segments/delete.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.show()
+        return self.render()
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         name = self.segment.name
-        answer = self.call("DELETE", self.api_path)
-        if not answer.ok:
-            return self.go(self.url, refused=answer.message)
-        return self.go(self.list_url, f"{name} is deleted.")
+        response = self.call("DELETE", self.api_path)
+        if not response.ok:
+            return self.redirect(self.url, error=response.message)
+        return self.redirect(self.list_url, f"{name} is deleted.")

@@ -1,12 +1,12 @@
-"""Project settings > General: its name, and what holds for all of its environments."""
+"""The page Project settings > General: settings that apply to all environments, and deletion of the project."""
 
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.edits import Edit, described, token
-from dashboard.places import ProjectPage
+from dashboard.edits import Edit, describe_field, encoded_digests
+from dashboard.scoped_pages import ProjectPage
 
 TEXTS = ("name", "feature_name_regex")
 NUMBERS = ("minimum_change_request_approvals", "stale_flags_limit_days")
@@ -28,7 +28,7 @@ class GeneralPage(ProjectPage):
     tab = "settings"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.show(typed=self.stored, shown=token(self.stored))
+        return self.render(typed=self.stored, digests=encoded_digests(self.stored))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         typed: dict[str, Any] = {name: request.POST.get(name, "") for name in TEXTS}
@@ -37,39 +37,39 @@ class GeneralPage(ProjectPage):
         with self.locked_project():
             self.project.refresh_from_db(fields=typed)
             edit = Edit(request.POST, stored=self.stored, typed=typed)
-            answer = self.save(f"projects/{self.project.pk}/", edit, self._describe)
-        if not answer.ok:
-            content = {"typed": edit.merged, "shown": token(self.stored)}
-            return self.show(answer.status, **content, errors=answer.errors, message=answer.general)
-        return self.go(reverse("dashboard:project-settings", args=[self.project.pk]), "The settings are saved.")
+            response = self.save(f"projects/{self.project.pk}/", edit, self._describe)
+        if not response.ok:
+            content = {"typed": edit.merged, "digests": encoded_digests(self.stored)}
+            return self.render(response.status, **content, errors=response.errors, message=response.non_field_error)
+        return self.redirect(reverse("dashboard:project-settings", args=[self.project.pk]), "The settings are saved.")
 
     @property
     def stored(self) -> dict[str, Any]:
-        """As the form has it: what is empty is the text "", or no number."""
+        """The stored fields in the form's types: "" for an empty text, None for an empty number."""
         texts = {name: getattr(self.project, name) or "" for name in TEXTS}
         numbers = {name: getattr(self.project, name) for name in NUMBERS}
         switches = {name: getattr(self.project, name) for name in SWITCHES}
         return {**texts, **{name: None if each is None else str(each) for name, each in numbers.items()}, **switches}
 
     def _describe(self, name: str) -> str:
-        return described(LABELS[name], self.stored[name])
+        return describe_field(LABELS[name], self.stored[name])
 
 
 class DeletePage(ProjectPage):
-    """Delete the project, after a question that its name answers."""
+    """Delete the project. The user confirms by typing its name."""
 
     template = "dashboard/settings/delete_project.html"
     tab = "settings"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.show()
+        return self.render()
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         if request.POST.get("name", "").strip() != self.project.name.strip():
             wrong = ["That is not the name of the project."]
-            return self.show(status=400, errors={"name": wrong}, typed=request.POST.get("name", ""))
+            return self.render(status=400, errors={"name": wrong}, typed=request.POST.get("name", ""))
         name = self.project.name
-        answer = self.call("DELETE", f"projects/{self.project.pk}/")
-        if not answer.ok:
-            return self.show(status=answer.status, message=answer.message)
-        return self.go(reverse("dashboard:home"), f"{name} is deleted.")
+        response = self.call("DELETE", f"projects/{self.project.pk}/")
+        if not response.ok:
+            return self.render(status=response.status, message=response.message)
+        return self.redirect(reverse("dashboard:home"), f"{name} is deleted.")

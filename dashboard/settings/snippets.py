@@ -1,4 +1,4 @@
-"""What connects an application: each official SDK and curl, with this server's address and an environment's keys."""
+"""Code snippets that connect an application, for official SDKs and curl, with this server's URL and the keys."""
 
 from dataclasses import dataclass
 from string import Template
@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http import HttpRequest
 
-# What stands for a server-side key where there is none, or none that the user may see.
+# Placeholder for the server-side key if there is none that the user may see.
 NO_SERVER_KEY = "SERVER_KEY"
 
-# The machine that an Android emulator runs on, as its applications have to call it.
-EMULATORS_HOST = "10.0.2.2"
-LOCAL = ("localhost", "127.0.0.1", "::1")
+# Address of the host machine inside an Android emulator.
+EMULATOR_HOST_ALIAS = "10.0.2.2"
+LOCAL_HOSTNAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Snippet:
     name: str
     template: Template
     note: str = ""
-    """What the text alone does not say."""
+    """Shown below the code."""
     needs_server_key: bool = False
     text: str = ""
 
-    def filled(self, url: str, key: str, server_key: str) -> "Snippet":
-        text = self.template.substitute(url=url, android=_for_emulators(url), key=key, server_key=server_key)
+    def rendered(self, url: str, key: str, server_key: str) -> "Snippet":
+        text = self.template.substitute(url=url, android=_emulator_url(url), key=key, server_key=server_key)
         return Snippet(self.id, self.name, self.template, self.note, self.needs_server_key, text)
 
 
@@ -145,16 +145,16 @@ curl -H "X-Environment-Key: $key" "$url/api/v1/flags/\""""),
 
 
 def server_url(request: HttpRequest) -> str:
-    """Where applications reach this server. ``PUBLIC_URL`` says so; where it says no more than that it is this machine,
-    the address that the browser has come by."""
-    if urlsplit(settings.PUBLIC_URL).hostname not in LOCAL:
+    """The URL at which applications reach this server: ``PUBLIC_URL``, or the URL of the browser's request if
+    ``PUBLIC_URL`` is local."""
+    if urlsplit(settings.PUBLIC_URL).hostname not in LOCAL_HOSTNAMES:
         return settings.PUBLIC_URL
     return request.build_absolute_uri("/").rstrip("/")
 
 
-def _for_emulators(url: str) -> str:
+def _emulator_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.hostname not in LOCAL:
+    if parts.hostname not in LOCAL_HOSTNAMES:
         return url
     port = f":{parts.port}" if parts.port else ""
-    return parts._replace(netloc=f"{EMULATORS_HOST}{port}").geturl()
+    return parts._replace(netloc=f"{EMULATOR_HOST_ALIAS}{port}").geturl()

@@ -1,4 +1,4 @@
-"""Times as pages show them: in UTC, absolute, and for programs in ISO 8601."""
+"""Template tags for times: ``<time>`` elements in UTC, with ISO 8601 in the attributes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,24 +14,24 @@ SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelt
 
 @register.simple_tag
 def moment(at: datetime) -> SafeString:
-    """To the minute; whoever points at it sees all of it."""
+    """Date and time to the minute. The full time is the tooltip."""
     return _time(at, f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
 
 
 @register.simple_tag
 def clock(at: datetime) -> SafeString:
-    """The time of the day alone, to the second."""
+    """Time of day to the second."""
     return _time(at, f"{at.astimezone(UTC):%H:%M:%S}")
 
 
 @register.simple_tag
 def countdown(at: datetime) -> SafeString:
-    """How long it is until then. countdown.js counts on, with the same words."""
-    return format_html('<time data-countdown datetime="{}">{}</time>', at.isoformat(), left(at - timezone.now()))
+    """Time until ``at``, in the format of countdown.js, which updates it."""
+    return format_html('<time data-countdown datetime="{}">{}</time>', at.isoformat(), time_left(at - timezone.now()))
 
 
-def left(duration: timedelta) -> str:
-    """in 3 h 12 min. Below an hour with seconds, above a day with days."""
+def time_left(duration: timedelta) -> str:
+    """``in 3 h 12 min``: the two largest units."""
     if duration < SECOND:
         return "now"
     if duration < MINUTE:

@@ -1,4 +1,4 @@
-"""Numbers for people."""
+"""Template filters that format numbers."""
 
 from django import template
 
@@ -7,5 +7,5 @@ register = template.Library()
 
 @register.filter
 def grouped(number: int) -> str:
-    """``1,234,567``."""
+    """With thousands separators: ``1,234,567``."""
     return f"{number:,}"

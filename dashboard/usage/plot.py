@@ -1,21 +1,21 @@
-"""Bars by day, laid out for an SVG that is stretched to its place. Every text stands beside it, in HTML."""
+"""Layout of a stacked bar chart by day, for an SVG that the page stretches. Its labels are HTML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 HEIGHT = 100.0
-"""Of the drawing, in its own units; a day is one unit wide."""
+"""Height of the view box. One day is one unit wide."""
 
-BAR = 0.76
-"""Of a day's width."""
+BAR_WIDTH = 0.76
+"""As a fraction of a day's width."""
 
 STEPS = (1, 2, 4, 5, 10)
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What one kind has of a day's bar."""
+class BarPart:
+    """The part of a day's bar that belongs to one kind."""
 
     kind: str
     x: float
@@ -28,14 +28,14 @@ class Piece:
 class Bar:
     day: date
     total: int
-    pieces: list[Piece]
+    parts: list[BarPart]
 
 
 @dataclass(frozen=True)
 class Plot:
     bars: list[Bar]
     top: int
-    """What the full height stands for: a round number, which half is whole too unless it is 1."""
+    """The value at full height: a round number whose half is an integer, or 1."""
 
     @property
     def days(self) -> int:
@@ -47,31 +47,31 @@ class Plot:
 
     @property
     def labelled(self) -> list[date]:
-        """The days that are written below: the first, the middle and the last."""
-        return [self.bars[place].day for place in (0, len(self.bars) // 2, -1)]
+        """The days with a label: the first, the middle and the last."""
+        return [self.bars[index].day for index in (0, len(self.bars) // 2, -1)]
 
 
 def stacked(days: Sequence[tuple[date, Mapping[str, int]]]) -> Plot:
-    """A bar for each day, of its kinds' numbers; the first kind lies at the bottom."""
-    top = _round(max((sum(numbers.values()) for _, numbers in days), default=0))
-    return Plot([_bar(place, day, numbers, top) for place, (day, numbers) in enumerate(days)], top)
+    """One bar per day, stacked from its numbers by kind; the first kind is at the bottom."""
+    top = _round_up(max((sum(numbers.values()) for _, numbers in days), default=0))
+    return Plot([_bar(index, day, numbers, top) for index, (day, numbers) in enumerate(days)], top)
 
 
-def _bar(place: int, day: date, numbers: Mapping[str, int], top: int) -> Bar:
-    pieces, below = [], 0
+def _bar(index: int, day: date, numbers: Mapping[str, int], top: int) -> Bar:
+    parts, total = [], 0
     for kind, number in numbers.items():
         if number:
-            below += number
-            y, height = HEIGHT * (1 - below / top), HEIGHT * number / top
-            pieces.append(Piece(kind, round(place + (1 - BAR) / 2, 3), round(y, 3), BAR, round(height, 3)))
-    return Bar(day, below, pieces)
+            total += number
+            y, height = HEIGHT * (1 - total / top), HEIGHT * number / top
+            parts.append(BarPart(kind, round(index + (1 - BAR_WIDTH) / 2, 3), round(y, 3), BAR_WIDTH, round(height, 3)))
+    return Bar(day, total, parts)
 
 
-def _round(most: int) -> int:
-    """The smallest of 1, 2, 4, 5, 10, 20, 40, … that is not below."""
+def _round_up(maximum: int) -> int:
+    """The smallest of 1, 2, 4, 5, 10, 20, 40, … that is at least ``maximum``."""
     power = 1
     while True:
         for step in STEPS:
-            if step * power >= most:
+            if step * power >= maximum:
                 return step * power
         power *= 10

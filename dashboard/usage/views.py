@@ -1,4 +1,4 @@
-"""What an organisation's applications asked for, by day: what is billed, and beside it streams, which are not."""
+"""The usage page of an organisation: billable requests and stream connections by day."""
 
 from datetime import date, timedelta
 
@@ -8,12 +8,12 @@ from django.utils import timezone
 
 from app_analytics import usage
 from app_analytics.models import BILLABLE
-from dashboard.places import OrganisationPage
+from dashboard.scoped_pages import OrganisationPage
 from dashboard.usage import plot
 from projects.access import visible_projects
 
 PERIODS = (7, 30, 90)
-"""Days."""
+"""In days."""
 
 KINDS = {resource.name.lower(): resource.label for resource in BILLABLE}
 
@@ -21,7 +21,7 @@ Figures = dict[date, dict[str, int]]
 
 
 class UsagePage(OrganisationPage):
-    """Plots, and tables of the same figures, for the organisation's admins."""
+    """Plots and a table of the same figures, for admins of the organisation."""
 
     template = "dashboard/usage/usage.html"
     tab = "usage"
@@ -35,12 +35,12 @@ class UsagePage(OrganisationPage):
             for day, numbers in requests.items()
         ]
         totals = {kind: sum(numbers[kind] for numbers in requests.values()) for kind in KINDS}
-        return self.show(
+        return self.render(
             kinds=[{"name": name, "label": label, "total": totals[name]} for name, label in KINDS.items()],
             requests=plot.stacked(list(requests.items())),
             streams=plot.stacked([(day, {"streams": number}) for day, number in streams.items()]),
             total=sum(totals.values()),
-            opened=sum(streams.values()),
+            streams_opened=sum(streams.values()),
             days=days[::-1],
             period=self.period,
             periods=PERIODS,
@@ -49,30 +49,30 @@ class UsagePage(OrganisationPage):
 
     @property
     def period(self) -> int:
-        asked = self.request.GET.get("days", "")
-        return next((days for days in PERIODS if str(days) == asked), usage.DEFAULT_DAYS)
+        value = self.request.GET.get("days", "")
+        return next((days for days in PERIODS if str(days) == value), usage.DEFAULT_DAYS)
 
     @property
-    def wanted(self) -> usage.Wanted:
-        """The shortest of the API's periods that has all of these days."""
-        project = None if self.place is None else self.place.project.pk
-        return usage.Wanted(project, period=None if self.period <= usage.DEFAULT_DAYS else usage.NINETY_DAY_PERIOD)
+    def query(self) -> usage.UsageFilter:
+        """The query for the shortest of the API's periods that covers ``period``."""
+        project = None if self.project_page is None else self.project_page.project.pk
+        return usage.UsageFilter(project, period=None if self.period <= usage.DEFAULT_DAYS else usage.NINETY_DAY_PERIOD)
 
     def _days(self) -> list[date]:
         today = timezone.now().date()
         return [today - timedelta(days=ago) for ago in reversed(range(self.period))]
 
     def _requests(self) -> Figures:
-        """By day and kind, whatever clients say of themselves."""
+        """By day and kind, summed over the clients' labels."""
         figures: Figures = {day: dict.fromkeys(KINDS, 0) for day in self._days()}
-        for row in usage.requests(self.organisation, self.wanted):
+        for row in usage.requests(self.organisation, self.query):
             for kind in KINDS if row["day"] in figures else ():
                 figures[row["day"]][kind] += row[kind]
         return figures
 
     def _streams(self) -> dict[date, int]:
         figures = dict.fromkeys(self._days(), 0)
-        for row in usage.streams(self.organisation, self.wanted):
+        for row in usage.streams(self.organisation, self.query):
             if row["day"] in figures:
                 figures[row["day"]] += row["count"]
         return figures

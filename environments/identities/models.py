@@ -4,7 +4,7 @@ from core.models import AtomicModel
 
 
 class Identity(AtomicModel):
-    """One user of an application, as the application names them, in one environment."""
+    """A user of an application in one environment. The application chooses the identifier."""
 
     identifier = models.CharField(max_length=2000)
     created_date = models.DateTimeField(auto_now_add=True)

@@ -7,9 +7,9 @@ from environments.scope import EnvironmentScopedView
 
 
 class IdentityScopedView(EnvironmentScopedView):
-    """A view below ``environments/{environment_api_key}/identities/{identity_pk}/``.
+    """The base of views below ``environments/{environment_api_key}/identities/{identity_pk}/``.
 
-    A write locks the environment, as the identity's deletion does: neither can come between the other's steps.
+    A write locks the environment, like the deletion of the identity, so that the two cannot run concurrently.
     """
 
     locked = "environment"

@@ -1,4 +1,4 @@
-"""Identities as the Admin API speaks of them."""
+"""Serializers of identities for the Admin API."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from rest_framework.exceptions import ValidationError
 
 from environments.identities.models import Identity
 
-# PostgreSQL keeps identifiers in an index whose entries hold 2,704 bytes.
+# An entry of PostgreSQL's index of identifiers has at most 2,704 bytes.
 MAX_IDENTIFIER_BYTES = 2600
 
 
 def validate_identifier(identifier: str) -> None:
-    """Raise ValidationError for an identifier that no index can hold, short as its characters are few."""
+    """Raise ValidationError if the identifier is too long in bytes for the index."""
     if len(identifier.encode()) > MAX_IDENTIFIER_BYTES:
         raise ValidationError(f"Ensure this field has no more than {MAX_IDENTIFIER_BYTES} bytes in UTF-8.")
 
@@ -24,7 +24,7 @@ class IdentitySerializer(serializers.ModelSerializer[Identity]):
         fields = ["id", "identifier", "environment"]
         read_only_fields = ["environment"]
         extra_kwargs = {"identifier": {"validators": [validate_identifier]}}
-        # The constraint itself finds another identity of the name: an SDK may be making one at this moment.
+        # Not the serializer's check but the constraint finds a duplicate: an SDK may create one concurrently.
         validators: list[Any] = []
 
     def save(self, **kwargs: Any) -> Identity:
@@ -37,11 +37,11 @@ class IdentitySerializer(serializers.ModelSerializer[Identity]):
 
 
 class IdentityFilterSerializer(serializers.Serializer[Any]):
-    """The query of a list of identities."""
+    """The query parameters of a list of identities."""
 
     q = serializers.CharField(
         required=False,
         allow_blank=True,
         trim_whitespace=False,
-        help_text='Part of the identifier, in any case; in double quotes, the whole of it: "u1".',
+        help_text='A part of the identifier, case-insensitive; or the whole identifier in double quotes: "u1".',
     )

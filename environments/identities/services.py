@@ -1,20 +1,21 @@
-"""What removing an identity takes beyond its own row."""
+"""Deletion of identities."""
 
 from core import removal
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from realtime.changes import triggers, versions
-from realtime.types import Change
+from realtime.types import RowOperation
 
 
 def delete_identity(identity: Identity) -> None:
-    """Remove an identity with its traits and overrides, of which there may be one for each feature.
+    """Delete an identity with its traits and overrides, of which there may be one for each feature.
 
-    Their rows go first and raw, so they are announced here. The caller holds the environment's lock.
+    They are deleted first and without signals, so this function raises the version. The caller holds the environment's
+    lock.
     """
-    keep_out_identities([identity.environment_id])
-    effect = triggers.identity(identity, Change.DELETED)
+    block_identity_writes([identity.environment_id])
+    effect = triggers.identity(identity, RowOperation.DELETED)
     versions.announce(effect.environments, silent=effect.silent)
     removal.empty(Identity.objects.filter(pk=identity.pk))
     traits = Trait.objects.filter(identity=identity)

@@ -15,7 +15,7 @@ from environments.scope import EnvironmentScopedView
 @extend_schema_view(list=extend_schema(parameters=[IdentityFilterSerializer]))
 class IdentityViewSet(EnvironmentScopedView, ModelViewSet[Identity]):
     rules = "identities"
-    # An identity's overrides stand in the environment's document, under its name.
+    # The environment document contains the identities that have overrides.
     locked = "environment"
     pagination_class = LargePages
     serializer_class = IdentitySerializer

@@ -1,4 +1,4 @@
-"""What an identity's flags come to, for the dashboard."""
+"""Serializers of an identity's evaluated flags."""
 
 from typing import Any
 
@@ -28,27 +28,27 @@ class FlagOptionSerializer(serializers.Serializer[Any]):
     value = Scalar()
 
 
-class FlagShareSerializer(serializers.Serializer[Any]):
+class FlagMultivariateValueSerializer(serializers.Serializer[Any]):
     multivariate_feature_option = FlagOptionSerializer()
     percentage_allocation = serializers.FloatField()
 
 
 class IdentityFlagSerializer(serializers.Serializer[Flag]):
-    """A flag as one identity gets it, and the override that decided, if one did."""
+    """A flag of an identity, and the override that determined it, if any."""
 
     feature = FlagFeatureSerializer(source="state.feature")
     enabled = serializers.BooleanField(source="state.enabled")
     feature_state_value = Scalar(source="value")
     overridden_by = serializers.ChoiceField(["SEGMENT", "IDENTITY"], source="state.overridden_by", allow_null=True)
     segment = serializers.SerializerMethodField()
-    multivariate_feature_state_values = FlagShareSerializer(
+    multivariate_feature_state_values = FlagMultivariateValueSerializer(
         source="state.document.multivariate_feature_state_values", many=True
     )
 
     @extend_schema_field(FlagSegmentSerializer(allow_null=True))
     def get_segment(self, flag: Flag) -> Any:
-        return FlagSegmentSerializer(flag.state.place).data if flag.state.overridden_by == "SEGMENT" else None
+        return FlagSegmentSerializer(flag.state.scope).data if flag.state.overridden_by == "SEGMENT" else None
 
 
 class SourceIdentitySerializer(serializers.Serializer[Any]):
-    source_identity_id = serializers.IntegerField(help_text="The identity of the environment to copy from.")
+    source_identity_id = serializers.IntegerField(help_text="The identity to copy from, of the same environment.")

@@ -14,7 +14,7 @@ from environments.identities.models import Identity
 from environments.identities.scope import IdentityScopedView
 from evaluation.identity_flags.flags import flags_of
 from evaluation.identity_flags.serializers import IdentityFlagSerializer, SourceIdentitySerializer
-from features.feature_states.views import LIVE, EnvironmentFeatureStateViewSet
+from features.feature_states.views import LIVE_STATES, EnvironmentFeatureStateViewSet
 from features.identity_overrides import clone_overrides
 from features.models import FeatureState
 
@@ -25,7 +25,7 @@ class IdentityFeatureStateViewSet(IdentityScopedView, EnvironmentFeatureStateVie
     rules = "identity-featurestates"
 
     def get_queryset(self) -> QuerySet[FeatureState]:
-        return LIVE.filter(identity=self.identity).select_related("identity")
+        return LIVE_STATES.filter(identity=self.identity).select_related("identity")
 
     def perform_create(self, serializer: BaseSerializer[FeatureState]) -> None:
         serializer.save(identity=self.identity)
@@ -36,7 +36,7 @@ class IdentityFeatureStateViewSet(IdentityScopedView, EnvironmentFeatureStateVie
     @extend_schema(responses=IdentityFlagSerializer(many=True), filters=False)
     @action(detail=False, pagination_class=None)
     def all(self, request: Request, **kwargs: Any) -> Response:
-        """Each of the identity's flags, and what makes it what it is."""
+        """Each of the identity's flags, and the override that determined it, if any."""
         return self._flags()
 
     @extend_schema(request=SourceIdentitySerializer, responses={200: IdentityFlagSerializer(many=True)}, filters=False)

@@ -27,16 +27,14 @@ class ProjectSegment(serializers.PrimaryKeyRelatedField[Segment]):
         return Segment.objects.filter(project_id=self.context["view"].environment.project_id)
 
 
-def wrong_feature(segment: Segment, feature: Feature) -> str:
-    """Why this segment may not override this feature; empty: it may."""
-    return (
-        "" if segment.feature_id in (None, feature.pk) else f"This segment is for feature {segment.feature_id} alone."
-    )
+def segment_error(segment: Segment, feature: Feature) -> str:
+    """An error message if the segment belongs to another feature; otherwise an empty text."""
+    return "" if segment.feature_id in (None, feature.pk) else f"This segment is for feature {segment.feature_id} only."
 
 
 def check_segment(segment: Segment, feature: Feature) -> None:
-    """Raise ValidationError if the segment was made for another feature."""
-    if message := wrong_feature(segment, feature):
+    """Raise ValidationError if the segment belongs to another feature."""
+    if message := segment_error(segment, feature):
         raise ValidationError({"segment": [message]})
 
 
@@ -46,7 +44,7 @@ class FeatureSegmentFilterSerializer(serializers.Serializer[Any]):
 
 
 class FeatureSegmentSerializer(serializers.ModelSerializer[FeatureSegment]):
-    """An override's place, as lists show it."""
+    """A feature segment in a response."""
 
     segment_name = serializers.CharField(source="segment.name", read_only=True)
     is_feature_specific = serializers.SerializerMethodField()
@@ -60,8 +58,11 @@ class FeatureSegmentSerializer(serializers.ModelSerializer[FeatureSegment]):
         return feature_segment.segment.feature_id is not None
 
 
-class WrittenFeatureSegmentSerializer(serializers.ModelSerializer[FeatureSegment]):
-    """A creation goes last, whatever priority it names; later only the segment can change."""
+class FeatureSegmentWriteSerializer(serializers.ModelSerializer[FeatureSegment]):
+    """A feature segment to create or update.
+
+    A new one goes last: the body's priority is ignored, as in Flagsmith. An update can change only the segment.
+    """
 
     feature = ProjectFeature(queryset=Feature.objects.all())
     segment = ProjectSegment(queryset=Segment.objects.all())
@@ -73,12 +74,12 @@ class WrittenFeatureSegmentSerializer(serializers.ModelSerializer[FeatureSegment
         read_only_fields = ("priority",)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        present = self.instance
-        for name in ("feature", "environment") if present is not None else ():
-            if name in attrs and attrs[name].pk != getattr(present, f"{name}_id"):
+        instance = self.instance
+        for name in ("feature", "environment") if instance is not None else ():
+            if name in attrs and attrs[name].pk != getattr(instance, f"{name}_id"):
                 raise ValidationError({name: [f"Cannot change the {name} of a feature segment"]})
         if "segment" in attrs:
-            check_segment(attrs["segment"], attrs["feature"] if present is None else present.feature)
+            check_segment(attrs["segment"], attrs["feature"] if instance is None else instance.feature)
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> FeatureSegment:
@@ -96,7 +97,7 @@ class PrioritySerializer(serializers.Serializer[Any]):
         list_serializer_class = Items
 
 
-class OverridePlaceSerializer(serializers.ModelSerializer[FeatureSegment]):
+class OverrideSegmentSerializer(serializers.ModelSerializer[FeatureSegment]):
     segment = ProjectSegment(queryset=Segment.objects.all())
     priority = serializers.IntegerField(min_value=0, max_value=services.MAX_PRIORITY, required=False)
 
@@ -106,10 +107,10 @@ class OverridePlaceSerializer(serializers.ModelSerializer[FeatureSegment]):
 
 
 class OverrideSerializer(serializers.ModelSerializer[FeatureState]):
-    """A segment's override with its place, created in one step."""
+    """A segment override created in one request: feature segment and feature state."""
 
     feature_state_value = FeatureStateValueSerializer()
-    feature_segment = OverridePlaceSerializer()
+    feature_segment = OverrideSegmentSerializer()
     deleted_at = ConstantText(None)
     change_request = serializers.IntegerField(source="change_request_id", read_only=True, allow_null=True)
     multivariate_feature_state_values = ShareSerializer(many=True, required=False)
@@ -145,12 +146,12 @@ class OverrideSerializer(serializers.ModelSerializer[FeatureState]):
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> FeatureState:
-        view, place = self.context["view"], validated_data["feature_segment"]
+        view, feature_segment = self.context["view"], validated_data["feature_segment"]
         return services.create_override(
             view.environment,
             view.feature,
-            place["segment"],
-            priority=place.get("priority"),
+            feature_segment["segment"],
+            priority=feature_segment.get("priority"),
             value=validated_data["feature_state_value"],
             shares=validated_data.get("multivariate_feature_state_values"),
             enabled=validated_data.get("enabled", False),

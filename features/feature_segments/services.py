@@ -1,7 +1,7 @@
-"""Segments' overrides of a feature in an environment, and their order. Callers hold the environment's lock.
+"""Segment overrides of a feature in an environment, and their priorities. Callers hold the environment's lock.
 
-Priorities count from 0, and the lowest is the strongest. They stand in the environment document, so whoever moves an
-override that has a state announces it; one without a state overrides nothing yet.
+The lowest priority takes precedence; the first is 0. Priorities are part of the environment document, so a change of
+the priority of an override that has a live state is announced. A feature segment without a state has no effect yet.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,26 +13,26 @@ from rest_framework.exceptions import ValidationError
 
 from core.changes import report
 from environments.models import Environment
-from features.changes import AboutToChangeStates, AboutToDeleteOverrides, OverridesReordered, Place
-from features.feature_states.services import Columns, Shares, create_state, remove_states, require_direct_writes
+from features.changes import AboutToChangeStates, AboutToDeleteOverrides, OverridesReordered, StateKey
+from features.feature_states.services import Shares, ValueColumns, create_state, remove_states, require_direct_writes
 from features.models import Feature, FeatureSegment, FeatureState
 from realtime.changes import versions
 from segments.models import Segment
 
-# Leaves room below 32 bits for those that are pushed down.
+# Below the maximum of a 32-bit integer, since inserting an override raises the priorities after it.
 MAX_PRIORITY = 1_000_000_000
 
 
 def create_feature_segment(
     environment: Environment, feature: Feature, segment: Segment, priority: int | None = None
 ) -> FeatureSegment:
-    """Where a segment's override goes: to this priority, pushing the others down if it is taken, or last."""
-    others = _of(environment.pk, feature.pk)
+    """Create a feature segment with this priority, shifting others if it is taken, or else last."""
+    others = _feature_segments(environment.pk, feature.pk)
     if priority is None:
         last = others.aggregate(last=Max("priority"))["last"]
         priority = 0 if last is None else last + 1
     elif others.filter(priority=priority).exists():
-        _shift(others.filter(priority__gte=priority), 1)
+        _shift_priorities(others.filter(priority__gte=priority), 1)
     return FeatureSegment.objects.create(environment=environment, feature=feature, segment=segment, priority=priority)
 
 
@@ -42,13 +42,13 @@ def create_override(
     segment: Segment,
     *,
     priority: int | None = None,
-    value: Columns | None = None,
+    value: ValueColumns | None = None,
     shares: Shares | None = None,
     **columns: Any,
 ) -> FeatureState:
-    """An override in one step: its place and its state. Raises ValidationError if the segment has one already."""
+    """Create a feature segment and its state. Raises ValidationError if the segment overrides the feature already."""
     require_direct_writes(environment)
-    if _live_states(_of(environment.pk, feature.pk).filter(segment=segment)).exists():
+    if _live_states(_feature_segments(environment.pk, feature.pk).filter(segment=segment)).exists():
         raise ValidationError({"feature_segment": {"segment": ["This segment overrides the feature already."]}})
     feature_segment = create_feature_segment(environment, feature, segment, priority)
     return create_state(
@@ -57,7 +57,7 @@ def create_override(
 
 
 def change_segment(feature_segment: FeatureSegment, segment: Segment) -> FeatureSegment:
-    """Let another segment have the override. No signal tells of it: this column is none of the watched ones."""
+    """Assign the override to another segment. Announced here, since the column ``segment`` is not watched."""
     if feature_segment.segment_id != segment.pk:
         _announce_if_live([feature_segment])
         feature_segment.segment = segment
@@ -65,35 +65,37 @@ def change_segment(feature_segment: FeatureSegment, segment: Segment) -> Feature
     return feature_segment
 
 
-def remove(feature_segments: Iterable[FeatureSegment]) -> None:
-    """Remove overrides of one feature in one environment with their states, and close the gaps in the order.
+def remove_feature_segments(feature_segments: Iterable[FeatureSegment]) -> None:
+    """Remove overrides of one feature in one environment with their states, and close the gaps in the priorities.
 
-    Raw, as each row's signal would look the others up: a constant number of queries.
+    Uses a constant number of queries: the deletes are raw, since a signal for each row would read the other rows.
     """
-    gone = list(feature_segments)
-    if not gone:
+    removed = list(feature_segments)
+    if not removed:
         return
-    pks = [each.pk for each in gone]
-    report(AboutToChangeStates(Place(each.environment_id, each.feature_id, each.pk) for each in gone))
-    _announce_if_live(gone)
+    pks = [each.pk for each in removed]
+    report(AboutToChangeStates(StateKey(each.environment_id, each.feature_id, each.pk) for each in removed))
+    _announce_if_live(removed)
     overrides = FeatureSegment.objects.filter(pk__in=pks)
     report(AboutToDeleteOverrides(overrides.select_related("feature__project", "segment")))
     remove_states(FeatureState.objects.filter(feature_segment__in=pks))
     overrides._raw_delete(overrides.db)
-    others = list(_of(gone[0].environment_id, gone[0].feature_id))
-    steps = {each.pk: sum(one.priority < each.priority for one in gone) for each in others}
-    _move([each for each in others if steps[each.pk]], {pk: -step for pk, step in steps.items()})
+    others = list(_feature_segments(removed[0].environment_id, removed[0].feature_id))
+    steps = {each.pk: sum(gap.priority < each.priority for gap in removed) for each in others}
+    _move_priorities([each for each in others if steps[each.pk]], {pk: -step for pk, step in steps.items()})
 
 
-def read(environment: Environment, feature: Feature) -> list[FeatureSegment]:
-    """Where the segments' overrides of a feature are, the strongest first, with their segments."""
-    return list(_of(environment.pk, feature.pk).select_related("segment"))
+def read_feature_segments(environment: Environment, feature: Feature) -> list[FeatureSegment]:
+    """The feature segments of a feature in an environment with their segments, the lowest priority first."""
+    return list(_feature_segments(environment.pk, feature.pk).select_related("segment"))
 
 
-def add(environment: Environment, feature: Feature, priorities: Mapping[int, int]) -> list[FeatureSegment]:
-    """Places for the overrides of these segments, by primary key, at these priorities, which must be free.
+def add_feature_segments(
+    environment: Environment, feature: Feature, priorities: Mapping[int, int]
+) -> list[FeatureSegment]:
+    """Create feature segments with these priorities by the segment's primary key. The priorities must not be taken.
 
-    Nothing hears of them: they override nothing yet.
+    Nothing is announced: without a state they have no effect yet.
     """
     return FeatureSegment.objects.bulk_create(
         FeatureSegment(environment=environment, feature=feature, segment_id=segment, priority=priority)
@@ -101,45 +103,51 @@ def add(environment: Environment, feature: Feature, priorities: Mapping[int, int
     )
 
 
-def reorder(environment: Environment, feature: Feature, wanted: Mapping[int, int]) -> list[FeatureSegment]:
-    """Give these feature segments, by primary key, these priorities; the others keep their order around them.
+def reorder(environment: Environment, feature: Feature, priorities: Mapping[int, int]) -> list[FeatureSegment]:
+    """Set priorities by the feature segment's primary key. The others keep their order and fill the free priorities.
 
-    Of two that want one place, the earlier gets it. Returns those that were asked for, the strongest first.
+    If a requested priority is taken, the next free one is used. Returns the listed feature segments, the lowest
+    priority first.
     """
-    present = read(environment, feature)
-    if any(each.priority != wanted.get(each.pk, each.priority) for each in present):
-        prioritise(environment, feature, present, _places([each.pk for each in present], wanted))
-    return sorted((each for each in present if each.pk in wanted), key=lambda each: each.priority)
+    feature_segments = read_feature_segments(environment, feature)
+    if any(each.priority != priorities.get(each.pk, each.priority) for each in feature_segments):
+        set_priorities(
+            environment,
+            feature,
+            feature_segments,
+            _assign_priorities([each.pk for each in feature_segments], priorities),
+        )
+    return sorted((each for each in feature_segments if each.pk in priorities), key=lambda each: each.priority)
 
 
-def prioritise(
-    environment: Environment, feature: Feature, present: list[FeatureSegment], priorities: Mapping[int, int]
+def set_priorities(
+    environment: Environment, feature: Feature, feature_segments: list[FeatureSegment], priorities: Mapping[int, int]
 ) -> None:
-    """Give a feature's overrides in an environment, all of them and in order, the priorities that these name.
+    """Set priorities by the feature segment's primary key. Feature segments that are not listed keep their priority.
 
-    An override that is not named stays where it is. Best of feature segments that were read with their segments.
+    ``feature_segments`` are all of the feature in the environment, in order, with their segments.
     """
-    moved = [each for each in present if priorities.get(each.pk, each.priority) != each.priority]
+    moved = [each for each in feature_segments if priorities.get(each.pk, each.priority) != each.priority]
     if not moved:
         return
-    before = [each.segment.name for each in present]
-    _move(moved, {each.pk: priorities[each.pk] - each.priority for each in moved})
-    after = [each.segment.name for each in sorted(present, key=lambda each: each.priority)]
+    before = [each.segment.name for each in feature_segments]
+    _move_priorities(moved, {each.pk: priorities[each.pk] - each.priority for each in moved})
+    after = [each.segment.name for each in sorted(feature_segments, key=lambda each: each.priority)]
     report(OverridesReordered(environment, feature, before, after))
 
 
-def _places(present: list[int], wanted: Mapping[int, int]) -> dict[int, int]:
-    """A place for each: the wanted one or the next that is free, and for the others, in order, those left over."""
-    places: dict[int, int] = {}
+def _assign_priorities(pks: list[int], requested: Mapping[int, int]) -> dict[int, int]:
+    """Resolve requested priorities to unique ones; the other feature segments get the free priorities in order."""
+    assigned: dict[int, int] = {}
     taken: set[int] = set()
-    for pk in sorted(wanted, key=wanted.__getitem__):
-        places[pk] = next(place for place in count(wanted[pk]) if place not in taken)
-        taken.add(places[pk])
-    free = (place for place in count() if place not in taken)
-    return places | {pk: next(free) for pk in present if pk not in wanted}
+    for pk in sorted(requested, key=requested.__getitem__):
+        assigned[pk] = next(priority for priority in count(requested[pk]) if priority not in taken)
+        taken.add(assigned[pk])
+    free = (priority for priority in count() if priority not in taken)
+    return assigned | {pk: next(free) for pk in pks if pk not in requested}
 
 
-def _of(environment: int, feature: int) -> QuerySet[FeatureSegment]:
+def _feature_segments(environment: int, feature: int) -> QuerySet[FeatureSegment]:
     return FeatureSegment.objects.filter(environment=environment, feature=feature)
 
 
@@ -147,21 +155,21 @@ def _live_states(feature_segments: Iterable[FeatureSegment]) -> QuerySet[Feature
     return FeatureState.objects.filter(feature_segment__in=feature_segments, version__isnull=False)
 
 
-def _move(feature_segments: list[FeatureSegment], steps: Mapping[int, int]) -> None:
-    """Move each of these, all of one environment, by so many priorities."""
+def _move_priorities(feature_segments: list[FeatureSegment], steps: Mapping[int, int]) -> None:
+    """Change each priority by a step. All feature segments belong to one environment."""
     _announce_if_live(feature_segments)
     for each in feature_segments:
         each.priority += steps[each.pk]
     FeatureSegment.objects.bulk_update(feature_segments, ["priority"])
 
 
-def _shift(feature_segments: QuerySet[FeatureSegment], by: int) -> None:
+def _shift_priorities(feature_segments: QuerySet[FeatureSegment], by: int) -> None:
     _announce_if_live(feature_segments)
     feature_segments.update(priority=F("priority") + by)
 
 
 def _announce_if_live(feature_segments: Iterable[FeatureSegment]) -> None:
-    """Say that the environment changes, if any of these (all of one environment) has a state."""
+    """Announce the environment if any of these feature segments has a live state. All belong to one environment."""
     state = _live_states(feature_segments).first()
     if state is not None:
         versions.announce([state.environment_id])

@@ -1,4 +1,4 @@
-"""``features/feature-segments/``, and overrides in one step below an environment."""
+"""``features/feature-segments/``, and the endpoint that creates a segment override in one request."""
 
 from functools import cached_property
 from typing import Any
@@ -21,12 +21,12 @@ from features.feature_segments import services
 from features.feature_segments.serializers import (
     FeatureSegmentFilterSerializer,
     FeatureSegmentSerializer,
+    FeatureSegmentWriteSerializer,
     OverrideSerializer,
     PrioritySerializer,
-    WrittenFeatureSegmentSerializer,
 )
 from features.models import Feature, FeatureSegment, FeatureState
-from features.scopes import environment_named, in_body
+from features.scopes import body_field, environment_by_id
 
 
 def visible_feature_segments(actor: Any) -> QuerySet[FeatureSegment]:
@@ -36,7 +36,7 @@ def visible_feature_segments(actor: Any) -> QuerySet[FeatureSegment]:
 
 @extend_schema_view(list=extend_schema(parameters=[FeatureSegmentFilterSerializer]))
 class FeatureSegmentViewSet(EnvironmentScopedView, ModelViewSet[FeatureSegment]):
-    """The environment is named by the query of a list, the body of a creation, otherwise by the object."""
+    """The environment comes from the query of a list, the body of a creation, otherwise from the feature segment."""
 
     rules = "feature-segments"
     locked = "environment"
@@ -44,7 +44,7 @@ class FeatureSegmentViewSet(EnvironmentScopedView, ModelViewSet[FeatureSegment])
     queryset = FeatureSegment.objects.all()
 
     @cached_property
-    def wanted(self) -> dict[str, Any]:
+    def filter_parameters(self) -> dict[str, Any]:
         query = FeatureSegmentFilterSerializer(data=self.request.query_params)
         query.is_valid(raise_exception=True)
         return dict(query.validated_data)
@@ -57,22 +57,22 @@ class FeatureSegmentViewSet(EnvironmentScopedView, ModelViewSet[FeatureSegment])
                 raise NotFound("No FeatureSegment matches the given query.")
             return environment
         if self.action == "create":
-            return environment_named(in_body(self.request, "environment"), self.actor)
-        return visible.filter(pk=self.wanted["environment"]).first()
+            return environment_by_id(body_field(self.request, "environment"), self.actor)
+        return visible.filter(pk=self.filter_parameters["environment"]).first()
 
     def get_serializer_class(self) -> type[BaseSerializer[FeatureSegment]]:
         if self.action in ("create", "update", "partial_update"):
-            return WrittenFeatureSegmentSerializer
+            return FeatureSegmentWriteSerializer
         return FeatureSegmentSerializer
 
     def get_queryset(self) -> QuerySet[FeatureSegment]:
         return FeatureSegment.objects.filter(environment=self.environment).select_related("segment")
 
     def filter_queryset(self, queryset: QuerySet[FeatureSegment]) -> QuerySet[FeatureSegment]:
-        return queryset.filter(feature=self.wanted["feature"]) if self.action == "list" else queryset
+        return queryset.filter(feature=self.filter_parameters["feature"]) if self.action == "list" else queryset
 
     def perform_destroy(self, instance: FeatureSegment) -> None:
-        services.remove([instance])
+        services.remove_feature_segments([instance])
 
 
 class FeatureSegmentByUUIDView(EnvironmentScopedView, RetrieveAPIView[FeatureSegment]):
@@ -88,7 +88,7 @@ class FeatureSegmentByUUIDView(EnvironmentScopedView, RetrieveAPIView[FeatureSeg
 
 
 class PrioritiesView(EnvironmentScopedView, GenericAPIView[FeatureSegment]):
-    """``features/feature-segments/update-priorities/``. The body says which environment it is about."""
+    """``features/feature-segments/update-priorities/``. The environment comes from the feature segments in the body."""
 
     rules = "feature-segments/update-priorities"
     serializer_class = PrioritySerializer
@@ -99,22 +99,22 @@ class PrioritiesView(EnvironmentScopedView, GenericAPIView[FeatureSegment]):
         serializer = self.get_serializer(data=request.data, many=True)
         serializer.is_valid(raise_exception=True)
         items = serializer.validated_data
-        wanted = {item["id"]: item["priority"] for item in items}
+        priorities = {item["id"]: item["priority"] for item in items}
         visible = visible_feature_segments(self.actor).select_related("environment__project", "feature")
-        found = visible.in_bulk(list(wanted))
-        if len(found) != len(items):
+        feature_segments = visible.in_bulk(list(priorities))
+        if len(feature_segments) != len(items):
             raise ValidationError({"non_field_errors": ["Some of the provided ids were not found."]})
         if not items:
             return Response([])
-        places = {(each.environment, each.feature) for each in found.values()}
-        if len(places) > 1:
+        scopes = {(each.environment, each.feature) for each in feature_segments.values()}
+        if len(scopes) > 1:
             message = "All feature segments must belong to the same feature & environment."
             raise ValidationError({"non_field_errors": [message]})
-        environment, feature = places.pop()
+        environment, feature = scopes.pop()
         if not has_environment_permission(self.actor, environment, "MANAGE_SEGMENT_OVERRIDES"):
             raise PermissionDenied
         lock_environment(environment.pk)
-        moved = services.reorder(environment, feature, wanted)
+        moved = services.reorder(environment, feature, priorities)
         return Response(FeatureSegmentSerializer(moved, many=True).data)
 
 

@@ -1,4 +1,4 @@
-"""Feature states: with the value as a scalar below an environment, as an object elsewhere."""
+"""Feature states in two formats: the value as a scalar below ``environments/``, as an object elsewhere."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.fields import ConstantText
-from core.items import Items, WholeItem
+from core.items import CompleteItem, Items
 from environments.access import visible_environments
 from environments.identities.models import Identity
 from environments.models import Environment
@@ -17,7 +17,7 @@ from features.feature_states import services
 from features.fields import INTEGER_BOUNDS, ObjectID, RawValue
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
-from features.multivariate.percentages import exceed_whole
+from features.multivariate.percentages import exceed_100
 from features.values import ValueType
 
 FIELDS = (
@@ -39,11 +39,11 @@ FIELDS = (
     "environment_feature_version",
 )
 
-OVER_WHOLE = "Multivariate percentage values exceed 100%."
+SHARES_OVER_100 = "Multivariate percentage values exceed 100%."
 
 
 class FeatureStateValueSerializer(serializers.ModelSerializer[FeatureStateValue]):
-    """The columns of a value. Those that a body leaves out stay as they are."""
+    """The columns of a value. Columns missing from a body are unchanged."""
 
     class Meta:
         model = FeatureStateValue
@@ -52,7 +52,7 @@ class FeatureStateValueSerializer(serializers.ModelSerializer[FeatureStateValue]
 
 
 def raw_value(value: Any) -> dict[str, Any]:
-    """The columns that a scalar stands for; its JSON type decides. Raises ValidationError naming the column."""
+    """The columns for a JSON scalar, by its type. Raises ValidationError with the column's name."""
     match value:
         case bool():
             columns = {"type": ValueType.BOOLEAN, "boolean_value": value}
@@ -65,8 +65,8 @@ def raw_value(value: Any) -> dict[str, Any]:
     return dict(serializer.validated_data)
 
 
-class ShareSerializer(WholeItem, serializers.ModelSerializer[MultivariateFeatureStateValue]):
-    """How many percent of the identities get an option. The option says which share is meant, with or without id."""
+class ShareSerializer(CompleteItem, serializers.ModelSerializer[MultivariateFeatureStateValue]):
+    """The percentage of identities that receive an option. The option identifies the share; ``id`` is ignored."""
 
     multivariate_feature_option = ObjectID(source="multivariate_feature_option_id")
 
@@ -77,23 +77,23 @@ class ShareSerializer(WholeItem, serializers.ModelSerializer[MultivariateFeature
 
 
 def check_shares(shares: list[dict[str, Any]], feature: Feature) -> None:
-    """Raise ValidationError unless these are shares of the feature's own options, one each, and 100 % at most."""
-    if exceed_whole(share["percentage_allocation"] for share in shares):
-        raise ValidationError(OVER_WHOLE)
+    """Raise ValidationError unless each share is of a different option of the feature, and the sum is at most 100 %."""
+    if exceed_100(share["percentage_allocation"] for share in shares):
+        raise ValidationError(SHARES_OVER_100)
     options = feature.multivariate_options.values_list("pk", flat=True) if shares else ()
     if errors := share_errors(shares, set(options)):
         raise ValidationError(errors)
 
 
 def share_errors(shares: list[dict[str, Any]], options: Collection[int]) -> dict[str, Any]:
-    """What is wrong with these shares of a feature that has these options, by the field's name; empty if nothing is."""
+    """Errors of shares by field name; empty if there are none. ``options``: primary keys of the feature's options."""
     given = [share["multivariate_feature_option_id"] for share in shares]
-    times = Counter(given)
+    occurrences = Counter(given)
     errors: list[dict[str, list[str]]] = [{} for _ in given]
     for error, pk in zip(errors, given, strict=True):
         if pk not in options:
             error["multivariate_feature_option"] = [f'Invalid pk "{pk}" - object does not exist.']
-        elif times[pk] > 1:
+        elif occurrences[pk] > 1:
             error["multivariate_feature_option"] = ["This option is given more than once."]
     return {"multivariate_feature_state_values": errors} if any(errors) else {}
 
@@ -106,7 +106,7 @@ class ProjectFeature(serializers.PrimaryKeyRelatedField[Feature]):
 
 
 class VisibleEnvironment(serializers.PrimaryKeyRelatedField[Environment]):
-    """An environment that the caller may see."""
+    """An environment that is visible to the caller."""
 
     def get_queryset(self) -> QuerySet[Environment]:
         return visible_environments(self.context["view"].actor)
@@ -127,7 +127,7 @@ class EnvironmentIdentity(serializers.PrimaryKeyRelatedField[Identity]):
 
 
 class FeatureStateSerializer(serializers.ModelSerializer[FeatureState]):
-    """What the two formats have in common. A state stays where it is: its feature, environment, … cannot change."""
+    """Base of both formats. The ``FIXED`` fields of a stored state cannot change."""
 
     FIXED = ("feature", "environment", "feature_segment", "identity")
 
@@ -148,14 +148,14 @@ class FeatureStateSerializer(serializers.ModelSerializer[FeatureState]):
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> FeatureState:
-        return services.create_state(self.context["view"].environment, **_parts(validated_data))
+        return services.create_state(self.context["view"].environment, **_service_arguments(validated_data))
 
     def update(self, instance: FeatureState, validated_data: dict[str, Any]) -> FeatureState:
-        return services.update_state(instance, **_parts(validated_data))
+        return services.update_state(instance, **_service_arguments(validated_data))
 
 
-def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
-    """What the services take: the state's own columns, its value's, and its shares."""
+def _service_arguments(validated_data: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for the services: columns of the state, columns of the value, and shares."""
     columns = {name: value for name, value in validated_data.items() if name != "environment"}
     value = columns.pop("feature_state_value", None)
     shares = columns.pop("multivariate_feature_state_values", None)
@@ -163,7 +163,7 @@ def _parts(validated_data: dict[str, Any]) -> dict[str, Any]:
 
 
 class RawFeatureStateSerializer(FeatureStateSerializer):
-    """Below an environment (and below an identity of it): the value is a scalar."""
+    """A feature state below an environment or an identity: the value is a scalar."""
 
     feature_state_value = RawValue(required=False, allow_null=True)
     environment = VisibleEnvironment(queryset=Environment.objects.all(), required=False)
@@ -172,7 +172,7 @@ class RawFeatureStateSerializer(FeatureStateSerializer):
         model = FeatureState
         fields: tuple[str, ...] = FIELDS
         read_only_fields: tuple[str, ...] = ("version", "identity", "feature_segment")
-        # Whether there is such a state already is services.create_state's question, under the view's lock.
+        # services.create_state checks uniqueness under the view's lock.
         validators: list[Any] = []
 
     def to_internal_value(self, data: Any) -> Any:
@@ -184,7 +184,7 @@ class RawFeatureStateSerializer(FeatureStateSerializer):
 
 
 class PatchedFeatureStateSerializer(RawFeatureStateSerializer):
-    """What a PATCH below an environment takes, and the little that it answers."""
+    """Request of a PATCH below an environment, and its short response."""
 
     feature_state_value = RawValue(required=False, allow_null=True, write_only=True)
     feature = ProjectFeature(read_only=True)
@@ -200,7 +200,7 @@ class IdentitySummarySerializer(serializers.ModelSerializer[Identity]):
 
 
 class ListedFeatureStateSerializer(RawFeatureStateSerializer):
-    """In a list below an environment, the identity is an object."""
+    """A feature state in a list below an environment: the identity is an object."""
 
     identity = IdentitySummarySerializer(read_only=True, allow_null=True)
 
@@ -231,21 +231,21 @@ class ObjectFeatureStateSerializer(FeatureStateSerializer):
                 raise ValidationError("Invalid identifier")
             attrs["identity"] = identity
         if self.instance is None:
-            self._check_place(attrs)
+            self._check_feature_segment(attrs)
         return super().validate(attrs)
 
-    def _check_place(self, attrs: dict[str, Any]) -> None:
+    def _check_feature_segment(self, attrs: dict[str, Any]) -> None:
         feature_segment = attrs.get("feature_segment")
         if feature_segment is None:
             return
         if attrs.get("identity") is not None:
-            raise ValidationError("A state is a segment's or an identity's, not both.")
+            raise ValidationError("A feature state cannot override both a segment and an identity.")
         if feature_segment.feature_id != attrs["feature"].pk:
             raise ValidationError({"feature_segment": ["Feature segment does not belong to feature."]})
 
 
 class FeatureStateFilterSerializer(serializers.Serializer[Any]):
-    """The query of ``features/featurestates/``."""
+    """Query parameters of ``features/featurestates/``."""
 
     environment = ObjectID()
     feature = ObjectID(required=False)
@@ -253,7 +253,7 @@ class FeatureStateFilterSerializer(serializers.Serializer[Any]):
 
 
 class EnvironmentFeatureStateFilterSerializer(serializers.Serializer[Any]):
-    """The query of ``environments/{api_key}/featurestates/``."""
+    """Query parameters of ``environments/{api_key}/featurestates/``."""
 
     feature = ObjectID(required=False)
     feature_name = serializers.CharField(required=False, help_text="The whole name, in any case.")

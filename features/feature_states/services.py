@@ -1,7 +1,8 @@
-"""Writing feature states: a state, its value and its shares are rows of their own, and change together.
+"""Writes feature states with their values and shares, which are rows of their own.
 
-Callers hold the environment's lock. A state and its value are saved one by one, so signals announce them; shares are
-written in bulk and announced here.
+A share (``MultivariateFeatureStateValue``) is the percentage of identities that receive an option. States and values
+are saved one by one, so model signals announce them; shares are written in bulk and announced here. Callers hold the
+environment's lock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,24 +15,26 @@ from rest_framework.exceptions import ValidationError
 from core.changes import report
 from environments.models import Environment
 from features import changes
-from features.changes import AboutToChangeStates, Place, SharesReplaced
+from features.changes import AboutToChangeStates, SharesReplaced, StateKey
 from features.models import Feature, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureStateValue
-from features.values import typed
+from features.values import parse_initial_value
 from realtime.changes import triggers, versions
 
-Columns = Mapping[str, Any]
-"""Columns of a value to set, by name. The others keep what they hold."""
+ValueColumns = Mapping[str, Any]
+"""Columns of a value to set, by name. The others are unchanged."""
 
 Shares = Iterable[Mapping[str, Any]]
-"""``multivariate_feature_option_id`` and ``percentage_allocation`` of each share that there is to be."""
+"""``multivariate_feature_option_id`` and ``percentage_allocation`` of each share."""
 
-# In Flagsmith's words, which clients may look for: a list printed into a list.
-TAKEN = "['Feature state already exists for this environment, feature, version, segment & identity combination']"
+# Flagsmith's message, which clients may match: a list formatted as text.
+ALREADY_EXISTS = (
+    "['Feature state already exists for this environment, feature, version, segment & identity combination']"
+)
 
 
 def require_direct_writes(environment: Environment) -> None:
-    """Raise ValidationError where states change by publishing versions of a feature only."""
+    """Raise ValidationError if the environment uses v2 feature versioning, whose states cannot be written directly."""
     if environment.use_v2_feature_versioning:
         raise ValidationError({"detail": "This environment uses v2 feature versioning. Publish a version instead."})
 
@@ -40,31 +43,31 @@ def create_state(
     environment: Environment,
     *,
     feature: Feature,
-    value: Columns | None = None,
+    value: ValueColumns | None = None,
     shares: Shares | None = None,
     **columns: Any,
 ) -> FeatureState:
-    """A new live state. Its value begins with the feature's initial value; ``value`` is set on top of it.
+    """Create a live state. Its value is the feature's initial value, updated with ``value``.
 
-    The environment's default has the options' default percentages unless ``shares`` says otherwise; an override has
-    none of its own. Raises ValidationError where there is a live state already.
+    Without ``shares`` an environment default gets the default percentages of the options, and an override no shares.
+    Raises ValidationError if there is a live state already.
     """
     if columns.get("live_from", ...) is None:
         columns["live_from"] = timezone.now()
     state = FeatureState(environment=environment, feature=feature, **columns)
     if state.identity_id is None:
         require_direct_writes(environment)
-    taken = FeatureState.objects.filter(
+    existing = FeatureState.objects.filter(
         environment=environment,
         feature=feature,
         feature_segment=state.feature_segment_id,
         identity=state.identity_id,
         version__isnull=False,
     )
-    if taken.exists():
-        raise ValidationError(TAKEN)
+    if existing.exists():
+        raise ValidationError(ALREADY_EXISTS)
     state.save()
-    _set(initial_value(state), value or {})
+    _set_columns(initial_value(state), value or {})
     if shares is None and state.feature_segment_id is None and state.identity_id is None:
         shares = [
             {"multivariate_feature_option_id": pk, "percentage_allocation": percentage}
@@ -75,25 +78,25 @@ def create_state(
 
 
 def update_state(
-    state: FeatureState, *, value: Columns | None = None, shares: Shares | None = None, **columns: Any
+    state: FeatureState, *, value: ValueColumns | None = None, shares: Shares | None = None, **columns: Any
 ) -> FeatureState:
-    """Set these columns of a state and of its value, and replace its shares unless they are None."""
+    """Set columns of a state and of its value. Shares are replaced unless they are None."""
     if state.identity_id is None:
         require_direct_writes(state.environment)
     for name, content in columns.items():
         setattr(state, name, content)
     state.save()
     if value:
-        _set(getattr(state, "feature_state_value", None) or FeatureStateValue(feature_state=state), value)
+        _set_columns(getattr(state, "feature_state_value", None) or FeatureStateValue(feature_state=state), value)
     if shares is not None:
         report(SharesReplaced(state, set_shares(state, shares)))
     return state
 
 
 def remove_states(states: QuerySet[FeatureState]) -> None:
-    """Remove states with their values and shares, raw: each row's signal would look the others up.
+    """Remove states with their values and shares. The caller announces and reports it.
 
-    Announces and logs nothing: whoever calls says what goes.
+    The deletes are raw: a signal for each row would read the other rows.
     """
     for rows in (
         MultivariateFeatureStateValue.objects.filter(feature_state__in=states),
@@ -104,56 +107,56 @@ def remove_states(states: QuerySet[FeatureState]) -> None:
 
 
 def initial_value(state: FeatureState) -> FeatureStateValue:
-    """The value that a new state begins with; not saved."""
+    """The unsaved value of a new state: the feature's initial value."""
     value = FeatureStateValue(feature_state=state)
-    plain = state.environment.project.prevent_flag_defaults
-    value.value = None if plain else typed(state.feature.initial_value)
+    prevent_defaults = state.environment.project.prevent_flag_defaults
+    value.value = None if prevent_defaults else parse_initial_value(state.feature.initial_value)
     return value
 
 
-def set_shares(state: FeatureState, shares: Shares) -> changes.Shares:
-    """Make these the shares of a state. Returns the percentages that are others now, before and after, by options."""
+def set_shares(state: FeatureState, shares: Shares) -> changes.ShareChanges:
+    """Replace the shares of a state. Returns the percentages that changed."""
     return replace_shares({state: shares})[state.pk]
 
 
-def replace_shares(wanted: Mapping[FeatureState, Shares]) -> dict[int, changes.Shares]:
-    """``set_shares`` of many states, by their primary keys. The share of an option keeps its row.
+def replace_shares(shares_by_state: Mapping[FeatureState, Shares]) -> dict[int, changes.ShareChanges]:
+    """Replace the shares of states. Returns the percentages that changed, by the state's primary key.
 
-    A constant number of queries, but for reading the shares of states that were read without them.
+    Shares of the same option keep their row. Uses a constant number of queries if the shares are prefetched.
     """
-    gone: list[int] = []
+    removed: list[int] = []
     new: list[MultivariateFeatureStateValue] = []
     changed: list[MultivariateFeatureStateValue] = []
-    found = {}
-    for state, shares in wanted.items():
-        present = {each.multivariate_feature_option_id: each for each in state.multivariate_feature_state_values.all()}
-        before = {option: share.percentage_allocation for option, share in present.items()}
+    changed_by_state = {}
+    for state, shares in shares_by_state.items():
+        stored = {each.multivariate_feature_option_id: each for each in state.multivariate_feature_state_values.all()}
+        before = {option: share.percentage_allocation for option, share in stored.items()}
         after = {share["multivariate_feature_option_id"]: share["percentage_allocation"] for share in shares}
-        found[state.pk] = changes.changed_shares(before, after)
-        for option in found[state.pk]:
-            share = present.get(option)
+        changed_by_state[state.pk] = changes.changed_shares(before, after)
+        for option in changed_by_state[state.pk]:
+            share = stored.get(option)
             if share is None:
                 share = MultivariateFeatureStateValue(feature_state=state, multivariate_feature_option_id=option)
                 new.append(share)
             elif option in after:
                 changed.append(share)
             else:
-                gone.append(share.pk)
+                removed.append(share.pk)
                 continue
             share.percentage_allocation = after[option]
-        if found[state.pk]:
+        if changed_by_state[state.pk]:
             effect = triggers.of_state(state)
             versions.announce(effect.environments, silent=effect.silent)
-    report(AboutToChangeStates(Place.of(state) for state in wanted if found[state.pk]))
-    # Raw: each row's signal would ask for its state.
-    rows = MultivariateFeatureStateValue.objects.filter(pk__in=gone)
+    report(AboutToChangeStates(StateKey.of(state) for state in shares_by_state if changed_by_state[state.pk]))
+    # Raw: a signal for each row would read its state.
+    rows = MultivariateFeatureStateValue.objects.filter(pk__in=removed)
     rows._raw_delete(rows.db)
     MultivariateFeatureStateValue.objects.bulk_update(changed, ["percentage_allocation"])
     MultivariateFeatureStateValue.objects.bulk_create(new)
-    return found
+    return changed_by_state
 
 
-def _set(value: FeatureStateValue, columns: Columns) -> None:
+def _set_columns(value: FeatureStateValue, columns: ValueColumns) -> None:
     for name, content in columns.items():
         setattr(value, name, content)
     value.save()

@@ -1,4 +1,4 @@
-"""``environments/{api_key}/featurestates/`` and ``features/featurestates/``: the same states in two formats."""
+"""``environments/{api_key}/featurestates/`` and ``features/featurestates/``: feature states in two formats."""
 
 from functools import cached_property
 from typing import Any
@@ -27,9 +27,9 @@ from features.feature_states.serializers import (
     RawFeatureStateSerializer,
 )
 from features.models import FeatureState
-from features.scopes import environment_named, in_body
+from features.scopes import body_field, environment_by_id
 
-LIVE = (
+LIVE_STATES = (
     FeatureState.objects.filter(version__isnull=False)
     .select_related("feature_state_value")
     .prefetch_related("multivariate_feature_state_values")
@@ -41,7 +41,7 @@ LIVE = (
     partial_update=extend_schema(request=PatchedFeatureStateSerializer, responses=PatchedFeatureStateSerializer),
 )
 class EnvironmentFeatureStateViewSet(EnvironmentScopedView, ModelViewSet[FeatureState]):
-    """An environment's defaults; with ``anyIdentity`` in the query, its identities' overrides."""
+    """Environment defaults; with ``anyIdentity`` in the query, identity overrides."""
 
     rules = "environment-featurestates"
     locked = "environment"
@@ -57,9 +57,9 @@ class EnvironmentFeatureStateViewSet(EnvironmentScopedView, ModelViewSet[Feature
         return RawFeatureStateSerializer
 
     def get_queryset(self) -> QuerySet[FeatureState]:
-        states = LIVE.filter(environment=self.environment, feature_segment=None).select_related("identity")
-        of_identities = "anyIdentity" in self.request.query_params
-        return states.filter(identity__isnull=not of_identities)
+        states = LIVE_STATES.filter(environment=self.environment, feature_segment=None).select_related("identity")
+        identity_overrides = "anyIdentity" in self.request.query_params
+        return states.filter(identity__isnull=not identity_overrides)
 
     def filter_queryset(self, queryset: QuerySet[FeatureState]) -> QuerySet[FeatureState]:
         given = {name: text for name, text in self.request.query_params.items() if text}
@@ -72,12 +72,12 @@ class EnvironmentFeatureStateViewSet(EnvironmentScopedView, ModelViewSet[Feature
         return queryset
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        if in_body(request, "feature") is None:
+        if body_field(request, "feature") is None:
             return Response({"detail": "Feature not provided"}, status=status.HTTP_400_BAD_REQUEST)
         return super().create(request, *args, **kwargs)
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """PUT is as partial as PATCH."""
+        """PUT is partial too, as in Flagsmith."""
         return super().update(request, *args, **{**kwargs, "partial": True})
 
     def perform_destroy(self, instance: FeatureState) -> None:
@@ -93,7 +93,7 @@ class FeatureStateViewSet(
     EnvironmentScopedView,
     GenericViewSet[FeatureState],
 ):
-    """Defaults and all overrides of an environment that the query, the body or the state itself names."""
+    """Defaults and overrides of an environment, which comes from the query, the body or the state."""
 
     rules = "featurestates"
     locked = "environment"
@@ -102,8 +102,8 @@ class FeatureStateViewSet(
     queryset = FeatureState.objects.all()
 
     @cached_property
-    def addressed(self) -> FeatureState:
-        """The state that the path names, as it was before the lock."""
+    def feature_state(self) -> FeatureState:
+        """The state of the path, read before the environment is locked."""
         visible = visible_environments(self.actor)
         states = FeatureState.objects.filter(environment__in=visible.values("pk"), version__isnull=False)
         state = states.select_related("environment__project").filter(pk=self.kwargs["pk"]).first()
@@ -113,23 +113,23 @@ class FeatureStateViewSet(
 
     def find_environment(self) -> Environment | None:
         if "pk" in self.kwargs:
-            return self.addressed.environment
-        named = self.request.query_params.get("environment")
+            return self.feature_state.environment
+        environment_id = self.request.query_params.get("environment")
         if self.action == "create":
-            named = in_body(self.request, "environment")
-        return environment_named(named, self.actor)
+            environment_id = body_field(self.request, "environment")
+        return environment_by_id(environment_id, self.actor)
 
     @property
     def permission(self) -> str:
-        """The key that a write needs."""
+        """The permission that a write needs."""
         if "pk" in self.kwargs:
-            of_segment = self.addressed.feature_segment_id is not None
+            is_segment_override = self.feature_state.feature_segment_id is not None
         else:
-            of_segment = in_body(self.request, "feature_segment") is not None
-        return "MANAGE_SEGMENT_OVERRIDES" if of_segment else "UPDATE_FEATURE_STATE"
+            is_segment_override = body_field(self.request, "feature_segment") is not None
+        return "MANAGE_SEGMENT_OVERRIDES" if is_segment_override else "UPDATE_FEATURE_STATE"
 
     def get_queryset(self) -> QuerySet[FeatureState]:
-        return LIVE.filter(environment=self.environment).select_related("environment__project")
+        return LIVE_STATES.filter(environment=self.environment).select_related("environment__project")
 
     def filter_queryset(self, queryset: QuerySet[FeatureState]) -> QuerySet[FeatureState]:
         if self.action != "list":
@@ -137,8 +137,8 @@ class FeatureStateViewSet(
         given = {name: text for name, text in self.request.query_params.items() if text}
         query = FeatureStateFilterSerializer(data=given)
         query.is_valid(raise_exception=True)
-        wanted = {name: query.validated_data[name] for name in ("feature", "feature_segment") if name in given}
-        return queryset.filter(**wanted)
+        filters = {name: query.validated_data[name] for name in ("feature", "feature_segment") if name in given}
+        return queryset.filter(**filters)
 
 
 class FeatureStateByUUIDView(EnvironmentScopedView, RetrieveAPIView[FeatureState]):
@@ -151,4 +151,4 @@ class FeatureStateByUUIDView(EnvironmentScopedView, RetrieveAPIView[FeatureState
 
     def get_queryset(self) -> QuerySet[FeatureState]:
         visible = visible_environments(self.actor)
-        return LIVE.filter(environment__in=visible.values("pk"))
+        return LIVE_STATES.filter(environment__in=visible.values("pk"))

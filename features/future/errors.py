@@ -3,7 +3,7 @@ from rest_framework.exceptions import APIException, ValidationError
 
 
 class ChangeRequestsEnabled(APIException):
-    """The environment's flags change by change requests alone. Clients go by the code."""
+    """Direct changes are rejected, since the environment uses change requests. Clients check the code."""
 
     status_code = status.HTTP_409_CONFLICT
 

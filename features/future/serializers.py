@@ -1,6 +1,6 @@
-"""A flag whole, in the one format that these end points take and answer.
+"""The environment default and all segment overrides of a flag, in one format for requests and responses.
 
-What is validated has the columns' names, as the services of feature states take them.
+Validated data has the names of the model columns, which the services of feature states expect.
 """
 
 import re
@@ -12,12 +12,12 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.items import Items
-from features.feature_segments.serializers import wrong_feature
+from features.feature_segments.serializers import segment_error
 from features.feature_segments.services import MAX_PRIORITY
-from features.feature_states.serializers import OVER_WHOLE
+from features.feature_states.serializers import SHARES_OVER_100
 from features.fields import ObjectID
 from features.models import Feature, FeatureState, FeatureStateValue, FeatureType
-from features.multivariate.percentages import exceed_whole
+from features.multivariate.percentages import exceed_100
 from features.values import MAX_32_BIT_INTEGER, ValueType
 from segments.models import Segment
 
@@ -29,7 +29,7 @@ SHARES = "multivariate_feature_state_values"
 
 
 class FlagValueSerializer(serializers.Serializer[FeatureStateValue]):
-    """A value as text, and of which type it is. Nothing is left of what values of other types there were."""
+    """A value as text with its type. A write clears the columns of other types."""
 
     type = serializers.ChoiceField(choices=tuple(TYPES.values()))
     value = serializers.CharField(allow_blank=True, max_length=settings.FEATURE_VALUE_LIMIT)
@@ -68,7 +68,7 @@ def _boolean(text: str) -> bool:
 
 
 class VariantSerializer(serializers.Serializer[Any]):
-    """How many percent of the identities get an option of the feature."""
+    """The percentage of identities that receive an option of the feature."""
 
     id = ObjectID(source="multivariate_feature_option_id")
     weight = serializers.FloatField(source="percentage_allocation", min_value=0, max_value=100)
@@ -82,20 +82,20 @@ class SegmentReferenceSerializer(serializers.Serializer[Any]):
 
 
 class FlagStateSerializer(serializers.Serializer[FeatureState]):
-    """What a flag says to everybody in the environment."""
+    """Base of environment defaults and segment overrides."""
 
     enabled = serializers.BooleanField(required=False)
     value = FlagValueSerializer(source="feature_state_value", required=False, allow_null=True)
     variants = VariantSerializer(many=True, source=SHARES, required=False)
 
     def validate_value(self, columns: dict[str, Any] | None) -> dict[str, Any]:
-        """None is an answer, and nothing to ask for."""
+        """Null occurs in responses only."""
         if columns is None:
             raise ValidationError(self.fields["value"].error_messages["null"])
         return columns
 
     def validate_variants(self, shares: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """All options of the feature: what is left out would be anybody's guess."""
+        """All options of the feature are required, since a missing one would have no defined percentage."""
         feature: Feature = self.context["feature"]
         if feature.type != FeatureType.MULTIVARIATE and shares:
             raise ValidationError("Feature is not multivariate.")
@@ -107,8 +107,8 @@ class FlagStateSerializer(serializers.Serializer[FeatureState]):
             raise ValidationError("Must include all feature's variants.")
         if len(given) > len(options):
             raise ValidationError("This variant is given more than once.")
-        if exceed_whole(share["percentage_allocation"] for share in shares):
-            raise ValidationError(OVER_WHOLE)
+        if exceed_100(share["percentage_allocation"] for share in shares):
+            raise ValidationError(SHARES_OVER_100)
         return shares
 
 
@@ -121,9 +121,9 @@ class FlagDefaultSerializer(FlagStateSerializer):
 
 
 class FlagOverrideSerializer(FlagStateSerializer):
-    """What a flag says to a segment's members. The override with the lowest priority is the strongest."""
+    """A segment override. The override with the lowest priority takes precedence."""
 
-    # Before the priority, which goes into the same place.
+    # Validated before the priority, which is stored in the same dict.
     segment = SegmentReferenceSerializer(source="feature_segment")
     priority = serializers.IntegerField(
         source="feature_segment.priority", min_value=0, max_value=MAX_PRIORITY, required=False
@@ -133,41 +133,41 @@ class FlagOverrideSerializer(FlagStateSerializer):
         list_serializer_class = Items
 
     def get_fields(self) -> dict[str, serializers.Field]:
-        """In Flagsmith's order: whose override it is comes first."""
+        """Segment and priority come first, as in Flagsmith."""
         fields = super().get_fields()
         return {name: fields.pop(name) for name in ("segment", "priority")} | fields
 
 
 class FlagSerializer(serializers.Serializer[Any]):
-    """Context: the ``feature``, and whether a body is to ``replace`` what it names."""
+    """A flag. The context has the ``feature``, and ``replace``: whether parts of the body are replaced (PUT)."""
 
     environment_default = FlagDefaultSerializer(source="default", required=False)
     segment_overrides = FlagOverrideSerializer(many=True, source="overrides", required=False)
 
     def validate_segment_overrides(self, overrides: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Segments of the project, each once. Looked up with one query."""
+        """The segments must belong to the project and be listed once. They are read with one query."""
         feature: Feature = self.context["feature"]
-        named = [override["feature_segment"]["segment_id"] for override in overrides]
-        segments = Segment.objects.filter(project=feature.project_id).in_bulk(named) if named else {}
-        errors = [_refusal(segments.get(pk), feature) for pk in named]
+        segment_ids = [override["feature_segment"]["segment_id"] for override in overrides]
+        segments = Segment.objects.filter(project=feature.project_id).in_bulk(segment_ids) if segment_ids else {}
+        errors = [_override_error(segments.get(pk), feature) for pk in segment_ids]
         if any(errors):
             raise ValidationError(errors)
-        for pk, times in Counter(named).items():
-            if times > 1:
+        for pk, occurrences in Counter(segment_ids).items():
+            if occurrences > 1:
                 raise ValidationError(f"Duplicate segment: {pk}.")
         return overrides
 
 
-class WorkflowOnSerializer(serializers.Serializer[Any]):
-    """What is said where an environment's flags change by change requests alone."""
+class ChangeRequestsEnabledSerializer(serializers.Serializer[Any]):
+    """The response with status 409: the environment uses change requests."""
 
     detail = serializers.CharField()
     code = serializers.CharField()
 
 
-def _refusal(segment: Segment | None, feature: Feature) -> dict[str, Any]:
+def _override_error(segment: Segment | None, feature: Feature) -> dict[str, Any]:
     if segment is None:
         return {"segment": {"id": ["Segment not found."]}}
-    if message := wrong_feature(segment, feature):
+    if message := segment_error(segment, feature):
         return {"segment": {"id": [message]}}
     return {}

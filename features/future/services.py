@@ -1,6 +1,6 @@
-"""A flag in an environment as a whole: what it says to everybody, and to the members of each segment.
+"""Reads and writes a flag as a whole: its environment default and all its segment overrides.
 
-Identities' overrides are no part of it. Writers hold the environment's lock.
+Identity overrides are not included. Writers hold the environment's lock.
 """
 
 from collections import Counter
@@ -12,16 +12,17 @@ from django.db.models import Prefetch
 from rest_framework.exceptions import NotFound
 
 from environments.models import Environment
-from features.feature_segments import services as places
-from features.feature_states.bulk import Content, Write, write
+from features.feature_segments import services as feature_segment_services
+from features.feature_states.bulk import StateContent, StateWrite, write_states
 from features.feature_states.services import require_direct_writes
 from features.future.errors import DuplicatePriority
 from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureStateValue
 
-Changes = Mapping[str, Any]
-"""Of a state: ``enabled``, ``feature_state_value`` (columns), ``multivariate_feature_state_values``. Of an override
-also ``feature_segment``: its ``segment_id``, and its ``priority`` if that is given."""
+StateChanges = Mapping[str, Any]
+"""Changes of a state: ``enabled``, ``feature_state_value`` (columns), ``multivariate_feature_state_values`` (shares).
+
+An override also has ``feature_segment``: its ``segment_id``, and optionally its ``priority``."""
 
 NO_VALUE = dict.fromkeys(("string_value", "integer_value", "boolean_value"))
 
@@ -32,11 +33,11 @@ class Flag:
 
     default: FeatureState
     overrides: list[FeatureState]
-    """The strongest first."""
+    """The lowest priority first."""
 
 
 def read_flag(environment: Environment, feature: Feature) -> Flag:
-    """With two queries. Raises NotFound where the environment says nothing of the feature."""
+    """Read a flag with two queries. Raises NotFound if the environment has no state of the feature."""
     by_option = MultivariateFeatureStateValue.objects.order_by("multivariate_feature_option")
     states = (
         FeatureState.objects.filter(environment=environment, feature=feature, identity=None, version__isnull=False)
@@ -54,52 +55,58 @@ def change_flag(
     environment: Environment,
     feature: Feature,
     *,
-    default: Changes | None = None,
-    overrides: Sequence[Changes] | None = None,
-    reset: bool = False,
+    default: StateChanges | None = None,
+    overrides: Sequence[StateChanges] | None = None,
+    replace_parts: bool = False,
 ) -> None:
-    """Change what is given. With ``reset`` what it leaves out begins anew, and overrides that it leaves out go.
+    """Change the given parts. With ``replace_parts``, missing fields are reset and missing overrides are removed.
 
-    An override begins with what the default says by then. A constant number of queries, one announcement, and none
-    where SDKs read the same afterwards. Raises DuplicatePriority if two overrides would be equally strong.
+    A new override begins with the content of the changed default. Uses a constant number of queries, and announces the
+    environment once, only if SDKs can read a change. Raises DuplicatePriority if two overrides would have one priority.
     """
     require_direct_writes(environment)
     flag = read_flag(environment, feature)
-    said = Content.of(flag.default)
+    default_content = StateContent.of(flag.default)
     if default is not None:
-        if reset:
-            said = replace(said, enabled=False, value={**said.value, **NO_VALUE})
-        said = _changed(said, default)
-    writes = [Write(flag.default, said)]
+        if replace_parts:
+            default_content = replace(default_content, enabled=False, value={**default_content.value, **NO_VALUE})
+        default_content = _apply(default_content, default)
+    writes = [StateWrite(flag.default, default_content)]
     silent = False
     if overrides:
-        changes = {each["feature_segment"]["segment_id"]: each for each in overrides}
-        present = _by_segment(flag)
-        for place in _arranged(environment, feature, flag, changes, reset):
-            change = changes[place.segment_id]
-            state = present.get(place.segment_id)
-            base = said if state is None or reset else Content.of(state)
-            state = state or FeatureState(environment=environment, feature=feature, feature_segment=place)
-            writes.append(Write(state, _changed(base, change)))
-        # All are new, and give nobody anything but what everybody has.
-        silent = not said.shares and all(each.content.read == said.read for each in writes) and not present
-    elif overrides is not None and reset:
-        places.remove(_place(state) for state in flag.overrides)
-    write(environment, writes, said, silent=silent)
+        changes_by_segment = {each["feature_segment"]["segment_id"]: each for each in overrides}
+        stored = _states_by_segment(flag)
+        for feature_segment in _arrange_feature_segments(
+            environment, feature, flag, changes_by_segment, remove_others=replace_parts
+        ):
+            changes = changes_by_segment[feature_segment.segment_id]
+            state = stored.get(feature_segment.segment_id)
+            base = default_content if state is None or replace_parts else StateContent.of(state)
+            state = state or FeatureState(environment=environment, feature=feature, feature_segment=feature_segment)
+            writes.append(StateWrite(state, _apply(base, changes)))
+        # All overrides are new and equal to the default, so no identity's flags change.
+        silent = (
+            not default_content.shares
+            and all(each.content.visible_to_sdks == default_content.visible_to_sdks for each in writes)
+            and not stored
+        )
+    elif overrides is not None and replace_parts:
+        feature_segment_services.remove_feature_segments(_feature_segment(state) for state in flag.overrides)
+    write_states(environment, writes, default_content, silent=silent)
 
 
 def remove_override(environment: Environment, feature: Feature, segment_id: int) -> None:
-    """Raises NotFound where the segment has none."""
+    """Remove the override of a segment. Raises NotFound if there is none."""
     require_direct_writes(environment)
-    state = _by_segment(read_flag(environment, feature)).get(segment_id)
+    state = _states_by_segment(read_flag(environment, feature)).get(segment_id)
     if state is None:
         raise NotFound("Segment override not found.")
-    places.remove([_place(state)])
+    feature_segment_services.remove_feature_segments([_feature_segment(state)])
 
 
-def _changed(content: Content, changes: Changes) -> Content:
+def _apply(content: StateContent, changes: StateChanges) -> StateContent:
     shares = changes.get("multivariate_feature_state_values")
-    return Content(
+    return StateContent(
         changes.get("enabled", content.enabled),
         {**content.value, **changes.get("feature_state_value", {})},
         content.shares
@@ -108,38 +115,50 @@ def _changed(content: Content, changes: Changes) -> Content:
     )
 
 
-def _arranged(
-    environment: Environment, feature: Feature, flag: Flag, changes: Mapping[int, Changes], reset: bool
+def _arrange_feature_segments(
+    environment: Environment,
+    feature: Feature,
+    flag: Flag,
+    changes_by_segment: Mapping[int, StateChanges],
+    *,
+    remove_others: bool,
 ) -> list[FeatureSegment]:
-    """The places of these segments' overrides, in their new order; with ``reset``, all others are gone."""
-    if reset:
-        places.remove(_place(state) for state in flag.overrides if _place(state).segment_id not in changes)
-    present = places.read(environment, feature)
-    live = {_place(state).pk for state in flag.overrides}
-    # Of two places of a segment, the one counts that has a state.
-    mine = {each.segment_id: each for each in sorted(present, key=lambda each: each.pk in live)}
-    wanted = {
-        segment: change["feature_segment"].get("priority", None if segment in mine else position)
-        for position, (segment, change) in enumerate(changes.items())
+    """Create or move the feature segments of these changes, and return them."""
+    if remove_others:
+        overrides = (_feature_segment(state) for state in flag.overrides)
+        feature_segment_services.remove_feature_segments(
+            each for each in overrides if each.segment_id not in changes_by_segment
+        )
+    stored = feature_segment_services.read_feature_segments(environment, feature)
+    live = {_feature_segment(state).pk for state in flag.overrides}
+    # A segment may have several feature segments; the one with a live state is sorted last and used.
+    by_segment = {each.segment_id: each for each in sorted(stored, key=lambda each: each.pk in live)}
+    priorities = {
+        segment: changes["feature_segment"].get("priority", None if segment in by_segment else position)
+        for position, (segment, changes) in enumerate(changes_by_segment.items())
     }
-    moves = {mine[segment].pk: to for segment, to in wanted.items() if segment in mine and to is not None}
-    new = {segment: to for segment, to in wanted.items() if segment not in mine}
-    _refuse_duplicates([*(moves.get(each.pk, each.priority) for each in present), *new.values()])
-    places.prioritise(environment, feature, present, moves)
-    made = places.add(environment, feature, new)
-    return [each for each in (*mine.values(), *made) if each.segment_id in changes]
+    moved = {
+        by_segment[segment].pk: priority
+        for segment, priority in priorities.items()
+        if segment in by_segment and priority is not None
+    }
+    new = {segment: priority for segment, priority in priorities.items() if segment not in by_segment}
+    _check_unique([*(moved.get(each.pk, each.priority) for each in stored), *new.values()])
+    feature_segment_services.set_priorities(environment, feature, stored, moved)
+    created = feature_segment_services.add_feature_segments(environment, feature, new)
+    return [each for each in (*by_segment.values(), *created) if each.segment_id in changes_by_segment]
 
 
-def _refuse_duplicates(priorities: list[int]) -> None:
-    twice = [priority for priority, times in Counter(priorities).items() if times > 1]
-    if twice:
-        raise DuplicatePriority(min(twice))
+def _check_unique(priorities: list[int]) -> None:
+    duplicates = [priority for priority, occurrences in Counter(priorities).items() if occurrences > 1]
+    if duplicates:
+        raise DuplicatePriority(min(duplicates))
 
 
-def _by_segment(flag: Flag) -> dict[int, FeatureState]:
-    return {_place(state).segment_id: state for state in flag.overrides}
+def _states_by_segment(flag: Flag) -> dict[int, FeatureState]:
+    return {_feature_segment(state).segment_id: state for state in flag.overrides}
 
 
-def _place(state: FeatureState) -> FeatureSegment:
+def _feature_segment(state: FeatureState) -> FeatureSegment:
     assert state.feature_segment is not None
     return state.feature_segment

@@ -1,6 +1,6 @@
-"""``/api/__future__/``: a flag as a whole, as Flagsmith's command line writes it.
+"""``/api/__future__/``: a flag with all its segment overrides in one request, as Flagsmith's command line uses it.
 
-Whoever may see an environment but not change it is told so (403), as everywhere; Flagsmith says 404 here.
+A caller who may view the environment but not change it gets 403, as in all endpoints; Flagsmith responds with 404.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from environments.scope import EnvironmentScopedView
 from features.future import services
 from features.future.errors import ChangeRequestsEnabled
-from features.future.serializers import FlagSerializer, WorkflowOnSerializer
+from features.future.serializers import ChangeRequestsEnabledSerializer, FlagSerializer
 from features.models import Feature
 
 PERMISSIONS = {
@@ -26,11 +26,11 @@ PERMISSIONS = {
 }
 
 
-WRITE = extend_schema(responses={200: FlagSerializer, 409: WorkflowOnSerializer})
+WRITE = extend_schema(responses={200: FlagSerializer, 409: ChangeRequestsEnabledSerializer})
 
 
 class EnvironmentFlagView(EnvironmentScopedView, GenericAPIView[Feature]):
-    """What both end points do: find the flag, refuse to change it beside a change request, and show all of it."""
+    """Base of both endpoints: reads the flag, and rejects direct changes if the environment uses change requests."""
 
     locked = "environment"
     serializer_class = FlagSerializer
@@ -43,13 +43,13 @@ class EnvironmentFlagView(EnvironmentScopedView, GenericAPIView[Feature]):
     def feature(self) -> Feature:
         return get_object_or_404(self.get_queryset(), pk=self.kwargs["feature_pk"])
 
-    def require_no_workflow(self) -> None:
-        """Raise ChangeRequestsEnabled if that is so by now: the environment was read before the lock."""
+    def require_direct_changes(self) -> None:
+        """Raise ChangeRequestsEnabled if the environment uses change requests. Read again, under the lock."""
         self.environment.refresh_from_db(fields=["minimum_change_request_approvals"])
         if self.environment.minimum_change_request_approvals is not None:
             raise ChangeRequestsEnabled
 
-    def shown(self) -> Response:
+    def flag_response(self) -> Response:
         return Response(FlagSerializer(services.read_flag(self.environment, self.feature)).data)
 
 
@@ -60,33 +60,33 @@ class FlagView(EnvironmentFlagView):
 
     @property
     def permissions(self) -> list[str]:
-        """The keys that a write needs: those of the parts that its body has."""
+        """The permissions for the parts of the flag that the body has."""
         body = self.request.data
         parts = body if isinstance(body, Mapping) else ()
         return [key for name, key in PERMISSIONS.items() if name in parts] or ["UPDATE_FEATURE_STATE"]
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return self.shown()
+        return self.flag_response()
 
     @WRITE
     def patch(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Change what the body has, and leave all else as it is."""
-        return self._change(reset=False)
+        """Change the fields of the body; other fields are unchanged."""
+        return self._change(replace_parts=False)
 
     @WRITE
     def put(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Replace the parts that the body has; what they leave out begins anew."""
-        return self._change(reset=True)
+        """Replace the parts of the body; their missing fields are reset to their initial values."""
+        return self._change(replace_parts=True)
 
-    def _change(self, *, reset: bool) -> Response:
+    def _change(self, *, replace_parts: bool) -> Response:
         if not isinstance(self.request.data, Mapping):
             raise ValidationError(["Expected an object."])
         feature = self.feature
-        self.require_no_workflow()
-        serializer = FlagSerializer(data=self.request.data, context={"feature": feature, "replace": reset})
+        self.require_direct_changes()
+        serializer = FlagSerializer(data=self.request.data, context={"feature": feature, "replace": replace_parts})
         serializer.is_valid(raise_exception=True)
-        services.change_flag(self.environment, feature, reset=reset, **serializer.validated_data)
-        return self.shown()
+        services.change_flag(self.environment, feature, replace_parts=replace_parts, **serializer.validated_data)
+        return self.flag_response()
 
 
 class SegmentOverrideView(EnvironmentFlagView):
@@ -96,8 +96,8 @@ class SegmentOverrideView(EnvironmentFlagView):
 
     @WRITE
     def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Remove the segment's override, and answer with what is left of the flag."""
+        """Remove the segment's override, and return the flag."""
         feature = self.feature
-        self.require_no_workflow()
+        self.require_direct_changes()
         services.remove_override(self.environment, feature, int(self.kwargs["segment_pk"]))
-        return self.shown()
+        return self.flag_response()

@@ -6,15 +6,15 @@ from django.db import models
 from core.models import AtomicModel
 from features.values import TypedValue
 
-PERCENTAGE = [MinValueValidator(0), MaxValueValidator(100)]
+PERCENTAGE_VALIDATORS = [MinValueValidator(0), MaxValueValidator(100)]
 
 
 class MultivariateFeatureOption(TypedValue, AtomicModel):
-    """One of the values that a multivariate feature gives to a share of the identities."""
+    """A value of a multivariate feature, received by a percentage of the identities."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     feature = models.ForeignKey("features.Feature", on_delete=models.CASCADE, related_name="multivariate_options")
-    default_percentage_allocation = models.FloatField(default=100, validators=PERCENTAGE)
+    default_percentage_allocation = models.FloatField(default=100, validators=PERCENTAGE_VALIDATORS)
     key = models.CharField(max_length=255, null=True, blank=True)
 
     class Meta:
@@ -22,7 +22,7 @@ class MultivariateFeatureOption(TypedValue, AtomicModel):
 
 
 class MultivariateFeatureStateValue(AtomicModel):
-    """The share of the identities, in percent, that gets an option under a feature state."""
+    """The percentage of identities that receive an option, for one feature state. Called a share in this project."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     feature_state = models.ForeignKey(
@@ -31,7 +31,7 @@ class MultivariateFeatureStateValue(AtomicModel):
     multivariate_feature_option = models.ForeignKey(
         MultivariateFeatureOption, on_delete=models.CASCADE, related_name="multivariate_feature_state_values"
     )
-    percentage_allocation = models.FloatField(validators=PERCENTAGE)
+    percentage_allocation = models.FloatField(validators=PERCENTAGE_VALIDATORS)
 
     class Meta:
         ordering = ["id"]

@@ -1,8 +1,8 @@
-"""Shares of the identities, in percent."""
+"""Sums of percentage allocations."""
 
 from collections.abc import Iterable
 
 
-def exceed_whole(percentages: Iterable[float]) -> bool:
-    """Whether these are more than everybody. Floats that only add up to a hair more than 100 are not."""
+def exceed_100(percentages: Iterable[float]) -> bool:
+    """Whether the sum is more than 100 %. Rounding errors of floats are ignored."""
     return round(sum(percentages), 6) > 100

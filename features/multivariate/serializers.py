@@ -22,21 +22,21 @@ FIELDS = (
     "key",
 )
 
-COLUMNS = {**INTEGER_BOUNDS, "type": {"allow_blank": False}}
+FIELD_OPTIONS = {**INTEGER_BOUNDS, "type": {"allow_blank": False}}
 
-OVER = "Invalid percentage allocation"
+DEFAULTS_OVER_100 = "Invalid percentage allocation"
 
-# What SDKs call the value of those who get no option.
+# SDKs use this name for the value of identities that receive no option.
 CONTROL = "control"
 
 
-class NestedOptions(Items):
+class OptionList(Items):
     def get_attribute(self, instance: Any) -> Any:
         return related(instance, str(self.source))
 
 
 class NestedOptionSerializer(QuickSerializer, serializers.ModelSerializer[MultivariateFeatureOption]):
-    """An option inside of its feature. An ``id`` says which of the feature's options it is; without one it is new."""
+    """An option in the body of its feature. Without an ``id`` it is a new one."""
 
     id = ObjectID(required=False)
 
@@ -44,28 +44,28 @@ class NestedOptionSerializer(QuickSerializer, serializers.ModelSerializer[Multiv
         model = MultivariateFeatureOption
         fields = FIELDS
         read_only_fields = ("key",)
-        list_serializer_class = NestedOptions
-        extra_kwargs = COLUMNS
+        list_serializer_class = OptionList
+        extra_kwargs = FIELD_OPTIONS
 
 
-class SameFeature(serializers.PrimaryKeyRelatedField[Feature]):
-    """The feature that the path names. A body may leave it out."""
+class PathFeature(serializers.PrimaryKeyRelatedField[Feature]):
+    """The feature of the path. Optional in a body."""
 
     def get_queryset(self) -> Any:
         return Feature.objects.filter(pk=self.context["view"].feature.pk)
 
 
 class OptionSerializer(serializers.ModelSerializer[MultivariateFeatureOption]):
-    feature = SameFeature(queryset=Feature.objects.all(), required=False)
+    feature = PathFeature(queryset=Feature.objects.all(), required=False)
 
     class Meta:
         model = MultivariateFeatureOption
         fields = (*FIELDS, "feature")
-        extra_kwargs = {**COLUMNS, "key": {"allow_blank": False, "validators": [validate_slug]}}
+        extra_kwargs = {**FIELD_OPTIONS, "key": {"allow_blank": False, "validators": [validate_slug]}}
 
     def validate_key(self, key: str | None) -> str | None:
         if key == CONTROL:
-            raise ValidationError(f'"{CONTROL}" stands for the value of those who get no option.')
+            raise ValidationError(f'"{CONTROL}" is reserved for the value of identities that receive no option.')
         others = self.context["view"].feature.multivariate_options.exclude(pk=self.instance and self.instance.pk)
         if key is not None and others.filter(key=key).exists():
             raise ValidationError("Multivariate option with this key already exists for the feature.")
@@ -75,10 +75,10 @@ class OptionSerializer(serializers.ModelSerializer[MultivariateFeatureOption]):
         feature, option = self.context["view"].feature, self.instance
         if option is None:
             attrs.setdefault("default_percentage_allocation", services.DEFAULT_PERCENTAGE)
-        if "default_percentage_allocation" in attrs and services.no_room_for(
+        if "default_percentage_allocation" in attrs and services.option_exceeds_100(
             attrs["default_percentage_allocation"], feature, option
         ):
-            raise ValidationError({"default_percentage_allocation": [OVER]})
+            raise ValidationError({"default_percentage_allocation": [DEFAULTS_OVER_100]})
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> MultivariateFeatureOption:

@@ -1,4 +1,7 @@
-"""Changes of a feature's options, which concern all environments of the project. Callers hold the project's lock."""
+"""Adds, replaces and removes the options of a feature, which all environments of the project share.
+
+Callers hold the project's lock.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,131 +12,131 @@ from core.changes import report
 from features.changes import OptionsReplaced
 from features.models import Feature, FeatureState, FeatureType
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
-from features.multivariate.percentages import exceed_whole
+from features.multivariate.percentages import exceed_100
 from realtime.changes import versions
 
 DEFAULT_PERCENTAGE: float = MultivariateFeatureOption._meta.get_field("default_percentage_allocation").default
 
-WRITABLE = ("type", "integer_value", "string_value", "boolean_value", "default_percentage_allocation")
+WRITABLE_COLUMNS = ("type", "integer_value", "string_value", "boolean_value", "default_percentage_allocation")
 
 
-def no_room_for(percentage: float, feature: Feature, option: MultivariateFeatureOption | None = None) -> bool:
-    """Whether this default percentage is too much for ``option``, or for a new one if that is None.
+def option_exceeds_100(percentage: float, feature: Feature, option: MultivariateFeatureOption | None = None) -> bool:
+    """Whether the options would exceed 100 % with this default percentage for ``option`` (None: for a new option).
 
-    The siblings' defaults have to leave room for it; and for a new option, which goes into each environment's
-    default, the shares there as well.
+    A new option gets a share in each environment default, so those sums are checked as well.
     """
     siblings = feature.multivariate_options.all()
     if option is not None:
         siblings = siblings.exclude(pk=option.pk)
-    if exceed_whole([percentage, *siblings.values_list("default_percentage_allocation", flat=True)]):
+    if exceed_100([percentage, *siblings.values_list("default_percentage_allocation", flat=True)]):
         return True
-    return option is None and any(exceed_whole([percentage, given]) for given in given_in_defaults(feature))
+    return option is None and any(exceed_100([percentage, total]) for total in default_share_sums(feature))
 
 
-def no_room_for_all(items: Iterable[Mapping[str, Any]], feature: Feature | None) -> bool:
-    """Whether these, as in ``replace_options``, are too much for a feature, or for a new one if that is None."""
+def options_exceed_100(items: Iterable[Mapping[str, Any]], feature: Feature | None) -> bool:
+    """Whether options would exceed 100 % after ``replace_options(feature, items)``. None: a new feature."""
     options = feature.multivariate_options.all() if feature is not None else ()
-    present = {option.pk: option.default_percentage_allocation for option in options}
+    stored = {option.pk: option.default_percentage_allocation for option in options}
     percentages = [
-        (item.get("id"), item.get("default_percentage_allocation", present.get(item.get("id", 0), DEFAULT_PERCENTAGE)))
+        (item.get("id"), item.get("default_percentage_allocation", stored.get(item.get("id", 0), DEFAULT_PERCENTAGE)))
         for item in items
     ]
-    if exceed_whole(percentage for _, percentage in percentages):
+    if exceed_100(percentage for _, percentage in percentages):
         return True
-    new = [percentage for pk, percentage in percentages if pk not in present]
+    new = [percentage for pk, percentage in percentages if pk not in stored]
     if feature is None or not new:
         return False
-    gone = set(present) - {pk for pk, _ in percentages}
-    return any(exceed_whole([given, *new]) for given in given_in_defaults(feature, without=gone))
+    removed = set(stored) - {pk for pk, _ in percentages}
+    return any(exceed_100([total, *new]) for total in default_share_sums(feature, without=removed))
 
 
-def given_in_defaults(feature: Feature, without: Iterable[int] = ()) -> Iterable[float]:
-    """For each environment's default, how many percent it gives to options, but for those ``without``."""
-    shares = MultivariateFeatureStateValue.objects.filter(feature_state__in=defaults(feature))
+def default_share_sums(feature: Feature, without: Iterable[int] = ()) -> Iterable[float]:
+    """For each environment default, the sum of its shares, except those of the options ``without``."""
+    shares = MultivariateFeatureStateValue.objects.filter(feature_state__in=environment_defaults(feature))
     shares = shares.exclude(multivariate_feature_option__in=without).order_by()
-    return shares.values("feature_state").annotate(given=Sum("percentage_allocation")).values_list("given", flat=True)
+    return shares.values("feature_state").annotate(total=Sum("percentage_allocation")).values_list("total", flat=True)
 
 
-def defaults(feature: Feature) -> Any:
-    """The feature's live states that are nobody's override."""
+def environment_defaults(feature: Feature) -> Any:
+    """The live environment defaults of the feature."""
     return FeatureState.objects.filter(feature=feature, identity=None, feature_segment=None, version__isnull=False)
 
 
 def add_option(feature: Feature, **columns: Any) -> MultivariateFeatureOption:
-    """A new option, with a share in each environment's default. Saving it announces it."""
+    """Create an option with a share in each environment default. Saving the option announces it."""
     option = MultivariateFeatureOption.objects.create(feature=feature, **columns)
-    _put_into_defaults(feature, [option])
-    _match_type(feature, FeatureType.MULTIVARIATE)
+    _add_default_shares(feature, [option])
+    _set_type(feature, FeatureType.MULTIVARIATE)
     return option
 
 
 def remove_option(option: MultivariateFeatureOption) -> None:
-    """Remove an option with its shares. A feature that loses its last one is a standard feature again."""
+    """Remove an option with its shares. Without options the feature becomes a standard feature."""
     feature = option.feature
     versions.announce(feature.project.environments.values_list("pk", flat=True))
     _delete([option.pk])
     report(OptionsReplaced(feature, removed=1))
     if not feature.multivariate_options.exists():
-        _match_type(feature, FeatureType.STANDARD)
+        _set_type(feature, FeatureType.STANDARD)
 
 
 def create_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> None:
-    """The first options of a new feature that no environment has a state of yet. Announces nothing."""
+    """Create the options of a new feature that has no states yet. The caller announces the feature."""
     MultivariateFeatureOption.objects.bulk_create(
-        MultivariateFeatureOption(feature=feature, **_columns(item)) for item in items
+        MultivariateFeatureOption(feature=feature, **_item_columns(item)) for item in items
     )
 
 
 def replace_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> None:
-    """Make these a feature's options: those with an ``id`` are changed, those without one are new, others go.
+    """Replace the options of a feature: items with an ``id`` update an option, others create one.
 
-    A constant number of queries, and no announcement where SDKs read the same afterwards.
+    Options that are not listed are removed. Uses a constant number of queries, and announces the environments only if
+    SDKs can read a change.
     """
-    present = {option.pk: option for option in feature.multivariate_options.all()}
-    before = {pk: _read(option) for pk, option in present.items()}
-    columns = {pk: _writable(option) for pk, option in present.items()}
+    stored = {option.pk: option for option in feature.multivariate_options.all()}
+    visible_before = {pk: _visible_to_sdks(option) for pk, option in stored.items()}
+    columns_before = {pk: _writable_columns(option) for pk, option in stored.items()}
     kept, new = [], []
     for item in items:
-        option = present.get(item.get("id", 0))
+        option = stored.get(item.get("id", 0))
         if option is None:
-            new.append(MultivariateFeatureOption(feature=feature, **_columns(item)))
+            new.append(MultivariateFeatureOption(feature=feature, **_item_columns(item)))
             continue
-        for name, content in _columns(item).items():
+        for name, content in _item_columns(item).items():
             setattr(option, name, content)
         kept.append(option)
-    gone = set(present) - {option.pk for option in kept}
-    if new or gone or any(before[option.pk] != _read(option) for option in kept):
+    removed = set(stored) - {option.pk for option in kept}
+    if new or removed or any(visible_before[option.pk] != _visible_to_sdks(option) for option in kept):
         versions.announce(feature.project.environments.values_list("pk", flat=True))
-    _delete(gone)
-    MultivariateFeatureOption.objects.bulk_update(kept, WRITABLE)
+    _delete(removed)
+    MultivariateFeatureOption.objects.bulk_update(kept, WRITABLE_COLUMNS)
     MultivariateFeatureOption.objects.bulk_create(new)
-    _put_into_defaults(feature, new)
-    changed = ((columns[option.pk], _writable(option)) for option in kept)
-    report(OptionsReplaced(feature, added=len(new), removed=len(gone), changed=changed))
+    _add_default_shares(feature, new)
+    changed = ((columns_before[option.pk], _writable_columns(option)) for option in kept)
+    report(OptionsReplaced(feature, added=len(new), removed=len(removed), changed=changed))
     if new:
-        _match_type(feature, FeatureType.MULTIVARIATE)
-    elif gone and not kept:
-        _match_type(feature, FeatureType.STANDARD)
+        _set_type(feature, FeatureType.MULTIVARIATE)
+    elif removed and not kept:
+        _set_type(feature, FeatureType.STANDARD)
 
 
-def _columns(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: content for name, content in item.items() if name in WRITABLE}
+def _item_columns(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: content for name, content in item.items() if name in WRITABLE_COLUMNS}
 
 
-def _writable(option: MultivariateFeatureOption) -> dict[str, Any]:
-    return {name: getattr(option, name) for name in WRITABLE}
+def _writable_columns(option: MultivariateFeatureOption) -> dict[str, Any]:
+    return {name: getattr(option, name) for name in WRITABLE_COLUMNS}
 
 
-def _read(option: MultivariateFeatureOption) -> Any:
-    """What counts as a change: as in realtime.changes.triggers, the value and the default percentage."""
+def _visible_to_sdks(option: MultivariateFeatureOption) -> Any:
+    """The part that is announced if it changes, as in ``realtime.changes.triggers``."""
     return option.type, option.value, option.default_percentage_allocation
 
 
 def _delete(pks: Iterable[int]) -> None:
-    """Raw: a delete that sends signals reads every row, and each row's signal looks its environments up again.
+    """Delete options and their shares, raw: a signal for each row would read the row and its environments.
 
-    Nothing but the shares refers to options.
+    No other table refers to options.
     """
     shares = MultivariateFeatureStateValue.objects.filter(multivariate_feature_option__in=pks)
     options = MultivariateFeatureOption.objects.filter(pk__in=pks)
@@ -141,19 +144,19 @@ def _delete(pks: Iterable[int]) -> None:
     options._raw_delete(options.db)
 
 
-def _put_into_defaults(feature: Feature, options: list[MultivariateFeatureOption]) -> None:
+def _add_default_shares(feature: Feature, options: list[MultivariateFeatureOption]) -> None:
     MultivariateFeatureStateValue.objects.bulk_create(
         MultivariateFeatureStateValue(
             feature_state_id=state,
             multivariate_feature_option=option,
             percentage_allocation=option.default_percentage_allocation,
         )
-        for state in (defaults(feature).values_list("pk", flat=True) if options else ())
+        for state in (environment_defaults(feature).values_list("pk", flat=True) if options else ())
         for option in options
     )
 
 
-def _match_type(feature: Feature, kind: FeatureType) -> None:
+def _set_type(feature: Feature, kind: FeatureType) -> None:
     if feature.type != kind:
         feature.type = kind
         feature.save(update_fields=["type"])

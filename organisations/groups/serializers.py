@@ -1,4 +1,4 @@
-"""Groups of users as the Admin API speaks of them."""
+"""Serializers of groups of users for the Admin API."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from users.models import UserPermissionGroup, UserPermissionGroupMembership
 
 EXTERNAL_ID_TAKEN = "Another group of this organisation has this external id."
 
-# A query can hold only so many parameters.
-MOST_USERS = 1_000
+# The database limits the number of a query's parameters.
+MAX_USERS = 1_000
 
 
 class GroupSummarySerializer(serializers.ModelSerializer[UserPermissionGroup]):
-    """A group as everybody in the organisation sees it."""
+    """A group as all members of the organisation may see it."""
 
     class Meta:
         model = UserPermissionGroup
@@ -38,7 +38,7 @@ class GroupMemberSerializer(serializers.ModelSerializer[UserPermissionGroupMembe
 
 
 class GroupSerializer(serializers.ModelSerializer[UserPermissionGroup]):
-    """A group with its members; ``add-users/`` and ``remove-users/`` change who they are."""
+    """A group with its members, which ``add-users/`` and ``remove-users/`` change."""
 
     users = GroupMemberSerializer(source="memberships", many=True, read_only=True)
 
@@ -56,7 +56,7 @@ class GroupSerializer(serializers.ModelSerializer[UserPermissionGroup]):
 
 
 class GroupWithUserIDsSerializer(serializers.ModelSerializer[UserPermissionGroup]):
-    """A group where it is only named, in lists of projects' and organisations' permissions."""
+    """A group in a list of permissions, with the ids of its users."""
 
     users = serializers.SerializerMethodField()
 
@@ -70,10 +70,10 @@ class GroupWithUserIDsSerializer(serializers.ModelSerializer[UserPermissionGroup
 
 
 class UsersOfGroupSerializer(serializers.Serializer[Any]):
-    """Users by their ids."""
+    """The ids of users to add to a group or to remove from it."""
 
     user_ids = serializers.ListField(
-        child=serializers.IntegerField(min_value=0, max_value=MAX_ID), max_length=MOST_USERS
+        child=serializers.IntegerField(min_value=0, max_value=MAX_ID), max_length=MAX_USERS
     )
 
     def validate_user_ids(self, user_ids: list[int]) -> list[int]:

@@ -30,7 +30,7 @@ USERS = extend_schema(request=UsersOfGroupSerializer, responses=GroupSerializer)
 
 @extend_schema(tags=["groups"])
 class GroupViewSet(OrganisationScopedView, ModelViewSet[UserPermissionGroup]):
-    """Groups of the organisation's users. Whoever may not manage a group does not find it here."""
+    """Groups of the organisation's users. Groups that the caller may not manage are not found."""
 
     rules = "organisations/groups"
     queryset = UserPermissionGroup.objects.none()
@@ -42,11 +42,11 @@ class GroupViewSet(OrganisationScopedView, ModelViewSet[UserPermissionGroup]):
         return groups.prefetch_related("memberships__ffadminuser")
 
     def perform_create(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(EXTERNAL_ID_TAKEN, "external_id"):
+        with conflicts.as_validation_error(EXTERNAL_ID_TAKEN, "external_id"):
             serializer.save(organisation=self.organisation)
 
     def perform_update(self, serializer: BaseSerializer) -> None:
-        with conflicts.refused(EXTERNAL_ID_TAKEN, "external_id"):
+        with conflicts.as_validation_error(EXTERNAL_ID_TAKEN, "external_id"):
             serializer.save()
 
     @USERS
@@ -54,30 +54,30 @@ class GroupViewSet(OrganisationScopedView, ModelViewSet[UserPermissionGroup]):
     def add_users(self, request: Request, organisation_pk: str, pk: str) -> Response:
         group = self.get_object()
         user_ids = self._user_ids(request)
-        if strangers := services.strangers(self.organisation, user_ids):
-            listed = ", ".join(map(str, strangers))
+        if non_members := services.non_members(self.organisation, user_ids):
+            listed = ", ".join(map(str, non_members))
             raise ValidationError({"user_ids": [f"Users {listed} do not exist in this organisation"]})
         services.add_users([group], user_ids)
-        return self._changed(group)
+        return self._response(group)
 
     @USERS
     @action(detail=True, methods=["POST"], url_path="remove-users")
     def remove_users(self, request: Request, organisation_pk: str, pk: str) -> Response:
         group = self.get_object()
         services.remove_users(group, self._user_ids(request))
-        return self._changed(group)
+        return self._response(group)
 
     @extend_schema(responses=GroupSummarySerializer(many=True))
     @action(detail=False, pagination_class=None)
     def summaries(self, request: Request, organisation_pk: str) -> Response:
-        """All groups of the organisation, for all of its members."""
+        """All groups of the organisation. All members may see them."""
         groups = UserPermissionGroup.objects.filter(organisation=self.organisation)
         return Response(GroupSummarySerializer(groups, many=True).data)
 
     @extend_schema(responses=GroupSummarySerializer(many=True))
     @action(detail=False, url_path="my-groups", serializer_class=GroupSummarySerializer)
     def my_groups(self, request: Request, organisation_pk: str) -> Response:
-        """Those that the caller belongs to; to whoever may manage all groups, all of them."""
+        """The groups that the caller belongs to. With MANAGE_USER_GROUPS, all groups."""
         page = self.paginate_queryset(own_groups(self.actor, self.organisation))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
@@ -87,11 +87,11 @@ class GroupViewSet(OrganisationScopedView, ModelViewSet[UserPermissionGroup]):
         user_ids: list[int] = serializer.validated_data["user_ids"]
         is_own = isinstance(self.actor, FFAdminUser) and self.actor.pk in user_ids
         if is_own and not is_organisation_admin(self.actor, self.organisation):
-            raise PermissionDenied("Only admins of the organisation add themselves to groups or remove themselves.")
+            raise PermissionDenied("Only admins of the organisation may add or remove themselves.")
         return user_ids
 
-    def _changed(self, group: UserPermissionGroup) -> Response:
-        """The group as it is now: its own admin may just have left it."""
+    def _response(self, group: UserPermissionGroup) -> Response:
+        """The changed group. Not from ``get_queryset``: the caller may have removed themselves as the group's admin."""
         groups = UserPermissionGroup.objects.prefetch_related("memberships__ffadminuser")
         return Response(GroupSerializer(groups.get(pk=group.pk)).data)
 
@@ -99,7 +99,7 @@ class GroupViewSet(OrganisationScopedView, ModelViewSet[UserPermissionGroup]):
 @extend_schema(tags=["groups"], request=None, responses={200: None})
 @extend_schema_view(post=extend_schema(operation_id="organisations_groups_make_admin"))
 class MakeGroupAdminView(OrganisationScopedView):
-    """Let a member of the group manage it."""
+    """Make a member of the group an admin of it."""
 
     rules = "organisations/groups/admins"
     group_admin = True
@@ -116,6 +116,6 @@ class MakeGroupAdminView(OrganisationScopedView):
 
 @extend_schema_view(post=extend_schema(operation_id="organisations_groups_remove_admin"))
 class RemoveGroupAdminView(MakeGroupAdminView):
-    """Let a member of the group be one who does not manage it."""
+    """Make an admin of the group an ordinary member."""
 
     group_admin = False

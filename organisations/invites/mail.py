@@ -1,4 +1,4 @@
-"""The mail that an invitation comes by."""
+"""Mails with invitations."""
 
 from django.conf import settings
 
@@ -11,12 +11,12 @@ you are invited to join {organisation} on Flagsmith. To accept, follow this link
 
 {link}
 
-Whoever has the link and an account with this address can use it, once.
+The link can be used once, with an account that has this address.
 """
 
 
 def send(invite: Invite) -> None:
-    """Send it soon. A mail that cannot be sent is logged; the invitation stays, to be sent again."""
+    """Send the invitation's mail in the background. A failure is logged; the invitation can be sent again."""
     inviter = _line(invite.invited_by.get_full_name()) if invite.invited_by is not None else ""
     organisation = _line(invite.organisation.name)
     if inviter:
@@ -28,5 +28,5 @@ def send(invite: Invite) -> None:
 
 
 def _line(name: str) -> str:
-    """The name without line breaks, which may not stand in a subject."""
+    """The name on one line, because a subject must not contain line breaks."""
     return " ".join(name.split())

@@ -1,4 +1,4 @@
-"""How people come into an organisation: invited by mail, each for one address, or by a link for whoever has it."""
+"""Invitations to an organisation: by mail, for one address; or by a link, for all who have it."""
 
 import secrets
 
@@ -10,24 +10,24 @@ from organisations.models import Organisation, OrganisationRole
 
 
 def new_hash() -> str:
-    """A secret that nobody guesses: 192 random bits, as text that may stand in a path."""
+    """A random secret of 192 bits, in characters that are safe in paths."""
     return secrets.token_urlsafe(24)
 
 
 class Invite(models.Model):
-    """An invitation by mail. The secret stands in the mail alone, and is used up by whoever joins with it."""
+    """An invitation by mail. Only the mail contains the secret, which can be used once."""
 
     hash = models.CharField(max_length=100, unique=True, default=new_hash)
     date_created = models.DateTimeField(auto_now_add=True)
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="invites")
     role = models.CharField(max_length=50, choices=OrganisationRole.choices, default=OrganisationRole.USER)
     email = models.EmailField()
-    # Nobody for a master API key.
     invited_by = models.ForeignKey(
         "users.FFAdminUser", on_delete=models.SET_NULL, related_name="sent_invites", null=True, blank=True
     )
-    # The groups that whoever accepts it belongs to from then on.
+    """Null if the invitation was created with a master API key."""
     permission_groups = models.ManyToManyField("users.UserPermissionGroup", blank=True)
+    """The groups that the invited user is added to."""
 
     class Meta:
         ordering = ["id"]
@@ -38,7 +38,7 @@ class Invite(models.Model):
 
 
 class InviteLink(models.Model):
-    """A secret with which anybody joins, as often as there are people who have it, until it expires."""
+    """An invitation by a link. Any number of users may join with its secret until it expires."""
 
     hash = models.CharField(max_length=100, unique=True, default=new_hash)
     date_created = models.DateTimeField(auto_now_add=True)

@@ -1,4 +1,4 @@
-"""Invitations and invite links as the Admin API speaks of them."""
+"""Serializers of invitations and invite links for the Admin API."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from organisations.models import Organisation, OrganisationRole
 from organisations.serializers import MemberSerializer
 from users.models import FFAdminUser
 
-# Each is a mail that the request waits for.
-MOST_INVITES = 100
-MOST_GROUPS = 100
+# Each invitation is one mail.
+MAX_INVITES = 100
+MAX_GROUPS = 100
 
 
 class GroupIDsField(serializers.ListField):
-    """Groups by their primary keys. Whoever has the field looks them up, with one query for all."""
+    """The primary keys of groups. The field's serializer looks them up, with one query for all."""
 
     child = serializers.IntegerField(min_value=0, max_value=MAX_ID)
 
@@ -29,9 +29,9 @@ class GroupIDsField(serializers.ListField):
 
 
 class InviteSerializer(serializers.ModelSerializer[Invite]):
-    """A new invitation. Its address and its groups are for ``refusals`` to look up, with others at once."""
+    """A new invitation. ``find_errors`` checks the address and the groups, for several invitations in one query."""
 
-    permission_groups = GroupIDsField(required=False, allow_null=True, max_length=MOST_GROUPS)
+    permission_groups = GroupIDsField(required=False, allow_null=True, max_length=MAX_GROUPS)
 
     class Meta:
         model = Invite
@@ -41,9 +41,9 @@ class InviteSerializer(serializers.ModelSerializer[Invite]):
 
 class SingleInviteSerializer(InviteSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        (refusal,) = refusals(self.context["view"].organisation, [attrs])
-        if refusal:
-            raise ValidationError(refusal)
+        (errors,) = find_errors(self.context["view"].organisation, [attrs])
+        if errors:
+            raise ValidationError(errors)
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Invite:
@@ -52,7 +52,7 @@ class SingleInviteSerializer(InviteSerializer):
 
 
 class ListedInviteSerializer(serializers.ModelSerializer[Invite]):
-    """An invitation that nobody has accepted yet. The secret that it is accepted by is nobody else's business."""
+    """A pending invitation, without its secret."""
 
     invited_by = MemberSerializer(read_only=True, allow_null=True)
 
@@ -70,7 +70,7 @@ class InviterSerializer(serializers.ModelSerializer[FFAdminUser]):
 
 
 class SentInviteSerializer(serializers.ModelSerializer[Invite]):
-    """An invitation that was just made, with others."""
+    """An invitation in the response to a request that created several."""
 
     invited_by = InviterSerializer(read_only=True, allow_null=True)
 
@@ -81,27 +81,25 @@ class SentInviteSerializer(serializers.ModelSerializer[Invite]):
 
 
 class InvitesSerializer(serializers.Serializer[Any]):
-    """Several invitations: ``invites`` with roles and groups, or ``emails`` alone, whose role is USER."""
+    """Several invitations: ``invites`` with roles and groups, and ``emails`` with the role USER."""
 
-    invites: Any = serializers.ListSerializer(child=InviteSerializer(), required=False, max_length=MOST_INVITES)
-    emails = serializers.ListField(
-        child=serializers.EmailField(max_length=254), required=False, max_length=MOST_INVITES
-    )
+    invites: Any = serializers.ListSerializer(child=InviteSerializer(), required=False, max_length=MAX_INVITES)
+    emails = serializers.ListField(child=serializers.EmailField(max_length=254), required=False, max_length=MAX_INVITES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        invites, plain = attrs.get("invites", []), _plain(attrs)
-        found = refusals(self.context["view"].organisation, [*invites, *plain])
-        if any(found[: len(invites)]):
-            raise ValidationError({"invites": found[: len(invites)]})
-        if doubles := [message for each in found[len(invites) :] for message in each.get("email", ())]:
-            raise ValidationError({"emails": doubles})
+        invites, by_email = attrs.get("invites", []), _invites_by_email(attrs)
+        errors = find_errors(self.context["view"].organisation, [*invites, *by_email])
+        of_invites, of_emails = errors[: len(invites)], errors[len(invites) :]
+        if any(of_invites):
+            raise ValidationError({"invites": of_invites})
+        if messages := [message for fields in of_emails for message in fields.get("email", ())]:
+            raise ValidationError({"emails": messages})
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> list[Invite]:
         view = self.context["view"]
-        return services.invite(
-            view.organisation, view.actor, [*validated_data.get("invites", []), *_plain(validated_data)]
-        )
+        invites = [*validated_data.get("invites", []), *_invites_by_email(validated_data)]
+        return services.invite(view.organisation, view.actor, invites)
 
 
 class InviteLinkSerializer(serializers.ModelSerializer[InviteLink]):
@@ -111,20 +109,23 @@ class InviteLinkSerializer(serializers.ModelSerializer[InviteLink]):
         read_only_fields = ("hash",)
 
 
-def refusals(organisation: Organisation, wanted: Sequence[Mapping[str, Any]]) -> list[dict[str, list[str]]]:
-    """What is wrong with each of these: somebody who is invited already or here twice, or groups that do not exist."""
-    times = Counter(each["email"].lower() for each in wanted)
-    taken = services.taken(organisation, times) | {address for address, number in times.items() if number > 1}
-    groups = {pk for each in wanted for pk in each.get("permission_groups") or ()}
-    known = set(organisation.permission_groups.filter(pk__in=groups).values_list("pk", flat=True)) if groups else set()
+def find_errors(organisation: Organisation, invites: Sequence[Mapping[str, Any]]) -> list[dict[str, list[str]]]:
+    """The errors of each invitation by field: addresses that are already invited or given twice, and unknown groups."""
+    counts = Counter(invite["email"].lower() for invite in invites)
+    duplicates = {address for address, count in counts.items() if count > 1}
+    invited = services.invited_addresses(organisation, counts) | duplicates
+    group_ids = {pk for invite in invites for pk in invite.get("permission_groups") or ()}
+    groups = organisation.permission_groups.filter(pk__in=group_ids)
+    known_ids = set(groups.values_list("pk", flat=True)) if group_ids else set()
     found = []
-    for each in wanted:
-        refusal = {"email": [services.exists(each["email"])]} if each["email"].lower() in taken else {}
-        if unknown := [pk for pk in each.get("permission_groups") or () if pk not in known]:
-            refusal["permission_groups"] = [f'Invalid pk "{pk}" - object does not exist.' for pk in unknown]
-        found.append(refusal)
+    for invite in invites:
+        address = invite["email"]
+        errors = {"email": [services.ALREADY_INVITED % address]} if address.lower() in invited else {}
+        if unknown_ids := [pk for pk in invite.get("permission_groups") or () if pk not in known_ids]:
+            errors["permission_groups"] = [f'Invalid pk "{pk}" - object does not exist.' for pk in unknown_ids]
+        found.append(errors)
     return found
 
 
-def _plain(attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _invites_by_email(attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"email": email, "role": OrganisationRole.USER} for email in attrs.get("emails", ())]

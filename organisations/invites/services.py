@@ -1,9 +1,10 @@
-"""Invitations are made, sent, and accepted."""
+"""Creation and acceptance of invitations."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Lower
 from rest_framework.exceptions import APIException, PermissionDenied, ValidationError
@@ -19,6 +20,7 @@ from organisations.services import add_member
 from users.models import FFAdminUser
 
 LINKS_DISABLED = "Invite links are disabled."
+ALREADY_INVITED = "Invite for email %s already exists"
 
 
 class InviteExpiredError(APIException):
@@ -26,35 +28,35 @@ class InviteExpiredError(APIException):
     default_detail = "Invite has expired"
 
 
-def exists(address: str) -> str:
-    return f"Invite for email {address} already exists"
+def invite(organisation: Organisation, inviter: Actor, invites: Sequence[Mapping[str, Any]]) -> list[Invite]:
+    """Create all of these invitations or none. Each has ``email``, and may have ``role`` and ``permission_groups``, the
+    ids of groups.
 
-
-def invite(organisation: Organisation, inviter: Actor, wanted: Sequence[Mapping[str, Any]]) -> list[Invite]:
-    """Invite these people, all of them or none: ``email``, and optionally ``role`` and ``permission_groups`` by ids.
-
-    Their mails go out once the invitations are stored.
+    Their mails are sent after the commit.
     """
     invited_by = inviter if isinstance(inviter, FFAdminUser) else None
     rows = [
-        Invite(organisation=organisation, invited_by=invited_by, **_columns(each, ("email", "role"))) for each in wanted
+        Invite(organisation=organisation, invited_by=invited_by, **_columns(fields, ("email", "role")))
+        for fields in invites
     ]
     with transaction.atomic():
-        with conflicts.refused("Somebody else is inviting one of these people at this moment.", "email"):
+        with conflicts.as_validation_error(
+            "Another request is inviting one of these addresses at the same time.", "email"
+        ):
             Invite.objects.bulk_create(rows)
         membership = Invite.permission_groups.through
         membership.objects.bulk_create(
-            membership(invite=row, userpermissiongroup_id=group)
-            for row, each in zip(rows, wanted, strict=True)
-            for group in dict.fromkeys(each.get("permission_groups") or ())
+            membership(invite=row, userpermissiongroup_id=group_id)
+            for row, fields in zip(rows, invites, strict=True)
+            for group_id in dict.fromkeys(fields.get("permission_groups") or ())
         )
         for row in rows:
             transaction.on_commit(partial(mail.send, row))
     return rows
 
 
-def accept(user: FFAdminUser, secret: str) -> Organisation:
-    """Join by the secret of a mail, which is then used up."""
+def join_by_mail(user: FFAdminUser, secret: str) -> Organisation:
+    """Accept an invitation by mail. Its secret can be used once, by the user with the invited address."""
     invitations = Invite.objects.select_for_update(of=("self",)).select_related("organisation__subscription")
     with transaction.atomic():
         invitation = get_object_or_404(invitations, hash=secret)
@@ -66,9 +68,9 @@ def accept(user: FFAdminUser, secret: str) -> Organisation:
     return invitation.organisation
 
 
-def follow(user: FFAdminUser, secret: str, *, are_enabled: bool) -> Organisation:
-    """Join by a link."""
-    if not are_enabled:
+def join_by_link(user: FFAdminUser, secret: str) -> Organisation:
+    """Join the organisation of an invite link."""
+    if settings.DISABLE_INVITE_LINKS:
         raise PermissionDenied(LINKS_DISABLED)
     link = get_object_or_404(InviteLink.objects.select_related("organisation__subscription"), hash=secret)
     if link.has_expired:
@@ -77,10 +79,11 @@ def follow(user: FFAdminUser, secret: str, *, are_enabled: bool) -> Organisation
     return link.organisation
 
 
-def lets_in(secret: str | None, address: str, sign_up_type: str | None) -> bool:
-    """Whether somebody may register for an invitation's sake, where nobody may without one.
+def is_invited(secret: str | None, address: str, sign_up_type: str | None) -> bool:
+    """True if there is an invitation with which the address may register.
 
-    One by mail counts for its address, whether the secret comes along or not; a link for whoever has it.
+    An invitation by mail is valid for its address, also without the secret. A link is valid for all who have its
+    secret.
     """
     match sign_up_type:
         case FFAdminUser.SignUpType.INVITE_EMAIL:
@@ -91,12 +94,12 @@ def lets_in(secret: str | None, address: str, sign_up_type: str | None) -> bool:
     return False
 
 
-def taken(organisation: Organisation, addresses: Iterable[str]) -> set[str]:
-    """Those of these addresses, in lower case, that are invited already."""
-    wanted = {address.lower() for address in addresses}
-    invited = organisation.invites.annotate(lower=Lower("email")).filter(lower__in=wanted)
+def invited_addresses(organisation: Organisation, addresses: Iterable[str]) -> set[str]:
+    """Those of these addresses that have a pending invitation, in lower case."""
+    lower = {address.lower() for address in addresses}
+    invited = organisation.invites.annotate(lower=Lower("email")).filter(lower__in=lower)
     return set(invited.values_list("lower", flat=True))
 
 
-def _columns(each: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: each[name] for name in names if name in each}
+def _columns(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: fields[name] for name in names if name in fields}

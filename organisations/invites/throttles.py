@@ -8,7 +8,7 @@ from users.throttles import Throttle
 
 
 class InviteThrottle(Throttle):
-    """Calls of one user, or of one master API key, that send mail: nobody is to flood strangers from here."""
+    """Limits the calls of one user or master API key that send mail, against spam."""
 
     scope = "invite"
     setting = "INVITE_THROTTLE_RATE"

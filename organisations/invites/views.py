@@ -35,7 +35,7 @@ from users.models import FFAdminUser
 
 @extend_schema(tags=["invites"])
 class InvitesView(OrganisationScopedView):
-    """Invite several people at once: all of them, or none."""
+    """Create several invitations: all of them, or none."""
 
     rules = "organisations/invite"
     serializer_class = InvitesSerializer
@@ -46,8 +46,8 @@ class InvitesView(OrganisationScopedView):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         ids = [invite.pk for invite in serializer.save()]
-        made = Invite.objects.filter(pk__in=ids).select_related("invited_by").prefetch_related("permission_groups")
-        return Response(SentInviteSerializer(made, many=True).data, status=201)
+        invites = Invite.objects.filter(pk__in=ids).select_related("invited_by").prefetch_related("permission_groups")
+        return Response(SentInviteSerializer(invites, many=True).data, status=201)
 
 
 @extend_schema(tags=["invites"])
@@ -59,7 +59,7 @@ class InviteViewSet(
     DestroyModelMixin,
     GenericViewSet[Invite],
 ):
-    """Invitations that nobody has accepted yet."""
+    """Pending invitations by mail."""
 
     rules = "organisations/invites"
     queryset = Invite.objects.none()
@@ -92,7 +92,7 @@ class InviteViewSet(
 class InviteLinkViewSet(
     OrganisationScopedView, ListModelMixin, CreateModelMixin, DestroyModelMixin, GenericViewSet[InviteLink]
 ):
-    """Links by which anybody joins who has them."""
+    """Links with which all who have them may join."""
 
     rules = "organisations/invite-links"
     queryset = InviteLink.objects.none()
@@ -109,15 +109,15 @@ class InviteLinkViewSet(
 
 
 class JoinView(OrganisationScopedView):
-    """Become a member of the organisation that an invitation is for."""
+    """The base of views with which a user joins an organisation by an invitation's secret."""
 
     serializer_class = OrganisationSerializer
 
-    def joined(self, request: Request, secret: str) -> Organisation:
+    def join(self, user: FFAdminUser, secret: str) -> Organisation:
         raise NotImplementedError
 
     def post(self, request: Request, **kwargs: Any) -> Response:
-        organisation = self.joined(request, kwargs["hash"])
+        organisation = self.join(cast(FFAdminUser, request.user), kwargs["hash"])
         return Response(self.get_serializer(organisations_of(self.actor).get(pk=organisation.pk)).data)
 
 
@@ -126,12 +126,12 @@ class JoinView(OrganisationScopedView):
     post=extend_schema(operation_id="users_join", request=None, responses={200: OrganisationSerializer})
 )
 class JoinByMailView(JoinView):
-    """By the secret of a mail, which is used up by it; for the address that the mail went to."""
+    """Join by an invitation by mail. It can be used once, by the user with the invited address."""
 
     rules = "join"
 
-    def joined(self, request: Request, secret: str) -> Organisation:
-        return services.accept(cast(FFAdminUser, request.user), secret)
+    def join(self, user: FFAdminUser, secret: str) -> Organisation:
+        return services.join_by_mail(user, secret)
 
 
 @extend_schema(tags=["invites"])
@@ -139,9 +139,9 @@ class JoinByMailView(JoinView):
     post=extend_schema(operation_id="users_join_link", request=None, responses={200: OrganisationSerializer})
 )
 class JoinByLinkView(JoinView):
-    """By a link that has not expired."""
+    """Join by a link that has not expired."""
 
     rules = "join/link"
 
-    def joined(self, request: Request, secret: str) -> Organisation:
-        return services.follow(cast(FFAdminUser, request.user), secret, are_enabled=not settings.DISABLE_INVITE_LINKS)
+    def join(self, user: FFAdminUser, secret: str) -> Organisation:
+        return services.join_by_link(user, secret)

@@ -8,12 +8,12 @@ from api_keys.models import MasterAPIKey
 class MasterAPIKeySerializer(serializers.ModelSerializer):
     name = serializers.CharField(max_length=50)
     key = serializers.CharField(
-        read_only=True, help_text="The key itself, only in the answer to its creation: a hash is all that is stored."
+        read_only=True, help_text="The key, only in the response to its creation, because only a hash is stored."
     )
     is_admin = serializers.BooleanField(default=True)
     has_expired = serializers.BooleanField(read_only=True)
 
-    sometimes_left_out = ("key",)
+    optional_in_responses = ("key",)
 
     class Meta:
         model = MasterAPIKey

@@ -14,7 +14,7 @@ from users.authentication import UserTokenAuthentication
 
 @extend_schema(tags=["master API keys"])
 class MasterAPIKeyViewSet(OrganisationScopedView, ModelViewSet[MasterAPIKey]):
-    """An organisation's master API keys, for users only: no key may make or revoke keys."""
+    """An organisation's master API keys. Only users may call this: a key cannot create or revoke keys."""
 
     rules = "organisations/master-api-keys"
     authentication_classes = [UserTokenAuthentication]

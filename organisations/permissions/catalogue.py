@@ -1,4 +1,4 @@
-"""The permissions that there are, with Flagsmith's keys."""
+"""All permissions, with Flagsmith's keys, and their descriptions."""
 
 PROJECT = {
     "VIEW_PROJECT": "View permission for the given project.",
@@ -28,5 +28,5 @@ ORGANISATION = {
     "MANAGE_USER_GROUPS": "Ability to manage the organisation's groups of users.",
 }
 
-# Those that Flagsmith can narrow to features with certain tags.
+# Permissions that Flagsmith can limit to features with certain tags.
 SUPPORTS_TAG = frozenset({"DELETE_FEATURE", "UPDATE_FEATURE_STATE"})

@@ -13,15 +13,15 @@ HAS_PERMISSIONS = "This {holder} has permissions here already. Change those inst
 
 
 class PermissionSerializer(serializers.Serializer):
-    """A permission that there is."""
+    """A permission of the catalogue."""
 
     key = serializers.CharField()
     description = serializers.CharField()
     supports_tag = serializers.BooleanField()
 
 
-def described(catalogue: dict[str, str]) -> list[dict[str, Any]]:
-    """The permissions of a part of the catalogue, as clients list them."""
+def describe(catalogue: dict[str, str]) -> list[dict[str, Any]]:
+    """The data of ``PermissionSerializer`` for a part of the catalogue."""
     return [
         {"key": key, "description": description, "supports_tag": key in SUPPORTS_TAG}
         for key, description in catalogue.items()
@@ -29,7 +29,7 @@ def described(catalogue: dict[str, str]) -> list[dict[str, Any]]:
 
 
 class OwnPermissionsSerializer(serializers.Serializer):
-    """What the caller may do somewhere; an admin may do everything and need not have the keys."""
+    """The caller's own permissions in a scope. An admin has all permissions, also if ``permissions`` is empty."""
 
     permissions = serializers.ListField(child=serializers.CharField())
     admin = serializers.BooleanField()
@@ -38,7 +38,7 @@ class OwnPermissionsSerializer(serializers.Serializer):
 
 @extend_schema_field({"type": "array", "items": {"type": "string"}})
 class PermissionKeysField(serializers.ListField):
-    """Keys of one part of the catalogue. They are checked against it, not in the database."""
+    """Keys of one part of the catalogue. They are checked against the catalogue without a query."""
 
     def __init__(self, catalogue: dict[str, str], **kwargs: Any) -> None:
         super().__init__(child=serializers.ChoiceField(choices=list(catalogue)), **kwargs)
@@ -48,13 +48,13 @@ class PermissionKeysField(serializers.ListField):
 
 
 class HolderPermissionSerializer(serializers.ModelSerializer):
-    """What one user or group may do in the view's scope. Subclasses add ``permissions`` and the model."""
+    """The permissions of one user or group in the view's scope. Subclasses add ``permissions`` and the model."""
 
     holder: str
-    """The field that names who has the permissions."""
+    """The name of the field with the user or group."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """One row for each of them."""
+        """Check that the user or group has no other row in the scope."""
         if self.holder in attrs:
             others = self.context["view"].get_queryset().filter(**{self.holder: attrs[self.holder]})
             if self.instance is not None:
@@ -67,7 +67,7 @@ class HolderPermissionSerializer(serializers.ModelSerializer):
         return super().create({"permissions": [], **validated_data})
 
     def update(self, instance: Model, validated_data: dict[str, Any]) -> Any:
-        """Permissions that are left out are taken away, with PATCH too, as in Flagsmith."""
+        """Remove permissions that the request does not contain, for PATCH too, as in Flagsmith."""
         return super().update(instance, {"permissions": [], **validated_data})
 
 
@@ -75,7 +75,7 @@ class UserPermissionSerializer(HolderPermissionSerializer):
     holder = "user"
 
     def validate_user(self, user: FFAdminUser) -> FFAdminUser:
-        """Only members of the organisation; others do not exist."""
+        """Check that the user is a member of the organisation. The error is the one for a user that does not exist."""
         if not user.organisations.filter(pk=self.context["view"].organisation.pk).exists():
             self.fields["user"].fail("does_not_exist", pk_value=user.pk)
         return user
@@ -85,19 +85,19 @@ class GroupPermissionSerializer(HolderPermissionSerializer):
     holder = "group"
 
     def validate_group(self, group: UserPermissionGroup) -> UserPermissionGroup:
-        """Only groups of the organisation; others do not exist."""
+        """Check that the group is one of the organisation. The error is the one for a group that does not exist."""
         if group.organisation_id != self.context["view"].organisation.pk:
             self.fields["group"].fail("does_not_exist", pk_value=group.pk)
         return group
 
 
 class ListedUserMixin(serializers.Serializer):
-    """In lists the user is an object; everywhere else a number."""
+    """In lists the user is an object. Elsewhere it is an id."""
 
     user = UserSummarySerializer()
 
 
 class ListedGroupMixin(serializers.Serializer):
-    """In lists the group is an object, with the numbers of its users."""
+    """In lists the group is an object with the ids of its users. Elsewhere it is an id."""
 
     group = GroupWithUserIDsSerializer()

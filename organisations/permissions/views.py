@@ -1,4 +1,4 @@
-"""Permissions in an organisation, a project or an environment: of its users, of its groups, and of the caller."""
+"""Views of permissions in an organisation, a project or an environment: of users, of groups, and of the caller."""
 
 from typing import Any
 
@@ -18,20 +18,21 @@ from organisations.permissions.serializers import (
     HAS_PERMISSIONS,
     OwnPermissionsSerializer,
     PermissionSerializer,
-    described,
+    describe,
 )
 from organisations.scope import OrganisationScopedView
 
 
 class PermissionsViewSet(OrganisationScopedView, ModelViewSet[Any]):
-    """Who may do what in the scope. ``scope`` names it: a property of the view and a field of the model.
+    """Permissions of users or groups in a scope: an organisation, a project or an environment.
 
-    The view of a project's or an environment's permissions also inherits from their scoped view.
+    The views for projects and environments also inherit from the scoped view of these.
     """
 
     scope: str
+    """The name of the view's property, and of the model's field, with the scope."""
     holder: str
-    """Whose permissions these are: a field of the model."""
+    """The name of the model's field with the user or group."""
     list_serializer_class: type[BaseSerializer]
     pagination_class = None
 
@@ -49,7 +50,7 @@ class PermissionsViewSet(OrganisationScopedView, ModelViewSet[Any]):
         self._save(serializer)
 
     def _save(self, serializer: BaseSerializer, **fields: Any) -> None:
-        with conflicts.refused(HAS_PERMISSIONS.format(holder=self.holder), self.holder):
+        with conflicts.as_validation_error(HAS_PERMISSIONS.format(holder=self.holder), self.holder):
             serializer.save(**fields)
 
 
@@ -66,10 +67,10 @@ class GroupPermissionsViewSet(PermissionsViewSet):
 
 
 class ScopePermissionsMixin(OrganisationScopedView):
-    """``permissions/`` and ``my-permissions/`` of organisations, projects or environments."""
+    """The actions ``permissions/`` and ``my-permissions/`` of organisations, projects and environments."""
 
     scope: str
-    """The view's property for the scope that a path names."""
+    """The name of the view's property with the scope."""
     available_permissions: dict[str, str]
     """A part of ``organisations.permissions.catalogue``."""
 
@@ -80,13 +81,13 @@ class ScopePermissionsMixin(OrganisationScopedView):
     @extend_schema(responses=PermissionSerializer(many=True))
     @action(detail=False, pagination_class=None)
     def permissions(self, request: Request) -> Response:
-        """The permissions that there are for a scope of this kind."""
-        return Response(PermissionSerializer(described(self.available_permissions), many=True).data)
+        """All permissions of this kind of scope."""
+        return Response(PermissionSerializer(describe(self.available_permissions), many=True).data)
 
     @extend_schema(responses=OwnPermissionsSerializer)
     @action(detail=True, url_path="my-permissions")
     def my_permissions(self, request: Request, **kwargs: str) -> Response:
-        """The caller's own permissions. A master API key is no person: 400."""
+        """The caller's own permissions. With a master API key the response is a 400."""
         if isinstance(self.actor, APIKeyUser):
             raise ValidationError({"detail": "This endpoint can only be used with a user and not Master API Key"})
         keys = sorted(permissions_in(self.actor, getattr(self, self.scope)))

@@ -4,7 +4,7 @@ from core.models import UUIDModel
 
 
 class Tag(UUIDModel):
-    """A coloured label for features. Tags are for people: no SDK reads them."""
+    """A coloured label for features in the dashboard. SDKs do not read tags."""
 
     label = models.CharField(max_length=100)
     color = models.CharField(max_length=10, default="#6837FC")

@@ -19,7 +19,7 @@ from projects.tags.serializers import TagSerializer
 
 @extend_schema(tags=["tags"])
 class TagViewSet(ProjectScopedView, ModelViewSet[Tag]):
-    """A project's tags. No SDK reads them, so nothing is locked and nothing announced."""
+    """A project's tags. SDKs do not read them, so nothing is locked and no event is published."""
 
     rules = "projects/tags"
     queryset = Tag.objects.none()

@@ -102,13 +102,13 @@ def event(state: EnvironmentState) -> Event:
     """The event that announces this state."""
     text = _Data(data(state.updated_at))
     text.state = state
-    return Event(channel(state.key), EVENT if state.live else CLOSED, text)
+    return Event(channel(state.key), EVENT if state.streaming_enabled else CLOSED, text)
 
 
 def deliver(state: EnvironmentState) -> None:
     """Send the event to the listeners of this process, and, if the gate is open, to GRIP proxies."""
     announced = event(state)
-    if state.live and eventstream.redis_client is None:
+    if state.streaming_enabled and eventstream.redis_client is None:
         send_event(announced.channel, announced.type, announced.data, json_encode=False)
     else:
         get_listener_manager().add_to_queues(announced.channel, announced)
@@ -137,7 +137,7 @@ def receive(text: bytes) -> None:
 
 def publish_in_redis(state: EnvironmentState) -> None:
     """Publish the event to all processes that share django-eventstream's Redis. Waits for Redis, and may raise."""
-    if state.live:
+    if state.streaming_enabled:
         announced = event(state)
         send_event(announced.channel, announced.type, announced.data, json_encode=False)
     else:

@@ -61,7 +61,7 @@ class PostgresBus(SupervisedBus):
 
     def write(self, states: Sequence[EnvironmentState], using: str) -> None:
         # A key that nobody can ask for could be too long for a notification, and fail the change.
-        states = [state for state in states if hosts.is_possible(state.key)]
+        states = [state for state in states if hosts.is_valid_key(state.key)]
         connection = connections[using]
         if not states or self._full or connection.vendor != "postgresql":
             return

@@ -15,7 +15,7 @@ logger = structlog.get_logger(__name__)
 
 def enqueue(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS, *, include_closed: bool = False) -> None:
     """Let the bus write its messages in the transaction that made these states, on the database of this alias."""
-    if states := [state for state in states if state.live or include_closed]:
+    if states := [state for state in states if state.streaming_enabled or include_closed]:
         bus.current().write(states, using)
 
 
@@ -30,7 +30,7 @@ def publish(
     lost here.
     """
     states = list(states)
-    enabled = [state for state in states if state.live]
+    enabled = [state for state in states if state.streaming_enabled]
     messages = states if include_closed else enabled
     # Streams of this process do not depend on the bus.
     for state in states:

@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db.models import Model
 from django.db.models.signals import post_save, pre_delete, pre_save
 
-from realtime.types import Change
+from realtime.types import RowOperation
 
 Row = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ class RowChange:
     """What happened to a row: sent after a creation or an update, and before a deletion."""
 
     instance: Any
-    change: Change
+    operation: RowOperation
     using: str
     before: Row | None = None
     """Of an update, the listener's columns as they were in the database; None if the old row was not found."""
@@ -44,7 +44,7 @@ class RowChange:
 
 Receive = Callable[[RowChange], None]
 
-Prepare = Callable[[Any, Change, str], Any]
+Prepare = Callable[[Any, RowOperation, str], Any]
 """Called with the instance, the change and the database alias."""
 
 
@@ -84,14 +84,14 @@ class Rows:
         """Let listeners take their locks, then read the old row: an instance in memory may be older than the row."""
         if raw:
             return
-        change = Change.CREATED if instance._state.adding else Change.UPDATED
+        operation = RowOperation.CREATED if instance._state.adding else RowOperation.UPDATED
         prepared = {
-            listener: listener.prepare(instance, change, using)
+            listener: listener.prepare(instance, operation, using)
             for listener in self.listeners
             if listener.prepare is not None and listener.is_written(instance, update_fields)
         }
         row = None
-        if change is Change.UPDATED:
+        if operation is RowOperation.UPDATED:
             fields = {name for listener in self.listeners for name in listener.fields}
             row = type(instance)._base_manager.using(using).filter(pk=instance.pk).values(*fields).first()
         setattr(instance, SAVING, Saving(row, prepared))
@@ -112,19 +112,19 @@ class Rows:
         row = saving.before
         for listener in self.listeners:
             if created:
-                listener.receive(RowChange(instance, Change.CREATED, using))
+                listener.receive(RowChange(instance, RowOperation.CREATED, using))
                 continue
             before = None if row is None else {name: row[name] for name in listener.fields}
             after = None if before is None else _after(before, instance, update_fields)
             written = listener.is_written(instance, update_fields)
             prepared = saving.prepared.get(listener)
             listener.receive(
-                RowChange(instance, Change.UPDATED, using, before, after, written=written, prepared=prepared)
+                RowChange(instance, RowOperation.UPDATED, using, before, after, written=written, prepared=prepared)
             )
 
     def about_to_delete(self, instance: Any, using: str, origin: Any = None, **kwargs: Any) -> None:
         for listener in self.listeners:
-            listener.receive(RowChange(instance, Change.DELETED, using, origin=origin))
+            listener.receive(RowChange(instance, RowOperation.DELETED, using, origin=origin))
 
 
 def _is_written(instance: Any, name: str, update_fields: Iterable[str] | None) -> bool:

@@ -12,7 +12,7 @@ from realtime.changes import rows, versions
 from realtime.changes.rows import RowChange
 from realtime.changes.triggers import Watch
 from realtime.conf import conf
-from realtime.types import Change
+from realtime.types import RowOperation
 
 LOCKED = object()
 """What was prepared for a save: its environments are locked until it commits."""
@@ -36,7 +36,7 @@ class Watcher:
         self.watch = watch
         self.watched = watched
 
-    def prepare(self, instance: Any, change: Change, using: str) -> object:
+    def prepare(self, instance: Any, operation: RowOperation, using: str) -> object:
         """Lock what has to be locked before the row is read and written, or read the versions. Returns LOCKED, the
         versions, or None where neither helps: the row is in another database than the environments.
         """
@@ -44,30 +44,30 @@ class Watcher:
         if not host.is_in(using):
             return None
         if connections[using].get_autocommit():
-            if change is Change.CREATED:
+            if operation is RowOperation.CREATED:
                 return None
-            return host.versions(self.watch.environments_to_lock(instance, change))
+            return host.versions(self.watch.environments_to_lock(instance, operation))
         if connections[using].features.has_select_for_update:
-            self._lock(instance, change, using)
+            self._lock(instance, operation, using)
         return LOCKED
 
     def __call__(self, row: RowChange) -> None:
         """Announce a new row, a deletion, and an update that an SDK can see."""
-        if row.change is Change.UPDATED and not self._is_visible(row):
+        if row.operation is RowOperation.UPDATED and not self._is_visible(row):
             return
-        if row.change is Change.DELETED:
+        if row.operation is RowOperation.DELETED:
             if self._is_cascaded(row):
                 return
-            self.prepare(row.instance, row.change, row.using)
-        effect = self.watch.effect(row.instance, row.change)
+            self.prepare(row.instance, row.operation, row.using)
+        effect = self.watch.effect(row.instance, row.operation)
         versions.announce(effect.environments, silent=effect.silent, gate=self.watch.gate, using=row.using)
 
-    def _lock(self, instance: Any, change: Change, using: str) -> None:
-        for first in self.watch.locks_first(instance, change):
+    def _lock(self, instance: Any, operation: RowOperation, using: str) -> None:
+        for first in self.watch.locks_first(instance, operation):
             list(first.using(using).order_by("pk").select_for_update(no_key=True).values_list("pk"))
         # With environments go their identities, whose writers only share the environment's lock.
-        exclusive = change is Change.DELETED and self.watch.deletes_environments
-        versions.lock(self.watch.environments_to_lock(instance, change), using, exclusive=exclusive)
+        exclusive = operation is RowOperation.DELETED and self.watch.deletes_environments
+        versions.lock(self.watch.environments_to_lock(instance, operation), using, exclusive=exclusive)
 
     def _is_visible(self, row: RowChange) -> bool:
         if not row.written:
@@ -76,7 +76,7 @@ class Watcher:
             return True
         if row.prepared is LOCKED:
             return False
-        environments = self.watch.environments_to_lock(row.instance, row.change)
+        environments = self.watch.environments_to_lock(row.instance, row.operation)
         return row.prepared is None or bool(row.prepared != hosts.current().versions(environments))
 
     def _is_cascaded(self, row: RowChange) -> bool:

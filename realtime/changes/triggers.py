@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from realtime.changes.rows import Row
 from realtime.conf import conf
-from realtime.types import NOTHING, Change, Effect, EnvironmentID
+from realtime.types import NOTHING, Effect, EnvironmentID, RowOperation
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Watch:
     fields: tuple[str, ...]
     """The columns that show in what SDKs read. A save that leaves them as they were changes nothing."""
 
-    effect: Callable[[Any, Change], Effect]
+    effect: Callable[[Any, RowOperation], Effect]
     """The environments that a change affects. Called before a deletion, and after a creation or an update."""
 
     reads: Callable[[Row], Any] = dict
@@ -37,7 +37,7 @@ class Watch:
     what it depends on may change until the lock is held. None: the environments of ``effect``.
     """
 
-    locks_first: Callable[[Any, Change], Iterable["QuerySet[Any]"]] = lambda instance, change: ()
+    locks_first: Callable[[Any, RowOperation], Iterable["QuerySet[Any]"]] = lambda instance, operation: ()
     """The rows to lock before the environments. Their projects, if no environment may be added until the commit."""
 
     deletes_environments: bool = False
@@ -46,8 +46,8 @@ class Watch:
     gate: bool = False
     """A change may open or close the gate."""
 
-    def environments_to_lock(self, instance: Any, change: Change) -> Iterable[EnvironmentID]:
-        return self.effect(instance, change).environments if self.locks is None else self.locks(instance)
+    def environments_to_lock(self, instance: Any, operation: RowOperation) -> Iterable[EnvironmentID]:
+        return self.effect(instance, operation).environments if self.locks is None else self.locks(instance)
 
 
 def environments_of(**lookup: Any) -> Iterable[EnvironmentID]:
@@ -61,7 +61,7 @@ def projects_of(**lookup: Any) -> Iterable["QuerySet[Any]"]:
     return [field.related_model._base_manager.filter(**lookup)]
 
 
-def own_project(instance: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+def own_project(instance: Any, operation: RowOperation) -> Iterable["QuerySet[Any]"]:
     return projects_of(pk=instance.project_id)
 
 
@@ -69,39 +69,39 @@ def of_project(instance: Any) -> Effect:
     return Effect(environments_of(project_id=instance.project_id))
 
 
-def project(instance: Any, change: Change) -> Effect:
-    return Effect(environments_of(project_id=instance.pk)) if change is Change.UPDATED else NOTHING
+def project(instance: Any, operation: RowOperation) -> Effect:
+    return Effect(environments_of(project_id=instance.pk)) if operation is RowOperation.UPDATED else NOTHING
 
 
-def organisation(instance: Any, change: Change) -> Effect:
+def organisation(instance: Any, operation: RowOperation) -> Effect:
     """Its name and switches stand in the document, but are no flag's change."""
-    if change is not Change.UPDATED:
+    if operation is not RowOperation.UPDATED:
         return NOTHING
     return Effect(environments_of(project__organisation_id=instance.pk), silent=True)
 
 
-def organisations_projects(instance: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+def organisations_projects(instance: Any, operation: RowOperation) -> Iterable["QuerySet[Any]"]:
     """They go with the organisation."""
-    return projects_of(organisation_id=instance.pk) if change is Change.DELETED else ()
+    return projects_of(organisation_id=instance.pk) if operation is RowOperation.DELETED else ()
 
 
-def subscription(instance: Any, change: Change) -> Effect:
+def subscription(instance: Any, operation: RowOperation) -> Effect:
     """The plan is a gate where ``REALTIME_PLANS`` makes it one; no SDK reads it."""
     if not conf.PLANS:
         return NOTHING
     return Effect(environments_of(project__organisation_id=instance.organisation_id))
 
 
-def environment(instance: Any, change: Change) -> Effect:
-    return NOTHING if change is Change.DELETED else Effect([instance.pk])
+def environment(instance: Any, operation: RowOperation) -> Effect:
+    return NOTHING if operation is RowOperation.DELETED else Effect([instance.pk])
 
 
-def environments_project(instance: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+def environments_project(instance: Any, operation: RowOperation) -> Iterable["QuerySet[Any]"]:
     """A new environment waits for transactions that change all environments of its project, and they for it."""
-    return () if change is Change.UPDATED else own_project(instance, change)
+    return () if operation is RowOperation.UPDATED else own_project(instance, operation)
 
 
-def feature(instance: Any, change: Change) -> Effect:
+def feature(instance: Any, operation: RowOperation) -> Effect:
     return of_project(instance)
 
 
@@ -130,11 +130,11 @@ def _of_place(state: Any) -> Effect:
     return Effect([state.environment_id], silent)
 
 
-def feature_state(instance: Any, change: Change) -> Effect:
-    if change is Change.UPDATED:
+def feature_state(instance: Any, operation: RowOperation) -> Effect:
+    if operation is RowOperation.UPDATED:
         # An update that shows is one of a live state, or one that made it live, or no longer live.
         return _of_place(instance)
-    if change is Change.DELETED:
+    if operation is RowOperation.DELETED:
         return _of_present_state(instance)
     effect = of_state(instance)
     if instance.feature_segment_id is not None and instance.identity_id is None:
@@ -145,10 +145,14 @@ def feature_state(instance: Any, change: Change) -> Effect:
     return effect
 
 
-def feature_state_value(instance: Any, change: Change) -> Effect:
+def feature_state_value(instance: Any, operation: RowOperation) -> Effect:
     state = instance.feature_state
-    effect = of_state(state) if change is Change.CREATED else _of_present_state(state)
-    if change is Change.CREATED and state.feature_segment_id is not None and _says_nothing_new(state, instance):
+    effect = of_state(state) if operation is RowOperation.CREATED else _of_present_state(state)
+    if (
+        operation is RowOperation.CREATED
+        and state.feature_segment_id is not None
+        and _says_nothing_new(state, instance)
+    ):
         return effect._replace(silent=True)
     return effect
 
@@ -183,22 +187,22 @@ def _says_nothing_new(state: Any, value: Any) -> bool:
     return not others.exclude(pk=state.pk).exists() and not default.multivariate_feature_state_values.exists()
 
 
-def multivariate_state_value(instance: Any, change: Change) -> Effect:
+def multivariate_state_value(instance: Any, operation: RowOperation) -> Effect:
     state = instance.feature_state
-    return of_state(state) if change is Change.CREATED else _of_present_state(state)
+    return of_state(state) if operation is RowOperation.CREATED else _of_present_state(state)
 
 
-def multivariate_option(instance: Any, change: Change) -> Effect:
+def multivariate_option(instance: Any, operation: RowOperation) -> Effect:
     return of_project(instance.feature)
 
 
-def feature_segment(instance: Any, change: Change) -> Effect:
+def feature_segment(instance: Any, operation: RowOperation) -> Effect:
     """An override's place in the order. Without a state it overrides nothing yet."""
-    has_state = change is not Change.CREATED and instance.feature_states.filter(version__isnull=False).exists()
+    has_state = operation is not RowOperation.CREATED and instance.feature_states.filter(version__isnull=False).exists()
     return Effect([instance.environment_id]) if has_state else NOTHING
 
 
-def segment(instance: Any, change: Change) -> Effect:
+def segment(instance: Any, operation: RowOperation) -> Effect:
     return of_project(instance)
 
 
@@ -209,23 +213,23 @@ def _segment_of(rule: Any) -> Any:
     return rule.segment if rule.segment_id is not None else None
 
 
-def segment_rule(instance: Any, change: Change) -> Effect:
+def segment_rule(instance: Any, operation: RowOperation) -> Effect:
     segment = _segment_of(instance)
     return of_project(segment) if segment is not None else NOTHING
 
 
-def rules_project(rule: Any, change: Change) -> Iterable["QuerySet[Any]"]:
+def rules_project(rule: Any, operation: RowOperation) -> Iterable["QuerySet[Any]"]:
     segment = _segment_of(rule)
-    return own_project(segment, change) if segment is not None else ()
+    return own_project(segment, operation) if segment is not None else ()
 
 
-def condition(instance: Any, change: Change) -> Effect:
-    return segment_rule(instance.rule, change)
+def condition(instance: Any, operation: RowOperation) -> Effect:
+    return segment_rule(instance.rule, operation)
 
 
-def identity(instance: Any, change: Change) -> Effect:
+def identity(instance: Any, operation: RowOperation) -> Effect:
     """An identity that has overrides stands in the document with its name."""
-    if change is Change.CREATED or not instance.identity_features.exists():
+    if operation is RowOperation.CREATED or not instance.identity_features.exists():
         return NOTHING
     return Effect([instance.environment_id], silent=not conf.ANNOUNCE_IDENTITY_OVERRIDES)
 
@@ -266,7 +270,7 @@ WATCHED = (
         ("name", "hide_disabled_flags", "enable_realtime_updates"),
         project,
         locks=lambda row: environments_of(project_id=row.pk),
-        locks_first=lambda row, change: projects_of(pk=row.pk),
+        locks_first=lambda row, operation: projects_of(pk=row.pk),
         deletes_environments=True,
         gate=True,
     ),
@@ -300,7 +304,7 @@ WATCHED = (
         (*VALUE, "key", "default_percentage_allocation"),
         multivariate_option,
         reads=typed,
-        locks_first=lambda option, change: projects_of(pk=option.feature.project_id),
+        locks_first=lambda option, operation: projects_of(pk=option.feature.project_id),
     ),
     Watch(
         "multivariate.MultivariateFeatureStateValue",
@@ -314,7 +318,7 @@ WATCHED = (
         "segments.Condition",
         ("operator", "property", "value"),
         condition,
-        locks_first=lambda condition, change: rules_project(condition.rule, change),
+        locks_first=lambda condition, operation: rules_project(condition.rule, operation),
     ),
     Watch("identities.Identity", ("identifier",), identity),
 )

@@ -1,4 +1,4 @@
-"""Environments' versions: raised in the transaction of the change, published once when it commits."""
+"""Raises environments' versions in the transaction of a change, and publishes them once after its commit."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,23 +12,22 @@ from realtime.changes import publish
 from realtime.types import EnvironmentID, EnvironmentState
 
 raised = Signal()
-"""Sent in the transaction in which versions rose: ``states``, a dict of the new states by environments' primary keys.
+"""Signal sent in the transaction in which versions were raised, except by silent changes.
 
-Not sent for silent changes. What a receiver writes is kept, or undone, together with the versions.
+``states``: the new states by environments' primary keys. A receiver's writes commit or roll back with the versions.
 """
 
-
 committed = Signal()
-"""Sent when a transaction has committed that raised versions: ``states``, a list of the new states."""
+"""Signal sent after the commit of a transaction that raised versions. ``states``: a list of the new states."""
 
 
 class Announcement:
-    """The commit hook of a transaction that has raised versions: publishes the new states.
+    """The ``on_commit`` hook of a transaction that has raised versions: publishes the new states.
 
-    Django drops a hook together with the savepoint in which it was registered. So a hook that is still registered
-    proves that its environments are locked and their versions raised, and nothing else has to be remembered. Only a
-    savepoint that was rolled back by hand leaves its hooks behind: after any such rollback all registered hooks are
-    ``in_doubt``.
+    It is also the record of what the transaction has done. Django drops a hook when the savepoint in which it was
+    registered is rolled back, so a registered hook proves that its environments are locked and their versions raised.
+    Only a savepoint that is rolled back by hand (``transaction.savepoint_rollback``) keeps its hooks. After such a
+    rollback all registered hooks are ``in_doubt``.
     """
 
     def __init__(self, ids: Iterable[EnvironmentID], states: list[EnvironmentState], silent: bool, gate: bool) -> None:
@@ -36,9 +35,9 @@ class Announcement:
         self.states = states
         self.silent = silent
         self.gate = gate
-        """The transaction may have opened or closed the gate after the states were read."""
+        """The transaction may open or close the gate after the states were read."""
         self.in_doubt = False
-        """The versions may have been rolled back with a savepoint."""
+        """The versions may have been rolled back by hand."""
 
     def __call__(self) -> None:
         states = self.states
@@ -46,15 +45,16 @@ class Announcement:
             try:
                 states = self._read_again()
             except Exception:
-                # The change is committed, and the reconcile finds it.
+                # The change is committed, so the reconcile will find it.
                 publish.log_failure(states)
                 return
         committed.send_robust(sender=None, states=states)
         publish.publish(states, already_enqueued=True, include_closed=self.gate)
 
     def _read_again(self) -> list[EnvironmentState]:
-        """The committed states of those that still have the version that was raised here. A version that another
-        transaction has raised further is published by that transaction.
+        """The committed states of the environments that still have the version raised here.
+
+        If another transaction has raised a version further, that transaction publishes it.
         """
         now = hosts.current().committed_states([state.key for state in self.states])
         raised_here = {state.key: state.updated_at for state in self.states}
@@ -68,17 +68,17 @@ def announce(
     gate: bool = False,
     using: str = DEFAULT_DB_ALIAS,
 ) -> None:
-    """Announce that the present transaction changes what SDKs read of these environments.
+    """Raise the versions of these environments in the current transaction, and publish an event after its commit.
 
-    For writes that send no signal: ``QuerySet.update``, ``bulk_create``, ``bulk_update``, raw SQL. Call it in the
-    transaction of the change and before the change: it locks the environments, in the order of their primary keys,
+    For writes that send no model signals: ``QuerySet.update``, ``bulk_create``, ``bulk_update``, raw SQL. Call it in
+    the transaction of the change and before the change: it locks the environments, in the order of their primary keys,
     until the commit. However often it is called in one transaction, each environment's version is raised once and one
     event is sent. Outside of a transaction it commits at once.
 
     ``silent``: SDKs can read the change, but get no event (an identity's overrides). The environment's ``revision``
-    rises, ``updated_at`` stays. ``gate``: to be passed if the change may open or close the gate. Then the gate as it is
-    at the commit decides, also for what the transaction has announced before, and other processes are notified of a
-    closed gate too.
+    rises, ``updated_at`` stays. ``gate``: pass True if the change may open or close the gate. Then the gate is read
+    again after the commit, also for environments announced earlier in the transaction, and other processes are notified
+    of a closed gate too.
     """
     due = set(environment_ids)
     with transaction.atomic(using=using, savepoint=False):
@@ -102,8 +102,8 @@ def announce(
 def lock(environment_ids: Iterable[EnvironmentID], using: str = DEFAULT_DB_ALIAS, *, exclusive: bool = False) -> None:
     """Lock these environments until the end of the transaction, in the order of their primary keys.
 
-    No query for those that the transaction has announced, and so holds locked already. ``exclusive``: keep out rows
-    that refer to the environments as well, before a deletion.
+    Environments that the transaction has announced are locked already and cost no query. ``exclusive``: also block
+    inserts of rows that refer to the environments, before a deletion.
     """
     if exclusive:
         hosts.current().lock(environment_ids, exclusive=True)
@@ -116,10 +116,9 @@ def lock(environment_ids: Iterable[EnvironmentID], using: str = DEFAULT_DB_ALIAS
 
 
 def _registered(connection: BaseDatabaseWrapper) -> list[Announcement]:
-    """The announcements of the open transaction whose versions are certainly raised."""
+    """The announcements of the open transaction, without those in doubt."""
     if not connection.commit_on_exit:
-        # Code that commits by hand (``set_autocommit(False)``) leaves the hooks of what is committed registered until
-        # Django manages transactions again: so there they prove nothing.
+        # With ``set_autocommit(False)`` hooks stay registered after a commit by hand, so they prove nothing.
         return []
     return [hook for hook in _hooks(connection) if not hook.in_doubt]
 
@@ -131,7 +130,7 @@ def _hooks(connection: BaseDatabaseWrapper) -> list[Announcement]:
 def _doubt_after_rollback(
     execute: Callable[..., Any], sql: object, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
-    # A host's own statement may be one of psycopg's objects; Django's are text.
+    # The project may execute psycopg's SQL objects. Django's own statements are text.
     if isinstance(sql, str) and sql.startswith("ROLLBACK TO SAVEPOINT"):
         for announcement in _hooks(context["connection"]):
             announcement.in_doubt = True
@@ -139,7 +138,7 @@ def _doubt_after_rollback(
 
 
 def watch_rollbacks(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """For each new connection: notice when a savepoint is rolled back."""
+    """Receiver of ``connection_created``: marks announcements as in doubt when a savepoint is rolled back by hand."""
     if _doubt_after_rollback not in connection.execute_wrappers:
-        # The first: a connection may be made under ``execute_wrapper``, which takes the last one away at its end.
+        # Inserted first: if the connection opens inside of ``execute_wrapper()``, its exit pops the last wrapper.
         connection.execute_wrappers.insert(0, _doubt_after_rollback)

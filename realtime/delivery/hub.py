@@ -98,7 +98,7 @@ class Topic:
     @property
     def is_closed(self) -> bool:
         """The gate is closed, as far as is known here. No event may be sent, not even one that waits for its client."""
-        return self.state is not None and not self.state.live
+        return self.state is not None and not self.state.streaming_enabled
 
     def offer(self, state: EnvironmentState) -> bool:
         """Accept a state that was read, or committed in this process. Returns True if it is delivered.
@@ -113,7 +113,7 @@ class Topic:
             state = state._replace(updated_at=self.state.updated_at)
         was_closed = self.is_closed
         self.state = state
-        if not state.live:
+        if not state.streaming_enabled:
             self._untold.clear()
             return False
         if not was_closed and self.updated_at is not None and state.updated_at <= self.updated_at:

@@ -26,9 +26,9 @@ class StateReader:
         """The same as a future that all who ask meanwhile share: it is not to be cancelled."""
         return self._states.ask(key)
 
-    async def moved_since(self, moment: datetime) -> list[EnvironmentState]:
+    async def changed_since(self, moment: datetime) -> list[EnvironmentState]:
         """The states of all environments whose version is later than this."""
-        return await self._thread.run(lambda: hosts.current().moved_since(moment))
+        return await self._thread.run(lambda: hosts.current().changed_since(moment))
 
     async def close(self) -> None:
         """Let the thread end, and its database connection with it; a query that hangs is not waited for."""

@@ -72,7 +72,7 @@ class Reconcile:
     async def _reconcile(self) -> None:
         looking_at = timezone.now()
         topics = self._hub.topics
-        for moved in await self._hub.reader.moved_since(self._looked_at - OVERLAP):
+        for moved in await self._hub.reader.changed_since(self._looked_at - OVERLAP):
             if moved.key in topics:
                 topics[moved.key].accept_from_reconcile(moved)
         await self._read(self._due())

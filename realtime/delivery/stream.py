@@ -140,7 +140,7 @@ class Stream:
         if state is None:
             # A detached server knows of environments by what is posted to it, and of this one so far nothing.
             self._put(UNPOSTED if conf.HOST == "detached" else UNKNOWN)
-        elif not state.live or frame is None:
+        elif not state.streaming_enabled or frame is None:
             self._put(OFF)
         else:
             self._connected = frame

@@ -1,8 +1,8 @@
-"""``flagsmith-realtime``, or ``python -m realtime.detached``: the drop-in real-time server of a Flagsmith elsewhere.
+"""``flagsmith-realtime``, or ``python -m realtime.detached``: the drop-in real-time server for a Flagsmith.
 
 flagsmith-realtime serve [--host H] [--port P] [--workers N]
 
-Any other command of Django's works too (``check``, ``migrate``).
+Other Django commands work as well (``check``, ``migrate``).
 """
 
 import os
@@ -19,13 +19,13 @@ from realtime.serving import command_line
 
 NAME = "flagsmith-realtime"
 
-# Of processes that start at the same moment all but one fail to make the same table. An app has three migrations, and
-# Django has a table of its own; at the next attempt the process begins behind those that are there.
+# If several processes start at once, all but one fail to create a table. Each attempt continues after the existing
+# tables: those of up to three migrations per app, and Django's own.
 RETRIES = 5
 
 
 def main() -> None:
-    """Serve, or what else the command line says; the table is made when it is not there."""
+    """Run the command line. ``serve`` creates missing tables first."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "realtime.detached.settings")
     with command_line.one_line_failures(NAME, sys.argv):
         try:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _migrate() -> None:
-    """Make our own tables. django-eventstream's are for a kind of storage that nobody asked for."""
+    """Create our own tables, but not django-eventstream's, which only its event storage uses."""
     for app in ("realtime", "realtime_inspector"):
         if app in apps.app_configs:
             _migrate_app(app)

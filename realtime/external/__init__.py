@@ -1,1 +1,1 @@
-"""What is heard from publishers elsewhere, and the environments that only they know."""
+"""Versions that external publishers post: the ``queue-change`` endpoint."""

@@ -1,7 +1,7 @@
-"""``queue-change`` ahead of Django: whoever calls at the same time shares one transaction (see ``queue_change.py``).
+"""Fast path for ``queue-change``: concurrent posts share one transaction (see ``queue_change.py``).
 
-An ordinary call that is right is taken here, everything else is Django's to refuse. One transaction is under way at a
-time; calls that come meanwhile share the next. Each is answered when its own is committed.
+It handles valid posts ahead of Django and leaves all other requests to Django. One transaction runs at a time; posts
+that arrive meanwhile share the next one. The response to a post is sent when its transaction has committed.
 """
 
 import asyncio
@@ -14,63 +14,64 @@ from weakref import WeakKeyDictionary
 
 from realtime.conf import conf
 from realtime.external import queue_change
-from realtime.external.queue_change import MAX_BODY_BYTES, Change, RefusalError
-from realtime.http.shortcuts import Held
+from realtime.external.queue_change import MAX_BODY_BYTES, InvalidPost, PostedVersion
+from realtime.http.shortcuts import DeferredResponse
 from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
 
-# As all paths of this kind look to the project.
-ANY = "/sse/environments/any/queue-change"
+# The path that the project's middleware is given for all environments, so that its headers can be cached.
+ANY_PATH = "/sse/environments/any/queue-change"
 PATH = re.compile(r"/sse/environments/([^/]+)/queue-change")
 
-# What is read of a body that is too large, and thrown away: a client that sends all of it before it reads an answer
+# How much of a body that is too large is read and discarded: a client that sends all of it before it reads the response
 # would see a broken connection otherwise.
-UNREAD_BYTES = 1_048_576
+MAX_DISCARDED_BYTES = 1_048_576
 
-# Two transactions begin at least so far apart. One costs 0.6 ms, as much as six calls, so they take an eighth of a core
-# at most. A single publisher, who waits for each answer, waits for none of it.
-GATHER_SECONDS = 0.005
+# The minimum interval between the starts of two transactions. One costs 0.6 ms, as much as six posts, so transactions
+# take an eighth of a core at most. A single publisher that waits for each response is not delayed.
+MIN_INTERVAL_SECONDS = 0.005
 
-TAKEN = 202, b"{}"
-NOT_TAKEN = 503, json.dumps(queue_change.UNAVAILABLE).encode()
-LINES = {202: b"HTTP/1.1 202 Accepted\r\n", 503: b"HTTP/1.1 503 Service Unavailable\r\n"}
+ACCEPTED = 202, b"{}"
+NOT_STORED = 503, json.dumps(queue_change.UNAVAILABLE).encode()
+STATUS_LINES = {202: b"HTTP/1.1 202 Accepted\r\n", 503: b"HTTP/1.1 503 Service Unavailable\r\n"}
 
 
-class Surroundings(Protocol):
-    """What the project adds to its answers to one kind of request."""
+class AddedHeaders(Protocol):
+    """The headers that the project adds to each response to one kind of request."""
 
     def __hash__(self) -> int: ...
 
-    def beside(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
-        """All headers of an answer with this body that has these headers itself, for ASGI."""
+    def merge(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+        """All headers of a response with this body and these headers, for ASGI."""
 
 
-class Plain:
-    """Nothing but what HTTP needs."""
+class PlainHeaders:
+    """The added headers of a project without middleware."""
 
-    def beside(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
-        told = {"x-content-type-options": "nosniff", **headers, "content-length": str(len(body))}
-        return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in told.items()]
-
-
-PLAIN = Plain()
+    def merge(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+        merged = {"x-content-type-options": "nosniff", **headers, "content-length": str(len(body))}
+        return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in merged.items()]
 
 
-def plain(scope: Scope) -> Surroundings | None:
+PLAIN = PlainHeaders()
+
+
+def plain(scope: Scope) -> AddedHeaders | None:
     return PLAIN
 
 
 class Intake:
-    """The way in. ``surroundings`` says what the project adds to an answer; None: this request is Django's.
+    """The fast path, as ASGI middleware and as a shortcut.
 
-    It gets the request's scope, but with one path for all environments, so that it can remember.
+    ``middleware_headers`` returns the headers that the project adds to the response to this scope, whose path is the
+    same for all environments. None: Django has to respond.
     """
 
-    def __init__(self, surroundings: Callable[[Scope], Surroundings | None] = plain) -> None:
-        self._surroundings = surroundings
+    def __init__(self, middleware_headers: Callable[[Scope], AddedHeaders | None] = plain) -> None:
+        self._middleware_headers = middleware_headers
 
     def ahead_of(self, django: Application) -> Application:
-        """The application that stands before Django."""
+        """ASGI middleware in front of Django."""
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if PATH.fullmatch(scope["path"]) is None or scope["method"] != "POST":
@@ -79,40 +80,40 @@ class Intake:
             body = await _body(receive)
             if body is None:
                 return
-            around = self._around(scope)
-            change = said(scope, body) if around is not None else None
-            if change is None or around is None:
-                await django(scope, _again(body, receive), send)
+            added = self._added_headers(scope)
+            posted = parse(scope, body) if added is not None else None
+            if posted is None or added is None:
+                await django(scope, _replaying(body, receive), send)
                 return
-            future = _shared().ask(change)
-            # Others wait for it too, so it is not to be cancelled with this request.
+            future = _shared().ask(posted)
+            # Other requests share the future, so the cancellation of this one must not cancel it.
             await asyncio.wait([future])
-            status, content = _answer(future)
-            await send({"type": "http.response.start", "status": status, "headers": _headers(around, content)})
+            status, content = _result(future)
+            await send({"type": "http.response.start", "status": status, "headers": _headers(added, content)})
             await send({"type": "http.response.body", "body": content})
 
         return application
 
-    def shortcut(self, scope: Scope, body: bytes, held: Held) -> bool:
-        """The same on the client's connection itself."""
-        around = self._around(scope)
-        change = said(scope, body) if around is not None else None
-        if change is None or around is None:
+    def shortcut(self, scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
+        """The fast path on the client's connection."""
+        added = self._added_headers(scope)
+        posted = parse(scope, body) if added is not None else None
+        if posted is None or added is None:
             return False
 
-        def answer(future: "asyncio.Future[bool | None]") -> None:
-            status, content = _answer(future)
-            held.reply(_head(around, status, content), content)
+        def reply(future: "asyncio.Future[bool | None]") -> None:
+            status, content = _result(future)
+            deferred.reply(_head(added, status, content), content)
 
-        _shared().ask(change).add_done_callback(answer)
+        _shared().ask(posted).add_done_callback(reply)
         return True
 
-    def _around(self, scope: Scope) -> Surroundings | None:
-        return self._surroundings({**scope, "path": ANY})
+    def _added_headers(self, scope: Scope) -> AddedHeaders | None:
+        return self._middleware_headers({**scope, "path": ANY_PATH})
 
 
-def said(scope: Scope, body: bytes) -> Change | None:
-    """What an ordinary call says. None: it is not one, or wrong."""
+def parse(scope: Scope, body: bytes) -> PostedVersion | None:
+    """The version in a post. None: the request is invalid, or another one."""
     match = PATH.fullmatch(scope["path"])
     authorizations = [value for name, value in scope["headers"] if name == b"authorization"]
     if match is None or len(authorizations) != 1 or not conf.TOKENS:
@@ -120,68 +121,71 @@ def said(scope: Scope, body: bytes) -> Change | None:
     try:
         queue_change.authenticate(authorizations[0].decode("latin-1"))
         return queue_change.read(match[1], body)
-    except RefusalError:
+    except InvalidPost:
         return None
 
 
 async def close() -> None:
-    """Let the event loop's thread end, after what it has in hand."""
+    """Stop the event loop's writing thread after its current transactions."""
     thread, _ = _writes.pop(asyncio.get_running_loop(), (None, None))
     if thread is not None:
         await thread.close()
 
 
-Writes = SharedReads[Change, bool]
+Writes = SharedReads[PostedVersion, bool]
 
 _writes: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[ReadingThread, Writes]] = WeakKeyDictionary()
 
 
 def _shared() -> Writes:
-    """The event loop's."""
+    """The event loop's writing thread, with its queue."""
     loop = asyncio.get_running_loop()
-    known = _writes.get(loop)
-    if known is None:
+    pair = _writes.get(loop)
+    if pair is None:
         thread = ReadingThread("realtime-intake")
-        known = _writes[loop] = thread, SharedReads(thread, queue_change.take, "changes_unwritable", GATHER_SECONDS)
-    return known[1]
+        pair = _writes[loop] = (
+            thread,
+            SharedReads(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS),
+        )
+    return pair[1]
 
 
-def _answer(future: "asyncio.Future[bool | None]") -> tuple[int, bytes]:
-    return TAKEN if future.exception() is None else NOT_TAKEN
+def _result(future: "asyncio.Future[bool | None]") -> tuple[int, bytes]:
+    return ACCEPTED if future.exception() is None else NOT_STORED
 
 
-# Few origins and hosts are most of the requests.
+# Most requests come from few origins to few hosts.
 @lru_cache(maxsize=64)
-def _headers(around: Surroundings, body: bytes) -> list[tuple[bytes, bytes]]:
-    return around.beside({"Content-Type": "application/json"}, body)
+def _headers(added: AddedHeaders, body: bytes) -> list[tuple[bytes, bytes]]:
+    return added.merge({"Content-Type": "application/json"}, body)
 
 
 @lru_cache(maxsize=64)
-def _head(around: Surroundings, status: int, body: bytes) -> bytes:
-    return LINES[status] + b"".join([b"%b: %b\r\n" % header for header in _headers(around, body)])
+def _head(added: AddedHeaders, status: int, body: bytes) -> bytes:
+    return STATUS_LINES[status] + b"".join([b"%b: %b\r\n" % header for header in _headers(added, body)])
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The request's body, or its beginning where it is too large. None: the client has gone."""
+    """The request's body, or the beginning of one that is too large. None: the client has disconnected."""
     body, length, more = b"", 0, True
-    while more and length <= UNREAD_BYTES:
+    while more and length <= MAX_DISCARDED_BYTES:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        piece = message.get("body", b"")
-        length += len(piece)
-        body += piece[: MAX_BODY_BYTES + 1 - len(body)]
+        part = message.get("body", b"")
+        length += len(part)
+        body += part[: MAX_BODY_BYTES + 1 - len(body)]
         more = message.get("more_body", False)
     return body
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """What receives the body as one message, and then that the client has gone: never, if the rest is not read."""
-    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that returns the body as one message, and then the disconnect: never, if a rest of it is unread."""
+    buffered: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:
-        if unread:
-            return unread.pop()
+        if buffered:
+            return buffered.pop()
         if len(body) > MAX_BODY_BYTES:
             await asyncio.Event().wait()
         return await receive()

@@ -1,10 +1,11 @@
-"""What an external publisher says: an unmodified Flagsmith whose SSE_SERVER_BASE_URL points here.
+"""``queue-change``, the endpoint for external publishers, such as a Flagsmith whose SSE_SERVER_BASE_URL points here.
 
-``POST /sse/environments/{key}/queue-change``, with ``Authorization: Token <SSE_AUTHENTICATION_TOKEN>``. Body:
-``{"updated_at": "<ISO 8601, UTC where it names no offset>"}``. For an environment of our own database that is a hint to
-look again; any other key is kept in a table of its own, in which the greatest time wins. Answers 202 once that is
-committed; 401 for a wrong token; 400 and 413 for a body that is not that; 404 when no token is configured; 503 when the
-database takes nothing. ``intake.py`` answers ahead of Django what it can, ``views.py`` everything.
+``POST /sse/environments/{key}/queue-change`` with ``Authorization: Token <SSE_AUTHENTICATION_TOKEN>`` and the body
+``{"updated_at": "<ISO 8601, UTC without an offset>"}``. For an environment in the host's own database, the post is a
+hint to read its state again; the version of any other key is stored in a table, in which the greatest time wins.
+
+Status: 202 when that is committed; 401 for a wrong token; 400 and 413 for an invalid body; 404 if no token is
+configured; 503 if the database is not available. ``intake.py`` is a fast path ahead of the view in ``views.py``.
 """
 
 import json
@@ -25,85 +26,85 @@ from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 MAX_BODY_BYTES = 4096
 
-# A publisher's clock may be ahead of ours. A time far ahead would silence the environment until then.
+# A publisher's clock may be ahead of ours. A version far in the future would block all later ones until then.
 MAX_AHEAD = timedelta(days=1)
 
-# A pool whose server was started anew may lend so many connections that have died.
-MOST_TRIES = 20
+# After a restart of its server, a pool can hold as many dead connections.
+MAX_TRIES = 20
 
 UNAVAILABLE = {"detail": "The change could not be stored. Send it again."}
 
 
-class RefusalError(Exception):
-    """What is wrong with a call, in Django REST framework's shape."""
+class InvalidPost(Exception):
+    """A post is rejected. ``errors`` is the response's body, in Django REST framework's format."""
 
     def __init__(self, status: int, **errors: str | list[str]) -> None:
         self.status = status
         self.errors = errors
 
 
-class Change(NamedTuple):
-    """What a call says."""
+class PostedVersion(NamedTuple):
+    """An environment's version that a publisher posts."""
 
     key: EnvironmentKey
     updated_at: UpdatedAt
 
 
 def authenticate(authorization: str) -> None:
-    """Refuse a header that holds none of the tokens. How long it takes does not tell which, nor how much of one."""
+    """Raise InvalidPost for a header without one of the tokens. The duration does not depend on the tokens' content."""
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
-    # All of them, whatever came of the first.
-    equal = [constant_time_compare(token, known) for known in conf.TOKENS]
+    # Compare all, also after a match.
+    equal = [constant_time_compare(token, expected) for expected in conf.TOKENS]
     if scheme.lower() != "token" or not any(equal):
-        raise RefusalError(401, detail="Invalid token.")
+        raise InvalidPost(401, detail="Invalid token.")
 
 
-def read(key: str, body: bytes) -> Change:
-    """What is said of the environment. ``body`` need be no longer than a byte more than may be."""
+def read(key: str, body: bytes) -> PostedVersion:
+    """Parse a post. ``body`` may be cut after ``MAX_BODY_BYTES + 1``. Raises InvalidPost."""
     if len(body) > MAX_BODY_BYTES:
-        raise RefusalError(413, detail="The request's body is too large.")
+        raise InvalidPost(413, detail="The request's body is too large.")
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RefusalError(400, detail="JSON parse error.") from error
+        raise InvalidPost(400, detail="JSON parse error.") from error
     if not isinstance(parsed, dict):
-        raise RefusalError(400, detail="Expected an object.")
+        raise InvalidPost(400, detail="Expected an object.")
     if "updated_at" not in parsed:
-        raise RefusalError(400, updated_at=["This field is required."])
+        raise InvalidPost(400, updated_at=["This field is required."])
     updated_at = _time(parsed["updated_at"])
-    if not hosts.is_possible(key):
-        raise RefusalError(400, key=[f"A key has at most {hosts.MAX_KEY_LENGTH} characters, and no null byte."])
-    return Change(EnvironmentKey(key), updated_at)
+    if not hosts.is_valid_key(key):
+        raise InvalidPost(400, key=[f"A key has at most {hosts.MAX_KEY_LENGTH} characters, and no null byte."])
+    return PostedVersion(EnvironmentKey(key), updated_at)
 
 
-def take(changes: Collection[Change]) -> dict[Change, bool]:
-    """Commit these changes in one transaction, all or none, then publish what is news. Raises what the database does.
+def store(posted: Collection[PostedVersion]) -> dict[PostedVersion, bool]:
+    """Commit these versions in one transaction, then publish those that are newer. Raises the database's errors.
 
-    Each is True in what is returned.
+    Returns True for each of them, as ``SharedReads`` needs a result for each.
     """
     newest: dict[EnvironmentKey, UpdatedAt] = {}
-    for key, updated_at in changes:
+    for key, updated_at in posted:
         newest[key] = max(updated_at, newest.get(key, EPOCH))
-    publish.publish(_kept(newest))
-    return dict.fromkeys(changes, True)
+    publish.publish(_stored(newest))
+    return dict.fromkeys(posted, True)
 
 
-def _kept(newest: dict[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
-    """Once more, if the connection has died since it was used last: to say the same twice does no harm."""
+def _stored(newest: dict[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
+    """Store the versions, again if the connection had been closed since its last use: a repetition changes nothing."""
     connection = connections[router.db_for_write(ExternalEnvironment)]
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         connection.ensure_connection()
         before = connection.connection
         try:
-            return hosts.current().hear(newest)
+            return hosts.current().accept_posted(newest)
         except Error:
-            # The end of a transaction opens a new connection in place of a dead one; there is none if it could not.
+            # At the end of the transaction Django replaces a dead connection; there is none if it could not connect.
             now = connection.connection
             if connection.in_atomic_block or now is None or (now is before and connection.is_usable()):
                 raise
             connection.close()
-    return hosts.current().hear(newest)
+    return hosts.current().accept_posted(newest)
 
 
 def _time(text: object) -> UpdatedAt:
@@ -113,7 +114,7 @@ def _time(text: object) -> UpdatedAt:
     except (ValueError, OverflowError):
         utc = None
     if not isinstance(utc, datetime):
-        raise RefusalError(400, updated_at=["Datetime has wrong format. Use ISO 8601."])
+        raise InvalidPost(400, updated_at=["Datetime has wrong format. Use ISO 8601."])
     if not EPOCH <= utc <= timezone.now() + MAX_AHEAD:
-        raise RefusalError(400, updated_at=["The time must be neither before 1970 nor more than a day ahead."])
+        raise InvalidPost(400, updated_at=["The time must be neither before 1970 nor more than a day ahead."])
     return utc

@@ -1,4 +1,4 @@
-"""``queue-change`` as Django answers it: on any server, and whatever is wrong with a call (see ``queue_change.py``)."""
+"""The view of ``queue-change``: for any server, and for invalid posts (see ``queue_change.py``)."""
 
 import structlog
 from django.db import Error
@@ -7,7 +7,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from realtime.conf import conf
-from realtime.external.queue_change import MAX_BODY_BYTES, UNAVAILABLE, RefusalError, authenticate, read, take
+from realtime.external.queue_change import MAX_BODY_BYTES, UNAVAILABLE, InvalidPost, authenticate, read, store
 
 logger = structlog.get_logger(__name__)
 
@@ -15,14 +15,14 @@ logger = structlog.get_logger(__name__)
 @csrf_exempt
 @require_POST
 def queue_change(request: HttpRequest, key: str) -> JsonResponse:
-    """Take one change."""
+    """Store and publish a posted version."""
     if not conf.TOKENS:
         raise Http404
     try:
         authenticate(request.headers.get("Authorization", ""))
-        take([read(key, request.read(MAX_BODY_BYTES + 1))])
-    except RefusalError as refusal:
-        return JsonResponse(refusal.errors, status=refusal.status)
+        store([read(key, request.read(MAX_BODY_BYTES + 1))])
+    except InvalidPost as invalid:
+        return JsonResponse(invalid.errors, status=invalid.status)
     except Error as error:
         logger.warning("changes_unwritable", error=repr(error))
         return JsonResponse(UNAVAILABLE, status=503)

@@ -1,1 +1,1 @@
-"""How a server speaks to its clients: what is given to uvicorn, what is answered ahead of ASGI, and how it ends."""
+"""HTTP: uvicorn's server and protocol, shortcuts ahead of ASGI, the stream endpoint, and the graceful shutdown."""

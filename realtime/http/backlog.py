@@ -1,9 +1,9 @@
-"""The last moments of a listening socket: nobody new is let in, and whoever has connected is answered.
+"""Drains a listening socket before it closes: drops new connections, so that those already established are accepted.
 
-When a listening socket is closed, the kernel resets the connections that it has accepted and that the process has not,
-and those whose handshake is under way. Clients have seen them open, and may have sent a request. So before, the socket
-gets a filter that drops the packets which open a connection. Their senders try again after a second, by which time
-another process has the port, or they are refused, which a proxy takes for what it is.
+When a listening socket is closed, the kernel resets the connections that the process has not accepted yet, and those
+whose handshake is under way. Their clients have seen them open, and may have sent a request. So first a filter on the
+socket drops the packets that open a connection (SYN). Their senders retry after a second. By then another process has
+the port, or they are refused, which a proxy handles.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ import structlog
 
 logger = structlog.get_logger(__name__)
 
-# Seconds from then until the socket may be closed: handshakes that are under way take a round trip.
+# Seconds between the filter and the close of the socket: handshakes that are under way take a round trip.
 SETTLE_SECONDS = 0.25
 
 SO_ATTACH_FILTER = 26
 
-# Load the byte of TCP's flags, keep SYN and ACK, and drop the packet if that is SYN alone: (code, if true skip, if
-# false skip, value), see linux/filter.h.
+# A BPF program (linux/filter.h): load the byte of TCP's flags, keep SYN and ACK, and drop the packet if only SYN is
+# set. Each line is (code, instructions to skip if true, if false, value).
 LOAD_BYTE, AND, JUMP_IF_EQUAL, RETURN = 0x30, 0x54, 0x15, 0x06
 FLAGS, SYN, ACK = 13, 0x02, 0x10
 DROP, KEEP = 0, 0xFFFF_FFFF
@@ -33,8 +33,8 @@ PROGRAM = [
 ]
 
 
-def let_nobody_in(listening: socket.socket) -> None:
-    """Open no new connections by this socket of TCP, in any process that has it. Nothing where the system cannot."""
+def drop_new_syns(listening: socket.socket) -> None:
+    """Open no new connections on this TCP socket, in any process that shares it. No effect where unsupported."""
     instructions = ctypes.create_string_buffer(b"".join([struct.pack("HBBI", *line) for line in PROGRAM]))
     program = struct.pack("HL", len(PROGRAM), ctypes.addressof(instructions))
     try:

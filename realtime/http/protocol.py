@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP, with shortcuts ahead of ASGI; ``manage.py serve`` gives it to uvicorn."""
+"""Uvicorn's HTTP protocol with shortcuts ahead of ASGI. ``manage.py serve`` configures uvicorn with it."""
 
 import asyncio
 from typing import Any, NamedTuple, TypeVar
@@ -7,53 +7,53 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from realtime.http import ending, shortcuts
-from realtime.http.heads import BODY_HEADERS, BoundedHeads
-from realtime.http.memo import Memo
-from realtime.http.shortcuts import Answerer, CallShortcut
+from realtime.http import shortcuts, shutdown
+from realtime.http.request_cache import RequestCache
+from realtime.http.request_limits import BODY_HEADERS, LimitedRequests
+from realtime.http.shortcuts import Answerer, PostShortcut
 from realtime.http.transport import Connection
 from realtime.types import Scope
 
 T = TypeVar("T")
 
-# When the server stops: seconds in which a request that has begun, or that a new connection is about to send, is there.
-LAST_HEAD_SECONDS = 1.0
+# When the server stops: the time in which the headers of a request that has begun, or of a new connection's, arrive.
+LAST_HEADERS_SECONDS = 1.0
 
-# Digits of a length that is worth reading.
-DIGITS = 18
+# A Content-Length of more digits is not parsed: it is over the limit.
+MAX_LENGTH_DIGITS = 18
 
-# Bytes of a GET that is worth remembering. Most are a few hundred; browsers' take one or two thousand.
-MAX_KNOWN_BYTES = 2_048
+# A longer GET is not cached. Most have a few hundred bytes, browsers' one or two thousand.
+MAX_CACHED_BYTES = 2_048
 
-HEAD_END = b"\r\n\r\n"
+HEADERS_END = b"\r\n\r\n"
 
 
-class Known(NamedTuple):
-    """A plain GET that a shortcut answers."""
+class CachedRequest(NamedTuple):
+    """A plain GET, and the shortcut's handler for it."""
 
     answer: Answerer
     scope: Scope
-    """Without what belongs to one connection."""
+    """Without what depends on the connection."""
     keep_alive: bool
-    place: Any
-    """The scheme and the address that it is so for; None: it is so everywhere."""
+    endpoint: Any
+    """The scheme and server address that the handler is for; None: any."""
 
 
-known: Memo[Known] = Memo(1_000)
-"""Those that came lately, by all their bytes. With these limits it takes no more than some 15 MB."""
+cached_requests: RequestCache[CachedRequest] = RequestCache(1_000)
+"""The latest requests by all their bytes. With these limits it takes at most about 15 MB."""
 
 
 @receiver(setting_changed)
-def _forget(**kwargs: Any) -> None:
-    known.clear()
+def _clear_cache(**kwargs: Any) -> None:
+    cached_requests.clear()
 
 
-class HeldRequest:
-    """A request that a shortcut answers later. To uvicorn it is the connection's request under way."""
+class DeferredRequest:
+    """A request whose response a shortcut sends later. It takes the place of uvicorn's request/response cycle."""
 
     response_complete = False
     disconnected = False
-    # Uvicorn tells a request's body so.
+    # Uvicorn sets these while it reads a body.
     body = b""
     more_body = False
 
@@ -63,129 +63,134 @@ class HeldRequest:
         self._scope = scope
 
     @property
-    def message_event(self) -> "HeldRequest":
+    def message_event(self) -> "DeferredRequest":
         return self
 
     def set(self) -> None:
-        """Nobody waits for the request's body, or for its end."""
+        """Called by uvicorn at the request's end: no task waits for its body."""
 
     def reply(self, head: bytes, body: bytes) -> None:
-        """Answer. ``head`` is the status line and the headers, without those that belong to the connection."""
+        """Send the response. ``head``: the status line and the headers, without those that depend on the connection."""
         self.response_complete = True
         if not self.disconnected:
             self._protocol.reply(head, body, self.keep_alive)
 
-    def give_back(self) -> None:
-        """Let the application answer by ASGI."""
+    def fall_back(self) -> None:
+        """Let the application respond by ASGI."""
         if not self.disconnected:
-            self._protocol.take_back(self, self._scope)
+            self._protocol.run_application(self, self._scope)
 
 
-class HeldCall(HeldRequest):
-    """The same with a body: uvicorn adds to it what comes, and the shortcut is asked when all is there."""
+class DeferredPost(DeferredRequest):
+    """A deferred request with a body. Uvicorn appends to ``body``; the shortcut is called when it is complete."""
 
     more_body = True
 
-    def __init__(self, protocol: "ShortcutProtocol", scope: Scope, keep_alive: bool, shortcut: CallShortcut) -> None:
+    def __init__(self, protocol: "ShortcutProtocol", scope: Scope, keep_alive: bool, shortcut: PostShortcut) -> None:
         super().__init__(protocol, scope, keep_alive)
-        self._shortcut: CallShortcut | None = shortcut
+        self._shortcut: PostShortcut | None = shortcut
 
     def set(self) -> None:
-        """More has come, or the end of it, or the client has gone."""
+        """Called by uvicorn when a part of the body or its end has come, or when the client has disconnected."""
         shortcut = self._shortcut
         if self.more_body or self.disconnected or shortcut is None:
             return
         self._shortcut = None
         if not shortcut(self._scope, bytes(self.body), self):
-            self.give_back()
+            self.fall_back()
 
 
-class Answered:
-    """To uvicorn: a request that nobody waits for."""
+class _CompletedCycle:
+    """In place of uvicorn's cycle: a request whose response is complete."""
 
     response_complete = True
 
 
-ANSWERED = Answered()
+_COMPLETED_CYCLE = _CompletedCycle()
 
 
-class ShortcutProtocol(BoundedHeads):
-    """Uvicorn's protocol with shortcuts: a ``Channel`` for each request."""
+class ShortcutProtocol(LimitedRequests):
+    """Uvicorn's protocol with shortcuts: the ``Channel`` of each request."""
 
-    _taken = False
-    _between = True
-    """The parser has seen the end of a request, and nothing behind it."""
-    _request: Known | None = None
-    """What a shortcut answers, of the requests that came last."""
+    _is_stream = False
+    _between_requests = True
+    """The parser has seen the end of a request, and no byte of the next one."""
+    _request: CachedRequest | None = None
+    """The current request, while a shortcut may answer it."""
 
     def data_received(self, data: bytes) -> None:
-        between = self._between and len(data) <= MAX_KNOWN_BYTES
-        if between and (request := known.get(data)) is not None and self._is_free() and self._is_for_here(request):
+        may_be_cached = self._between_requests and len(data) <= MAX_CACHED_BYTES
+        if (
+            may_be_cached
+            and (request := cached_requests.get(data)) is not None
+            and self._is_free()
+            and self._matches_endpoint(request)
+        ):
             self._request = request
-            self._head_is_there()
+            self._headers_received()
             if request.answer(self):
                 return
         self._request = None
         super().data_received(data)
-        if between and self._request is not None and self._is_whole(data):
-            known.put(data, self._request)
-        if self._taken:
-            # They name each other: without this they stay until the garbage is collected.
+        if may_be_cached and self._request is not None and self._is_one_request(data):
+            cached_requests.put(data, self._request)
+        if self._is_stream:
+            # Break the reference cycles, which would stay in memory until a garbage collection.
             self.parser = self.scope = None
 
     def shutdown(self) -> None:
-        if self._head_awaited:
-            self.loop.call_later(LAST_HEAD_SECONDS, self._shut_down)
+        if self._awaits_headers:
+            self.loop.call_later(LAST_HEADERS_SECONDS, self._shut_down)
         else:
             self._shut_down()
 
     def _shut_down(self) -> None:
-        # A stream ends by itself.
-        if not self._taken:
+        # The stream's ``Connection`` has a shutdown of its own.
+        if not self._is_stream:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        # A held request and its protocol name each other too.
+        # Break the reference cycle with a deferred request.
         self.cycle = None
 
-    # What comes behind a stream's request is no request any more: neither awaited nor complained of.
+    # Input after a stream's request is ignored: it neither starts a request nor causes an error.
 
     def on_message_begin(self) -> None:
-        self._between = False
-        if not self._taken:
+        self._between_requests = False
+        if not self._is_stream:
             super().on_message_begin()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._between = True
+        self._between_requests = True
 
     def send_400_response(self, msg: str) -> None:
-        if not self._taken:
+        if not self._is_stream:
             super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
-        if self._taken:
+        if self._is_stream:
             return
-        # First of all: what is answered here may have another deadline at once.
-        self._head_is_there()
+        # First, because a response that is sent at once sets the next deadline.
+        self._headers_received()
         if not (self._is_plain() and self._takes_shortcut()):
             super().on_headers_complete()
 
-    def hold(self) -> HeldRequest:
-        """The request, to be answered later, ahead of those that come behind it."""
+    def defer(self) -> DeferredRequest:
+        """Respond later. Responses to later requests on the connection wait for it."""
         assert self._request is not None
-        held = self.cycle = HeldRequest(self, self._request.scope, self._request.keep_alive)
-        return held
+        deferred = self.cycle = DeferredRequest(self, self._request.scope, self._request.keep_alive)
+        return deferred
 
-    def whole_scope(self) -> Scope:
+    def full_scope(self) -> Scope:
         assert self._request is not None
-        return self._whole(self._request.scope)
+        return self._with_connection(self._request.scope)
 
     def take_over(self) -> Connection:
-        # As far as uvicorn sees, this request has been answered, and the connection is gone.
-        self._taken = True
-        self.cycle = ANSWERED
+        # For uvicorn the response is complete, and the connection is closed.
+        self._is_stream = True
+        self.cycle = _COMPLETED_CYCLE
         self._drop_deadline()
         self.connections.discard(self)
         self.server_state.total_requests += 1
@@ -194,22 +199,22 @@ class ShortcutProtocol(BoundedHeads):
     def reply(self, head: bytes, body: bytes, keep_alive: bool) -> None:
         if self.transport.is_closing():
             return
-        keep_alive = keep_alive and not ending.in_progress()
-        self.transport.write(_written.whole(head, body, self.server_state.default_headers, keep_alive))
+        keep_alive = keep_alive and not shutdown.in_progress()
+        self.transport.write(_last_response.join(head, body, self.server_state.default_headers, keep_alive))
         if not keep_alive:
             self.transport.close()
         if self.flow is None or not (self.pipeline or self.flow.read_paused):
             self.server_state.total_requests += 1
-            self._await_next()
+            self._await_next_request()
         else:
             self.on_response_complete()
 
-    def take_back(self, held: HeldRequest, scope: Scope) -> None:
+    def run_application(self, deferred: DeferredRequest, scope: Scope) -> None:
         if self.transport.is_closing():
             return
         self.begin()
         cycle = RequestResponseCycle(
-            scope=self._whole(scope),  # type: ignore[arg-type]
+            scope=self._with_connection(scope),  # type: ignore[arg-type]
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -218,37 +223,37 @@ class ShortcutProtocol(BoundedHeads):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=False,
-            keep_alive=held.keep_alive,
+            keep_alive=deferred.keep_alive,
             on_response=self.on_response_complete,
         )
-        # The whole request is there.
-        cycle.body = bytearray(held.body)
+        cycle.body = bytearray(deferred.body)
         cycle.more_body = False
         cycle.message_event.set()
-        if self.cycle is held:
+        if self.cycle is deferred:
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
 
     def _is_plain(self) -> bool:
-        """Nothing is under way on the connection, and the client reads."""
+        """Whether a shortcut may answer: HTTP/1.1, no upgrade, and a free connection."""
         return self._is_free() and self.parser.get_http_version() == "1.1" and not self.parser.should_upgrade()
 
     def _is_free(self) -> bool:
+        """Whether no request is under way on the connection, and its write buffer is not full."""
         cycle, flow = self.cycle, self.flow
         if flow is not None and (self.pipeline or flow.write_paused):
             return False
         return cycle is None or bool(cycle.response_complete)
 
-    def _is_whole(self, data: bytes) -> bool:
-        """The whole of one request, and of no other: no body follows."""
-        ends = data.find(HEAD_END) == len(data) - len(HEAD_END)
+    def _is_one_request(self, data: bytes) -> bool:
+        """Whether the data is exactly one request without a body."""
+        ends = data.find(HEADERS_END) == len(data) - len(HEADERS_END)
         return ends and not any(name in BODY_HEADERS for name, _ in self.headers)
 
-    def _is_for_here(self, request: Known) -> bool:
-        return request.place is None or request.place == self.place()
+    def _matches_endpoint(self, request: CachedRequest) -> bool:
+        return request.endpoint is None or request.endpoint == self.endpoint()
 
-    def _whole(self, scope: Scope) -> Scope:
-        return {**scope, **self.addresses(), "headers": [*scope["headers"]], "state": self.app_state.copy()}
+    def _with_connection(self, scope: Scope) -> Scope:
+        return {**scope, **self.connection_scope(), "headers": [*scope["headers"]], "state": self.app_state.copy()}
 
     def _takes_shortcut(self) -> bool:
         method = self.parser.get_method()
@@ -256,30 +261,30 @@ class ShortcutProtocol(BoundedHeads):
             return self._takes_get()
         if method != b"POST":
             return False
-        call = self._registered(shortcuts.calls)
-        if call is None or not self._has_small_body():
+        shortcut = self._registered(shortcuts.registered_posts)
+        if shortcut is None or not self._has_small_body():
             return False
-        self.cycle = HeldCall(self, self._plain_scope("POST"), self.parser.should_keep_alive(), call)
+        self.cycle = DeferredPost(self, self._plain_scope("POST"), self.parser.should_keep_alive(), shortcut)
         return True
 
     def _takes_get(self) -> bool:
-        registered = self._registered(shortcuts.registered)
+        registered = self._registered(shortcuts.registered_gets)
         if registered is None:
             return False
-        # Others' requests may be equal, but their clients are not.
+        # Without what differs between the clients of equal requests.
         scope = {name: value for name, value in self._plain_scope("GET").items() if name not in ("client", "state")}
         answer = registered.shortcut(scope)
         if answer is None:
             return False
-        place = None if registered.everywhere else self.place()
-        self._request = Known(answer, scope, self.parser.should_keep_alive(), place)
+        endpoint = None if registered.any_endpoint else self.endpoint()
+        self._request = CachedRequest(answer, scope, self.parser.should_keep_alive(), endpoint)
         if answer(self):
             return True
         self._request = None
         return False
 
     def _registered(self, registered: dict[bytes, T]) -> T | None:
-        """What is registered for the request's path, if nothing in that has to be decoded."""
+        """The shortcut registered for the request's path; None also if the path has to be decoded."""
         url = self.url
         for prefix, shortcut in registered.items():
             if url.startswith(prefix):
@@ -299,29 +304,29 @@ class ShortcutProtocol(BoundedHeads):
             not self.expect_100_continue
             and len(lengths) == 1
             and lengths[0].isdigit()
-            and len(lengths[0]) <= DIGITS
-            and int(lengths[0]) <= shortcuts.MAX_CALL_BYTES
+            and len(lengths[0]) <= MAX_LENGTH_DIGITS
+            and int(lengths[0]) <= shortcuts.MAX_POST_BYTES
         )
 
 
-class Written:
-    """The last answer with the server's own headers: a herd gets one and the same."""
+class LastResponse:
+    """The last response joined with the server's headers, for the equal responses of a refetch load."""
 
     def __init__(self) -> None:
-        self._of: tuple[Any, ...] = ()
-        self._whole = b""
+        self._parts: tuple[Any, ...] = ()
+        self._joined = b""
 
-    def whole(self, head: bytes, body: bytes, headers: list[tuple[bytes, bytes]], keep_alive: bool) -> bytes:
-        of = self._of
-        # The very same objects, which is as good as equal ones, and costs nothing to find out.
-        if of and of[0] is head and of[1] is body and of[2] is headers and of[3] is keep_alive:
-            return self._whole
+    def join(self, head: bytes, body: bytes, headers: list[tuple[bytes, bytes]], keep_alive: bool) -> bytes:
+        last = self._parts
+        # By identity, because comparing equal bytes costs time.
+        if last and last[0] is head and last[1] is body and last[2] is headers and last[3] is keep_alive:
+            return self._joined
         own = [b"%b: %b\r\n" % header for header in headers]
         if not keep_alive:
             own.append(b"connection: close\r\n")
-        self._of = (head, body, headers, keep_alive)
-        self._whole = b"".join([head, *own, b"\r\n", body])
-        return self._whole
+        self._parts = (head, body, headers, keep_alive)
+        self._joined = b"".join([head, *own, b"\r\n", body])
+        return self._joined
 
 
-_written = Written()
+_last_response = LastResponse()

@@ -1,6 +1,6 @@
-"""Uvicorn's server and its parent of workers. ``manage.py serve`` runs them.
+"""Uvicorn's server and its multiprocess supervisor, as ``manage.py serve`` runs them.
 
-They end so that no client is reset, and they notice a client that has vanished without an end.
+They shut down without resetting a connection, and detect clients that vanish without closing theirs.
 """
 
 import asyncio
@@ -20,30 +20,30 @@ from realtime.http import backlog
 
 logger = structlog.get_logger(__name__)
 
-ENDS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-# A client whose network is gone sends neither an end nor a reset, and Linux goes on sending for a quarter of an hour.
-# Streams are sent a comment every 10 s, so with this option the stream of such a client ends within 40 s.
+# A client whose network fails sends neither FIN nor RST, and Linux retransmits for a quarter of an hour. A stream is
+# sent a comment every 10 s, so with this option the stream of such a client ends within 40 s.
 VANISHED_SECONDS = 30.0
 
 
 def run(config: uvicorn.Config) -> None:
-    """Serve until a signal."""
+    """Serve until SIGTERM or SIGINT."""
     if config.workers > 1:
         listening = config.bind_socket()
-        notice_vanished(listening)
+        set_user_timeout(listening)
         Workers(config, sockets=[listening]).run()
         return
     config.load_app()
-    # SIGINT, once it has ended.
+    # Uvicorn raises the signal again after its shutdown.
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run()
 
 
-def notice_vanished(listening: socket.socket) -> None:
-    """Have its connections end when the client has acknowledged nothing, or taken nothing, for ``VANISHED_SECONDS``.
+def set_user_timeout(listening: socket.socket) -> None:
+    """Close accepted connections whose client acknowledges or receives nothing for ``VANISHED_SECONDS``.
 
-    On Linux, where accepted sockets inherit it; elsewhere nothing changes.
+    Only on Linux, where accepted sockets inherit the option.
     """
     if not hasattr(socket, "TCP_USER_TIMEOUT"):
         return
@@ -54,79 +54,80 @@ def notice_vanished(listening: socket.socket) -> None:
 
 
 class Server(uvicorn.Server):
-    """One process, with the port to itself."""
+    """A server in one process, which owns its listening sockets."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listening in self._listening():
-            notice_vanished(listening)
+            set_user_timeout(listening)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for listening in self._listening():
-            backlog.let_nobody_in(listening)
+            backlog.drop_new_syns(listening)
         await asyncio.sleep(backlog.SETTLE_SECONDS)
         await super().shutdown(sockets)
 
     def _listening(self) -> Iterator[socket.socket]:
         for server in self.servers:
             for listening in server.sockets:
-                # What uvloop shows of its sockets cannot be configured.
-                with socket.socket(fileno=socket.dup(listening.fileno())) as same:
-                    yield same
+                # uvloop's own socket objects do not support setsockopt.
+                with socket.socket(fileno=socket.dup(listening.fileno())) as duplicate:
+                    yield duplicate
 
 
 class Workers(Multiprocess):
-    """The parent of several processes that share a listening socket.
+    """The supervisor of several processes that share a listening socket.
 
-    Uvicorn's own hears of a signal only between two rounds of its work, and a rolling restart (SIGHUP) is one round, in
-    which it waits for each worker to end. This one hears at once, tells each worker once, and passes a second one on.
+    Uvicorn's own handles signals only between two rounds of its loop, and a rolling restart (SIGHUP) is one round, in
+    which it waits for each worker to exit. This one handles a signal at once: it terminates each worker once, and
+    forwards a second signal.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
-        # Its ``put`` may be called in a signal's handler; an event's ``set`` may not.
+        # SimpleQueue.put is reentrant, so a signal handler may call it; Event.set is not.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._told: set[int | None] = set()
-        for number in ENDS:
+        self._terminated: set[int | None] = set()
+        for number in SIGNALS:
             signal.signal(number, lambda number, frame: self._signals.put(number))
-        threading.Thread(target=self._listen, name="signals", daemon=True).start()
+        threading.Thread(target=self._shut_down, name="signals", daemon=True).start()
 
     def terminate_all(self) -> None:
-        self._tell_all()
+        self._terminate_once()
 
     def keep_subprocess_alive(self) -> None:
         for worker in self.processes:
-            # A pipe that the parent holds at both ends does not end with the worker: the parent would wait
-            # for the answer of one who died after it was asked, for all of its health check's time.
+            # While the parent holds the worker's end of the pipe, the pipe stays open after the worker has exited, and
+            # the parent waits for its answer until the health check times out.
             worker.child_conn.close()
         super().keep_subprocess_alive()
 
-    def _listen(self) -> None:
+    def _shut_down(self) -> None:
         self._signals.get()
         self.should_exit.set()
-        self._tell_all()
-        self._listen_for(conf.DRAIN_SECONDS - backlog.SETTLE_SECONDS)
-        # Workers accept until their window is over, a moment from now.
+        self._terminate_once()
+        self._forward_signal(conf.DRAIN_SECONDS - backlog.SETTLE_SECONDS)
+        # The workers accept connections until the end of their drain, which is SETTLE_SECONDS away.
         for listening in self.sockets:
-            backlog.let_nobody_in(listening)
-        self._listen_for(2 * backlog.SETTLE_SECONDS)
-        # They have closed theirs, and may wait for requests. With this one the port is closed.
+            backlog.drop_new_syns(listening)
+        self._forward_signal(2 * backlog.SETTLE_SECONDS)
+        # The workers have closed their copies of the socket. This closes the port.
         for listening in self.sockets:
             listening.close()
         while True:
-            self._listen_for(None)
+            self._forward_signal(None)
 
-    def _listen_for(self, seconds: float | None) -> None:
-        """Pass a signal on that comes until then."""
+    def _forward_signal(self, seconds: float | None) -> None:
+        """Forward the next signal to the workers, if one comes within this time."""
         with contextlib.suppress(queue.Empty):
             self._signals.get(timeout=seconds if seconds is None else max(0.0, seconds))
             for worker in self.processes:
                 worker.process.terminate()
 
-    def _tell_all(self) -> None:
-        """Tell those who have not been told. A second time would mean that they need not be graceful."""
+    def _terminate_once(self) -> None:
+        """Send SIGTERM to the workers that have not got it. A second one would abort their graceful shutdown."""
         for worker in self.processes:
-            # A rolling restart has told one already, and closed its pipe.
-            if worker.pid not in self._told and not worker.parent_conn.closed:
-                self._told.add(worker.pid)
+            # A rolling restart has terminated a worker whose pipe is closed.
+            if worker.pid not in self._terminated and not worker.parent_conn.closed:
+                self._terminated.add(worker.pid)
                 worker.process.terminate()

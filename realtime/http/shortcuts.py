@@ -1,11 +1,11 @@
-"""Requests that are answered on their connection itself, ahead of ASGI: what very many clients ask at once.
+"""Shortcuts: the registry of requests that are answered on their connection, ahead of ASGI.
 
-ASGI costs a request its cycle, its task and the router before any application sees it. What is registered here is
-asked first, in the parser's own call. Requests that are anything but plain, and servers without ``protocol.py``, take
-the ordinary way to the same answers.
+For the requests of very many clients. ASGI costs a request its cycle, its task and the router before an application is
+called; a shortcut is called by the parser. Requests that are not plain (``ShortcutProtocol``), and servers without
+``protocol.py``, get the same responses by ASGI.
 
-SDKs send the very same bytes again and again. So a shortcut looks at a GET once, and what it returns answers all that
-are equal, byte for byte (``protocol.py`` remembers them).
+SDKs repeat the same bytes. So a shortcut inspects a GET once and returns a handler for all requests of the same bytes;
+``protocol.py`` caches it.
 """
 
 from collections.abc import Callable
@@ -15,60 +15,61 @@ from realtime.delivery.sinks import Sink
 from realtime.types import Scope
 
 
-class Held(Protocol):
-    """A request that is answered later, ahead of those that come behind it on its connection."""
+class DeferredResponse(Protocol):
+    """The response to a request, sent later. Those to later requests on the connection wait for it."""
 
     def reply(self, head: bytes, body: bytes) -> None:
-        """Answer. ``head`` is the status line and the headers, without those that belong to the connection."""
+        """Send the response. ``head``: the status line and the headers, without those that depend on the connection."""
 
-    def give_back(self) -> None:
-        """Let the application answer by ASGI."""
+    def fall_back(self) -> None:
+        """Let the application respond by ASGI."""
 
 
 class Channel(Protocol):
-    """The connection of one plain GET that nobody has answered yet. One of the first two is called, once."""
+    """The connection of a plain GET without a response. Either ``defer`` or ``take_over`` is called, once."""
 
-    def hold(self) -> Held: ...
+    def defer(self) -> DeferredResponse: ...
 
     def take_over(self) -> Sink:
-        """The connection is a stream's from now on."""
+        """Turn the connection into a stream's sink."""
 
-    def whole_scope(self) -> Scope:
-        """The request's scope with what belongs to its connection, while nothing else has been called."""
+    def full_scope(self) -> Scope:
+        """The request's scope with what depends on the connection. Only before the calls above."""
 
 
 Answerer = Callable[[Channel], bool]
-"""True: it answers, now or later. False: the application does, this time. It must not raise or wait."""
+"""True: it responds, now or later. False: the application does, this time. It must not raise or wait."""
 
 Shortcut = Callable[[Scope], Answerer | None]
-"""Takes a request's scope, as ASGI has it but for what belongs to one client. What it returns answers this request,
-and all with the same bytes; None: the application answers. It must not raise or wait."""
+"""Takes a request's ASGI scope without what depends on one client. Returns a handler for this request and all others of
+the same bytes. None: the application responds. It must not raise or wait."""
 
-CallShortcut = Callable[[Scope, bytes, Held], bool]
-"""Takes a POST's scope and its whole body. True: it answers, now or later; False: the application does. As above."""
+PostShortcut = Callable[[Scope, bytes, DeferredResponse], bool]
+"""Takes a POST's scope and its complete body. True: it responds, now or later; False: the application does. It must not
+raise or wait."""
 
 
-class Registered(NamedTuple):
+class RegisteredShortcut(NamedTuple):
     shortcut: Shortcut
-    everywhere: bool
+    any_endpoint: bool
 
 
-registered: dict[bytes, Registered] = {}
+registered_gets: dict[bytes, RegisteredShortcut] = {}
 
-calls: dict[bytes, CallShortcut] = {}
+registered_posts: dict[bytes, PostShortcut] = {}
 
-# Bytes of a body that is waited for on its connection.
-MAX_CALL_BYTES = 4096
+# A POST with a longer body takes no shortcut.
+MAX_POST_BYTES = 4096
 
 
-def add(prefix: bytes, shortcut: Shortcut, *, everywhere: bool = False) -> None:
-    """Ask ``shortcut`` for each plain GET of a path that begins so.
+def add_get(prefix: bytes, shortcut: Shortcut, *, any_endpoint: bool = False) -> None:
+    """Register ``shortcut`` for the plain GETs of paths with this prefix.
 
-    ``everywhere``: it looks neither at the scope's scheme nor at the address that the client has connected to.
+    ``any_endpoint``: it reads neither the scope's scheme nor its server address.
     """
-    registered[prefix] = Registered(shortcut, everywhere)
+    registered_gets[prefix] = RegisteredShortcut(shortcut, any_endpoint)
 
 
-def add_call(prefix: bytes, shortcut: CallShortcut) -> None:
-    """Ask ``shortcut`` for each plain POST of a path that begins so, whose body has a length, and a small one."""
-    calls[prefix] = shortcut
+def add_post(prefix: bytes, shortcut: PostShortcut) -> None:
+    """Register ``shortcut`` for the plain POSTs of paths with this prefix that have a small Content-Length."""
+    registered_posts[prefix] = shortcut

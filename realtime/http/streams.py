@@ -1,6 +1,6 @@
-"""Endpoint of the streams, ``GET /sse/environments/{key}/stream``: as an ASGI application and as a shortcut.
+"""The stream endpoint, ``GET /sse/environments/{key}/stream``: as an ASGI application and as a shortcut.
 
-Anybody may call it: the key is public. It answers 200 whatever happens (docs/wire-protocol.md).
+It has no authentication: the key is public. The status is always 200 (docs/wire-protocol.md).
 """
 
 import asyncio
@@ -18,31 +18,31 @@ from realtime.types import EnvironmentKey, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
-# Any query string will do, and a slash at the end.
+# With or without a slash at the end.
 PATH = re.compile(r"sse/environments/(?P<key>(?s:.*))/stream/?")
 
 
 async def stream(scope: Message, receive: Receive, send: Send) -> None:
-    """The ASGI application of ``GET /sse/environments/{key}/stream``. Anybody may call it: the key is public."""
+    """The ASGI application of the endpoint."""
     if drain.must_hand_over(scope):
         await drain.hand_over(send)
         return
     sink = ASGISink(send)
     client = _open(_key(scope["url_route"]["kwargs"]["key"]), scope, sink, _kind(scope))
-    gone = asyncio.create_task(_disconnected(receive))
-    gone.add_done_callback(lambda _: sink.abort())
+    disconnected = asyncio.create_task(_wait_for_disconnect(receive))
+    disconnected.add_done_callback(lambda _: sink.abort())
     try:
         await sink.run()
     except asyncio.CancelledError:
         await sink.finish()
         raise
     finally:
-        gone.cancel()
+        disconnected.cancel()
         client.lost()
 
 
 def shortcut(scope: Scope) -> Answerer | None:
-    """The same on the client's connection itself."""
+    """The endpoint as a shortcut, on the client's connection."""
     match = PATH.fullmatch(scope["path"], 1)
     if match is None:
         return None
@@ -51,15 +51,15 @@ def shortcut(scope: Scope) -> Answerer | None:
     def answer(channel: Channel) -> bool:
         if drain.must_hand_over(scope):
             return False
-        whole = channel.whole_scope() if limits.bounds().counts_addresses else scope
-        _open(key, whole, channel.take_over(), kind)
+        full_scope = channel.full_scope() if limits.bounds().counts_addresses else scope
+        _open(key, full_scope, channel.take_over(), kind)
         return True
 
     return answer
 
 
 def _key(text: str) -> EnvironmentKey:
-    # Nothing has a longer key, so none of it need be kept: it may be any text of the client's.
+    # A client may send a text of any length. It is cut to a length that no key has, because the stream keeps it.
     return EnvironmentKey(text[: hosts.MAX_KEY_LENGTH + 1])
 
 
@@ -69,7 +69,7 @@ def _kind(scope: Message) -> ClientKind:
 
 
 def _open(key: EnvironmentKey, scope: Message, sink: Sink, kind: ClientKind) -> Stream:
-    drain.prepare()
+    drain.install_signal_handlers()
     client = Stream(sink, kind)
     try:
         client.open(key, addresses.of_scope(scope) if limits.bounds().counts_addresses else None)
@@ -79,6 +79,6 @@ def _open(key: EnvironmentKey, scope: Message, sink: Sink, kind: ClientKind) -> 
     return client
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,7 @@
-"""A stream that writes straight to its connection's transport.
+"""A sink that writes a stream directly to its connection's transport.
 
-Through ASGI's ``send`` each stream keeps a task, a parser, a request and its scope, and each write of an event takes a
-turn of the event loop. Servers other than ``manage.py serve`` do with that (``sinks.ASGISink``).
+With ASGI's ``send``, each stream keeps a task, a parser, a request and its scope in memory, and each write takes an
+iteration of the event loop. Servers other than ``manage.py serve`` use that (``sinks.ASGISink``).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from realtime.delivery.sinks import CLOSE, HEADERS, Piece, Source
 
-HEAD = b"".join(
+RESPONSE_HEAD = b"".join(
     [
         b"HTTP/1.1 200 OK\r\n",
         *(b"%b: %b\r\n" % header for header in [*HEADERS, CLOSE]),
@@ -19,15 +19,15 @@ HEAD = b"".join(
 )
 LAST_CHUNK = b"0\r\n\r\n"
 
-# Seconds for which a stream's head waits for the first piece, which a shared read is about to bring: one write then,
-# not two. A write is a third of what it costs to open a stream.
-HEAD_SECONDS = 0.05
+# How long the response's head waits for the first event, which a shared read is about to return: one write instead of
+# two. A write is a third of the cost of opening a stream.
+MAX_HEAD_DELAY_SECONDS = 0.05
 
 
 class Connection(asyncio.Protocol):
-    """A connection that is nothing but a stream any more: a ``Sink``. It closes when the stream has ended.
+    """The sink of a connection that has become a stream. It closes when the stream has ended.
 
-    What the client still sends is not read: there is nothing left to ask for.
+    Further input of the client is ignored.
     """
 
     __slots__ = ("_opening", "_server", "_source", "_transport", "ready")
@@ -39,15 +39,15 @@ class Connection(asyncio.Protocol):
         self._source: Source | None = None
         self._opening: Piece | None = None
         transport.set_protocol(self)
-        # Paused as soon as the kernel takes no more, ready when it has taken all: nothing piles up here. With what was
-        # answered before it may be paused at once. Not 0, which is no more than nothing: TLS would pause for ever.
+        # Pause when the kernel's buffer is full, and resume when everything is written, so that nothing is queued here.
+        # The rest of an earlier response may pause it at once. Not 0: a TLS transport would pause for ever.
         transport.set_write_buffer_limits(high=1)
         server.connections.add(self)
 
     def open(self, source: Source, opening: Piece, closing: bool) -> None:
         self._source = source
         self._opening = opening
-        _unopened(self._server).add(self)
+        _unsent_heads(self._server).add(self)
 
     def write(self, piece: Piece) -> None:
         self._write(piece.chunk)
@@ -56,8 +56,8 @@ class Connection(asyncio.Protocol):
         self._write(LAST_CHUNK)
         self._transport.close()
 
-    def show_head(self) -> None:
-        """Write the head now, unless it has been written."""
+    def write_head(self) -> None:
+        """Write the head, unless it has been written."""
         if self._opening is not None:
             self._write(b"")
 
@@ -68,17 +68,17 @@ class Connection(asyncio.Protocol):
         # Between a reset and ``connection_lost``, uvloop raises.
         if not self._transport.is_closing():
             if self._opening is not None:
-                data = _unopened(self._server).head(self._opening, data)
+                data = _unsent_heads(self._server).join(self._opening, data)
                 self._opening = None
             self._transport.write(data)
 
     def shutdown(self) -> None:
-        """Uvicorn stops, and has no patience left."""
+        """Called by uvicorn when it stops."""
         if self._source is not None:
             self._source.end()
 
     def eof_received(self) -> None:
-        """The client sends no more. It may still read; as the transport closes now, the end goes out before."""
+        """The client has closed its sending side. It may still read: the stream's end is written before the close."""
         self.shutdown()
 
     def pause_writing(self) -> None:
@@ -96,48 +96,49 @@ class Connection(asyncio.Protocol):
             self._source = None
 
 
-class Unopened:
-    """Of one server: the connections whose heads wait, and what they begin with."""
+class UnsentHeads:
+    """The connections of one server whose response heads are not written yet."""
 
     def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
         self.headers = headers
         self._waiting: list[Connection] = []
         self._joined: dict[bytes, tuple[bytes, bytes]] = {}
+        """By opening: the first event, and the head, opening and event as one."""
 
     def add(self, connection: Connection) -> None:
         if not self._waiting:
-            asyncio.get_running_loop().call_later(HEAD_SECONDS, self._show)
+            asyncio.get_running_loop().call_later(MAX_HEAD_DELAY_SECONDS, self._write_waiting)
         self._waiting.append(connection)
 
-    def head(self, opening: Piece, data: bytes) -> bytes:
-        """The head, the first chunk, and these bytes behind it: a herd gets the very same objects.
+    def join(self, opening: Piece, data: bytes) -> bytes:
+        """The head, the opening chunk and the first event's bytes, as one object for all streams that connect.
 
-        Joined once for each opening, of which there are as many as kinds of clients have.
+        Joined once per opening; each kind of client has one.
         """
         joined = self._joined.get(opening.chunk)
         if joined is None or joined[0] is not data:
             own = b"".join([b"%b: %b\r\n" % header for header in self.headers])
-            joined = self._joined[opening.chunk] = (data, b"%b%b\r\n%b%b" % (HEAD, own, opening.chunk, data))
+            joined = self._joined[opening.chunk] = (data, b"%b%b\r\n%b%b" % (RESPONSE_HEAD, own, opening.chunk, data))
         return joined[1]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self._joined.clear()
 
-    def _show(self) -> None:
+    def _write_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for connection in waiting:
-            connection.show_head()
+            connection.write_head()
 
 
-_all: WeakKeyDictionary[Any, Unopened] = WeakKeyDictionary()
+_by_server: WeakKeyDictionary[Any, UnsentHeads] = WeakKeyDictionary()
 
 
-def _unopened(server: Any) -> Unopened:
-    # Uvicorn has a new list of headers for each second.
-    unopened = _all.get(server)
-    if unopened is None:
-        unopened = _all[server] = Unopened(server.default_headers)
-    if unopened.headers is not server.default_headers:
-        unopened.headers = server.default_headers
-        unopened.forget()
-    return unopened
+def _unsent_heads(server: Any) -> UnsentHeads:
+    unsent = _by_server.get(server)
+    if unsent is None:
+        unsent = _by_server[server] = UnsentHeads(server.default_headers)
+    # Uvicorn makes a new list of headers each second.
+    if unsent.headers is not server.default_headers:
+        unsent.headers = server.default_headers
+        unsent.clear()
+    return unsent

@@ -41,7 +41,9 @@ class Commits:
         """The receiver of ``realtime.changes.versions.committed``."""
         if self.takers:
             now = time.time()
-            self._commits.extend([Commit(state.key, state.updated_at, now) for state in states if state.live])
+            self._commits.extend(
+                [Commit(state.key, state.updated_at, now) for state in states if state.streaming_enabled]
+            )
 
     def take(self) -> list[Commit]:
         """What was noted since the last time."""

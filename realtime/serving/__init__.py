@@ -1,1 +1,1 @@
-"""What a project needs to serve streams, beside the app: its database, its bus, its logs, its health."""
+"""Everything a server of streams needs besides the app: ASGI, health, logs, and the database and Redis by URL."""

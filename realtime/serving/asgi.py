@@ -1,10 +1,10 @@
-"""ASGI application of a server that has streams, ``queue-change``, health and metrics, and no pages."""
+"""ASGI application of a server with streams, ``queue-change``, health and metrics only."""
 
 import django
 
 django.setup(set_prefix=False)
 
-# They import models, so they come after Django is set up.
+# These import models, so Django has to be set up first.
 from realtime.asgi import get_application  # noqa: E402
 from realtime.serving.bodies import without_bodies  # noqa: E402
 from realtime.serving.handler import URLCONF, Handler  # noqa: E402

@@ -1,26 +1,26 @@
-"""Bodies that nobody reads. Django would write all that comes to memory and disk before it looks at the path."""
+"""Discards request bodies that no view reads. Django would buffer them in memory and on disk before URL resolution."""
 
 from realtime.external.intake import PATH
 from realtime.types import Application, Message, Receive, Scope, Send
 
 
 def without_bodies(django: Application) -> Application:
-    """The application, which gets the body of a ``queue-change`` and of nothing else."""
+    """ASGI middleware that passes on only the bodies of ``queue-change``."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        calls = scope["method"] == "POST" and PATH.fullmatch(scope["path"]) is not None
-        await django(scope, receive if calls else _empty(receive), send)
+        has_body = scope["method"] == "POST" and PATH.fullmatch(scope["path"]) is not None
+        await django(scope, receive if has_body else _empty(receive), send)
 
     return application
 
 
 def _empty(receive: Receive) -> Receive:
-    """What receives an empty body, and then that the client has gone."""
-    unread: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+    """A ``receive`` that returns an empty body, and then the client's disconnect."""
+    buffered: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def next_message() -> Message:
-        if unread:
-            return unread.pop()
+        if buffered:
+            return buffered.pop()
         while (message := await receive())["type"] != "http.disconnect":
             pass
         return message

@@ -1,4 +1,4 @@
-"""The database: PostgreSQL by ``DATABASE_URL``, otherwise a SQLite file."""
+"""Django's database settings: PostgreSQL by ``DATABASE_URL``, otherwise a SQLite file."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ from django.core.exceptions import ImproperlyConfigured
 from realtime import extras
 from realtime.serving import environment
 
-# A database whose machine is gone without a word (a failover, a firewall that has forgotten the connection) is noticed
-# after 10 s, and not after the quarter of an hour that TCP takes by itself. A query that only takes long is not cut.
-# Less than REALTIME_WEDGED_SECONDS: a database that is away is no reason to start the process anew.
-VANISHED = {
+# libpq's TCP options. If the server's machine vanishes (a failover, a firewall that drops the connection), connections
+# fail after 10 s instead of TCP's quarter of an hour. Slow queries are not affected. Less than REALTIME_WEDGED_SECONDS,
+# because a process must not be restarted while its database is away.
+TCP_TIMEOUTS = {
     "connect_timeout": 5,
     "keepalives_idle": 4,
     "keepalives_interval": 3,
@@ -26,11 +26,11 @@ SQLITE = "django.db.backends.sqlite3"
 
 
 def sqlite(path: Path) -> dict[str, Any]:
-    """A SQLite file that many threads and processes can share.
+    """The settings of a SQLite file that threads and processes can share.
 
-    WAL lets readers go on while somebody writes. IMMEDIATE takes the write lock when a transaction begins, so two
-    writers wait for each other; a deferred one that turns into a writer later fails at once with "database is
-    locked", whatever the busy timeout (in seconds) says.
+    With WAL, writers do not block readers. IMMEDIATE takes the write lock when a transaction begins, so that writers
+    wait for each other; a deferred transaction that writes later fails at once with "database is locked", without
+    waiting for the timeout (in seconds).
     """
     return {
         "ENGINE": SQLITE,
@@ -45,17 +45,18 @@ def sqlite(path: Path) -> dict[str, Any]:
 
 
 def from_environment(file: Path, pool_size: int) -> dict[str, Any]:
-    """The database that ``DATABASE_URL`` names, with so many connections unless ``DATABASE_POOL_SIZE`` says otherwise;
-    without a URL this SQLite file. Raises ImproperlyConfigured.
+    """The settings of ``DATABASE_URL``, with ``DATABASE_POOL_SIZE`` (default: ``pool_size``) connections.
+
+    Without a URL, those of the SQLite file. Raises ImproperlyConfigured.
     """
     url = os.environ.get("DATABASE_URL", "").strip()
-    return from_url(url, environment.whole("DATABASE_POOL_SIZE", pool_size)) if url else sqlite(file)
+    return from_url(url, environment.integer("DATABASE_POOL_SIZE", pool_size)) if url else sqlite(file)
 
 
 def from_url(url: str, pool_size: int) -> dict[str, Any]:
-    """The database of a URL; PostgreSQL gets psycopg's pool. Raises ImproperlyConfigured.
+    """The settings of a URL's database, with psycopg's pool for PostgreSQL. Raises ImproperlyConfigured.
 
-    Under ASGI each request runs in a thread of its own, so a persistent connection would be one for each request.
+    Under ASGI each request runs in a thread of its own, so persistent connections would not be shared.
     """
     if problem := extras.problem("serve", "dj_database_url"):
         raise ImproperlyConfigured(f"DATABASE_URL cannot be read. {problem}")
@@ -65,28 +66,26 @@ def from_url(url: str, pool_size: int) -> dict[str, Any]:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, dj_database_url.ParseError, dj_database_url.UnknownSchemeError):
         database = {}
-    # A service's name stands for all that libpq's own files say of it.
+    # A service is a set of parameters in libpq's own configuration files.
     named = database.get("NAME") or database.get("OPTIONS", {}).get("service")
     if database.get("ENGINE") not in (POSTGRESQL, SQLITE) or not named:
-        # Not the URL itself: a password stands in it.
+        # Without the URL, which may contain a password.
         raise ImproperlyConfigured(
-            "DATABASE_URL must be postgres://user:password@host/name, with what is special in them percent-encoded, or"
+            "DATABASE_URL must be postgres://user:password@host/name, with special characters percent-encoded, or"
             " sqlite:////path."
         )
     if database["ENGINE"] == POSTGRESQL:
         if problem := extras.problem("postgresql", "psycopg", "psycopg_pool"):
             raise ImproperlyConfigured(f"DATABASE_URL names a PostgreSQL. {problem}")
-        # In seconds. A request waits for a connection for at most "timeout", and then answers that the database is
-        # away: a client that probes the server often waits no longer than five. While it waits, the pool tries to
-        # connect twice in each "reconnect_timeout".
+        # Timeouts in seconds. A request waits for a connection for at most "timeout", and then responds 503; health
+        # checks often time out after five. While it waits, the pool tries to connect twice per "reconnect_timeout".
         pool = {"min_size": 1, "max_size": pool_size, "timeout": 3, "reconnect_timeout": 0.5}
         database["ENGINE"] = "realtime.serving.postgresql"
-        # A server that is stopped accepts connections, and no more.
-        seconds = environment.whole("DATABASE_TIMEOUT_SECONDS", 5, least=3)
-        silent = {"silence_timeout": seconds, "connect_timeout": min(seconds, VANISHED["connect_timeout"])}
-        database["OPTIONS"] = {**VANISHED, **silent, **database.get("OPTIONS", {}), "pool": pool}
-        # The pool asks a connection whether it still lives before it lends it: a restart or a failover of the database
-        # then fails no request that comes after it. An empty query, 0.1 ms on one machine.
+        seconds = environment.integer("DATABASE_TIMEOUT_SECONDS", 5, minimum=3)
+        timeouts = {"silence_timeout": seconds, "connect_timeout": min(seconds, TCP_TIMEOUTS["connect_timeout"])}
+        database["OPTIONS"] = {**TCP_TIMEOUTS, **timeouts, **database.get("OPTIONS", {}), "pool": pool}
+        # The pool checks a connection before it hands it out, so that no request fails after a restart or a failover of
+        # the database. It is an empty query (0.1 ms with the database on the same machine).
         database["CONN_HEALTH_CHECKS"] = True
         return database
     return sqlite(Path(database["NAME"]))

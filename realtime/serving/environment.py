@@ -1,4 +1,4 @@
-"""Reading settings from environment variables, with the variable named in every complaint."""
+"""Parses settings from environment variables. Errors name the variable."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
-# Calls in a second, minute, hour or day, or in several of them: Django REST framework's rates, and "10/15min".
+# Calls per second, minute, hour or day, or per several of them: Django REST framework's rates, and "10/15min".
 RATE = re.compile(r"[0-9]+/([1-9][0-9]{0,5})?[smhd][a-z]*")
 
 
@@ -26,15 +26,15 @@ def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.envir
 
 
 def names(name: str, default: str = "", environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The variable as a list of words separated by commas."""
+    """The variable as a list of comma-separated words."""
     return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
 
 
-def whole(name: str, default: int, least: int = 1, environ: Mapping[str, str] = os.environ) -> int:
-    """The variable as a whole number, not below the least."""
+def integer(name: str, default: int, minimum: int = 1, environ: Mapping[str, str] = os.environ) -> int:
+    """The variable as an integer of at least ``minimum``."""
     text = environ.get(name, str(default)).strip()
-    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < least:
-        raise ImproperlyConfigured(f"{name} must be a whole number, {least} or more, not {text!r}.")
+    if not re.fullmatch("[0-9]{1,18}", text) or int(text) < minimum:
+        raise ImproperlyConfigured(f"{name} must be a whole number, {minimum} or more, not {text!r}.")
     return int(text)
 
 
@@ -47,10 +47,10 @@ def seconds(name: str, default: float, environ: Mapping[str, str] = os.environ) 
 
 
 def rate(name: str, default: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The variable as a number of calls in a time: ``20/min``, ``10/15min``."""
+    """The variable as a rate of calls: ``20/min``, ``10/15min``."""
     text = environ.get(name, default).strip()
     if not RATE.fullmatch(text):
-        raise ImproperlyConfigured(f"{name} must be calls in a second, minute, hour or day: {default}, not {text!r}.")
+        raise ImproperlyConfigured(f"{name} must be a rate of calls such as {default}, not {text!r}.")
     return text
 
 
@@ -71,5 +71,5 @@ def required(name: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def prefixed(prefix: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """All variables whose names begin so, as text under their full names."""
+    """All variables with this prefix, as text by their full names."""
     return {name: text for name, text in environ.items() if name.startswith(prefix)}

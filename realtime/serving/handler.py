@@ -1,7 +1,7 @@
-"""Django's request handler of a server without pages: the paths of ``realtime.serving.urls``, whatever the project has.
+"""Django's request handler for a server that serves only ``realtime.serving.urls``.
 
-``serve_realtime`` runs with the settings of a project whose ``ROOT_URLCONF`` and ``MIDDLEWARE`` are for pages that
-another server has. Importing them would cost memory, and middleware may refuse or redirect what this server answers.
+``serve_realtime`` runs with the settings of a project whose ``ROOT_URLCONF`` and ``MIDDLEWARE`` are for pages on
+another server. Importing them would take memory, and the middleware may reject or redirect this server's requests.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,11 +18,11 @@ URLCONF = "realtime.serving.urls"
 
 class Request(ASGIRequest):
     urlconf = URLCONF
-    """Django's way to say which URLs a request is resolved by."""
+    """Django resolves a request by this URL configuration instead of ``ROOT_URLCONF``."""
 
 
 class Handler(ASGIHandler):
-    """An ASGI handler with these URLs, and with Django's security headers as its only middleware."""
+    """An ASGI handler with these URLs, whose only middleware adds Django's security headers."""
 
     request_class = Request
 

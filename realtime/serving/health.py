@@ -1,4 +1,4 @@
-"""For whoever watches the process: a load balancer, an orchestrator. Anybody may call it; it says nothing secret."""
+"""Health endpoints for load balancers and orchestrators. They need no authentication."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from django.db import Error, OperationalError, ProgrammingError, connection
 from django.http import HttpRequest, JsonResponse
 
 from realtime import bus, hosts
-from realtime.external.intake import PLAIN, Surroundings, plain
+from realtime.external.intake import PLAIN, AddedHeaders, plain
 from realtime.http import drain
 from realtime.monitoring import liveness as realtime_liveness
 from realtime.types import Application, EnvironmentKey, Message, Receive, Scope, Send
@@ -19,30 +19,31 @@ from realtime.types import Application, EnvironmentKey, Message, Receive, Scope,
 logger = structlog.get_logger(__name__)
 
 LIVENESS = ("/health/liveness", "/health/liveness/")
-"""Flagsmith's Helm chart and its task processor ask with the slash."""
+"""Flagsmith's Helm chart and its task processor request it with the slash."""
 
 READINESS = ("health", "health/", "health/readiness", "health/readiness/")
-"""Paths of ``readiness``, as Django has them. Flagsmith's own SSE server has ``/health`` alone."""
+"""Paths of ``readiness``, as in Django's URL configuration. Flagsmith's own SSE server has only ``/health``."""
 
-NOBODYS = EnvironmentKey("-")
+NO_ENVIRONMENT = EnvironmentKey("-")
 
-_seen = False
-"""Whether the tables were there once."""
+_has_tables = False
+"""Whether a check has found the tables."""
 
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
-# Seconds in which the database has to answer readiness. Orchestrators often wait no longer than five.
-DATABASE_SECONDS = 2.0
+# The timeout of the database's check. Orchestrators often time out after five seconds.
+DATABASE_TIMEOUT_SECONDS = 2.0
 
 NO_ANSWER = "the database does not answer"
 
 
-def ahead_of(django: Application, surroundings: Callable[[Scope], Surroundings | None] = plain) -> Application:
-    """The application that answers ``health/liveness`` in the event loop itself, and lets Django answer the rest.
+def ahead_of(django: Application, middleware_headers: Callable[[Scope], AddedHeaders | None] = plain) -> Application:
+    """ASGI middleware that handles ``health/liveness`` in the event loop.
 
-    200 while all that has to get on in this server's processes does, 503 with what does not. It needs no database and
-    no thread: neither may keep it from telling of a third. ``surroundings`` says what the project adds to an answer;
-    where it would have refused the request (an orchestrator asks by address, not by a name in ALLOWED_HOSTS), nothing.
+    200 while all parts of this server's processes make progress, 503 with those that do not. It needs no database and
+    no thread, so that it works when they hang. ``middleware_headers`` returns the headers that the project adds to the
+    response. If the project would reject the request, because an orchestrator's Host is an address that is not in
+    ALLOWED_HOSTS, none are added.
     """
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
@@ -51,8 +52,8 @@ def ahead_of(django: Application, surroundings: Callable[[Scope], Surroundings |
             return
         problems = realtime_liveness.current().problems()
         body = json.dumps(problems or {"status": "ok"}).encode()
-        around = surroundings({**scope, "method": "GET"}) or PLAIN
-        headers = around.beside(HEADERS, body)
+        added = middleware_headers({**scope, "method": "GET"}) or PLAIN
+        headers = added.merge(HEADERS, body)
         await send({"type": "http.response.start", "status": 503 if problems else 200, "headers": headers})
         await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
 
@@ -60,16 +61,14 @@ def ahead_of(django: Application, surroundings: Callable[[Scope], Surroundings |
 
 
 def liveness(request: HttpRequest) -> JsonResponse:
-    """200 while the process answers requests: all that can be said where there is no event loop (WSGI)."""
+    """The liveness view for servers without an event loop (WSGI): always 200."""
     return JsonResponse({"status": "ok"})
 
 
 def readiness(request: HttpRequest) -> JsonResponse:
-    """200 when new clients may be sent here; 503 while the database is away or has no tables yet, and once the process
-    is shutting down.
+    """200 if the process can serve new clients. 503 while the database is away or has no tables, and during a shutdown.
 
-    A bus that is away is no reason to send them elsewhere: what it does not bring the reconcile does, about a second
-    later. The status is "degraded" then.
+    While the bus is away the status is 200, "degraded": the reconcile delivers the events about a second later.
     """
     health = bus.health()
     problems = {}
@@ -77,21 +76,18 @@ def readiness(request: HttpRequest) -> JsonResponse:
         problems["drain"] = "the process is shutting down"
     if problem := _database_check.problem():
         problems["database"] = problem
-    told: dict[str, Any] = dict(problems) or {"status": "degraded" if health.degraded else "ok"}
-    told["bus"] = {
+    report: dict[str, Any] = dict(problems) or {"status": "degraded" if health.degraded else "ok"}
+    report["bus"] = {
         "name": health.name,
         "connected": health.connected,
         "since": health.since and health.since.isoformat(),
         "reconnects": health.reconnects,
     }
-    return JsonResponse(told, status=503 if problems else 200)
+    return JsonResponse(report, status=503 if problems else 200)
 
 
 class _DatabaseCheck:
-    """The check of the database, in a thread of its own: a database that hangs holds up this thread alone.
-
-    Callers share the check that is under way.
-    """
+    """The database's check, in a thread of its own, because the database may hang. Concurrent callers share a check."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
@@ -99,15 +95,15 @@ class _DatabaseCheck:
         self._under_way: Future[str | None] | None = None
 
     def problem(self) -> str | None:
-        """The database's problem, if it has one, within ``DATABASE_SECONDS``."""
+        """The database's problem, or None, within ``DATABASE_TIMEOUT_SECONDS``."""
         with self._lock:
             if self._under_way is None or self._under_way.done():
                 self._under_way = self._thread.submit(_problem_of_database)
             check = self._under_way
         try:
-            return check.result(DATABASE_SECONDS)
+            return check.result(DATABASE_TIMEOUT_SECONDS)
         except TimeoutError:
-            logger.warning("database_unreachable", error=f"no answer within {DATABASE_SECONDS:g} s")
+            logger.warning("database_unreachable", error=f"no answer within {DATABASE_TIMEOUT_SECONDS:g} s")
             return NO_ANSWER
 
 
@@ -118,7 +114,7 @@ def _problem_of_database() -> str | None:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        return None if _has_tables() else "it has no tables yet: manage.py migrate makes them"
+        return None if _check_tables() else "it has no tables yet: manage.py migrate makes them"
     except Error as error:
         logger.warning("database_unreachable", error=repr(error))
         return NO_ANSWER
@@ -126,16 +122,16 @@ def _problem_of_database() -> str | None:
         connection.close()
 
 
-def _has_tables() -> bool:
-    """Whether a new stream finds what it asks for. Not asked again once it is so: tables stay, and whoever changes one
-    locks it, which is no reason to send clients elsewhere."""
-    global _seen
-    if not _seen:
+def _check_tables() -> bool:
+    """Whether the tables that a new stream reads exist. Checked until they do: a migration may lock them later, and
+    that is no reason to be unready."""
+    global _has_tables
+    if not _has_tables:
         try:
-            # Nobody has this key, so it is looked for wherever there are environments.
-            hosts.current().states([NOBODYS])
+            # No environment has this key, so all tables of environments are read.
+            hosts.current().states([NO_ENVIRONMENT])
         except (ProgrammingError, OperationalError) as error:
             logger.warning("tables_missing", error=repr(error))
             return False
-        _seen = True
+        _has_tables = True
     return True

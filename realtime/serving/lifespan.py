@@ -1,4 +1,4 @@
-"""The ASGI lifespan: a server that speaks it (uvicorn) starts the hub before the first client comes."""
+"""The ASGI lifespan application, which starts the hub before the first client connects, and stops it."""
 
 import gc
 import sys
@@ -12,25 +12,24 @@ from realtime.monitoring import figures
 from realtime.monitoring.watchdog import Watchdog
 from realtime.types import Application, Receive, Scope, Send
 
-# A thread that computes gives the interpreter's lock up after so long, if the event loop waits for it. A read takes the
-# lock half a dozen times, and Python's own 5 ms are what it then waits for each time.
-SWITCH_SECONDS = 0.0005
+# How long a computing thread may keep the GIL while the event loop waits for it. A read acquires the GIL about six
+# times, and with Python's default of 5 ms waits that long each time.
+SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def lifespan(urlconf: str | None = None) -> Application:
-    """The ASGI application of the ``lifespan`` scope. Servers without it (daphne) start the hub with a stream.
+    """The ASGI application of the ``lifespan`` scope. With other servers (daphne) a stream starts the hub.
 
-    ``urlconf``: the module of the server's paths, if it is not the project's ``ROOT_URLCONF``.
+    ``urlconf``: the server's URL configuration, if it is not the project's ``ROOT_URLCONF``.
     """
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         figures.share()
         pulse = hub.current().pulse
-        drain.prepare()
-        # That holds the loop up for seconds on a busy machine, before there is anybody to serve: the watchdog comes
-        # later.
-        _settle(urlconf)
+        drain.install_signal_handlers()
+        # Before the watchdog starts, because on a busy machine this blocks the loop for seconds.
+        _preload(urlconf)
         watchdog = Watchdog(pulse)
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -42,12 +41,12 @@ def lifespan(urlconf: str | None = None) -> Application:
     return application
 
 
-def _settle(urlconf: str | None) -> None:
-    """Import what the first request would, and take all that is there by now out of the garbage collector's rounds.
+def _preload(urlconf: str | None) -> None:
+    """Import the modules that the first request needs, and exclude all objects so far from garbage collection.
 
-    A full round over an imported Django project takes 65 ms (135,000 objects, measured), in which no stream is served.
+    A full collection of an imported Django project takes 65 ms (135,000 objects), during which no stream is served.
     """
     _ = get_resolver(urlconf).url_patterns
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(SWITCH_SECONDS)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)

@@ -1,4 +1,4 @@
-"""Logs: events with fields. For programs one JSON object a line, on a terminal text (``LOG_FORMAT``)."""
+"""Logging configuration: structured events, as one JSON object per line, or as text on a terminal (``LOG_FORMAT``)."""
 
 import logging
 import os
@@ -29,14 +29,14 @@ JSON: list[Processor] = [
 
 
 def settings() -> dict[str, Any]:
-    """Django's setting ``LOGGING``: all of ``LOG_LEVEL`` and above to the standard error output."""
+    """Django's setting ``LOGGING``: events of ``LOG_LEVEL`` and above go to stderr."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "structured": {
                 "()": "structlog.stdlib.ProcessorFormatter",
-                "processors": _text() if _is_for_people() else JSON,
+                "processors": _text_processors() if _is_text_processors() else JSON,
                 "foreign_pre_chain": FOREIGN_PRE_CHAIN,
             }
         },
@@ -45,13 +45,13 @@ def settings() -> dict[str, Any]:
             "handlers": ["stderr"],
             "level": environment.choice("LOG_LEVEL", "INFO", logging.getLevelNamesMapping()),
         },
-        # It logs a line for each listener: one for each environment that somebody streams.
+        # It logs a line for each listener, of which there is one per streamed environment.
         "loggers": {"django_eventstream": {"level": "WARNING"}},
     }
 
 
 def configure() -> None:
-    """Send structlog's events through the standard library's loggers, which ``LOGGING`` formats."""
+    """Configure structlog to log through the standard library's loggers, which ``LOGGING`` formats."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -65,24 +65,26 @@ def configure() -> None:
     )
 
 
-def _is_for_people() -> bool:
+def _is_text_processors() -> bool:
     wanted = environment.choice("LOG_FORMAT", "AUTO", FORMATS)
     return wanted == "TEXT" or (wanted == "AUTO" and sys.stderr.isatty())
 
 
-def _text() -> list[Processor]:
-    """One line an event: the time of the day, the level, the event, its fields; tracebacks below. Colours are for
-    terminals (https://no-color.org)."""
+def _text_processors() -> list[Processor]:
+    """Processors of the text format: one line per event with time, level, event and fields; then the traceback.
+
+    Colours only on terminals (https://no-color.org).
+    """
     has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        _for_people,
+        _shorten,
         structlog.dev.ConsoleRenderer(colors=has_colours, exception_formatter=structlog.dev.plain_traceback),
     ]
 
 
-def _for_people(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """An event without what is for programs alone, and with the time of the day as its time (UTC)."""
+def _shorten(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Remove uvicorn's duplicate message, and shorten the timestamp to the time of day (UTC)."""
     event.pop("color_message", None)
     event["timestamp"] = event["timestamp"][11:19]
     return event

@@ -1,4 +1,4 @@
-"""Redis by URL, in the words of django-eventstream's setting: the arguments of ``redis.Redis``."""
+"""Converts a Redis URL to arguments of ``redis.Redis``, the form of django-eventstream's setting."""
 
 import os
 from typing import Any
@@ -7,39 +7,39 @@ from django.core.exceptions import ImproperlyConfigured
 
 from realtime import extras
 
-# Seconds that whoever publishes or listens waits for a Redis that does not answer. Never a request: threads do that.
-PATIENCE = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+# Timeouts of publishing and listening, in seconds. Both run in threads, so no request waits for them.
+TIMEOUTS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 
 
 def url() -> str:
-    """What ``REDIS_URL`` says; empty: there is no Redis."""
+    """The value of ``REDIS_URL``; empty without Redis."""
     return os.environ.get("REDIS_URL", "").strip()
 
 
 def from_environment() -> dict[str, Any] | None:
-    """The arguments for the Redis that ``REDIS_URL`` names; None: it names none. Raises ImproperlyConfigured."""
+    """The arguments for ``REDIS_URL``; None if it is not set. Raises ImproperlyConfigured."""
     return arguments(url()) if url() else None
 
 
 def arguments(url: str) -> dict[str, Any]:
-    """The arguments for ``redis://``, ``rediss://`` (TLS) and ``unix://``; what the URL's query says goes first.
+    """The arguments for a ``redis://``, ``rediss://`` (TLS) or ``unix://`` URL.
 
-    Raises ImproperlyConfigured.
+    Parameters in the URL's query take precedence over ours. Raises ImproperlyConfigured.
     """
     if problem := extras.problem("redis", "redis"):
         raise ImproperlyConfigured(f"REDIS_URL cannot be used. {problem}")
     from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
     try:
-        told: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        parsed: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
     except ValueError:
-        # Not the URL itself: a password may stand in it.
+        # Without the URL, which may contain a password.
         raise ImproperlyConfigured(
             "REDIS_URL must be redis://:password@host:port/number, rediss:// for TLS, or unix://path."
         ) from None
-    kind = told.pop("connection_class", None)
+    kind = parsed.pop("connection_class", None)
     if kind is SSLConnection:
-        told["ssl"] = True
+        parsed["ssl"] = True
     elif kind is UnixDomainSocketConnection:
-        told["unix_socket_path"] = told.pop("path")
-    return {**PATIENCE, **told}
+        parsed["unix_socket_path"] = parsed.pop("path")
+    return {**TIMEOUTS, **parsed}

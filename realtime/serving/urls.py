@@ -1,4 +1,4 @@
-"""Every path that such a server answers; the stream's own path is in asgi.py, and so is ``health/liveness``."""
+"""URLs of a server of streams, except for the stream and ``health/liveness``, which ``realtime.asgi`` routes."""
 
 from django.urls import include, path
 

@@ -17,22 +17,22 @@ TODAY = NOON.date()
 
 @pytest.fixture(autouse=True)
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is noon in this process, of the day on which the tests began: no midnight comes between two steps of one."""
+    """Fix the time at noon of the current day, so that no test runs across midnight."""
     monkeypatch.setattr(days, "time", SimpleNamespace(time=NOON.timestamp))
     monkeypatch.setattr(usage, "timezone", SimpleNamespace(now=lambda: NOON))
 
 
 @pytest.fixture
 def meter(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
-    """This process's meter, a new one; it writes when the test says so."""
+    """A new meter for this process. It writes only when the test calls it."""
     settings.ENABLE_API_USAGE_TRACKING = True
     settings.API_USAGE_CACHE_SECONDS = 3_600
-    # Who stops its thread waits for it, however long it takes.
-    monkeypatch.setattr(threads, "END_SECONDS", 2 * PATIENCE)
+    # On a busy machine the thread may take long to stop.
+    monkeypatch.setattr(threads, "STOP_TIMEOUT_SECONDS", 2 * PATIENCE)
     monkeypatch.setattr(metering, "END_SECONDS", PATIENCE)
     meter = Meter()
     monkeypatch.setattr(metering, "meter", meter)
     yield meter
-    # What is left would be written by another thread, which waits for the test's transaction.
-    meter.tally.take()
+    # The meter's thread would write remaining counts, and wait for the test's transaction.
+    meter.counters.take()
     meter.thread.stop()

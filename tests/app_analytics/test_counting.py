@@ -1,4 +1,4 @@
-"""What SDKs' requests are counted as, and under which labels."""
+"""Counting of SDKs' requests, by kind and labels."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from app_analytics import days, labels, tally
+from app_analytics import counters, days, labels
 from app_analytics.meter import Meter
 from app_analytics.models import APIUsageBucket, FeatureEvaluationBucket, Resource
 from environments.models import Environment, EnvironmentAPIKey
@@ -24,7 +24,7 @@ TRAIT = {"identity": {"identifier": "ada"}, "trait_key": "plan", "trait_value": 
 
 
 class SDK:
-    """Calls with an environment's keys."""
+    """A client with an environment's keys."""
 
     def __init__(self, environment: Environment, **headers: str) -> None:
         self.environment = environment
@@ -32,7 +32,7 @@ class SDK:
         self.headers = headers
 
     def call(self, method: str, path: str, body: Any = None, key: str | None = None, **headers: str) -> int:
-        """The answer's status."""
+        """Send a request, and return the status."""
         key = self.environment.api_key if key is None else key
         headers = {"X-Environment-Key": key, **self.headers, **headers}
         call = getattr(APIClient(headers=headers), method)
@@ -45,19 +45,19 @@ def sdk(environment: Environment) -> SDK:
 
 
 def usage(admin: APIClient, organisation: Organisation, query: str = "") -> list[dict[str, Any]]:
-    answer = admin.get(f"/api/v1/organisations/{organisation.pk}/usage-data/{query}")
-    assert answer.status_code == 200, answer.content
-    return list(answer.json())
+    response = admin.get(f"/api/v1/organisations/{organisation.pk}/usage-data/{query}")
+    assert response.status_code == 200, response.content
+    return list(response.json())
 
 
 def labelled(**labels: str) -> dict[str, str | None]:
     return {"client_application_name": None, "client_application_version": None, "user_agent": None, **labels}
 
 
-def test_requests__of_each_kind__counted_whatever_the_answer(
+def test_requests__of_each_kind__counted_with_any_status(
     meter: Meter, sdk: SDK, admin: APIClient, organisation: Organisation, feature: Feature
 ) -> None:
-    answers = [
+    responses = [
         sdk.call("get", "flags/"),
         sdk.call("get", "flags/?feature=banner"),
         sdk.call("get", "flags/?feature=unknown"),
@@ -70,7 +70,7 @@ def test_requests__of_each_kind__counted_whatever_the_answer(
         sdk.call("put", "traits/bulk/", [TRAIT]),
         sdk.call("get", "environment-document/", key=sdk.server_key),
     ]
-    assert answers == [200, 200, 404, 405, 200, 200, 400, 200, 200, 200, 200]
+    assert responses == [200, 200, 404, 405, 200, 200, 400, 200, 200, 200, 200]
     organisation.stop_serving_flags = True
     organisation.save()
     assert sdk.call("get", "flags/") == 403
@@ -81,11 +81,11 @@ def test_requests__of_each_kind__counted_whatever_the_answer(
     assert admin.get(f"/api/v1/organisations/{organisation.pk}/usage-data/total-count/").json() == {"count": 12}
 
 
-def test_requests__that_nobody_pays_for__not_counted(
+def test_requests__not_billable__not_counted(
     meter: Meter, sdk: SDK, admin: APIClient, organisation: Organisation, feature: Feature
 ) -> None:
     preflight = {"Origin": "https://example.com", "Access-Control-Request-Method": "GET"}
-    answers = [
+    responses = [
         sdk.call("get", "flags/", key=""),
         sdk.call("get", "flags/", key="unknown"),
         sdk.call("get", "environment-document/"),
@@ -94,7 +94,7 @@ def test_requests__that_nobody_pays_for__not_counted(
         admin.get(f"/api/v1/environments/{sdk.environment.api_key}/identities/").status_code,
         admin.get("/health/liveness").status_code,
     ]
-    assert answers == [403, 403, 403, 200, 200, 200, 200]
+    assert responses == [403, 403, 403, 200, 200, 200, 200]
     meter.write()
     assert not APIUsageBucket.objects.exists()
 
@@ -129,7 +129,7 @@ def test_requests__that_nobody_pays_for__not_counted(
         ({"Flagsmith-Application-Name": "é" * 5_000}, {"client_application_name": "é" * 200}),
         ({"Flagsmith-Application-Name": "a\0b"}, {"client_application_name": "ab"}),
     ],
-    ids=["none", "all", "browser", "both", "no version", "bad version", "nobody's", "long", "null character"],
+    ids=["none", "all", "browser", "both", "no version", "bad version", "unknown SDK", "long", "null character"],
 )
 def test_labels__from_headers__as_flagsmith_names_them(
     meter: Meter,
@@ -144,13 +144,13 @@ def test_labels__from_headers__as_flagsmith_names_them(
     (row,) = usage(admin, organisation)
     assert row["labels"] == labelled(**expected)
     scope = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    assert labels.as_json(labels.of([(b"host", b"x"), *scope])) == expected
+    assert labels.as_json(labels.from_headers([(b"host", b"x"), *scope])) == expected
 
 
 def test_labels__header_sent_twice__joined_as_by_django() -> None:
     name = b"flagsmith-application-name"
-    assert labels.of([(name, b"shop"), (name, b"app")]) == ("shop,app", "", "")
-    assert labels.of([(name, b"x" * 150)] * 2) == ("x" * 150 + "," + "x" * 49, "", "")
+    assert labels.from_headers([(name, b"shop"), (name, b"app")]) == ("shop,app", "", "")
+    assert labels.from_headers([(name, b"x" * 150)] * 2) == ("x" * 150 + "," + "x" * 49, "", "")
 
 
 def test_labels__several_applications__a_row_each_and_found_by_any_label(
@@ -177,14 +177,14 @@ def test_labels__several_applications__a_row_each_and_found_by_any_label(
     assert usage(admin, organisation, "?client_application_name=sho") == []
 
 
-def test_labels__more_than_the_limit__the_rest_counted_without(
+def test_labels__over_the_limit__counted_without_labels(
     meter: Meter, sdk: SDK, production: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tally, "MAX_LABEL_SETS", 3)
+    monkeypatch.setattr(counters, "MAX_LABEL_SETS", 3)
     for _ in range(2):
         for number in range(6):
             sdk.call("get", "flags/", **{"Flagsmith-Application-Name": f"shop {number}"})
-        # The limit counts the whole day, not only what waits to be written.
+        # The limit is for the whole day, not only for pending counts.
         meter.write()
     SDK(production, **{"Flagsmith-Application-Name": "other"}).call("get", "flags/")
     meter.write()
@@ -196,34 +196,34 @@ def test_labels__more_than_the_limit__the_rest_counted_without(
 
 
 def test_memory__any_number_of_environments_and_labels__bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tally, "MAX_LABEL_SETS_IN_ALL", 50)
-    monkeypatch.setattr(tally, "MAX_LABELLED", 60)
-    counting = tally.Tally()
+    monkeypatch.setattr(counters, "MAX_LABEL_SETS_IN_ALL", 50)
+    monkeypatch.setattr(counters, "MAX_LABELLED", 60)
+    usage_counters = counters.Counters()
     for environment in range(10):
         for number in range(20):
-            counting.request(environment, Resource.FLAGS, (f"app {number}", "", ""))
-            counting.evaluations(environment, {1: 5, 2: 1}, (f"app {number}", "", ""))
-    first = counting.take()
-    # With labels, and three for each environment without.
+            usage_counters.request(environment, Resource.FLAGS, (f"app {number}", "", ""))
+            usage_counters.evaluations(environment, {1: 5, 2: 1}, (f"app {number}", "", ""))
+    first = usage_counters.take()
+    # 60 with labels, and three without labels for each environment.
     assert len(first) <= 60 + 3 * 10
     assert sum(first.requests.values()) == 200
     assert sum(first.evaluations.values()) == 1_200
     for number in range(100):
-        counting.request(1, Resource.FLAGS, (f"application {number}", "", ""))
-    second = counting.take()
+        usage_counters.request(1, Resource.FLAGS, (f"application {number}", "", ""))
+    second = usage_counters.take()
     assert sum(second.requests.values()) == 100
     assert len({(key[0], key[3]) for key in [*first.requests, *second.requests] if key[3] != labels.NONE}) == 50
 
 
-def test_day__midnight_in_utc__divides(
+def test_days__around_midnight_utc__counted_separately(
     meter: Meter,
     sdk: SDK,
     admin: APIClient,
     organisation: Organisation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    midnight = (days.today() - 1) * days.SECONDS
-    for moment, requests in ((midnight - 0.001, 1), (midnight, 2), (midnight + days.SECONDS - 0.001, 3)):
+    midnight = (days.today() - 1) * days.SECONDS_PER_DAY
+    for moment, requests in ((midnight - 0.001, 1), (midnight, 2), (midnight + days.SECONDS_PER_DAY - 0.001, 3)):
         monkeypatch.setattr(days, "time", SimpleNamespace(time=lambda moment=moment: moment))
         for _ in range(requests):
             sdk.call("get", "flags/")
@@ -244,17 +244,17 @@ def test_count__any_request__no_query(meter: Meter, sdk: SDK, feature: Feature, 
             sdk.call("post", "analytics/flags/", body)
         numbers.append(len(queries))
     assert numbers[0] == numbers[1]
-    assert len(meter.tally.take()) == 2
+    assert len(meter.counters.take()) == 2
 
 
 def test_tracking__off__nothing_counted(meter: Meter, sdk: SDK, feature: Feature, settings: Any) -> None:
     settings.ENABLE_API_USAGE_TRACKING = False
     sdk.call("get", "flags/")
     sdk.call("post", "analytics/flags/", {"banner": 3})
-    assert not meter.tally.take()
+    assert not meter.counters.take()
 
 
-def test_evaluations__sensible_counts_of_known_flags__added_up_by_labels(
+def test_evaluations__valid_counts_of_known_flags__summed_by_labels(
     meter: Meter,
     sdk: SDK,
     admin: APIClient,
@@ -266,7 +266,7 @@ def test_evaluations__sensible_counts_of_known_flags__added_up_by_labels(
     nonsense = {"unknown": 5, "": 5, "x" * 3_000: 5, "null\0": 5}
     for count in (-1, 0, 2**31, 10**400, 1.5, True, "3", None, [], {}):
         assert sdk.call("post", "analytics/flags/", {"banner": count, **nonsense}) == 200
-    assert not meter.tally.take()
+    assert not meter.counters.take()
     for count in (1, 2, 2**31 - 1):
         assert sdk.call("post", "analytics/flags/", {"banner": count, "other": 1, **nonsense}) == 200
     sdk.call("post", "analytics/flags/", {"banner": 7}, **{"Flagsmith-Application-Name": "shop"})

@@ -1,4 +1,4 @@
-"""Real servers: what they have answered is counted when they are told to end, and by several of them at once."""
+"""Usage counts of real servers: none is lost when servers end, and several processes can write them."""
 
 import sqlite3
 from collections.abc import Callable
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.e2e
 
 NEVER = "3600"
 
-BILLED = "SELECT sum(total_count) FROM app_analytics_apiusagebucket WHERE resource < 100"
+TOTAL_OF_BILLABLE = "SELECT sum(total_count) FROM app_analytics_apiusagebucket WHERE resource < 100"
 
 
 def read_flags(tenant: Tenant, number: int) -> None:
-    """So many requests, of eight clients at once."""
+    """Send this number of requests, from eight concurrent clients."""
     with ThreadPoolExecutor(8) as clients:
         list(clients.map(lambda _: tenant.flags_response(), range(number)))
 
@@ -34,7 +34,7 @@ def usage(tenant: Tenant, path: str = "") -> Any:
     return tenant.api.get(f"organisations/{tenant.organisation}/usage-data/{path}")
 
 
-def test_server__sigterm__all_figures_are_there_and_sigkill_takes_none_that_were_written(
+def test_server__sigterm_or_sigkill__no_written_count_lost(
     start_server: Callable[..., ServerProcess],
 ) -> None:
     server = start_server("daphne", API_USAGE_CACHE_SECONDS=NEVER, USAGE_THROTTLE_RATE="1000000/min")
@@ -59,7 +59,7 @@ def test_server__sigterm__all_figures_are_there_and_sigkill_takes_none_that_were
     server.process.send(SIGKILL)
     server.process.wait()
     with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "db.sqlite3")) as database:
-        assert database.execute(BILLED).fetchone() == (42,)
+        assert database.execute(TOTAL_OF_BILLABLE).fetchone() == (42,)
 
 
 def test_servers__two_workers_and_sigterm__no_request_lost(
@@ -72,4 +72,4 @@ def test_servers__two_workers_and_sigterm__no_request_lost(
         assert server.stop() == 0
         assert "usage_not_written" not in server.log
     with psycopg.connect(variables["DATABASE_URL"]) as database:
-        assert database.execute(BILLED).fetchone() == (400,)
+        assert database.execute(TOTAL_OF_BILLABLE).fetchone() == (400,)

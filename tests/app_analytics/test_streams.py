@@ -1,4 +1,4 @@
-"""Streams are counted as what they are: connections, once each."""
+"""Usage counts of opened streams."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.asgi import stream
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def test_streams__opened__counted_once_each_beside_what_is_billed(
+async def test_streams__opened__counted_once_and_not_billable(
     meter: Meter,
     admin: APIClient,
     organisation: Organisation,
@@ -35,8 +35,8 @@ async def test_streams__opened__counted_once_each_beside_what_is_billed(
         await hub.current().close()
     await asyncio.to_thread(meter.thread.stop)
     path = f"/api/v1/organisations/{organisation.pk}/usage-data/"
-    streams, billed, total = await asyncio.to_thread(
+    streams, billable, total = await asyncio.to_thread(
         lambda: [admin.get(f"{path}{each}").json() for each in ("streams/", "", "total-count/")]
     )
     assert streams == [{"day": str(TODAY), "count": 2}]
-    assert (billed, total) == ([], {"count": 0})
+    assert (billable, total) == ([], {"count": 0})

@@ -91,7 +91,7 @@ def test_moved_since__very_many_environments__by_the_index_and_only_what_moved(p
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE environments_environment")
     with CaptureQueriesContext(connection) as queries:
-        moved = hosts.current().moved_since(now - reconcile.OVERLAP)
+        moved = hosts.current().changed_since(now - reconcile.OVERLAP)
     assert [state.key for state in moved] == ["key-7"]
     asked, *_ = [query["sql"] for query in queries if "environments_environment" in query["sql"]]
     by_index = [line for line in plan(asked).splitlines() if "index" in line.lower() and "updated_at" in line]
@@ -137,7 +137,7 @@ async def test_look__gate_closed_unheard__nothing_goes_out_any_more(
     accept = mock.Mock(side_effect=lambda state: looked.done() or looked.set_result(state))
     with mock.patch.object(hub.Topic, "accept_from_reconcile", accept):
         streams.look()
-        assert not (await asyncio.wait_for(looked, PATIENCE)).live
+        assert not (await asyncio.wait_for(looked, PATIENCE)).streaming_enabled
     await move(environment)
     streams.look()
     assert len(client.events) == 1
@@ -224,6 +224,7 @@ async def test_message__of_an_environment_that_the_database_does_not_have__nothi
         await asyncio.sleep(0)
         await streams.reader.state(unknown)
         frame = await move(environment)
+        streams.look()
         await client.until(lambda client: client.events[-1:] == [frame])
         assert other.events == []
 
@@ -364,7 +365,7 @@ async def test_reconcile__database_away__tries_again_long_before_its_time(
     streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "RETRY_SECONDS", 0.05)
-    real, calls = EmbeddedHost.moved_since, []
+    real, calls = EmbeddedHost.changed_since, []
 
     def failing_twice(host: EmbeddedHost, moment: Any) -> Any:
         calls.append(moment)
@@ -372,7 +373,7 @@ async def test_reconcile__database_away__tries_again_long_before_its_time(
             raise DatabaseError("gone")
         return real(host, moment)
 
-    with mock.patch.object(EmbeddedHost, "moved_since", failing_twice):
+    with mock.patch.object(EmbeddedHost, "changed_since", failing_twice):
         frame = await move(environment)
         streams.look()
         await client.until(lambda client: client.events[-1:] == [frame])
@@ -391,7 +392,7 @@ async def test_reconcile__one_failure__reads_again_at_once(
     settings.REALTIME_RECONCILE_SECONDS = 2 * PATIENCE
     monkeypatch.setattr(reconcile, "RETRY_SECONDS", 2 * PATIENCE)
     frame = await move(environment)
-    real, calls = EmbeddedHost.moved_since, []
+    real, calls = EmbeddedHost.changed_since, []
 
     def failing_once(host: EmbeddedHost, moment: Any) -> Any:
         calls.append(moment)
@@ -399,7 +400,7 @@ async def test_reconcile__one_failure__reads_again_at_once(
             raise DatabaseError("gone")
         return real(host, moment)
 
-    with mock.patch.object(EmbeddedHost, "moved_since", failing_once):
+    with mock.patch.object(EmbeddedHost, "changed_since", failing_once):
         streams.look()
         await client.until(lambda client: client.events[-1:] == [frame])
 
@@ -448,7 +449,7 @@ def test_bus__two_hubs__listens_until_the_last_is_closed() -> None:
 def read_when_stale(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Only topics that may have missed something are read: nothing moves by the index, and no topic's turn comes."""
     monkeypatch.setattr(reconcile, "OVERLAP", timedelta(days=365))
-    with mock.patch.object(EmbeddedHost, "moved_since", return_value=[]):
+    with mock.patch.object(EmbeddedHost, "changed_since", return_value=[]):
         yield
 
 

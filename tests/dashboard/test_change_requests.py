@@ -251,7 +251,7 @@ def test_page__others_went_live_or_it_failed__said(
     browser.post(f"{rooms}{late}/commit/")
     ChangeRequest.objects.filter(pk=late).update(due_at=timezone.now())
     feature.delete()
-    assert scheduler.apply_next()
+    assert scheduler.publish_next()
     failed = shown(browser, f"{rooms}{late}/")
     assert "Could not go live" in failed
     assert "The feature banner no longer exists." in failed

@@ -89,7 +89,7 @@ def test_page__session_ends_meanwhile__sign_in(
     def sign_out_elsewhere(page: Toggle, request: HttpRequest, **kwargs: str) -> HttpResponse:
         Session.objects.all().delete()
         request.session["environment"] = "another"
-        return page.go(page.list_url)
+        return page.redirect(page.list_url)
 
     monkeypatch.setattr(Toggle, "post", sign_out_elsewhere)
     answer = browser.post(f"{place}features/{make_feature('banner').pk}/toggle/", {"enabled": "true"})

@@ -44,7 +44,7 @@ ELSEWHERE = {
     "join",
     "new-password",
     "server-key-revoke",
-    "nothing",
+    "not-found",
     "project",
 }
 

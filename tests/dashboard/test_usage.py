@@ -115,8 +115,8 @@ def test_plot__any_numbers__stacked_below_a_round_one(most: int, top: int) -> No
     today = timezone.now().date()
     drawn = plot.stacked([(today, {"a": most - most // 2, "none": 0, "b": most // 2}), (today, {"a": 0})])
     assert (drawn.top, drawn.days) == (top, 2)
-    pieces = drawn.bars[0].pieces
-    assert sum(piece.height for piece in pieces) == pytest.approx(100 * most / top, abs=0.01)
-    for below, above in itertools.pairwise(pieces):
+    parts = drawn.bars[0].parts
+    assert sum(part.height for part in parts) == pytest.approx(100 * most / top, abs=0.01)
+    for below, above in itertools.pairwise(parts):
         assert above.y + above.height == pytest.approx(below.y, abs=0.01)
-    assert drawn.bars[1].pieces == []
+    assert drawn.bars[1].parts == []

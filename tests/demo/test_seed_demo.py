@@ -1,4 +1,4 @@
-"""``manage.py seed_demo``, which scripts and people rely on for a first look."""
+"""``manage.py seed_demo``."""
 
 import json
 import stat
@@ -30,7 +30,7 @@ def var_dir(tmp_path: Path, settings: Settings) -> Path:
 
 
 def run(*arguments: str) -> tuple[str, str]:
-    """What the command writes to stdout and to stderr."""
+    """The command's output on stdout and stderr."""
     out, err = StringIO(), StringIO()
     call_command("seed_demo", *arguments, stdout=out, stderr=err)
     return out.getvalue(), err.getvalue()
@@ -46,7 +46,7 @@ def password_file(var_dir: Path) -> Path:
     return file
 
 
-def test_seed_demo__empty_database__json_names_all_there_is() -> None:
+def test_seed_demo__empty_database__json_has_all_objects() -> None:
     demo = seeded()
 
     assert set(demo) == KEYS
@@ -57,7 +57,7 @@ def test_seed_demo__empty_database__json_names_all_there_is() -> None:
     assert {frozenset(feature) for feature in demo["features"]} == {frozenset({"id", "name"})}
 
 
-def test_seed_demo__empty_database__project_shows_every_kind_of_value() -> None:
+def test_seed_demo__empty_database__project_has_every_kind_of_value() -> None:
     demo = seeded()
 
     project = Project.objects.get(pk=demo["project_id"])
@@ -69,14 +69,14 @@ def test_seed_demo__empty_database__project_shows_every_kind_of_value() -> None:
     assert FeatureState.objects.filter(feature_segment__segment_id=demo["segment_id"]).count() == 2
 
 
-def test_seed_demo__first_feature__is_off_for_a_first_toggle() -> None:
+def test_seed_demo__first_feature__is_disabled() -> None:
     demo = seeded()
 
     states = FeatureState.objects.filter(feature_id=demo["features"][0]["id"], feature_segment=None)
     assert [state.enabled for state in states] == [False, False]
 
 
-def test_seed_demo__second_run__same_answer_and_nothing_new() -> None:
+def test_seed_demo__second_run__same_output_and_no_new_rows() -> None:
     first = seeded()
     states = FeatureState.objects.count()
 
@@ -84,7 +84,7 @@ def test_seed_demo__second_run__same_answer_and_nothing_new() -> None:
     assert FeatureState.objects.count() == states
 
 
-def test_seed_demo__something_was_deleted__it_is_made_again() -> None:
+def test_seed_demo__deleted_feature__created_again() -> None:
     first = seeded()
     Project.objects.get(pk=first["project_id"]).features.filter(name="dark_mode").delete()
 
@@ -105,7 +105,7 @@ def test_seed_demo__token_and_password__sign_in(anonymous: APIClient) -> None:
     assert answer.json() == {"key": demo["token"]}
 
 
-def test_seed_demo__password_file__readable_by_its_owner_alone(var_dir: Path) -> None:
+def test_seed_demo__password_file__readable_by_its_owner_only(var_dir: Path) -> None:
     demo = seeded()
 
     file = password_file(var_dir)
@@ -113,7 +113,7 @@ def test_seed_demo__password_file__readable_by_its_owner_alone(var_dir: Path) ->
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_seed_demo__password_file_is_gone__new_password_and_a_word_about_it(var_dir: Path) -> None:
+def test_seed_demo__missing_password_file__new_password_and_a_message(var_dir: Path) -> None:
     first = seeded()
     password_file(var_dir).unlink()
 
@@ -121,7 +121,7 @@ def test_seed_demo__password_file_is_gone__new_password_and_a_word_about_it(var_
 
     second = json.loads(out)
     assert second["password"] != first["password"]
-    assert "new one" in err
+    assert "A new one has been set" in err
     assert FFAdminUser.objects.get(email=second["email"]).check_password(second["password"])
 
 
@@ -147,7 +147,7 @@ def test_seed_demo__another_database__password_of_its_own(var_dir: Path, monkeyp
     assert len(kept) == 2
 
 
-def test_seed_demo__if_empty_and_empty__seeds_and_says_where_to_look() -> None:
+def test_seed_demo__if_empty_and_empty__seeds_and_prints_the_urls() -> None:
     out, _ = run("--if-empty", "--url", "http://127.0.0.1:9000")
 
     demo = seeded()
@@ -168,7 +168,7 @@ def test_seed_demo__if_empty_on_a_later_start__password_is_not_shown_again(var_d
     assert demo["environments"][0]["api_key"] in out
 
 
-def test_seed_demo__if_empty_and_somebody_is_there__nothing_is_made(user: FFAdminUser) -> None:
+def test_seed_demo__if_empty_with_a_user__creates_nothing(user: FFAdminUser) -> None:
     out, _ = run("--if-empty")
 
     assert not Project.objects.exists()

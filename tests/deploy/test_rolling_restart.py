@@ -1,7 +1,6 @@
-"""A rolling restart of two processes behind nginx, then Redis dies and comes back; and who rides through it: streams,
-calls, and two official SDKs.
+"""A rolling restart of two processes behind nginx, and then of Redis, under streams, calls and two official SDKs.
 
-The processes are restarted once, for all of these. ``python -m benchmarks.rolling_restart`` is the same at full size.
+One restart serves all tests. ``python -m benchmarks.rolling_restart`` is the same at full size.
 """
 
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.rolling_restart import Ride, one_after_the_other, ride
+from benchmarks.rolling_restart import Outcome, restart_one_by_one, run
 from benchmarks.server import Product
 from tests.e2e.changes import FEATURE
 from tests.e2e.javascript_sdk import SDKPage, sdk_origin
@@ -28,26 +27,26 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600 + 4 * START)]
 
 STREAMS = 200
 
-# Streams end for the restart, and not of age (tests/support/server.py). The JavaScript SDK passes over what it hears
-# while it fetches, which in a page on a busy machine takes seconds; it has fetched when that is said again.
+# Streams end because of the restart, not of their duration (tests/support/server.py). The JavaScript SDK ignores events
+# while it fetches, which takes seconds on a busy machine; the repetition of the event comes after that.
 VARIABLES = {"REALTIME_DRAIN_SECONDS": "4.5", "REALTIME_REPEAT_SECONDS": "10"}
 
 
 @dataclass
-class Ridden:
-    """What came of it, and what the SDKs have after a change that was made when all was over."""
+class Restarted:
+    """The outcome of the restart, and the SDKs, after a change that followed the restart."""
 
-    came: Ride
+    outcome: Outcome
     tenant: Tenant
     feature: int
     redis: Redis
     python: Client
     page: SDKPage | str
-    """Or why there is none."""
+    """The reason as text if there is no page."""
 
 
 @pytest.fixture(scope="module")
-def ridden(postgresql_template: MigratedPostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ridden]:
+def restarted(postgresql_template: MigratedPostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
     variables = postgresql_template.copy(tmp_path_factory.mktemp("server")) | VARIABLES
     with ExitStack() as stack:
         redis = stack.enter_context(Redis())
@@ -66,7 +65,7 @@ def ridden(postgresql_template: MigratedPostgreSQL, tmp_path_factory: pytest.Tem
             "environments": [{"api_key": tenant.environment.key}],
             "features": [{"id": feature}],
         }
-        came = ride(
+        outcome = run(
             Product(servers, demo),
             nginx,
             STREAMS,
@@ -74,20 +73,20 @@ def ridden(postgresql_template: MigratedPostgreSQL, tmp_path_factory: pytest.Tem
             identities=20,
             opening=0,
             calm=0.2,
-            restart=one_after_the_other,
+            restart=restart_one_by_one,
         )
         tenant.change(feature, enabled=True, feature_state_value="after")
-        yield Ridden(came, tenant, feature, redis, python, page)
-        # Nobody is left to drain for.
+        yield Restarted(outcome, tenant, feature, redis, python, page)
+        # Not drained: all clients have disconnected.
         for server in servers:
             server.process.kill()
 
 
 @pytest.fixture
-def page(ridden: Ridden) -> SDKPage:
-    if isinstance(ridden.page, str):
-        raise ProgramMissingError(ridden.page)
-    return ridden.page
+def page(restarted: Restarted) -> SDKPage:
+    if isinstance(restarted.page, str):
+        raise ProgramMissingError(restarted.page)
+    return restarted.page
 
 
 def javascript_sdk(tenant: Tenant, stack: ExitStack) -> SDKPage | str:
@@ -100,39 +99,39 @@ def javascript_sdk(tenant: Tenant, stack: ExitStack) -> SDKPage | str:
     return SDKPage(page, tenant)
 
 
-def test_streams__rolling_restart__none_refused_none_cut_and_all_at_the_newest_state(ridden: Ridden) -> None:
-    assert ridden.came.faults == {}
-    assert ridden.came.all_at_newest
-    # Those of the first process once, and then all, since the second has them all by then. What a process that ends
-    # would take in, it would send away once more: six hundred.
-    assert STREAMS * 1.25 < len(ridden.came.reconnects) < STREAMS * 2
+def test_streams__rolling_restart__no_stream_fails_and_all_have_the_newest_state(restarted: Restarted) -> None:
+    assert restarted.outcome.faults == {}
+    assert restarted.outcome.all_at_newest
+    # The first process's streams once, and then all of them, because the second process has them all by then. If a
+    # process accepted streams while it drains, they would reconnect once more: 600.
+    assert STREAMS * 1.25 < len(restarted.outcome.reconnects) < STREAMS * 2
 
 
-def test_calls__rolling_restart__none_fails(ridden: Ridden) -> None:
-    assert ridden.came.failures == {}
-    assert ridden.came.toggles > 10
-    assert ridden.came.identities > 40
+def test_calls__rolling_restart__none_fails(restarted: Restarted) -> None:
+    assert restarted.outcome.failures == {}
+    assert restarted.outcome.toggles > 10
+    assert restarted.outcome.identities > 40
 
 
-def test_python_sdk__rolling_restart__has_what_the_api_says(ridden: Ridden) -> None:
-    wait_for_python(ridden)
-    # By events alone: it has not polled.
-    assert not hasattr(ridden.python, "environment_data_polling_manager_thread")
+def test_python_sdk__rolling_restart__has_the_apis_state(restarted: Restarted) -> None:
+    wait_for_python(restarted)
+    # By events only, without polling.
+    assert not hasattr(restarted.python, "environment_data_polling_manager_thread")
 
 
-def test_javascript_sdk__rolling_restart__page_has_what_the_api_says(ridden: Ridden, page: SDKPage) -> None:
-    page.wait_for(ridden.tenant.flags()[FEATURE])
+def test_javascript_sdk__rolling_restart__page_has_the_apis_state(restarted: Restarted, page: SDKPage) -> None:
+    page.wait_for(restarted.tenant.flags()[FEATURE])
     assert page.errors == []
 
 
-def test_sdks__redis_killed_and_back__have_each_change(ridden: Ridden, page: SDKPage) -> None:
-    for change, value in ((ridden.redis.stop, "without Redis"), (ridden.redis.start, "with it again")):
+def test_sdks__redis_killed_and_back__have_each_change(restarted: Restarted, page: SDKPage) -> None:
+    for change, value in ((restarted.redis.stop, "without Redis"), (restarted.redis.start, "with it again")):
         change()
-        ridden.tenant.change(ridden.feature, enabled=True, feature_state_value=value)
-        assert ridden.tenant.flags()[FEATURE] == (True, value)
-        wait_for_python(ridden)
+        restarted.tenant.change(restarted.feature, enabled=True, feature_state_value=value)
+        assert restarted.tenant.flags()[FEATURE] == (True, value)
+        wait_for_python(restarted)
         page.wait_for((True, value))
 
 
-def wait_for_python(ridden: Ridden) -> None:
-    ridden.python.wait_until(lambda: ridden.python.seen() == ridden.tenant.flags()[FEATURE])
+def wait_for_python(restarted: Restarted) -> None:
+    restarted.python.wait_until(lambda: restarted.python.seen() == restarted.tenant.flags()[FEATURE])

@@ -1,4 +1,4 @@
-"""One-line explanations of faults of the machine and the database, by what Python, SQLite and PostgreSQL raise."""
+"""One-line explanations of the environment errors that Python, SQLite and PostgreSQL raise."""
 
 import errno
 from types import SimpleNamespace
@@ -14,16 +14,16 @@ SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/no/such/folder/db.sq
 POSTGRESQL = {"ENGINE": "realtime.serving.postgresql", "HOST": "db", "PORT": 5433}
 
 
-class Refused(Exception):
+class PostgreSQLError(Exception):
     def __init__(self, sqlstate: str | None) -> None:
         super().__init__("refused")
         self.sqlstate = sqlstate
 
 
 def raised(kind: type[Exception], text: str, sqlstate: str | None = None) -> Exception:
-    """As Django raises it: with the database's own error as its cause."""
+    """An exception of Django, whose cause is the database's own."""
     error = kind(text)
-    error.__cause__ = Refused(sqlstate)
+    error.__cause__ = PostgreSQLError(sqlstate)
     return error
 
 
@@ -49,7 +49,7 @@ def raised(kind: type[Exception], text: str, sqlstate: str | None = None) -> Exc
         ),
     ],
 )
-def test_explanation__fault_of_the_machine_or_the_database__one_line_with_the_remedy(
+def test_explanation__environment_error__one_line_with_the_remedy(
     database: dict[str, Any], error: Exception, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_line, "settings", SimpleNamespace(DATABASES={"default": database}))
@@ -69,7 +69,7 @@ def test_explanation__fault_of_the_machine_or_the_database__one_line_with_the_re
         (POSTGRESQL, raised(IntegrityError, "duplicate", None)),
     ],
 )
-def test_explanation__fault_of_the_code__none(
+def test_explanation__other_error__none(
     database: dict[str, Any], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_line, "settings", SimpleNamespace(DATABASES={"default": database}))

@@ -1,4 +1,4 @@
-"""The drop-in server: no project, no models but its own table, and what is posted to it kept whatever happens."""
+"""The drop-in server: it needs no project, and stores posted versions in its own table."""
 
 import socket
 import sqlite3
@@ -38,7 +38,7 @@ def post(server: DetachedServer, key: str, updated_at: str, token: str = TOKEN) 
     return answer.status_code
 
 
-def test_detached__posted_out_of_order_then_killed__newest_of_each_is_still_there(server: DetachedServer) -> None:
+def test_detached__posted_out_of_order_then_killed__newest_versions_are_kept(server: DetachedServer) -> None:
     with sse.connect(server.port, "shop") as stream:
         assert post(server, "shop", "2026-01-01T00:00:02.000001+00:00") == 202
         assert stream.next_event().updated_at == Decimal("1767225602.000001")
@@ -51,7 +51,7 @@ def test_detached__posted_out_of_order_then_killed__newest_of_each_is_still_ther
     with sse.connect(server.port, "shop") as stream:
         assert stream.next_event().updated_at == Decimal("1767225602.000001")
     with sse.connect(server.port, "blog") as stream:
-        # Before that, on a slow machine it may say that the state cannot be read yet.
+        # On a slow machine, a comment that the state cannot be read yet may precede it.
         unposted = b"nothing has been posted for this key yet; what is posted will be sent"
         while unposted not in stream.next_comment().data:
             pass
@@ -59,10 +59,10 @@ def test_detached__posted_out_of_order_then_killed__newest_of_each_is_still_ther
         assert stream.next_event().updated_at == 1767225603
 
 
-def test_detached__running__has_no_table_but_its_own(server: DetachedServer) -> None:
+def test_detached__running__has_only_its_own_tables(server: DetachedServer) -> None:
     with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "flagsmith-realtime.sqlite3")) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    # The last is SQLite's own.
+    # sqlite_sequence is SQLite's own.
     assert tables == {"realtime_externalenvironment", "django_migrations", "sqlite_sequence"}
 
 
@@ -70,7 +70,7 @@ def test_detached__running__has_no_table_but_its_own(server: DetachedServer) -> 
     "path, status",
     [
         ("/health/liveness", 200),
-        # What Flagsmith's Helm chart asks.
+        # Flagsmith's Helm chart requests this.
         ("/health/liveness/", 200),
         ("/health/readiness", 200),
         ("/health/readiness/", 200),
@@ -80,13 +80,11 @@ def test_detached__running__has_no_table_but_its_own(server: DetachedServer) -> 
         ("/api/v1/flags/", 404),
     ],
 )
-def test_detached__other_paths__health_alone(server: DetachedServer, path: str, status: int) -> None:
+def test_detached__other_paths__health_only(server: DetachedServer, path: str, status: int) -> None:
     assert server.get(path).status == status
 
 
-def test_detached__processes_that_start_at_once_on_one_database__share_it(
-    postgresql: PostgreSQL, tmp_path: Path
-) -> None:
+def test_detached__concurrent_starts_on_one_database__share_it(postgresql: PostgreSQL, tmp_path: Path) -> None:
     url = postgresql.url(postgresql.create_database())
     one, other = (DetachedServer(tmp_path, DATABASE_URL=url) for _ in range(2))
     with ExitStack() as stack:
@@ -111,7 +109,7 @@ def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize("token", ["", " , "])
-def test_detached__no_token__one_line_that_says_so(token: str) -> None:
+def test_detached__no_token__one_line_with_the_reason(token: str) -> None:
     done = command("serve", SSE_AUTHENTICATION_TOKEN=token)
 
     assert done.returncode == 1
@@ -120,7 +118,7 @@ def test_detached__no_token__one_line_that_says_so(token: str) -> None:
     assert line.startswith("flagsmith-realtime: SSE_AUTHENTICATION_TOKEN must be set")
 
 
-def test_detached__database_away__one_line_that_says_so(tmp_path: Path) -> None:
+def test_detached__database_away__one_line_with_the_reason(tmp_path: Path) -> None:
     done = command("serve", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path / "nowhere"))
 
     assert done.returncode == 1
@@ -129,7 +127,7 @@ def test_detached__database_away__one_line_that_says_so(tmp_path: Path) -> None:
     assert line.startswith(f"flagsmith-realtime: {file} cannot be used (unable to open database file).")
 
 
-def test_detached__other_commands__are_djangos_with_its_settings(tmp_path: Path) -> None:
+def test_detached__other_commands__run_with_its_settings(tmp_path: Path) -> None:
     done = command("check", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path), REDIS_URL="redis://127.0.0.1:1/0")
 
     assert "no issues" in done.stdout
@@ -137,8 +135,8 @@ def test_detached__other_commands__are_djangos_with_its_settings(tmp_path: Path)
     assert "--workers" in command("serve", "--help", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path)).stdout
 
 
-def test_detached__endless_body_anywhere_else__is_not_kept(server: DetachedServer) -> None:
-    """Django would write all of it to memory and disk before it answers."""
+def test_detached__endless_body_on_another_path__response_without_reading_it(server: DetachedServer) -> None:
+    """Django would buffer all of it before its response."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         head = b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n"
         connection.sendall(head + b"a" * 65_536)

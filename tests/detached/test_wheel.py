@@ -1,4 +1,4 @@
-"""The wheel, installed in an environment that has nothing else of this project."""
+"""The wheel, installed in an environment without this repository."""
 
 import ast
 import re
@@ -21,23 +21,23 @@ from tests.support.server import environ
 NAME = "flagsmith-realtime"
 INSTALL = "Run: pip install 'flagsmith-realtime[{}]'"
 
-# Django's own.
-COMES_WITH_NAMED = {"asgiref"}
+# A dependency of Django.
+INDIRECT = {"asgiref"}
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an environment's programs."""
+    """The folder of the programs of an environment with the wheel and its extras."""
     return wheel.install(tmp_path_factory.mktemp("wheel")).parent
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same without the wheel's extras."""
+    """The folder of the programs of an environment with the wheel but not its extras."""
     return wheel.install(tmp_path_factory.mktemp("plain"), extras=False).parent
 
 
-def test_wheel__installed_alone__documented_command_serves(installed: Path, tmp_path: Path) -> None:
+def test_wheel__installed__documented_command_serves(installed: Path, tmp_path: Path) -> None:
     port = ports.free_port()
     page = (programs.ROOT / "docs" / "plugging-in.md").read_text()
     ((token, documented),) = re.findall(r"^SSE_AUTHENTICATION_TOKEN=(\S+) \S+/bin/(.* serve .*)$", page, re.MULTILINE)
@@ -87,7 +87,7 @@ def test_wheel__drop_in_server_on_django_5_0__one_line_that_names_the_version(tm
 
 
 @pytest.mark.parametrize("django", ["5.0", "5.1", "5.2"])
-def test_wheel__its_requirements__admit_each_django_that_is_supported(django: str) -> None:
+def test_wheel__requirements__admit_all_supported_django_versions(django: str) -> None:
     (requirement,) = [line for line in project()["dependencies"] if canonical(line) == "django"]
     assert Requirement(requirement).specifier.contains(f"{django}.1")
     assert {canonical(line) for line in project()["dependencies"]}.isdisjoint(
@@ -95,7 +95,7 @@ def test_wheel__its_requirements__admit_each_django_that_is_supported(django: st
     )
 
 
-def test_wheel__what_its_sources_import__is_what_it_names() -> None:
+def test_wheel__imports_of_its_sources__are_its_requirements() -> None:
     optional = [line for extra in project()["optional-dependencies"].values() for line in extra]
     named = {canonical(line) for line in [*project()["dependencies"], *optional]}
     distributions = packages_distributions()
@@ -103,17 +103,17 @@ def test_wheel__what_its_sources_import__is_what_it_names() -> None:
     imported = {name for path in (programs.ROOT / "realtime").rglob("*.py") for name in modules(path)}
     foreign = {canonical(distributions[name][0]) for name in imported - sys.stdlib_module_names - {"realtime"}}
 
-    assert {"django", "uvicorn", "redis"} <= foreign <= named | COMES_WITH_NAMED
+    assert {"django", "uvicorn", "redis"} <= foreign <= named | INDIRECT
 
 
 def project() -> dict[str, Any]:
-    """What pyproject.toml says of the wheel."""
+    """The table ``project`` of pyproject.toml."""
     described: dict[str, Any] = tomllib.loads((programs.ROOT / "pyproject.toml").read_text())["project"]
     return described
 
 
 def modules(path: Path) -> Iterator[str]:
-    """The names of the packages that a file imports, anywhere in it."""
+    """The names of the packages that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -122,6 +122,6 @@ def modules(path: Path) -> Iterator[str]:
 
 
 def canonical(line: str) -> str:
-    """The name at the beginning of a requirement."""
+    """The canonical name of a requirement."""
     (name,) = re.findall(r"^[\w.-]+", line)
     return str(name).lower().replace("_", "-")

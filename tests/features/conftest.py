@@ -1,4 +1,4 @@
-"""What the tests of features share: paths, makers of overrides, and an ear for events."""
+"""Fixtures for tests of features: paths, override factories, and recorders of events and audit log entries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from projects.models import Project
 from realtime.bus.eventstream import channel
 from realtime.types import EnvironmentKey
 from segments.models import Segment
-from tests.features.whole import Flag
+from tests.features.flag import Flag
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def features(project: Project) -> str:
 
 @pytest.fixture
 def states(environment: Environment) -> str:
-    """The end point with values as scalars."""
+    """The endpoint of environment feature states, whose values are scalars."""
     return f"/api/v1/environments/{environment.api_key}/featurestates/"
 
 
 @pytest.fixture
 def overrides(environment: Environment, feature: Feature) -> str:
-    """The end point that makes an override in one step."""
+    """The endpoint that creates a segment override in one request."""
     return f"/api/v1/environments/{environment.api_key}/features/{feature.pk}/create-segment-override/"
 
 
@@ -41,18 +41,18 @@ def make_segment(project: Project) -> Callable[[str], Segment]:
 
 @pytest.fixture
 def make_override(environment: Environment, make_segment: Callable[[str], Segment]) -> Callable[..., FeatureSegment]:
-    """Override a feature in ``environment``, for a segment of its own; ``live=False`` leaves the state out."""
+    """Create an override of a feature in ``environment`` for a new segment; with ``live=False`` without a state."""
 
     def make(feature: Feature, name: str, priority: int, live: bool = True) -> FeatureSegment:
-        place = FeatureSegment.objects.create(
+        feature_segment = FeatureSegment.objects.create(
             feature=feature, environment=environment, segment=make_segment(name), priority=priority
         )
         if live:
             state = FeatureState.objects.create(
-                feature=feature, environment=environment, feature_segment=place, enabled=True
+                feature=feature, environment=environment, feature_segment=feature_segment, enabled=True
             )
             FeatureStateValue.objects.create(feature_state=state, string_value=name)
-        return place
+        return feature_segment
 
     return make
 
@@ -70,18 +70,16 @@ def make_identity_override(environment: Environment) -> Callable[..., FeatureSta
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The API keys of the environments that events went out for. Only commits make events."""
-    heard: list[str] = []
+    """API keys of the environments of published events. Events are published on commit."""
+    keys: list[str] = []
     prefix = len(channel(EnvironmentKey("")))
-    monkeypatch.setattr(
-        "realtime.bus.eventstream.send_event", lambda name, *args, **kwargs: heard.append(name[prefix:])
-    )
-    return heard
+    monkeypatch.setattr("realtime.bus.eventstream.send_event", lambda name, *args, **kwargs: keys.append(name[prefix:]))
+    return keys
 
 
 @pytest.fixture
 def permit(member_user: Any, project: Project) -> Callable[..., None]:
-    """Give the member keys in the project, or in an environment of it."""
+    """Grant permissions to the member in the project or in an environment."""
 
     def give(*keys: str, environment: Environment | None = None) -> None:
         scope: Any = project if environment is None else environment
@@ -97,12 +95,12 @@ def flag(admin: APIClient, environment: Environment, feature: Feature) -> Flag:
 
 @pytest.fixture
 def logged(environment: Environment) -> Callable[[], list[str]]:
-    """What the log says of the environment since the last look."""
-    seen = AuditLog.objects.filter(environment=environment)
+    """Audit log messages of the environment since the previous call."""
+    entries = AuditLog.objects.filter(environment=environment)
 
     def since() -> list[str]:
-        entries = [entry.log for entry in seen.order_by("id")]
-        seen.delete()
-        return entries
+        messages = [entry.log for entry in entries.order_by("id")]
+        entries.delete()
+        return messages
 
     return since

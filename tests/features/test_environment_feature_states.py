@@ -1,4 +1,4 @@
-"""``environments/{api_key}/featurestates/``: an environment's defaults, values as scalars."""
+"""``environments/{api_key}/featurestates/``: environment defaults, with scalar values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,12 +34,16 @@ FIELDS = [
     "environment_feature_version",
 ]
 
-TAKEN = ["['Feature state already exists for this environment, feature, version, segment & identity combination']"]
+ALREADY_EXISTS = [
+    "['Feature state already exists for this environment, feature, version, segment & identity combination']"
+]
 
 
 @pytest.fixture
-def split(make_feature: Callable[..., Feature], environment: Environment, project: Project) -> FeatureState:
-    """The default of a feature with the options "a" and "b", 30 and 20 %."""
+def multivariate_state(
+    make_feature: Callable[..., Feature], environment: Environment, project: Project
+) -> FeatureState:
+    """The environment default of a feature with the options "a" (30 %) and "b" (20 %)."""
     feature = make_feature("split", type="MULTIVARIATE")
     state = FeatureState.objects.get(feature=feature, environment=environment)
     for value, share in (("a", 30), ("b", 20)):
@@ -59,7 +63,7 @@ def shares_of(state: FeatureState) -> dict[str, float]:
     }
 
 
-def test_list__of_an_environment__defaults_alone(
+def test_list__without_any_identity__only_environment_defaults(
     admin: APIClient,
     states: str,
     state: FeatureState,
@@ -88,7 +92,7 @@ def test_list__page_size__ignored(
     assert (answer["count"], len(answer["results"])) == (11, 11)
 
 
-def test_list__filtered__by_feature_and_by_name(
+def test_list__feature_or_feature_name__filtered(
     admin: APIClient, states: str, make_feature: Callable[..., Feature], environment: Environment
 ) -> None:
     one, two = make_feature("one"), make_feature("two")
@@ -104,7 +108,9 @@ def test_list__filtered__by_feature_and_by_name(
     assert (answer.status_code, list(answer.json())) == (400, ["feature"])
 
 
-def test_get__one__with_numbers(admin: APIClient, states: str, state: FeatureState) -> None:
+def test_retrieve__default__all_fields_and_identity_as_primary_key(
+    admin: APIClient, states: str, state: FeatureState
+) -> None:
     answer = admin.get(f"{states}{state.pk}/")
     assert answer.status_code == 200
     assert list(answer.json()) == FIELDS
@@ -139,7 +145,7 @@ def test_get__one__with_numbers(admin: APIClient, states: str, state: FeatureSta
     ],
     ids=lambda value: str(value)[:12],
 )
-def test_value__of_a_json_type__decides_the_type(
+def test_value__json_scalar__stored_with_its_type(
     admin: APIClient, states: str, state: FeatureState, method: str, sent: Any, served: Any
 ) -> None:
     answer = getattr(admin, method)(f"{states}{state.pk}/", {"feature_state_value": sent}, "json")
@@ -161,7 +167,7 @@ def test_value__of_a_json_type__decides_the_type(
     ],
     ids=lambda value: str(value)[:12],
 )
-def test_value__that_cannot_be_one__refused_and_nothing_stored(
+def test_value__invalid__rejected_and_nothing_stored(
     admin: APIClient, states: str, state: FeatureState, method: str, sent: Any, error: dict[str, Any]
 ) -> None:
     body = {"enabled": True, "feature_state_value": sent}
@@ -171,7 +177,7 @@ def test_value__that_cannot_be_one__refused_and_nothing_stored(
     assert (state.enabled, state.feature_state_value.value) == (False, None)
 
 
-def test_value__of_three_types_in_turn__keeps_its_slots(admin: APIClient, states: str, state: FeatureState) -> None:
+def test_value__type_changed__other_columns_unchanged(admin: APIClient, states: str, state: FeatureState) -> None:
     for value in ("abc", 13, True):
         admin.put(f"{states}{state.pk}/", {"feature_state_value": value}, "json")
     listed = admin.get(f"/api/v1/features/featurestates/?environment={state.environment_id}").json()["results"]
@@ -183,7 +189,7 @@ def test_value__of_three_types_in_turn__keeps_its_slots(admin: APIClient, states
     }
 
 
-def test_put__partly__keeps_the_rest(admin: APIClient, states: str, state: FeatureState) -> None:
+def test_put__some_fields__others_unchanged(admin: APIClient, states: str, state: FeatureState) -> None:
     path = f"{states}{state.pk}/"
     assert list(admin.put(path, {"feature_state_value": "a"}, "json").json()) == FIELDS
     answer = admin.put(path, {"enabled": True}, "json").json()
@@ -193,8 +199,8 @@ def test_put__partly__keeps_the_rest(admin: APIClient, states: str, state: Featu
     assert answer.status_code == 200
 
 
-def test_patch__answers_little__and_ignores_the_rest(
-    admin: APIClient, states: str, split: FeatureState, production: Environment
+def test_patch__other_fields__ignored_and_short_response(
+    admin: APIClient, states: str, multivariate_state: FeatureState, production: Environment
 ) -> None:
     body = {
         "enabled": True,
@@ -204,19 +210,19 @@ def test_patch__answers_little__and_ignores_the_rest(
         "live_from": "2020-01-01T00:00:00Z",
         "multivariate_feature_state_values": [],
     }
-    answer = admin.patch(f"{states}{split.pk}/", body, "json")
-    assert (answer.status_code, answer.json()) == (200, {"feature": split.feature_id, "enabled": True})
-    after = admin.get(f"{states}{split.pk}/").json()
-    assert (after["feature_state_value"], after["environment"]) == ("a", split.environment_id)
+    answer = admin.patch(f"{states}{multivariate_state.pk}/", body, "json")
+    assert (answer.status_code, answer.json()) == (200, {"feature": multivariate_state.feature_id, "enabled": True})
+    after = admin.get(f"{states}{multivariate_state.pk}/").json()
+    assert (after["feature_state_value"], after["environment"]) == ("a", multivariate_state.environment_id)
     assert len(after["multivariate_feature_state_values"]) == 2
     assert not after["live_from"].startswith("2020")
 
 
-def test_put__another_feature_or_environment__refused(
-    admin: APIClient, states: str, state: FeatureState, split: FeatureState, production: Environment
+def test_put__another_feature_or_environment__rejected(
+    admin: APIClient, states: str, state: FeatureState, multivariate_state: FeatureState, production: Environment
 ) -> None:
     path = f"{states}{state.pk}/"
-    answer = admin.put(path, {"feature": split.feature_id}, "json")
+    answer = admin.put(path, {"feature": multivariate_state.feature_id}, "json")
     assert (answer.status_code, answer.json()) == (
         400,
         {"feature": ["Cannot change the feature of a feature state"]},
@@ -225,7 +231,7 @@ def test_put__another_feature_or_environment__refused(
     assert answer.json() == {"environment": ["Cannot change the environment of a feature state"]}
 
 
-def test_put__live_from_in_the_future__stored_but_served_all_the_same(
+def test_put__live_from_in_the_future__stored_and_served_immediately(
     admin: APIClient, states: str, state: FeatureState
 ) -> None:
     answer = admin.put(f"{states}{state.pk}/", {"live_from": "2999-01-01T00:00:00Z", "enabled": True}, "json")
@@ -235,8 +241,8 @@ def test_put__live_from_in_the_future__stored_but_served_all_the_same(
     assert [flag["enabled"] for flag in flags.json()] == [True]
 
 
-def test_shares__put__kept_by_their_option(admin: APIClient, states: str, split: FeatureState) -> None:
-    path = f"{states}{split.pk}/"
+def test_put__shares__matched_by_option(admin: APIClient, states: str, multivariate_state: FeatureState) -> None:
+    path = f"{states}{multivariate_state.pk}/"
     first, second = admin.get(path).json()["multivariate_feature_state_values"]
     body = {"multivariate_feature_state_values": [{**first, "percentage_allocation": 40}, second]}
     answer = admin.put(path, body, "json")
@@ -244,10 +250,10 @@ def test_shares__put__kept_by_their_option(admin: APIClient, states: str, split:
     without_id = {"multivariate_feature_option": second["multivariate_feature_option"], "percentage_allocation": 5}
     answer = admin.put(path, {"multivariate_feature_state_values": [without_id]}, "json")
     assert answer.json()["multivariate_feature_state_values"] == [{**second, "percentage_allocation": 5.0}]
-    assert shares_of(split) == {"b": 5}
-    back = [{"multivariate_feature_option": first["multivariate_feature_option"], "percentage_allocation": 95}]
-    admin.put(path, {"multivariate_feature_state_values": [*back, without_id]}, "json")
-    assert shares_of(split) == {"a": 95, "b": 5}
+    assert shares_of(multivariate_state) == {"b": 5}
+    restored = [{"multivariate_feature_option": first["multivariate_feature_option"], "percentage_allocation": 95}]
+    admin.put(path, {"multivariate_feature_state_values": [*restored, without_id]}, "json")
+    assert shares_of(multivariate_state) == {"a": 95, "b": 5}
 
 
 @pytest.mark.parametrize(
@@ -259,57 +265,59 @@ def test_shares__put__kept_by_their_option(admin: APIClient, states: str, split:
         ((None, 0), None),
     ],
 )
-def test_shares__that_make_no_sense__refused(
-    admin: APIClient, states: str, split: FeatureState, percentages: tuple[Any, Any], error: Any
+def test_put__invalid_percentages__rejected(
+    admin: APIClient, states: str, multivariate_state: FeatureState, percentages: tuple[Any, Any], error: Any
 ) -> None:
-    path = f"{states}{split.pk}/"
+    path = f"{states}{multivariate_state.pk}/"
     values = admin.get(path).json()["multivariate_feature_state_values"]
     values = [{**value, "percentage_allocation": share} for value, share in zip(values, percentages, strict=True)]
     answer = admin.put(path, {"enabled": True, "multivariate_feature_state_values": values}, "json")
     assert answer.status_code == 400
     assert answer.json() == error if error else list(answer.json()) == ["multivariate_feature_state_values"]
-    split.refresh_from_db()
-    assert not split.enabled
+    multivariate_state.refresh_from_db()
+    assert not multivariate_state.enabled
 
 
-def test_shares__incomplete_foreign_or_twice__refused_by_name(
-    admin: APIClient, states: str, state: FeatureState, split: FeatureState
+def test_put__shares_incomplete_foreign_or_duplicate__rejected_with_field(
+    admin: APIClient, states: str, state: FeatureState, multivariate_state: FeatureState
 ) -> None:
-    option = split.multivariate_feature_state_values.all()[0].multivariate_feature_option_id
+    option = multivariate_state.multivariate_feature_state_values.all()[0].multivariate_feature_option_id
     share = {"multivariate_feature_option": option, "percentage_allocation": 1}
 
-    def errors(path_of: FeatureState, *shares: dict[str, Any]) -> Any:
+    def errors(target: FeatureState, *shares: dict[str, Any]) -> Any:
         body = {"multivariate_feature_state_values": shares}
-        answer = admin.put(f"{states}{path_of.pk}/", body, "json")
+        answer = admin.put(f"{states}{target.pk}/", body, "json")
         assert answer.status_code == 400
         return answer.json()["multivariate_feature_state_values"]
 
     foreign = [f'Invalid pk "{option}" - object does not exist.']
     assert errors(state, share) == [{"multivariate_feature_option": foreign}]
-    twice = ["This option is given more than once."]
-    assert errors(split, share, share) == [{"multivariate_feature_option": twice}] * 2
-    assert errors(split, {"percentage_allocation": 1}) == [{"multivariate_feature_option": ["This field is required."]}]
-    assert errors(split, {"multivariate_feature_option": option}) == [
+    duplicate = ["This option is given more than once."]
+    assert errors(multivariate_state, share, share) == [{"multivariate_feature_option": duplicate}] * 2
+    assert errors(multivariate_state, {"percentage_allocation": 1}) == [
+        {"multivariate_feature_option": ["This field is required."]}
+    ]
+    assert errors(multivariate_state, {"multivariate_feature_option": option}) == [
         {"percentage_allocation": ["This field is required."]}
     ]
 
 
-def test_delete_and_create__a_default__begins_anew(
-    admin: APIClient, states: str, split: FeatureState, environment: Environment
+def test_create__default_was_deleted__initial_value_and_default_shares(
+    admin: APIClient, states: str, multivariate_state: FeatureState, environment: Environment
 ) -> None:
-    Feature.objects.filter(pk=split.feature_id).update(initial_value="12")
-    assert admin.delete(f"{states}{split.pk}/").status_code == 204
-    assert not FeatureState.objects.filter(pk=split.pk).exists()
-    answer = admin.post(states, {"feature": split.feature_id, "enabled": True}, "json")
+    Feature.objects.filter(pk=multivariate_state.feature_id).update(initial_value="12")
+    assert admin.delete(f"{states}{multivariate_state.pk}/").status_code == 204
+    assert not FeatureState.objects.filter(pk=multivariate_state.pk).exists()
+    answer = admin.post(states, {"feature": multivariate_state.feature_id, "enabled": True}, "json")
     assert answer.status_code == 201, answer.json()
     assert list(answer.json()) == FIELDS
     assert (answer.json()["feature_state_value"], answer.json()["enabled"]) == (12, True)
     assert shares_of(FeatureState.objects.get(pk=answer.json()["id"])) == {"a": 30, "b": 20}
-    again = admin.post(states, {"feature": split.feature_id}, "json")
-    assert (again.status_code, again.json()) == (400, TAKEN)
+    again = admin.post(states, {"feature": multivariate_state.feature_id}, "json")
+    assert (again.status_code, again.json()) == (400, ALREADY_EXISTS)
 
 
-def test_create__without_feature_or_with_a_foreign_one__refused(
+def test_create__feature_missing_or_of_another_project__rejected(
     admin: APIClient, states: str, organisation: Organisation
 ) -> None:
     other = Feature.objects.create(name="f", project=Project.objects.create(name="o", organisation=organisation))
@@ -320,14 +328,14 @@ def test_create__without_feature_or_with_a_foreign_one__refused(
     assert answer.json() == {"feature": [f'Invalid pk "{other.pk}" - object does not exist.']}
 
 
-def test_create__live_from_null__is_now(admin: APIClient, states: str, state: FeatureState) -> None:
+def test_create__live_from_null__set_to_now(admin: APIClient, states: str, state: FeatureState) -> None:
     before = timezone.now()
     state.delete()
     answer = admin.post(states, {"feature": state.feature_id, "live_from": None}, "json")
     assert FeatureState.objects.get(pk=answer.json()["id"]).live_from >= before
 
 
-def test_override__below_the_environment__not_found(
+def test_segment_override__below_the_environment__not_found(
     admin: APIClient, states: str, feature: Feature, make_override: Callable[..., FeatureSegment]
 ) -> None:
     override = make_override(feature, "s", 0).feature_states.get()
@@ -335,7 +343,7 @@ def test_override__below_the_environment__not_found(
     assert admin.put(f"{states}{override.pk}/", {"enabled": False}, "json").status_code == 404
 
 
-def test_states__of_another_tenant__do_not_exist(
+def test_states__of_another_tenant__not_found(
     outsider: APIClient, anonymous: APIClient, states: str, state: FeatureState
 ) -> None:
     path = f"{states}{state.pk}/"
@@ -345,7 +353,7 @@ def test_states__of_another_tenant__do_not_exist(
     assert anonymous.get(states).status_code == 401
 
 
-def test_states__by_a_member__as_the_permissions_say(
+def test_states__member__needs_permissions(
     member: APIClient, permit: Callable[..., None], states: str, state: FeatureState
 ) -> None:
     path = f"{states}{state.pk}/"
@@ -359,7 +367,7 @@ def test_states__by_a_member__as_the_permissions_say(
     assert member.patch(path, {"enabled": True}, "json").status_code == 200
 
 
-def test_writes__in_an_environment_with_v2_versioning__refused(
+def test_writes__environment_with_v2_versioning__rejected(
     admin: APIClient, states: str, state: FeatureState, environment: Environment
 ) -> None:
     Environment.objects.update(use_v2_feature_versioning=True)

@@ -1,4 +1,4 @@
-"""``projects/{project}/features/``: the list with its filters."""
+"""``projects/{project}/features/``: the list and its filters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def names(admin: APIClient, features: str) -> Callable[[str], list[str]]:
-    """The names of the features that a query gives, in its order."""
+    """The names of the listed features for a query, in order."""
 
     def listed(query: str) -> list[str]:
         answer = admin.get(f"{features}?{query}")
@@ -36,9 +36,7 @@ def set_value(feature: Feature, environment: Environment, value: Any, enabled: b
     state.feature_state_value.save()
 
 
-def test_list__pages__999_or_what_is_asked_for(
-    admin: APIClient, features: str, make_feature: Callable[..., Feature]
-) -> None:
+def test_list__page_size__paginated(admin: APIClient, features: str, make_feature: Callable[..., Feature]) -> None:
     for number in range(3):
         make_feature(f"f{number}")
     answer = admin.get(f"{features}?page_size=2").json()
@@ -48,7 +46,7 @@ def test_list__pages__999_or_what_is_asked_for(
     assert admin.get(f"{features}?page=9").json() == {"detail": "Invalid page."}
 
 
-def test_list__searched_and_sorted__by_name_and_by_age(
+def test_list__search_and_sort__by_name_and_creation_date(
     names: Callable[[str], list[str]], make_feature: Callable[..., Feature]
 ) -> None:
     for name in ("beta", "Alphabet", "gamma"):
@@ -61,7 +59,7 @@ def test_list__searched_and_sorted__by_name_and_by_age(
     assert names("search=&sort_field=&type=&value_search=") == ["beta", "Alphabet", "gamma"]
 
 
-def test_list__by_tags__all_any_or_none(
+def test_list__tags__intersection_union_or_untagged(
     names: Callable[[str], list[str]], make_feature: Callable[..., Feature], project: Project
 ) -> None:
     red, blue = (Tag.objects.create(label=label, color="#000000", project=project) for label in ("red", "blue"))
@@ -74,7 +72,7 @@ def test_list__by_tags__all_any_or_none(
     assert names("tags=") == ["none"]
 
 
-def test_list__by_type_archive_and_owner__only_those(
+def test_list__type_archived_or_owner__filtered(
     names: Callable[[str], list[str]], make_feature: Callable[..., Feature], user: FFAdminUser
 ) -> None:
     make_feature("plain")
@@ -88,7 +86,7 @@ def test_list__by_type_archive_and_owner__only_those(
     assert names(f"owners={user.pk}&group_owners=1") == ["split"]
 
 
-def test_list__by_state__in_the_environment_named(
+def test_list__state_or_value__filtered_by_the_environments_defaults(
     names: Callable[[str], list[str]],
     make_feature: Callable[..., Feature],
     environment: Environment,
@@ -108,7 +106,7 @@ def test_list__by_state__in_the_environment_named(
 
 
 @pytest.mark.parametrize("query", ["is_enabled=true", "value_search=x"])
-def test_list__by_state_without_environment__refused(admin: APIClient, features: str, query: str) -> None:
+def test_list__state_filter_without_environment__rejected(admin: APIClient, features: str, query: str) -> None:
     answer = admin.get(f"{features}?{query}")
     assert answer.status_code == 400
     assert list(answer.json()) == ["environment"]
@@ -129,15 +127,13 @@ def test_list__by_state_without_environment__refused(admin: APIClient, features:
         ("type", "x"),
     ],
 )
-def test_list__query_that_makes_no_sense__refused_by_name(
-    admin: APIClient, features: str, field: str, text: str
-) -> None:
+def test_list__invalid_parameter__rejected_with_field(admin: APIClient, features: str, field: str, text: str) -> None:
     answer = admin.get(f"{features}?{field}={text}")
     assert answer.status_code == 400
     assert list(answer.json()) == [field]
 
 
-def test_list__in_an_environment__shows_states_and_counts(
+def test_list__environment_and_segment__states_and_override_counts(
     admin: APIClient,
     features: str,
     environment: Environment,
@@ -147,14 +143,14 @@ def test_list__in_an_environment__shows_states_and_counts(
     make_identity_override: Callable[..., FeatureState],
 ) -> None:
     plain, overridden = make_feature("plain", initial_value="12"), make_feature("overridden")
-    places = [make_override(overridden, name, place) for place, name in enumerate("ab")]
+    feature_segments = [make_override(overridden, name, priority) for priority, name in enumerate("ab")]
     make_override(overridden, "without a state", 2, live=False)
     for identifier in ("u", "v", "w"):
         make_identity_override(overridden, identifier)
-    query = f"environment={environment.pk}&segment={places[1].segment_id}"
+    query = f"environment={environment.pk}&segment={feature_segments[1].segment_id}"
     first, second = admin.get(f"{features}?{query}").json()["results"]
     state = FeatureState.objects.get(feature=plain, environment=environment)
-    # Overridden ones come first.
+    # Overridden features come first.
     assert (first["name"], second["name"]) == ("overridden", "plain")
     assert second["environment_feature_state"] == {
         "id": state.pk,
@@ -167,17 +163,17 @@ def test_list__in_an_environment__shows_states_and_counts(
     assert (second["num_segment_overrides"], second["num_identity_overrides"]) == (0, None)
     assert second["segment_feature_state"] is None
     assert (first["num_segment_overrides"], first["num_identity_overrides"]) == (2, 3)
-    assert first["segment_feature_state"]["feature_segment"] == places[1].pk
+    assert first["segment_feature_state"]["feature_segment"] == feature_segments[1].pk
     assert first["segment_feature_state"]["feature_state_value"] == "b"
-    alone = admin.get(f"{features}{overridden.pk}/?{query}").json()
-    assert {**alone} == first
-    elsewhere = admin.get(f"{features}?environment={production.pk}").json()["results"][0]
-    assert (elsewhere["num_segment_overrides"], elsewhere["num_identity_overrides"]) == (0, None)
-    nowhere = admin.get(features).json()["results"][0]
-    assert nowhere["environment_feature_state"] is None
+    retrieved = admin.get(f"{features}{overridden.pk}/?{query}").json()
+    assert retrieved == first
+    in_production = admin.get(f"{features}?environment={production.pk}").json()["results"][0]
+    assert (in_production["num_segment_overrides"], in_production["num_identity_overrides"]) == (0, None)
+    without_environment = admin.get(features).json()["results"][0]
+    assert without_environment["environment_feature_state"] is None
 
 
-def test_list__for_an_identity__overridden_ones_first(
+def test_list__identity__overridden_features_first(
     names: Callable[[str], list[str]],
     make_feature: Callable[..., Feature],
     environment: Environment,
@@ -189,7 +185,7 @@ def test_list__for_an_identity__overridden_ones_first(
     assert names(f"environment={environment.pk}&identity={override.identity_id}") == ["b", "a"]
 
 
-def test_list__draft_of_a_state__not_shown(
+def test_list__draft_state__not_shown(
     admin: APIClient, features: str, feature: Feature, environment: Environment
 ) -> None:
     draft = FeatureState.objects.create(feature=feature, environment=environment, enabled=True, version=None)
@@ -199,7 +195,7 @@ def test_list__draft_of_a_state__not_shown(
     assert admin.get(f"{features}?environment={environment.pk}&is_enabled=true").json()["count"] == 0
 
 
-def test_list__in_an_environment_that_is_not_there__not_found(
+def test_list__environment_not_visible__not_found(
     admin: APIClient,
     member: APIClient,
     permit: Callable[..., None],
@@ -218,10 +214,10 @@ def test_list__in_an_environment_that_is_not_there__not_found(
     assert member.get(f"{features}?environment={environment.pk}").status_code == 200
 
 
-def test_list__of_a_segment_without_environment__as_if_none_was_named(
+def test_list__segment_without_environment__ignored(
     admin: APIClient, features: str, feature: Feature, make_override: Callable[..., FeatureSegment]
 ) -> None:
-    place = make_override(feature, "s", 0)
-    (shown,) = admin.get(f"{features}?segment={place.segment_id}").json()["results"]
+    feature_segment = make_override(feature, "s", 0)
+    (shown,) = admin.get(f"{features}?segment={feature_segment.segment_id}").json()["results"]
     assert (shown["environment_feature_state"], shown["segment_feature_state"]) == (None, None)
     assert (shown["num_segment_overrides"], shown["num_identity_overrides"]) == (0, None)

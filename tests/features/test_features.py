@@ -1,4 +1,4 @@
-"""``projects/{project}/features/``: features, one at a time."""
+"""``projects/{project}/features/``: creating, reading, updating and deleting features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +61,7 @@ def test_feature__created__state_in_each_environment(
     assert {(state.enabled, state.feature_state_value.value) for state in states} == {(True, 12)}
 
 
-def test_feature__created_where_defaults_are_prevented__off_and_without_value(
+def test_feature__created_with_prevent_flag_defaults__off_and_without_value(
     admin: APIClient, features: str, environment: Environment, project: Project
 ) -> None:
     Project.objects.update(prevent_flag_defaults=True)
@@ -85,14 +85,14 @@ def test_feature__created_where_defaults_are_prevented__off_and_without_value(
     ],
     ids=str,
 )
-def test_initial_value__of_any_scalar__stored_as_text(admin: APIClient, features: str, sent: Any, stored: Any) -> None:
+def test_initial_value__scalar__stored_as_text(admin: APIClient, features: str, sent: Any, stored: Any) -> None:
     answer = admin.post(features, {"name": "banner", "initial_value": sent}, "json")
     assert answer.status_code == 201
     assert answer.json()["initial_value"] == stored
 
 
 @pytest.mark.parametrize("sent", [False, {"a": 1}, [1], "x" * 20_001, "a\0b"], ids=lambda sent: str(sent)[:10])
-def test_initial_value__not_a_text__refused(admin: APIClient, features: str, sent: Any) -> None:
+def test_initial_value__invalid__rejected(admin: APIClient, features: str, sent: Any) -> None:
     answer = admin.post(features, {"name": "banner", "initial_value": sent}, "json")
     assert answer.status_code == 400
     assert list(answer.json()) == ["initial_value"]
@@ -121,19 +121,19 @@ def test_feature_with_options__created__shares_in_each_environment(
     assert sorted(shares) == sorted((each.pk, share) for each in (environment, production) for share in (20, 30))
 
 
-def test_feature_with_options__over_the_whole__refused(admin: APIClient, features: str) -> None:
+def test_feature_with_options__over_100_percent__rejected(admin: APIClient, features: str) -> None:
     answer = admin.post(features, {"name": "s", "multivariate_options": [option("a", 60), option("b", 41)]}, "json")
     assert answer.status_code == 400
     assert answer.json() == {"multivariate_options": ["Invalid percentage allocation"]}
     assert not Feature.objects.exists()
 
 
-def test_feature_with_options__thirds_of_the_whole__accepted(admin: APIClient, features: str) -> None:
+def test_feature_with_options__100_percent_with_rounding_error__accepted(admin: APIClient, features: str) -> None:
     options = [option(str(number), 0.1) for number in range(7)] + [option("rest", 99.3)]
     assert admin.post(features, {"name": "s", "multivariate_options": options}, "json").status_code == 201
 
 
-def test_feature_with_options__by_no_project_admin__forbidden(
+def test_feature_with_options__not_project_admin__forbidden(
     member: APIClient, permit: Callable[..., None], features: str
 ) -> None:
     permit("VIEW_PROJECT", "CREATE_FEATURE")
@@ -143,7 +143,7 @@ def test_feature_with_options__by_no_project_admin__forbidden(
 
 
 @pytest.mark.parametrize("name", ["banner", "BANNER", " Banner "])
-def test_name__taken_in_any_case__refused(admin: APIClient, features: str, feature: Feature, name: str) -> None:
+def test_name__taken_regardless_of_case__rejected(admin: APIClient, features: str, feature: Feature, name: str) -> None:
     answer = admin.post(features, {"name": name}, "json")
     assert answer.status_code == 400
     assert answer.json() == {
@@ -154,7 +154,7 @@ def test_name__taken_in_any_case__refused(admin: APIClient, features: str, featu
 
 
 @pytest.mark.parametrize("name, status", [("ab", 201), ("abc", 400), ("xab", 400)])
-def test_name__matches_the_project_regex_in_part__refused(
+def test_name__not_a_full_match_of_the_project_regex__rejected(
     admin: APIClient, features: str, project: Project, name: str, status: int
 ) -> None:
     Project.objects.update(feature_name_regex="a|ab")
@@ -164,7 +164,7 @@ def test_name__matches_the_project_regex_in_part__refused(
         assert answer.json() == {"name": ["Feature name must match regex: a|ab"]}
 
 
-def test_name__regex_that_is_none__refused(admin: APIClient, features: str, project: Project) -> None:
+def test_name__invalid_project_regex__rejected(admin: APIClient, features: str, project: Project) -> None:
     Project.objects.update(feature_name_regex="(")
     assert admin.post(features, {"name": "a"}, "json").status_code == 400
 
@@ -184,14 +184,14 @@ def test_name__regex_that_is_none__refused(admin: APIClient, features: str, proj
         ("multivariate_options", [{"default_percentage_allocation": -1}]),
     ],
 )
-def test_feature__bad_field__refused_by_name(admin: APIClient, features: str, field: str, sent: Any) -> None:
+def test_feature__invalid_field__rejected_with_field(admin: APIClient, features: str, field: str, sent: Any) -> None:
     answer = admin.post(features, {"name": "banner", field: sent}, "json")
     assert answer.status_code == 400
     assert list(answer.json()) == [field]
     assert not Feature.objects.exists()
 
 
-def test_tags__of_another_project__refused(
+def test_tags__of_another_project__rejected(
     admin: APIClient, features: str, organisation: Organisation, project: Project
 ) -> None:
     other = Project.objects.create(name="other", organisation=organisation)
@@ -201,7 +201,7 @@ def test_tags__of_another_project__refused(
     assert answer.json() == {"tags": [f'Invalid pk "{tags[1].pk}" - object does not exist.']}
 
 
-def test_owners__given__in_place_of_the_creator(
+def test_owners__given__replace_the_creator(
     admin: APIClient, features: str, member_user: FFAdminUser, permit: Callable[..., None]
 ) -> None:
     body = {"name": "banner", "owners": [member_user.pk]}
@@ -213,7 +213,7 @@ def test_owners__given__in_place_of_the_creator(
     assert answer.json()["group_owners"] == []
 
 
-def test_owners__enforced_by_the_project__needed(
+def test_owners__enforce_feature_owners__required(
     admin: APIClient, features: str, project: Project, user: FFAdminUser
 ) -> None:
     Project.objects.update(enforce_feature_owners=True)
@@ -224,7 +224,7 @@ def test_owners__enforced_by_the_project__needed(
     assert admin.post(remove, {"user_ids": [user.pk]}, "json").status_code == 400
 
 
-def test_owners__added_and_removed__answered(
+def test_owners__added_and_removed__in_the_response(
     admin: APIClient, features: str, feature: Feature, user: FFAdminUser, member_user: FFAdminUser
 ) -> None:
     path = f"{features}{feature.pk}/"
@@ -250,7 +250,7 @@ def test_owners__added_and_removed__answered(
     assert admin.post(f"{path}remove-owners/", {"user_ids": [user.pk]}, "json").json()["owners"] == []
 
 
-def test_update__of_what_a_feature_began_with__silently_ignored(
+def test_update__name_initial_values_and_owners__ignored(
     admin: APIClient, features: str, feature: Feature, user: FFAdminUser
 ) -> None:
     body = {
@@ -279,13 +279,13 @@ def test_update__of_what_a_feature_began_with__silently_ignored(
     assert (feature.name, feature.initial_value, feature.default_enabled) == ("banner", None, False)
 
 
-def test_update__put_without_name__answered_whole(admin: APIClient, features: str, feature: Feature) -> None:
+def test_update__put_without_name__full_response(admin: APIClient, features: str, feature: Feature) -> None:
     answer = admin.put(f"{features}{feature.pk}/", {"description": "d"}, "json")
     assert answer.status_code == 200
     assert list(answer.json()) == [*FIELDS, "metadata", "code_references_counts"]
 
 
-def test_update__options__kept_by_id_added_and_removed(
+def test_update__options__matched_by_id_added_and_removed(
     admin: APIClient, features: str, environment: Environment
 ) -> None:
     created = admin.post(features, {"name": "s", "multivariate_options": [option("a", 30), option("b", 20)]}, "json")
@@ -303,7 +303,7 @@ def test_update__options__kept_by_id_added_and_removed(
     assert (emptied["multivariate_options"], emptied["type"]) == ([], "STANDARD")
 
 
-def test_update__options_that_an_environment_has_no_room_for__refused(
+def test_update__options_over_100_percent_in_an_environment__rejected(
     admin: APIClient, features: str, environment: Environment
 ) -> None:
     created = admin.post(features, {"name": "s", "multivariate_options": [option("a", 10)]}, "json")
@@ -315,7 +315,7 @@ def test_update__options_that_an_environment_has_no_room_for__refused(
     assert admin.patch(path, {"multivariate_options": [option("b", 10)]}, "json").status_code == 200
 
 
-def test_update__options_by_no_project_admin__forbidden(
+def test_update__options_and_not_project_admin__forbidden(
     admin: APIClient, member: APIClient, permit: Callable[..., None], features: str
 ) -> None:
     permit("VIEW_PROJECT", "CREATE_FEATURE")
@@ -325,7 +325,7 @@ def test_update__options_by_no_project_admin__forbidden(
     assert member.patch(path, {"description": "d"}, "json").status_code == 200
 
 
-def test_feature__deleted__with_everything_of_it(
+def test_feature__deleted__with_states_overrides_and_segments(
     admin: APIClient,
     features: str,
     project: Project,
@@ -343,14 +343,14 @@ def test_feature__deleted__with_everything_of_it(
     assert admin.get(f"{features}{feature.pk}/").json() == {"detail": "No Feature matches the given query."}
 
 
-def test_feature__by_uuid__without_what_stands_after(admin: APIClient, feature: Feature) -> None:
+def test_feature__by_uuid__without_metadata_and_code_references(admin: APIClient, feature: Feature) -> None:
     answer = admin.get(f"/api/v1/features/get-by-uuid/{feature.uuid}/")
     assert answer.status_code == 200
     assert list(answer.json()) == FIELDS
     assert answer.json()["id"] == feature.pk
 
 
-def test_features__of_another_tenant__do_not_exist(
+def test_features__of_another_tenant__not_found(
     admin: APIClient, outsider: APIClient, anonymous: APIClient, features: str, feature: Feature
 ) -> None:
     one = f"{features}{feature.pk}/"
@@ -372,7 +372,7 @@ def test_features__of_another_tenant__do_not_exist(
         ("delete", {"VIEW_PROJECT", "DELETE_FEATURE"}),
     ],
 )
-def test_features__by_a_member__as_the_permissions_say(
+def test_features__member__needs_permissions(
     member: APIClient, permit: Callable[..., None], features: str, feature: Feature, method: str, keys: set[str]
 ) -> None:
     path = features if method == "post" else f"{features}{feature.pk}/"

@@ -1,4 +1,4 @@
-"""``/api/__future__/environments/{api_key}/features/{feature}/``: a flag as a whole, read and written at once."""
+"""``/api/__future__/environments/{api_key}/features/{feature}/``: reading and writing a flag in one request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +11,13 @@ from features.models import Feature, FeatureState
 from organisations.models import Organisation
 from projects.models import Project
 from segments.models import Segment
-from tests.features.whole import Flag, text
+from tests.features.flag import Flag, text
 
-# Real commits: only they make events.
+# Events are published on commit.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_flag__new_feature__read_with_its_initial_value(
+def test_flag__new_feature__has_the_initial_value(
     admin: APIClient, environment: Environment, production: Environment, make_feature: Callable[..., Feature]
 ) -> None:
     for initial, value in (
@@ -33,11 +33,11 @@ def test_flag__new_feature__read_with_its_initial_value(
         }
 
 
-def test_flag__default_patched__only_what_was_sent_and_one_event(
+def test_flag__default_patched__only_given_fields_change_with_one_event(
     flag: Flag, environment: Environment, events: list[str], logged: Callable[[], list[str]]
 ) -> None:
-    both = flag.patch(environment_default={"enabled": True, "value": text("hello")})
-    assert both["environment_default"] == {"enabled": True, "value": text("hello"), "variants": []}
+    response = flag.patch(environment_default={"enabled": True, "value": text("hello")})
+    assert response["environment_default"] == {"enabled": True, "value": text("hello"), "variants": []}
     assert events == [environment.api_key]
     assert logged() == [
         "Flag state updated for feature: banner",
@@ -57,26 +57,25 @@ def test_flag__default_patched__only_what_was_sent_and_one_event(
     assert [(each["enabled"], each["feature_state_value"]) for each in sdk] == [(False, -5)]
 
 
-def test_flag__written_as_it_was__no_event_no_entry(
+def test_flag__written_unchanged__no_event_and_no_audit_log(
     flag: Flag, segment: Segment, events: list[str], logged: Callable[[], list[str]]
 ) -> None:
-    whole = flag.patch(
+    written = flag.patch(
         environment_default={"enabled": True, "value": text("v")},
         segment_overrides=[{"segment": {"id": segment.pk}, "priority": 3, "value": text("o")}],
     )
     events.clear()
     logged()
-    nothing: tuple[Any, ...] = (whole, {}, {"environment_default": {}}, {"segment_overrides": []})
-    for body in nothing:
-        assert flag.patch(**body) == whole
-    assert flag.put(**whole) == whole
-    assert flag.put() == whole
+    unchanged: tuple[Any, ...] = (written, {}, {"environment_default": {}}, {"segment_overrides": []})
+    for body in unchanged:
+        assert flag.patch(**body) == written
+    assert flag.put(**written) == written
+    assert flag.put() == written
     assert (events, logged()) == ([], [])
 
 
 @pytest.mark.database
-@pytest.mark.database
-def test_body__wrong__refused_by_name_and_nothing_stored(
+def test_body__invalid__rejected_with_field_and_nothing_stored(
     flag: Flag,
     segment: Segment,
     organisation: Organisation,
@@ -90,11 +89,11 @@ def test_body__wrong__refused_by_name_and_nothing_stored(
     ok = {"segment": {"id": segment.pk}}
 
     def default(**part: Any) -> Any:
-        return flag.refused("patch", {"environment_default": part})["environment_default"]
+        return flag.rejected("patch", {"environment_default": part})["environment_default"]
 
     def overrides(*parts: Any) -> Any:
         body = {"environment_default": {"enabled": True}, "segment_overrides": [*parts]}
-        return flag.refused("patch", body)["segment_overrides"]
+        return flag.rejected("patch", body)["segment_overrides"]
 
     before = flag.read()
     events.clear()
@@ -114,32 +113,32 @@ def test_body__wrong__refused_by_name_and_nothing_stored(
     assert overrides(ok, ok) == [f"Duplicate segment: {segment.pk}."]
     assert overrides({"enabled": True}) == [{"segment": ["This field is required."]}]
     assert list(overrides({**ok, "priority": -1})[0]) == ["priority"]
-    assert flag.refused("patch", [1]) == ["Expected an object."]
-    assert flag.refused("put", "x") == ["Expected an object."]
+    assert flag.rejected("patch", [1]) == ["Expected an object."]
+    assert flag.rejected("put", "x") == ["Expected an object."]
     assert (flag.read(), events) == (before, [])
 
 
 @pytest.mark.database
-def test_flag__change_requests_on__read_but_not_written(
+def test_flag__change_requests_enabled__reads_allowed_and_writes_409(
     flag: Flag, environment: Environment, segment: Segment, events: list[str]
 ) -> None:
     flag.patch(segment_overrides=[{"segment": {"id": segment.pk}, "enabled": True}])
     Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=0)
-    before, heard = flag.read(), len(events)
+    before, published = flag.read(), len(events)
     body = {"environment_default": {"enabled": True}}
     for method in ("patch", "put"):
-        refusal = flag.refused(method, body, 409)
-        assert refusal["code"] == "change_requests_enabled"
-        assert refusal["detail"]
+        error = flag.rejected(method, body, 409)
+        assert error["code"] == "change_requests_enabled"
+        assert error["detail"]
     answer = flag.client.delete(f"{flag.path}segment-overrides/{segment.pk}/")
     assert (answer.status_code, answer.json()["code"]) == (409, "change_requests_enabled")
-    assert (flag.read(), len(events)) == (before, heard)
+    assert (flag.read(), len(events)) == (before, published)
 
 
-def test_flag__not_there__404_that_says_what(
+def test_flag__not_found__404_names_the_missing_object(
     admin: APIClient, outsider: APIClient, flag: Flag, environment: Environment, feature: Feature
 ) -> None:
-    def said(client: APIClient, key: str, pk: int) -> Any:
+    def details(client: APIClient, key: str, pk: int) -> Any:
         answers = [
             client.generic(method, f"/api/__future__/environments/{key}/features/{pk}/{more}", "{}", "application/json")
             for method, more in (("GET", ""), ("PATCH", ""), ("PUT", ""), ("DELETE", "segment-overrides/1/"))
@@ -147,14 +146,14 @@ def test_flag__not_there__404_that_says_what(
         assert [answer.status_code for answer in answers] == [404] * 4
         return {answer.json()["detail"] for answer in answers}
 
-    assert said(admin, "unknown", feature.pk) == {"No Environment matches the given query."}
-    assert said(admin, environment.api_key, feature.pk + 1) == {"No Feature matches the given query."}
-    assert said(outsider, environment.api_key, feature.pk) == {"No Environment matches the given query."}
+    assert details(admin, "unknown", feature.pk) == {"No Environment matches the given query."}
+    assert details(admin, environment.api_key, feature.pk + 1) == {"No Feature matches the given query."}
+    assert details(outsider, environment.api_key, feature.pk) == {"No Environment matches the given query."}
     FeatureState.objects.filter(feature=feature).delete()
-    assert said(admin, environment.api_key, feature.pk) == {"No FeatureState matches the given query."}
+    assert details(admin, environment.api_key, feature.pk) == {"No FeatureState matches the given query."}
 
 
-def test_flag__by_a_member__each_part_by_its_own_permission(
+def test_flag__member__each_part_needs_its_permission(
     member: APIClient,
     flag: Flag,
     environment: Environment,
@@ -169,15 +168,15 @@ def test_flag__by_a_member__each_part_by_its_own_permission(
     permit("VIEW_ENVIRONMENT", environment=environment)
     assert of_member.read() == flag.read()
     for body in (default, override, {}):
-        of_member.refused("patch", body, 403)
+        of_member.rejected("patch", body, 403)
     permit("MANAGE_SEGMENT_OVERRIDES", environment=environment)
-    of_member.refused("patch", default, 403)
-    of_member.refused("put", {**default, **override}, 403)
+    of_member.rejected("patch", default, 403)
+    of_member.rejected("put", {**default, **override}, 403)
     of_member.patch(**override)
     of_member.remove(segment.pk)
     given = environment.userpermission.get().permissions
     given.remove(given.get(key="MANAGE_SEGMENT_OVERRIDES"))
     permit("UPDATE_FEATURE_STATE", environment=environment)
     of_member.patch(**default)
-    of_member.refused("patch", override, 403)
+    of_member.rejected("patch", override, 403)
     assert member.delete(f"{of_member.path}segment-overrides/{segment.pk}/").status_code == 403

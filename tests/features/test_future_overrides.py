@@ -1,4 +1,4 @@
-"""``/api/__future__/…``: segments' overrides and options' shares, many in one call."""
+"""``/api/__future__/…``: segment overrides and variant weights, several in one request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +12,20 @@ from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
 from segments.models import Segment
-from tests.features.whole import Flag, priorities, text, variants
+from tests.features.flag import Flag, priorities, text, variants
 
-# Real commits: only they make events.
+# Events are published on commit.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Told = Callable[[], tuple[int, list[str]]]
+Changes = Callable[[], tuple[int, list[str]]]
 
 OFF: dict[str, Any] = {"enabled": False, "value": None, "variants": []}
 
 
 @pytest.fixture
-def split(admin: APIClient, environment: Environment, make_feature: Callable[..., Feature]) -> tuple[Flag, list[int]]:
+def multivariate(
+    admin: APIClient, environment: Environment, make_feature: Callable[..., Feature]
+) -> tuple[Flag, list[int]]:
     """A feature with two options, 30 and 20 percent, and their primary keys."""
     feature = make_feature("split", type="MULTIVARIATE", initial_value="control")
     options = [
@@ -41,8 +43,8 @@ def split(admin: APIClient, environment: Environment, make_feature: Callable[...
 
 
 @pytest.fixture
-def told(environment: Environment, events: list[str], logged: Callable[[], list[str]]) -> Told:
-    """How many events of the environment went out, and what the log says of it, since the last look."""
+def changes(environment: Environment, events: list[str], logged: Callable[[], list[str]]) -> Changes:
+    """The number of events and the audit log messages of the environment since the previous call."""
 
     def since() -> tuple[int, list[str]]:
         assert set(events) <= {environment.api_key}
@@ -54,21 +56,21 @@ def told(environment: Environment, events: list[str], logged: Callable[[], list[
 
 
 @pytest.fixture
-def three(make_segment: Callable[[str], Segment]) -> tuple[int, int, int]:
+def segment_pks(make_segment: Callable[[str], Segment]) -> tuple[int, int, int]:
     """The primary keys of the segments a, b and c."""
     a, b, c = (make_segment(name).pk for name in "abc")
     return a, b, c
 
 
-def test_override__new_and_changed__begins_as_the_default_and_one_event_each(
+def test_override__created_then_changed__copies_the_default_with_one_event_each(
     flag: Flag,
     segment: Segment,
     make_segment: Callable[[str], Segment],
-    told: Told,
+    changes: Changes,
 ) -> None:
     other = make_segment("other")
     flag.patch(environment_default={"value": text("control")})
-    told()
+    changes()
     answer = flag.patch(
         environment_default={"enabled": True},
         segment_overrides=[
@@ -80,7 +82,7 @@ def test_override__new_and_changed__begins_as_the_default_and_one_event_each(
         {"segment": {"id": segment.pk}, "priority": 0, "enabled": True, "value": text("control"), "variants": []},
         {"segment": {"id": other.pk}, "priority": 1, "enabled": False, "value": text(""), "variants": []},
     ]
-    assert told() == (
+    assert changes() == (
         1,
         [
             "Flag state updated for feature: banner",
@@ -94,66 +96,68 @@ def test_override__new_and_changed__begins_as_the_default_and_one_event_each(
     )
     assert answer["segment_overrides"][1]["value"] == {"type": "boolean", "value": "true"}
     assert answer["segment_overrides"][1]["enabled"] is False
-    assert told() == (1, ["Remote config updated for segment override on feature 'banner' and segment 'other'."])
+    assert changes() == (1, ["Remote config updated for segment override on feature 'banner' and segment 'other'."])
     assert before == {
         state.feature_segment_id: state.pk for state in FeatureState.objects.exclude(feature_segment=None)
     }
 
 
-def test_override__new_and_like_the_default__revision_alone(
+def test_override__created_equal_to_the_default__no_event_but_a_new_revision(
     flag: Flag, segment: Segment, environment: Environment, events: list[str]
 ) -> None:
-    """It gives its members what they had; it stands in the environment document all the same."""
+    """No identity's flags change, but the environment document does."""
     revision = Environment.objects.get(pk=environment.pk).revision
     flag.patch(segment_overrides=[{"segment": {"id": segment.pk}}])
     assert events == []
     assert Environment.objects.get(pk=environment.pk).revision > revision
 
 
-def test_priorities__given_swapped_or_taken__as_said_or_refused(
-    flag: Flag, three: tuple[int, int, int], told: Told
+def test_priorities__given_swapped_or_taken__applied_or_rejected(
+    flag: Flag, segment_pks: tuple[int, int, int], changes: Changes
 ) -> None:
-    a, b, c = three
+    a, b, c = segment_pks
     first = [
         {"segment": {"id": a}, "priority": 10, "enabled": True},
         {"segment": {"id": b}, "priority": 20, "enabled": True},
     ]
     assert priorities(flag.patch(segment_overrides=first)) == [(a, 10), (b, 20)]
-    told()
+    changes()
     swap = [{"segment": {"id": a}, "priority": 20}, {"segment": {"id": b}, "priority": 10}]
     assert priorities(flag.patch(segment_overrides=swap)) == [(b, 10), (a, 20)]
-    assert told() == (1, ["Segment overrides re-ordered for feature 'banner'."])
+    assert changes() == (1, ["Segment overrides re-ordered for feature 'banner'."])
     taken = {"segment_overrides": [{"segment": {"id": c}, "priority": 20, "enabled": True}]}
-    assert flag.refused("patch", taken) == {"detail": "Duplicate priority: 20."}
-    assert flag.refused("patch", {"segment_overrides": [{"segment": {"id": a}, "priority": 10}]}) == {
+    assert flag.rejected("patch", taken) == {"detail": "Duplicate priority: 20."}
+    assert flag.rejected("patch", {"segment_overrides": [{"segment": {"id": a}, "priority": 10}]}) == {
         "detail": "Duplicate priority: 10."
     }
     assert priorities(flag.read()) == [(b, 10), (a, 20)]
-    # Without a priority a new one goes to its place in the list.
+    # Without a priority a new override gets its position in the list.
     assert priorities(flag.patch(segment_overrides=[{"segment": {"id": c}}])) == [(c, 0), (b, 10), (a, 20)]
-    assert told()[0] == 1
+    assert changes()[0] == 1
     assert FeatureSegment.objects.count() == 3
 
 
-def test_override__place_without_a_state__is_filled(
+def test_override__feature_segment_without_a_state__gets_a_state(
     flag: Flag, feature: Feature, make_override: Callable[..., FeatureSegment]
 ) -> None:
-    """The first of the two steps in which terraform makes an override."""
-    place = make_override(feature, "s", 7, live=False)
+    """Terraform creates the feature segment first and its state in a second request."""
+    feature_segment = make_override(feature, "s", 7, live=False)
     assert flag.read()["segment_overrides"] == []
-    flag.patch(segment_overrides=[{"segment": {"id": place.segment_id}, "enabled": True}])
-    assert priorities(flag.read()) == [(place.segment_id, 7)]
-    assert [state.feature_segment for state in FeatureState.objects.exclude(feature_segment=None)] == [place]
+    flag.patch(segment_overrides=[{"segment": {"id": feature_segment.segment_id}, "enabled": True}])
+    assert priorities(flag.read()) == [(feature_segment.segment_id, 7)]
+    assert [state.feature_segment for state in FeatureState.objects.exclude(feature_segment=None)] == [feature_segment]
 
 
-def test_put__whole_parts__the_rest_begins_anew(flag: Flag, three: tuple[int, int, int], told: Told) -> None:
-    a, b, _ = three
+def test_put__parts_of_a_flag__missing_fields_reset_and_overrides_removed(
+    flag: Flag, segment_pks: tuple[int, int, int], changes: Changes
+) -> None:
+    a, b, _ = segment_pks
     flag.patch(
         environment_default={"enabled": True, "value": text("v")},
         segment_overrides=[{"segment": {"id": pk}, "enabled": False, "value": text("o")} for pk in (a, b)],
     )
-    told()
-    # The default is none of the parts; "b" inherits, and moves up, since "a" goes.
+    changes()
+    # The default is not in the body. "b" copies it, and moves up, since "a" is removed.
     answer = flag.put(segment_overrides=[{"segment": {"id": b}}])
     assert answer == {
         "environment_default": {"enabled": True, "value": text("v"), "variants": []},
@@ -161,7 +165,7 @@ def test_put__whole_parts__the_rest_begins_anew(flag: Flag, three: tuple[int, in
             {"segment": {"id": b}, "priority": 0, "enabled": True, "value": text("v"), "variants": []}
         ],
     }
-    assert told() == (
+    assert changes() == (
         1,
         [
             "Flag state / Remote config value deleted for feature 'banner' and segment 'a'",
@@ -169,7 +173,7 @@ def test_put__whole_parts__the_rest_begins_anew(flag: Flag, three: tuple[int, in
             "Remote config updated for segment override on feature 'banner' and segment 'b'.",
         ],
     )
-    # A new override inherits what the same request makes the default.
+    # A new override copies the default that the same request sets.
     answer = flag.put(
         environment_default={"value": {"type": "integer", "value": "42"}},
         segment_overrides=[{"segment": {"id": a}, "priority": 5, "enabled": True}],
@@ -185,16 +189,16 @@ def test_put__whole_parts__the_rest_begins_anew(flag: Flag, three: tuple[int, in
         "environment_default": OFF,
         "segment_overrides": [],
     }
-    assert told()[0] == 2
+    assert changes()[0] == 2
     assert FeatureState.objects.count() == 1
 
 
-def test_variants__weighted__in_their_scope_alone(
-    split: tuple[Flag, list[int]],
+def test_variants__weights_changed__only_in_that_default_or_override(
+    multivariate: tuple[Flag, list[int]],
     segment: Segment,
-    told: Told,
+    changes: Changes,
 ) -> None:
-    flag, (a, b) = split
+    flag, (a, b) = multivariate
     assert flag.read()["environment_default"]["variants"] == variants((a, 30), (b, 20))
     answer = flag.patch(environment_default={"variants": variants((b, 60.5), (a, 30))})
     assert answer["environment_default"] == {
@@ -202,8 +206,8 @@ def test_variants__weighted__in_their_scope_alone(
         "value": text("control"),
         "variants": variants((a, 30), (b, 60.5)),
     }
-    assert told() == (1, ["Multivariate value changed for feature 'split'."])
-    # A new override inherits the weights.
+    assert changes() == (1, ["Multivariate value changed for feature 'split'."])
+    # A new override copies the weights.
     answer = flag.patch(segment_overrides=[{"segment": {"id": segment.pk}, "enabled": True}])
     assert answer["segment_overrides"][0]["variants"] == variants((a, 30), (b, 60.5))
     answer = flag.patch(segment_overrides=[{"segment": {"id": segment.pk}, "variants": variants((a, 100), (b, 0))}])
@@ -215,40 +219,40 @@ def test_variants__weighted__in_their_scope_alone(
     assert rows.count() == 2
 
 
-def test_variants__wrong__refused_by_name(split: tuple[Flag, list[int]], flag: Flag) -> None:
-    mv, (a, b) = split
+def test_variants__invalid__rejected_with_field(multivariate: tuple[Flag, list[int]], flag: Flag) -> None:
+    flag_with_options, (a, b) = multivariate
 
-    def said(given: Any, to: Flag = mv, method: str = "patch") -> Any:
-        return to.refused(method, {"environment_default": {"variants": given}})["environment_default"]["variants"]
+    def errors(given: Any, to: Flag = flag_with_options, method: str = "patch") -> Any:
+        return to.rejected(method, {"environment_default": {"variants": given}})["environment_default"]["variants"]
 
-    assert said(variants((a, 50))) == ["Must include all feature's variants."]
-    assert said(variants((a, 50), (b, 10), (0, 1))) == ["Variant not found."]
-    assert said(variants((a, 50), (b, 10), (b, 10))) == ["This variant is given more than once."]
-    assert said(variants((a, 50), (b, 50.1))) == ["Multivariate percentage values exceed 100%."]
-    assert said(variants((a, -1), (b, 1))) == [{"weight": ["Ensure this value is greater than or equal to 0."]}, {}]
-    assert said(variants((a, 50), (b, 10)), flag) == ["Feature is not multivariate."]
-    assert mv.refused("put", {"environment_default": {"enabled": True}}) == {
+    assert errors(variants((a, 50))) == ["Must include all feature's variants."]
+    assert errors(variants((a, 50), (b, 10), (0, 1))) == ["Variant not found."]
+    assert errors(variants((a, 50), (b, 10), (b, 10))) == ["This variant is given more than once."]
+    assert errors(variants((a, 50), (b, 50.1))) == ["Multivariate percentage values exceed 100%."]
+    assert errors(variants((a, -1), (b, 1))) == [{"weight": ["Ensure this value is greater than or equal to 0."]}, {}]
+    assert errors(variants((a, 50), (b, 10)), flag) == ["Feature is not multivariate."]
+    assert flag_with_options.rejected("put", {"environment_default": {"enabled": True}}) == {
         "environment_default": {"variants": ["Must include all feature's variants."]}
     }
-    assert mv.read()["environment_default"]["variants"] == variants((a, 30), (b, 20))
+    assert flag_with_options.read()["environment_default"]["variants"] == variants((a, 30), (b, 20))
 
 
-def test_override__removed__gone_with_its_rows_and_the_gap_closed(
-    flag: Flag, three: tuple[int, int, int], told: Told
+def test_override__removed__rows_deleted_and_priorities_closed_up(
+    flag: Flag, segment_pks: tuple[int, int, int], changes: Changes
 ) -> None:
-    a, b, c = three
+    a, b, c = segment_pks
     flag.patch(segment_overrides=[{"segment": {"id": pk}, "enabled": True} for pk in (a, b, c)])
-    told()
+    changes()
     answer = flag.remove(b)
     assert priorities(answer) == [(a, 0), (c, 1)]
-    assert told() == (1, ["Flag state / Remote config value deleted for feature 'banner' and segment 'b'"])
+    assert changes() == (1, ["Flag state / Remote config value deleted for feature 'banner' and segment 'b'"])
     assert (FeatureState.objects.count(), FeatureSegment.objects.count()) == (3, 2)
     again = flag.client.delete(f"{flag.path}segment-overrides/{b}/")
     assert (again.status_code, again.json()) == (404, {"detail": "Segment override not found."})
-    assert told()[0] == 0
+    assert changes()[0] == 0
 
 
-def test_flag__20_overrides__as_many_queries_as_with_2(
+def test_flag__20_overrides__as_many_queries_as_for_2(
     admin: APIClient,
     environment: Environment,
     make_feature: Callable[..., Feature],
@@ -264,8 +268,8 @@ def test_flag__20_overrides__as_many_queries_as_with_2(
         shares, others = (variants(*((pk, weight) for pk in options)) for weight in (1, 2))
         new = [{**each, "enabled": True, "variants": shares} for each in named]
         changed = [
-            {**each, "value": text("x"), "variants": others, "priority": number - place}
-            for place, each in enumerate(named)
+            {**each, "value": text("x"), "variants": others, "priority": number - position}
+            for position, each in enumerate(named)
         ]
         found = []
         for method, body in (

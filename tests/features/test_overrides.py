@@ -1,4 +1,4 @@
-"""``environments/{api_key}/features/{feature}/create-segment-override/``: an override in one step."""
+"""``environments/{api_key}/features/{feature}/create-segment-override/``: a segment override in one request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def body(segment: Segment) -> dict[str, Any]:
     }
 
 
-def test_override__created__begins_with_the_initial_value(
+def test_override__created__has_the_initial_value(
     admin: APIClient, overrides: str, body: dict[str, Any], environment: Environment, feature: Feature
 ) -> None:
     Feature.objects.update(initial_value="12")
@@ -56,7 +56,7 @@ def test_override__created__begins_with_the_initial_value(
     assert (answer.json()["feature"], answer.json()["environment"]) == (feature.pk, environment.pk)
 
 
-def test_override__where_defaults_are_prevented__begins_with_nothing(
+def test_override__created_with_prevent_flag_defaults__without_initial_value(
     admin: APIClient, overrides: str, body: dict[str, Any], project: Project
 ) -> None:
     Feature.objects.update(initial_value="12")
@@ -68,7 +68,7 @@ def test_override__where_defaults_are_prevented__begins_with_nothing(
     "priority, expected",
     [(None, "ab*"), (0, "*ab"), (1, "a*b"), (2, "ab*"), (7, "ab*")],
 )
-def test_override__at_a_taken_priority__pushes_the_others_down(
+def test_override__created_at_a_taken_priority__shifts_the_others(
     admin: APIClient,
     overrides: str,
     body: dict[str, Any],
@@ -120,7 +120,7 @@ def test_override__with_shares__stored(
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_override__bad_field__refused_by_name_and_nothing_stored(
+def test_override__invalid_field__rejected_with_field_and_nothing_stored(
     admin: APIClient, overrides: str, body: dict[str, Any], change: dict[str, Any], field: str
 ) -> None:
     answer = admin.post(overrides, {**body, **change}, "json")
@@ -128,13 +128,13 @@ def test_override__bad_field__refused_by_name_and_nothing_stored(
     assert not FeatureSegment.objects.exists()
 
 
-def test_override__without_its_objects__refused(admin: APIClient, overrides: str, body: dict[str, Any]) -> None:
+def test_override__required_field_missing__rejected(admin: APIClient, overrides: str, body: dict[str, Any]) -> None:
     for field in ("feature_segment", "feature_state_value"):
         answer = admin.post(overrides, {name: body[name] for name in body if name != field}, "json")
         assert (answer.status_code, answer.json()) == (400, {field: ["This field is required."]})
 
 
-def test_override__second_of_a_segment__refused(
+def test_override__segment_overrides_already__rejected(
     admin: APIClient, overrides: str, body: dict[str, Any], environment: Environment
 ) -> None:
     assert admin.post(overrides, body, "json").status_code == 201
@@ -143,7 +143,7 @@ def test_override__second_of_a_segment__refused(
     assert FeatureSegment.objects.count() == 1
 
 
-def test_override__segment_of_another_feature__refused(
+def test_override__segment_of_another_feature__rejected(
     admin: APIClient, overrides: str, body: dict[str, Any], make_feature: Callable[..., Feature]
 ) -> None:
     Segment.objects.update(feature=make_feature("other"))
@@ -151,7 +151,7 @@ def test_override__segment_of_another_feature__refused(
     assert (answer.status_code, list(answer.json()["feature_segment"])) == (400, ["segment"])
 
 
-def test_override__of_an_unknown_feature_or_tenant__not_found(
+def test_override__unknown_feature_or_another_tenant__not_found(
     admin: APIClient, outsider: APIClient, overrides: str, body: dict[str, Any], environment: Environment
 ) -> None:
     unknown = f"/api/v1/environments/{environment.api_key}/features/99999/create-segment-override/"
@@ -161,7 +161,7 @@ def test_override__of_an_unknown_feature_or_tenant__not_found(
     assert admin.get(overrides).status_code == 405
 
 
-def test_override__by_a_member__needs_its_permission(
+def test_override__member__needs_permission(
     member: APIClient, permit: Callable[..., None], overrides: str, body: dict[str, Any], environment: Environment
 ) -> None:
     permit("VIEW_PROJECT")
@@ -171,7 +171,7 @@ def test_override__by_a_member__needs_its_permission(
     assert member.post(overrides, body, "json").status_code == 201
 
 
-def test_override__in_an_environment_with_v2_versioning__refused(
+def test_override__environment_with_v2_versioning__rejected(
     admin: APIClient, overrides: str, body: dict[str, Any], environment: Environment
 ) -> None:
     Environment.objects.update(use_v2_feature_versioning=True)

@@ -1,4 +1,4 @@
-"""The number of queries does not grow with what there is: as many at 20 objects (or 150, where rows go) as at 2."""
+"""The number of queries is constant: equal for 2 and for 20 objects (150 for deletions)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,21 +16,19 @@ from projects.models import Project
 from projects.tags.models import Tag
 from users.models import FFAdminUser
 
-# Real commits: in a test's own transaction an announcement that waits already would spare the next its queries.
+# Real commits: in a test's transaction an environment is announced once, so later announcements make no queries.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OBJECTS = "/api/v1/features/featurestates/"
+FEATURE_STATES = "/api/v1/features/featurestates/"
 FEATURE_SEGMENTS = "/api/v1/features/feature-segments/"
 
 
 @pytest.fixture
 def count(admin: APIClient) -> Callable[..., int]:
-    """The number of queries of a call, which must succeed."""
+    """The number of queries of a successful request."""
 
     def counted(method: str, path: str, body: Any = None) -> int:
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             answer = getattr(admin, method)(path, body, "json") if body is not None else getattr(admin, method)(path)
         assert 200 <= answer.status_code < 300, answer.content
         return len(queries)
@@ -46,7 +44,7 @@ def grow(
     make_override: Callable[..., FeatureSegment],
     make_identity_override: Callable[..., FeatureState],
 ) -> Callable[[int, int], list[Feature]]:
-    """Features up to this number, each with owners, tags, options, overrides."""
+    """Create features, each with an owner, a tag, an option and overrides."""
 
     def make(start: int, stop: int) -> list[Feature]:
         made = []
@@ -64,7 +62,7 @@ def grow(
     return make
 
 
-def test_lists__of_20__as_many_queries_as_of_2(
+def test_lists__20_objects__as_many_queries_as_for_2(
     count: Callable[..., int],
     grow: Callable[[int, int], list[Feature]],
     features: str,
@@ -85,7 +83,7 @@ def test_lists__of_20__as_many_queries_as_of_2(
         f"{features}{feature.pk}/mv-options/",
         states,
         f"{states}?anyIdentity=1",
-        f"{OBJECTS}?{at}",
+        f"{FEATURE_STATES}?{at}",
         f"{FEATURE_SEGMENTS}?{at}&feature={feature.pk}",
     )
     before = {path: count("get", path) for path in lists}
@@ -97,14 +95,14 @@ def test_lists__of_20__as_many_queries_as_of_2(
     assert max(before.values()) <= 14, before
 
 
-def test_feature__created_and_changed_for_20_environments__as_many_queries_as_for_2(
+def test_feature__20_environments__as_many_queries_as_for_2(
     count: Callable[..., int], features: str, project: Project, user: FFAdminUser, environment: Environment
 ) -> None:
     def tags(number: int) -> list[int]:
         return [Tag.objects.create(label="t", color="#000000", project=project).pk for _ in range(number)]
 
     def options(number: int) -> list[dict[str, Any]]:
-        # SQLite splits inserts of more than 999 parameters, which 20 options in 20 environments would be.
+        # SQLite splits inserts of more than 999 parameters; 20 options in 20 environments would exceed that.
         number = min(number, 4)
         return [{"string_value": str(each), "default_percentage_allocation": 1} for each in range(number)]
 
@@ -131,22 +129,22 @@ def test_feature__created_and_changed_for_20_environments__as_many_queries_as_fo
     assert writes("second", 20) == before
 
 
-def test_state__with_20_options__as_many_queries_as_with_2(
+def test_state__20_options__as_many_queries_as_for_2(
     count: Callable[..., int], states: str, environment: Environment, make_feature: Callable[..., Feature]
 ) -> None:
     def writes(number: int) -> list[int]:
         feature = make_feature(f"f{number}")
         options = [MultivariateFeatureOption.objects.create(feature=feature) for _ in range(number)]
         state = FeatureState.objects.get(feature=feature, identity=None)
-        all_of_them = [{"multivariate_feature_option": each.pk, "percentage_allocation": 1} for each in options]
-        half = [{**share, "percentage_allocation": 2} for share in all_of_them[: number // 2]]
+        all_shares = [{"multivariate_feature_option": each.pk, "percentage_allocation": 1} for each in options]
+        half = [{**share, "percentage_allocation": 2} for share in all_shares[: number // 2]]
         found = []
-        for shares in (all_of_them, half, all_of_them, []):
+        for shares in (all_shares, half, all_shares, []):
             body = {"enabled": True, "feature_state_value": "x", "multivariate_feature_state_values": shares}
             found.append(count("put", f"{states}{state.pk}/", body))
         names = {"environment": environment.pk, "feature": feature.pk}
-        body = {**names, "multivariate_feature_state_values": all_of_them}
-        found.append(count("put", f"{OBJECTS}{state.pk}/", body))
+        body = {**names, "multivariate_feature_state_values": all_shares}
+        found.append(count("put", f"{FEATURE_STATES}{state.pk}/", body))
         found.append(count("delete", f"{states}{state.pk}/"))
         found.append(count("post", states, {"feature": feature.pk, "feature_state_value": 1}))
         return found
@@ -154,7 +152,7 @@ def test_state__with_20_options__as_many_queries_as_with_2(
     assert writes(2) == writes(20)
 
 
-def test_overrides__among_20__as_many_queries_as_among_2(
+def test_overrides__20_overrides__as_many_queries_as_for_2(
     count: Callable[..., int],
     environment: Environment,
     make_feature: Callable[..., Feature],
@@ -163,21 +161,21 @@ def test_overrides__among_20__as_many_queries_as_among_2(
 ) -> None:
     def writes(number: int) -> list[int]:
         feature = make_feature(f"f{number}")
-        places = [make_override(feature, f"s{place}", place) for place in range(number)]
+        feature_segments = [make_override(feature, f"s{priority}", priority) for priority in range(number)]
         create = f"/api/v1/environments/{environment.api_key}/features/{feature.pk}/create-segment-override/"
         new = {"segment": make_segment("new").pk, "priority": 0}
-        reversed_ = [{"id": place.pk, "priority": number - place.priority} for place in places]
+        reversed_ = [{"id": each.pk, "priority": number - each.priority} for each in feature_segments]
         return [
             count("post", create, {"feature_segment": new, "feature_state_value": {"string_value": "x"}}),
             count("post", f"{FEATURE_SEGMENTS}update-priorities/", reversed_),
             count("post", f"{FEATURE_SEGMENTS}update-priorities/", reversed_[:1]),
-            count("delete", f"{FEATURE_SEGMENTS}{places[1].pk}/"),
+            count("delete", f"{FEATURE_SEGMENTS}{feature_segments[1].pk}/"),
         ]
 
     assert writes(2) == writes(20)
 
 
-def test_feature__deleted_with_150_overrides__as_many_queries_as_with_2(
+def test_feature__deleted_with_150_overrides__as_many_queries_as_for_2(
     count: Callable[..., int],
     features: str,
     environment: Environment,
@@ -195,7 +193,7 @@ def test_feature__deleted_with_150_overrides__as_many_queries_as_with_2(
     assert deletion(2) == deletion(150)
 
 
-def test_option__deleted_with_150_shares__as_many_queries_as_with_2(
+def test_option__deleted_with_150_shares__as_many_queries_as_for_2(
     count: Callable[..., int],
     features: str,
     environment: Environment,

@@ -1,4 +1,4 @@
-"""An identity, and whether anything was announced."""
+"""An identity, and counters of versions and queries."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def identity(environment: Environment) -> Identity:
 
 @pytest.fixture
 def versions(environment: Environment) -> Callable[[], tuple[bool, int]]:
-    """Since the last call: was an event due, and how often did the environment's content change?"""
+    """Returns whether ``updated_at`` has changed since the last call, and the number of new revisions."""
     rows = Environment.objects.filter(pk=environment.pk).values_list("updated_at", "revision")
     last = rows.get()
 
@@ -36,7 +36,7 @@ def versions(environment: Environment) -> Callable[[], tuple[bool, int]]:
 
 @pytest.fixture
 def queries() -> Callable[[Callable[[], object]], int]:
-    """How many queries a call makes."""
+    """Returns the number of queries of a call."""
 
     def count(call: Callable[[], object]) -> int:
         with CaptureQueriesContext(connection) as captured:

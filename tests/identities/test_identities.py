@@ -19,7 +19,7 @@ Versions = Callable[[], tuple[bool, int]]
 
 
 def allow(user: FFAdminUser, environment: Environment, *keys: str) -> None:
-    """Let the user see the environment, and do what these keys say there."""
+    """Give the user these permissions in the environment, and those to view it."""
     project = UserProjectPermission.objects.create(user=user, project=environment.project)
     project.permissions.set(["VIEW_PROJECT"])
     own = UserEnvironmentPermission.objects.create(user=user, environment=environment)
@@ -27,15 +27,15 @@ def allow(user: FFAdminUser, environment: Environment, *keys: str) -> None:
 
 
 def found(admin: APIClient, path: str, q: str) -> list[str]:
-    answer = admin.get(path, {"q": q})
-    assert answer.status_code == 200
-    return [each["identifier"] for each in answer.json()["results"]]
+    response = admin.get(path, {"q": q})
+    assert response.status_code == 200
+    return [each["identifier"] for each in response.json()["results"]]
 
 
 def test_create__new_identifier__201(admin: APIClient, path: str, environment: Environment) -> None:
-    answer = admin.post(path, {"identifier": "u2", "environment": 99}, format="json")
-    assert answer.status_code == 201
-    assert list(answer.json().items()) == [
+    response = admin.post(path, {"identifier": "u2", "environment": 99}, format="json")
+    assert response.status_code == 201
+    assert list(response.json().items()) == [
         ("id", Identity.objects.get().pk),
         ("identifier", "u2"),
         ("environment", environment.pk),
@@ -46,8 +46,8 @@ def test_create__new_identifier__201(admin: APIClient, path: str, environment: E
 def test_identifier__taken__400_as_text(admin: APIClient, path: str, identity: Identity, method: str) -> None:
     other = Identity.objects.create(environment=identity.environment, identifier="u2")
     target = path if method == "post" else f"{path}{other.pk}/"
-    answer = getattr(admin, method)(target, {"identifier": "u1"}, format="json")
-    assert (answer.status_code, answer.json()) == (
+    response = getattr(admin, method)(target, {"identifier": "u1"}, format="json")
+    assert (response.status_code, response.json()) == (
         400,
         {"identifier": "Identity with identifier 'u1' already exists in this environment"},
     )
@@ -57,14 +57,14 @@ def test_identifier__taken__400_as_text(admin: APIClient, path: str, identity: I
 def test_identifier__taken_in_another_environment__201(
     admin: APIClient, path: str, production: Environment, identity: Identity
 ) -> None:
-    answer = admin.post(f"/api/v1/environments/{production.api_key}/identities/", {"identifier": "u1"}, format="json")
-    assert answer.status_code == 201
+    response = admin.post(f"/api/v1/environments/{production.api_key}/identities/", {"identifier": "u1"}, format="json")
+    assert response.status_code == 201
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
 def test_update__own_identifier__200(admin: APIClient, path: str, identity: Identity, method: str) -> None:
-    answer = getattr(admin, method)(f"{path}{identity.pk}/", {"identifier": "u1"}, format="json")
-    assert (answer.status_code, answer.json()["identifier"]) == (200, "u1")
+    response = getattr(admin, method)(f"{path}{identity.pk}/", {"identifier": "u1"}, format="json")
+    assert (response.status_code, response.json()["identifier"]) == (200, "u1")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_create__bad_body__400(admin: APIClient, path: str, body: Any) -> None:
     assert not Identity.objects.exists()
 
 
-def test_list__q__contains_whatever_the_case_or_is_quoted_and_equal(
+def test_list__q__substring_in_any_case_or_quoted_exact_match(
     admin: APIClient, path: str, environment: Environment, production: Environment
 ) -> None:
     for name in ("user", "User-2", "a_b", "axb", 'say "hi"'):
@@ -92,26 +92,26 @@ def test_list__q__contains_whatever_the_case_or_is_quoted_and_equal(
     assert admin.get(path, {"q": "a\0"}).status_code == 400
 
 
-def test_list__page_size__obeyed(admin: APIClient, path: str, environment: Environment) -> None:
+def test_list__page_size__used(admin: APIClient, path: str, environment: Environment) -> None:
     Identity.objects.bulk_create(Identity(environment=environment, identifier=str(n)) for n in range(12))
     assert len(admin.get(path).json()["results"]) == 12
     page = admin.get(path, {"page_size": 5}).json()
     assert list(page) == ["count", "next", "previous", "results"]
     assert (page["count"], len(page["results"])) == (12, 5)
-    answer = admin.get(path, {"page": 2})
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Invalid page."})
+    response = admin.get(path, {"page": 2})
+    assert (response.status_code, response.json()) == (404, {"detail": "Invalid page."})
 
 
 def test_retrieve_and_delete__an_identity__200_and_204(admin: APIClient, path: str, identity: Identity) -> None:
     assert admin.get(f"{path}{identity.pk}/").json()["identifier"] == "u1"
-    answer = admin.delete(f"{path}{identity.pk}/")
-    assert (answer.status_code, answer.content) == (204, b"")
-    answer = admin.get(f"{path}{identity.pk}/")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "No Identity matches the given query."})
+    response = admin.delete(f"{path}{identity.pk}/")
+    assert (response.status_code, response.content) == (204, b"")
+    response = admin.get(f"{path}{identity.pk}/")
+    assert (response.status_code, response.json()) == (404, {"detail": "No Identity matches the given query."})
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writes__identity_without_overrides__no_version_moves(
+def test_writes__identity_without_overrides__version_unchanged(
     admin: APIClient, path: str, identity: Identity, versions: Versions
 ) -> None:
     admin.post(path, {"identifier": "u2"}, format="json")
@@ -121,7 +121,7 @@ def test_writes__identity_without_overrides__no_version_moves(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writes__identity_with_overrides__silent(
+def test_writes__identity_with_overrides__new_revision_without_event(
     admin: APIClient, path: str, identity: Identity, feature: Feature, versions: Versions
 ) -> None:
     FeatureState.objects.create(environment=identity.environment, feature=feature, identity=identity)
@@ -134,7 +134,7 @@ def test_writes__identity_with_overrides__silent(
     assert versions() == (False, 1)
 
 
-def test_delete__many_overrides__as_many_queries(
+def test_delete__many_overrides__same_number_of_queries(
     admin: APIClient,
     path: str,
     environment: Environment,
@@ -152,7 +152,7 @@ def test_delete__many_overrides__as_many_queries(
     assert not Identity.objects.exists()
 
 
-def test_list__more_identities__as_many_queries(
+def test_list__more_identities__same_number_of_queries(
     admin: APIClient, path: str, environment: Environment, queries: Callable[[Callable[[], object]], int]
 ) -> None:
     Identity.objects.create(environment=environment, identifier="first")
@@ -178,11 +178,11 @@ def test_permissions__by_key__as_in_the_table(
     assert member.delete(one).status_code == 204
 
 
-def test_other_tenant__whatever_is_called__404(
+def test_all_endpoints__other_tenant__404(
     outsider: APIClient, anonymous: APIClient, path: str, identity: Identity, project: Project
 ) -> None:
-    answer = outsider.get(path)
-    assert (answer.status_code, answer.json()) == (404, {"detail": "No Environment matches the given query."})
+    response = outsider.get(path)
+    assert (response.status_code, response.json()) == (404, {"detail": "No Environment matches the given query."})
     for method in ("get", "put", "patch", "delete"):
         assert getattr(outsider, method)(f"{path}{identity.pk}/", {}, format="json").status_code == 404
         assert getattr(anonymous, method)(f"{path}{identity.pk}/").status_code == 401
@@ -193,6 +193,6 @@ def test_identity__of_another_environment__404(admin: APIClient, production: Env
 
 
 @pytest.mark.parametrize("pk", ["0", "999999999999999999", "9" * 30, "x", "-1", "%00"])
-def test_identity__no_such_number__404(admin: APIClient, path: str, pk: str) -> None:
+def test_identity__unknown_id__404(admin: APIClient, path: str, pk: str) -> None:
     assert admin.get(f"{path}{pk}/").status_code == 404
     assert admin.get(f"{path}{pk}/traits/").status_code == 404

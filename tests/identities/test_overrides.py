@@ -44,7 +44,7 @@ def override(identity: Identity, feature: Feature, value: Any = None, enabled: b
 
 
 def split(feature: Feature, state: FeatureState, **percentages: float) -> None:
-    """Let a state give options of these values to so many percent."""
+    """Add options with these values and percentages to a feature state."""
     for value, percentage in percentages.items():
         option, _ = MultivariateFeatureOption.objects.get_or_create(feature=feature, string_value=value)
         MultivariateFeatureStateValue.objects.create(
@@ -53,58 +53,58 @@ def split(feature: Feature, state: FeatureState, **percentages: float) -> None:
 
 
 def read(identity: Identity) -> dict[str, Any]:
-    """The identity's overrides by their features' names: enabled, value, percentages."""
+    """The identity's overrides by feature name: enabled, value, percentages."""
     return {
         state.feature.name: (
             state.enabled,
             state.feature_state_value.value,
-            [share.percentage_allocation for share in state.multivariate_feature_state_values.all()],
+            [each.percentage_allocation for each in state.multivariate_feature_state_values.all()],
         )
         for state in FeatureState.objects.filter(identity=identity)
     }
 
 
-def test_create__a_scalar__flagsmiths_answer(
+def test_create__scalar_value__response_as_in_flagsmith(
     admin: APIClient, overrides: str, feature: Feature, identity: Identity
 ) -> None:
     body = {"feature": feature.pk, "enabled": False, "feature_state_value": "mine"}
-    answer = admin.post(overrides, body, format="json")
-    assert answer.status_code == 201
+    response = admin.post(overrides, body, format="json")
+    assert response.status_code == 201
     state = FeatureState.objects.get(identity=identity)
-    assert list(answer.json()) == [
+    assert list(response.json()) == [
         "id", "feature_state_value", "multivariate_feature_state_values", "deleted_at", "uuid", "enabled",
         "created_at", "updated_at", "live_from", "version", "feature", "environment", "identity", "feature_segment",
         "change_request", "environment_feature_version",
     ]  # fmt: skip
-    assert answer.json()["id"] == state.pk
-    assert answer.json()["feature_state_value"] == state.feature_state_value.value == "mine"
-    assert (answer.json()["identity"], answer.json()["environment"]) == (identity.pk, identity.environment_id)
+    assert response.json()["id"] == state.pk
+    assert response.json()["feature_state_value"] == state.feature_state_value.value == "mine"
+    assert (response.json()["identity"], response.json()["environment"]) == (identity.pk, identity.environment_id)
 
 
-def test_create__second_of_a_feature__flagsmiths_400(admin: APIClient, overrides: str, feature: Feature) -> None:
+def test_create__override_exists__400_as_in_flagsmith(admin: APIClient, overrides: str, feature: Feature) -> None:
     assert admin.post(overrides, {"feature": feature.pk}, format="json").status_code == 201
-    answer = admin.post(overrides, {"feature": feature.pk}, format="json")
-    assert (answer.status_code, answer.json()) == (400, TAKEN)
+    response = admin.post(overrides, {"feature": feature.pk}, format="json")
+    assert (response.status_code, response.json()) == (400, TAKEN)
 
 
-def test_create__without_a_feature__flagsmiths_400(admin: APIClient, overrides: str) -> None:
-    answer = admin.post(overrides, {"enabled": True}, format="json")
-    assert (answer.status_code, answer.json()) == (400, {"detail": "Feature not provided"})
+def test_create__without_feature__400_as_in_flagsmith(admin: APIClient, overrides: str) -> None:
+    response = admin.post(overrides, {"enabled": True}, format="json")
+    assert (response.status_code, response.json()) == (400, {"detail": "Feature not provided"})
 
 
-def test_list__two_overrides__the_identity_is_an_object(
+def test_list__two_overrides__identity_as_an_object(
     admin: APIClient, overrides: str, make_feature: MakeFeature, identity: Identity, other: Identity
 ) -> None:
     first, second = make_feature("a"), make_feature("b")
     override(identity, first, 1), override(identity, second, 2), override(other, first, 3)
-    answer = admin.get(overrides).json()
-    assert (answer["count"], [each["feature_state_value"] for each in answer["results"]]) == (2, [1, 2])
-    assert answer["results"][0]["identity"] == {"id": identity.pk, "identifier": "u1"}
+    response = admin.get(overrides).json()
+    assert (response["count"], [each["feature_state_value"] for each in response["results"]]) == (2, [1, 2])
+    assert response["results"][0]["identity"] == {"id": identity.pk, "identifier": "u1"}
     assert [each["feature"] for each in admin.get(overrides, {"feature": second.pk}).json()["results"]] == [second.pk]
     assert admin.get(overrides, {"feature": "x"}).status_code == 400
 
 
-def test_put_patch_delete__an_override__as_below_the_environment(
+def test_put_patch_delete__an_override__as_for_an_environment_default(
     admin: APIClient, overrides: str, feature: Feature, identity: Identity
 ) -> None:
     state = override(identity, feature, "mine", enabled=False)
@@ -114,13 +114,13 @@ def test_put_patch_delete__an_override__as_below_the_environment(
     patch = admin.patch(one, {"enabled": False}, format="json")
     assert (patch.status_code, patch.json()) == (200, {"feature": feature.pk, "enabled": False})
     assert admin.get(one).json()["feature_state_value"] == 2
-    answer = admin.delete(one)
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = admin.delete(one)
+    assert (response.status_code, response.content) == (204, b"")
     assert not FeatureState.objects.filter(identity=identity).exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writes__each__silent(
+def test_writes__each__new_revision_without_event(
     admin: APIClient, overrides: str, feature: Feature, other: Identity, versions: Versions
 ) -> None:
     override(other, feature, "theirs")
@@ -133,13 +133,13 @@ def test_writes__each__silent(
     assert versions() == (False, 0)
     admin.delete(f"{overrides}{created['id']}/")
     assert versions() == (False, 1)
-    for rises in (1, 0):
+    for revisions in (1, 0):
         body = {"source_identity_id": other.pk}
         assert admin.post(f"{overrides}clone-from-given-identity/", body, format="json").status_code == 200
-        assert versions() == (False, rises)
+        assert versions() == (False, revisions)
 
 
-def test_override__in_an_environment_of_v2__allowed(
+def test_override__environment_with_v2_versioning__allowed(
     admin: APIClient, overrides: str, feature: Feature, environment: Environment
 ) -> None:
     Environment.objects.filter(pk=environment.pk).update(use_v2_feature_versioning=True)
@@ -159,11 +159,11 @@ def test_create__bad_body__400(admin: APIClient, overrides: str, body: Any, feat
 def test_create__feature_of_another_project__400(admin: APIClient, overrides: str, project: Project) -> None:
     elsewhere = Project.objects.create(name="Other", organisation=project.organisation)
     foreign = Feature.objects.create(name="f", project=elsewhere)
-    answer = admin.post(overrides, {"feature": foreign.pk}, format="json")
-    assert (answer.status_code, list(answer.json())) == (400, ["feature"])
+    response = admin.post(overrides, {"feature": foreign.pk}, format="json")
+    assert (response.status_code, list(response.json())) == (400, ["feature"])
 
 
-def test_all__default_segment_and_own__what_decided(
+def test_all__default_segment_and_identity_override__deciding_override_shown(
     admin: APIClient,
     overrides: str,
     make_feature: MakeFeature,
@@ -175,8 +175,8 @@ def test_all__default_segment_and_own__what_decided(
     Feature.objects.filter(pk=mv.pk).update(type="MULTIVARIATE")
     Trait.objects.create(identity=identity, trait_key="plan", trait_value="pro")
     for feature in (of_segment, own):
-        place = FeatureSegment.objects.create(segment=segment, environment=environment, feature=feature)
-        services.create_state(environment, feature=feature, feature_segment=place, enabled=True)
+        feature_segment = FeatureSegment.objects.create(segment=segment, environment=environment, feature=feature)
+        services.create_state(environment, feature=feature, feature_segment=feature_segment, enabled=True)
     override(identity, own, "mine", enabled=False)
     split(mv, FeatureState.objects.get(feature=mv), a=100, b=0)
     flags = admin.get(f"{overrides}all/")
@@ -232,7 +232,7 @@ def test_all__disabled_flags_hidden__left_out(
     assert [each["feature"]["name"] for each in admin.get(f"{overrides}all/").json()] == ["on"]
 
 
-def test_clone__other_overrides__exactly_those_of_the_source(
+def test_clone__other_overrides__replaced_by_those_of_the_source(
     admin: APIClient, overrides: str, make_feature: MakeFeature, identity: Identity, other: Identity
 ) -> None:
     both, new, gone, mv = (make_feature(name) for name in ("both", "new", "gone", "mv"))
@@ -242,10 +242,12 @@ def test_clone__other_overrides__exactly_those_of_the_source(
     override(other, both, "two")
     override(other, new, True, enabled=False)
     split(mv, override(other, mv, "c"), a=30, b=20)
-    answer = admin.post(f"{overrides}clone-from-given-identity/", {"source_identity_id": str(other.pk)}, format="json")
-    assert answer.status_code == 200
-    assert answer.json() == admin.get(f"{overrides}all/").json()
-    assert [each["overridden_by"] for each in answer.json()] == ["IDENTITY", "IDENTITY", None, "IDENTITY"]
+    response = admin.post(
+        f"{overrides}clone-from-given-identity/", {"source_identity_id": str(other.pk)}, format="json"
+    )
+    assert response.status_code == 200
+    assert response.json() == admin.get(f"{overrides}all/").json()
+    assert [each["overridden_by"] for each in response.json()] == ["IDENTITY", "IDENTITY", None, "IDENTITY"]
     assert read(identity) == read(other) == {
         "both": (True, "two", []),
         "new": (False, True, []),
@@ -263,7 +265,7 @@ def test_clone__source_without_overrides__none_are_left(
     assert read(identity) == {}
 
 
-def test_clone__more_overrides__as_many_queries(
+def test_clone__more_overrides__same_number_of_queries(
     admin: APIClient, path: str, make_feature: MakeFeature, environment: Environment, queries: Queries
 ) -> None:
     features = [make_feature(f"f{number}") for number in range(20)]
@@ -287,14 +289,14 @@ def test_clone__more_overrides__as_many_queries(
     [({}, 400), ({"source_identity_id": "x"}, 400), ({"source_identity_id": None}, 400), ([], 400),
      ({"source_identity_id": 999}, 404), ({"source_identity_id": 10**30}, 404)],
 )  # fmt: skip
-def test_clone__no_such_source__4xx(admin: APIClient, overrides: str, body: Any, status: int) -> None:
+def test_clone__bad_or_unknown_source__4xx(admin: APIClient, overrides: str, body: Any, status: int) -> None:
     assert admin.post(f"{overrides}clone-from-given-identity/", body, format="json").status_code == status
 
 
 def test_clone__source_in_another_environment__404(admin: APIClient, overrides: str, production: Environment) -> None:
     elsewhere = Identity.objects.create(environment=production, identifier="u1")
-    answer = admin.post(f"{overrides}clone-from-given-identity/", {"source_identity_id": elsewhere.pk}, format="json")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "No Identity matches the given query."})
+    response = admin.post(f"{overrides}clone-from-given-identity/", {"source_identity_id": elsewhere.pk}, format="json")
+    assert (response.status_code, response.json()) == (404, {"detail": "No Identity matches the given query."})
 
 
 def test_permissions__by_key__as_in_the_table(
@@ -322,7 +324,7 @@ def test_permissions__by_key__as_in_the_table(
         assert getattr(member, method)(target, body, format="json").status_code == status
 
 
-def test_other_tenant_or_environment__whatever_is_called__404(
+def test_all_endpoints__other_tenant_or_environment__404(
     admin: APIClient,
     outsider: APIClient,
     anonymous: APIClient,

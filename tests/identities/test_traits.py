@@ -25,12 +25,12 @@ def trait(identity: Identity) -> Trait:
     return Trait.objects.create(identity=identity, trait_key="plan", trait_value="pro")
 
 
-def test_create__a_string__flagsmiths_answer(admin: APIClient, traits: str) -> None:
+def test_create__string_value__response_as_in_flagsmith(admin: APIClient, traits: str) -> None:
     body = {"identity": {"identifier": "u1"}, "trait_key": "k", "value_type": "unicode", "string_value": "v"}
-    answer = admin.post(traits, body, format="json")
-    assert answer.status_code == 201
+    response = admin.post(traits, body, format="json")
+    assert response.status_code == 201
     trait = Trait.objects.get()
-    assert list(answer.json().items()) == [
+    assert list(response.json().items()) == [
         ("id", trait.pk),
         ("trait_key", "k"),
         ("value_type", "unicode"),
@@ -52,9 +52,9 @@ def test_create__each_type__only_its_column_is_set(
 ) -> None:
     others = {"integer_value": 1, "string_value": "x", "boolean_value": True, "float_value": 2.5}
     body = {"trait_key": "k", "value_type": kind, **others, column: value}
-    answer = admin.post(traits, body, format="json")
-    assert answer.status_code == 201
-    assert {name: answer.json()[name] for name in others} == {**dict.fromkeys(others), column: value}
+    response = admin.post(traits, body, format="json")
+    assert response.status_code == 201
+    assert {name: response.json()[name] for name in others} == {**dict.fromkeys(others), column: value}
     assert Trait.objects.get().trait_value == value
 
 
@@ -80,13 +80,13 @@ def test_create__each_type__only_its_column_is_set(
     ],
 )
 def test_create__bad_field__400_naming_it(admin: APIClient, traits: str, body: Any, field: str) -> None:
-    answer = admin.post(traits, body, format="json")
-    assert (answer.status_code, list(answer.json())) == (400, [field])
+    response = admin.post(traits, body, format="json")
+    assert (response.status_code, list(response.json())) == (400, [field])
     assert not Trait.objects.exists()
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "-1e999"])
-def test_create__number_that_is_none__400(admin: APIClient, traits: str, number: str) -> None:
+def test_create__not_a_finite_number__400(admin: APIClient, traits: str, number: str) -> None:
     body = json.dumps({"trait_key": "k", "value_type": "float", "float_value": "N"}).replace('"N"', number)
     assert admin.post(traits, body, content_type="application/json").status_code == 400
 
@@ -95,28 +95,28 @@ def test_create__number_that_is_none__400(admin: APIClient, traits: str, number:
 def test_key__taken__400(admin: APIClient, traits: str, trait: Trait, method: str) -> None:
     other = Trait.objects.create(identity=trait.identity, trait_key="other", trait_value=1)
     target = traits if method == "post" else f"{traits}{other.pk}/"
-    answer = getattr(admin, method)(target, {"trait_key": "plan", "string_value": "v"}, format="json")
-    assert (answer.status_code, list(answer.json())) == (400, ["trait_key"])
+    response = getattr(admin, method)(target, {"trait_key": "plan", "string_value": "v"}, format="json")
+    assert (response.status_code, list(response.json())) == (400, ["trait_key"])
     assert Trait.objects.count() == 2
 
 
-def test_patch__key_alone__value_stays(admin: APIClient, traits: str, trait: Trait) -> None:
-    answer = admin.patch(f"{traits}{trait.pk}/", {"trait_key": "tariff"}, format="json")
-    assert (answer.status_code, answer.json()["string_value"]) == (200, "pro")
+def test_patch__only_key__value_unchanged(admin: APIClient, traits: str, trait: Trait) -> None:
+    response = admin.patch(f"{traits}{trait.pk}/", {"trait_key": "tariff"}, format="json")
+    assert (response.status_code, response.json()["string_value"]) == (200, "pro")
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
 def test_update__another_type__old_column_is_null(admin: APIClient, traits: str, trait: Trait, method: str) -> None:
     body = {"trait_key": "plan", "value_type": "int", "integer_value": 3}
-    answer = getattr(admin, method)(f"{traits}{trait.pk}/", body, format="json")
-    assert (answer.status_code, answer.json()["integer_value"], answer.json()["string_value"]) == (200, 3, None)
+    response = getattr(admin, method)(f"{traits}{trait.pk}/", body, format="json")
+    assert (response.status_code, response.json()["integer_value"], response.json()["string_value"]) == (200, 3, None)
     trait.refresh_from_db()
     assert trait.trait_value == 3
 
 
 def test_patch__type_without_its_value__400(admin: APIClient, traits: str, trait: Trait) -> None:
-    answer = admin.patch(f"{traits}{trait.pk}/", {"value_type": "int"}, format="json")
-    assert (answer.status_code, list(answer.json())) == (400, ["integer_value"])
+    response = admin.patch(f"{traits}{trait.pk}/", {"value_type": "int"}, format="json")
+    assert (response.status_code, list(response.json())) == (400, ["integer_value"])
 
 
 def test_list__page_size__ignored(admin: APIClient, traits: str, identity: Identity) -> None:
@@ -126,7 +126,7 @@ def test_list__page_size__ignored(admin: APIClient, traits: str, identity: Ident
     assert (page["count"], len(page["results"])) == (12, 12)
 
 
-def test_list__more_traits__as_many_queries(
+def test_list__more_traits__same_number_of_queries(
     admin: APIClient, traits: str, identity: Identity, queries: Callable[[Callable[[], object]], int]
 ) -> None:
     counts = set()
@@ -136,7 +136,7 @@ def test_list__more_traits__as_many_queries(
     assert len(counts) == 1
 
 
-def test_delete__one__the_others_stay(admin: APIClient, path: str, traits: str, trait: Trait) -> None:
+def test_delete__one__others_unchanged(admin: APIClient, path: str, traits: str, trait: Trait) -> None:
     other = Identity.objects.create(environment=trait.identity.environment, identifier="u2")
     Trait.objects.create(identity=other, trait_key="plan", trait_value="free")
     assert admin.get(f"{traits}{trait.pk}/").json()["string_value"] == "pro"
@@ -144,7 +144,7 @@ def test_delete__one__the_others_stay(admin: APIClient, path: str, traits: str, 
     assert Trait.objects.get().identity == other
 
 
-def test_delete__all_matching__the_key_is_gone_in_this_environment(
+def test_delete__all_matching__key_deleted_in_this_environment_only(
     admin: APIClient, traits: str, trait: Trait, production: Environment
 ) -> None:
     elsewhere = Identity.objects.create(environment=production, identifier="u1")
@@ -157,7 +157,7 @@ def test_delete__all_matching__the_key_is_gone_in_this_environment(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writes__identity_with_an_override__no_version_moves(
+def test_writes__identity_with_an_override__version_unchanged(
     admin: APIClient, traits: str, trait: Trait, feature: Feature, versions: Callable[[], tuple[bool, int]]
 ) -> None:
     identity = trait.identity
@@ -173,8 +173,8 @@ def test_traits__of_an_identity_of_another_environment__404(
     admin: APIClient, production: Environment, trait: Trait
 ) -> None:
     path = f"/api/v1/environments/{production.api_key}/identities/{trait.identity_id}/traits/"
-    answer = admin.get(path)
-    assert (answer.status_code, answer.json()) == (404, {"detail": "No Identity matches the given query."})
+    response = admin.get(path)
+    assert (response.status_code, response.json()) == (404, {"detail": "No Identity matches the given query."})
     assert admin.post(path, {"trait_key": "k", "string_value": "v"}, format="json").status_code == 404
     assert admin.delete(f"{path}{trait.pk}/").status_code == 404
 

@@ -76,7 +76,7 @@ def fail(*arguments: Any) -> None:
     raise OperationalError("the database is away")
 
 
-lost = mock.patch.multiple(EmbeddedHost, moved_since=fail, states=fail)
+lost = mock.patch.multiple(EmbeddedHost, changed_since=fail, states=fail)
 
 
 def lose_the_database() -> None:

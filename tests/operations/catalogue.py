@@ -79,7 +79,11 @@ DEFAULTS = (
     ),
     *calls(
         f"PUT {OBJECT_STATES}{{state}}/",
-        ("default: on and value, object form", "A", {**OVERRIDE, **ON, **OBJECT_VALUE}),
+        (
+            "default: on and value, object form",
+            "A",
+            {"environment": "{a.pk}", "feature": "{feature}", **ON, **OBJECT_VALUE},
+        ),
     ),
     *calls(
         f"PATCH {FLAG_AS_A_WHOLE}",

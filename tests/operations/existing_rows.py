@@ -220,4 +220,4 @@ class ExistingRows:
         now = timezone.now()
         ChangeRequest.objects.filter(pk=request["id"]).update(due_at=now)
         PlannedChange.objects.filter(change_request=request["id"]).update(live_from=now)
-        assert scheduler.apply_next()
+        assert scheduler.publish_next()

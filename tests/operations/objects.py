@@ -50,7 +50,13 @@ NEW_SEGMENT_REQUEST = {
     "segments": [{"name": "{new_name}", "description": "d", "version_of": "{segment}", "rules": "{new_rules}"}],
 }
 NEW_OVERRIDE = {"feature_segment": {"segment": "{free_segment}"}, "enabled": True, "feature_state_value": RED}
-OVERRIDE = {"environment": "{a.pk}", "feature": "{feature}", "enabled": True, "feature_state_value": RED}
+OVERRIDE = {
+    "environment": "{a.pk}",
+    "feature": "{feature}",
+    "feature_segment": "{override.feature_segment}",
+    "enabled": True,
+    "feature_state_value": RED,
+}
 """The state of ``override``, in the form of a PUT."""
 SECOND_STEP = {
     "environment": "{a.pk}",

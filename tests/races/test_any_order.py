@@ -26,8 +26,8 @@ from rest_framework.test import APIClient
 
 from environments.identities.models import Identity
 from environments.models import Environment
-from evaluation.cache import Entry, documents
-from evaluation.document import Version, build, read_head
+from evaluation.cache import CompiledDocument, document_cache
+from evaluation.document import Version, build, read_environment_row
 from features.defaults import create_default_states
 from features.models import Feature, FeatureState
 from projects.models import Project
@@ -190,8 +190,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert flags == stored(environment)
 
     def cached_document_matches_a_new_one(self, environment: Environment) -> None:
-        cached = documents.entry(Version.of(environment)).document_body.encoded
-        assert cached == Entry(build(read_head(environment.pk))).document_body.encoded
+        cached = document_cache.get(Version.of(environment)).document_body.encoded
+        assert cached == CompiledDocument(build(read_environment_row(environment.pk))).document_body.encoded
         assert datetime.fromisoformat(json.loads(cached)["updated_at"]) == environment.updated_at
 
     def teardown(self) -> None:

@@ -19,7 +19,7 @@ from django.db.models.signals import pre_save
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from core.locks import lock_environment, lock_project, share_environment
+from core.locks import lock_environment, lock_environment_shared, lock_project
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from environments.models import Environment
@@ -242,7 +242,7 @@ def test_delete__while_an_sdk_stores_traits__waits_and_is_no_deadlock(
     trait = Trait.objects.create(identity=identity, trait_key="plan", string_value="free")
     with sessions() as run:
         with transaction.atomic():
-            assert share_environment(environment.pk)
+            assert lock_environment_shared(environment.pk)
             deleting = run(row.delete)
             wait_until_blocked()
             Trait.objects.filter(pk=trait.pk).update(string_value="pro")

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 from tests.operations.catalogue import BY_NAME
 from tests.operations.objects import CHANGE_REQUESTS, change_request, rules
-from tests.operations.world import World
+from tests.operations.tenant_world import TenantWorld
 from tests.races import LOCK_PATIENCE
 from tests.races.watcher import Watcher
 from tests.support.api import AdminAPI, EnvironmentOfTenant, Tenant
@@ -39,17 +38,13 @@ class Shared:
         return cls(tenant, segment, features, states)
 
 
-class WriterWorld(World):
+class WriterWorld(TenantWorld):
     """The objects and values of one operation of a writer."""
 
     def __init__(self, writer: "Writer", environment: EnvironmentOfTenant, feature: int) -> None:
         shared, chance = writer.shared, writer.random
-        project, a = (
-            SimpleNamespace(pk=shared.tenant.project),
-            SimpleNamespace(api_key=environment.key, pk=environment.id),
-        )
-        super().__init__(None, None, project, a, None)
-        self.writer = writer
+        super().__init__(shared.tenant, environment, writer.api)
+        self.answers = writer.answers
         self.feature = {"id": feature}
         self.segment = {"id": shared.segment}
         self.state = {"id": shared.states.get((environment.key, feature))}
@@ -60,9 +55,9 @@ class WriterWorld(World):
         self.new_name = f"writer-{writer.number}-{writer.answers.total()}"
 
     def answer(self, method: str, path: str, body: Any, key: str) -> tuple[int, bytes]:
-        answer = self.writer.api.response(method, path, body)
-        self.writer.answers[answer.status_code] += 1
-        return answer.status_code, answer.content
+        status, content = super().answer(method, path, body, key)
+        self.answers[status] += 1
+        return status, content
 
     def status(self, name: str) -> int:
         """Perform the operation of this name, and return the status of the response."""

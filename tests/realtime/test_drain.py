@@ -11,7 +11,7 @@ import pytest
 
 from environments.models import Environment
 from realtime.delivery import hub
-from realtime.http import drain, ending
+from realtime.http import drain, shutdown
 from tests.realtime.clock import DAY
 from tests.support.asgi import Client, eventually, stream
 from tests.support.patience import PATIENCE
@@ -24,7 +24,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Stands for a server: the signals that its handler got."""
     got: list[int] = []
     before = {signum: signal.getsignal(signum) for signum in drain.SIGNALS}
-    monkeypatch.setattr(ending, "_begun", threading.Event())
+    monkeypatch.setattr(shutdown, "_begun", threading.Event())
     for signum in drain.SIGNALS:
         signal.signal(signum, lambda number, frame: got.append(number))
     yield got
@@ -80,7 +80,7 @@ async def test_signal__sent_to_a_worker_and_passed_on_by_its_parent__is_one(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = DAY  # type: ignore[attr-defined]
-    monkeypatch.setattr(drain, "PASSED_ON_SECONDS", DAY)
+    monkeypatch.setattr(drain, "DUPLICATE_SECONDS", DAY)
     with mock.patch.object(multiprocessing, "parent_process", return_value=object()):
         async with stream(environment.api_key) as client:
             await client.opened()
@@ -123,7 +123,7 @@ async def test_signal__server_that_ignores_it__goes_on(
 
 def test_signal__after_the_loop_is_closed__goes_to_the_server(server: list[int]) -> None:
     async def prepare() -> None:
-        drain.prepare()
+        drain.install_signal_handlers()
 
     asyncio.run(prepare())
     signal.raise_signal(signal.SIGINT)
@@ -132,7 +132,7 @@ def test_signal__after_the_loop_is_closed__goes_to_the_server(server: list[int])
 
 def test_prepare__outside_of_the_main_thread__leaves_the_handlers_alone(server: list[int]) -> None:
     async def prepare() -> None:
-        drain.prepare()
+        drain.install_signal_handlers()
 
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=asyncio.run, args=[prepare()])

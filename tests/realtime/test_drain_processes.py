@@ -27,7 +27,7 @@ from tests.support.server import Flavour, MigratedSQLite, ServerProcess
 PATIENT = """
 import runpy, sys
 from realtime.http import protocol
-protocol.LAST_HEAD_SECONDS = 5.0
+protocol.LAST_HEADERS_SECONDS = 5.0
 del sys.argv[0]
 runpy.run_path("manage.py", run_name="__main__")
 """
@@ -123,7 +123,7 @@ def test_backlog__of_a_socket_that_lets_nobody_in__stays_and_nobody_joins_it() -
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
         with socket.create_connection(address) as early:
-            backlog.let_nobody_in(listening)
+            backlog.drop_new_syns(listening)
             with socket.socket() as late:
                 late.settimeout(0.1)
                 with pytest.raises(TimeoutError):
@@ -156,5 +156,5 @@ async def test_server__that_closes_its_port__lets_nobody_in_before(monkeypatch: 
 
 
 def test_backlog__socket_without_filters__is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    backlog.let_nobody_in(mock.Mock(setsockopt=mock.Mock(side_effect=OSError("not here"))))
+    backlog.drop_new_syns(mock.Mock(setsockopt=mock.Mock(side_effect=OSError("not here"))))
     assert "backlog_unfiltered" in caplog.text

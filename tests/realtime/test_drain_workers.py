@@ -58,7 +58,7 @@ def test_workers__signals__each_is_told_once_and_once_more_by_the_next(
     parent.terminate_all()
     assert not any(worker.is_told_again() for worker in workers)
 
-    with mock.patch.object(backlog, "let_nobody_in") as shut:
+    with mock.patch.object(backlog, "drop_new_syns") as shut:
         for _ in range(3):
             handlers[signal.SIGINT](signal.SIGINT, None)
             assert all(worker.is_told() for worker in workers)

@@ -134,8 +134,8 @@ def test_moved_since__key_that_the_database_has_come_to_know__is_the_databases_a
     project.save()
     ahead = timezone.now() + timedelta(hours=20)
     ExternalEnvironment.objects.create(key=environment.api_key, updated_at=ahead)
-    moved = hosts.current().moved_since(timezone.now() - timedelta(minutes=1))
-    assert [state for state in moved if state.key == environment.api_key and state.live] == []
+    moved = hosts.current().changed_since(timezone.now() - timedelta(minutes=1))
+    assert [state for state in moved if state.key == environment.api_key and state.streaming_enabled] == []
 
 
 def test_publish__state_whose_gate_is_closed__is_not_sent(environment: Environment) -> None:

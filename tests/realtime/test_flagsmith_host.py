@@ -83,8 +83,8 @@ def test_flagsmith__version_written_long_after_its_time__counts_as_moved(
     late = timezone.now() - timedelta(minutes=30)
     Environment.objects.filter(pk=environment.pk).update(updated_at=late)
 
-    assert late in [state.updated_at for state in hosts.current().moved_since(timezone.now())]
-    assert EmbeddedHost().moved_since(timezone.now()) == []
+    assert late in [state.updated_at for state in hosts.current().changed_since(timezone.now())]
+    assert EmbeddedHost().changed_since(timezone.now()) == []
 
 
 @pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "CACHE_ENVIRONMENT_DOCUMENT_SECONDS"])

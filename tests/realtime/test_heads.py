@@ -8,15 +8,15 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from realtime.http import heads
-from realtime.http.heads import BoundedHeads
+from realtime.http import request_limits
+from realtime.http.request_limits import LimitedRequests
 from tests.realtime.clock import skip
 from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
 
-SLOW_SECONDS = 3 * heads.BODY_SECONDS
+SLOW_SECONDS = 3 * request_limits.BODY_TIMEOUT_SECONDS
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -36,10 +36,10 @@ async def state() -> ServerState:
 
 @pytest.fixture
 async def port(state: ServerState) -> AsyncIterator[int]:
-    config = Config(application, http=BoundedHeads, ws="none", log_config=None)
+    config = Config(application, http=LimitedRequests, ws="none", log_config=None)
     config.load()
     server = await asyncio.get_running_loop().create_server(
-        lambda: BoundedHeads(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: LimitedRequests(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     async with server:
         yield server.sockets[0].getsockname()[1]
@@ -58,8 +58,8 @@ async def answered(port: int, state: ServerState, *pieces: bytes) -> bytes:
                 said += await reader.readuntil(b"\r\n\r\n")
     connections: Any = state.connections
     # Unless it has been ended already, the server waits for a head.
-    await eventually(lambda: any(each._head_awaited for each in connections) or bool(said and not connections))
-    skip(heads.HEAD_SECONDS)
+    await eventually(lambda: any(each._awaits_headers for each in connections) or bool(said and not connections))
+    skip(request_limits.HEADER_TIMEOUT_SECONDS)
     async with asyncio.timeout(PATIENCE):
         said += await reader.read()
     writer.close()
@@ -98,7 +98,7 @@ async def test_head__too_large__connection_ended(port: int) -> None:
 
 
 async def test_head__too_large_and_no_head_at_all__one_refusal(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "MAX_HEAD_BYTES", 100)
+    monkeypatch.setattr(request_limits, "MAX_HEADER_BYTES", 100)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(GET)
     # The server gets to read it alone.
@@ -129,7 +129,7 @@ async def test_body__that_does_not_come__connection_ended(port: int, state: Serv
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/slow", 10) + b"abc")
     await body_read(state, 3)
-    skip(heads.BODY_SECONDS)
+    skip(request_limits.BODY_TIMEOUT_SECONDS)
     async with asyncio.timeout(PATIENCE):
         assert await reader.read() == b""
     writer.close()
@@ -143,7 +143,7 @@ async def test_body__in_pieces_or_answered_late__is_answered_and_the_connection_
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post("/slow", 4))
     for length, piece in enumerate((b"a", b"b", b"c", b"d" + behind), 1):
-        skip(pause * heads.BODY_SECONDS)
+        skip(pause * request_limits.BODY_TIMEOUT_SECONDS)
         writer.write(piece)
         await body_read(state, length)
     skip(SLOW_SECONDS)
@@ -164,9 +164,9 @@ async def test_body__that_the_application_does_not_read_yet__is_waited_for(port:
     writer.write(post("/slow", length) + b"a" * (length // 2))
     connections: Any = state.connections
     await eventually(lambda: any(each.flow is not None and each.flow.read_paused for each in connections))
-    skip(2 * heads.BODY_SECONDS)
+    skip(2 * request_limits.BODY_TIMEOUT_SECONDS)
     # The deadline has been looked at.
-    await asyncio.sleep(5 * heads.SECOND_LOOK_SECONDS)
+    await asyncio.sleep(5 * request_limits.RECHECK_SECONDS)
     writer.write(b"a" * (length // 2))
     skip(SLOW_SECONDS)
     async with asyncio.timeout(PATIENCE):

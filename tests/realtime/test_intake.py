@@ -22,7 +22,7 @@ from realtime import posted_versions
 from realtime.changes import publish
 from realtime.external import intake, queue_change
 from realtime.external.intake import Intake
-from realtime.external.queue_change import Change
+from realtime.external.queue_change import PostedVersion
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, EnvironmentState
@@ -113,7 +113,7 @@ async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greate
     keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
     with (
         listening(*keys) as heard,
-        mock.patch.object(posted_versions, "raise_times", wraps=posted_versions.raise_times) as writes,
+        mock.patch.object(posted_versions, "store_newer", wraps=posted_versions.store_newer) as writes,
     ):
         answers = await asyncio.gather(*(post(time, key) for key, time in calls))
     assert answers == [(202, {})] * 200
@@ -125,8 +125,8 @@ async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greate
 
 
 async def test_intake__more_than_one_statement_holds__all_are_kept() -> None:
-    changes = [Change(EnvironmentKey(f"key{number}"), at(number)) for number in range(1_000)]
-    await sync_to_async(queue_change.take)(changes)
+    changes = [PostedVersion(EnvironmentKey(f"key{number}"), at(number)) for number in range(1_000)]
+    await sync_to_async(queue_change.store)(changes)
     assert await sync_to_async(stored)() == {change.key: change.updated_at for change in changes}
 
 
@@ -152,7 +152,7 @@ async def test_intake__answered__was_committed_before_and_published_after() -> N
 
 
 async def test_intake__database_away__503_for_all_who_wait_and_then_as_before() -> None:
-    with mock.patch.object(EmbeddedHost, "hear", side_effect=OperationalError("away")), capture_logs() as logs:
+    with mock.patch.object(EmbeddedHost, "accept_posted", side_effect=OperationalError("away")), capture_logs() as logs:
         for _ in range(2):
             answers = await asyncio.gather(post(at(1)), post(at(2)), post(at(3), "other"))
             assert answers == [(503, queue_change.UNAVAILABLE)] * 3
@@ -175,16 +175,16 @@ def by_view(time: datetime) -> Answer:
 
 async def test_intake__connection_died_meanwhile__the_next_call_is_taken_all_the_same() -> None:
     await post(at(1))
-    hear, tries = EmbeddedHost.hear, []
+    real, tries = EmbeddedHost.accept_posted, []
 
     def heard(host: EmbeddedHost, times: dict[EnvironmentKey, datetime]) -> list[EnvironmentState]:
         tries.append(times)
         if len(tries) == 1:
             raise OperationalError("the connection is closed")
-        return hear(host, times)
+        return real(host, times)
 
     with (
-        mock.patch.object(EmbeddedHost, "hear", heard),
+        mock.patch.object(EmbeddedHost, "accept_posted", heard),
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(2)) == (202, {})
@@ -195,11 +195,11 @@ async def test_intake__connection_died_meanwhile__the_next_call_is_taken_all_the
 async def test_intake__every_connection_dies__503_at_last() -> None:
     dead = OperationalError("the connection is closed")
     with (
-        mock.patch.object(EmbeddedHost, "hear", side_effect=dead) as heard,
+        mock.patch.object(EmbeddedHost, "accept_posted", side_effect=dead) as heard,
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(1)) == (503, queue_change.UNAVAILABLE)
-    assert heard.call_count == queue_change.MOST_TRIES + 1
+    assert heard.call_count == queue_change.MAX_TRIES + 1
 
 
 async def test_intake__two_tokens__each_is_good_while_it_is_listed(settings: Any) -> None:
@@ -263,11 +263,11 @@ async def test_intake__same_keys_from_many_connections__no_value_is_ever_lowered
             together.wait()
             for _ in range(25):
                 order = chosen.sample(keys, len(keys))
-                queue_change.take([Change(key, at(chosen.randrange(10_000))) for key in order])
+                queue_change.store([PostedVersion(key, at(chosen.randrange(10_000))) for key in order])
                 now = stored()
                 lowered.extend(key for key, time in before.items() if now[key] < time)
                 before = now
-            queue_change.take([Change(key, at(20_000 + seed)) for key in keys])
+            queue_change.store([PostedVersion(key, at(20_000 + seed)) for key in keys])
         except Exception as error:
             failures.append(error)
         finally:
@@ -287,6 +287,6 @@ def test_intake__keys_in_any_order__rows_are_taken_in_one() -> None:
     """Two processes that took them in two orders would wait for each other."""
     for order in (("one", "three", "two"), ("two", "three", "one")):
         with CaptureQueriesContext(connection) as queries:
-            queue_change.take([Change(EnvironmentKey(key), at(1)) for key in order])
+            queue_change.store([PostedVersion(EnvironmentKey(key), at(1)) for key in order])
         written = next(query["sql"] for query in queries if query["sql"].lstrip().startswith("INSERT"))
         assert written.index("'one'") < written.index("'three'") < written.index("'two'")

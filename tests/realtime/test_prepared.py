@@ -28,12 +28,12 @@ def test_states__one_key_or_several__the_same(
         with django_assert_num_queries(3):
             both = hosts.current().states([key, other])
             assert {**hosts.current().states([key]), **hosts.current().states([other])} == both
-        assert [state.live for state in both.values()] == [live, live]
+        assert [state.streaming_enabled for state in both.values()] == [live, live]
     # Another query from now on, under the same name.
     settings.REALTIME_GATE_FIELD = "allow_client_traits"
-    assert hosts.current().states([key])[key].live
+    assert hosts.current().states([key])[key].streaming_enabled
     settings.REALTIME_PLANS = ("none",)
-    assert not hosts.current().states([key])[key].live
+    assert not hosts.current().states([key])[key].streaming_enabled
 
 
 def test_clients__one_key_or_several__the_same(environment: Environment, django_assert_num_queries: Any) -> None:
@@ -50,12 +50,12 @@ def test_clients__one_key_or_several__the_same(environment: Environment, django_
     ]
     keys = [public, *secrets, "nobody's", "ser.nobody's", "\0"]
     with django_assert_num_queries(2):
-        all_at_once = authentication.clients(keys)
+        all_at_once = authentication.clients_by_key(keys)
     with django_assert_num_queries(len(keys) - 1):
-        one_by_one = [client for key in keys for client in authentication.clients([key]).items()]
+        one_by_one = [client for key in keys for client in authentication.clients_by_key([key]).items()]
     assert list(all_at_once.items()) == one_by_one
     assert list(all_at_once) == [public, *secrets[:2]]
-    assert [client.server for client in all_at_once.values()] == [False, True, True]
+    assert [client.server_side for client in all_at_once.values()] == [False, True, True]
 
 
 def projects_of(organisation: Any, name: str | None) -> QuerySet[Any, Any]:

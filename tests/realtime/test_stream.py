@@ -169,7 +169,7 @@ async def test_topic__gate_opened_without_a_new_version__the_state_is_delivered_
         topic = streams.topics[environment.api_key]  # type: ignore[index]
         (event,) = client.events
         state = EnvironmentState(topic.key, version_of(event), True)
-        assert not topic.offer(state._replace(live=False))
+        assert not topic.offer(state._replace(streaming_enabled=False))
         assert topic.offer(state)
         await client.until(lambda client: client.events == [event, event])
 
@@ -194,7 +194,7 @@ async def test_stream__gate_closed_between_the_reading_of_its_state_and_the_answ
                 newer = EnvironmentState(topic.key, version_of(first.events[0]) + TICK, False)
                 assert not topic.offer(newer)
                 # An older state that was read before changes nothing any more.
-                assert not topic.offer(newer._replace(updated_at=newer.updated_at - TICK, live=True))
+                assert not topic.offer(newer._replace(updated_at=newer.updated_at - TICK, streaming_enabled=True))
                 may_answer.set()
                 await second.until(lambda client: len(client.chunks) > 1)
                 assert b"off" in second.chunks[1]
@@ -212,7 +212,7 @@ async def test_topic__older_version_with_another_gate_where_the_gate_raises_no_v
         newest = version_of(client.events[0])
         older = EnvironmentState(topic.key, newest - TICK, True)
         assert not topic.offer(older)
-        assert not topic.offer(older._replace(live=False))
+        assert not topic.offer(older._replace(streaming_enabled=False))
         assert topic.is_closed
         assert topic.offer(older)
         await client.until(lambda client: len(client.events) == 2)
@@ -320,7 +320,7 @@ async def test_stream__database_away_while_reconciling__goes_on_afterwards(
 
     async with stream(environment.api_key) as client:
         await client.opened()
-        with mock.patch.object(EmbeddedHost, "moved_since", failing):
+        with mock.patch.object(EmbeddedHost, "changed_since", failing):
             with mock.patch.object(eventstream, "send_event"):
                 frame = await toggle(state)
             settings.REALTIME_RECONCILE_SECONDS = 0.02  # type: ignore[attr-defined]

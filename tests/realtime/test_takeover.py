@@ -20,12 +20,12 @@ from uvicorn.server import ServerState
 from realtime.delivery import hub
 from realtime.delivery.stream import Stream
 from realtime.hosts import EmbeddedHost
-from realtime.http import heads
+from realtime.http import request_limits
 from realtime.http.protocol import ShortcutProtocol
 from realtime.http.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
 from sdk import read_path
-from sdk.responses import Answer
+from sdk.responses import EncodedResponse
 from settings.asgi import application
 from tests.realtime import clock
 from tests.realtime.clock import skip
@@ -94,7 +94,7 @@ async def answer(server: Server, sent: bytes, *, half_close: bool = False, age: 
 
 @pytest.mark.parametrize("behind", [b"GET /ver", GET, b"rubbish", b"\r\n" + GET[:-2]])
 async def test_stream__bytes_behind_the_request__are_passed_over(server: Server, behind: bytes) -> None:
-    assert heads.HEAD_SECONDS < 3_600
+    assert request_limits.HEADER_TIMEOUT_SECONDS < 3_600
     said = await answer(server, GET + behind, age=3_600)
     assert said.startswith(b"HTTP/1.1 200")
     assert said.count(b"HTTP/1.1") == 1
@@ -262,13 +262,13 @@ async def test_read__reset_before_its_answer__nothing_fails(server: Server, behi
     loop.set_exception_handler(lambda _, context: failures.append(context))
     began = asyncio.Event()
 
-    def answers(questions: list[read_path.Question]) -> dict[read_path.Question, read_path.Found]:
+    def find_responses(reads: list[read_path.Read]) -> dict[read_path.Read, read_path.ReadyResponse]:
         loop.call_soon_threadsafe(began.set)
         go_on.wait(PATIENCE)
-        answer = Answer(START, b"[]")
-        return {question: read_path.Found(question.resource, 1, answer) for question in questions if known}
+        response = EncodedResponse(START, b"[]")
+        return {read: read_path.ReadyResponse(read.resource, 1, response) for read in reads if known}
 
-    with mock.patch.object(read_path, "find_all", answers):
+    with mock.patch.object(read_path, "find_responses", find_responses):
         client = socket.create_connection(("127.0.0.1", server.port))
         client.sendall(b"GET /api/v1/flags/ HTTP/1.1\r\nhost: localhost\r\nx-environment-key: a\r\n\r\n" + behind)
         await asyncio.wait_for(began.wait(), PATIENCE)
@@ -316,7 +316,7 @@ async def test_stream__endless_key__is_not_kept(server: Server) -> None:
 
 
 async def test_read__client_that_has_gone__leaves_no_garbage(server: Server) -> None:
-    with mock.patch.object(read_path, "find_all", return_value={}):
+    with mock.patch.object(read_path, "find_responses", return_value={}):
         gc.collect()
         gc.disable()
         try:

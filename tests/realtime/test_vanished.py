@@ -83,8 +83,8 @@ def test_notice_vanished__system_without_the_option_or_a_socket_that_refuses_it_
     refusing = socket.socket()
     refusing.close()
     with capture_logs() as logs:
-        servers.notice_vanished(refusing)
+        servers.set_user_timeout(refusing)
     assert [line["event"] for line in logs] == ["user_timeout_not_set"]
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
     with socket.socket() as listening:
-        servers.notice_vanished(listening)
+        servers.set_user_timeout(listening)

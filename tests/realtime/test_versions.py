@@ -297,7 +297,7 @@ def test_gate__closed_before_a_savepoint_is_rolled_back__the_bus_is_notified_of_
             pass
         toggle(state)
     sent = [state for call in send.call_args_list for state in call.args[0] if state.key == environment.api_key]
-    assert [(state.updated_at, state.live) for state in sent] == [(version(environment), False)]
+    assert [(state.updated_at, state.streaming_enabled) for state in sent] == [(version(environment), False)]
 
 
 def test_hook__database_away_right_after_the_commit__the_change_is_kept_and_other_hooks_run(

@@ -1,9 +1,8 @@
-"""The model of the protocol: its page, its switches, and what ``scripts/model`` ends with."""
+"""The model of the protocol: its page, and the exit status of ``scripts/model``."""
 
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -19,24 +18,12 @@ PAGE = (MODEL / "README.md").read_text()
 SOURCES = {path.stem: path.read_text() for path in MODEL.glob("*.pml")}
 
 
-def listed(kind: str) -> list[list[str]]:
-    """The checks or mutations of ``scripts/model``, in words."""
-    done = subprocess.run(["scripts/model", "--list"], cwd=ROOT, check=True, capture_output=True, text=True)
-    return [words for first, *words in map(str.split, done.stdout.splitlines()) if first == kind]
-
-
 def section(title: str) -> str:
     return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def rows(title: str) -> Iterator[list[str]]:
-    """The cells of the tables in a section of the page."""
-    for line in re.findall(r"^\| (.+) \|$", section(title), re.MULTILINE):
-        yield line.split(" | ")
-
-
 def is_importable(path: str) -> bool:
-    """True if this is a module, or an object in one."""
+    """Whether this is a module, or an object in one."""
     names = path.split(".")
     for length in range(len(names), 0, -1):
         try:
@@ -63,29 +50,6 @@ def test_model_page__steps_of_the_model__each_is_mapped_to_code(model: str) -> N
     assert steps
     assert set(steps) - mapped == set()
     assert {name for name in mapped if not re.search(rf"\b{name}\(", SOURCES[model])} == set()
-
-
-def test_model_page__checks_and_mutations__are_those_of_the_script() -> None:
-    assert {row[0].strip("`") for row in rows("Bounds")} - {"check"} == {name for name, *_ in listed("check")}
-
-    on_page = {(row[0].strip("`"), promise) for row in rows("Mutations") for promise in row[2].split(", ")}
-    assert on_page - {("switch", "promise")} == {(switch, promise) for switch, promise, _ in listed("mutation")}
-
-
-def test_model__switches__are_those_of_the_script() -> None:
-    tested = {
-        name
-        for source in SOURCES.values()
-        for name in re.findall(r"^#ifn?def (\w+)", source, re.MULTILINE)
-        if not re.search(rf"^#define {name}\b", source, re.MULTILINE)
-    }
-    assert tested == {switch for switch, *_ in listed("mutation")}
-
-
-def test_model__promises__each_is_checked_and_has_a_mutation() -> None:
-    promises = {row[0] for row in rows("Promises")} - {"promise"}
-
-    assert promises == {promise for _, promise, _ in listed("mutation")}
 
 
 @pytest.fixture
@@ -146,31 +110,3 @@ def test_scripts_model__switch_without_effect__ends_with_1_and_names_it(folder: 
 
     assert done.returncode == 1
     assert "NOT FOUND: I6" in done.stdout
-
-
-def test_scripts_model__model_with_an_error__ends_with_1(folder: Path) -> None:
-    path = folder / "docs" / "model" / "writers.pml"
-    path.write_text(path.read_text() + "\nproctype {\n")
-
-    assert run(folder, "savepoints").returncode == 1
-    assert run(folder, "CLOCK_ALONE").returncode == 1
-
-
-def test_scripts_model__unknown_name__one_line_that_says_so(folder: Path) -> None:
-    done = run(folder, "nothing")
-
-    assert (done.returncode, done.stderr) == (1, "model: no check and no switch is called nothing\n")
-
-
-@pytest.mark.parametrize("ci, status", [("false", 0), ("true", 1)])
-def test_scripts_model__no_spin__skipped_but_not_in_ci(folder: Path, tmp_path: Path, ci: str, status: int) -> None:
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    for name in ("bash", "dirname"):
-        found = shutil.which(name)
-        assert found is not None
-        (commands / name).symlink_to(found)
-    done = run(folder, PATH=str(commands), CI=ci)
-
-    assert done.returncode == status
-    assert "spin is not installed" in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""docs/security.md names a test for all that it promises: each of them is there."""
+"""docs/security.md names tests, all of which exist."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What ``scripts/test`` ends with, the tests and checks that it runs being played by a script."""
+"""Exit status of ``scripts/test``, and the tests that it selects. A script takes the place of pytest and coverage."""
 
 import shutil
 import subprocess
@@ -11,14 +11,14 @@ from tests.support import programs
 from tests.support.patience import PATIENCE
 from tests.support.server import environ
 
-# Answers what environment.sh asks of a Python, and ends as told where tests or coverage would run.
+# Runs the code that environment.sh gives to Python, and exits with the given status instead of running tests.
 STAND_IN = f"""#!/bin/sh
 case "$*" in
     -c*) exec {sys.executable} "$@" ;;
     *tests.support.programs*) exit 0 ;;
     *on_postgresql*) exit $ON_POSTGRESQL ;;
     *pytest*) exit $ON_SQLITE ;;
-    report) exit $COVERAGE ;;
+    report*) exit $COVERAGE ;;
 esac
 """
 NAMES = {
@@ -54,11 +54,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str, **ends: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, **status: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["scripts/test", *arguments],
         cwd=folder,
-        env=environ(**(GREEN | ends)),
+        env=environ(**(GREEN | status)),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -78,6 +78,27 @@ def test_scripts_test__one_step_fails__ends_with_1_and_names_it(folder: Path, st
     (line,) = done.stderr.splitlines()
     assert line.startswith("test: failed: ")
     assert NAMES[step] in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "selected"),
+    [
+        ((), ["-m not slow", "-m database and not slow tests/races"]),
+        (("--all",), ["", "-m database tests/test_one.py"]),
+    ],
+    ids=["some", "all"],
+)
+def test_scripts_test__some_or_all__selects_the_tests(
+    folder: Path, arguments: tuple[str, ...], selected: list[str]
+) -> None:
+    script(folder / ".venv/bin/python", STAND_IN.replace("exit $ON_", 'echo "$TEST_ALL $*"; exit $ON_'))
+    done = run(folder, *arguments)
+    runs = [line for line in done.stdout.splitlines() if "--cov-append" in line]
+    assert all(line.startswith("true " if arguments else "false ") for line in runs)
+    assert [
+        line.partition("--cov-fail-under 0")[2].strip()[: len(end)] for line, end in zip(runs, selected, strict=True)
+    ] == (selected)
+    assert runs[0].endswith(selected[0] or "0")
 
 
 def test_scripts_test__arguments__pytest_alone_with_its_status(folder: Path) -> None:

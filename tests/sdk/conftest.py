@@ -1,4 +1,4 @@
-"""Applications of ``environment``: one with its client key, one with a server-side key."""
+"""Test clients with the keys of ``environment``."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ KEY_HEADER = "X-Environment-Key"
 
 
 def application(key: str) -> APIClient:
-    """An application that sends this key, and JSON."""
+    """A test client that sends this key, and JSON bodies."""
     client = APIClient(headers={KEY_HEADER: key})
     client.default_format = "json"
     return client
@@ -36,7 +36,7 @@ def server(server_key: EnvironmentAPIKey) -> APIClient:
 
 @pytest.fixture
 def override(environment: Environment) -> Callable[..., FeatureState]:
-    """Make an override of a feature for a segment or an identity."""
+    """Create an override of a feature for a segment or an identity."""
 
     def make(feature: Feature, value: object, segment: Segment | None = None, **fields: object) -> FeatureState:
         if segment is not None:
@@ -47,9 +47,9 @@ def override(environment: Environment) -> Callable[..., FeatureState]:
         state = FeatureState.objects.create(
             **{"feature": feature, "environment": environment, "enabled": True, **fields}
         )
-        made = FeatureStateValue(feature_state=state)
-        made.value = value
-        made.save()
+        state_value = FeatureStateValue(feature_state=state)
+        state_value.value = value
+        state_value.save()
         return state
 
     return make

@@ -1,4 +1,4 @@
-"""Environments and identities that hypothesis makes up, and their rows in the database."""
+"""Hypothesis strategies for environments and identities, and functions that store them."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from features.models import Feature, FeatureSegment, FeatureState, FeatureStateV
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from organisations.models import Organisation
 from projects.models import Project
-from segments.evaluability import refusal
+from segments.evaluability import condition_errors
 from segments.models import Condition, Segment, SegmentRule
 
 Value = str | int | bool | None
 
 TRAITS = ("plan", "age", "version", "$odd")
 
-# Not such as look like decimal numbers or begin with zeros: the SDK turns those into numbers and then does not find
-# the overrides of the identity.
+# None that looks like a decimal number or begins with a zero: the SDK converts those to numbers, and then does not find
+# the identity's overrides.
 IDENTIFIERS = ("ada", "bob", "carol@example.com", "42", "-7", "Ünï", " spaced ")
 
 PROPERTIES = (
@@ -69,14 +69,14 @@ CONDITION_VALUES = st.one_of(
 
 @st.composite
 def conditions(draw: st.DrawFn) -> dict[str, Any]:
-    """A condition that the Admin API would store: any that can be evaluated."""
+    """A condition that the Admin API accepts."""
     operator = draw(st.sampled_from(Condition.Operator.values))
     properties = (None, "plan", "$.identity.identifier") if operator == "PERCENTAGE_SPLIT" else PROPERTIES
     return {"operator": operator, "property": draw(st.sampled_from(properties)), "value": draw(CONDITION_VALUES)}
 
 
 CONDITIONS = conditions().filter(
-    lambda each: not refusal(each["operator"], each["property"] or "", each["value"] or "")
+    lambda each: not condition_errors(each["operator"], each["property"] or "", each["value"] or "")
 )
 
 INNER_RULES = st.fixed_dictionaries(
@@ -99,15 +99,15 @@ class StateSpec:
     """Percentages of the feature's options, in their order."""
 
 
-# For overrides of identities: none whose hash is another's as well. The SDK tells groups of identities by the hash of
-# their overrides alone, and with "" for one and false for another it forgets one of the two.
-UNMISTAKABLE = VALUES.filter(lambda value: value not in ("", -1))
+# Values of identity overrides: no two have the same hash. The SDK groups identities by the hash of their overrides, and
+# with "" for one identity and false for another it loses one of them.
+VALUES_WITH_UNIQUE_HASH = VALUES.filter(lambda value: value not in ("", -1))
 
 
 @st.composite
 def states(draw: st.DrawFn, options: int, values: st.SearchStrategy[Value] = VALUES) -> StateSpec:
     shares = draw(st.lists(PERCENTAGES, min_size=options, max_size=options))
-    # Together no more than 100, which the Admin API sees to.
+    # The Admin API ensures that the sum is at most 100.
     total = sum(shares)
     if total > 100:
         shares = [share * 100 / total for share in shares]
@@ -127,14 +127,14 @@ class FeatureSpec:
 
 @st.composite
 def features(draw: st.DrawFn, segments: int) -> FeatureSpec:
-    options = draw(st.lists(st.tuples(UNMISTAKABLE, st.sampled_from((None, "red", "blue"))), max_size=3))
-    state, of_identities = states(len(options)), states(len(options), UNMISTAKABLE)
+    options = draw(st.lists(st.tuples(VALUES_WITH_UNIQUE_HASH, st.sampled_from((None, "red", "blue"))), max_size=3))
+    state, identity_state = states(len(options)), states(len(options), VALUES_WITH_UNIQUE_HASH)
     overridden = draw(st.sets(st.integers(0, segments - 1), max_size=segments)) if segments else set()
     return FeatureSpec(
         options=options,
         default=draw(state),
         segments={index: (draw(st.integers(0, 3)), draw(state)) for index in overridden},
-        identities=draw(st.dictionaries(st.sampled_from(IDENTIFIERS), of_identities, max_size=2)),
+        identities=draw(st.dictionaries(st.sampled_from(IDENTIFIERS), identity_state, max_size=2)),
         server_only=draw(st.booleans()),
     )
 
@@ -142,7 +142,7 @@ def features(draw: st.DrawFn, segments: int) -> FeatureSpec:
 @dataclass(frozen=True)
 class EnvironmentSpec:
     segments: list[list[dict[str, Any]]]
-    """The rules of each."""
+    """The rules of each segment."""
     features: list[FeatureSpec]
     settings: dict[str, Any]
 
@@ -150,8 +150,8 @@ class EnvironmentSpec:
 @st.composite
 def environments(draw: st.DrawFn, **settings: st.SearchStrategy[Any]) -> EnvironmentSpec:
     segments = draw(st.lists(st.lists(RULES, max_size=2), max_size=4))
-    made = draw(st.lists(features(len(segments)), min_size=1, max_size=3))
-    return EnvironmentSpec(segments, made, {name: draw(strategy) for name, strategy in settings.items()})
+    generated = draw(st.lists(features(len(segments)), min_size=1, max_size=3))
+    return EnvironmentSpec(segments, generated, {name: draw(strategy) for name, strategy in settings.items()})
 
 
 TRAIT_VALUES = st.one_of(
@@ -168,7 +168,7 @@ IDENTITIES = st.tuples(
 
 
 def store(spec: EnvironmentSpec) -> Environment:
-    """An environment of its own organisation, with all that the specification says."""
+    """Store the specified environment in a new organisation."""
     organisation = Organisation.objects.create(name="Generated")
     project = Project.objects.create(name="Generated", organisation=organisation)
     environment = Environment.objects.create(**{"name": "Generated", "project": project, **spec.settings})
@@ -188,8 +188,8 @@ def _store_segment(project: Project, index: int, rules: list[dict[str, Any]]) ->
     return segment
 
 
-def _store_conditions(rule: SegmentRule, made: list[dict[str, Any]]) -> None:
-    Condition.objects.bulk_create(Condition(rule=rule, **condition) for condition in made)
+def _store_conditions(rule: SegmentRule, generated: list[dict[str, Any]]) -> None:
+    Condition.objects.bulk_create(Condition(rule=rule, **condition) for condition in generated)
 
 
 def _store_feature(environment: Environment, index: int, spec: FeatureSpec, segments: list[Segment]) -> None:
@@ -205,18 +205,18 @@ def _store_feature(environment: Environment, index: int, spec: FeatureSpec, segm
         option.value = value
         option.save()
         options.append(option)
-    place = {"feature": feature, "environment": environment}
-    _store_state(spec.default, options, **place)
+    scope = {"feature": feature, "environment": environment}
+    _store_state(spec.default, options, **scope)
     for segment, (priority, state) in spec.segments.items():
-        override = FeatureSegment.objects.create(**place, segment=segments[segment], priority=priority)
-        _store_state(state, options, **place, feature_segment=override)
+        override = FeatureSegment.objects.create(**scope, segment=segments[segment], priority=priority)
+        _store_state(state, options, **scope, feature_segment=override)
     for identifier, state in spec.identities.items():
         identity, _ = Identity.objects.get_or_create(environment=environment, identifier=identifier)
-        _store_state(state, options, **place, identity=identity)
+        _store_state(state, options, **scope, identity=identity)
 
 
-def _store_state(spec: StateSpec, options: list[MultivariateFeatureOption], **place: Any) -> None:
-    state = FeatureState.objects.create(**place, enabled=spec.enabled)
+def _store_state(spec: StateSpec, options: list[MultivariateFeatureOption], **scope: Any) -> None:
+    state = FeatureState.objects.create(**scope, enabled=spec.enabled)
     value = FeatureStateValue(feature_state=state)
     value.value = spec.value
     value.save()

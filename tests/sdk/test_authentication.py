@@ -1,4 +1,4 @@
-"""Who may call the SDK API, and what refusals look like."""
+"""Authentication of the SDK API by environment keys."""
 
 from datetime import timedelta
 from typing import Any
@@ -34,25 +34,25 @@ def call(client: APIClient, method: str, path: str) -> Any:
 
 @pytest.mark.parametrize("method, path", CALLS)
 def test_call__without_key__403(method: str, path: str, anonymous: APIClient) -> None:
-    answer = call(anonymous, method, path)
-    assert (answer.status_code, answer.json()) == (403, MISSING)
+    response = call(anonymous, method, path)
+    assert (response.status_code, response.json()) == (403, MISSING)
 
 
 @pytest.mark.parametrize("method, path", CALLS)
 @pytest.mark.parametrize("key", ["ser.unknown", "ser.", "ser.\0"])
 def test_call__unknown_server_key__403(method: str, path: str, key: str) -> None:
-    answer = call(application(key), method, path)
-    assert (answer.status_code, answer.json()) == (403, UNKNOWN)
+    response = call(application(key), method, path)
+    assert (response.status_code, response.json()) == (403, UNKNOWN)
 
 
 @pytest.mark.parametrize("key", ["unknown", "\0", "Ünï", "x" * 5_000])
 def test_call__unknown_client_key__403(key: str) -> None:
-    answer = call(application(key), "GET", "flags/")
-    assert (answer.status_code, answer.json()) == (403, UNKNOWN)
+    response = call(application(key), "GET", "flags/")
+    assert (response.status_code, response.json()) == (403, UNKNOWN)
 
 
 @pytest.mark.parametrize("around", [" {} ", "{}  ", "\t{}"])
-def test_call__key_with_spaces_around__the_environments(
+def test_call__key_with_surrounding_spaces__200(
     around: str, environment: Environment, server_key: EnvironmentAPIKey
 ) -> None:
     for key in (environment.api_key, server_key.key):
@@ -61,9 +61,9 @@ def test_call__key_with_spaces_around__the_environments(
 
 
 @pytest.mark.parametrize("method, path", CALLS)
-def test_call__users_token__403(method: str, path: str, admin: APIClient) -> None:
-    answer = call(admin, method, path)
-    assert (answer.status_code, answer.json()) == (403, MISSING)
+def test_call__token_of_a_user__403(method: str, path: str, admin: APIClient) -> None:
+    response = call(admin, method, path)
+    assert (response.status_code, response.json()) == (403, MISSING)
 
 
 @pytest.mark.parametrize("path", ["projects/", "environments/?project=1"])
@@ -73,8 +73,8 @@ def test_admin_api__environment_key__401(path: str, sdk: APIClient, server: APIC
 
 
 def test_document__client_key__403(sdk: APIClient) -> None:
-    answer = sdk.get("/api/v1/environment-document/")
-    assert (answer.status_code, answer.json()) == (403, MISSING)
+    response = sdk.get("/api/v1/environment-document/")
+    assert (response.status_code, response.json()) == (403, MISSING)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_call__server_key_no_longer_valid__403(
 ) -> None:
     assert server.get("/api/v1/flags/").status_code == 200
     EnvironmentAPIKey.objects.filter(pk=server_key.pk).update(**change)
-    answer = server.get("/api/v1/flags/")
-    assert (answer.status_code, answer.json()) == (403, UNKNOWN)
+    response = server.get("/api/v1/flags/")
+    assert (response.status_code, response.json()) == (403, UNKNOWN)
 
 
 def test_call__server_key_that_expires_later__200(server: APIClient, server_key: EnvironmentAPIKey) -> None:
@@ -96,32 +96,32 @@ def test_call__server_key_that_expires_later__200(server: APIClient, server_key:
     assert server.get("/api/v1/environment-document/").status_code == 200
 
 
-def test_client_key__of_a_server_keys_form__is_none(environment: Environment) -> None:
-    """An environment's key is public and can be chosen, so it must not open what a secret opens."""
+def test_client_key__with_the_prefix_of_server_keys__403(environment: Environment) -> None:
+    """Client-side keys are public and can be chosen, so they must not act as server-side keys."""
     Environment.objects.filter(pk=environment.pk).update(api_key="ser.chosen")
     assert application("ser.chosen").get("/api/v1/environment-document/").status_code == 403
 
 
 @pytest.mark.parametrize("method, path", CALLS)
-def test_call__organisation_is_not_served__403(
+def test_call__organisation_has_stopped_serving__403(
     method: str, path: str, server: APIClient, organisation: Organisation
 ) -> None:
     organisation.stop_serving_flags = True
     organisation.save()
-    answer = call(server, method, path)
-    assert (answer.status_code, answer.json()) == (403, {"detail": "Organisation is disabled from serving flags."})
+    response = call(server, method, path)
+    assert (response.status_code, response.json()) == (403, {"detail": "Organisation is disabled from serving flags."})
 
 
 def test_environment__deleted__403(sdk: APIClient, environment: Environment) -> None:
     environment.delete()
-    answer = sdk.get("/api/v1/flags/")
-    assert (answer.status_code, answer.json()) == (403, UNKNOWN)
+    response = sdk.get("/api/v1/flags/")
+    assert (response.status_code, response.json()) == (403, UNKNOWN)
 
 
 @pytest.mark.parametrize("path", ["flags/", "identities/?identifier=ada", "environment-document/"])
 def test_head__valid_key__200_without_body(path: str, server: APIClient) -> None:
-    answer = server.head(f"/api/v1/{path}")
-    assert (answer.status_code, answer.content) == (200, b"")
+    response = server.head(f"/api/v1/{path}")
+    assert (response.status_code, response.content) == (200, b"")
 
 
 @pytest.mark.parametrize("method, path", [("POST", "flags/"), ("DELETE", "identities/"), ("GET", "traits/")])

@@ -1,6 +1,6 @@
-"""What a process keeps of environments: never stale, read once, bounded (promise I11).
+"""The document cache: never stale, built once, bounded (promise I11).
 
-``CACHE_EXAMPLES`` is the number of sequences of operations that are tried; 500 make the long version.
+``CACHE_EXAMPLES`` is the number of generated sequences of operations. The long version uses 500.
 """
 
 import os
@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment, EnvironmentAPIKey
 from evaluation import document
-from evaluation.cache import DocumentCache, Entry, documents
+from evaluation.cache import CompiledDocument, DocumentCache, document_cache
 from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureState
 from realtime.types import epoch_seconds
@@ -34,13 +34,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 def version_of(environment: Environment) -> document.Version:
-    return document.read_head(environment.pk).version
+    return document.read_environment_row(environment.pk).version
 
 
-def fresh(environment: Environment) -> Entry:
-    """Read from the database, whatever is kept."""
+def build_without_cache(environment: Environment) -> CompiledDocument:
+    """Build the document without the cache."""
     with snapshot():
-        return Entry(document.build(document.read_head(environment.pk)))
+        return CompiledDocument(document.build(document.read_environment_row(environment.pk)))
 
 
 def queries(call: Callable[[], Any]) -> int:
@@ -50,30 +50,30 @@ def queries(call: Callable[[], Any]) -> int:
 
 
 def check(environment: Environment) -> None:
-    """Whatever is answered is, byte for byte, what would be answered if nothing were kept."""
+    """All responses equal, byte for byte, those built without the cache."""
     key, _ = EnvironmentAPIKey.objects.get_or_create(environment=environment, name="check")
     sdk, server = application(environment.api_key), application(key.key)
-    found = [
+    responses_found = [
         sdk.get("/api/v1/flags/"),
         server.get("/api/v1/flags/"),
         server.get("/api/v1/environment-document/"),
         sdk.get("/api/v1/identities/?identifier=ada&transient=true"),
     ]
     if environment.project.organisation.stop_serving_flags:
-        assert [answer.status_code for answer in found] == [403] * 4
+        assert [response.status_code for response in responses_found] == [403] * 4
         return
-    entry = fresh(environment)
+    compiled = build_without_cache(environment)
     ada = identify.identify(environment.pk, "ada", [], transient=True, persist_traits=True, may_store=bool)
     expected = [
-        responses.flags(entry, server=False),
-        responses.flags(entry, server=True),
-        responses.document(entry),
-        responses.identity(entry, ada, server=False),
+        responses.flags(compiled, server_side=False),
+        responses.flags(compiled, server_side=True),
+        responses.document(compiled),
+        responses.identity(compiled, ada, server_side=False),
     ]
-    for answer, right in zip(found, expected, strict=True):
-        assert answer.status_code == 200
-        assert answer.content == right.body
-        assert answer.headers[responses.VERSION_HEADER] == epoch_seconds(right.updated_at)
+    for response, expected_response in zip(responses_found, expected, strict=True):
+        assert response.status_code == 200
+        assert response.content == expected_response.body
+        assert response.headers[responses.VERSION_HEADER] == epoch_seconds(expected_response.updated_at)
 
 
 @examples(
@@ -81,7 +81,7 @@ def check(environment: Environment) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
-def test_i11_answers__after_any_operations__equal_freshly_built_ones(
+def test_i11_responses__after_any_operations__equal_freshly_built_ones(
     data: st.DataObject, transactional_db: None
 ) -> None:
     tenant = Tenant(data.draw)
@@ -92,147 +92,152 @@ def test_i11_answers__after_any_operations__equal_freshly_built_ones(
             check(environment)
 
 
-def test_entry__unchanged_environment__costs_the_keys_query_alone(environment: Environment, feature: Feature) -> None:
+def test_get__unchanged_environment__one_query_for_the_key(environment: Environment, feature: Feature) -> None:
     sdk = application(environment.api_key)
     paths = ("/api/v1/flags/", "/api/v1/identities/?identifier=ada&transient=true")
     for path in paths:
         assert sdk.get(path).status_code == 200
     assert queries(lambda: sdk.get(paths[0])) == 1
-    # And the identity's.
+    # One more for the identity.
     assert queries(lambda: sdk.get(paths[1])) == 2
 
 
-def test_entry__many_features__as_many_queries(environment: Environment, make_feature: Callable[..., Feature]) -> None:
+def test_build__many_features__same_number_of_queries(
+    environment: Environment, make_feature: Callable[..., Feature]
+) -> None:
     make_feature("first")
-    few = queries(lambda: fresh(environment))
+    few = queries(lambda: build_without_cache(environment))
     for number in range(20):
         make_feature(f"feature-{number}", initial_value="x")
-    assert queries(lambda: fresh(environment)) == few
+    assert queries(lambda: build_without_cache(environment)) == few
 
 
-def test_entry__changed_environment__is_built_anew(environment: Environment, state: FeatureState) -> None:
-    before = documents.entry(version_of(environment))
+def test_get__changed_environment__rebuilt(environment: Environment, state: FeatureState) -> None:
+    before = document_cache.get(version_of(environment))
     state.enabled = True
     state.save()
-    after = documents.entry(version_of(environment))
+    after = document_cache.get(version_of(environment))
     assert after is not before
-    assert (b'"enabled":true' in before.flags.encoded, b'"enabled":true' in after.flags.encoded) == (False, True)
-    assert documents.entry(version_of(environment)) is after
+    assert (
+        b'"enabled":true' in before.client_side_flags.encoded,
+        b'"enabled":true' in after.client_side_flags.encoded,
+    ) == (False, True)
+    assert document_cache.get(version_of(environment)) is after
 
 
-def test_entry__silent_change__is_built_anew_under_the_same_label(
+def test_get__silent_change__rebuilt_with_the_same_updated_at(
     environment: Environment, feature: Feature, override: Callable[..., FeatureState]
 ) -> None:
-    before = documents.entry(version_of(environment))
+    before = document_cache.get(version_of(environment))
     override(feature, "hers", identity=environment.identities.create(identifier="ada"))
-    after = documents.entry(version_of(environment))
+    after = document_cache.get(version_of(environment))
     assert after.version.updated_at == before.version.updated_at
     assert len(after.document.identity_overrides) == 1
 
 
-def test_entry__asked_for_an_older_version__is_the_present_one(environment: Environment, state: FeatureState) -> None:
-    """Between a request's look at the version and its look into the cache, another may have come."""
+def test_get__older_version__returns_the_newest(environment: Environment, state: FeatureState) -> None:
+    """The version can change after a request has read it and before it uses the cache."""
     old = version_of(environment)
-    documents.entry(old)
+    document_cache.get(old)
     state.enabled = True
     state.save()
-    new = documents.entry(version_of(environment))
-    assert documents.entry(old) is new
+    new = document_cache.get(version_of(environment))
+    assert document_cache.get(old) is new
 
 
-def test_entry__many_ask_at_once__one_builds(
+def test_get__concurrent_calls__built_once(
     environment: Environment, feature: Feature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built, all_ask = [], threading.Barrier(8)
+    built, barrier = [], threading.Barrier(8)
     build = document.build
 
-    def counted(head: document.Head, **options: Any) -> document.EnvironmentDocument:
-        built.append(head.version)
-        return build(head, **options)
+    def counted(environment_row: document.EnvironmentRow, **options: Any) -> document.EnvironmentDocument:
+        built.append(environment_row.version)
+        return build(environment_row, **options)
 
-    def ask(version: document.Version) -> Entry:
+    def get(version: document.Version) -> CompiledDocument:
         try:
-            all_ask.wait()
-            return cache.entry(version)
+            barrier.wait()
+            return cache.get(version)
         finally:
             connection.close()
 
     monkeypatch.setattr(document, "build", counted)
     cache, version = DocumentCache(), version_of(environment)
     with ThreadPoolExecutor(8) as pool:
-        entries = list(pool.map(ask, [version] * 8))
+        entries = list(pool.map(get, [version] * 8))
     assert built == [version]
     assert len({id(entry) for entry in entries}) == 1
 
 
-def test_entry__in_a_transaction__is_not_shared(environment: Environment, state: FeatureState) -> None:
-    before = documents.entry(version_of(environment))
+def test_get__inside_a_transaction__not_shared(environment: Environment, state: FeatureState) -> None:
+    before = document_cache.get(version_of(environment))
     with transaction.atomic():
         state.enabled = True
         state.save()
-        inside = documents.entry(version_of(environment))
-        assert b'"enabled":true' in inside.flags.encoded
+        inside = document_cache.get(version_of(environment))
+        assert b'"enabled":true' in inside.client_side_flags.encoded
         transaction.set_rollback(True)
-    # The same revision once more, with something else in it.
+    # The same revision again, with another content.
     state.refresh_from_db()
     state.feature_state_value.value = "other"
     state.feature_state_value.save()
-    after = documents.entry(version_of(environment))
+    after = document_cache.get(version_of(environment))
     assert after.version.revision == inside.version.revision == before.version.revision + 1
-    assert b'"enabled":true' not in after.flags.encoded
+    assert b'"enabled":true' not in after.client_side_flags.encoded
 
 
-def test_entry__environment_is_gone__raises(environment: Environment) -> None:
+def test_get__environment_deleted__raises(environment: Environment) -> None:
     version = version_of(environment)
     environment.delete()
     with pytest.raises(Environment.DoesNotExist):
-        documents.entry(version)
+        document_cache.get(version)
 
 
-def test_cache__full__forgets_what_was_used_least_recently(
+def test_cache__full__removes_the_least_recently_used(
     environment: Environment, production: Environment, settings: Settings
 ) -> None:
     third = Environment.objects.create(name="Third", project=environment.project)
     cache, versions = DocumentCache(), [version_of(each) for each in (environment, production, third)]
-    sizes = [cache.entry(version).size for version in versions]
+    sizes = [cache.get(version).memory_bytes for version in versions]
     settings.DOCUMENT_CACHE_BYTES = sum(sizes) - 1
     cache = DocumentCache()
-    first, second = cache.entry(versions[0]), cache.entry(versions[1])
-    assert cache.entry(versions[0]) is first
-    cache.entry(versions[2])
-    assert cache.bytes == sizes[0] + sizes[2] <= settings.DOCUMENT_CACHE_BYTES
-    assert cache.entry(versions[0]) is first
-    assert cache.entry(versions[1]) is not second
+    first, second = cache.get(versions[0]), cache.get(versions[1])
+    assert cache.get(versions[0]) is first
+    cache.get(versions[2])
+    assert cache.memory_bytes == sizes[0] + sizes[2] <= settings.DOCUMENT_CACHE_BYTES
+    assert cache.get(versions[0]) is first
+    assert cache.get(versions[1]) is not second
 
 
-def test_cache__new_version__takes_the_old_ones_place(environment: Environment, state: FeatureState) -> None:
+def test_cache__new_version__replaces_the_old_one(environment: Environment, state: FeatureState) -> None:
     cache = DocumentCache()
     for enabled in (True, False, True):
         state.enabled = enabled
         state.save()
-        entry = cache.entry(version_of(environment))
-    assert cache.bytes == entry.size
+        compiled = cache.get(version_of(environment))
+    assert cache.memory_bytes == compiled.memory_bytes
     cache.clear()
-    assert cache.bytes == 0
+    assert cache.memory_bytes == 0
 
 
-def test_cache__entry_larger_than_the_limit__is_served_and_not_kept(
+def test_cache__entry_larger_than_the_limit__served_and_not_cached(
     environment: Environment, feature: Feature, settings: Settings
 ) -> None:
     settings.DOCUMENT_CACHE_BYTES = 10
     cache = DocumentCache()
-    assert b"banner" in cache.entry(version_of(environment)).flags.encoded
-    assert cache.bytes == 0
+    assert b"banner" in cache.get(version_of(environment)).client_side_flags.encoded
+    assert cache.memory_bytes == 0
 
 
-def test_size__of_an_entry__grows_with_its_document(environment: Environment, make_feature: Any) -> None:
-    small = fresh(environment).size
+def test_memory_bytes__larger_document__larger(environment: Environment, make_feature: Any) -> None:
+    small = build_without_cache(environment).memory_bytes
     make_feature("large", initial_value="x" * 10_000)
-    assert fresh(environment).size > small + 10_000
+    assert build_without_cache(environment).memory_bytes > small + 10_000
 
 
-def test_client__any_request__needs_no_cache(environment: Environment, feature: Feature) -> None:
+def test_flags__cache_cleared__same_response(environment: Environment, feature: Feature) -> None:
     sdk: APIClient = application(environment.api_key)
     before = sdk.get("/api/v1/flags/").content
-    documents.clear()
+    document_cache.clear()
     assert sdk.get("/api/v1/flags/").content == before

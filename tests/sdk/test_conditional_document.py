@@ -1,4 +1,4 @@
-"""``environment-document/`` answers 304 to a client that has it, and never to one that has an older one."""
+"""Conditional requests of ``environment-document/``: 304 for the newest version, and for no other."""
 
 import asyncio
 import time
@@ -17,49 +17,52 @@ from features.models import Feature, FeatureState
 from sdk import read_path
 from settings.asgi import django_application
 from tests.sdk.conftest import KEY_HEADER
-from tests.sdk.test_read_path import NOT_DJANGO, Told, answer, scope
+from tests.sdk.test_read_path import NOT_DJANGO, Received, scope, send_request
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 PATH = "/api/v1/environment-document/"
 
-# Earlier than any clock: what a test changes gets a date that is not of the future.
+# In the past, so that changes of a test get a ``Last-Modified`` that is not in the future.
 MOMENT = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
 @pytest.fixture
 def clock() -> Iterator[mock.Mock]:
-    """The clock of versions. It stands still unless a test sets ``return_value``."""
+    """The clock that versions are read from. It does not move unless a test sets ``return_value``."""
     with mock.patch("realtime.hosts.timezone.now", return_value=MOMENT + timedelta(milliseconds=100)) as now:
         yield now
 
 
 @pytest.fixture
 def old(environment: Environment, feature: Feature) -> Environment:
-    """``environment`` as if nothing had changed in it for hours."""
+    """``environment``, unchanged for hours."""
     long_ago = MOMENT - timedelta(hours=1)
     Environment.objects.filter(pk=environment.pk).update(updated_at=long_ago, last_modified=long_ago.timestamp())
     return environment
 
 
 class Reader:
-    """Reads the document both ways, which have to agree."""
+    """Reads the document by the read path and by Django, and compares the responses."""
 
     def __init__(self, key: str) -> None:
         self.key = key
 
-    def read(self, **conditions: str) -> Told:
+    def read(self, **conditions: str) -> Received:
         headers = [(KEY_HEADER.lower(), self.key), *((n.replace("_", "-"), value) for n, value in conditions.items())]
 
-        async def both() -> tuple[Told, Told]:
+        async def both() -> tuple[Received, Received]:
             request = scope(PATH, headers)
-            told = await answer(read_path.read_path(NOT_DJANGO), request), await answer(django_application, request)
+            received = (
+                await send_request(read_path.read_path(NOT_DJANGO), request),
+                await send_request(django_application, request),
+            )
             await read_path.close()
-            return told
+            return received
 
-        ahead, django = asyncio.run(both())
-        assert ahead == django
-        return ahead
+        by_read_path, by_django = asyncio.run(both())
+        assert by_read_path == by_django
+        return by_read_path
 
     def date(self) -> str:
         """``If-Modified-Since`` of Flagsmith's Edge Proxy."""
@@ -93,17 +96,17 @@ def test_document__unchanged__304_by_etag_and_by_both_dates(reader: Reader, stat
         {"if_modified_since": headers["last-modified"]},
         {"if_none_match": headers["etag"], "if_modified_since": http_date(0)},
     ):
-        status, told, empty = reader.read(**conditions)
+        status, headers_304, empty = reader.read(**conditions)
         assert (status, empty) == (304, b""), conditions
-        assert {"content-length", "content-type"}.isdisjoint(told)
-        kept = ("etag", "last-modified", "cache-control", "vary", "x-flagsmith-document-updated-at")
-        assert {name: told[name] for name in kept} == {name: headers[name] for name in kept}
+        assert {"content-length", "content-type"}.isdisjoint(headers_304)
+        compared = ("etag", "last-modified", "cache-control", "vary", "x-flagsmith-document-updated-at")
+        assert {name: headers_304[name] for name in compared} == {name: headers[name] for name in compared}
 
 
-def test_document__changes_within_one_second__no_older_validator_gives_304(
+def test_document__changes_within_one_second__older_validators_give_200(
     reader: Reader, state: FeatureState, clock: mock.Mock, old: Environment, override: Callable[..., FeatureState]
 ) -> None:
-    """Silent changes among them: an identity's override changes the document, and not its ``updated_at``."""
+    """Some changes are silent: an identity override changes the document without a new ``updated_at``."""
     of_ada = override(state.feature, "a", identity=old.identities.create(identifier="ada"))
     older: list[dict[str, str]] = []
     for number, changed in enumerate((state, state, of_ada, state, of_ada, of_ada, state)):
@@ -127,20 +130,18 @@ def test_document__next_second__304_by_date_again(reader: Reader, state: Feature
     assert reader.read(if_modified_since=reader.date())[0] == 304
 
 
-def test_document__date_of_the_future__not_given_before_its_time(reader: Reader, state: FeatureState) -> None:
-    """Many changes within this very second."""
+def test_document__date_in_the_future__no_last_modified_yet(reader: Reader, state: FeatureState) -> None:
+    """Many changes within the current second move the date into the future."""
     for _ in range(50):
         toggle(state)
     status, headers, _ = reader.read()
     assert (status, "last-modified" in headers) == (200, False)
-    taken = Environment.objects.values_list("last_modified", flat=True).get()
-    assert taken > time.time()
-    assert reader.read(if_modified_since=http_date(taken))[0] == 200
+    date = Environment.objects.values_list("last_modified", flat=True).get()
+    assert date > time.time()
+    assert reader.read(if_modified_since=http_date(date))[0] == 200
 
 
-def test_document__changed_by_a_process_that_knows_no_dates__never_304_by_date(
-    reader: Reader, state: FeatureState, clock: object
-) -> None:
+def test_document__changed_without_its_date__no_304_by_date(reader: Reader, state: FeatureState, clock: object) -> None:
     toggle(state)
     before = reader.read()[1]["last-modified"]
     Environment.objects.update(updated_at=MOMENT + timedelta(seconds=2), revision=1_000)
@@ -164,21 +165,19 @@ def test_document__other_conditions__200(reader: Reader, state: FeatureState, co
     assert reader.read(**conditions)[0] == 200
 
 
-def test_document__etag_no_longer_right__a_right_date_does_not_count(
-    reader: Reader, state: FeatureState, clock: object
-) -> None:
+def test_document__etag_differs_and_date_matches__200(reader: Reader, state: FeatureState, clock: object) -> None:
     toggle(state)
     assert reader.read(if_none_match='"other"', if_modified_since=reader.date())[0] == 200
 
 
 async def test_flags__with_conditions__200(environment: Environment, reader: Reader) -> None:
     headers = [(KEY_HEADER.lower(), reader.key), ("if-none-match", "*")]
-    status, told, _ = await answer(read_path.read_path(NOT_DJANGO), scope("/api/v1/flags/", headers))
+    status, received_headers, _ = await send_request(read_path.read_path(NOT_DJANGO), scope("/api/v1/flags/", headers))
     await read_path.close()
-    assert (status, "etag" in told) == (200, False)
+    assert (status, "etag" in received_headers) == (200, False)
 
 
-def test_document__of_the_admin_api__conditional_too(admin: APIClient, old: Environment, reader: Reader) -> None:
+def test_document_of_admin_api__unchanged__304_by_etag(admin: APIClient, old: Environment, reader: Reader) -> None:
     path = f"/api/v1/environments/{old.api_key}/document/"
     etag = admin.get(path).headers["ETag"]
     assert etag == reader.read()[1]["etag"]
@@ -187,8 +186,8 @@ def test_document__of_the_admin_api__conditional_too(admin: APIClient, old: Envi
 
 async def test_head__with_conditions__304(reader: Reader) -> None:
     headers = [(KEY_HEADER.lower(), reader.key)]
-    _, told, _ = await answer(read_path.read_path(django_application), scope(PATH, headers, "HEAD"))
-    known = scope(PATH, [*headers, ("if-none-match", told["etag"])], "HEAD")
-    status, told, body = await answer(read_path.read_path(django_application), known)
+    _, received_headers, _ = await send_request(read_path.read_path(django_application), scope(PATH, headers, "HEAD"))
+    conditional = scope(PATH, [*headers, ("if-none-match", received_headers["etag"])], "HEAD")
+    status, received_headers, body = await send_request(read_path.read_path(django_application), conditional)
     await read_path.close()
-    assert (status, body, "content-length" in told) == (304, b"", False)
+    assert (status, body, "content-length" in received_headers) == (304, b"", False)

@@ -1,4 +1,4 @@
-"""The environment document, and that browsers and SDKs can read versions."""
+"""The environment document, and the CORS headers of the SDK API."""
 
 import json
 import re
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 URL = "/api/v1/environment-document/"
 
 
-def test_document__everything__flagsmiths_fields_in_their_order(
+def test_document__all_parts__fields_and_order_as_in_flagsmith(
     server: APIClient,
     environment: Environment,
     project: Project,
@@ -35,17 +35,17 @@ def test_document__everything__flagsmiths_fields_in_their_order(
     feature = make_feature("split", type="MULTIVARIATE", initial_value="own", default_enabled=True)
     default = FeatureState.objects.get(feature=feature)
     option = MultivariateFeatureOption.objects.create(feature=feature, string_value="a", key="first")
-    share = MultivariateFeatureStateValue.objects.create(
+    multivariate_value = MultivariateFeatureStateValue.objects.create(
         feature_state=default, multivariate_feature_option=option, percentage_allocation=30
     )
     in_segment = override(feature, "professional", segment, priority=2)
     identity = environment.identities.create(identifier="ada")
     of_identity = override(feature, 5, identity=identity, enabled=False)
     environment.refresh_from_db()
-    named = {"id": feature.pk, "name": "split", "type": "MULTIVARIATE"}
-    answer = server.get(URL)
-    assert answer.headers["Content-Type"] == "application/json"
-    (overridden,) = answer.json()["identity_overrides"]
+    feature_json = {"id": feature.pk, "name": "split", "type": "MULTIVARIATE"}
+    response = server.get(URL)
+    assert response.headers["Content-Type"] == "application/json"
+    (overridden,) = response.json()["identity_overrides"]
     expected = {
         "id": environment.pk,
         "api_key": environment.api_key,
@@ -79,7 +79,7 @@ def test_document__everything__flagsmiths_fields_in_their_order(
                     ],
                     "feature_states": [
                         {
-                            "feature": named,
+                            "feature": feature_json,
                             "enabled": True,
                             "django_id": in_segment.pk,
                             "feature_segment": {"priority": 2},
@@ -95,7 +95,7 @@ def test_document__everything__flagsmiths_fields_in_their_order(
         },
         "feature_states": [
             {
-                "feature": named,
+                "feature": feature_json,
                 "enabled": True,
                 "django_id": default.pk,
                 "feature_segment": None,
@@ -105,8 +105,8 @@ def test_document__everything__flagsmiths_fields_in_their_order(
                     {
                         "multivariate_feature_option": {"value": "a", "id": option.pk, "key": "first"},
                         "percentage_allocation": 30.0,
-                        "id": share.pk,
-                        "mv_fs_value_uuid": str(share.uuid),
+                        "id": multivariate_value.pk,
+                        "mv_fs_value_uuid": str(multivariate_value.uuid),
                     }
                 ],
             }
@@ -118,7 +118,7 @@ def test_document__everything__flagsmiths_fields_in_their_order(
                 "created_date": identity.created_date.isoformat(timespec="microseconds"),
                 "identity_features": [
                     {
-                        "feature": named,
+                        "feature": feature_json,
                         "enabled": False,
                         "django_id": of_identity.pk,
                         "feature_segment": None,
@@ -142,22 +142,22 @@ def test_document__everything__flagsmiths_fields_in_their_order(
         "use_identity_composite_key_for_hashing": True,
         "use_identity_overrides_in_local_eval": True,
     }
-    # As text, so that the order of the fields counts.
-    assert json.dumps(answer.json(), indent=1) == json.dumps(expected, indent=1)
+    # Compared as text, which includes the order of the fields.
+    assert json.dumps(response.json(), indent=1) == json.dumps(expected, indent=1)
 
 
-def test_document__version__is_the_same_microsecond_everywhere(server: APIClient, environment: Environment) -> None:
+def test_document__version__same_microsecond_in_body_and_header(server: APIClient, environment: Environment) -> None:
     for microsecond in (0, 1, 999_999, 123_456):
         moment = timezone.now().replace(microsecond=microsecond)
         Environment.objects.filter(pk=environment.pk).update(updated_at=moment)
-        answer = server.get(URL)
-        assert answer.json()["updated_at"] == moment.isoformat(timespec="microseconds")
-        assert answer.json()["updated_at"].endswith(f".{microsecond:06d}+00:00")
-        assert answer.headers["X-Flagsmith-Document-Updated-At"] == epoch_seconds(moment)
-        assert re.fullmatch(r"\d{10}\.\d{6}", answer.headers["X-Flagsmith-Document-Updated-At"])
+        response = server.get(URL)
+        assert response.json()["updated_at"] == moment.isoformat(timespec="microseconds")
+        assert response.json()["updated_at"].endswith(f".{microsecond:06d}+00:00")
+        assert response.headers["X-Flagsmith-Document-Updated-At"] == epoch_seconds(moment)
+        assert re.fullmatch(r"\d{10}\.\d{6}", response.headers["X-Flagsmith-Document-Updated-At"])
 
 
-def test_document__identity_uuid__is_stable_and_one_for_each_identity(
+def test_document__identity_uuid__stable_and_unique(
     server: APIClient, environment: Environment, feature: Feature, override: Callable[..., FeatureState]
 ) -> None:
     for name in ("ada", "bob"):
@@ -168,7 +168,7 @@ def test_document__identity_uuid__is_stable_and_one_for_each_identity(
     assert {uuid.UUID(each).version for each in first} == {4}
 
 
-def test_document__traits_of_an_overridden_identity__are_not_in_it(
+def test_document__identity_with_override_and_traits__traits_left_out(
     server: APIClient, environment: Environment, feature: Feature, override: Callable[..., FeatureState]
 ) -> None:
     override(feature, "hers", identity=environment.identities.create(identifier="ada"))
@@ -177,7 +177,7 @@ def test_document__traits_of_an_overridden_identity__are_not_in_it(
     assert server.get(URL).content == before
 
 
-def test_document__only_what_is_live(
+def test_document__unpublished_feature_states__left_out(
     server: APIClient,
     environment: Environment,
     feature: Feature,
@@ -193,7 +193,7 @@ def test_document__only_what_is_live(
 
 
 @pytest.mark.parametrize(
-    "operator, stored, shown",
+    "operator, stored, served",
     [
         ("EQUAL", None, ""),
         ("PERCENTAGE_SPLIT", None, ""),
@@ -202,24 +202,24 @@ def test_document__only_what_is_live(
         ("IS_SET", "x", "x"),
     ],
 )
-def test_condition__without_value__never_null_where_an_sdk_reads_it(
-    operator: str, stored: str | None, shown: str | None, server: APIClient, segment: Segment
+def test_condition__without_value__null_only_if_the_operator_has_no_value(
+    operator: str, stored: str | None, served: str | None, server: APIClient, segment: Segment
 ) -> None:
     Condition.objects.update(operator=operator, value=stored)
     rules = server.get(URL).json()["project"]["segments"][0]["rules"]
-    assert rules[0]["rules"][0]["conditions"] == [{"operator": operator, "value": shown, "property_": "plan"}]
+    assert rules[0]["rules"][0]["conditions"] == [{"operator": operator, "value": served, "property_": "plan"}]
 
 
-def test_rules__in_a_circle__are_read_and_end(server: APIClient, segment: Segment) -> None:
+def test_rules__in_a_cycle__200(server: APIClient, segment: Segment) -> None:
     outer = SegmentRule.objects.get(segment=segment)
     SegmentRule.objects.filter(pk=outer.pk).update(rule=SegmentRule.objects.get(rule=outer))
     assert server.get(URL).status_code == 200
 
 
-def test_rows__of_another_project__are_left_out(
+def test_rows__of_another_project__left_out(
     server: APIClient, environment: Environment, organisation: Organisation, override: Callable[..., FeatureState]
 ) -> None:
-    """No end point stores such rows; if there are some, everything else is served."""
+    """No endpoint stores such rows. If there are some, everything else is served."""
     other = Project.objects.create(name="Other", organisation=organisation)
     feature = Feature.objects.create(name="foreign", project=other)
     override(feature, "x")
@@ -236,7 +236,7 @@ def test_rows__of_another_project__are_left_out(
     assert document["project"]["segments"] == []
 
 
-def test_document__by_the_admin_api__the_same_bytes(
+def test_document_of_admin_api__admin__same_bytes(
     admin: APIClient, server: APIClient, environment: Environment, feature: Feature
 ) -> None:
     by_admin, by_sdk = admin.get(f"/api/v1/environments/{environment.api_key}/document/"), server.get(URL)
@@ -244,23 +244,23 @@ def test_document__by_the_admin_api__the_same_bytes(
     assert by_admin.content == by_sdk.content
 
 
-@pytest.mark.parametrize("who, status", [("anonymous", 401), ("outsider", 404), ("sdk", 401)])
-def test_document__by_the_admin_api_for_others__refused(
-    who: str, status: int, request: pytest.FixtureRequest, environment: Environment
+@pytest.mark.parametrize("caller, status", [("anonymous", 401), ("outsider", 404), ("sdk", 401)])
+def test_document_of_admin_api__other_callers__4xx(
+    caller: str, status: int, request: pytest.FixtureRequest, environment: Environment
 ) -> None:
-    client = request.getfixturevalue(who)
+    client = request.getfixturevalue(caller)
     assert client.get(f"/api/v1/environments/{environment.api_key}/document/").status_code == status
 
 
-# Browsers.
+# CORS.
 
-SENT_BY_SDKS = (
+REQUEST_HEADERS = (
     "x-environment-key",
     "content-type",
     "flagsmith-sdk-user-agent",
     "flagsmith-application-name",
     "flagsmith-application-version",
-    # What libraries for tracing add to every request of a page.
+    # Headers that tracing libraries add to every request of a page.
     "sentry-trace",
     "baggage",
     "traceparent",
@@ -269,11 +269,11 @@ SENT_BY_SDKS = (
 )
 
 
-def cors(answer: Any) -> dict[str, str]:
+def cors(response: Any) -> dict[str, str]:
     prefix = "access-control-"
     return {
         name.lower().removeprefix(prefix): value
-        for name, value in answer.headers.items()
+        for name, value in response.headers.items()
         if name.lower().startswith(prefix)
     }
 
@@ -281,8 +281,8 @@ def cors(answer: Any) -> dict[str, str]:
 @pytest.mark.parametrize("path", ["flags/", "identities/", "traits/", "traits/bulk/", "analytics/flags/"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_preflight__any_origin_without_key__allowed(path: str, method: str, anonymous: APIClient) -> None:
-    headers = ", ".join(SENT_BY_SDKS)
-    answer = anonymous.options(
+    headers = ", ".join(REQUEST_HEADERS)
+    response = anonymous.options(
         f"/api/v1/{path}",
         headers={
             "Origin": "https://shop.example",
@@ -290,21 +290,21 @@ def test_preflight__any_origin_without_key__allowed(path: str, method: str, anon
             "Access-Control-Request-Headers": headers,
         },
     )
-    found = cors(answer)
-    assert answer.status_code == 200
+    found = cors(response)
+    assert response.status_code == 200
     assert found["allow-origin"] == "*"
     assert method in found["allow-methods"]
-    assert set(SENT_BY_SDKS) <= set(found["allow-headers"].split(", "))
+    assert set(REQUEST_HEADERS) <= set(found["allow-headers"].split(", "))
     assert int(found["max-age"]) >= 3_600
 
 
 @pytest.mark.parametrize("path", ["flags/", "identities/?identifier=ada", "flags/?feature=nope"])
-def test_answer__to_another_origin__version_is_readable(path: str, sdk: APIClient) -> None:
-    answer = sdk.get(f"/api/v1/{path}", headers={"Origin": "https://shop.example"})
-    assert cors(answer)["allow-origin"] == "*"
-    assert "x-flagsmith-document-updated-at" in cors(answer)["expose-headers"]
+def test_response__to_another_origin__version_header_is_readable(path: str, sdk: APIClient) -> None:
+    response = sdk.get(f"/api/v1/{path}", headers={"Origin": "https://shop.example"})
+    assert cors(response)["allow-origin"] == "*"
+    assert "x-flagsmith-document-updated-at" in cors(response)["expose-headers"]
 
 
-def test_answer__refused_to_another_origin__is_readable(anonymous: APIClient) -> None:
-    answer = anonymous.get("/api/v1/flags/", headers={"Origin": "https://shop.example"})
-    assert (answer.status_code, cors(answer)["allow-origin"]) == (403, "*")
+def test_error__to_another_origin__readable(anonymous: APIClient) -> None:
+    response = anonymous.get("/api/v1/flags/", headers={"Origin": "https://shop.example"})
+    assert (response.status_code, cors(response)["allow-origin"]) == (403, "*")

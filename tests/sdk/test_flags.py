@@ -18,19 +18,19 @@ pytestmark = pytest.mark.django_db
 VERSION = "X-Flagsmith-Document-Updated-At"
 
 
-def names(answer: Any) -> list[str]:
-    assert answer.status_code == 200
-    return [flag["feature"]["name"] for flag in answer.json()]
+def names(response: Any) -> list[str]:
+    assert response.status_code == 200
+    return [flag["feature"]["name"] for flag in response.json()]
 
 
-def test_flags__one_feature__flagsmiths_fields_in_their_order(
+def test_flags__one_feature__fields_and_order_as_in_flagsmith(
     sdk: APIClient, environment: Environment, make_feature: Callable[..., Feature]
 ) -> None:
     feature = make_feature("size", initial_value="12", default_enabled=True, description="How large")
     state = FeatureState.objects.get(feature=feature)
-    answer = sdk.get("/api/v1/flags/")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/json"
+    response = sdk.get("/api/v1/flags/")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
     expected = {
         "id": state.pk,
         "feature": {
@@ -48,17 +48,17 @@ def test_flags__one_feature__flagsmiths_fields_in_their_order(
         "feature_segment": None,
         "enabled": True,
     }
-    assert answer.json() == [expected]
-    assert list(answer.json()[0]) == list(expected)
-    assert list(answer.json()[0]["feature"]) == list(expected["feature"])
+    assert response.json() == [expected]
+    assert list(response.json()[0]) == list(expected)
+    assert list(response.json()[0]["feature"]) == list(expected["feature"])
 
 
-def test_flags__any__header_is_the_environments_version(sdk: APIClient, environment: Environment) -> None:
+def test_flags__any__version_header(sdk: APIClient, environment: Environment) -> None:
     environment.refresh_from_db()
     assert sdk.get("/api/v1/flags/").headers[VERSION] == epoch_seconds(environment.updated_at)
 
 
-def test_flags__any__caches_tell_environments_apart(sdk: APIClient, feature: Feature) -> None:
+def test_flags__any__vary_by_environment_key(sdk: APIClient, feature: Feature) -> None:
     assert "x-environment-key" in sdk.get("/api/v1/flags/").headers["Vary"].lower()
 
 
@@ -70,7 +70,7 @@ def test_flags__value__keeps_its_type(value: object, sdk: APIClient, feature: Fe
     assert (type(found), found) == (type(value), value)
 
 
-def test_flags__overrides_exist__only_defaults(
+def test_flags__with_overrides__only_defaults(
     sdk: APIClient, environment: Environment, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
 ) -> None:
     override(feature, "professional", segment)
@@ -78,14 +78,12 @@ def test_flags__overrides_exist__only_defaults(
     assert [flag["feature_state_value"] for flag in sdk.get("/api/v1/flags/").json()] == [None]
 
 
-def test_flags__state_that_is_not_live__is_not_served(
-    sdk: APIClient, environment: Environment, feature: Feature
-) -> None:
+def test_flags__unpublished_feature_state__left_out(sdk: APIClient, environment: Environment, feature: Feature) -> None:
     FeatureState.objects.create(feature=feature, environment=environment, enabled=True, version=None)
     assert [flag["enabled"] for flag in sdk.get("/api/v1/flags/").json()] == [False]
 
 
-def test_flags__another_environment__has_its_own(
+def test_flags__changed_in_another_environment__unchanged(
     sdk: APIClient, production: Environment, environment: Environment, make_feature: Callable[..., Feature]
 ) -> None:
     feature = make_feature()
@@ -95,22 +93,22 @@ def test_flags__another_environment__has_its_own(
     assert [flag["enabled"] for flag in sdk.get("/api/v1/flags/").json()] == [False]
 
 
-def test_flags__one_asked_for__one_object(sdk: APIClient, make_feature: Callable[..., Feature]) -> None:
+def test_flags__one_feature_requested__one_object(sdk: APIClient, make_feature: Callable[..., Feature]) -> None:
     make_feature("one")
     make_feature("two")
-    answer = sdk.get("/api/v1/flags/?feature=two")
-    assert answer.status_code == 200
-    assert answer.json()["feature"]["name"] == "two"
+    response = sdk.get("/api/v1/flags/?feature=two")
+    assert response.status_code == 200
+    assert response.json()["feature"]["name"] == "two"
 
 
 @pytest.mark.parametrize("name", ["nope", "", "\0"])
-def test_flags__unknown_one_asked_for__404(name: str, sdk: APIClient, feature: Feature) -> None:
-    answer = sdk.get("/api/v1/flags/", {"feature": name})
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Given feature not found"})
+def test_flags__unknown_feature_requested__404(name: str, sdk: APIClient, feature: Feature) -> None:
+    response = sdk.get("/api/v1/flags/", {"feature": name})
+    assert (response.status_code, response.json()) == (404, {"detail": "Given feature not found"})
 
 
 @pytest.mark.parametrize(
-    "own, of_project, shown",
+    "environment_setting, project_setting, visible",
     [
         (None, False, ["off", "on"]),
         (None, True, ["on"]),
@@ -118,10 +116,10 @@ def test_flags__unknown_one_asked_for__404(name: str, sdk: APIClient, feature: F
         (True, False, ["on"]),
     ],
 )
-def test_flags__disabled_ones_hidden__environments_setting_before_the_projects(
-    own: bool | None,
-    of_project: bool,
-    shown: list[str],
+def test_flags__disabled_flags_hidden__environments_setting_overrides_the_projects(
+    environment_setting: bool | None,
+    project_setting: bool,
+    visible: list[str],
     sdk: APIClient,
     environment: Environment,
     project: Project,
@@ -129,31 +127,31 @@ def test_flags__disabled_ones_hidden__environments_setting_before_the_projects(
 ) -> None:
     make_feature("off")
     make_feature("on", default_enabled=True)
-    environment.hide_disabled_flags, project.hide_disabled_flags = own, of_project
+    environment.hide_disabled_flags, project.hide_disabled_flags = environment_setting, project_setting
     environment.save()
     project.save()
-    assert names(sdk.get("/api/v1/flags/")) == shown
+    assert names(sdk.get("/api/v1/flags/")) == visible
     identity = sdk.get("/api/v1/identities/?identifier=ada").json()
-    assert [flag["feature"]["name"] for flag in identity["flags"]] == shown
+    assert [flag["feature"]["name"] for flag in identity["flags"]] == visible
     for path in ("/api/v1/flags/?feature=off", "/api/v1/identities/?identifier=ada&feature=off"):
-        assert sdk.get(path).status_code == (200 if "off" in shown else 404)
+        assert sdk.get(path).status_code == (200 if "off" in visible else 404)
 
 
-def test_flags__feature_for_servers__only_with_a_server_key(
+def test_flags__server_side_feature__only_with_a_server_side_key(
     sdk: APIClient, server: APIClient, make_feature: Callable[..., Feature]
 ) -> None:
     make_feature("public")
-    secret = make_feature("secret", is_server_key_only=True)
+    server_side = make_feature("secret", is_server_key_only=True)
     assert names(sdk.get("/api/v1/flags/")) == ["public"]
     assert names(server.get("/api/v1/flags/")) == ["public", "secret"]
     for path in ("/api/v1/flags/?feature=secret", "/api/v1/identities/?identifier=ada&feature=secret"):
         assert sdk.get(path).status_code == 404
         assert server.get(path).status_code == 200
     document = server.get("/api/v1/environment-document/").json()
-    assert document["project"]["server_key_only_feature_ids"] == [secret.pk]
+    assert document["project"]["server_key_only_feature_ids"] == [server_side.pk]
 
 
-def test_flags__sensitive_data_hidden__nothing_but_the_flag(
+def test_flags__sensitive_data_hidden__other_fields_are_null(
     sdk: APIClient, environment: Environment, make_feature: Callable[..., Feature]
 ) -> None:
     feature = make_feature("size", initial_value="12", description="secret")
@@ -188,13 +186,13 @@ def test_flags__organisation_renamed__same_version(
     assert sdk.get("/api/v1/flags/").headers[VERSION] == before
 
 
-def test_analytics__counts__200_and_null(sdk: APIClient) -> None:
-    answer = sdk.post("/api/v1/analytics/flags/", {"banner": 2, "unknown": "x"})
-    assert (answer.status_code, answer.content) == (200, b"null")
-    assert answer.headers["Content-Type"] == "application/json"
+def test_analytics__counts__200_with_null(sdk: APIClient) -> None:
+    response = sdk.post("/api/v1/analytics/flags/", {"banner": 2, "unknown": "x"})
+    assert (response.status_code, response.content) == (200, b"null")
+    assert response.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize("body", [[], "text", 5])
-def test_analytics__no_object__400(body: object, sdk: APIClient) -> None:
-    answer = sdk.post("/api/v1/analytics/flags/", body)
-    assert (answer.status_code, answer.json()) == (400, {"non_field_errors": ["Expected a JSON object."]})
+def test_analytics__not_an_object__400(body: object, sdk: APIClient) -> None:
+    response = sdk.post("/api/v1/analytics/flags/", body)
+    assert (response.status_code, response.json()) == (400, {"non_field_errors": ["Expected a JSON object."]})

@@ -1,5 +1,5 @@
-"""Server and SDK agree: whatever an identity gets from ``identities/``, the official Python SDK computes from the
-environment document. Its code is not ours, so this also tests the document."""
+"""Remote and local evaluation agree: the flags of ``identities/`` equal those that the official Python SDK computes
+from the environment document."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from tests.sdk import generated
 Flags = dict[str, tuple[bool, Any]]
 
 
-class Downloaded:
-    """The SDK's handler for a document that is already here."""
+class DocumentHandler:
+    """An offline handler of the SDK that returns this document."""
 
     def __init__(self, document: Any) -> None:
         self.document = document
@@ -33,18 +33,18 @@ def server_client(environment: Environment) -> APIClient:
 
 def local_sdk(client: APIClient) -> Flagsmith:
     document = client.get("/api/v1/environment-document/").json()
-    return Flagsmith(offline_mode=True, offline_handler=Downloaded(document))
+    return Flagsmith(offline_mode=True, offline_handler=DocumentHandler(document))
 
 
 def of_sdk(flags: Any) -> Flags:
     return {flag.feature_name: (flag.enabled, flag.value) for flag in flags.all_flags()}
 
 
-def of_api(answer: Any) -> Flags:
-    return {flag["feature"]["name"]: (flag["enabled"], flag["feature_state_value"]) for flag in answer}
+def of_api(response: Any) -> Flags:
+    return {flag["feature"]["name"]: (flag["enabled"], flag["feature_state_value"]) for flag in response}
 
 
-# The equality holds for the composite key, which SDKs always use.
+# SDKs always use the composite key for hashing.
 SPECS = generated.environments(
     use_identity_composite_key_for_hashing=st.just(True), name=st.sampled_from(("pro", "12"))
 )
@@ -60,14 +60,14 @@ def test_flags__any_environment_and_identity__as_the_sdk_computes_them(
         client = server_client(generated.store(spec))
         sdk = local_sdk(client)
         assert of_api(client.get("/api/v1/flags/").json()) == of_sdk(sdk.get_environment_flags())
-        # Each identifier once: its stored traits would count the second time.
+        # Each identifier once, because the stored traits would be used the second time.
         for identifier, traits in dict(identities).items():
             body = {
                 "identifier": identifier,
                 "transient": transient,
                 "traits": [{"trait_key": key, "trait_value": value} for key, value in traits.items()],
             }
-            answer = client.post("/api/v1/identities/", body, format="json")
-            assert answer.status_code == 200
-            assert of_api(answer.json()["flags"]) == of_sdk(sdk.get_identity_flags(identifier, traits))
+            response = client.post("/api/v1/identities/", body, format="json")
+            assert response.status_code == 200
+            assert of_api(response.json()["flags"]) == of_sdk(sdk.get_identity_flags(identifier, traits))
         transaction.set_rollback(True)

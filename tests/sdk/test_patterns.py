@@ -1,4 +1,4 @@
-"""Conditions of the operator REGEX: what Python's own library finds, but never for long."""
+"""Conditions with the operator REGEX: they match like Python's ``re``, within a time limit."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from flag_engine.segments.evaluator import context_matches_condition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation import engine
+from evaluation import engine_context
 from segments import patterns
 
 PARTS = st.sampled_from(
@@ -24,14 +24,14 @@ PARTS = st.sampled_from(
 TEXTS = st.text("abcAB1 .éß\n", max_size=7)
 
 
-def met(pattern: str, trait: object) -> bool:
+def is_met(pattern: str, trait: object) -> bool:
     context = {"environment": {"key": "k", "name": "n"}, "identity": {"identifier": "i", "traits": {"t": trait}}}
     return context_matches_condition(context, {"operator": "REGEX", "property": "t", "value": pattern}, "1")
 
 
 @settings(max_examples=300)
 @given(pattern=st.lists(PARTS, max_size=6).map("".join), text=TEXTS)
-def test_pattern__any_short_text__matches_as_in_pythons_library(pattern: str, text: str) -> None:
+def test_pattern__any_short_text__matches_like_re(pattern: str, text: str) -> None:
     try:
         expected = re.match(pattern, text) is not None
     except re.error:
@@ -53,12 +53,12 @@ def test_pattern__any_short_text__matches_as_in_pythons_library(pattern: str, te
         ("(a?){40}a{40}", "a" * 39 + "!"),
     ],
 )
-def test_pattern__that_would_take_for_ever__is_interrupted_and_never_met(pattern: str, text: str) -> None:
+def test_pattern__exponential_time__interrupted_and_not_met(pattern: str, text: str) -> None:
     started = time.thread_time()
     try:
-        with patterns.limited(0.1):
-            assert not met(pattern, text)
-    except patterns.TimeSpent:
+        with patterns.time_limit(0.1):
+            assert not is_met(pattern, text)
+    except patterns.TimeLimitExceeded:
         pass
     assert time.thread_time() - started < 1
 
@@ -66,13 +66,13 @@ def test_pattern__that_would_take_for_ever__is_interrupted_and_never_met(pattern
 @pytest.mark.parametrize(
     "pattern", ["(?:a{200}){200}", "(?:(?:(?:a{99}){99}){99}){99}", "((?:ab){150}){150}", "(?=(?:a{200}){200})"]
 )
-def test_pattern__that_would_take_all_memory__cannot_be_evaluated(pattern: str) -> None:
-    with pytest.raises(patterns.UnboundedPattern):
+def test_pattern__unbounded_memory__rejected(pattern: str) -> None:
+    with pytest.raises(patterns.PatternTooLong):
         patterns.matches(pattern, "a")
     condition = {"operator": "REGEX", "property_": "t", "value": pattern}
     rule = {"type": "ALL", "rules": [], "conditions": [condition]}
-    context = engine.segment_context({"id": 1, "name": "s", "rules": [rule]}, [])
-    assert context["rules"][0]["conditions"] == [engine.NEVER]
+    context = engine_context.segment_context({"id": 1, "name": "s", "rules": [rule]}, [])
+    assert context["rules"][0]["conditions"] == [engine_context.NEVER_MET]
 
 
 @pytest.mark.parametrize(
@@ -85,60 +85,60 @@ def test_pattern__that_would_take_all_memory__cannot_be_evaluated(pattern: str) 
         (r"^(?!test).*$", "production"),
     ],
 )
-def test_pattern__as_people_write_them__matches(pattern: str, text: str) -> None:
-    assert met(pattern, text)
+def test_pattern__usual_ones__match(pattern: str, text: str) -> None:
+    assert is_met(pattern, text)
 
 
 @pytest.mark.parametrize("trait, pattern", [(12, "^1"), (True, "True"), (1.5, r"1\.5"), ("12", r"\d+")])
-def test_pattern__trait_that_is_no_text__matches_its_text(trait: object, pattern: str) -> None:
-    assert met(pattern, trait)
+def test_pattern__trait_is_not_a_string__matches_its_text(trait: object, pattern: str) -> None:
+    assert is_met(pattern, trait)
 
 
-def test_patterns__many_that_take_for_ever__share_the_time_and_then_none_is_tried() -> None:
+def test_patterns__many_of_exponential_time__share_one_limit() -> None:
     started = time.thread_time()
-    with patterns.limited(0.1):
+    with patterns.time_limit(0.1):
         assert patterns.matches("^(a|b)", "abc")
-        with pytest.raises(patterns.TimeSpent):
+        with pytest.raises(patterns.TimeLimitExceeded):
             [patterns.matches(f"(a|aa|{number})+$", "a" * 1_999 + "!") for number in range(500)]
-        with pytest.raises(patterns.TimeSpent):
+        with pytest.raises(patterns.TimeLimitExceeded):
             patterns.matches("^(a|b)", "abc")
     assert time.thread_time() - started < 1
     assert patterns.matches("^(a|b)", "abc")
 
 
-def test_patterns__process_held_up_meanwhile__are_matched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine seconds go by in which nothing of the process runs."""
+def test_patterns__process_suspended_meanwhile__matched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine can suspend a process for seconds."""
     compiled = patterns._compiled
 
-    def held_up(pattern: str) -> object:
+    def slow_compile(pattern: str) -> object:
         time.sleep(0.06)
         return compiled(pattern)
 
     assert patterns.matches("^(a|b)", "abc")
-    monkeypatch.setattr(patterns, "_compiled", held_up)
-    with patterns.limited(0.05):
+    monkeypatch.setattr(patterns, "_compiled", slow_compile)
+    with patterns.time_limit(0.05):
         assert [patterns.matches("^(a|b)", "abc") for _ in range(3)] == [True] * 3
 
 
-def test_pattern__other_threads_compute_meanwhile__has_the_time_of_its_own_thread() -> None:
-    """The library's clock counts them, and would be over at once."""
-    alone, letters = 0.0, 0
-    while alone < 0.02:
+def test_pattern__other_threads_are_busy__only_its_own_time_counts() -> None:
+    """The library's own timeout counts the processor time of all threads."""
+    undisturbed_seconds, letters = 0.0, 0
+    while undisturbed_seconds < 0.02:
         letters += 1
         started = time.thread_time()
         assert not patterns.matches("(a|aa)+$", "a" * letters + "!")
-        alone = time.thread_time() - started
-    over = threading.Event()
+        undisturbed_seconds = time.thread_time() - started
+    ended = threading.Event()
 
     def compute() -> None:
-        while not over.is_set():
+        while not ended.is_set():
             hashlib.sha256(bytes(1_000_000)).digest()
 
     with ThreadPoolExecutor(4) as threads:
         for _ in range(4):
             threads.submit(compute)
         try:
-            with patterns.limited(4 * alone):
+            with patterns.time_limit(4 * undisturbed_seconds):
                 assert not patterns.matches("(a|aa)+$", "a" * letters + "!")
         finally:
-            over.set()
+            ended.set()

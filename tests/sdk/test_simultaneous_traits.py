@@ -1,4 +1,4 @@
-"""Many requests of one identity at once."""
+"""Concurrent requests that store traits."""
 
 import threading
 from collections.abc import Callable
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 THREADS = 8
 
 
-def at_once(call: Callable[[int], Any]) -> list[Any]:
+def concurrently(call: Callable[[int], Any]) -> list[Any]:
     start = threading.Barrier(THREADS)
 
     def run(number: int) -> Any:
@@ -38,34 +38,34 @@ def trait(key: str, value: Any, identifier: str = "ada") -> dict[str, Any]:
     return {"identity": {"identifier": identifier}, "trait_key": key, "trait_value": value}
 
 
-def test_identities__new_one_from_everywhere__one_identity_with_all_traits(
+def test_identities__concurrent_requests_of_a_new_one__one_identity_with_all_traits(
     environment: Environment, feature: Feature
 ) -> None:
-    def ask(number: int) -> Any:
+    def send(number: int) -> Any:
         traits = [{"trait_key": f"own-{number}", "trait_value": number}, {"trait_key": "shared", "trait_value": number}]
         body = {"identifier": "ada", "traits": traits}
         return application(environment.api_key).post("/api/v1/identities/", body)
 
-    assert [answer.status_code for answer in at_once(ask)] == [200] * THREADS
+    assert [response.status_code for response in concurrently(send)] == [200] * THREADS
     assert Identity.objects.count() == 1
     stored = {row.trait_key: row.trait_value for row in Trait.objects.all()}
     assert {f"own-{number}": number for number in range(THREADS)}.items() <= stored.items()
     assert stored["shared"] in range(THREADS)
 
 
-def test_bulk__crosswise__nobody_waits_for_ever(environment: Environment) -> None:
-    """One writes what the other deletes, each in the opposite order."""
+def test_bulk__in_opposite_orders__no_deadlock(environment: Environment) -> None:
+    """Requests write and delete the same traits in opposite orders."""
     names = ("ada", "bob")
 
-    def ask(number: int) -> Any:
+    def send(number: int) -> Any:
         turn = 1 if number % 2 else -1
         body = [trait(key, None if number % 3 else number, name) for name in names[::turn] for key in "abc"[::turn]]
         return [application(environment.api_key).put("/api/v1/traits/bulk/", body).status_code for _ in range(5)]
 
-    assert at_once(ask) == [[200] * 5] * THREADS
+    assert concurrently(send) == [[200] * 5] * THREADS
 
 
-REMOVALS = {
+DELETIONS = {
     "the identity": ("DELETE", "environments/{env}/identities/{identity}/"),
     "its trait from all": ("POST", "environments/{env}/delete-traits/"),
     "the environment": ("DELETE", "environments/{env}/"),
@@ -74,13 +74,13 @@ REMOVALS = {
 }
 
 
-@pytest.mark.parametrize("what", REMOVALS)
-def test_removal__while_sdks_send_traits__both_succeed(
-    what: str, environment: Environment, feature: Feature, admin: APIClient
+@pytest.mark.parametrize("deleted", DELETIONS)
+def test_deletion__while_sdks_send_traits__both_succeed(
+    deleted: str, environment: Environment, feature: Feature, admin: APIClient
 ) -> None:
     sdk = application(environment.api_key)
     sdk.put("/api/v1/traits/bulk/", [trait(key, 0, name) for name in ("ada", "bob") for key in "abcdef"])
-    method, path = REMOVALS[what]
+    method, path = DELETIONS[deleted]
     path = path.format(
         env=environment.api_key,
         identity=Identity.objects.get(identifier="ada").pk,
@@ -88,7 +88,7 @@ def test_removal__while_sdks_send_traits__both_succeed(
         organisation=environment.project.organisation_id,
     )
 
-    def ask(number: int) -> set[int]:
+    def send(number: int) -> set[int]:
         if number == 0:
             return {
                 admin.generic(method, f"/api/v1/{path}", '{"key": "c"}', content_type="application/json").status_code
@@ -100,7 +100,7 @@ def test_removal__while_sdks_send_traits__both_succeed(
             found.add(client.put("/api/v1/traits/bulk/", body).status_code)
         return found
 
-    removed, *sent = at_once(ask)
-    assert removed in ({200}, {204})
-    # 403: the key of an environment that is gone.
+    deletion, *sent = concurrently(send)
+    assert deletion in ({200}, {204})
+    # 403: the environment was deleted.
     assert all(statuses <= {200, 403} for statuses in sent)

@@ -1,4 +1,4 @@
-"""What is read in a snapshot is of one moment, and nobody waits for it."""
+"""Snapshots: all queries see one state of the database, and writers do not wait."""
 
 import threading
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from tests.support.patience import PATIENCE
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-def elsewhere(call: Callable[[], None]) -> None:
-    """Run it on another connection, to its end."""
+def on_another_connection(call: Callable[[], None]) -> None:
+    """Run the call on another connection, and wait for it."""
 
     def run() -> None:
         try:
@@ -39,16 +39,16 @@ def name_of(project: Project) -> str:
     return Project.objects.values_list("name", flat=True).get(pk=project.pk)
 
 
-def test_snapshot__change_by_another_meanwhile__is_not_seen(project: Project) -> None:
+def test_snapshot__concurrent_change__not_visible(project: Project) -> None:
     with snapshot():
         assert name_of(project) == "Web"
-        # It does not wait for the reader either.
-        elsewhere(lambda: rename(project, "Other"))
+        # The writer does not wait for the reader.
+        on_another_connection(lambda: rename(project, "Other"))
         assert name_of(project) == "Web"
     assert name_of(project) == "Other"
 
 
-def test_snapshot__while_another_writes__does_not_wait(project: Project) -> None:
+def test_snapshot__concurrent_write_transaction__does_not_wait(project: Project) -> None:
     written, read = threading.Event(), threading.Event()
 
     def write() -> bool:
@@ -69,17 +69,17 @@ def test_snapshot__while_another_writes__does_not_wait(project: Project) -> None
         assert writing.result()
 
 
-def test_snapshot__afterwards__connection_writes_as_before(project: Project) -> None:
+def test_snapshot__ended__connection_can_write(project: Project) -> None:
     with snapshot():
         name_of(project)
     with transaction.atomic():
         assert name_of(project) == "Web"
-        # On SQLite a transaction that only now turned into a writer's would fail, had another written meanwhile.
+        # On SQLite, a deferred transaction would fail here if another connection had written meanwhile.
         rename(project, "Other")
     assert name_of(project) == "Other"
 
 
-def test_snapshot__failing_inside__ends_it(project: Project) -> None:
+def test_snapshot__exception_inside__transaction_ended(project: Project) -> None:
     with pytest.raises(Project.DoesNotExist), snapshot():
         Project.objects.get(name="unknown")
     assert not connection.in_atomic_block
@@ -87,7 +87,7 @@ def test_snapshot__failing_inside__ends_it(project: Project) -> None:
     assert name_of(project) == "Other"
 
 
-def test_snapshot__in_a_transaction__sees_its_changes(project: Project) -> None:
+def test_snapshot__inside_a_transaction__sees_its_changes(project: Project) -> None:
     with transaction.atomic():
         rename(project, "Other")
         with snapshot():
@@ -96,10 +96,10 @@ def test_snapshot__in_a_transaction__sees_its_changes(project: Project) -> None:
     assert name_of(project) == "Third"
 
 
-def test_answers__read_while_another_writes__are_of_one_version_that_only_rises(
+def test_responses__concurrent_writes__each_of_one_version_in_rising_order(
     environment: Environment, make_feature: Callable[..., Feature]
 ) -> None:
-    """One transaction writes the same number to three tables; no answer may have two."""
+    """One transaction writes the same number to three tables. A response must not contain two numbers."""
     feature = make_feature(initial_value="0", description="0")
     Project.objects.filter(pk=feature.project_id).update(name="0")
     key = EnvironmentAPIKey.objects.create(environment=environment, name="server").key
@@ -118,17 +118,17 @@ def test_answers__read_while_another_writes__are_of_one_version_that_only_rises(
         client, found = application(key), []
         try:
             while not done.is_set():
-                found.append(ask(client, path))
-            return [*found, ask(client, path)]
+                found.append(version_and_numbers(client, path))
+            return [*found, version_and_numbers(client, path)]
         finally:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
         readers = [pool.submit(read, path) for path in ("flags/", "environment-document/", "identities/?identifier=a")]
         pool.submit(write).result()
-        answers = [reader.result() for reader in readers]
+        responses = [reader.result() for reader in readers]
     versions: dict[float, set[str]] = {}
-    for found in answers:
+    for found in responses:
         assert [version for version, _ in found] == sorted(version for version, _ in found)
         assert found[-1][1] == {str(rounds)}
         for version, numbers in found:
@@ -147,15 +147,15 @@ def write_everywhere(feature: Feature, number: int) -> None:
     feature.save()
 
 
-def ask(client: APIClient, path: str) -> tuple[float, set[str]]:
-    """The version of an answer, and the numbers in it."""
-    answer = client.get(f"/api/v1/{path}")
-    assert answer.status_code == 200
-    body = answer.json()
+def version_and_numbers(client: APIClient, path: str) -> tuple[float, set[str]]:
+    """The version of a response, and the numbers in it."""
+    response = client.get(f"/api/v1/{path}")
+    assert response.status_code == 200
+    body = response.json()
     if path == "environment-document/":
         (flag,) = body["feature_states"]
         numbers = {body["project"]["name"], flag["feature_state_value"]}
     else:
         (flag,) = body if path == "flags/" else body["flags"]
         numbers = {flag["feature"]["description"], flag["feature_state_value"]}
-    return float(answer.headers["X-Flagsmith-Document-Updated-At"]), {str(number) for number in numbers}
+    return float(response.headers["X-Flagsmith-Document-Updated-At"]), {str(number) for number in numbers}

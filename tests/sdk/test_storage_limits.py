@@ -1,4 +1,4 @@
-"""How much SDKs may have stored: traits of an identity and of a request, and bytes in a time with a client key."""
+"""Storage limits of SDKs: traits of an identity and of a request, and bytes of a client-side key in a time window."""
 
 import threading
 from collections.abc import Callable
@@ -41,17 +41,17 @@ def stored(identifier: str = "ada") -> dict[str, Any]:
     return {row.trait_key: row.trait_value for row in Trait.objects.filter(identity__identifier=identifier)}
 
 
-def counted(answer: Any) -> dict[str, Any]:
-    """The traits that counted for the answer of ``identities/``."""
-    assert answer.status_code == 200, answer.json()
-    return {each["trait_key"]: each["trait_value"] for each in answer.json()["traits"]}
+def traits_in(response: Any) -> dict[str, Any]:
+    """The traits in a response of ``identities/``."""
+    assert response.status_code == 200, response.json()
+    return {each["trait_key"]: each["trait_value"] for each in response.json()["traits"]}
 
 
 @pytest.fixture
-def professional(feature: Feature, segment: Segment, override: Callable[..., FeatureState]) -> Callable[[Any], bool]:
-    """Whether an answer of ``identities/`` is for who has the trait ``plan: pro``."""
+def is_professional(feature: Feature, segment: Segment, override: Callable[..., FeatureState]) -> Callable[[Any], bool]:
+    """A function that returns whether a response of ``identities/`` was evaluated with ``plan: pro``."""
     override(feature, "for professionals", segment)
-    return lambda answer: answer.json()["flags"][0]["feature_state_value"] == "for professionals"
+    return lambda response: response.json()["flags"][0]["feature_state_value"] == "for professionals"
 
 
 class TestTraitsOfAnIdentity:
@@ -66,51 +66,53 @@ class TestTraitsOfAnIdentity:
             Trait.objects.create(identity=identity, trait_key=key, string_value="old")
         return identity
 
-    def test_identities__more_in_one_call__400_and_nothing_stored(self, sdk: APIClient) -> None:
+    def test_identities__more_traits_in_one_request__400_and_nothing_stored(self, sdk: APIClient) -> None:
         for transient in (False, True):
             items = [{**item, "transient": transient} for item in traits(a=1, b=2, c=3, d=4)]
-            answer = sdk.post(IDENTITIES, {"identifier": "ada", "traits": items})
-            assert answer.status_code == 400
-            assert answer.json() == {"traits": {"non_field_errors": ["Ensure this field has no more than 3 elements."]}}
+            response = sdk.post(IDENTITIES, {"identifier": "ada", "traits": items})
+            assert response.status_code == 400
+            assert response.json() == {
+                "traits": {"non_field_errors": ["Ensure this field has no more than 3 elements."]}
+            }
         assert not Identity.objects.exists()
-        assert counted(sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(a=1, b=2, c=3)})) == stored()
+        assert traits_in(sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(a=1, b=2, c=3)})) == stored()
         assert len(stored()) == 3
 
-    def test_identities__no_room_for_one__it_counts_and_is_not_stored(
-        self, sdk: APIClient, full: Identity, professional: Callable[[Any], bool]
+    def test_identities__trait_over_the_limit__used_and_not_stored(
+        self, sdk: APIClient, full: Identity, is_professional: Callable[[Any], bool]
     ) -> None:
-        answer = sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(a="new", plan="pro")})
+        response = sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(a="new", plan="pro")})
 
-        assert counted(answer) == {"a": "new", "b": "old", "c": "old", "plan": "pro"}
-        assert professional(answer)
+        assert traits_in(response) == {"a": "new", "b": "old", "c": "old", "plan": "pro"}
+        assert is_professional(response)
         assert stored() == {"a": "new", "b": "old", "c": "old"}
-        assert not professional(sdk.get(f"{IDENTITIES}?identifier=ada"))
+        assert not is_professional(sdk.get(f"{IDENTITIES}?identifier=ada"))
 
-    def test_identities__one_taken_away__makes_room_for_another(self, sdk: APIClient, full: Identity) -> None:
-        answer = sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(d=1, a=None)})
+    def test_identities__trait_removed_and_another_added__stored(self, sdk: APIClient, full: Identity) -> None:
+        response = sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(d=1, a=None)})
 
-        assert counted(answer) == stored() == {"b": "old", "c": "old", "d": 1}
+        assert traits_in(response) == stored() == {"b": "old", "c": "old", "d": 1}
 
-    def test_identities__no_room_again_and_again__nothing_is_written(self, sdk: APIClient, full: Identity) -> None:
+    def test_identities__trait_over_the_limit_repeatedly__nothing_written(self, sdk: APIClient, full: Identity) -> None:
         with CaptureQueriesContext(connection) as queries:
             for _ in range(2):
-                assert counted(sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(d=1)}))["d"] == 1
+                assert traits_in(sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(d=1)}))["d"] == 1
         assert [each["sql"] for each in queries if not each["sql"].startswith("SELECT")] == []
 
-    @pytest.mark.parametrize("who", ["sdk", "server"])
-    def test_traits__no_room__400_and_nothing_stored(
-        self, who: str, request: pytest.FixtureRequest, full: Identity
+    @pytest.mark.parametrize("caller", ["sdk", "server"])
+    def test_traits__over_the_limit__400_and_nothing_stored(
+        self, caller: str, request: pytest.FixtureRequest, full: Identity
     ) -> None:
-        client = request.getfixturevalue(who)
+        client = request.getfixturevalue(caller)
         one = client.post(ONE, trait(1, "d"))
         several = client.put(BULK, [trait(1, "k", "bob"), trait("new", "a"), trait(1, "d")])
 
-        assert [(answer.status_code, answer.json()) for answer in (one, several)] == [(400, FULL)] * 2
+        assert [(response.status_code, response.json()) for response in (one, several)] == [(400, FULL)] * 2
         assert (stored(), stored("bob")) == (dict.fromkeys("abc", "old"), {})
         assert client.put(BULK, [trait("new", "a"), trait(None, "b"), trait(1, "d")]).status_code == 200
         assert stored() == {"a": "new", "c": "old", "d": 1}
 
-    def test_traits__of_an_identity_that_had_more_before__may_change(
+    def test_traits__identity_already_over_the_limit__values_can_change(
         self, sdk: APIClient, full: Identity, settings: Settings
     ) -> None:
         settings.MAX_TRAITS_PER_IDENTITY = 2
@@ -118,19 +120,21 @@ class TestTraitsOfAnIdentity:
         assert sdk.post(ONE, trait(1, "d")).status_code == 400
         assert stored() == {"a": "new", "b": "old", "c": "old"}
 
-    def test_admin_api__no_room__400(self, admin: APIClient, environment: Environment, full: Identity) -> None:
+    def test_admin_api__trait_over_the_limit__400(
+        self, admin: APIClient, environment: Environment, full: Identity
+    ) -> None:
         path = f"/api/v1/environments/{environment.api_key}/identities/{full.pk}/traits/"
         body = {"trait_key": "d", "value_type": "int", "integer_value": 1}
-        answer = admin.post(path, body, format="json")
+        response = admin.post(path, body, format="json")
 
-        assert (answer.status_code, answer.json()) == (400, FULL)
+        assert (response.status_code, response.json()) == (400, FULL)
         Trait.objects.filter(trait_key="a").delete()
         assert admin.post(path, body, format="json").status_code == 201
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("of_identities", [True, False])
-def test_traits__from_everywhere_at_once__no_more_than_the_limit(
+def test_traits__concurrent_requests__no_more_than_the_limit(
     environment: Environment, feature: Feature, settings: Settings, of_identities: bool
 ) -> None:
     settings.MAX_TRAITS_PER_IDENTITY = 5
@@ -154,21 +158,21 @@ def test_traits__from_everywhere_at_once__no_more_than_the_limit(
     assert len(stored()) == 5
 
 
-def test_bulk__more_traits_than_a_request_may_have__400(sdk: APIClient, settings: Settings) -> None:
+def test_bulk__more_traits_than_allowed_in_a_request__400(sdk: APIClient, settings: Settings) -> None:
     settings.MAX_TRAITS_PER_REQUEST = 2
     items = [trait(1, "k", f"user-{number}") for number in range(3)]
-    answer = sdk.put(BULK, items)
+    response = sdk.put(BULK, items)
 
-    assert answer.status_code == 400
-    assert answer.json() == {"non_field_errors": ["Ensure this field has no more than 2 elements."]}
+    assert response.status_code == 400
+    assert response.json() == {"non_field_errors": ["Ensure this field has no more than 2 elements."]}
     assert not Identity.objects.exists()
     assert sdk.put(BULK, items[:2]).status_code == 200
 
 
-class TestBytesWithAClientKey:
+class TestBytesOfAClientSideKey:
     @pytest.fixture(autouse=True)
     def limit(self, settings: Settings) -> None:
-        """Room for about two identities with a trait."""
+        """Enough for about two identities with a trait."""
         settings.CLIENT_KEY_STORAGE_RATE = "800/hour"
         cache.clear()
 
@@ -177,66 +181,69 @@ class TestBytesWithAClientKey:
             assert sdk.post(IDENTITIES, {"identifier": f"u{number}", "traits": traits(k=1)}).status_code == 200
         assert Identity.objects.count() < 4
 
-    def test_identities__beyond_it__answered_and_not_stored(
-        self, sdk: APIClient, professional: Callable[[Any], bool]
+    def test_identities__over_the_limit__answered_and_not_stored(
+        self, sdk: APIClient, is_professional: Callable[[Any], bool]
     ) -> None:
         self.fill(sdk)
         number = Identity.objects.count()
 
         posted = sdk.post(IDENTITIES, {"identifier": "ada", "traits": traits(plan="pro")})
-        got = sdk.get(f"{IDENTITIES}?identifier=bob")
+        read = sdk.get(f"{IDENTITIES}?identifier=bob")
 
-        assert professional(posted)
-        assert (counted(posted), counted(got)) == ({"plan": "pro"}, {})
+        assert is_professional(posted)
+        assert (traits_in(posted), traits_in(read)) == ({"plan": "pro"}, {})
         assert Identity.objects.count() == number
 
-    def test_identities__stored_ones_beyond_it__answered_with_their_traits(self, sdk: APIClient) -> None:
+    def test_identities__stored_and_over_the_limit__answered_with_their_traits(self, sdk: APIClient) -> None:
         self.fill(sdk)
-        assert counted(sdk.get(f"{IDENTITIES}?identifier=u0")) == {"k": 1}
-        answer = sdk.post(IDENTITIES, {"identifier": "u0", "traits": traits(k=2, other=3)})
-        assert counted(answer) == {"k": 2, "other": 3}
+        assert traits_in(sdk.get(f"{IDENTITIES}?identifier=u0")) == {"k": 1}
+        response = sdk.post(IDENTITIES, {"identifier": "u0", "traits": traits(k=2, other=3)})
+        assert traits_in(response) == {"k": 2, "other": 3}
         assert stored("u0") == {"k": 1}
 
-    def test_traits__beyond_it__429_that_says_when(self, sdk: APIClient) -> None:
+    def test_traits__over_the_limit__429_with_retry_after(self, sdk: APIClient) -> None:
         self.fill(sdk)
-        for answer in (sdk.post(ONE, trait(2, "k", "u0")), sdk.put(BULK, [trait(2, "k", "u0"), trait(1, "x", "new")])):
-            assert answer.status_code == 429
-            assert answer.json()["detail"].startswith("Client keys of this environment have stored too much lately.")
-            assert 0 < int(answer.headers["Retry-After"]) <= 3_600
+        for response in (
+            sdk.post(ONE, trait(2, "k", "u0")),
+            sdk.put(BULK, [trait(2, "k", "u0"), trait(1, "x", "new")]),
+        ):
+            assert response.status_code == 429
+            assert response.json()["detail"].startswith("Client keys of this environment have stored too much lately.")
+            assert 0 < int(response.headers["Retry-After"]) <= 3_600
         assert stored("u0") == {"k": 1}
 
-    def test_traits__as_they_are_stored__cost_nothing(self, sdk: APIClient) -> None:
+    def test_traits__unchanged__not_counted(self, sdk: APIClient) -> None:
         self.fill(sdk)
         assert sdk.post(ONE, trait(1, "k", "u0")).status_code == 200
         assert sdk.put(BULK, [trait(1, "k", "u0"), trait(None, "gone", "u0")]).status_code == 200
 
-    def test_trait__taken_away_beyond_it__gone(self, sdk: APIClient) -> None:
+    def test_trait__removed_over_the_limit__removed(self, sdk: APIClient) -> None:
         self.fill(sdk)
-        assert counted(sdk.post(IDENTITIES, {"identifier": "u0", "traits": traits(k=None)})) == stored("u0") == {}
+        assert traits_in(sdk.post(IDENTITIES, {"identifier": "u0", "traits": traits(k=None)})) == stored("u0") == {}
 
-    def test_server_key__any_number__stored(self, sdk: APIClient, server: APIClient) -> None:
+    def test_server_side_key__any_number__stored(self, sdk: APIClient, server: APIClient) -> None:
         self.fill(sdk)
         assert server.post(ONE, trait("pro", "plan")).status_code == 200
         assert server.post(IDENTITIES, {"identifier": "ada", "traits": traits(x=1)}).status_code == 200
         assert stored() == {"plan": "pro", "x": 1}
 
-    def test_other_environment__its_own_limit(self, sdk: APIClient, production: Environment) -> None:
+    def test_environments__each__own_limit(self, sdk: APIClient, production: Environment) -> None:
         self.fill(sdk)
         assert application(production.api_key).post(ONE, trait("pro", "plan")).status_code == 200
         assert stored() == {"plan": "pro"}
 
-    def test_log__one_line_for_a_window(
+    def test_log__several_rejections_in_a_window__one_line(
         self, sdk: APIClient, environment: Environment, caplog: pytest.LogCaptureFixture
     ) -> None:
         for _ in range(2):
             self.fill(sdk)
-        lines: list[Any] = [record.msg for record in caplog.records if record.name == "sdk.storage"]
+        lines: list[Any] = [record.msg for record in caplog.records if record.name == "sdk.throttles"]
         assert [(line["event"], line["environment_id"]) for line in lines] == [
             ("client_storage_limit_reached", environment.pk)
         ]
 
 
-def test_server_key__large_import__not_limited_by_default(
+def test_server_side_key__large_import__not_limited(
     environment: Environment, server_key: EnvironmentAPIKey, settings: Settings
 ) -> None:
     settings.CLIENT_KEY_STORAGE_RATE = "1/hour"

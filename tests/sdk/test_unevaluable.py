@@ -1,4 +1,4 @@
-"""Whatever is stored and whatever is asked, there are flags. A condition that cannot be evaluated is not met."""
+"""Conditions and traits that cannot be evaluated: the condition is not met, and flags are served."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment
 from evaluation import document
-from evaluation.cache import Entry
+from evaluation.cache import CompiledDocument
 from features.models import Feature, FeatureState
 from segments.models import Condition, Segment, SegmentRule
 from tests.sdk import generated
@@ -35,13 +35,13 @@ UNEVALUABLE = (
 
 def values(client: APIClient, **traits: Any) -> list[Any]:
     body = {"identifier": "ada", "traits": [{"trait_key": key, "trait_value": each} for key, each in traits.items()]}
-    answer = client.post("/api/v1/identities/", body)
-    assert answer.status_code == 200
-    return [flag["feature_state_value"] for flag in answer.json()["flags"]]
+    response = client.post("/api/v1/identities/", body)
+    assert response.status_code == 200
+    return [flag["feature_state_value"] for flag in response.json()["flags"]]
 
 
 @pytest.mark.parametrize("operator, prop, value", UNEVALUABLE)
-def test_condition__cannot_be_evaluated__is_not_met_and_others_still_are(
+def test_condition__cannot_be_evaluated__not_met_and_others_evaluated(
     operator: str,
     prop: str,
     value: str,
@@ -52,7 +52,7 @@ def test_condition__cannot_be_evaluated__is_not_met_and_others_still_are(
 ) -> None:
     override(feature, "professional", segment)
     rule = SegmentRule.objects.get(rule__isnull=False)
-    # Before the one that can be evaluated: the engine stops at the first that is met.
+    # First in the order, because the engine stops at the first condition that is met.
     rule.conditions.all().delete()
     Condition.objects.create(rule=rule, operator=operator, property=prop, value=value)
     Condition.objects.create(rule=rule, operator="EQUAL", property="plan", value="pro")
@@ -61,7 +61,7 @@ def test_condition__cannot_be_evaluated__is_not_met_and_others_still_are(
 
 
 @pytest.mark.parametrize("kind", ["SOME", ""])
-def test_rule__of_unknown_type__is_not_met(
+def test_rule__of_unknown_type__not_met(
     kind: str, sdk: APIClient, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
 ) -> None:
     override(feature, "professional", segment)
@@ -69,7 +69,7 @@ def test_rule__of_unknown_type__is_not_met(
     assert values(sdk, plan="pro") == [None]
 
 
-def test_segment__without_rules__has_nobody(
+def test_segment__without_rules__has_no_identity(
     sdk: APIClient, feature: Feature, segment: Segment, override: Callable[..., FeatureState]
 ) -> None:
     override(feature, "professional", segment)
@@ -77,7 +77,7 @@ def test_segment__without_rules__has_nobody(
     assert values(sdk, plan="pro") == [None]
 
 
-def test_number_too_large_to_divide__segment_is_left_out_and_others_count(
+def test_segment__raises_for_a_trait__left_out_and_others_evaluated(
     sdk: APIClient,
     environment: Environment,
     make_feature: Callable[..., Feature],
@@ -92,18 +92,18 @@ def test_number_too_large_to_divide__segment_is_left_out_and_others_count(
     override(two, "professional", segment)
     override(three, "hers", identity=environment.identities.create(identifier="ada"))
     assert values(sdk, plan="pro", age=4) == ["even", "professional", "hers"]
-    # SDKs send numbers as text as well.
+    # Some SDKs send numbers as strings.
     assert values(sdk, plan="pro", age="9" * 1_000) == [None, "professional", "hers"]
 
 
-def test_flag_too_long_for_a_number__read_by_conditions__segments_that_read_it_are_left_out(
+def test_segments__raise_only_together__left_out(
     sdk: APIClient,
     environment: Environment,
     make_feature: Callable[..., Feature],
     segment: Segment,
     override: Callable[..., FeatureState],
 ) -> None:
-    """Each segment can be evaluated alone; together the one reads what the other makes of the flag."""
+    """Each segment can be evaluated alone. Together, one reads the flag that the other overrides."""
     reading = Segment.objects.create(name="reading", project=segment.project)
     rule = SegmentRule.objects.create(segment=reading, type="ALL")
     Condition.objects.create(rule=rule, operator="EQUAL", property="$.flags.one.value", value="1")
@@ -142,7 +142,7 @@ ANY_TRAIT = st.one_of(
 
 @pytest.fixture
 def overridden(feature: Feature, segment: Segment, override: Callable[..., FeatureState]) -> Segment:
-    """The segment, and a flag that depends on it."""
+    """A segment that overrides a flag."""
     override(feature, "professional", segment)
     return segment
 
@@ -153,14 +153,14 @@ def overridden(feature: Feature, segment: Segment, override: Callable[..., Featu
     kind=st.sampled_from(("ALL", "ANY", "NONE")),
     traits=st.dictionaries(st.sampled_from(generated.TRAITS), ANY_TRAIT),
 )
-def test_flags__anything_storable_and_sendable__are_served(
+def test_flags__any_condition_and_trait__served(
     conditions: list[dict[str, Any]], kind: str, traits: dict[str, Any], environment: Environment, overridden: Segment
 ) -> None:
     rule = SegmentRule.objects.get(segment=overridden)
     SegmentRule.objects.filter(pk=rule.pk).update(type=kind)
     Condition.objects.all().delete()
     Condition.objects.bulk_create(Condition(rule=rule, **condition) for condition in conditions)
-    entry = Entry(document.build(document.read_head(environment.pk)))
-    flags = entry.evaluator.identity_flags("ada", traits)
+    compiled = CompiledDocument(document.build(document.read_environment_row(environment.pk)))
+    flags = compiled.evaluator.identity_flags("ada", traits)
     assert [flag.state.feature.name for flag in flags] == ["banner"]
     assert flags[0].value in (None, "professional")

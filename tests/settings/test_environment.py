@@ -1,4 +1,4 @@
-"""Settings from environment variables, and the two kinds of database."""
+"""Settings from environment variables."""
 
 import stat
 import subprocess
@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.serving import databases, environment
+from realtime.serving import environment
 from settings.dev import installation_key
 from tests.support.programs import ROOT
 from tests.support.server import environ
@@ -25,7 +25,7 @@ def test_seconds__number_above_zero__read(text: str, number: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "0.0", "-1", "1e3", "half", "inf"])
-def test_seconds__other_text_or_zero__complaint_names_the_variable(text: str) -> None:
+def test_seconds__other_text_or_zero__error_names_the_variable(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="X must be a number of seconds above 0"):
         environment.seconds("X", 7, environ={"X": text})
 
@@ -44,7 +44,7 @@ def test_flag__missing__default() -> None:
     assert environment.flag("X", default=True, environ={}) is True
 
 
-def test_flag__other_word__complaint_names_the_variable() -> None:
+def test_flag__other_word__error_names_the_variable() -> None:
     with pytest.raises(ImproperlyConfigured, match="X must be true or false, not 'maybe'"):
         environment.flag("X", environ={"X": "maybe"})
 
@@ -54,7 +54,7 @@ def test_names__any_words_with_spaces_around__come_back(words: list[str]) -> Non
     assert environment.names("X", environ={"X": " , ".join(words)}) == words
 
 
-def test_cors__extra_headers__allowed_beside_the_others() -> None:
+def test_cors__extra_headers__allowed_with_the_others() -> None:
     printed = subprocess.run(
         [sys.executable, "-c", "from settings import base; print(*base.CORS_ALLOW_HEADERS)"],
         cwd=ROOT,
@@ -68,27 +68,27 @@ def test_cors__extra_headers__allowed_beside_the_others() -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"X": ""}, {"X": "  "}])
-def test_required__missing_or_empty__complaint_names_the_variable(environ: dict[str, str]) -> None:
+def test_required__missing_or_empty__error_names_the_variable(environ: dict[str, str]) -> None:
     with pytest.raises(ImproperlyConfigured, match="X must be set"):
         environment.required("X", environ)
 
 
 @pytest.mark.parametrize(("text", "number"), [("20", 20), (" 1 ", 1), ("0", 0)])
-def test_whole__number_that_may_be__read(text: str, number: int) -> None:
-    assert environment.whole("X", 7, least=0, environ={"X": text}) == number
-    assert environment.whole("X", 7, environ={}) == 7
+def test_integer__allowed_number__read(text: str, number: int) -> None:
+    assert environment.integer("X", 7, minimum=0, environ={"X": text}) == number
+    assert environment.integer("X", 7, environ={}) == 7
 
 
 @pytest.mark.parametrize("text", ["", "many", "-1", "0", "1.5", "1_000", "\u0663", "9" * 5000])
-def test_whole__other_text_or_too_little__complaint_names_the_variable(text: str) -> None:
+def test_integer__other_text_or_too_small__error_names_the_variable(text: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="X must be a whole number, 1 or more"):
-        environment.whole("X", 7, environ={"X": text})
+        environment.integer("X", 7, environ={"X": text})
 
 
 @pytest.mark.parametrize(
     "text, seconds", [("20/min", 60), ("5/day", 86400), ("1/s", 1), ("60/hour", 3600), ("60/m", 60), ("10/15min", 900)]
 )
-def test_rate__calls_in_a_time__as_it_is_and_what_throttles_read(text: str, seconds: int) -> None:
+def test_rate__calls_in_a_time__unchanged_and_understood_by_throttles(text: str, seconds: int) -> None:
     assert environment.rate("X", "5/min", environ={"X": text}) == text
     assert LoginThrottle().parse_rate(text) == (int(text.partition("/")[0]), seconds)
 
@@ -96,35 +96,16 @@ def test_rate__calls_in_a_time__as_it_is_and_what_throttles_read(text: str, seco
 @pytest.mark.parametrize(
     "text", ["", "often", "20", "20/", "/min", "20/year", "-1/min", "1.5/min", "20/min/min", "20/0min", "20/15"]
 )
-def test_rate__anything_else__complaint_names_the_variable(text: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="X must be calls in a second, minute, hour or day: 5/min, not"):
+def test_rate__anything_else__error_names_the_variable(text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="X must be a rate of calls such as 5/min, not"):
         environment.rate("X", "5/min", environ={"X": text})
 
 
-def test_prefixed__some_variables__only_those_of_the_prefix() -> None:
+def test_prefixed__several_variables__only_those_with_the_prefix() -> None:
     assert environment.prefixed("REALTIME_", {"REALTIME_A": "1", "OTHER": "2"}) == {"REALTIME_A": "1"}
 
 
-def test_from_url__postgresql__has_a_pool_of_that_size() -> None:
-    database = databases.from_url("postgres://u:p@db.example.com:5433/flags?sslmode=require", pool_size=7)
-
-    assert (database["HOST"], database["PORT"], database["NAME"]) == ("db.example.com", 5433, "flags")
-    assert database["OPTIONS"]["sslmode"] == "require"
-    assert database["OPTIONS"]["pool"]["max_size"] == 7
-    assert not database.get("CONN_MAX_AGE")
-
-
-def test_from_url__sqlite__same_options_as_without_a_url() -> None:
-    assert databases.from_url("sqlite:////data/flags.sqlite3", pool_size=7) == databases.sqlite(
-        Path("/data/flags.sqlite3")
-    )
-
-
-def test_sqlite__any_file__writers_take_their_lock_when_they_begin() -> None:
-    assert databases.sqlite(Path("/data/flags.sqlite3"))["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
-
-
-def test_installation_key__first_use__made_and_kept_for_the_owner_alone(tmp_path: Path) -> None:
+def test_installation_key__first_use__created_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "new" / "secret_key"
 
     key = installation_key(path)
@@ -134,11 +115,7 @@ def test_installation_key__first_use__made_and_kept_for_the_owner_alone(tmp_path
     assert installation_key(path) == key
 
 
-def test_installation_key__two_installations__two_keys(tmp_path: Path) -> None:
-    assert installation_key(tmp_path / "a") != installation_key(tmp_path / "b")
-
-
-def test_installation_key__many_that_start_at_once__have_the_same_one(tmp_path: Path) -> None:
+def test_installation_key__concurrent_first_uses__one_key(tmp_path: Path) -> None:
     for number in range(50):
         with ThreadPoolExecutor(8) as threads:
             assert len(set(threads.map(installation_key, [tmp_path / f"{number}"] * 8))) == 1

@@ -1,4 +1,4 @@
-"""How logs look: for people on a terminal, for programs elsewhere, and either wherever that is wanted."""
+"""Log formats: text on a terminal, JSON elsewhere, or as configured."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from tests.support.programs import ROOT
 from tests.support.server import environ
 
-# What a server does with its logs, without the rest of it.
+# Logs like a server.
 LOG = """
 import django, logging, structlog
 django.setup()
@@ -27,7 +27,7 @@ TEXT = re.compile(r"\d\d:\d\d:\d\d \[warning *\] scheduler_failing +\[features\]
 
 
 def logged(*, terminal: bool, **variables: str) -> str:
-    """What is logged to stderr, which is a terminal or a pipe."""
+    """The log output on stderr, which is a terminal or a pipe."""
     settings = {"DJANGO_SETTINGS_MODULE": "settings.test", "TERM": "xterm", "NO_COLOR": "", **variables}
     read, write = pty.openpty() if terminal else os.pipe()
     try:
@@ -41,9 +41,7 @@ def logged(*, terminal: bool, **variables: str) -> str:
 @pytest.mark.parametrize(
     "terminal, variables", [(True, {"NO_COLOR": "1"}), (True, {"LOG_FORMAT": "text"}), (False, {"LOG_FORMAT": "Text"})]
 )
-def test_logs__on_a_terminal_or_wanted_so__text_with_tracebacks_in_lines(
-    terminal: bool, variables: dict[str, str]
-) -> None:
+def test_logs__terminal_or_format_text__text_with_tracebacks(terminal: bool, variables: dict[str, str]) -> None:
     output = logged(terminal=terminal, **variables)
 
     has_colours = "\x1b[" in output
@@ -54,7 +52,7 @@ def test_logs__on_a_terminal_or_wanted_so__text_with_tracebacks_in_lines(
 
 
 @pytest.mark.parametrize("terminal, variables", [(False, {}), (True, {"LOG_FORMAT": "json"})])
-def test_logs__elsewhere_or_wanted_so__one_json_object_a_line(terminal: bool, variables: dict[str, str]) -> None:
+def test_logs__no_terminal_or_format_json__one_json_object_per_line(terminal: bool, variables: dict[str, str]) -> None:
     first, second = [json.loads(line) for line in logged(terminal=terminal, **variables).splitlines()]
 
     assert (first["event"], first["level"], first["environment"]) == ("scheduler_failing", "warning", 7)

@@ -1,4 +1,4 @@
-"""The connection pool of PostgreSQL, while the database is away and afterwards."""
+"""The connection pool for PostgreSQL during and after a failure of the database."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def database(postgresql: PostgreSQL) -> str:
 
 @pytest.fixture
 def pooled(postgresql: PostgreSQL, database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[ConnectionHandler]:
-    """That database as the product's settings have it, but that a client waits long enough on any machine."""
+    """The database with the product's settings, and a long timeout for busy machines."""
     default = databases.from_url(postgresql.url(database), CLIENTS)
     default["OPTIONS"]["pool"]["timeout"] = 2 * PATIENCE
     pooled = ConnectionHandler({"default": default})
@@ -41,21 +41,21 @@ def pooled(postgresql: PostgreSQL, database: str, django_db_blocker: DjangoDbBlo
         pooled["default"].close_pool()
 
 
-def until(holds: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it does not come to hold"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met"
         time.sleep(0.01)
 
 
-def connect_together(pooled: ConnectionHandler, clients: int) -> None:
-    """Let so many clients have a connection at the same time, and give it back."""
-    all_have_one = threading.Barrier(clients, timeout=PATIENCE)
+def connect_concurrently(pooled: ConnectionHandler, clients: int) -> None:
+    """Let so many clients hold a connection at the same time."""
+    all_connected = threading.Barrier(clients, timeout=PATIENCE)
 
     def connect() -> None:
         with pooled["default"].cursor() as cursor:
             cursor.execute("SELECT 1")
-            all_have_one.wait()
+            all_connected.wait()
         pooled["default"].close()
 
     with ThreadPoolExecutor(clients) as threads:
@@ -63,30 +63,30 @@ def connect_together(pooled: ConnectionHandler, clients: int) -> None:
             done.result()
 
 
-def test_pool__server_closed_all_connections__the_first_dead_one_replaces_them_all(
+def test_pool__server_closed_all_connections__all_are_replaced_at_the_first_failure(
     postgresql: PostgreSQL, database: str, pooled: ConnectionHandler
 ) -> None:
-    """psycopg's pool by itself takes one after the other, and waits 1 s after the second, 2 s after the third."""
-    connect_together(pooled, CLIENTS)
+    """psycopg's own pool tries one after the other, and waits 1 s after the second, 2 s after the third."""
+    connect_concurrently(pooled, CLIENTS)
     postgresql.execute(sql.SQL(TERMINATE).format(database))
-    connect_together(pooled, 1)
+    connect_concurrently(pooled, 1)
     assert pooled["default"].pool.get_stats()["connections_lost"] == 1
-    connect_together(pooled, CLIENTS)
+    connect_concurrently(pooled, CLIENTS)
 
 
-def test_pool__database_comes_back_after_the_pool_gave_up__a_client_that_waits_is_served(
+def test_pool__database_comes_back_after_the_pool_gave_up__a_waiting_client_is_served(
     postgresql: PostgreSQL, pooled: ConnectionHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ThreadPoolExecutor(1) as thread:
         with ExitStack() as away:
             postgresql.stop()
             away.callback(postgresql.start)
-            client = thread.submit(connect_together, pooled, 1)
+            client = thread.submit(connect_concurrently, pooled, 1)
             until(lambda: any("reconnection attempt" in line for line in caplog.messages))
         client.result(PATIENCE)
 
 
-def test_pool__a_single_connection__requests_have_it_beside_streams_and_reads_of_sdks(
+def test_pool__a_single_connection__is_not_used_by_streams_and_sdk_reads(
     start_server: Callable[..., ServerProcess],
 ) -> None:
     # The scheduler and the deliverer of webhooks keep one connection of the pool each.

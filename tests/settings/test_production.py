@@ -1,4 +1,4 @@
-"""The production settings start with sound values and with no others: each refusal in a process of its own."""
+"""The production settings reject missing and unsafe values."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from tests.support.programs import ROOT
 from tests.support.server import MigratedSQLite, environ
 
-SOUND = {
+VALID = {
     "DJANGO_SETTINGS_MODULE": "settings.production",
     "SECRET_KEY": "q7Zr2mVx9LpK4sTnW8bYcF3dGhJ6uAeR5tQyXzMvBnPwC1kDfU",
     "ALLOWED_HOSTS": "flags.example.com",
@@ -17,22 +17,22 @@ SOUND = {
 
 
 def check(variables: dict[str, str | None], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``manage.py check`` under the sound variables with these changes; None takes one away."""
-    wanted = {name: value for name, value in (SOUND | variables).items() if value is not None}
+    """Run ``manage.py check`` with the valid variables and these changes; None removes one."""
+    variables_of_process = {name: value for name, value in (VALID | variables).items() if value is not None}
     return subprocess.run(
         [sys.executable, "manage.py", "check", *arguments],
         cwd=ROOT,
-        env=environ(**wanted),
+        env=environ(**variables_of_process),
         capture_output=True,
         text=True,
     )
 
 
-def test_production__sound_values__starts_and_passes_the_deployment_checks(tmp_path: Path) -> None:
+def test_production__valid_values__starts_and_passes_the_deployment_checks(tmp_path: Path) -> None:
     done = check({"VAR_DIR": str(tmp_path)}, "--deploy", "--fail-level=INFO")
 
     assert done.returncode == 0, done.stderr
-    # What is silenced has its reason beside it in settings/production.py.
+    # settings/production.py has the reasons of the silenced checks.
     assert done.stdout == "System check identified no issues (2 silenced).\n"
 
 
@@ -58,7 +58,7 @@ def test_production__sound_values__starts_and_passes_the_deployment_checks(tmp_p
     ],
     ids=str,
 )
-def test_production__missing_or_unsafe_value__refuses_to_start_and_names_it(variables: dict[str, str | None]) -> None:
+def test_production__missing_or_unsafe_value__fails_and_names_it(variables: dict[str, str | None]) -> None:
     (name,) = variables
 
     done = check(variables)
@@ -68,14 +68,14 @@ def test_production__missing_or_unsafe_value__refuses_to_start_and_names_it(vari
     assert "ImproperlyConfigured" in done.stderr
 
 
-def test_production__secret_key_of_the_tests__refuses_to_start() -> None:
+def test_production__secret_key_of_the_tests__fails() -> None:
     from settings import test
 
     assert check({"SECRET_KEY": test.SECRET_KEY}).returncode != 0
 
 
 @pytest.mark.parametrize("text", ["maybe", "2"])
-def test_production__flag_that_is_neither_true_nor_false__refuses_to_start_and_names_it(text: str) -> None:
+def test_production__flag_neither_true_nor_false__fails_and_names_it(text: str) -> None:
     done = check({"SECURE_SSL_REDIRECT": text})
 
     assert done.returncode != 0
@@ -91,7 +91,7 @@ def test_asgi__nothing_configured__production_settings_are_the_default() -> None
     assert "SECRET_KEY" in done.stderr.splitlines()[-1]
 
 
-ASKING = """
+REQUESTS = """
 import django
 
 django.setup()
@@ -103,13 +103,13 @@ for path in ("metrics", "health/readiness", "version"):
 """
 
 
-def test_production__plain_http_to_a_process_itself__metrics_and_health_are_answered_and_not_redirected(
+def test_production__plain_http_to_a_process_itself__metrics_and_health_are_not_redirected(
     tmp_path: Path, sqlite_template: MigratedSQLite
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", ASKING],
+        [sys.executable, "-c", REQUESTS],
         cwd=ROOT,
-        env=environ(**SOUND, **sqlite_template.copy(tmp_path), REALTIME_METRICS_TOKEN="of-metrics"),
+        env=environ(**VALID, **sqlite_template.copy(tmp_path), REALTIME_METRICS_TOKEN="of-metrics"),
         capture_output=True,
         text=True,
     )

@@ -1,4 +1,4 @@
-"""Webhooks, what is due for them, and somebody who gets them."""
+"""Fixtures for webhooks, their deliveries, a receiver and a deliverer."""
 
 import json
 import threading
@@ -15,13 +15,13 @@ from tests.support.receiver import PATIENCE, Receiver
 from webhooks.deliverer import Deliverer
 from webhooks.models import Delivery
 
-Told = Callable[[], list[dict[str, Any]]]
+NewBodies = Callable[[], list[dict[str, Any]]]
 
 
-def ok(answer: Any) -> Any:
-    """The answer of a call that must succeed."""
-    assert answer.status_code < 300, answer.content
-    return answer.json() if answer.content else None
+def ok(response: Any) -> Any:
+    """The content of a response that must be a success."""
+    assert response.status_code < 300, response.content
+    return response.json() if response.content else None
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def features(project: Project) -> str:
 
 @pytest.fixture
 def webhook(environment: Environment) -> Webhook:
-    """One of ``environment`` that nothing is sent to: no test that does without a deliverer sends anything."""
+    """A webhook of ``environment``. Nothing is sent to it in tests without a deliverer."""
     return Webhook.objects.create(environment=environment, url="https://hooks.example.com/")
 
 
@@ -46,17 +46,17 @@ def organisation_webhook(organisation: Organisation) -> OrganisationWebhook:
 
 
 @pytest.fixture
-def told(db: None) -> Told:
-    """What has become due since the last call, as bodies, in order."""
-    seen = 0
+def new_bodies(db: None) -> NewBodies:
+    """Returns the bodies of the deliveries that were written since its previous call, in order."""
+    last_pk = 0
 
-    def since() -> list[dict[str, Any]]:
-        nonlocal seen
-        rows = list(Delivery.objects.filter(pk__gt=seen).order_by("pk"))
-        seen = rows[-1].pk if rows else seen
-        return [json.loads(row.body) for row in rows]
+    def read() -> list[dict[str, Any]]:
+        nonlocal last_pk
+        deliveries = list(Delivery.objects.filter(pk__gt=last_pk).order_by("pk"))
+        last_pk = deliveries[-1].pk if deliveries else last_pk
+        return [json.loads(delivery.body) for delivery in deliveries]
 
-    return since
+    return read
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def receiver() -> Iterator[Receiver]:
 
 @contextmanager
 def delivering() -> Iterator[Deliverer]:
-    """A deliverer in a thread of its own, ended at the end."""
+    """A running deliverer, in a thread."""
     deliverer = Deliverer()
     thread = threading.Thread(target=deliverer.run, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Where webhooks may go: addresses, names that lead to them, and certificates. Receivers are real."""
+"""The addresses that webhooks may reach, DNS resolution, and certificates. Receivers are real."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ PUBLIC = (
     "2002:808:808::1",
 )
 
-NOT_PUBLIC = (
+NON_PUBLIC = (
     "0.0.0.0",
     "0.1.2.3",
     "10.0.0.1",
@@ -86,17 +86,17 @@ Resolver = Callable[..., None]
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
-    """Make names lead to these addresses; each look-up takes the next of the lists, and the last one for ever."""
+    """Makes all names resolve to these addresses: each query returns the next list, the last list repeatedly."""
 
     def resolve(*answers: list[str]) -> None:
-        left = list(answers)
+        remaining = list(answers)
 
         def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
-            found = [ip_address(each) for each in (left.pop(0) if len(left) > 1 else left[0])]
+            addresses = [ip_address(text) for text in (remaining.pop(0) if len(remaining) > 1 else remaining[0])]
             families = {4: socket.AF_INET, 6: socket.AF_INET6}
             return [
-                (families[each.version], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(each), port))
-                for each in found
+                (families[address.version], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port))
+                for address in addresses
             ]
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -110,34 +110,36 @@ def sent(url: str) -> Outcome:
 
 @override_settings(WEBHOOKS_ALLOWED_NETWORKS="")
 def test_addresses__public__allowed_and_no_others() -> None:
-    assert [each for each in PUBLIC if not is_allowed(ip_address(each))] == []
-    assert [each for each in NOT_PUBLIC if is_allowed(ip_address(each))] == []
+    assert [text for text in PUBLIC if not is_allowed(ip_address(text))] == []
+    assert [text for text in NON_PUBLIC if is_allowed(ip_address(text))] == []
 
 
 @override_settings(WEBHOOKS_ALLOWED_NETWORKS="10.1.0.0/16, fd00::/8")
-def test_addresses__of_networks_that_are_allowed__allowed() -> None:
+def test_addresses__in_allowed_networks__allowed() -> None:
     allowed = ("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::1", "fd00:ec2::254", "8.8.8.8")
-    assert [each for each in allowed if not is_allowed(ip_address(each))] == []
-    assert [each for each in ("10.2.0.1", "fc00::1", "127.0.0.1") if is_allowed(ip_address(each))] == []
+    assert [text for text in allowed if not is_allowed(ip_address(text))] == []
+    assert [text for text in ("10.2.0.1", "fc00::1", "127.0.0.1") if is_allowed(ip_address(text))] == []
 
 
 @override_settings(WEBHOOKS_ALLOWED_NETWORKS="")
-def test_send__the_receiver_is_not_public__refused_without_a_connection(receiver: Receiver) -> None:
+def test_send__receiver_is_not_public__fails_without_a_connection(receiver: Receiver) -> None:
     for host in ("127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost", "[::ffff:127.0.0.1]", "①②⑦.⓪.⓪.①"):
         outcome = sent(f"http://{host}:{receiver.port}/")
-        assert (outcome.delivered, outcome.hopeless) == (False, True), host
+        assert (outcome.delivered, outcome.permanent) == (False, True), host
     assert receiver.rest() == []
 
 
 @override_settings(WEBHOOKS_ALLOWED_NETWORKS="")
-def test_send__name_leads_inside_too__refused(receiver: Receiver, resolver: Resolver) -> None:
+def test_send__name_also_resolves_to_an_internal_address__fails_without_a_connection(
+    receiver: Receiver, resolver: Resolver
+) -> None:
     for found in (["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["64:ff9b::7f00:1"], ["::1", "8.8.8.8"]):
         resolver(found)
-        assert sent(f"http://hooks.example.com:{receiver.port}/").hopeless
+        assert sent(f"http://hooks.example.com:{receiver.port}/").permanent
     assert receiver.rest() == []
 
 
-def test_send__name_leads_elsewhere_when_asked_again__goes_to_what_was_checked(
+def test_send__name_resolves_differently_the_next_time__connects_to_the_checked_address(
     receiver: Receiver, resolver: Resolver
 ) -> None:
     resolver(["127.0.0.1"], ["10.0.0.1"])
@@ -145,7 +147,7 @@ def test_send__name_leads_elsewhere_when_asked_again__goes_to_what_was_checked(
     assert receiver.next().headers["Host"] == f"hooks.example.com:{receiver.port}"
 
 
-def test_send__first_address_is_dead__tries_the_next(receiver: Receiver, resolver: Resolver) -> None:
+def test_send__first_address_refuses_connections__tries_the_next(receiver: Receiver, resolver: Resolver) -> None:
     resolver(["127.9.9.9", "127.0.0.1"])
     assert sent(f"http://hooks.example.com:{receiver.port}/").status == 200
 
@@ -165,7 +167,7 @@ def test_send__url_with_a_user__basic_authorization(receiver: Receiver) -> None:
 
 @pytest.fixture
 def certified(tmp_path: Path) -> Path:
-    """A key and a certificate for hooks.example.com that nobody but itself has signed."""
+    """A file with a key and a self-signed certificate for hooks.example.com."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hooks.example.com")])
     certificate = (
@@ -189,7 +191,7 @@ def certified(tmp_path: Path) -> Path:
     return file
 
 
-def test_send__tls__certificate_is_held_to_the_name(certified: Path, resolver: Resolver) -> None:
+def test_send__tls__certificate_is_verified_against_the_name(certified: Path, resolver: Resolver) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certified)
     resolver(["127.0.0.1"])

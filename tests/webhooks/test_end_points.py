@@ -1,4 +1,4 @@
-"""The end points of webhooks. Shapes are also held to recorded answers (tests/contract)."""
+"""The endpoints of webhooks. tests/contract also compares responses with recorded ones of Flagsmith."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ TRIAL = "/api/v1/webhooks/test/"
 
 URL = "https://example.com/h"
 
-NOT_PUBLIC = (
+INVALID_URLS = (
     "http://10.1.2.3:8080/",
     "http://169.254.169.254/latest/meta-data/",
     "http://100.100.100.200/",
@@ -49,44 +49,49 @@ def organisation_path(organisation: Organisation) -> str:
 
 @pytest.fixture
 def viewer(member_user: FFAdminUser, environment: Environment) -> APIClient:
-    """A member who may look at ``environment``."""
+    """A member who may view ``environment``."""
     environment.project.userpermission.create(user=member_user).permissions.add("VIEW_PROJECT")
     environment.userpermission.create(user=member_user).permissions.add("VIEW_ENVIRONMENT")
     return signed_in(member_user)
 
 
-def test_environment_webhook__made_changed_and_removed__as_flagsmith_answers(admin: APIClient, path: str) -> None:
-    made = admin.post(path, {"url": URL, "secret": "s"}, "json")
-    assert made.status_code == 201
-    assert list(made.json()) == ["id", "url", "enabled", "created_at", "updated_at", "secret"]
-    assert (made.json()["enabled"], made.json()["secret"]) == (True, "s")
-    assert admin.get(path).json() == [made.json()]
-    one = f"{path}{made.json()['id']}/"
-    assert admin.patch(one, {"enabled": False}, "json").json()["enabled"] is False
-    changed = admin.put(one, {"url": "https://user:password@example.com/other", "enabled": True}, "json").json()
-    assert (changed["url"], changed["enabled"]) == ("https://user:password@example.com/other", True)
-    assert changed["updated_at"] > made.json()["updated_at"]
-    assert admin.get(one).status_code == 405
-    assert admin.delete(one).status_code == 204
+def test_environment_webhook__created_changed_and_deleted__same_responses_as_flagsmith(
+    admin: APIClient, path: str
+) -> None:
+    response = admin.post(path, {"url": URL, "secret": "s"}, "json")
+    assert response.status_code == 201
+    created = response.json()
+    assert list(created) == ["id", "url", "enabled", "created_at", "updated_at", "secret"]
+    assert (created["enabled"], created["secret"]) == (True, "s")
+    assert admin.get(path).json() == [created]
+    webhook_path = f"{path}{created['id']}/"
+    assert admin.patch(webhook_path, {"enabled": False}, "json").json()["enabled"] is False
+    body = {"url": "https://user:password@example.com/other", "enabled": True}
+    changed = admin.put(webhook_path, body, "json").json()
+    assert (changed["url"], changed["enabled"]) == (body["url"], True)
+    assert changed["updated_at"] > created["updated_at"]
+    assert admin.get(webhook_path).status_code == 405
+    assert admin.delete(webhook_path).status_code == 204
     assert admin.get(path).json() == []
 
 
-def test_organisation_webhook__made_changed_and_removed__as_flagsmith_answers(
+def test_organisation_webhook__created_changed_and_deleted__same_responses_as_flagsmith(
     admin: APIClient, organisation_path: str
 ) -> None:
-    made = admin.post(organisation_path, {"url": URL}, "json")
-    assert made.status_code == 201
-    assert list(made.json()) == ["id", "url", "enabled", "secret", "created_at", "updated_at"]
-    assert admin.get(organisation_path).json() == {"count": 1, "next": None, "previous": None, "results": [made.json()]}
-    one = f"{organisation_path}{made.json()['id']}/"
-    assert admin.get(one).json() == made.json()
-    assert admin.patch(one, {"secret": "s"}, "json").json()["secret"] == "s"
-    assert admin.delete(one).status_code == 204
+    response = admin.post(organisation_path, {"url": URL}, "json")
+    assert response.status_code == 201
+    created = response.json()
+    assert list(created) == ["id", "url", "enabled", "secret", "created_at", "updated_at"]
+    assert admin.get(organisation_path).json() == {"count": 1, "next": None, "previous": None, "results": [created]}
+    webhook_path = f"{organisation_path}{created['id']}/"
+    assert admin.get(webhook_path).json() == created
+    assert admin.patch(webhook_path, {"secret": "s"}, "json").json()["secret"] == "s"
+    assert admin.delete(webhook_path).status_code == 204
     assert not OrganisationWebhook.objects.exists()
 
 
-@pytest.mark.parametrize("url", NOT_PUBLIC)
-def test_url__not_one_that_webhooks_can_have__refused_by_name(
+@pytest.mark.parametrize("url", INVALID_URLS)
+def test_url__not_allowed_for_webhooks__400_names_the_field(
     admin: APIClient, path: str, organisation_path: str, webhook: Webhook, environment: Environment, url: str
 ) -> None:
     assert list(admin.post(path, {"url": url}, "json").json()) == ["url"]
@@ -98,7 +103,7 @@ def test_url__not_one_that_webhooks_can_have__refused_by_name(
 
 
 @override_settings(WEBHOOKS_ALLOWED_NETWORKS="10.0.0.0/8,::1/128")
-def test_url__of_a_network_that_is_allowed__taken(admin: APIClient, path: str) -> None:
+def test_url__in_an_allowed_network__accepted(admin: APIClient, path: str) -> None:
     assert admin.post(path, {"url": "http://10.1.2.3/"}, "json").status_code == 201
     assert admin.post(path, {"url": "http://[::ffff:10.1.2.3]/"}, "json").status_code == 201
     assert admin.post(path, {"url": "http://[::1]:8080/"}, "json").status_code == 201
@@ -106,14 +111,14 @@ def test_url__of_a_network_that_is_allowed__taken(admin: APIClient, path: str) -
         assert list(admin.post(path, {"url": url}, "json").json()) == ["url"]
 
 
-def test_secret__caller_may_only_look__not_shown(viewer: APIClient, admin: APIClient, path: str) -> None:
-    made = admin.post(path, {"url": URL, "secret": "s"}, "json").json()
-    assert viewer.get(path).json() == [{**made, "secret": ""}]
+def test_secret__caller_may_only_view__empty(viewer: APIClient, admin: APIClient, path: str) -> None:
+    created = admin.post(path, {"url": URL, "secret": "s"}, "json").json()
+    assert viewer.get(path).json() == [{**created, "secret": ""}]
     assert viewer.post(path, {"url": URL}, "json").status_code == 403
-    assert viewer.delete(f"{path}{made['id']}/").status_code == 403
+    assert viewer.delete(f"{path}{created['id']}/").status_code == 403
 
 
-def test_webhooks__of_others__do_not_exist(
+def test_webhooks__caller_without_access__404_or_403(
     outsider: APIClient, member: APIClient, path: str, organisation_path: str, webhook: Webhook
 ) -> None:
     for caller in (outsider, member):
@@ -130,7 +135,9 @@ def test_webhook__path_of_another_environment__not_found(
 
 
 @pytest.fixture
-def tried(environment: Environment, receiver: Receiver) -> Callable[..., Any]:
+def trial(environment: Environment, receiver: Receiver) -> Callable[..., Any]:
+    """Posts a trial of the receiver's URL for ``environment``."""
+
     def call(client: APIClient, **body: Any) -> Any:
         scope = {"type": "environment", "id": environment.api_key}
         return client.post(TRIAL, {"webhook_url": receiver.url, "scope": scope, **body}, "json")
@@ -138,58 +145,58 @@ def tried(environment: Environment, receiver: Receiver) -> Callable[..., Any]:
     return call
 
 
-def test_trial__receiver_takes_it__says_so(
-    admin: APIClient, tried: Callable[..., Any], receiver: Receiver, organisation: Organisation
+def test_trial__receiver_accepts__200_with_its_status(
+    admin: APIClient, trial: Callable[..., Any], receiver: Receiver, organisation: Organisation
 ) -> None:
-    answer = tried(admin, secret="s")
-    assert (answer.status_code, answer.json()) == (200, {"detail": "Webhook test successful", "status": 200})
+    response = trial(admin, secret="s")
+    assert (response.status_code, response.json()) == (200, {"detail": "Webhook test successful", "status": 200})
     received = receiver.next()
     assert received.json()["event_type"] == "FLAG_UPDATED"
     assert len(received.headers["X-Flagsmith-Signature"]) == 64
-    assert tried(admin, scope={"type": "organisation", "id": organisation.pk}).status_code == 200
+    assert trial(admin, scope={"type": "organisation", "id": organisation.pk}).status_code == 200
     received = receiver.next()
     assert received.json()["event_type"] == "AUDIT_LOG_CREATED"
     assert "X-Flagsmith-Signature" not in received.headers
 
 
-def test_trial__receiver_refuses__its_status_and_nothing_else(
-    admin: APIClient, tried: Callable[..., Any], receiver: Receiver
+def test_trial__receiver_fails__400_with_its_status_only(
+    admin: APIClient, trial: Callable[..., Any], receiver: Receiver
 ) -> None:
     receiver.answers.append(503)
-    answer = tried(admin)
-    assert answer.status_code == 400
-    assert answer.json() == {
+    response = trial(admin)
+    assert response.status_code == 400
+    assert response.json() == {
         "detail": "Webhook returned error status",
         "body": "Webhook returned HTTP 503.",
         "status": 503,
     }
 
 
-def test_trial__nobody_there__says_so(admin: APIClient, tried: Callable[..., Any], receiver: Receiver) -> None:
-    answer = tried(admin, webhook_url="http://127.0.0.1:65535/")
-    assert answer.status_code == 400
-    assert answer.json()["detail"] == "Could not connect to webhook URL"
+def test_trial__connection_refused__400(admin: APIClient, trial: Callable[..., Any], receiver: Receiver) -> None:
+    response = trial(admin, webhook_url="http://127.0.0.1:65535/")
+    assert response.status_code == 400
+    assert response.json()["detail"] == "Could not connect to webhook URL"
 
 
-def test_trial__caller_is_no_admin_of_the_scope__refused_and_nothing_sent(
+def test_trial__caller_is_not_an_admin_of_the_scope__denied_and_nothing_sent(
     viewer: APIClient,
     outsider: APIClient,
     anonymous: APIClient,
-    tried: Callable[..., Any],
+    trial: Callable[..., Any],
     receiver: Receiver,
     organisation: Organisation,
 ) -> None:
-    assert tried(viewer).status_code == 403
-    assert tried(outsider).status_code == 404
-    assert tried(anonymous).status_code == 401
+    assert trial(viewer).status_code == 403
+    assert trial(outsider).status_code == 404
+    assert trial(anonymous).status_code == 401
     scope = {"type": "organisation", "id": organisation.pk}
-    assert tried(viewer, scope=scope).status_code == 403
-    assert tried(outsider, scope=scope).status_code == 404
-    assert tried(outsider, scope={"type": "organisation", "id": "x"}).status_code == 404
+    assert trial(viewer, scope=scope).status_code == 403
+    assert trial(outsider, scope=scope).status_code == 404
+    assert trial(outsider, scope={"type": "organisation", "id": "x"}).status_code == 404
     assert receiver.rest() == []
 
 
 @override_settings(WEBHOOK_TEST_THROTTLE_RATE="1/hour")
-def test_trial__again_and_again__throttled(admin: APIClient, tried: Callable[..., Any]) -> None:
+def test_trial__over_the_rate__throttled(admin: APIClient, trial: Callable[..., Any]) -> None:
     cache.clear()
-    assert [tried(admin).status_code for _ in range(2)] == [200, 429]
+    assert [trial(admin).status_code for _ in range(2)] == [200, 429]

@@ -1,4 +1,4 @@
-"""Delivering from real servers and from a process alone, also after a sudden death."""
+"""Delivery by server processes and by ``manage.py deliver_webhooks``, also after a process was killed."""
 
 import sqlite3
 import sys
@@ -22,14 +22,15 @@ ALLOWED = {"WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8"}
 
 
 def tenant_with_webhook(server: ServerProcess, receiver: Receiver) -> tuple[Tenant, int]:
-    """A tenant whose environment tells the receiver of its flags, and a feature of it that nobody was told of."""
+    """A tenant with a webhook to the receiver, and the id of a feature that was created before the webhook."""
     tenant = Tenant.create(AdminAPI.registered(server.url))
     feature = tenant.add_feature("banner")["id"]
     tenant.api.post(f"environments/{tenant.environment.key}/webhooks/", url=receiver.url, secret="s")
     return tenant, feature
 
 
-def waiting(server: ServerProcess) -> int:
+def unfinished(server: ServerProcess) -> int:
+    """The number of unfinished deliveries."""
     with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "db.sqlite3", timeout=PATIENCE)) as connection:
         row = connection.execute("SELECT count(*) FROM webhooks_delivery WHERE finished_at IS NULL").fetchone()
         return int(row[0])
@@ -43,14 +44,14 @@ def test_server__killed_between_the_change_and_its_delivery__another_process_del
     tenant.change(feature, enabled=True)
     server.process.send(SIGKILL)
     server.process.wait()
-    assert waiting(server) == 1
+    assert unfinished(server) == 1
     assert receiver.rest() == []
 
     command = [sys.executable, "manage.py", "deliver_webhooks"]
     process = Process(command, environ=environ(**server.variables), cwd=programs.ROOT)
     try:
         assert receiver.next(START).json()["data"]["new_state"]["enabled"] is True
-        process.wait_until(lambda: waiting(server) == 0)
+        process.wait_until(lambda: unfinished(server) == 0)
         assert process.stop() == 0
         assert "deliverer_ended" in process.log
     finally:
@@ -68,7 +69,7 @@ def test_server__flag_changed__delivers_and_ends_cleanly(
     assert receiver.next().json()["data"]["new_state"]["feature"]["name"] == "example_feature"
     tenant.change(feature, enabled=True)
     assert receiver.next().json()["data"]["new_state"]["feature"]["name"] == "banner"
-    server.process.wait_until(lambda: waiting(server) == 0)
+    server.process.wait_until(lambda: unfinished(server) == 0)
     server.stop()
     assert "deliverer_ended" in server.log
     assert "Traceback" not in server.log

@@ -1,4 +1,4 @@
-"""Who may see, approve, commit and delete a change request, and when."""
+"""Permissions and preconditions of viewing, approving, committing and deleting a change request."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +15,12 @@ from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-OWN = "User cannot approve their own Change Request."
+OWN_REQUEST = "User cannot approve their own Change Request."
 NOT_APPROVED = "Change request has not been approved by all required approvers."
-COMMITTED = "This change request has been committed already."
-FIXED = "What a change request does cannot be changed once it is approved or committed. Delete it, and make a new one."
+ALREADY_COMMITTED = "This change request has been committed already."
+NOT_EDITABLE = (
+    "The changes of an approved or committed change request cannot be edited. Delete it and create a new one."
+)
 
 Propose = Callable[..., dict[str, Any]]
 
@@ -29,13 +31,13 @@ def refused(answer: Any, message: str) -> bool:
 
 @pytest.fixture
 def two_approvals(environment: Environment) -> None:
-    """``environment`` wants two people to approve."""
+    """Require two approvals in ``environment``."""
     Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=2)
 
 
 def test_approval__by_its_author__refused(admin: APIClient, propose: Propose, two_approvals: None) -> None:
     path = f"{REQUESTS}{propose()['id']}/"
-    assert refused(admin.post(f"{path}approve/"), OWN)
+    assert refused(admin.post(f"{path}approve/"), OWN_REQUEST)
     assert admin.get(path).json()["is_approved"] is False
 
 
@@ -112,7 +114,7 @@ def test_commit__a_second_time__refused_and_nothing_changed(
     path = f"{REQUESTS}{propose()['id']}/"
     committed = admin.post(f"{path}commit/").json()
     FeatureState.objects.filter(feature=feature).update(enabled=False)
-    assert refused(admin.post(f"{path}commit/"), COMMITTED)
+    assert refused(admin.post(f"{path}commit/"), ALREADY_COMMITTED)
     assert admin.get(path).json() == committed
     assert FeatureState.objects.get(feature=feature).enabled is False
 
@@ -124,7 +126,7 @@ def test_edit__of_what_is_approved__refused_but_not_of_its_title(
     approver.post(f"{path}approve/")
     whole = admin.get(path).json()
     changed = {**whole, "feature_states": [{"feature": feature.pk, "enabled": False}]}
-    assert refused(admin.put(path, changed, "json"), FIXED)
+    assert refused(admin.put(path, changed, "json"), NOT_EDITABLE)
     answer = admin.put(path, {**whole, "title": "u", "ignore_conflicts": True}, "json")
     assert answer.status_code == 200
     assert (answer.json()["title"], answer.json()["ignore_conflicts"]) == ("u", True)
@@ -154,8 +156,8 @@ def test_edit__of_what_is_committed__refused(
     path = f"{REQUESTS}{propose(state)['id']}/"
     admin.post(f"{path}commit/")
     whole = admin.get(path).json()
-    assert refused(admin.patch(path, {"feature_states": []}, "json"), FIXED)
-    assert refused(admin.patch(path, {"feature_states": [{**state, "enabled": False}]}, "json"), FIXED)
+    assert refused(admin.patch(path, {"feature_states": []}, "json"), NOT_EDITABLE)
+    assert refused(admin.patch(path, {"feature_states": [{**state, "enabled": False}]}, "json"), NOT_EDITABLE)
     assert admin.put(path, whole, "json").status_code == 200
     assert admin.get(path).json()["feature_states"] == whole["feature_states"]
 

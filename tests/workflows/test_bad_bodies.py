@@ -1,4 +1,4 @@
-"""Bodies and queries that a change request's end points refuse."""
+"""Bodies and queries that a change request's endpoints refuse."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def unknown(pk: int) -> list[str]:
     return [f'Invalid pk "{pk}" - object does not exist.']
 
 
-NO_VERSIONS = ["There is no feature versioning v2 here: send feature_states instead."]
+NO_VERSIONS = ["Feature versioning v2 is not supported. Send feature_states instead."]
 NO_LIST = {"non_field_errors": ['Expected a list of items but got type "dict".']}
 
 

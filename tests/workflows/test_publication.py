@@ -186,8 +186,8 @@ def test_commit__of_what_is_gone__refused_and_nothing_changed(
         "feature": "The feature banner no longer exists.",
         "segment": "The segment professionals no longer exists.",
         "override": "The override of banner for professionals no longer exists.",
-        "moved": "The override of banner for professionals is another segment's now.",
-        "made anew": "The override of banner for professionals was made anew.",
+        "moved": "The override of banner for professionals now belongs to another segment.",
+        "made anew": "The override of banner for professionals was deleted and created again.",
     }[gone]
     assert (answer.status_code, answer.json()) == (400, {"detail": message, "message": message})
     assert flags() == before

@@ -81,6 +81,6 @@ def test_two_schedulers__at_once__each_request_applied_once(
 ) -> None:
     requests = [schedule(in_a(days=1), make_feature(name))["id"] for name in ("one", "two")]
     make_due(*requests)
-    assert at_once([scheduling.apply_next, scheduling.apply_next]) == [True, True]
-    assert scheduling.apply_next() is False
+    assert at_once([scheduling.publish_next, scheduling.publish_next]) == [True, True]
+    assert scheduling.publish_next() is False
     assert FeatureState.objects.filter(change_request__in=requests, version=2).count() == 2

@@ -147,7 +147,7 @@ def test_states__of_two_times_in_one_request__live_one_after_the_other(scheduler
 def test_scheduler__that_would_wait_long__is_woken_by_what_is_committed_here(
     monkeypatch: pytest.MonkeyPatch, desk: Desk
 ) -> None:
-    monkeypatch.setattr(scheduling, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(scheduling, "POLL_SECONDS", 3600.0)
     listener = desk.listen()
     with running():
         desk.schedule(in_a(days=1), desk.make_feature("later"))

@@ -1,10 +1,10 @@
-// Times that are to come count down, in the words that the server begins with (templatetags/moments.py).
+// Counts down <time data-countdown> elements, in the format of templatetags/moments.py.
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-function left(seconds) {
+function timeLeft(seconds) {
   if (seconds < 1) return "now";
   if (seconds < MINUTE) return `in ${Math.floor(seconds)} s`;
   if (seconds < HOUR) return `in ${Math.floor(seconds / MINUTE)} min ${Math.floor(seconds % MINUTE)} s`;
@@ -12,11 +12,11 @@ function left(seconds) {
   return `in ${Math.floor(seconds / DAY)} d ${Math.floor((seconds % DAY) / HOUR)} h`;
 }
 
-function tick() {
+function update() {
   for (const time of document.querySelectorAll("time[data-countdown]")) {
-    const text = left((Date.parse(time.dateTime) - Date.now()) / 1000);
+    const text = timeLeft((Date.parse(time.dateTime) - Date.now()) / 1000);
     if (time.textContent !== text) time.textContent = text;
   }
 }
 
-setInterval(tick, 1000);
+setInterval(update, 1000);

@@ -1,47 +1,47 @@
-// What every page does in a browser that runs scripts. Without them each form and link works all the same.
+// Behaviour of all pages: switches, messages, confirmations, keyboard shortcuts. All forms and links work without it.
 
-import { follow } from "./live.js";
+import { followStream } from "./auto-refresh.js";
 
-// A toggle shows what it will be before the server has said so. What comes back is the truth: it replaces the page.
+// A switch changes at once. The response replaces the page, so it corrects the switch if the change failed.
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("form[data-toggle]")) return;
   const control = event.target.querySelector("[role=switch]");
-  control.dataset.was = control.getAttribute("aria-checked");
-  control.setAttribute("aria-checked", control.dataset.was === "true" ? "false" : "true");
+  control.dataset.before = control.getAttribute("aria-checked");
+  control.setAttribute("aria-checked", control.dataset.before === "true" ? "false" : "true");
 });
 
-// The server has not been reached at all.
+// The server could not be reached.
 for (const name of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, (event) => {
-    const control = event.target.querySelector?.("[role=switch][data-was]");
-    if (control) control.setAttribute("aria-checked", control.dataset.was);
-    tell("error", "The server cannot be reached. Nothing has been changed.");
+    const control = event.target.querySelector?.("[role=switch][data-before]");
+    if (control) control.setAttribute("aria-checked", control.dataset.before);
+    showMessage("error", "The server cannot be reached. Nothing has been changed.");
   });
 }
 
-export function tell(level, text) {
+export function showMessage(level, text) {
   const line = document.createElement("p");
   line.className = `message ${level}`;
   line.textContent = text;
   document.getElementById("messages").append(line);
 }
 
-// Forms that cannot be undone ask first. data-confirm is the question; a page without scripts asks on a page of its own.
+// data-confirm: the question to confirm before an irreversible action. Without JavaScript there is a confirmation page.
 let confirmed = null;
 
 document.addEventListener("htmx:confirm", (event) => {
-  const asking = event.target;
-  const question = asking.dataset?.confirm;
-  if (!question || asking === confirmed) return;
+  const element = event.target;
+  const question = element.dataset?.confirm;
+  if (!question || element === confirmed) return;
   event.preventDefault();
-  ask(question).then((yes) => yes && send(asking));
+  ask(question).then((yes) => yes && send(element));
 });
 
-/** Send what the question was about: the same form of the page that has come meanwhile, where one has. */
-function send(asking) {
-  const isSame = (each) => each.dataset.confirm === asking.dataset.confirm && target(each) === target(asking);
-  confirmed = asking.isConnected ? asking : [...document.querySelectorAll("[data-confirm]")].find(isSame);
-  if (!confirmed) tell("error", "This is no longer there. Nothing has been changed.");
+/** Submit the confirmed element. If the page was replaced meanwhile, submit the same element of the new page. */
+function send(element) {
+  const isSame = (each) => each.dataset.confirm === element.dataset.confirm && target(each) === target(element);
+  confirmed = element.isConnected ? element : [...document.querySelectorAll("[data-confirm]")].find(isSame);
+  if (!confirmed) showMessage("error", "This is no longer there. Nothing has been changed.");
   else if (confirmed.matches("form")) confirmed.requestSubmit();
   else confirmed.click();
   confirmed = null;
@@ -59,14 +59,14 @@ function ask(question) {
   dialog.setAttribute("aria-labelledby", "question");
   const actions = document.createElement("p");
   actions.className = "actions";
-  for (const [value, label, kind] of [["yes", "Yes", "danger"], ["no", "Cancel", "second"]]) {
+  for (const [value, label, kind] of [["yes", "Yes", "danger"], ["no", "Cancel", "secondary"]]) {
     const button = document.createElement("button");
     Object.assign(button, { value, textContent: label, className: kind });
     actions.append(button);
   }
   form.append(text, actions);
   dialog.append(form);
-  // Not in the body, whose content is replaced when the answer to something before comes.
+  // Not in the body: the response to an earlier request replaces its content.
   document.documentElement.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {
@@ -77,7 +77,7 @@ function ask(question) {
   });
 }
 
-// "/" leads to the search, as in many other places. Escape closes an open menu.
+// data-shortcut: the key that focuses an element ("/" for the search). Escape closes open menus.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -86,10 +86,10 @@ document.addEventListener("keydown", (event) => {
     }
   }
   if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const wanted = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
-  if (wanted) {
+  const element = document.querySelector(`[data-shortcut="${CSS.escape(event.key)}"]`);
+  if (element) {
     event.preventDefault();
-    wanted.focus();
+    element.focus();
   }
 });
 
@@ -99,21 +99,21 @@ document.addEventListener("click", (event) => {
   }
 });
 
-document.addEventListener("htmx:afterSettle", follow);
-follow();
+document.addEventListener("htmx:afterSettle", followStream);
+followStream();
 
-// Another page begins at its top, and is what the keyboard and a screen reader are at. The same one stays where it is.
-const place = () => window.location.pathname + window.location.search;
-let shown = place();
+// A new page scrolls to its top and moves the focus to its content. A reload of the same page keeps both.
+const address = () => window.location.pathname + window.location.search;
+let currentAddress = address();
 
 document.addEventListener("htmx:afterSettle", () => {
-  if (place() === shown) return;
-  shown = place();
+  if (address() === currentAddress) return;
+  currentAddress = address();
   if (!window.location.hash) window.scrollTo(0, 0);
   if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
 });
 
-// A choice that narrows a list does so at once; without scripts there is the button.
+// data-auto-submit: a filter that submits its form when it changes. Without JavaScript there is a button.
 document.addEventListener("change", (event) => {
-  if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  if (event.target.matches("[data-auto-submit]")) event.target.form.requestSubmit();
 });

@@ -1,13 +1,13 @@
-// The pages of one feature: what is wrong is said while it is typed, times are those of the clock on the wall, and
-// overrides are dragged. Each is possible without it; the server has the last word.
+// The pages of one feature: validation while typing, times in the browser's time zone, and reordering of overrides by
+// dragging. Without JavaScript the server validates, times are UTC, and buttons reorder.
 
-const INTEGERS = [-2147483648, 2147483647];
+const INTEGER_RANGE = [-2147483648, 2147483647];
 
-function setUp() {
+function initialize() {
   for (const form of document.querySelectorAll("form[data-state]")) {
     for (const part of form.querySelectorAll("[data-value]")) checkValue(part);
     for (const part of form.querySelectorAll("[data-weights]")) checkWeights(part);
-    for (const input of form.querySelectorAll("[data-when]")) translate(input);
+    for (const input of form.querySelectorAll("[data-when]")) convertToUtc(input);
   }
 }
 
@@ -16,16 +16,16 @@ document.addEventListener("input", (event) => {
   for (const field of part?.querySelectorAll("textarea, input") ?? []) field.dataset.touched = "yes";
   if (part?.matches("[data-value]")) checkValue(part);
   if (part?.matches("[data-weights]")) checkWeights(part);
-  if (event.target.matches?.("[data-when]")) translate(event.target);
+  if (event.target.matches?.("[data-when]")) convertToUtc(event.target);
 });
 
-/** Keep a form from being sent while this is wrong with a field of it, and say so beside it. */
-function say(part, field, problem) {
-  const line = part.querySelector("[data-said]");
+/** Show the problem next to the field and block the form; "" clears both. */
+function setProblem(part, field, problem) {
+  const line = part.querySelector("[data-message]");
   line.textContent = problem;
   line.hidden = problem === "";
   field.setCustomValidity(problem);
-  // What the server has refused stays marked until it is typed anew.
+  // A field that the server has rejected stays marked until the user changes it.
   if (problem || field.dataset.touched) field.setAttribute("aria-invalid", String(problem !== ""));
 }
 
@@ -33,14 +33,14 @@ function checkValue(part) {
   const field = part.querySelector("textarea");
   const kind = part.querySelector("[name=kind]:checked")?.value;
   field.inputMode = kind === "number" ? "numeric" : "text";
-  say(part, field, problemOf(kind, field.value));
+  setProblem(part, field, validate(kind, field.value));
 }
 
-function problemOf(kind, text) {
+function validate(kind, text) {
   if (kind === "number") {
     const isWhole = /^\s*[+-]?\d{1,10}\s*$/.test(text);
-    const isFit = isWhole && Number(text) >= INTEGERS[0] && Number(text) <= INTEGERS[1];
-    return isFit ? "" : "A whole number between −2,147,483,648 and 2,147,483,647.";
+    const isInRange = isWhole && Number(text) >= INTEGER_RANGE[0] && Number(text) <= INTEGER_RANGE[1];
+    return isInRange ? "" : "A whole number between −2,147,483,648 and 2,147,483,647.";
   }
   if (kind === "json") {
     try {
@@ -55,23 +55,23 @@ function problemOf(kind, text) {
 function checkWeights(part) {
   const fields = [...part.querySelectorAll("input")];
   const numbers = fields.map((field) => Number(field.value.trim() || NaN));
-  const left = 100 - numbers.reduce((sum, number) => sum + (number || 0), 0);
-  const rest = Math.round(left * 1e6) / 1e6;
+  const remaining = 100 - numbers.reduce((sum, number) => sum + (number || 0), 0);
+  const control = Math.round(remaining * 1e6) / 1e6;
   const isNumber = numbers.every((number) => number >= 0 && number <= 100);
   let problem = isNumber ? "" : "Each is a number between 0 and 100.";
-  if (rest < 0) problem = `Together ${100 - rest} %, which is more than everybody.`;
-  part.querySelector("[data-control]").textContent = rest;
-  part.classList.toggle("over", rest < 0);
-  for (const field of fields) say(part, field, problem);
+  if (control < 0) problem = `Together ${100 - control} %, which is more than everybody.`;
+  part.querySelector("[data-control]").textContent = control;
+  part.classList.toggle("over", control < 0);
+  for (const field of fields) setProblem(part, field, problem);
 }
 
-/** What is typed is the time of the place where the browser is; what is sent is UTC. */
-function translate(input) {
+/** Convert the typed local time to UTC in the hidden field. */
+function convertToUtc(input) {
   const field = input.closest(".field");
   const utc = field.querySelector("[name=when_utc]");
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   field.querySelector("[data-zone]").textContent = zone ? `your time (${zone})` : "your time";
-  const line = field.querySelector("[data-said]");
+  const line = field.querySelector("[data-message]");
   line.dataset.text ??= line.textContent;
   const moment = new Date(input.value);
   const isTime = input.value !== "" && !Number.isNaN(moment.getTime());
@@ -79,24 +79,24 @@ function translate(input) {
   line.textContent = isTime ? `${utc.value.slice(0, 16).replace("T", " ")} UTC.` : line.dataset.text;
 }
 
-// A field that a check refuses may be in a part that is closed: the browser could not show why it does not send.
+// Opens the closed <details> of an invalid field, where the browser could not show its message.
 document.addEventListener("invalid", (event) => {
   const details = event.target.closest?.("details:not([open])");
   if (details) details.open = true;
 }, true);
 
-// Dragging, with a mouse, a pen or a finger. The keyboard has the buttons, which move by one place.
+// Dragging by pointer. Keyboard users have buttons that move by one position.
 let dragged = null;
-let before = "";
+let orderBefore = "";
 
-const order = (list) => [...list.children].map((row) => row.dataset.place).join(",");
+const order = (list) => [...list.children].map((row) => row.dataset.featureSegment).join(",");
 
 document.addEventListener("pointerdown", (event) => {
   const grip = event.target.closest?.("[data-grip]");
   if (!grip || event.button !== 0) return;
   event.preventDefault();
-  dragged = grip.closest("[data-place]");
-  before = order(dragged.parentElement);
+  dragged = grip.closest("[data-feature-segment]");
+  orderBefore = order(dragged.parentElement);
   dragged.classList.add("dragged");
   dragged.parentElement.setPointerCapture(event.pointerId);
 });
@@ -120,30 +120,30 @@ for (const end of ["pointerup", "pointercancel"]) {
     const list = dragged.parentElement;
     dragged.classList.remove("dragged");
     dragged = null;
-    if (order(list) === before) return;
+    if (order(list) === orderBefore) return;
     const form = document.getElementById("order");
-    form.elements.order.value = event.type === "pointerup" ? order(list) : before;
+    form.elements.order.value = event.type === "pointerup" ? order(list) : orderBefore;
     form.requestSubmit();
   });
 }
 
-// Whoever has moved an override by the keyboard may want to move it on: the button keeps the focus, whatever is swapped.
-let moved = "";
+// Keeps the focus on the button that moved an override, after htmx has replaced the page.
+let focusedId = "";
 
 document.addEventListener("submit", (event) => {
-  moved = event.target.matches(".moves") ? (event.submitter?.id ?? "") : "";
+  focusedId = event.target.matches(".moves") ? (event.submitter?.id ?? "") : "";
 });
 document.addEventListener("focusin", (event) => {
-  if (event.target.id !== moved) moved = "";
+  if (event.target.id !== focusedId) focusedId = "";
 });
 document.addEventListener("htmx:afterSettle", () => {
-  if (moved && document.activeElement === document.body) document.getElementById(moved)?.focus();
+  if (focusedId && document.activeElement === document.body) document.getElementById(focusedId)?.focus();
 });
 
-// The first cannot go up and the last cannot go down. They stay where the focus can be.
+// The buttons of the first and last override are aria-disabled instead of disabled, so that they keep the focus.
 document.addEventListener("click", (event) => {
   if (event.target.closest?.("[aria-disabled=true]")) event.preventDefault();
 });
 
-document.addEventListener("htmx:afterSettle", setUp);
-setUp();
+document.addEventListener("htmx:afterSettle", initialize);
+initialize();

@@ -1,52 +1,53 @@
-// The Live page: refreshes its panel, and is a client of the environment's stream itself ("Try it").
+// The inspector page: refreshes its panel, and is a client of the environment's stream ("Try it").
 
-const EVERY_MS = 2000;
-const WRITTEN_MS = 1200;
-const SHOWN = 50;
+const REFRESH_MS = 2000;
+// The delivery of an event is recorded up to a second later.
+const RECORDED_MS = 1200;
+const MAX_EVENTS_SHOWN = 50;
 
-let pane = null;
+let client = null;
 let source = null;
 let newest = 0;
-let asked = 0;
-// How far this clock is ahead of the server's, and how sure that is; null until the server has said its time.
+let requestedAt = 0;
+// Offset of this clock to the server's, and its uncertainty, in ms; null before the first response.
 let clock = null;
 
 const panel = () => document.querySelector("[data-inspection]");
-const part = (name) => pane.querySelector(`[data-try-${name}]`);
+const part = (name) => client.querySelector(`[data-try-${name}]`);
 
 function refresh() {
   if (panel() && window.htmx) window.htmx.trigger(panel(), "inspect");
 }
 
-/** Called on each page that is shown: begin on a Live page, and end when it has gone. */
-function enter() {
+/** Called after each change of the page: connect on an inspector page, disconnect on others. */
+function initialize() {
   const found = document.querySelector("[data-try]");
-  if (found === pane) return;
+  if (found === client) return;
   disconnect();
-  pane = found;
-  if (!pane) return;
+  client = found;
+  if (!client) return;
   part("none").hidden = false;
   connect();
 }
 
 function connect() {
-  source = new EventSource(pane.dataset.url);
-  say("warn", "Connecting");
+  source = new EventSource(client.dataset.url);
+  setState("warn", "Connecting");
   source.addEventListener("open", () => {
-    say("on", "Connected");
+    setState("on", "Connected");
     refresh();
   });
-  source.addEventListener("error", () => say("warn", "Reconnecting"));
+  source.addEventListener("error", () => setState("warn", "Reconnecting"));
   for (const name of ["environment_updated", "message"]) source.addEventListener(name, receive);
 }
 
 function disconnect() {
   source?.close();
   source = null;
-  if (pane?.isConnected) say("", "Disconnected");
+  if (client?.isConnected) setState("", "Disconnected");
 }
 
-function say(kind, text) {
+function setState(kind, text) {
   part("state").className = `state ${kind}`;
   part("state").textContent = text;
   part("connect").hidden = source !== null;
@@ -65,13 +66,12 @@ function receive(event) {
   item.append(about, raw);
   part("none").hidden = true;
   part("events").prepend(item);
-  while (part("events").children.length > SHOWN) part("events").lastChild.remove();
+  while (part("events").children.length > MAX_EVENTS_SHOWN) part("events").lastChild.remove();
   refresh();
-  // What became of the event is written down up to a second later.
-  setTimeout(refresh, WRITTEN_MS);
+  setTimeout(refresh, RECORDED_MS);
 }
 
-/** From the change to here, where clocks can be compared. A stream begins with an old event, of which that says nothing. */
+/** Time from the change to its receipt, if the clocks can be compared. The first event of a stream may be old. */
 function latency(event, now) {
   let changed;
   try {
@@ -83,9 +83,9 @@ function latency(event, now) {
   if (changed === newest) return ", said once more";
   newest = changed;
   if (clock === null) return "";
-  const took = now - clock.ahead - changed;
+  const took = now - clock.offset - changed;
   if (took > 60_000) return ", an event of before";
-  return `, ${Math.max(0, Math.round(took))} ms after the change (± ${Math.ceil(clock.unsure)} ms)`;
+  return `, ${Math.max(0, Math.round(took))} ms after the change (± ${Math.ceil(clock.uncertainty)} ms)`;
 }
 
 document.addEventListener("click", (event) => {
@@ -94,26 +94,28 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.target === panel()) asked = Date.now();
+  if (event.target === panel()) requestedAt = Date.now();
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  // The element itself may have been replaced by what came.
+  // The response may have replaced the element itself.
   if (event.detail.requestConfig?.elt.id !== "inspection") return;
   const xhr = event.detail.xhr;
   const text = document.querySelector("[data-freshness]");
   if (text && xhr.status >= 200 && xhr.status < 300) text.textContent = "Up to date, and stays so by itself.";
-  const told = Number(xhr.getResponseHeader("X-Server-Time"));
-  const unsure = (Date.now() - asked) / 2;
-  // The quickest answer says it best.
-  if (told && (clock === null || unsure < clock.unsure)) clock = { ahead: asked + unsure - told, unsure };
+  const serverTime = Number(xhr.getResponseHeader("X-Server-Time"));
+  const uncertainty = (Date.now() - requestedAt) / 2;
+  // The fastest response has the smallest uncertainty.
+  if (serverTime && (clock === null || uncertainty < clock.uncertainty)) {
+    clock = { offset: requestedAt + uncertainty - serverTime, uncertainty };
+  }
 });
 
-// A failure must not take the place of what was shown, nor be told every two seconds.
+// An error must not replace the panel, nor show a message every two seconds.
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.target !== panel() || event.detail.xhr.status < 400) return;
   event.detail.shouldSwap = false;
-  stale();
+  showStale();
 });
 for (const name of ["htmx:sendError", "htmx:timeout"]) {
   window.addEventListener(
@@ -121,28 +123,28 @@ for (const name of ["htmx:sendError", "htmx:timeout"]) {
     (event) => {
       if (event.target !== panel()) return;
       event.stopPropagation();
-      stale();
+      showStale();
     },
     true,
   );
 }
 
-function stale() {
+function showStale() {
   const text = document.querySelector("[data-freshness]");
   if (text) text.textContent = "Not up to date: the server does not answer. Trying again.";
 }
 
-// What somebody has unfolded stays so when the panel is replaced.
-let unfolded = [];
+// <details data-keep-open> stay open when the panel is replaced.
+let openIds = [];
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.target !== panel()) return;
-  unfolded = [...panel().querySelectorAll("details[data-stays-open][open]")].map((each) => each.id);
+  openIds = [...panel().querySelectorAll("details[data-keep-open][open]")].map((each) => each.id);
 });
 document.addEventListener("htmx:afterSwap", () => {
-  for (const id of panel() ? unfolded : []) document.getElementById(id).open = true;
+  for (const id of panel() ? openIds : []) document.getElementById(id).open = true;
 });
 
-setInterval(() => document.visibilityState === "visible" && refresh(), EVERY_MS);
+setInterval(() => document.visibilityState === "visible" && refresh(), REFRESH_MS);
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
-document.addEventListener("htmx:afterSettle", enter);
-enter();
+document.addEventListener("htmx:afterSettle", initialize);
+initialize();

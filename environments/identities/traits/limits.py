@@ -1,4 +1,4 @@
-"""How many traits an identity may have."""
+"""The limit of an identity's traits."""
 
 from django.conf import settings
 from rest_framework.exceptions import ValidationError
@@ -11,12 +11,12 @@ class TooManyTraits(ValidationError):
     """400: an identity would have more than ``MAX_TRAITS_PER_IDENTITY``."""
 
     def __init__(self) -> None:
-        most = settings.MAX_TRAITS_PER_IDENTITY
-        super().__init__({"trait_key": [f"The identity has the maximum allowed number of traits: {most}."]})
+        limit = settings.MAX_TRAITS_PER_IDENTITY
+        super().__init__({"trait_key": [f"The identity has the maximum allowed number of traits: {limit}."]})
 
 
-def require_room(identity: Identity) -> None:
-    """Lock the identity to the end of the transaction. Raises TooManyTraits if it has no room for one more trait."""
+def require_capacity(identity: Identity) -> None:
+    """Lock the identity until the end of the transaction. Raises TooManyTraits if it may have no further trait."""
     list(Identity.objects.select_for_update(no_key=True).filter(pk=identity.pk).values_list("pk"))
     if Trait.objects.filter(identity=identity).count() >= settings.MAX_TRAITS_PER_IDENTITY:
         raise TooManyTraits

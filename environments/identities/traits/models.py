@@ -4,7 +4,7 @@ TraitValue = str | int | bool | float | None
 
 
 class Trait(models.Model):
-    """What an application knows of an identity; segments are defined over traits. Setting one is never an event."""
+    """A property of an identity, set by the application. Segments have conditions on traits. No event is published."""
 
     class ValueType(models.TextChoices):
         INTEGER = "int"

@@ -1,4 +1,4 @@
-"""Traits as the Admin API speaks of them: a column for each type of value."""
+"""Serializers of traits for the Admin API, which has a field for each type of value."""
 
 import math
 from typing import Any
@@ -25,7 +25,7 @@ def validate_finite(number: float) -> None:
 
 
 class TraitSerializer(serializers.ModelSerializer[Trait]):
-    """``value_type`` says which column holds the value; the others are null, whatever was sent in them."""
+    """A trait. ``value_type`` names the type of the value. Fields of other types are ignored and stored as null."""
 
     class Meta:
         model = Trait
@@ -43,11 +43,11 @@ class TraitSerializer(serializers.ModelSerializer[Trait]):
             "integer_value": {"min_value": -MAX_64_BIT_INTEGER - 1, "max_value": MAX_64_BIT_INTEGER},
             "float_value": {"validators": [validate_finite]},
         }
-        # The constraint itself finds another trait of the key: an SDK may be setting one at this moment.
+        # Not the serializer's check but the constraint finds a duplicate: an SDK may create one concurrently.
         validators: list[Any] = []
 
     def validate(self, attrs: Any) -> Any:
-        """Put the typed columns together to the trait's value. One without any would be no trait."""
+        """Replace the fields of the types by ``trait_value``. Raises ValidationError if there would be no value."""
         typed = {name: attrs.pop(name) for name in ("value_type", *COLUMNS.values()) if name in attrs}
         if not typed and self.instance is not None:
             return attrs
@@ -59,5 +59,5 @@ class TraitSerializer(serializers.ModelSerializer[Trait]):
         return {**attrs, "trait_value": value}
 
     def save(self, **kwargs: Any) -> Trait:
-        with conflicts.refused("The identity has a trait with this key already.", field="trait_key"):
+        with conflicts.as_validation_error("The identity has a trait with this key already.", field="trait_key"):
             return super().save(**kwargs)

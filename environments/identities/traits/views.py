@@ -6,17 +6,17 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from core.locks import keep_out_identities
+from core.locks import block_identity_writes
 from core.pagination import FixedPages
 from environments.identities.scope import IdentityScopedView
-from environments.identities.traits.limits import require_room
+from environments.identities.traits.limits import require_capacity
 from environments.identities.traits.models import Trait
 from environments.identities.traits.serializers import TraitSerializer
 
 ALL_MATCHING = OpenApiParameter(
     "deleteAllMatchingTraits",
     OpenApiTypes.BOOL,
-    description="Also delete the traits of this key that the environment's other identities have.",
+    description="Also delete the traits with this key of the environment's other identities.",
 )
 
 
@@ -31,13 +31,13 @@ class TraitViewSet(IdentityScopedView, ModelViewSet[Trait]):
         return Trait.objects.filter(identity=self.identity)
 
     def perform_create(self, serializer: BaseSerializer[Trait]) -> None:
-        require_room(self.identity)
+        require_capacity(self.identity)
         serializer.save(identity=self.identity)
 
     def perform_destroy(self, instance: Trait) -> None:
         if self.request.query_params.get(ALL_MATCHING.name) in ("true", "True"):
             matching = Trait.objects.filter(identity__environment=self.environment, trait_key=instance.trait_key)
-            keep_out_identities([self.environment.pk])
+            block_identity_writes([self.environment.pk])
             matching.delete()
         else:
             instance.delete()

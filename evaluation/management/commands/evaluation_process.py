@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from evaluation import child
+from evaluation import worker
 
 
 class Command(BaseCommand):
-    """Runs an evaluation process. The server starts it (evaluation/evaluation_process.py); nobody else does."""
+    """Runs the evaluation process. Only the server process starts it (evaluation/evaluation_process.py)."""
 
     help = "Evaluate environments for the server process that has started this one."
     requires_system_checks = []
@@ -18,4 +18,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with Connection(options["socket"]) as connection:
-            child.serve(connection)
+            worker.serve(connection)

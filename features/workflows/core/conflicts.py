@@ -1,18 +1,18 @@
-"""Changes of the same places by other change requests, since a request was made: it would overwrite them unseen."""
+"""Finds conflicts of change requests: targets that another request has changed since this one was created."""
 
 from typing import Any
 
 from features.workflows.core.models import ChangeRequest, PlannedChange, SegmentChange
 
 
-def conflicts_of(request: ChangeRequest) -> list[dict[str, Any]]:
-    """Where a request that is not live yet meets what went live after it was made, newest first. It only warns."""
-    places = {(change.feature_id, change.segment_id) for change in request.changes.all() if change.live_at is None}
-    if not places:
+def find_conflicts(request: ChangeRequest) -> list[dict[str, Any]]:
+    """Changes of the request's unpublished targets by other requests, newest first. A conflict is only a warning."""
+    targets = {(change.feature_id, change.segment_id) for change in request.changes.all() if change.live_at is None}
+    if not targets:
         return []
     others = PlannedChange.objects.filter(
         change_request__environment=request.environment_id,
-        feature_id__in={feature for feature, _ in places},
+        feature_id__in={feature for feature, _ in targets},
         live_at__gte=request.created_at,
     ).exclude(change_request=request)
     return [
@@ -23,12 +23,12 @@ def conflicts_of(request: ChangeRequest) -> list[dict[str, Any]]:
             "published_at": other.live_at,
         }
         for other in others.order_by("-live_at", "-pk").defer("content")
-        if (other.feature_id, other.segment_id) in places
+        if (other.feature_id, other.segment_id) in targets
     ]
 
 
-def segment_conflicts_of(request: ChangeRequest) -> list[dict[str, Any]]:
-    """The same for a project's request: its segments that others have changed since it was made."""
+def find_segment_conflicts(request: ChangeRequest) -> list[dict[str, Any]]:
+    """Changes of the segments of a project's request by other requests, newest first."""
     if request.is_committed:
         return []
     segments = {change.segment_id for change in request.segment_changes.all() if change.segment_id is not None}

@@ -1,4 +1,4 @@
-"""What a feature state of a change request says: as columns to compare and to write, and as the API shows it."""
+"""Contents of a change request's feature states: comparable, writable to columns, and as JSON of the API."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -6,97 +6,102 @@ from typing import Any, NamedTuple
 
 from rest_framework.fields import DateTimeField
 
-from features.feature_states.services import Columns, Shares, initial_value
+from features.feature_states.services import Shares, ValueColumns, initial_value
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
+from features.values import VALUE_COLUMNS
 
-VALUE = ("type", "string_value", "integer_value", "boolean_value")
 
-
-class Place(NamedTuple):
-    """Where a state stands in an environment. At most one is live there."""
+class Target(NamedTuple):
+    """What a state changes in an environment: a feature's default (``feature_segment_id`` is None) or an override."""
 
     feature_id: int
     feature_segment_id: int | None
 
+    @classmethod
+    def of(cls, state: FeatureState) -> "Target":
+        return cls(state.feature_id, state.feature_segment_id)
+
 
 @dataclass(frozen=True)
-class Wish:
-    """What somebody wants a place to become. None: that part stays as it is."""
+class RequestedState:
+    """The requested state of a target. Parts that are None are unchanged."""
 
     feature: Feature
     feature_segment: FeatureSegment | None = None
     enabled: bool | None = None
-    value: Columns | None = None
+    value: ValueColumns | None = None
     shares: Shares | None = None
     live_from: datetime | None = None
     sets_live_from: bool = False
-    """Whether ``live_from`` counts: None is a wish too, to go live with the commit."""
+    """Whether ``live_from`` is given. If given as None, the state goes live with the commit."""
 
     @property
-    def place(self) -> Place:
-        return Place(self.feature.pk, self.feature_segment.pk if self.feature_segment is not None else None)
+    def target(self) -> Target:
+        return Target(self.feature.pk, self.feature_segment.pk if self.feature_segment is not None else None)
 
 
 @dataclass(frozen=True)
-class Content:
-    """A feature state whole, so that two of them can be compared."""
+class DraftContent:
+    """The content of a feature state, with the time at which it goes live."""
 
     enabled: bool
     value: dict[str, Any]
-    """The columns of ``VALUE``."""
+    """The columns of ``VALUE_COLUMNS``."""
 
     shares: tuple[tuple[int, float], ...]
-    """Options with their percentages, in the order of the options: the order in which identities are split."""
+    """Option and percentage, ordered by option: the order decides which variant an identity receives."""
 
     live_from: datetime | None
 
     @classmethod
-    def of(cls, state: FeatureState) -> "Content":
-        """A stored state's, which best was read with its value and its shares."""
+    def of(cls, state: FeatureState) -> "DraftContent":
+        """The content of a stored or new state. Prefetch its value and its shares."""
         value: FeatureStateValue = getattr(state, "feature_state_value", None) or initial_value(state)
         shares = state.multivariate_feature_state_values.all() if state.pk is not None else ()
         return cls(
             state.enabled,
-            {name: getattr(value, name) for name in VALUE},
+            {name: getattr(value, name) for name in VALUE_COLUMNS},
             tuple(sorted((share.multivariate_feature_option_id, share.percentage_allocation) for share in shares)),
             state.live_from,
         )
 
     @classmethod
-    def kept(cls, content: dict[str, Any]) -> "Content":
-        """That of a state that went live, from what ``shown`` said of it then."""
+    def from_json(cls, content: dict[str, Any]) -> "DraftContent":
+        """The content of a ``PlannedChange``, which ``state_json`` returned when the state went live."""
         shares = content["multivariate_feature_state_values"]
-        moment = content["live_from"]
+        live_from = content["live_from"]
         return cls(
             content["enabled"],
             content["feature_state_value"],
             tuple(sorted((each["multivariate_feature_option"], each["percentage_allocation"]) for each in shares)),
-            datetime.fromisoformat(moment) if moment is not None else None,
+            datetime.fromisoformat(live_from) if live_from is not None else None,
         )
 
-    def with_wish(self, wish: Wish) -> "Content":
-        changed = self
-        if wish.enabled is not None:
-            changed = replace(changed, enabled=wish.enabled)
-        if wish.value is not None:
-            changed = replace(changed, value={**changed.value, **wish.value})
-        if wish.shares is not None:
-            pairs = ((each["multivariate_feature_option_id"], each["percentage_allocation"]) for each in wish.shares)
-            changed = replace(changed, shares=tuple(sorted(pairs)))
-        if wish.sets_live_from:
-            changed = replace(changed, live_from=wish.live_from)
-        return changed
+    def updated(self, requested: RequestedState) -> "DraftContent":
+        content = self
+        if requested.enabled is not None:
+            content = replace(content, enabled=requested.enabled)
+        if requested.value is not None:
+            content = replace(content, value={**content.value, **requested.value})
+        if requested.shares is not None:
+            shares = (
+                (each["multivariate_feature_option_id"], each["percentage_allocation"]) for each in requested.shares
+            )
+            content = replace(content, shares=tuple(sorted(shares)))
+        if requested.sets_live_from:
+            content = replace(content, live_from=requested.live_from)
+        return content
 
 
-def shown(state: FeatureState) -> dict[str, Any]:
-    """A state as a change request shows it: values that JSON has."""
+def state_json(state: FeatureState) -> dict[str, Any]:
+    """A feature state of a change request, as JSON of the API."""
     value = state.feature_state_value
     return {
         "id": state.pk,
         "feature": state.feature_id,
         "feature_segment": state.feature_segment_id,
         "enabled": state.enabled,
-        "feature_state_value": {name: getattr(value, name) for name in VALUE},
+        "feature_state_value": {name: getattr(value, name) for name in VALUE_COLUMNS},
         "multivariate_feature_state_values": [
             {
                 "id": share.pk,

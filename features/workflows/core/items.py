@@ -1,4 +1,4 @@
-"""The lists inside of a change request's body. Each is looked up with one query, whatever its length."""
+"""Serializers and validation of the lists in a change request's body. Each list is resolved with one query."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.items import Items, WholeItem
+from core.items import CompleteItem, Items
 from environments.models import Environment
 from features.feature_states.serializers import (
-    OVER_WHOLE,
+    SHARES_OVER_100,
     FeatureStateValueSerializer,
     ShareSerializer,
     share_errors,
@@ -17,39 +17,39 @@ from features.feature_states.serializers import (
 from features.fields import ObjectID
 from features.models import Feature, FeatureSegment
 from features.multivariate.models import MultivariateFeatureOption
-from features.multivariate.percentages import exceed_whole
-from features.workflows.core.contents import Wish
+from features.multivariate.percentages import exceed_100
+from features.workflows.core.contents import RequestedState
+from features.workflows.core.details import feature_states_json
 from features.workflows.core.models import ChangeRequestApproval
-from features.workflows.core.reading import states_of
 from projects.models import Project
 from users.models import FFAdminUser
 
 SHARES = "multivariate_feature_state_values"
 
 
-def unknown(pk: int) -> list[str]:
+def does_not_exist(pk: int) -> list[str]:
     return [f'Invalid pk "{pk}" - object does not exist.']
 
 
 class RequestedStates(Items):
-    """The states of a request that ``reading.whole`` has read."""
+    """The states of a request of ``details.detailed_requests``."""
 
     def get_attribute(self, instance: Any) -> Any:
-        return states_of(instance)
+        return feature_states_json(instance)
 
     def to_representation(self, data: Any) -> Any:
         return data
 
 
 class FeatureSegmentID(ObjectID):
-    """A feature segment's primary key. The dashboard sends back the whole object that it has read meanwhile."""
+    """A feature segment's primary key. Flagsmith's dashboard sends the whole object instead."""
 
     def to_internal_value(self, data: Any) -> int:
         return super().to_internal_value(data.get("id", "") if isinstance(data, Mapping) else data)
 
 
-class RequestedStateSerializer(WholeItem):
-    """A feature state of a change request. What a new one leaves out is as in the state that is live."""
+class RequestedStateSerializer(CompleteItem):
+    """A feature state of a change request. Fields that a new one omits are copied from the live state."""
 
     id = serializers.IntegerField(read_only=True)
     feature = ObjectID()
@@ -63,8 +63,8 @@ class RequestedStateSerializer(WholeItem):
         list_serializer_class = RequestedStates
 
 
-class ApprovalSerializer(WholeItem, serializers.ModelSerializer[ChangeRequestApproval]):
-    """Somebody who is asked to approve, or who did."""
+class ApprovalSerializer(CompleteItem, serializers.ModelSerializer[ChangeRequestApproval]):
+    """A user who is asked to approve or has approved."""
 
     user = ObjectID(source="user_id")
 
@@ -76,14 +76,14 @@ class ApprovalSerializer(WholeItem, serializers.ModelSerializer[ChangeRequestApp
 
 
 class NoGroups(Items):
-    """Groups are not asked to approve here: none is taken, none is shown."""
+    """Group assignments are not supported: always empty in a response."""
 
     def get_attribute(self, instance: Any) -> Any:
         return []
 
 
-class GroupAssignmentSerializer(WholeItem):
-    """A group of users who are asked to approve."""
+class GroupAssignmentSerializer(CompleteItem):
+    """A user group that is asked to approve. Not supported."""
 
     group = ObjectID()
 
@@ -91,41 +91,45 @@ class GroupAssignmentSerializer(WholeItem):
         list_serializer_class = NoGroups
 
 
-def wishes(items: list[dict[str, Any]], environment: Environment) -> list[Wish]:
-    """What the feature states of a body ask for. Raises ValidationError, in the items' order, for what is not there."""
+def validate_feature_states(items: list[dict[str, Any]], environment: Environment) -> list[RequestedState]:
+    """Resolve the feature states of a body. Raises ValidationError with one item per state."""
     features = Feature.objects.filter(project=environment.project_id).in_bulk([item["feature"] for item in items])
-    named = {item["feature_segment"] for item in items if item.get("feature_segment") is not None}
-    places = FeatureSegment.objects.filter(environment=environment).select_related("segment").in_bulk(list(named))
+    feature_segment_ids = {item["feature_segment"] for item in items if item.get("feature_segment") is not None}
+    feature_segments = (
+        FeatureSegment.objects.filter(environment=environment)
+        .select_related("segment")
+        .in_bulk(list(feature_segment_ids))
+    )
     options = _options(features.values() if any(item.get(SHARES) for item in items) else ())
-    errors = [_errors(item, features, places, options) for item in items]
-    _refuse(errors)
-    found = [_wish(item, features, places) for item in items]
+    errors = [_errors(item, features, feature_segments, options) for item in items]
+    _raise_errors(errors)
+    requested_states = [_requested_state(item, features, feature_segments) for item in items]
     seen = set()
-    for error, wish in zip(errors, found, strict=True):
-        if wish.place in seen:
+    for error, requested in zip(errors, requested_states, strict=True):
+        if requested.target in seen:
             error["feature"] = ["This request has a state for the same feature and segment already."]
-        seen.add(wish.place)
-    _refuse(errors)
-    return found
+        seen.add(requested.target)
+    _raise_errors(errors)
+    return requested_states
 
 
 def _errors(
     item: dict[str, Any],
     features: Mapping[int, Feature],
-    places: Mapping[int, FeatureSegment],
+    feature_segments: Mapping[int, FeatureSegment],
     options: Mapping[int, set[int]],
 ) -> dict[str, Any]:
-    feature, place = item["feature"], item.get("feature_segment")
+    feature, feature_segment_id = item["feature"], item.get("feature_segment")
     if feature not in features:
-        return {"feature": unknown(feature)}
-    if place is not None:
-        if place not in places:
-            return {"feature_segment": unknown(place)}
-        if places[place].feature_id != feature:
+        return {"feature": does_not_exist(feature)}
+    if feature_segment_id is not None:
+        if feature_segment_id not in feature_segments:
+            return {"feature_segment": does_not_exist(feature_segment_id)}
+        if feature_segments[feature_segment_id].feature_id != feature:
             return {"feature_segment": ["Feature segment does not belong to feature."]}
     shares = item.get(SHARES, [])
-    if exceed_whole(share["percentage_allocation"] for share in shares):
-        return {"non_field_errors": [OVER_WHOLE]}
+    if exceed_100(share["percentage_allocation"] for share in shares):
+        return {"non_field_errors": [SHARES_OVER_100]}
     return share_errors(shares, options.get(feature, set()))
 
 
@@ -137,11 +141,13 @@ def _options(features: Iterable[Feature]) -> dict[int, set[int]]:
     return options
 
 
-def _wish(item: dict[str, Any], features: Mapping[int, Feature], places: Mapping[int, FeatureSegment]) -> Wish:
-    place = item.get("feature_segment")
-    return Wish(
+def _requested_state(
+    item: dict[str, Any], features: Mapping[int, Feature], feature_segments: Mapping[int, FeatureSegment]
+) -> RequestedState:
+    feature_segment_id = item.get("feature_segment")
+    return RequestedState(
         feature=features[item["feature"]],
-        feature_segment=places[place] if place is not None else None,
+        feature_segment=feature_segments[feature_segment_id] if feature_segment_id is not None else None,
         enabled=item.get("enabled"),
         value=item.get("feature_state_value"),
         shares=item.get(SHARES),
@@ -150,19 +156,19 @@ def _wish(item: dict[str, Any], features: Mapping[int, Feature], places: Mapping
     )
 
 
-def reviewers(items: list[dict[str, Any]], project: Project) -> list[FFAdminUser]:
-    """The people whom a body asks to approve: members of the organisation; others do not exist."""
-    asked = [item["user_id"] for item in items]
-    members = FFAdminUser.objects.filter(organisations=project.organisation_id).in_bulk(asked)
-    _refuse([{} if pk in members else {"user": unknown(pk)} for pk in asked])
+def validate_reviewers(items: list[dict[str, Any]], project: Project) -> list[FFAdminUser]:
+    """Resolve the reviewers of a body, who must be members of the organisation."""
+    user_ids = [item["user_id"] for item in items]
+    members = FFAdminUser.objects.filter(organisations=project.organisation_id).in_bulk(user_ids)
+    _raise_errors([{} if pk in members else {"user": does_not_exist(pk)} for pk in user_ids])
     return list(members.values())
 
 
-def no_groups(items: list[dict[str, Any]]) -> list[Any]:
-    _refuse([{"group": unknown(item["group"])} for item in items])
+def validate_groups(items: list[dict[str, Any]]) -> list[Any]:
+    _raise_errors([{"group": does_not_exist(item["group"])} for item in items])
     return []
 
 
-def _refuse(errors: list[dict[str, Any]]) -> None:
+def _raise_errors(errors: list[dict[str, Any]]) -> None:
     if any(errors):
         raise ValidationError(errors)

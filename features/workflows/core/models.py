@@ -1,4 +1,4 @@
-"""Change requests: changes of flags that are reviewed, then committed, then live, at once or at a set time."""
+"""Change requests: changes of flags or segments that are reviewed, committed, and live at once or at a set time."""
 
 import uuid
 from typing import Any
@@ -9,22 +9,22 @@ from core.models import UUIDModel
 
 
 class ChangeRequest(UUIDModel):
-    """A change of several feature states of an environment that go live together.
+    """A set of feature states of an environment, or of segments of a project, that are changed together.
 
-    Until then its states have no ``version``, and nothing serves them. ``due_at`` is the one column that the scheduler
-    looks at: whoever commits, applies or fails a request sets it.
+    Its states have no ``version``, and are not served, until they are live. The scheduler queries only ``due_at``,
+    which is set when a request is committed, published or failed.
     """
 
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     title = models.CharField(max_length=500)
     description = models.TextField(null=True, blank=True)
-    # Its author; nobody for a master API key.
+    # The author; None for a master API key.
     user = models.ForeignKey(
         "users.FFAdminUser", on_delete=models.SET_NULL, related_name="change_requests", null=True, blank=True
     )
     project = models.ForeignKey("projects.Project", on_delete=models.CASCADE, related_name="change_requests")
-    # None: the request is about the project's segments.
+    # None: a change request of the project's segments.
     environment = models.ForeignKey(
         "environments.Environment", on_delete=models.CASCADE, related_name="change_requests", null=True, blank=True
     )
@@ -34,11 +34,11 @@ class ChangeRequest(UUIDModel):
     )
     ignore_conflicts = models.BooleanField(default=False)
 
-    # When the scheduler has to see to it next; None for a draft, and when nothing is left to do.
+    # When the scheduler has to publish it next. None: not committed, or nothing is left to publish.
     due_at = models.DateTimeField(null=True, blank=True)
-    # When the last of it went live.
+    # When its latest state went live.
     applied_at = models.DateTimeField(null=True, blank=True)
-    # When and why it could not go live. It is not tried again.
+    # When and why publishing failed. It is not retried.
     failed_at = models.DateTimeField(null=True, blank=True)
     failure = models.TextField(null=True, blank=True)
 
@@ -57,26 +57,25 @@ class ChangeRequest(UUIDModel):
 
     @property
     def environment_pk(self) -> int:
-        """Of a request that is about an environment."""
+        """The primary key of the environment, for requests that have one."""
         assert self.environment_id is not None
         return self.environment_id
 
     @property
     def required_approvals(self) -> int | None:
-        """How many people have to approve it; None where requests go without."""
+        """The number of required approvals. None: no approval is needed."""
         scope: Any = self.environment if self.environment_id is not None else self.project
         number: int | None = scope.minimum_change_request_approvals
         return number
 
     @property
     def is_approved(self) -> bool:
-        """Whether enough people have approved it."""
-        given = sum(approval.approved_at is not None for approval in self.approvals.all())
-        return self.required_approvals is None or given >= self.required_approvals
+        approvals = sum(approval.approved_at is not None for approval in self.approvals.all())
+        return self.required_approvals is None or approvals >= self.required_approvals
 
 
 class ChangeRequestApproval(models.Model):
-    """Somebody who was asked to approve a change request, or who did (then ``approved_at`` is set)."""
+    """A user who was asked to approve a change request, or who has approved it (then ``approved_at`` is set)."""
 
     change_request = models.ForeignKey(ChangeRequest, on_delete=models.CASCADE, related_name="approvals")
     user = models.ForeignKey("users.FFAdminUser", on_delete=models.CASCADE)
@@ -89,11 +88,10 @@ class ChangeRequestApproval(models.Model):
 
 
 class PlannedChange(models.Model):
-    """What a change request does to one place: an environment's default of a feature, or a segment's override of it.
+    """A change request's change of one target: an environment default or a segment override of a feature.
 
-    It refers to nothing but its request, so it outlives the feature state that is to go live there. A feature that is
-    deleted takes its states along; the plan then still says what of the request is gone. And since a live state can be
-    changed and replaced later on, ``content`` keeps what it was when it went live.
+    Its only foreign key is the request, so it is kept when the feature is deleted with its states. ``content`` is the
+    state's JSON at the time when it went live, since live states can be changed and replaced later.
     """
 
     change_request = models.ForeignKey(ChangeRequest, on_delete=models.CASCADE, related_name="changes")
@@ -116,18 +114,18 @@ class PlannedChange(models.Model):
 
 
 class SegmentChange(models.Model):
-    """What a change request of a project makes of a segment. It stays what it is when the segment changes later."""
+    """The columns and rules that a project's change request gives to a segment. Kept if the segment changes later."""
 
     change_request = models.ForeignKey(ChangeRequest, on_delete=models.CASCADE, related_name="segment_changes")
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
-    # None when the segment is gone; its name then says which it was.
+    # None if the segment was deleted; its name is kept in ``segment_name``.
     segment = models.ForeignKey("segments.Segment", on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
     segment_name = models.CharField(max_length=2000)
     name = models.CharField(max_length=2000)
     description = models.TextField(null=True, blank=True)
-    # Whom the segment is made for. No foreign key: a feature that goes must not change what was asked for.
+    # The segment's feature. Not a foreign key: a deleted feature must not change the request.
     feature_id = models.IntegerField(null=True, blank=True)
     rules = models.JSONField()
 

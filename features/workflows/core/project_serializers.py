@@ -1,4 +1,4 @@
-"""A project's change requests as the Admin API speaks of them."""
+"""Serializers of change requests of projects, which change segments."""
 
 from typing import Any
 
@@ -6,44 +6,44 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import ConstantText, NoItems
-from core.items import Items, WholeItem
+from core.fields import ConstantText, EmptyList
+from core.items import CompleteItem, Items
 from features.fields import ObjectID
 from features.workflows.core import items, segment_changes
-from features.workflows.core.conflicts import segment_conflicts_of
+from features.workflows.core.conflicts import find_segment_conflicts
 from features.workflows.core.models import ChangeRequest, SegmentChange
-from features.workflows.core.segment_changes import SegmentWish
+from features.workflows.core.segment_changes import RequestedSegment
 from features.workflows.core.serializers import (
     ConflictSerializer,
     ListedRequestSerializer,
     RequestSerializer,
     RetrievedChangeRequestSerializer,
-    parts,
+    service_arguments,
 )
 from segments.models import Segment
 from segments.serializers import ConditionSerializer, NestedRuleSerializer, RuleSerializer, SegmentSerializer
 
-# Fields of a retrieved change request that only an environment's requests have.
-OF_ENVIRONMENTS = frozenset({"feature_states", "environment_feature_versions", "ignore_conflicts"})
+# Fields that only the change requests of environments have.
+ENVIRONMENT_FIELDS = frozenset({"feature_states", "environment_feature_versions", "ignore_conflicts"})
 
 
 class RequestedSegments(Items):
-    """What a request makes of its segments, each in a segment's shape."""
+    """The requested segments, in the format of segments."""
 
     def get_attribute(self, instance: Any) -> Any:
-        return [_shown(change, instance) for change in instance.segment_changes.all()]
+        return [_segment_json(change, instance) for change in instance.segment_changes.all()]
 
     def to_representation(self, data: Any) -> Any:
         return data
 
 
-def _shown(change: SegmentChange, request: ChangeRequest) -> dict[str, Any]:
-    moment = serializers.DateTimeField()
+def _segment_json(change: SegmentChange, request: ChangeRequest) -> dict[str, Any]:
+    date_time = serializers.DateTimeField()
     return {
         "id": change.pk,
         "uuid": str(change.uuid),
-        "created_at": moment.to_representation(change.created_at),
-        "updated_at": moment.to_representation(change.updated_at),
+        "created_at": date_time.to_representation(change.created_at),
+        "updated_at": date_time.to_representation(change.updated_at),
         "name": change.name,
         "description": change.description,
         "project": request.project_id,
@@ -70,7 +70,7 @@ class RequestedNestedRuleSerializer(NestedRuleSerializer):
 
 
 class RequestedRuleSerializer(RuleSerializer):
-    """A rule that is to be, so that no row has an id yet."""
+    """A requested rule. Rules and conditions have no ids yet."""
 
     rules = RequestedNestedRuleSerializer(many=True, required=False)
     conditions = RequestedConditionSerializer(many=True, required=False)
@@ -79,8 +79,8 @@ class RequestedRuleSerializer(RuleSerializer):
         fields = ["type", "rules", "conditions"]
 
 
-class RequestedSegmentSerializer(WholeItem, SegmentSerializer):
-    """A segment as it is to be; ``version_of`` is the one that there is."""
+class RequestedSegmentSerializer(CompleteItem, SegmentSerializer):
+    """A requested segment. ``version_of`` is the segment to change."""
 
     rules = RequestedRuleSerializer(many=True, allow_empty=False)
     version_of = ObjectID()
@@ -92,7 +92,7 @@ class RequestedSegmentSerializer(WholeItem, SegmentSerializer):
 
 
 class ProjectChangeRequestSerializer(RequestSerializer):
-    """A project's change request as it is made, edited, and answered then."""
+    """A change request to create or edit, and the response."""
 
     segments = RequestedSegmentSerializer(many=True)
 
@@ -116,13 +116,13 @@ class ProjectChangeRequestSerializer(RequestSerializer):
         read_only_fields: tuple[str, ...] = ("committed_at", "committed_by", "project_id", "user")
 
     def validate_segments(self, segments: list[dict[str, Any]]) -> Any:
-        known = self.context["view"].project.segments.in_bulk([item["version_of"] for item in segments])
+        existing = self.context["view"].project.segments.in_bulk([item["version_of"] for item in segments])
         errors: list[dict[str, Any]] = []
         seen: set[int] = set()
         for item in segments:
             pk = item["version_of"]
-            if pk not in known:
-                errors.append({"version_of": items.unknown(pk)})
+            if pk not in existing:
+                errors.append({"version_of": items.does_not_exist(pk)})
             elif pk in seen:
                 errors.append({"version_of": ["This request changes the same segment already."]})
             else:
@@ -130,36 +130,40 @@ class ProjectChangeRequestSerializer(RequestSerializer):
             seen.add(pk)
         if any(errors):
             raise ValidationError(errors)
-        return [_wish(item, known[item["version_of"]]) for item in segments]
+        return [_requested_segment(item, existing[item["version_of"]]) for item in segments]
 
     def create(self, validated_data: dict[str, Any]) -> ChangeRequest:
         view = self.context["view"]
-        request = segment_changes.create_change_request(view.project, view.actor, **parts(validated_data, "segments"))
+        request = segment_changes.create_change_request(
+            view.project, view.actor, **service_arguments(validated_data, "segments")
+        )
         return view.get_queryset().get(pk=request.pk)
 
     def update(self, instance: ChangeRequest, validated_data: dict[str, Any]) -> ChangeRequest:
-        segment_changes.update_change_request(instance, self.context["view"].actor, **parts(validated_data, "segments"))
+        segment_changes.update_change_request(
+            instance, self.context["view"].actor, **service_arguments(validated_data, "segments")
+        )
         return self.context["view"].get_queryset().get(pk=instance.pk)
 
 
-def _wish(item: dict[str, Any], segment: Segment) -> SegmentWish:
+def _requested_segment(item: dict[str, Any], segment: Segment) -> RequestedSegment:
     feature = item.get("feature")
-    return SegmentWish(
+    return RequestedSegment(
         segment, item["name"], item.get("description"), feature.pk if feature is not None else None, item["rules"]
     )
 
 
 class RetrievedProjectChangeRequestSerializer(ProjectChangeRequestSerializer):
-    change_sets = NoItems()
+    change_sets = EmptyList()
     conflicts = serializers.SerializerMethodField()
 
     class Meta(ProjectChangeRequestSerializer.Meta):
-        fields = tuple(name for name in RetrievedChangeRequestSerializer.Meta.fields if name not in OF_ENVIRONMENTS)
+        fields = tuple(name for name in RetrievedChangeRequestSerializer.Meta.fields if name not in ENVIRONMENT_FIELDS)
         read_only_fields = fields
 
     @extend_schema_field(ConflictSerializer(many=True))
     def get_conflicts(self, request: ChangeRequest) -> Any:
-        return ConflictSerializer(segment_conflicts_of(request), many=True).data
+        return ConflictSerializer(find_segment_conflicts(request), many=True).data
 
 
 class ListedProjectChangeRequestSerializer(ListedRequestSerializer):

@@ -14,7 +14,7 @@ from features.workflows.core.project_serializers import (
     RetrievedProjectChangeRequestSerializer,
 )
 from features.workflows.core.serializers import RequestFilterSerializer
-from features.workflows.core.views import DecisionMixin, filtered
+from features.workflows.core.views import DecisionMixin, filter_requests
 
 
 @extend_schema_view(list=extend_schema(parameters=[RequestFilterSerializer]))
@@ -41,10 +41,10 @@ class ProjectChangeRequestViewSet(DecisionMixin, ModelViewSet[ChangeRequest]):
     def filter_queryset(self, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
         if self.action != "list":
             return queryset
-        wanted = RequestFilterSerializer.read(self.request.query_params)
-        queryset = filtered(queryset, wanted)
-        if "segment_id" in wanted:
-            changes = SegmentChange.objects.filter(change_request=OuterRef("pk"), segment=wanted["segment_id"])
+        parameters = RequestFilterSerializer.read(self.request.query_params)
+        queryset = filter_requests(queryset, parameters)
+        if "segment_id" in parameters:
+            changes = SegmentChange.objects.filter(change_request=OuterRef("pk"), segment=parameters["segment_id"])
             queryset = queryset.filter(Exists(changes))
         return queryset
 

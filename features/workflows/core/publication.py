@@ -1,7 +1,7 @@
-"""Making the states of a change request live: all that are due in one transaction, or none of them.
+"""Publishes the feature states of committed change requests: all due states in one transaction, or none.
 
-A state becomes live by taking the place of the one that is live there, which goes. Nothing here waits for a moment:
-what is served is a function of the database, and never of the clock. Callers hold the environment's lock.
+A published state replaces the live state of its target, whose row is deleted. What is served depends only on the
+database, never on the time. Callers hold the environment's lock.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,43 +13,45 @@ from django.db import transaction
 
 from core import actor
 from core.changes import report
-from features.changes import AboutToChangeStates, ChangeRequestFailed, WentLive
-from features.changes import Place as StatePlace
+from features.changes import AboutToChangeStates, ChangeRequestFailed, StateKey, StatesPublished
+from features.feature_states.services import remove_states
 from features.models import Feature, FeatureState, FeatureType
-from features.workflows.core import drafts
-from features.workflows.core.contents import Place, shown
+from features.workflows.core.contents import Target, state_json
+from features.workflows.core.drafts import read_drafts, read_live
 from features.workflows.core.models import ChangeRequest, PlannedChange
 from realtime.changes import versions
 from segments.models import Segment
 
 logger = structlog.get_logger(__name__)
 
-LIVE = FeatureState.objects.select_related("feature_segment")
 
-
-class CannotGoLive(Exception):
-    """Something that a request is to change is not there any more; its text says what."""
+class CannotPublish(Exception):
+    """A target of the change request no longer exists. The message names it."""
 
 
 def publish(request: ChangeRequest, changes: Iterable[PlannedChange], now: datetime) -> None:
-    """Make what is due of a committed request live, and set when the rest will be. ``changes`` are all of its.
+    """Publish the due states of a committed request, and set when the others are due.
 
-    Raises CannotGoLive, before anything was changed, if any of what is not live yet has lost its place: then nothing
-    of it may go live.
+    ``changes`` are all planned changes of the request. Raises CannotPublish, before any change, if the target of any
+    unpublished state no longer exists.
     """
-    waiting = [change for change in changes if change.live_at is None]
-    states = {state.pk: state for state in drafts.of(request).values()}
-    present = drafts.live(request.environment_pk, (change.feature_id for change in waiting), LIVE)
-    _check(waiting, states, present.values())
-    due = [change for change in waiting if change.live_from is None or change.live_from <= now]
+    unpublished = [change for change in changes if change.live_at is None]
+    states = {state.pk: state for state in read_drafts(request).values()}
+    live = read_live(
+        request.environment_pk,
+        (change.feature_id for change in unpublished),
+        FeatureState.objects.select_related("feature_segment"),
+    )
+    _check_targets(unpublished, states, live.values())
+    due = [change for change in unpublished if change.live_from is None or change.live_from <= now]
     if due:
-        _replace(request, [(change, states[change.feature_state_id]) for change in due], present, now)
-    if due or not waiting:
+        _replace_live_states(request, [(change, states[change.feature_state_id]) for change in due], live, now)
+    if due or not unpublished:
         request.applied_at = now
-    later = [change.live_from for change in waiting if change.live_from is not None and change.live_from > now]
+    later = [change.live_from for change in unpublished if change.live_from is not None and change.live_from > now]
     request.due_at = min(later, default=None)
     request.save(update_fields=["committed_at", "committed_by", "due_at", "applied_at", "updated_at"])
-    _log_when_committed(
+    _log_on_commit(
         logger.info,
         "change_request_published",
         request,
@@ -58,43 +60,44 @@ def publish(request: ChangeRequest, changes: Iterable[PlannedChange], now: datet
     )
 
 
-def give_up(request: ChangeRequest, reason: str, now: datetime) -> None:
-    """Note that the rest of a committed request cannot go live. It is not tried again."""
+def mark_failed(request: ChangeRequest, reason: str, now: datetime) -> None:
+    """Store and report that a committed request cannot be published. It is not retried."""
     request.due_at = None
     request.failed_at = now
     request.failure = reason
     request.save(update_fields=["due_at", "failed_at", "failure", "updated_at"])
     with actor.system(request):
         report(ChangeRequestFailed(request, reason))
-    _log_when_committed(logger.warning, "change_request_failed", request, reason=reason)
+    _log_on_commit(logger.warning, "change_request_failed", request, reason=reason)
 
 
-def _log_when_committed(log: Callable[..., Any], event: str, request: ChangeRequest, **fields: Any) -> None:
-    """What is undone has not happened."""
+def _log_on_commit(log: Callable[..., Any], event: str, request: ChangeRequest, **fields: Any) -> None:
     fields = {"change_request": request.pk, "environment": request.environment_pk, **fields}
     transaction.on_commit(lambda: log(event, **fields))
 
 
-def _check(waiting: list[PlannedChange], states: dict[int, FeatureState], present: Iterable[FeatureState]) -> None:
-    overrides = {
+def _check_targets(
+    unpublished: list[PlannedChange], states: dict[int, FeatureState], live: Iterable[FeatureState]
+) -> None:
+    live_overrides = {
         (state.feature_id, state.feature_segment.segment_id): state.feature_segment
-        for state in present
+        for state in live
         if state.feature_segment is not None
     }
-    for change in waiting:
+    for change in unpublished:
         state = states.get(change.feature_state_id)
         if state is None:
-            raise CannotGoLive(_what_is_gone(change))
-        place = state.feature_segment
-        if place is None:
+            raise CannotPublish(_missing_target(change))
+        feature_segment = state.feature_segment
+        if feature_segment is None:
             continue
-        if place.segment_id != change.segment_id:
-            raise CannotGoLive(f"The override of {change} is another segment's now.")
-        if overrides.get((state.feature_id, place.segment_id), place) != place:
-            raise CannotGoLive(f"The override of {change} was made anew.")
+        if feature_segment.segment_id != change.segment_id:
+            raise CannotPublish(f"The override of {change} now belongs to another segment.")
+        if live_overrides.get((state.feature_id, feature_segment.segment_id), feature_segment) != feature_segment:
+            raise CannotPublish(f"The override of {change} was deleted and created again.")
 
 
-def _what_is_gone(change: PlannedChange) -> str:
+def _missing_target(change: PlannedChange) -> str:
     if not Feature.objects.filter(pk=change.feature_id).exists():
         return f"The feature {change.feature_name} no longer exists."
     if change.segment_id is not None and not Segment.objects.filter(pk=change.segment_id).exists():
@@ -102,18 +105,18 @@ def _what_is_gone(change: PlannedChange) -> str:
     return f"The override of {change} no longer exists."
 
 
-def _replace(
+def _replace_live_states(
     request: ChangeRequest,
     due: list[tuple[PlannedChange, FeatureState]],
-    present: dict[Place, FeatureState],
+    live: dict[Target, FeatureState],
     now: datetime,
 ) -> None:
-    """Let these states take the places of the live ones. Written in bulk, so announced here, once, and first."""
+    """Replace the live states of the targets. Bulk writes, so the environment is announced here, before them."""
     versions.announce([request.environment_pk])
-    report(AboutToChangeStates(StatePlace.of(state) for _, state in due))
+    report(AboutToChangeStates(StateKey.of(state) for _, state in due))
     replaced = []
     for change, state in due:
-        old = present.get(Place(state.feature_id, state.feature_segment_id))
+        old = live.get(Target.of(state))
         state.version = 1
         state.live_from = change.live_from
         state.updated_at = now
@@ -122,11 +125,11 @@ def _replace(
             state.version += old.version or 0
             if state.feature.type == FeatureType.MULTIVARIATE:
                 state.mv_hashing_salt = old.mv_hashing_salt or old.pk
-        change.live_at, change.content = now, shown(state)
-    drafts.remove(replaced)
+        change.live_at, change.content = now, state_json(state)
+    remove_states(FeatureState.objects.filter(pk__in=replaced))
     FeatureState.objects.bulk_update(
         [state for _, state in due], ["version", "live_from", "updated_at", "mv_hashing_salt"]
     )
     PlannedChange.objects.bulk_update([change for change, _ in due], ["live_from", "live_at", "content"])
     with actor.system(request):
-        report(WentLive(state for _, state in due))
+        report(StatesPublished(state for _, state in due))

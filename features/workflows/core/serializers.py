@@ -1,4 +1,4 @@
-"""Change requests as the Admin API speaks of them."""
+"""Serializers of change requests of environments, and their common base."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from core.fields import ConstantText, NoItems
+from core.fields import ConstantText, EmptyList
 from core.queries import QuerySerializer
 from features.fields import ObjectID
 from features.workflows.core import items, services
-from features.workflows.core.conflicts import conflicts_of
+from features.workflows.core.conflicts import find_conflicts
+from features.workflows.core.details import detailed_requests
 from features.workflows.core.models import ChangeRequest
-from features.workflows.core.reading import whole
 
-NO_VERSIONS = "There is no feature versioning v2 here: send feature_states instead."
+NO_VERSIONS = "Feature versioning v2 is not supported. Send feature_states instead."
 
 
 @extend_schema_field({"type": "array", "items": {"type": "object"}})
-class Nothing(serializers.ListField):
-    """What belongs to feature versioning v2. It may be sent back as it was read: empty."""
+class UnsupportedVersions(serializers.ListField):
+    """A field of feature versioning v2, which is not supported: an empty list in requests and responses."""
 
     child = serializers.JSONField()
 
@@ -33,32 +33,32 @@ class Nothing(serializers.ListField):
 
 
 class RequestSerializer(serializers.ModelSerializer[ChangeRequest]):
-    """What the change requests of an environment and those of a project have in common."""
+    """Base of the change requests of environments and of projects."""
 
     deleted_at = ConstantText(None)
     approvals = items.ApprovalSerializer(many=True, required=False)
     group_assignments = items.GroupAssignmentSerializer(many=True, required=False)
 
     def validate_approvals(self, approvals: list[dict[str, Any]]) -> Any:
-        return items.reviewers(approvals, self.context["view"].project)
+        return items.validate_reviewers(approvals, self.context["view"].project)
 
     def validate_group_assignments(self, groups: list[dict[str, Any]]) -> Any:
-        return items.no_groups(groups)
+        return items.validate_groups(groups)
 
 
-def parts(validated_data: dict[str, Any], changes: str) -> dict[str, Any]:
-    """What the services take: a request's own columns, what it is to do (``changes`` in the body), who is asked."""
-    named = {"title": "title", "description": "description", "ignore_conflicts": "ignore_conflicts"}
-    named |= {changes: "wishes", "approvals": "reviewers"}
-    return {part: validated_data[name] for name, part in named.items() if name in validated_data}
+def service_arguments(validated_data: dict[str, Any], changes_field: str) -> dict[str, Any]:
+    """Keyword arguments for the services. ``changes_field`` is the body's field of states or segments."""
+    arguments = {"title": "title", "description": "description", "ignore_conflicts": "ignore_conflicts"}
+    arguments |= {changes_field: "requested", "approvals": "reviewers"}
+    return {name: validated_data[field] for field, name in arguments.items() if field in validated_data}
 
 
 class ChangeRequestSerializer(RequestSerializer):
-    """A change request as it is made, edited, and answered then."""
+    """A change request to create or edit, and the response."""
 
     feature_states = items.RequestedStateSerializer(many=True)
-    environment_feature_versions = Nothing(required=False)
-    change_sets = Nothing(required=False, allow_null=True)
+    environment_feature_versions = UnsupportedVersions(required=False)
+    change_sets = UnsupportedVersions(required=False, allow_null=True)
 
     class Meta:
         model = ChangeRequest
@@ -83,22 +83,24 @@ class ChangeRequestSerializer(RequestSerializer):
         read_only_fields: tuple[str, ...] = ("environment", "committed_at", "user", "committed_by")
 
     def validate_feature_states(self, states: list[dict[str, Any]]) -> Any:
-        return items.wishes(states, self.context["view"].environment)
+        return items.validate_feature_states(states, self.context["view"].environment)
 
     def create(self, validated_data: dict[str, Any]) -> ChangeRequest:
         view = self.context["view"]
         request = services.create_change_request(
-            view.environment, view.actor, **parts(validated_data, "feature_states")
+            view.environment, view.actor, **service_arguments(validated_data, "feature_states")
         )
-        return whole().get(pk=request.pk)
+        return detailed_requests().get(pk=request.pk)
 
     def update(self, instance: ChangeRequest, validated_data: dict[str, Any]) -> ChangeRequest:
-        services.update_change_request(instance, self.context["view"].actor, **parts(validated_data, "feature_states"))
-        return whole().get(pk=instance.pk)
+        services.update_change_request(
+            instance, self.context["view"].actor, **service_arguments(validated_data, "feature_states")
+        )
+        return detailed_requests().get(pk=instance.pk)
 
 
 class ConflictSerializer(serializers.Serializer[Any]):
-    """What another change request did at the same place since this one was made."""
+    """A change of the same target by another change request, since this one was created."""
 
     original_cr_id = serializers.IntegerField()
     segment_id = serializers.IntegerField(allow_null=True)
@@ -107,9 +109,9 @@ class ConflictSerializer(serializers.Serializer[Any]):
 
 
 class RetrievedChangeRequestSerializer(ChangeRequestSerializer):
-    """A change request that ``reading.whole`` has read, with all that its page shows."""
+    """A change request of ``details.detailed_requests``."""
 
-    segments = NoItems()
+    segments = EmptyList()
     conflicts = serializers.SerializerMethodField()
 
     class Meta(ChangeRequestSerializer.Meta):
@@ -139,7 +141,7 @@ class RetrievedChangeRequestSerializer(ChangeRequestSerializer):
 
     @extend_schema_field(ConflictSerializer(many=True))
     def get_conflicts(self, request: ChangeRequest) -> Any:
-        return ConflictSerializer(conflicts_of(request), many=True).data
+        return ConflictSerializer(find_conflicts(request), many=True).data
 
 
 class ListedRequestSerializer(serializers.ModelSerializer[ChangeRequest]):
@@ -168,7 +170,7 @@ class ListedChangeRequestSerializer(ListedRequestSerializer):
     """An environment's change request in a list. The queryset annotates ``live_from``."""
 
     live_from = serializers.DateTimeField(read_only=True, allow_null=True)
-    environment_feature_versions = NoItems()
+    environment_feature_versions = EmptyList()
 
     class Meta(ListedRequestSerializer.Meta):
         fields = (*ListedRequestSerializer.Meta.fields, "environment_feature_versions", "ignore_conflicts")
@@ -176,7 +178,7 @@ class ListedChangeRequestSerializer(ListedRequestSerializer):
 
 
 class RequestFilterSerializer(QuerySerializer):
-    """The query of a list of change requests, of an environment or of a project."""
+    """Query parameters of a list of change requests."""
 
     committed = serializers.BooleanField(required=False, allow_null=True)
     search = serializers.CharField(required=False, help_text="Part of the title, in any case.")
@@ -185,4 +187,6 @@ class RequestFilterSerializer(QuerySerializer):
 
 class ChangeRequestFilterSerializer(RequestFilterSerializer):
     feature_id = ObjectID(required=False)
-    live_from_after = serializers.DateTimeField(required=False, help_text="What goes live, or went, after this time.")
+    live_from_after = serializers.DateTimeField(
+        required=False, help_text="Requests that go live, or went live, after this time."
+    )

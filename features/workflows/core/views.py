@@ -1,4 +1,4 @@
-"""An environment's change requests: made and listed below the environment, all else below the features."""
+"""Change requests of environments: created and listed below ``environments/``, otherwise below ``features/``."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -20,8 +20,8 @@ from environments.access import visible_environments
 from environments.models import Environment
 from environments.scope import EnvironmentScopedView
 from features.workflows.core import services
+from features.workflows.core.details import detailed_requests
 from features.workflows.core.models import ChangeRequest, PlannedChange
-from features.workflows.core.reading import whole
 from features.workflows.core.serializers import (
     ChangeRequestFilterSerializer,
     ChangeRequestSerializer,
@@ -31,7 +31,7 @@ from features.workflows.core.serializers import (
 
 
 class WorkflowView(EnvironmentScopedView):
-    """A view whose refusals say the same in ``message`` as in ``detail``: clients of Flagsmith read either."""
+    """Base view whose errors repeat ``detail`` in ``message``: clients of Flagsmith read either."""
 
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)
@@ -41,7 +41,7 @@ class WorkflowView(EnvironmentScopedView):
 
 
 class DecisionMixin(WorkflowView):
-    """Approving and committing a change request, an environment's or a project's."""
+    """The actions ``approve`` and ``commit`` of change requests."""
 
     get_object: Callable[[], ChangeRequest]
     get_serializer: Callable[..., BaseSerializer[ChangeRequest]]
@@ -53,24 +53,24 @@ class DecisionMixin(WorkflowView):
     @action(detail=True, methods=["POST"])
     def approve(self, request: Request, **kwargs: Any) -> Response:
         services.approve(self.get_object(), self.actor)
-        return self._answer()
+        return self._response()
 
     @extend_schema(request=None)
     @action(detail=True, methods=["POST"])
     def commit(self, request: Request, **kwargs: Any) -> Response:
         self.perform_commit(self.get_object())
-        return self._answer()
+        return self._response()
 
-    def _answer(self) -> Response:
+    def _response(self) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
 
 
-def filtered(queryset: QuerySet[ChangeRequest], wanted: dict[str, Any]) -> QuerySet[ChangeRequest]:
-    """The requests that a list's query asks for, as far as any list can be asked."""
-    if wanted.get("committed") is not None:
-        queryset = queryset.filter(committed_at__isnull=not wanted["committed"])
-    if "search" in wanted:
-        queryset = queryset.filter(title__icontains=wanted["search"])
+def filter_requests(queryset: QuerySet[ChangeRequest], parameters: dict[str, Any]) -> QuerySet[ChangeRequest]:
+    """Apply the parameters of ``RequestFilterSerializer`` that all lists support."""
+    if parameters.get("committed") is not None:
+        queryset = queryset.filter(committed_at__isnull=not parameters["committed"])
+    if "search" in parameters:
+        queryset = queryset.filter(title__icontains=parameters["search"])
     return queryset
 
 
@@ -93,18 +93,18 @@ class ListChangeRequestsView(WorkflowView, ListAPIView[ChangeRequest]):
     queryset = ChangeRequest.objects.all()
 
     def get_queryset(self) -> QuerySet[ChangeRequest]:
-        dated = PlannedChange.objects.filter(change_request=OuterRef("pk"), live_from__isnull=False)
-        first = dated.order_by("live_from").values("live_from")[:1]
-        return ChangeRequest.objects.filter(environment=self.environment).annotate(live_from=Subquery(first))
+        scheduled = PlannedChange.objects.filter(change_request=OuterRef("pk"), live_from__isnull=False)
+        earliest = scheduled.order_by("live_from").values("live_from")[:1]
+        return ChangeRequest.objects.filter(environment=self.environment).annotate(live_from=Subquery(earliest))
 
     def filter_queryset(self, queryset: Any) -> QuerySet[ChangeRequest]:
-        wanted = ChangeRequestFilterSerializer.read(self.request.query_params)
-        queryset = filtered(queryset, wanted)
-        if "live_from_after" in wanted:
-            queryset = queryset.filter(live_from__gt=wanted["live_from_after"])
+        parameters = ChangeRequestFilterSerializer.read(self.request.query_params)
+        queryset = filter_requests(queryset, parameters)
+        if "live_from_after" in parameters:
+            queryset = queryset.filter(live_from__gt=parameters["live_from_after"])
         for name in ("feature_id", "segment_id"):
-            if name in wanted:
-                changes = PlannedChange.objects.filter(change_request=OuterRef("pk"), **{name: wanted[name]})
+            if name in parameters:
+                changes = PlannedChange.objects.filter(change_request=OuterRef("pk"), **{name: parameters[name]})
                 queryset = queryset.filter(Exists(changes))
         return queryset
 
@@ -116,15 +116,15 @@ class ChangeRequestViewSet(
     DecisionMixin,
     GenericViewSet[ChangeRequest],
 ):
-    """``features/workflows/change-requests/{id}/``. The request itself says which environment it is about."""
+    """``features/workflows/change-requests/{id}/``. The environment comes from the change request."""
 
     rules = "change-requests"
     locked = "environment"
     queryset = ChangeRequest.objects.all()
 
     @cached_property
-    def addressed(self) -> ChangeRequest:
-        """The request that the path names, as it was before the lock."""
+    def unlocked_request(self) -> ChangeRequest:
+        """The change request of the path, read before the environment is locked."""
         visible = visible_environments(self.actor)
         requests = ChangeRequest.objects.filter(environment__in=visible.values("pk"))
         request = requests.select_related("environment__project").filter(pk=self.kwargs["pk"]).first()
@@ -133,10 +133,10 @@ class ChangeRequestViewSet(
         return request
 
     def find_environment(self) -> Environment | None:
-        return self.addressed.environment
+        return self.unlocked_request.environment
 
     def get_queryset(self) -> QuerySet[ChangeRequest]:
-        return whole().filter(environment=self.environment)
+        return detailed_requests().filter(environment=self.environment)
 
     def get_serializer_class(self) -> type[BaseSerializer[ChangeRequest]]:
         if self.action in ("update", "partial_update"):

@@ -67,12 +67,12 @@ class Command(BaseCommand):
             access_log=False,
             log_config=None,
             server_header=False,
-            # What a proxy says of its client is read by Django and by throttles, as far as the settings trust it.
+            # X-Forwarded-For is read by realtime.http.addresses, from trusted proxies only.
             proxy_headers=False,
-            # Streams have ended by then; this is for requests under way.
+            # For requests under way; the drain has ended the streams.
             timeout_graceful_shutdown=10,
-            # A worker's start takes seconds, and more on a busy machine; a rolling restart that does not see its end is
-            # given up. A worker that is stopped for so long is killed.
+            # A worker's start takes seconds, more on a busy machine; a rolling restart stops if a worker takes longer.
+            # A worker that does not respond for this time is killed.
             timeout_worker_healthcheck=30,
         )
         servers.run(config)
@@ -80,7 +80,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def _shared_figures(workers: int) -> Iterator[None]:
-    """A place where the workers share what they count, unless the surroundings name one."""
+    """Create the directory of the workers' shared metrics, unless the environment names one."""
     if workers == 1 or os.environ.get(figures.DIRECTORY):
         yield
         return
@@ -93,7 +93,7 @@ def _shared_figures(workers: int) -> Iterator[None]:
 
 
 def _raise_open_files() -> int:
-    """Let this process and its workers have as many open files as they may. Returns how many that is."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    """Raise the limit of open files for this process and its workers to the hard limit, and return it."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    return hard_limit

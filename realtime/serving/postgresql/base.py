@@ -1,13 +1,13 @@
-"""Django's PostgreSQL backend, for a database that goes away and comes back.
+"""Django's PostgreSQL backend with faster recovery from restarts and failovers of the server.
 
-With the option "silence_timeout" (seconds) its connections give up a server that has stopped answering
-(``silence.py``). With the option "pool" it differs in two ways from Django's pool (psycopg_pool 3.3):
+With the option "silence_timeout" (seconds), connections to a server that has stopped answering fail (``silence.py``).
+With the option "pool" it differs from Django's pool (psycopg_pool 3.3) in two points:
 
-1. When a connection is found dead, all idle ones are replaced: a restart or a failover has closed all of them.
-   psycopg's pool lets a client try one after the other, with pauses of 1 s after the second, 2 s after the third, and
-   so on, until it has waited for ``timeout``.
-2. While a client waits, the pool goes on trying to connect. psycopg's pool stops after ``reconnect_timeout``, and tries
-   again when the next client comes.
+1. If a connection is dead, all idle ones are replaced: a restart or a failover has closed all of them. psycopg's pool
+   lets a client try one after the other, with pauses of 1 s after the second, 2 s after the third, and so on, up to
+   ``timeout``.
+2. While a client waits, the pool continues to connect. psycopg's pool stops after ``reconnect_timeout``, and continues
+   with the next client.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ Pool = ConnectionPool[Connection]
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A thread's connection, from the pool of its alias where the option "pool" asks for one."""
+    """A thread's connection, from its alias's pool if the option "pool" is set."""
 
     _connection_pools: dict[str, Pool]
 
@@ -43,7 +43,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.pool is not None:
             pooled: Connection = super().get_new_connection(conn_params)
             return pooled
-        # As Django does it, but with this class.
+        # As in Django, but with this class.
         level = self.settings_dict["OPTIONS"].get("isolation_level", IsolationLevel.READ_COMMITTED)
         self.isolation_level = IsolationLevel(level)
         connection = self.connection_class.connect(**conn_params)
@@ -56,7 +56,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.alias == NO_DB_ALIAS or not options:
             return None
         if self.alias not in self._connection_pools:
-            # Several threads may come here at the same time. A pool costs nothing before it is opened.
+            # Concurrent threads may each create a pool, and share the first. One that is not opened costs nothing.
             self._connection_pools.setdefault(self.alias, self._new_pool(options))
         return self._connection_pools[self.alias]
 
@@ -70,19 +70,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         pool = Pool(
             connection_class=self.connection_class,
-            # Django sets a connection's mode itself later on.
+            # As in Django, which sets the mode of a connection when it uses it.
             kwargs={**self.get_connection_params(), "autocommit": True},
             open=False,
             configure=self._configure_connection,  # type: ignore[attr-defined]
             check=check if self.settings_dict["CONN_HEALTH_CHECKS"] else None,
-            reconnect_failed=_try_again,
+            reconnect_failed=_keep_connecting,
             **options,
         )
         return pool
 
 
-def _try_again(pool: Pool) -> None:
-    """Go on, if a client still waits."""
+def _keep_connecting(pool: Pool) -> None:
+    """Continue to connect while a client waits."""
     if pool.get_stats()["requests_waiting"]:
-        # What else "check" does is for idle connections, of which there are none then.
+        # It also checks idle connections, of which there are none in this case.
         pool.check()

@@ -59,7 +59,7 @@ def test_identity_override__set_changed_toggled_and_removed__its_sdk_sees_it_and
         window.route("**/toggle/", ask_meanwhile)
         window.get_by_role("switch", name="On for ada").click()
         # A switch shows at once what it will be, and this for as long as that is not sure.
-        expect(window.locator("[data-was]")).to_have_count(0)
+        expect(window.locator("[data-before]")).to_have_count(0)
         assert seen_by("ada") == (False, "seven")
         expect(window.get_by_label("On for ada")).to_have_attribute("aria-checked", "false")
         yes.click()

@@ -25,7 +25,7 @@ def test_value__saved_after_somebody_turned_it_off__refused_and_named_then_saved
     theirs.goto(f"{place}features/")
     theirs.get_by_role("switch", name="banner").click()
     # It is what was clicked at once, and this for as long as that is not sure.
-    expect(theirs.locator("[data-was]")).to_have_count(0)
+    expect(theirs.locator("[data-before]")).to_have_count(0)
     assert tenant.flags()["banner"] == (False, "old")
 
     mine.get_by_role("button", name="Save").click()

@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 from typing import Any
 
-from dashboard.edits import SHOWN
+from dashboard.edits import DIGESTS
 from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState
 
@@ -39,7 +39,7 @@ def filled(content: str, action: str) -> dict[str, Any]:
     """What a browser sends of the page's form for this path, as the page has filled it in; buttons are not pressed."""
     parser = _Forms()
     parser.feed(content)
-    return next(sent for of, sent in parser.forms if of == action or (of == "" and SHOWN in sent))
+    return next(sent for of, sent in parser.forms if of == action or (of == "" and DIGESTS in sent))
 
 
 class _Forms(HTMLParser):

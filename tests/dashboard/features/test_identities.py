@@ -46,7 +46,7 @@ def test_identity_override__bad_identifier__said_beside_it_and_nothing_made(
     answer = browser.post(f"{page}identities/new/", form(chosen=chosen))
     content = answer.content.decode()
     assert answer.status_code == 400
-    assert 'class="wrong"' in content.split('id="new-chosen-said"')[1]
+    assert 'class="wrong"' in content.split('id="new-chosen-messages"')[1]
     assert not Identity.objects.exists()
 
 

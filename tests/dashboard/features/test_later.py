@@ -58,7 +58,7 @@ def test_schedule__no_time_that_is_to_come__said_beside_it_and_nothing_made(
     answer = browser.post(page, form("text", "kept", when=when, action="schedule"))
     content = answer.content.decode()
     assert answer.status_code == 400
-    assert sentence in content.split("everybody-when-said")[-1]
+    assert sentence in content.split("everybody-when-messages")[-1]
     assert "kept</textarea>" in content
     assert not ChangeRequest.objects.exists()
 

@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import Client
 from rest_framework.test import APIClient
 
-from dashboard.edits import CONFLICT, SHOWN
+from dashboard.edits import CONFLICT, DIGESTS
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.feature_segments.services import create_override
@@ -204,11 +204,11 @@ def test_order__saved_after_somebody_else_ordered__refused_and_named(
 ) -> None:
     first, second, third = (each.feature_segment_id for each in overrides)
     content = browser.get(page).content.decode()
-    mine = filled(content, f"{page}overrides/order/")[SHOWN]
-    browser.post(f"{page}overrides/order/", {"order": f"{third},{first},{second}", "shown": mine})
+    mine = filled(content, f"{page}overrides/order/")[DIGESTS]
+    browser.post(f"{page}overrides/order/", {"order": f"{third},{first},{second}", "digests": mine})
     assert order(feature) == ["third", "first", "second"]
-    for sent in ({"order": f"{second},{first},{third}"}, {"place": first, "move": "down"}):
-        answer = browser.post(f"{page}overrides/order/", {**sent, "shown": mine}, follow=True)
+    for sent in ({"order": f"{second},{first},{third}"}, {"feature_segment": first, "move": "down"}):
+        answer = browser.post(f"{page}overrides/order/", {**sent, "digests": mine}, follow=True)
         assert f"{CONFLICT} The order is third, first, second now." in answer.content.decode()
         assert order(feature) == ["third", "first", "second"]
 
@@ -246,7 +246,7 @@ def test_schedule__time_was_set_meanwhile__refused_and_named(
 def test_form__digests_that_no_page_made__refused_as_an_older_state(
     sent: str, browser: Client, page: str, environment: Environment, feature: Feature
 ) -> None:
-    answer = browser.post(page, form("text", "new", enabled="on", shown=sent))
+    answer = browser.post(page, form("text", "new", enabled="on", digests=sent))
     assert answer.status_code == 409
     assert said(environment, feature) == (False, None)
 

@@ -54,18 +54,18 @@ def test_order__by_buttons_and_as_dragged__priorities_follow(
     browser: Client, page: str, feature: Feature, overrides: list[FeatureState], segments: list[Segment]
 ) -> None:
     first, second, third = (each.feature_segment_id for each in overrides)
-    answer = browser.post(f"{page}overrides/order/", {"place": third, "move": "up"}, follow=True)
+    answer = browser.post(f"{page}overrides/order/", {"feature_segment": third, "move": "up"}, follow=True)
     assert order(feature) == ["first", "third", "second"]
     assert "third is now number 2." in answer.content.decode()
-    browser.post(f"{page}overrides/order/", {"place": first, "move": "down"})
+    browser.post(f"{page}overrides/order/", {"feature_segment": first, "move": "down"})
     assert order(feature) == ["third", "first", "second"]
     # At the end of the list there is nowhere to go.
-    browser.post(f"{page}overrides/order/", {"place": third, "move": "up"})
-    browser.post(f"{page}overrides/order/", {"place": second, "move": "down"})
+    browser.post(f"{page}overrides/order/", {"feature_segment": third, "move": "up"})
+    browser.post(f"{page}overrides/order/", {"feature_segment": second, "move": "down"})
     assert order(feature) == ["third", "first", "second"]
     browser.post(f"{page}overrides/order/", {"order": f"{second},{first},{third}"})
     assert order(feature) == ["second", "first", "third"]
-    assert browser.post(f"{page}overrides/order/", {"place": "x", "move": "up"}).status_code == 404
+    assert browser.post(f"{page}overrides/order/", {"feature_segment": "x", "move": "up"}).status_code == 404
     for nonsense in ("1,x", f"{first},999999", ","):
         answer = browser.post(f"{page}overrides/order/", {"order": nonsense}, follow=True)
         assert 'class="message error"' in answer.content.decode()
@@ -78,5 +78,5 @@ def test_order__place_without_a_state__is_passed_over(
     create_override(environment, feature, segments[0])
     FeatureSegment.objects.create(environment=environment, feature=feature, segment=segments[1], priority=1)
     last = create_override(environment, feature, segments[2])
-    browser.post(f"{page}overrides/order/", {"place": last.feature_segment_id, "move": "up"})
+    browser.post(f"{page}overrides/order/", {"feature_segment": last.feature_segment_id, "move": "up"})
     assert order(feature) == ["third", "first", "second"]

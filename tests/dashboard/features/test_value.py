@@ -70,7 +70,7 @@ def test_value__wrong__said_beside_it_and_typed_text_kept(
     answer = browser.post(page, {**sent, "enabled": "on"})
     content = answer.content.decode()
     assert answer.status_code == 400
-    assert sentence in content.split("everybody-value-said")[2]
+    assert sentence in content.split("everybody-value-messages")[2]
     assert 'aria-invalid="true"' in content
     assert checked(content, "kind") == [sent["kind"]]
     assert sent["value"].replace("&", "&amp;") in content
@@ -86,7 +86,7 @@ def test_weights__sum_too_large__refused_beside_them(
     answer = browser.post(page, form(**weights))
     content = answer.content.decode()
     assert answer.status_code == 400
-    assert "exceed 100%" in content.split("everybody-weights-said")[-1]
+    assert "exceed 100%" in content.split("everybody-weights-messages")[-1]
     assert 'value="60"' in content
     answer = browser.post(page, form("text", "red", enabled="on", **{**weights, f"weight-{options[0].pk}": "40"}))
     assert answer.status_code == 303

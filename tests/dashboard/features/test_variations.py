@@ -21,7 +21,7 @@ def test_variation__added_changed_removed(browser: Client, page: str, feature: F
     answer = browser.post(f"{page}variations/{option.pk}/", {"kind": "text", "value": "4", "weight": "101"})
     assert (answer.status_code, 'value="101"' in answer.content.decode()) == (400, True)
     answer = browser.post(f"{page}variations/new/", {"kind": "text", "value": "b", "weight": "71"})
-    assert "Invalid percentage allocation" in answer.content.decode().split("new-weight-said")[-1]
+    assert "Invalid percentage allocation" in answer.content.decode().split("new-weight-messages")[-1]
     browser.post(f"{page}variations/{option.pk}/delete/")
     feature.refresh_from_db()
     assert (feature.multivariate_options.count(), feature.type) == (0, "STANDARD")

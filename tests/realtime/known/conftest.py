@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from realtime.http import protocol, shortcuts
-from realtime.http.memo import Memo
+from realtime.http.request_cache import RequestCache
 from tests.realtime.known.played import Application, Client, Played, Server
 from tests.support.asgi import eventually
 
 
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
-    monkeypatch.setattr(protocol, "known", Memo(3))
+    monkeypatch.setattr(protocol, "cached_requests", RequestCache(3))
     played = Played()
-    monkeypatch.setitem(shortcuts.registered, b"/known", shortcuts.Registered(played.shortcut, everywhere=False))
+    monkeypatch.setitem(
+        shortcuts.registered_gets, b"/known", shortcuts.RegisteredShortcut(played.shortcut, any_endpoint=False)
+    )
     server = Server(played, Application())
     async with await asyncio.get_running_loop().create_server(server.protocol, "0.0.0.0", 0) as listening:
         server.port = listening.sockets[0].getsockname()[1]  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from realtime.http.protocol import ShortcutProtocol
-from realtime.http.shortcuts import Answerer, Channel, Held
+from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
 from realtime.types import Scope
 from tests.support.asgi import eventually
 from tests.support.patience import PATIENCE
@@ -24,7 +24,7 @@ class Played:
 
     def __init__(self) -> None:
         self.looked: list[Scope] = []
-        self.held: list[Held] = []
+        self.held: list[DeferredResponse] = []
         self.size = 0
         """Of an answer's body, at least."""
         self.waits = False
@@ -46,8 +46,8 @@ class Played:
                 return False
             body = b"look %d at %b" % (number, host) + b"." * self.size
             if self.says_who:
-                body = b"%d" % channel.whole_scope()["client"][1]
-            held = channel.hold()
+                body = b"%d" % channel.full_scope()["client"][1]
+            held = channel.defer()
             if self.waits:
                 self.held.append(held)
             else:
@@ -57,7 +57,7 @@ class Played:
         return answer
 
 
-def reply(held: Held, body: bytes) -> None:
+def reply(held: DeferredResponse, body: bytes) -> None:
     held.reply(OK + b"content-length: %d\r\n" % len(body), body)
 
 
@@ -88,7 +88,7 @@ class Server:
         return ShortcutProtocol(config=self.config, server_state=self.state, app_state={"of": "the server"})
 
 
-async def held(server: Server, number: int = 1) -> list[Held]:
+async def held(server: Server, number: int = 1) -> list[DeferredResponse]:
     """What waits for its answer, as soon as it is so many."""
     await eventually(lambda: len(server.played.held) == number)
     return server.played.held

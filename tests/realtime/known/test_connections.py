@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from realtime.http import heads
+from realtime.http import request_limits
 from realtime.http.protocol import ShortcutProtocol
 from tests.realtime import clock
 from tests.realtime.clock import skip
@@ -44,7 +44,7 @@ async def test_client__that_reads_nothing__is_waited_for(server: Server, connect
 async def test_connection__used_no_more__is_closed_and_others_are_not(
     server: Server, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads, "HEAD_SECONDS", clock.DAY)
+    monkeypatch.setattr(request_limits, "HEADER_TIMEOUT_SECONDS", clock.DAY)
     server.config.timeout_keep_alive = 1_000
     idle, busy, slow, late = [await connect() for _ in range(4)]
     for client in (idle, busy, slow):
@@ -137,7 +137,7 @@ async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_
     server: Server, connect: Any, monkeypatch: pytest.MonkeyPatch, known: bool, behind: str
 ) -> None:
     """A client would take anything else for the answer to it."""
-    monkeypatch.setattr(heads, "MAX_HEAD_BYTES", 1_000)
+    monkeypatch.setattr(request_limits, "MAX_HEADER_BYTES", 1_000)
     client = await connect()
     if known:
         await client.ask(GET)
@@ -150,9 +150,9 @@ async def test_connection__ended_for_what_is_behind_a_held_request__that_one_is_
         await client.send(GET, GET[:-2])
     (waiting,) = await held(server)
     if behind == "a head that lasts for ever":
-        skip(heads.HEAD_SECONDS)
+        skip(request_limits.HEADER_TIMEOUT_SECONDS)
     connections: list[Any] = list(server.state.connections)
-    await eventually(lambda: connections[0]._passes_over)
+    await eventually(lambda: connections[0]._discards_input)
     reply(waiting, b"at last")
     assert await client.answer() == b"at last"
     assert await client.is_closed()
@@ -171,13 +171,13 @@ async def test_connection__very_many_requests_at_once__so_many_are_answered_and_
     client = await connect()
     server.played.waits = True
     other = b"GET /other HTTP/1.1\r\n\r\n"
-    await client.send(GET + other * 3 * heads.MOST_BEHIND)
+    await client.send(GET + other * 3 * request_limits.MAX_PIPELINED)
     (waiting,) = await held(server)
     connections: list[Any] = list(server.state.connections)
-    assert [len(connection.pipeline) for connection in connections] == [heads.MOST_BEHIND]
+    assert [len(connection.pipeline) for connection in connections] == [request_limits.MAX_PIPELINED]
     reply(waiting, b"first")
     assert await client.answer() == b"first"
-    for _ in range(heads.MOST_BEHIND):
+    for _ in range(request_limits.MAX_PIPELINED):
         assert await client.answer() == b"application, /other, "
     assert await client.is_closed()
 

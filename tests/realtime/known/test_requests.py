@@ -92,13 +92,13 @@ async def test_memo__many_requests__the_last_ones_are_kept(connect: Any) -> None
     for number in range(50):
         await client.ask(GET.replace(b"localhost", b"%d" % number))
         await client.ask(GET)
-    assert len(protocol.known) <= 6
+    assert len(protocol.cached_requests) <= 6
     # It was used all the time.
     assert await client.ask(GET) == b"look 2 at localhost"
-    long = GET.replace(b"host:", b"x-a: %b\r\nhost:" % (b"a" * protocol.MAX_KNOWN_BYTES))
-    kept = len(protocol.known)
+    long = GET.replace(b"host:", b"x-a: %b\r\nhost:" % (b"a" * protocol.MAX_CACHED_BYTES))
+    kept = len(protocol.cached_requests)
     assert await client.ask(long) != await client.ask(long)
-    assert len(protocol.known) == kept
+    assert len(protocol.cached_requests) == kept
     assert await client.ask(GET) == b"look 2 at localhost"
 
 
@@ -109,8 +109,8 @@ async def test_request__at_another_address__looked_at_anew_unless_that_is_all_th
     await here.ask(GET)
     assert await there.ask(GET) == b"look 2 at localhost"
     assert [scope["server"][0] for scope in server.played.looked] == ["127.0.0.1", "127.0.0.2"]
-    everywhere = shortcuts.Registered(server.played.shortcut, everywhere=True)
-    monkeypatch.setitem(shortcuts.registered, b"/known", everywhere)
+    everywhere = shortcuts.RegisteredShortcut(server.played.shortcut, any_endpoint=True)
+    monkeypatch.setitem(shortcuts.registered_gets, b"/known", everywhere)
     await here.ask(OTHER)
     assert await there.ask(OTHER) == b"look 3 at localhosT"
 
@@ -127,7 +127,7 @@ async def test_request__that_its_shortcut_gives_back__is_the_applications(
     await client.send(GET)
     if when == "later":
         (waiting,) = await held(server)
-        waiting.give_back()
+        waiting.fall_back()
     assert await client.answer() == b"application, /known, "
     (scope,) = server.application.scopes
     assert scope["client"] == client.writer.get_extra_info("sockname")[:2]
@@ -145,7 +145,7 @@ async def test_request__given_back_when_the_client_has_gone__nothing_happens(ser
     (connection,) = server.state.connections
     # As in the moment between a reset and the server's knowing of it.
     connection.transport.abort()
-    waiting.give_back()
+    waiting.fall_back()
     reply(waiting, b"late")
     await eventually(lambda: not server.state.connections)
     assert server.application.scopes == []

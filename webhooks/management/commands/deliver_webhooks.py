@@ -8,7 +8,7 @@ from webhooks.deliverer import Deliverer
 
 
 class Command(BaseCommand):
-    """Delivers webhooks alone, for servers that run with ``DELIVER_WEBHOOKS=false``, or beside those that do not."""
+    """A process that only delivers webhooks. Servers that run with ``DELIVER_WEBHOOKS=false`` need one."""
 
     help = "Deliver webhooks, until SIGTERM or SIGINT."
 

@@ -8,9 +8,9 @@ from realtime.serving.command_line import problem_of_database
 
 
 class Command(BaseCommand):
-    """Runs the scheduler alone, for servers that run with ``RUN_SCHEDULER=false``, or beside those that do not."""
+    """Runs the scheduler in a process of its own, for servers with ``RUN_SCHEDULER=false`` or in addition to theirs."""
 
-    help = "Make scheduled change requests live when their time has come, until SIGTERM or SIGINT."
+    help = "Publish scheduled change requests when they are due, until SIGTERM or SIGINT."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if problem := problem_of_database():

@@ -1,0 +1,117 @@
+"""The base class of pages about one feature in one environment: header, tabs and permissions."""
+
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.http import Http404
+from django.utils import timezone
+
+from audit.models import AuditLog, RelatedObjectType
+from dashboard.api import APIResponse
+from dashboard.features.editors import Editor, parse_time
+from dashboard.features.views import FeaturePage
+from features.models import Feature
+from features.state_summaries import live_states
+from features.workflows.core.models import PlannedChange
+
+RECENT = timedelta(days=30)
+MAX_ENTRIES = 5
+
+
+class FeatureTab(FeaturePage):
+    """A tab of a feature's page, or a view that its forms post to."""
+
+    section = "value"
+    """The current tab."""
+
+    @cached_property
+    def feature(self) -> Feature:
+        """With tags, and ``identity_overrides``: their number in this environment."""
+        overrides = live_states(self.environment).filter(feature=OuterRef("pk"), identity__isnull=False)
+        number = overrides.order_by().values("feature").annotate(number=Count("pk")).values("number")
+        features = self.project.features.annotate(identity_overrides=Subquery(number))
+        feature = features.prefetch_related("tags").filter(pk=self.kwargs["feature_pk"]).first()
+        if feature is None:
+            raise Http404
+        return feature
+
+    @property
+    def flag_api_path(self) -> str:
+        """API path of the flag with all its overrides in this environment."""
+        return f"/api/__future__/environments/{self.environment.api_key}/features/{self.feature.pk}/"
+
+    @property
+    def may_change_flag(self) -> bool:
+        return self.has_environment_permission("UPDATE_FEATURE_STATE")
+
+    @property
+    def may_override(self) -> bool:
+        return self.has_environment_permission("MANAGE_SEGMENT_OVERRIDES")
+
+    @property
+    def override_permission(self) -> str:
+        """The permission needed to change a segment override."""
+        return "CREATE_CHANGE_REQUEST" if self.needs_approval else "MANAGE_SEGMENT_OVERRIDES"
+
+    @property
+    def may_propose(self) -> bool:
+        return self.has_environment_permission("CREATE_CHANGE_REQUEST")
+
+    @property
+    def may_change_feature(self) -> bool:
+        return self.has_project_permission("CREATE_FEATURE")
+
+    @cached_property
+    def planned(self) -> list[PlannedChange]:
+        """The pending changes of this feature in change requests, the next one first."""
+        pending = PlannedChange.objects.filter(
+            feature_id=self.feature.pk,
+            change_request__environment=self.environment.pk,
+            change_request__failed_at=None,
+            live_at=None,
+        )
+        found = list(pending.select_related("change_request").order_by("live_from", "pk")[:MAX_ENTRIES])
+        for each in found:
+            each.request_url = self.request_url(each.change_request_id)  # type: ignore[attr-defined]
+        return found
+
+    def audit_entries(self, states: list[int]) -> QuerySet[AuditLog] | None:
+        """The latest audit log entries about the feature and the given states; None without VIEW_AUDIT_LOG."""
+        if not self.has_project_permission("VIEW_AUDIT_LOG"):
+            return None
+        about = Q(related_object_type=RelatedObjectType.FEATURE, related_object_id=self.feature.pk) | Q(
+            related_object_type=RelatedObjectType.FEATURE_STATE, related_object_id__in=states
+        )
+        here = Q(environment=self.environment.pk) | Q(environment=None)
+        entries = AuditLog.objects.filter(
+            about, here, project=self.project.pk, created_date__gt=timezone.now() - RECENT
+        )
+        return entries.select_related("author").defer("change_details")[:MAX_ENTRIES]
+
+    def propose(self, editor: Editor, state: dict[str, Any], *, commit: bool, title_suffix: str = "") -> APIResponse:
+        """Create a change request with one state, and with ``commit`` commit it. Returns the request, or the error."""
+        when, error = parse_time(self.request.POST)
+        if commit and not when:
+            error = "Say when it is to go live."
+        if error:
+            return APIResponse(400, {"live_from": [error]})
+        body: dict[str, Any] = {
+            "title": editor.title or f"{self.feature.name}{title_suffix} in {self.environment.name}"[:500],
+            "description": editor.description,
+            "feature_states": [{"feature": self.feature.pk, "live_from": when or None, **state}],
+        }
+        with transaction.atomic():
+            created = response = self.call(
+                "POST", f"environments/{self.environment.api_key}/create-change-request/", body
+            )
+            if created.ok and commit:
+                response = self.call("POST", f"features/workflows/change-requests/{created.data['id']}/commit/")
+            if not response.ok:
+                transaction.set_rollback(True)
+        return created if response.ok else response
+
+    def request_url(self, request_id: int) -> str:
+        return f"/projects/{self.project.pk}/environments/{self.environment.api_key}/change-requests/{request_id}/"

@@ -1,0 +1,66 @@
+"""Causes of events: the audit log entries of the transactions that raised an environment's version."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, F, Q, Window
+from django.db.models.functions import RowNumber
+
+from audit.models import AnnouncedVersion, AuditLog
+from environments.models import Environment
+from realtime.types import UpdatedAt
+
+MAX_ENTRIES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Cause:
+    log: str
+    who: str
+
+
+@dataclass(frozen=True)
+class Causes:
+    """The causes of one event. It has none if the change was made outside of the API."""
+
+    first: tuple[Cause, ...] = ()
+    more: int = 0
+    """Number of further entries, which are not shown."""
+
+
+def causes_of(environment: Environment, versions: Collection[UpdatedAt]) -> dict[UpdatedAt, Causes]:
+    """The causes by version, in two queries."""
+    raised = AnnouncedVersion.objects.filter(environment=environment, updated_at__in=versions).order_by()
+    transactions = dict(raised.values_list("updated_at", "transaction"))
+    if not transactions:
+        return {}
+    entries = AuditLog.objects.filter(
+        Q(environment=environment) | Q(environment=None, project=environment.project_id),
+        transaction__in=set(transactions.values()),
+    )
+    numbered = entries.order_by().annotate(
+        position=Window(RowNumber(), partition_by="transaction", order_by="id"),
+        total=Window(Count("*"), partition_by="transaction"),
+        email=F("author__email"),
+        key=F("master_api_key__name"),
+    )
+    columns = ("transaction", "log", "email", "key", "is_system_event", "total")
+    found = defaultdict(list)
+    for row in numbered.filter(position__lte=MAX_ENTRIES_SHOWN).order_by("id").values(*columns):
+        found[row["transaction"]].append(row)
+    return {version: _causes(found[transaction]) for version, transaction in transactions.items()}
+
+
+def _causes(rows: list[dict[str, Any]]) -> Causes:
+    first = tuple(Cause(row["log"], _who(row["email"], row["key"], row["is_system_event"])) for row in rows)
+    return Causes(first, rows[0]["total"] - len(rows) if rows else 0)
+
+
+def _who(email: str | None, key: str | None, is_system: bool) -> str:
+    if email:
+        return email
+    if key:
+        return f"API key {key}"
+    return "the system" if is_system else "somebody who has left"

@@ -1,0 +1,8 @@
+from django.urls import path
+
+from dashboard.inspector import views
+
+urlpatterns = [
+    path("", views.InspectorPage.as_view(), name="inspector"),
+    path("panel/", views.InspectorPanel.as_view(), name="inspector-panel"),
+]

@@ -1,0 +1,102 @@
+"""Converts an environment document to the flag engine's evaluation context.
+
+The official SDKs convert it in the same way for local evaluation, so server and SDK agree on every identity. Conditions
+for which the engine would raise are replaced by one that is never met: otherwise one bad condition would make all flags
+of its environment unavailable.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from flag_engine.context.types import FeatureContext, FeatureValue, SegmentCondition, SegmentContext, SegmentRule
+from flag_engine.segments.evaluator import get_flag_result_from_context
+
+from segments.evaluability import condition_errors
+
+Json = dict[str, Any]
+
+IDENTITY_PRIORITY = float("-inf")
+"""The priority of identity overrides. Lower numbers take precedence, so they precede all segment overrides."""
+
+# No trait value is in an empty list.
+NEVER_MET: SegmentCondition = {"property": "", "operator": "IN", "value": []}
+
+RULE_TYPES = frozenset({"ALL", "ANY", "NONE"})
+
+# The engine can raise for conditions with these operators, or with a property that is a JSONPath.
+OPERATORS_THAT_MAY_RAISE = frozenset({"REGEX", "MODULO", "IN"})
+JSON_PATH = "$."
+
+
+def feature_context(state: Json, metadata: Any, priority: float | None = None) -> FeatureContext[Any]:
+    """Convert a feature state. The result of an evaluation contains ``metadata``."""
+    context: FeatureContext[Any] = {
+        "key": str(state["django_id"]),
+        "name": state["feature"]["name"],
+        "enabled": state["enabled"],
+        "value": state["feature_state_value"],
+        "metadata": metadata,
+    }
+    if values := state["multivariate_feature_state_values"]:
+        context["variants"] = [_variant(value) for value in values]
+    if state["feature_segment"] is not None:
+        context["priority"] = state["feature_segment"]["priority"]
+    if priority is not None:
+        context["priority"] = priority
+    return context
+
+
+def _variant(multivariate_value: Json) -> FeatureValue:
+    option = multivariate_value["multivariate_feature_option"]
+    variant: FeatureValue = {
+        "value": option["value"],
+        "weight": multivariate_value["percentage_allocation"],
+        "priority": multivariate_value["id"],
+    }
+    if option["key"] is not None:
+        variant["key"] = option["key"]
+    return variant
+
+
+def segment_context(segment: Json, overrides: list[FeatureContext[Any]]) -> SegmentContext[Any, Any]:
+    return {
+        "key": str(segment["id"]),
+        "name": segment["name"],
+        "rules": [_rule(rule) for rule in segment["rules"]],
+        "overrides": overrides,
+    }
+
+
+def identity_context(overrides: list[FeatureContext[Any]]) -> SegmentContext[Any, Any]:
+    """An identity's overrides as a segment that always matches. Only for this identity's evaluation."""
+    return {"key": "", "name": "identity_overrides", "rules": [{"type": "ALL"}], "overrides": overrides}
+
+
+def _rule(rule: Json) -> SegmentRule:
+    if rule["type"] not in RULE_TYPES:
+        return {"type": "ALL", "conditions": [NEVER_MET]}
+    return {
+        "type": rule["type"],
+        "conditions": [_condition(condition) for condition in rule["conditions"]],
+        "rules": [_rule(nested) for nested in rule["rules"]],
+    }
+
+
+def _condition(condition: Json) -> SegmentCondition:
+    operator, prop, value = condition["operator"], condition["property_"] or "", condition["value"] or ""
+    may_raise = operator in OPERATORS_THAT_MAY_RAISE or prop.startswith(JSON_PATH)
+    if may_raise and not _is_evaluable(operator, prop, value):
+        return NEVER_MET
+    return {"property": prop, "operator": operator, "value": value}
+
+
+@lru_cache(maxsize=4096)
+def _is_evaluable(operator: str, prop: str, value: str) -> bool:
+    """Cached, because each change builds a new document, in which most conditions are unchanged."""
+    return not condition_errors(operator, prop, value)
+
+
+def value_for(state: Json, hashing_key: str) -> Any:
+    """The value of a feature state for an identity with this hashing key: an option's value or the state's own."""
+    identity: Any = {"identity": {"key": hashing_key}}
+    return get_flag_result_from_context(identity, feature_context(state, None), reason="")["value"]
