@@ -452,7 +452,7 @@ async def test_i13_read_path__many_builds_of_one_organisation__organisations_tak
         reads = [read(environment) for environment in many]
         assert await asyncio.to_thread(first.wait, PATIENCE)
         reads.append(read(one))
-        await eventually(lambda: len(read_path._current_batches()._builds._asked) == len(many))
+        await eventually(lambda: len(read_path._current_batches()._builds._pending) == len(many))
         go_on.set()
         received = await asyncio.gather(*reads)
     assert [status for status, _, _ in received] == [200] * 6
