@@ -73,7 +73,7 @@ class Read:
         """What of this is not as expected.
 
         Expected are values by paths: ``flags.banner``, ``identity.banner``, ``local_flags.banner``,
-        ``local_identity.banner`` (None: not there), ``document.name``, ``segments``, ``options``. ``everybody.banner``
+        ``local_identity.banner`` (None: not there), ``document.name``, ``segments``, ``options``. ``everyone.banner``
         is both that the API serves and that the document says; ``identified.banner`` is the same of the identity.
         """
         return {
@@ -91,7 +91,7 @@ class Read:
 
 _TRAITS = {"traits": [{"trait_key": name, "trait_value": value} for name, value in TRAITS.items()]}
 
-_BOTH = {"everybody": ("flags", "local_flags"), "identified": ("identity", "local_identity")}
+_BOTH = {"everyone": ("flags", "local_flags"), "identified": ("identity", "local_identity")}
 
 
 def _places(path: str) -> list[str]:

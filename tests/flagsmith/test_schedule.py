@@ -19,8 +19,8 @@ from tests.support.api import AdminAPI, Tenant, text
 # Until what is scheduled goes live. It has to be committed before that, by a process that is still to end.
 SECONDS = 10
 
-OFF = {"everybody.banner": (False, "old")}
-ON = {"everybody.banner": (True, "new")}
+OFF = {"everyone.banner": (False, "old")}
+ON = {"everyone.banner": (True, "new")}
 
 pytestmark = [pytest.mark.flagsmith, pytest.mark.timeout(600)]
 
