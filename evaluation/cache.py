@@ -18,7 +18,7 @@ from evaluation.document import EnvironmentDocument, Version
 from evaluation.encoding import FlagEncoder, encode
 from evaluation.evaluator import Evaluator, Flag
 from evaluation.snapshot import snapshot
-from realtime.monitoring.metrics import Counts, ThreadsNumber
+from realtime.monitoring.metrics import Counter, LockedValue
 
 # Locks for building. Environments share them, so that no lock has to be removed with its environment. If two builds of
 # different environments use the same lock, the second waits for the first.
@@ -179,12 +179,12 @@ class DocumentCache:
 
 
 # The metric has the name that Flagsmith gives it.
-_queries = Counts(
+_queries = Counter(
     "flagsmith_environment_document_cache_queries",
     "Lookups in the cache of environment documents: found (hit) or built (miss).",
     "result",
     ("hit", "miss"),
-    kind=ThreadsNumber,
+    kind=LockedValue,
 )
 hits, misses = _queries["hit"], _queries["miss"]
 

@@ -1,6 +1,6 @@
-"""Real-time updates for environments that stream their versions: what an embedding project imports (docs/embedding.md).
+"""Real-time flag updates for Flagsmith, as a Django app. This module is its public API (docs/embedding.md).
 
-Names are imported when they are first used, because Django imports this package before its models can be.
+Names are imported lazily, because Django imports this package before models can be imported.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""ASGI application of a project with real-time updates.
+"""Makes the ASGI application of a project with real-time updates.
 
-``application = get_application(get_asgi_application())`` in the project's ``asgi.py``.
+In the project's ``asgi.py``: ``application = get_application(get_asgi_application())``.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ def get_application(
 ) -> Application:
     """The project's ASGI application with streams, ``queue-change``, ``/health/liveness`` and a graceful shutdown.
 
-    ``django_application`` answers all other requests, and WebSockets if it can. Django must be set up:
-    ``get_asgi_application()`` does that. ``middleware``: the project's ASGI middleware, for those requests and for
+    ``django_application`` answers all other requests, and WebSockets if it supports them. Django must be set up, as
+    ``get_asgi_application()`` does. ``middleware``: the project's ASGI middleware, for those requests and for
     ``queue-change``. ``middleware_headers``: the headers that the project adds to responses which do not pass through
     Django's middleware. ``lifespan``: the application of the lifespan scope, in place of
     ``realtime.serving.lifespan.lifespan()``, which it has to call.
     """
-    # They import models.
+    # Imported here, because they import models.
     from realtime.external.intake import Intake, plain
     from realtime.http import drain, shortcuts, streams
     from realtime.serving import health

@@ -1,4 +1,4 @@
-"""What is wrong with the configuration, said at start with an id and a hint."""
+"""System checks of the app's settings. Each message has an id and a hint."""
 
 import math
 import resource
@@ -21,7 +21,7 @@ from realtime.http import addresses
 
 MAX_SILENCE_SECONDS = 15
 
-# Settings of a real Flagsmith, in seconds, and what it then keeps. Nothing but time ends that.
+# Settings of a real Flagsmith, in seconds, and what it then caches. A change does not invalidate these caches.
 FLAGSMITH_CACHES = {
     "ENVIRONMENT_CACHE_SECONDS": "the version (X-Flagsmith-Document-Updated-At)",
     "CACHE_FLAGS_SECONDS": "flags",
@@ -33,13 +33,13 @@ FLAGSMITH_CACHES = {
 }
 
 
-def _unknown() -> list[CheckMessage]:
-    """Names that nothing reads: misspelt ones, most often."""
+def _check_names() -> list[CheckMessage]:
+    """Warn of unknown ``REALTIME_`` settings, most of which are misspelt."""
     names = {f"REALTIME_{name}" for name in conf.names()}
     given = sorted(name for name in dir(settings) if name.startswith("REALTIME_") and name not in names)
     return [
         checks.Warning(
-            f"{name} is no setting.",
+            f"{name} is not a known setting.",
             hint="".join(f"Did you mean {close}?" for close in get_close_matches(name, names, 1)) or None,
             id="realtime.W002",
         )
@@ -49,16 +49,16 @@ def _unknown() -> list[CheckMessage]:
 
 @register(Tags.compatibility)
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """Every setting can be read, and the app finds what it names."""
+    """Check that all settings are valid and consistent, and that the models and apps they need exist."""
     messages: list[CheckMessage] = []
     for name in conf.names():
         try:
             getattr(conf, name)
         except ImproperlyConfigured as error:
-            messages.append(Error(str(error), hint="Set it right or leave it out.", id="realtime.E001"))
+            messages.append(Error(str(error), hint="Correct or remove the setting.", id="realtime.E001"))
     if messages:
         return messages
-    messages += _unknown()
+    messages += _check_names()
     if not apps.is_installed("django_eventstream"):
         messages.append(
             Error(
@@ -70,7 +70,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if conf.INSPECTION and not apps.is_installed("realtime.inspector"):
         messages.append(
             Error(
-                "REALTIME_INSPECTION is on, and the inspector is not installed as an app.",
+                "REALTIME_INSPECTION is on, but the inspector is not installed as an app.",
                 hint="Add 'realtime.inspector' to INSTALLED_APPS.",
                 id="realtime.E013",
             )
@@ -78,8 +78,8 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if conf.HOST not in hosts.HOSTS:
         messages.append(
             Error(
-                f"REALTIME_HOST is {conf.HOST!r}.",
-                hint=f"It is one of {', '.join(hosts.HOSTS)}.",
+                f"REALTIME_HOST: unknown value {conf.HOST!r}.",
+                hint=f"Use one of {', '.join(hosts.HOSTS)}.",
                 id="realtime.E003",
             )
         )
@@ -91,11 +91,11 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_caches() -> list[CheckMessage]:
-    """What a real Flagsmith keeps of its answers for a time, whatever changes meanwhile."""
+    """Warn of caches of a real Flagsmith that are not invalidated by a change."""
     messages: list[CheckMessage] = [
         checks.Warning(
-            f"{name} is {seconds}: for so many seconds Flagsmith may answer with {what} from before an event.",
-            hint="Set it to 0 for all of its processes.",
+            f"{name} is {seconds}: for that time after an event, Flagsmith may return an older state of {what}.",
+            hint="Set it to 0 in all Flagsmith processes.",
             id="realtime.W020",
         )
         for name, what in FLAGSMITH_CACHES.items()
@@ -106,7 +106,7 @@ def _check_caches() -> list[CheckMessage]:
         messages.append(
             checks.Warning(
                 "CACHE_ENVIRONMENT_DOCUMENT_MODE is PERSISTENT: Flagsmith writes the document after the version.",
-                hint="Leave it out, or use the drop-in server, which Flagsmith tells when the document is written.",
+                hint="Remove it, or use the drop-in server, to which Flagsmith posts after writing the document.",
                 id="realtime.W021",
             )
         )
@@ -115,16 +115,16 @@ def _check_caches() -> list[CheckMessage]:
 
 def _check_times() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
-    may_be_zeros = ("REPEAT_SECONDS", "DRAIN_SECONDS", "SPREAD_SECONDS")
-    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "WEDGED_SECONDS", *may_be_zeros):
-        seconds, may_be_zero = getattr(conf, name), name in may_be_zeros
-        if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not may_be_zero):
+    zero_allowed = ("REPEAT_SECONDS", "DRAIN_SECONDS", "SPREAD_SECONDS")
+    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "WEDGED_SECONDS", *zero_allowed):
+        seconds = getattr(conf, name)
+        if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and name not in zero_allowed):
             messages.append(Error(f"REALTIME_{name} cannot be {seconds}.", id="realtime.E006"))
     if conf.KEEPALIVE_SECONDS > MAX_SILENCE_SECONDS:
         messages.append(
             checks.Warning(
                 f"REALTIME_KEEPALIVE_SECONDS is above {MAX_SILENCE_SECONDS}.",
-                hint="Some SDKs and proxies give up on a stream that is silent for long.",
+                hint="Some SDKs and proxies close a stream that is silent for too long.",
                 id="realtime.W001",
             )
         )
@@ -134,16 +134,16 @@ def _check_times() -> list[CheckMessage]:
 def _check_limits() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for name in (name for name in conf.names() if name.startswith("MAX_")):
-        most = getattr(conf, name)
-        if not math.isfinite(most) or most < 0:
-            messages.append(Error(f"REALTIME_{name} cannot be {most}.", hint="0 is no limit.", id="realtime.E011"))
+        limit = getattr(conf, name)
+        if not math.isfinite(limit) or limit < 0:
+            messages.append(Error(f"REALTIME_{name} cannot be {limit}.", hint="0 means no limit.", id="realtime.E011"))
     try:
         addresses.parse_trusted(conf.TRUSTED_PROXIES)
     except ValueError as error:
         messages.append(
             Error(
                 f"REALTIME_TRUSTED_PROXIES: {error}.",
-                hint=f"Name addresses and networks, such as 10.0.0.0/8, and {addresses.UNIX!r} for Unix sockets.",
+                hint=f"List addresses and networks, such as 10.0.0.0/8, and {addresses.UNIX!r} for Unix sockets.",
                 id="realtime.E012",
             )
         )
@@ -151,8 +151,8 @@ def _check_limits() -> list[CheckMessage]:
     if files != resource.RLIM_INFINITY and files <= conf.MAX_STREAMS:
         messages.append(
             checks.Warning(
-                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,}, and a process may have {files:,} open files.",
-                hint="Each stream takes one. Raise the limit of open files (LimitNOFILE, ulimit -Hn).",
+                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,}, but a process may have only {files:,} open files.",
+                hint="Each stream uses one. Raise the limit of open files (LimitNOFILE, ulimit -Hn).",
                 id="realtime.W011",
             )
         )
@@ -160,15 +160,15 @@ def _check_limits() -> list[CheckMessage]:
 
 
 def _check_bus() -> list[CheckMessage]:
-    """The bus can be used: what REALTIME_BUS names, or what is chosen in its place."""
+    """Check that the chosen bus can be used."""
     name = bus.name()
     problem, hint = "", ""
     if name not in bus.BACK_ENDS:
-        problem, hint = "is unknown", f"It is one of {', '.join(bus.BACK_ENDS)}; empty, it is chosen."
+        problem, hint = "is unknown", f"Use one of {', '.join(bus.BACK_ENDS)}, or leave it empty for a suitable one."
     elif name == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
-        problem, hint = "needs a Redis", "Set REDIS_URL; in a project of your own, EVENTSTREAM_REDIS."
+        problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
     elif name == "postgres" and connection.vendor != "postgresql":
-        problem, hint = "needs PostgreSQL as the default database", "Leave REALTIME_BUS out."
+        problem, hint = "needs PostgreSQL as the default database", "Remove REALTIME_BUS."
     elif name == "postgres" and (missing := extras.problem("postgresql", "psycopg")):
         problem, hint = "needs psycopg 3", missing
     if not problem:
@@ -184,7 +184,7 @@ def _check_models() -> list[CheckMessage]:
         return [
             Error(
                 f"There is no model {conf.ENVIRONMENT_MODEL!r}.",
-                hint="Set REALTIME_ENVIRONMENT_MODEL to the model of environments, or REALTIME_HOST to 'detached'.",
+                hint="Set REALTIME_ENVIRONMENT_MODEL to the environment model, or REALTIME_HOST to 'detached'.",
                 id="realtime.E004",
             )
         ]
@@ -193,24 +193,29 @@ def _check_models() -> list[CheckMessage]:
             messages.append(
                 Error(
                     f"{conf.ENVIRONMENT_MODEL} has no field {path!r}.",
-                    hint="REALTIME_GATE_FIELD and REALTIME_PLAN_FIELD say where the project's switch and the plan are.",
+                    hint="Set REALTIME_GATE_FIELD and REALTIME_PLAN_FIELD to the paths of the switch and of the plan.",
                     id="realtime.E005",
                 )
             )
     try:
         table: tuple[Watch, ...] = import_string(conf.WATCH)
     except ImportError as error:
-        return [*messages, Error(f"REALTIME_WATCH: {error}", hint="Name a tuple of Watch.", id="realtime.E007")]
-    # A real Flagsmith's models are not watched: it raises its environments' versions itself.
+        return [
+            *messages,
+            Error(
+                f"REALTIME_WATCH: {error}", hint="Set it to the dotted path of a tuple of Watch.", id="realtime.E007"
+            ),
+        ]
+    # A real Flagsmith's models are not watched, because it raises its environments' versions itself.
     return messages if conf.HOST == "flagsmith" else messages + _check_watched(table)
 
 
 def _check_watched(table: tuple[Watch, ...]) -> list[CheckMessage]:
-    """Which of the watched models the project lacks. It may well have no use for them."""
+    """Inform of watched models that the project does not have."""
     return [
         checks.Info(
             f"There is no model {watch.model!r}, so no change of it is watched.",
-            hint="That is as it should be, unless the project has such a model by another name: see REALTIME_WATCH.",
+            hint="If the project has such a model under another name, set REALTIME_WATCH. Otherwise ignore this.",
             id="realtime.I001",
         )
         for watch in table

@@ -1,7 +1,7 @@
-"""The app's settings: one object with a typed attribute for each.
+"""The app's settings, as typed attributes of one object.
 
-``conf.NAME`` is Django's setting ``REALTIME_NAME``. It is read when it is first used and cached until Django reports
-that a setting has changed (``setting_changed``).
+``conf.NAME`` is the Django setting ``REALTIME_NAME``. It is read at its first use and cached until a setting changes
+(``setting_changed``).
 """
 
 from collections.abc import Callable, Iterable
@@ -18,15 +18,15 @@ T = TypeVar("T")
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
-# Flutter opens a stream every 29 s and never closes one; Ruby reads nothing before its stream ends.
+# Flutter opens a stream every 29 s and never closes one. Ruby reads a stream only after its end.
 SHORT_STREAM_SECONDS = 30.0
 
 
 class Setting(Generic[T]):
-    """A setting, converted to its type; the default if it is missing or None.
+    """Descriptor of a setting: its value converted to its type, or the default if it is missing or None.
 
-    A value from an environment variable is text. As with ``functools.cached_property`` the converted value takes the
-    descriptor's place in the instance: a stream that opens reads several settings.
+    Values from environment variables are strings. As with ``functools.cached_property``, the converted value is stored
+    in the instance's ``__dict__``, because each new stream reads several settings.
     """
 
     prefix = "REALTIME_"
@@ -116,17 +116,17 @@ class RealtimeSettings:
     """The settings, with their defaults. Times are in seconds. docs/settings.md describes them for administrators."""
 
     HOST = _text("embedded")
-    """Where environments are stored: "embedded" (in the model below), "flagsmith" (in a real Flagsmith's models, whose
-    versions it raises itself) or "detached" (in the app's own table)."""
+    """The storage of environments: "embedded" (the model below), "flagsmith" (a real Flagsmith's models, whose versions
+    it raises itself) or "detached" (the app's own table)."""
 
     ENVIRONMENT_MODEL = _text("environments.Environment")
     """The model of environments, as a label."""
 
     GATE_FIELD = _text("project__enable_realtime_updates")
-    """The switch of an environment's streams, from its model, in Django's notation for related fields."""
+    """The boolean field that enables an environment's streams: a lookup path from the environment's model."""
 
     PLAN_FIELD = _text("project__organisation__subscription__plan")
-    """The plan of an environment's organisation, from its model."""
+    """The field with the plan of an environment's organisation: a lookup path from the environment's model."""
 
     PLANS = _names()
     """Plans whose organisations may use real time. Empty: every plan."""
@@ -138,23 +138,23 @@ class RealtimeSettings:
     """Send an event when an identity override changes."""
 
     STREAM_SECONDS = _number(600.0)
-    """The age at which a stream ends, less a random fifth; the SDK then connects again. Streams to some clients have to
-    be shorter (delivery/stream.py)."""
+    """The age at which a stream ends, less up to a random fifth. The SDK then reconnects. Streams of some clients are
+    shorter (delivery/stream.py)."""
 
     KEEPALIVE_SECONDS = _number(10.0)
     """The silence after which a comment is sent. Ruby and iOS disconnect after 60 s; proxies often after 30 s."""
 
     REPEAT_SECONDS = _number(2.0)
-    """If two events are closer than this, the later one is repeated after as long."""
+    """If two events are closer together than this, the later one is repeated after this time."""
 
     REPEAT_ALL = _flag(False)
-    """Repeat every event, for a publisher elsewhere that posts a change before it commits it."""
+    """Repeat every event, for an external publisher that posts a change before it commits it."""
 
     RECONCILE_SECONDS = _number(1.0)
     """The interval at which a process reads which environments have changed."""
 
     BUS = _text("")
-    """The way of an event to other processes: "memory", "postgres" or "redis". Empty: by what is configured (bus/)."""
+    """The bus to other processes: "memory", "postgres" or "redis". Empty: chosen by other settings (bus/)."""
 
     BUS_DATABASE_URL = _text("")
     """The database on which the postgres bus listens, if the default one is reached through a pooler."""
@@ -163,36 +163,35 @@ class RealtimeSettings:
     """Liveness fails if a part of the process has made no progress for this time."""
 
     METRICS_TOKEN = _text("")
-    """The bearer token of /metrics. Empty: nobody may read it."""
+    """The bearer token of /metrics. Empty: /metrics is a 404."""
 
     INSPECTION = Setting[bool | None](None, _to_optional_flag, "true or false")
-    """Keep the inspector's records: streams and events of the last hour (inspector/). None: if the host is "embedded",
-    whose database is ours to write to."""
+    """Record streams and events of the last hour for the inspector (inspector/). None: only if the host is "embedded",
+    whose database this app may write to."""
 
     SPREAD_SECONDS = _number(0.0)
-    """The window over which an event reaches an environment's streams, each at a random moment of it
-    (delivery/herds.py)."""
+    """The window over which an event is delivered, to each stream at a random time (delivery/spread.py)."""
 
     SPREAD_AUTOMATICALLY = _flag(False)
     """Compute that window from the number of streams and from the reads that this process answers in a second."""
 
     DRAIN_SECONDS = _number(10.0)
-    """The window over which streams end at a shutdown."""
+    """The window over which streams are ended at a shutdown."""
 
     MAX_STREAMS = _count(0)
-    """Streams of a process (delivery/limits.py). 0: as many as its open files allow."""
+    """Streams per process (delivery/limits.py). 0: as many as its open files allow."""
 
     MAX_STREAMS_PER_ENVIRONMENT = _count(0)
-    """Streams of an environment in a process. 0: no limit, here and below."""
+    """Streams per environment and process. 0: no limit, here and below."""
 
     MAX_STREAMS_PER_ADDRESS = _count(0)
-    """Streams of an address in a process."""
+    """Streams per client address and process."""
 
     MAX_NEW_STREAMS_PER_SECOND = _number(0.0)
-    """New streams of a process. As many as half a minute allows may come at once."""
+    """New streams per second and process. A burst may be as large as 30 seconds allow."""
 
     MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS = _number(0.0)
-    """New streams of an address in a process."""
+    """New streams per second, client address and process."""
 
     TRUSTED_PROXIES = _names()
     """Addresses and networks whose X-Forwarded-For is trusted, and "unix" for clients of a Unix socket."""
@@ -204,18 +203,19 @@ class RealtimeSettings:
 
     @cached_property
     def SHORT_STREAM_SECONDS(self) -> float:  # noqa: N802
-        """Age of the streams that have to be short, and how long the server waits for a client that reads nothing."""
+        """The age of short streams, and the time that the server waits for a client that does not read."""
         return min(SHORT_STREAM_SECONDS, self.STREAM_SECONDS)
 
     @cached_property
     def INSPECTS(self) -> bool:  # noqa: N802
-        """The inspector's records are kept."""
+        """True if the inspector records."""
         return self.HOST == "embedded" if self.INSPECTION is None else self.INSPECTION
 
     @cached_property
     def TOKENS(self) -> tuple[str, ...]:  # noqa: N802
-        """The secrets of which an external publisher sends one, from ``SSE_AUTHENTICATION_TOKEN``: several, separated
-        by commas, while one is replaced by another. None: there is no such endpoint.
+        """The tokens that external publishers may send, from ``SSE_AUTHENTICATION_TOKEN``, separated by commas.
+
+        Several are accepted, so that a token can be replaced. Without one, ``queue-change`` is a 404.
         """
         return _to_names(getattr(settings, "SSE_AUTHENTICATION_TOKEN", None) or "")
 
@@ -224,5 +224,5 @@ conf = RealtimeSettings()
 
 
 @receiver(setting_changed)
-def _forget(**kwargs: Any) -> None:
+def _clear_cache(**kwargs: Any) -> None:
     conf.__dict__.clear()

@@ -1,10 +1,10 @@
-"""Optional dependencies of the package ``flagsmith-realtime``: which extra installs a module that is missing."""
+"""Checks for optional dependencies, and names the extra of ``flagsmith-realtime`` that installs them."""
 
 from importlib.util import find_spec
 
 
 def problem(extra: str, *modules: str) -> str | None:
-    """The modules of this extra that are not installed, and the remedy, in one line; None if all of them are."""
+    """An error message that names the missing modules of this extra and the remedy; None if all are installed."""
     missing = [name for name in modules if find_spec(name) is None]
     if not missing:
         return None

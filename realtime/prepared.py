@@ -1,7 +1,7 @@
-"""SQL that Django compiles once and not for each request: queries by one key, and subqueries for permissions.
+"""Prepared queries: SQL that Django's ORM compiles once and not for each request.
 
-Of the twenty microseconds of such a query, nineteen go into compiling the same SQL again. The SQL is compiled with a
-placeholder as the value; each execution replaces the placeholder (docs/performance.md).
+For a query by one key, compiling the SQL takes 19 µs and its execution 1 µs. Here the SQL is compiled with a
+placeholder as the value, and each execution replaces the placeholder (docs/performance.md).
 """
 
 import threading
@@ -19,7 +19,7 @@ MakeQuery = Callable[[Any], "QuerySet[Any, tuple[Any, ...]]"]
 
 
 class _Placeholder(Expression):
-    """Compiles to a parameter whose value is the placeholder itself."""
+    """An expression that compiles to a parameter, with the placeholder itself as its value."""
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         return "%s", (self,)
@@ -49,35 +49,35 @@ class Prepared:
         return rows
 
 
-class _Known(threading.local):
-    """The prepared queries of a thread, whose connections are its own."""
+class _ThreadQueries(threading.local):
+    """The prepared queries of a thread, because database connections belong to a thread."""
 
     def __init__(self) -> None:
         self.queries: dict[tuple[Hashable, str], Prepared] = {}
         self.generation = 0
 
 
-_known = _Known()
+_thread_queries = _ThreadQueries()
 _generation = 0
 
 
 def rows(name: Hashable, using: str, make: MakeQuery, key: str) -> list[list[Any]]:
     """The rows of ``make(key)``. ``name`` identifies the query, ``using`` the database."""
-    if _known.generation != _generation:
-        _known.queries, _known.generation = {}, _generation
+    if _thread_queries.generation != _generation:
+        _thread_queries.queries, _thread_queries.generation = {}, _generation
     connection = connections[using]
-    prepared = _known.queries.get((name, using))
+    prepared = _thread_queries.queries.get((name, using))
     if prepared is None or prepared.connection is not connection:
-        prepared = _known.queries[name, using] = Prepared(make(_Placeholder()), connection)
+        prepared = _thread_queries.queries[name, using] = Prepared(make(_Placeholder()), connection)
     return prepared.rows(key)
 
 
 class PreparedSubquery(Expression):
     """The query ``make(value, *constants)``, for the right side of ``__in``.
 
-    ``make`` is a function of a module, which uses the value only as a parameter: a number or a text as the database
-    takes it, or an expression in its place. The constants are hashable, and few. Raises ValueError if the SQL does not
-    contain the value.
+    ``make`` must be a module-level function that uses the value only as a query parameter. The value is a number or
+    string in the database's format, or an expression. The constants must be hashable, with few distinct values. Raises
+    ValueError if the SQL does not contain the value.
     """
 
     def __init__(self, make: Callable[..., "QuerySet[Any, Any]"], value: Any, *constants: Any) -> None:
@@ -93,18 +93,18 @@ class PreparedSubquery(Expression):
 
 @cache
 def _subquery(make: Any, constants: tuple[Any, ...], using: str) -> tuple[str, tuple[Any, ...]]:
-    # Without an order, like the subqueries that Django compiles itself: the database would sort for nothing.
+    # Without an order, as in the subqueries that Django itself compiles: the database would sort unnecessarily.
     query = make(_Placeholder(), *constants).order_by().query
     sql, parameters = query.get_compiler(connection=connections[using]).as_sql()
     if not any(isinstance(each, _Placeholder) for each in parameters):
-        # The result would be the same for every value.
+        # The cached SQL would give the same result for every value.
         raise ValueError(f"{make.__name__} does not use its value.")
     return f"({sql})", tuple(parameters)
 
 
 @receiver(setting_changed)
-def _forget(**kwargs: Any) -> None:
-    """Settings can name other models and fields."""
+def _clear_queries(**kwargs: Any) -> None:
+    """Compile again after a change of settings, which name models and fields."""
     global _generation
     _generation += 1
     _subquery.cache_clear()

@@ -1,4 +1,4 @@
-"""The app's paths: Django's own, and the stream's, which is raw ASGI and stands ahead of Django."""
+"""URL patterns of the app: Django's, and those of the streams, which are ASGI applications outside of Django."""
 
 from django.urls import path, re_path
 

@@ -15,10 +15,10 @@ ENDPOINTS = {
 # A read this soon after the environment's last change is most likely caused by the event.
 REFETCH_SECONDS = 10.0
 
-_reads = metrics.Counts(
+_reads = metrics.Counter(
     "realtime_reads", "Reads of SDKs that the read path answered, ahead of Django.", "endpoint", ENDPOINTS.values()
 )
-_reads_passed_to_django = metrics.Counts(
+_reads_passed_to_django = metrics.Counter(
     "realtime_reads_left_to_django", "Plain reads of SDKs that were passed to Django.", "endpoint", ENDPOINTS.values()
 )
 READS = {resource: _reads[name] for resource, name in ENDPOINTS.items()}

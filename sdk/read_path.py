@@ -37,9 +37,9 @@ from environments.models import Environment
 from evaluation import isolation
 from evaluation.document import Version
 from evaluation.isolation import Work, WorkResult
-from realtime.delivery.herds import refetches
+from realtime.batching import Batcher, DatabaseThread
+from realtime.delivery.spread import refetch_rate
 from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
-from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
 from sdk import authentication, identify, read_metrics, responses, views
 from sdk.authentication import SDKClient
@@ -180,34 +180,34 @@ class ReadBatches:
     """The batched reads of one event loop."""
 
     def __init__(self) -> None:
-        self._threads = [ReadingThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
+        self._threads = [DatabaseThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
         reader, builder, evaluator = self._threads
-        self._cached = SharedReads[Read, Step](reader, lambda reads: retried(partial(find_responses, reads)))
+        self._cached = Batcher[Read, Step](reader, lambda reads: retried(partial(find_responses, reads)))
         # A build can take long. So a batch has one, and organisations take turns.
-        self._builds = SharedReads[ResponseKey, Step](
+        self._builds = Batcher[ResponseKey, Step](
             builder,
             lambda keys: retried(partial(build_responses, keys)),
-            gather=0,
-            most=1,
+            min_interval=0,
+            max_batch=1,
             group=lambda key: key.organisation_id,
         )
-        self._identities = SharedReads[Read, Step](
+        self._identities = Batcher[Read, Step](
             evaluator,
             lambda reads: retried(partial(evaluate_identities, reads)),
-            most=MAX_BATCH_IDENTITIES,
+            max_batch=MAX_BATCH_IDENTITIES,
             group=lambda read: read.environment_key,
         )
 
     def first_step(self, read: Read) -> "asyncio.Future[Step]":
         """The first step to the response. Equal reads share the future, so it must not be cancelled."""
         batches = self._identities if read.resource is Resource.IDENTITIES else self._cached
-        return batches.ask(read)
+        return batches.submit(read)
 
     def next_step(self, step: NextStep) -> "asyncio.Future[Step]":
         if isinstance(step, ResponseKey):
-            return self._builds.ask(step)
+            return self._builds.submit(step)
         if isinstance(step, Postponed):
-            return self._identities.ask(step.read)
+            return self._identities.submit(step.read)
         return asyncio.ensure_future(self._run_isolated(step))
 
     async def close(self) -> None:
@@ -260,7 +260,7 @@ class EqualRequests:
 
     def __init__(self, scope: Scope, read: Read, added_headers: MiddlewareHeaders) -> None:
         self._read = read
-        self._middleware_headers = added_headers
+        self._added_headers = added_headers
         self._accept_encoding = _header(scope, b"accept-encoding")
         self._conditions = _conditions(scope)
         self._labels = labels.from_headers(scope["headers"])
@@ -289,8 +289,8 @@ class EqualRequests:
         if step.environment_id is not None:
             meter.count_equal(step.resource, step.environment_id, self._labels, len(waiting))
         step.count(len(waiting))
-        refetches.answered(len(waiting))
-        head, body = step.render_http_for(self._accept_encoding, self._middleware_headers, self._conditions)
+        refetch_rate.add(len(waiting))
+        head, body = step.render_http_for(self._accept_encoding, self._added_headers, self._conditions)
         for deferred in waiting:
             deferred.reply(head, body)
 

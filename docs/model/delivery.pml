@@ -1,12 +1,12 @@
-/* Delivery: from the commits of one environment's changes to the clients that stream it.
+/* Model of the delivery: from the commits of changes of one environment to the clients that stream it.
  *
  * README.md lists the promises by their numbers, the function behind each step, and the switches (#ifdef), each of
- * which breaks a promise on purpose. writers.pml has the steps of a transaction. Here a transaction is one step.
+ * which breaks a promise on purpose. writers.pml models the steps of a transaction. Here a transaction is one step.
  */
 
 /* Bounds */
 #ifndef PROCESSES
-#define PROCESSES 1     /* that stream; at most two */
+#define PROCESSES 1     /* processes with streams; at most two */
 #endif
 #ifndef CLIENTS
 #define CLIENTS 2       /* at most two */
@@ -15,19 +15,19 @@
 #define ROAMING CLIENTS /* clients that connect to any process; the others connect to the last one */
 #endif
 #ifndef THREADS
-#define THREADS 2       /* of these processes in turns, that make changes */
+#define THREADS 2       /* threads that make changes, assigned to these processes in turn */
 #endif
 #ifndef CHANGES
-#define CHANGES 2       /* by all threads, and by processes that stream nothing, together */
+#define CHANGES 2       /* changes by all threads and by processes without streams, in total */
 #endif
 #ifndef AUTOCOMMIT
 #define AUTOCOMMIT 0    /* 1: the gate is also changed in autocommit mode */
 #endif
 #ifndef READ_AT_ONCE
-#define READ_AT_ONCE 0  /* 1: a read and the arrival of its answer are one step */
+#define READ_AT_ONCE 0  /* 1: a read and the arrival of its result are one step */
 #endif
 #ifndef FAULTS
-#define FAULTS 0        /* crashes, disconnects and failed reads together; 0: any number of them */
+#define FAULTS 0        /* crashes, disconnects and failed reads, in total; 0: any number */
 #endif
 
 #ifndef ONLY
@@ -44,35 +44,35 @@ bit  gate;              /* Project.enable_realtime_updates */
 byte changes = CHANGES;
 
 /* Only for the promises: the versions at which the gate was open (a bit each), and whether it has been closed for
- * LATE_SECONDS by now.
+ * MAX_EVENT_AGE_SECONDS by now.
  */
 byte open_at;
 bit  closed_long;
 
 typedef Process {
     byte subscribers;
-    /* Topic.state: the newest state that is known; 0: none. Topic.frame: the event that was delivered last. */
-    byte known; bit known_open;
+    /* Topic.state: the newest accepted state; 0: none. Topic.frame: the event that was delivered last. */
+    byte state; bit state_open;
     byte frame;
-    /* A read has to begin from now on: Topic.stale, or a question for StateReader.ask. */
+    /* Topic.stale or a request of StateReader.submit: a read must begin from now on. */
     bit stale;
-    /* A read on its way from the query to the event loop. */
+    /* A read whose query has run, and whose result has not arrived in the event loop. */
     bit reading; byte read; bit read_open;
-    /* Only for the promises. The newest observation: a read, or an own commit whose event arrives in time. And: true if
-     * something may have been missed and no read has begun since.
+/* Only for the promises. The newest observation: a read, or an own commit whose event arrives in time. missed: an
+     * event may have been missed, and no read has begun since.
      */
     byte observed; bit observed_open;
     bit missed
 }
 Process process[PROCESSES];
 
-/* Events of own commits on their way into the event loop (EnvironmentListener): version and gate. */
+/* The queue of EnvironmentListener: events (version and gate) of own commits that the event loop has not processed. */
 chan queue[PROCESSES] = [1] of { byte, bit };
 
 typedef Thread {
-    /* A commit hook that waits to be called (Announcement); 0: none. */
+    /* A pending commit hook (Announcement); 0: none. */
     byte raised; bit open; bit gate;
-    /* A save in autocommit mode that is to be announced. */
+    /* A save in autocommit mode that is not announced yet. */
     bit unannounced
 }
 Thread thread[THREADS];
@@ -81,15 +81,15 @@ mtype = { GONE, SUBSCRIBED, READ, SERVED };
 
 typedef Client {
     byte at = NOWHERE;      /* the process */
-    mtype stage = GONE;     /* READ: the read for it has begun */
+    mtype stage = GONE;     /* READ: the read requested for it has begun */
     bit ready;              /* Sink.ready: nothing waits to be written */
-    byte mailbox;           /* Stream._waiting; 0: empty */
-    byte seen               /* the newest version that was written for this client, by any process */
+    byte mailbox;           /* Stream._pending; 0: empty */
+    byte seen               /* the newest version written to this client, by any process */
 }
 Client client[CLIENTS];
 
 /* Used within single steps only. (SPIN builds no d_step that ends with a loop, so some end with an assignment.) */
-hidden byte c, i, v, live, was_closed;
+hidden byte c, i, v, is_open, was_closed;
 
 #if FAULTS > 0
 byte faults = FAULTS;
@@ -100,8 +100,8 @@ byte faults = FAULTS;
 #define count_fault() skip
 #endif
 
-/* The gate, as far as the process knows */
-#define is_closed(p) (process[p].known && !process[p].known_open)
+/* Topic.is_closed */
+#define is_closed(p) (process[p].state && !process[p].state_open)
 
 /* ---- Streams ---- */
 
@@ -115,7 +115,7 @@ inline write(one, piece) {
     client[one].ready = 0
 }
 
-/* Stream.deliver, of all streams that have been served the state that was read for them */
+/* Stream.deliver, for all streams that have got their initial state */
 inline deliver(p) {
     for (c : 0 .. CLIENTS - 1) {
         if
@@ -131,15 +131,15 @@ inline deliver(p) {
     }
 }
 
-/* Stream.welcome, of those for which the state was read: the newest event, or a comment if the gate is closed */
-inline welcome(p) {
+/* Stream.deliver_initial, for streams whose state was read: the newest event, or a comment if the gate is closed */
+inline deliver_initial(p) {
     for (c : 0 .. CLIENTS - 1) {
         if
         :: client[c].at == p && client[c].stage == READ ->
             client[c].stage = SERVED;
             if
-            :: process[p].known_open && client[c].ready -> write(c, process[p].frame)
-            :: process[p].known_open && !client[c].ready -> client[c].mailbox = process[p].frame
+            :: process[p].state_open && client[c].ready -> write(c, process[p].frame)
+            :: process[p].state_open && !client[c].ready -> client[c].mailbox = process[p].frame
             :: else
             fi
         :: else
@@ -147,7 +147,7 @@ inline welcome(p) {
     }
 }
 
-/* Stream.drained and Stream._take_waiting: the waiting event is written, unless the gate has been closed since. */
+/* Stream.drained and Stream._take_pending: the pending event is written, unless the gate was closed meanwhile. */
 inline drain(one) {
     client[one].ready = 1;
     v = client[one].mailbox;
@@ -173,7 +173,7 @@ byte read_first[CLIENTS];
 #define may_subscribe(one) (client[one].at == NOWHERE)
 #endif
 
-/* Stream.open: Hub.join, then Topic.ask_for. */
+/* Stream.open: Hub.subscribe, then Topic.request_state. */
 inline subscribe(one, p) {
     process[p].subscribers++;
     client[one].at = p;
@@ -186,14 +186,14 @@ inline subscribe(one, p) {
 #endif
 }
 
-/* Stream.lost and Topic.leave. The last subscriber takes the topic with it. */
-inline leave(one) {
+/* Stream.connection_lost and Topic.unsubscribe. The topic is closed with its last subscriber. */
+inline unsubscribe(one) {
     v = client[one].at;
     client[one].at = NOWHERE; client[one].stage = GONE; client[one].ready = 0; client[one].mailbox = 0;
     process[v].subscribers--;
     if
     :: !process[v].subscribers ->
-        process[v].known = 0; process[v].known_open = 0; process[v].frame = 0; process[v].stale = 0;
+        process[v].state = 0; process[v].state_open = 0; process[v].frame = 0; process[v].stale = 0;
         process[v].observed = 0; process[v].observed_open = 0; process[v].missed = 0;
         do
         :: queue[v]?_,_
@@ -206,24 +206,24 @@ inline leave(one) {
 
 /* ---- Topics ---- */
 
-/* Topic.offer of the state (v, live) */
-inline offer(p) {
+/* Topic.accept of the state (v, is_open). */
+inline accept_state(p) {
     if
 #ifndef OLDER_ACCEPTED
-    :: v < process[p].known
+    :: v < process[p].state
 #endif
     :: else ->
         was_closed = is_closed(p);
-        process[p].known = v;
-        process[p].known_open = live;
+        process[p].state = v;
+        process[p].state_open = is_open;
         if
-#ifdef OFFER_IGNORES_GATE
+#ifdef ACCEPT_IGNORES_GATE
         :: v > process[p].frame ->
 #else
 #ifdef REOPENING_IGNORED
-        :: live && v > process[p].frame ->
+        :: is_open && v > process[p].frame ->
 #else
-        :: live && (v > process[p].frame || was_closed) ->
+        :: is_open && (v > process[p].frame || was_closed) ->
 #endif
 #endif
             process[p].frame = v;
@@ -233,53 +233,53 @@ inline offer(p) {
     fi;
     /* If the gate is open, each stream has the newest state now, or as soon as its client reads. */
     for (c : 0 .. CLIENTS - 1) {
-        promise(6, client[c].at != p || client[c].stage != SERVED || !process[p].known_open
-                || client[c].seen == process[p].known || client[c].mailbox == process[p].known)
+        promise(6, client[c].at != p || client[c].stage != SERVED || !process[p].state_open
+                || client[c].seen == process[p].state || client[c].mailbox == process[p].state)
     }
 }
 
 inline observe(p) {
     process[p].observed = v;
-    process[p].observed_open = live
+    process[p].observed_open = is_open
 }
 
-/* Topic._accept of an event (v, live), whose state is offered as it is */
-inline accept(p) {
+/* Topic._accept_event of an event (v, is_open) whose state is accepted without a read. */
+inline accept_event(p) {
     if
 #ifdef SAME_VERSION_TRUSTED
-    :: v >= process[p].known ->
+    :: v >= process[p].state ->
 #else
-    :: v > process[p].known ->
+    :: v > process[p].state ->
 #endif
-        promise(6, !live || !closed_long);
+        promise(6, !is_open || !closed_long);
         if
         :: v > process[p].observed -> observe(p)
         :: else
         fi;
-        offer(p)
+        accept_state(p)
     :: else
     fi;
     v = 0
 }
 
-/* Topic._accept of an event that is a hint: the state is read, and what was read is offered. */
+/* Topic._accept_event of any other event: the state is read, and then accepted. */
 inline accept_after_read(p) {
     if
-    :: v > process[p].known -> ask(p)
+    :: v > process[p].state -> request_read(p)
     :: else
     fi;
     v = 0
 }
 
-/* StateReader.ask, and Hub.refresh */
-inline ask(p) {
+/* StateReader.submit and Hub.refresh. */
+inline request_read(p) {
     process[p].stale = 1;
     process[p].missed = 1
 }
 
 /* ---- Reads ---- */
 
-/* Reconcile._read and SharedReads._answer. The mark is cleared before the read begins. */
+/* Reconcile._read and Batcher._run. stale is reset before the read begins. */
 inline begin_read(p) {
     for (c : 0 .. CLIENTS - 1) {
         if
@@ -298,9 +298,9 @@ inline end_read(p) {
     process[p].reading = 0; process[p].read = 0; process[p].read_open = 0
 }
 
-/* The answer, in the event loop: Topic.accept_from_reconcile, Topic._accept_read, Topic._welcome */
+/* The result, in the event loop: Topic.accept_from_reconcile, Topic._accept_read, Topic._deliver_initial. */
 inline answer_read(p) {
-    v = process[p].read; live = process[p].read_open;
+    v = process[p].read; is_open = process[p].read_open;
     end_read(p);
 #ifdef STALE_CLEARED_LATE
     process[p].stale = 0;
@@ -311,20 +311,20 @@ inline answer_read(p) {
         :: v >= process[p].observed -> observe(p)
         :: else
         fi;
-        offer(p);
-        welcome(p)
+        accept_state(p);
+        deliver_initial(p)
     :: else
     fi;
     promise(5, !process[p].missed || process[p].stale)
 }
 
-/* Topic._start_repeat: the last of several events once more, for clients that drop events while they fetch */
+/* Topic._repeat_event: the last event again, for clients that ignore events while they fetch. */
 inline repeat(p) {
     if
 #ifdef REPEAT_TRUSTS_READ
-    :: process[p].subscribers && process[p].frame && live -> deliver(p)
+    :: process[p].subscribers && process[p].frame && is_open -> deliver(p)
 #else
-    :: process[p].subscribers && process[p].known_open -> deliver(p)
+    :: process[p].subscribers && process[p].state_open -> deliver(p)
 #endif
     :: else
     fi;
@@ -340,18 +340,18 @@ inline fail_read(p) {
         fi
     }
     if
-    :: process[p].subscribers -> ask(p)
+    :: process[p].subscribers -> request_read(p)
     :: else
     fi;
     v = 0
 }
 
-#define newcomer(p, one) (client[one].at == p && client[one].stage == SUBSCRIBED)
+#define new_subscriber(p, one) (client[one].at == p && client[one].stage == SUBSCRIBED)
 
 #ifdef NO_RECONCILE
 #define reconcile_finds(p) false
 #else
-#define reconcile_finds(p) (process[p].known != version || process[p].known_open != gate)
+#define reconcile_finds(p) (process[p].state != version || process[p].state_open != gate)
 #endif
 
 #ifdef DELIVERY_WAITS
@@ -361,11 +361,11 @@ inline fail_read(p) {
 #define can_deliver(p) true
 #endif
 
-/* A read that finds the known state would change nothing, and is left out. */
+/* A read whose result equals Topic.state would change nothing, and is left out. */
 #define read_begins(p) (process[p].subscribers && !process[p].reading && can_deliver(p) \
-    && (process[p].stale || newcomer(p, 0) || newcomer(p, CLIENTS - 1) || reconcile_finds(p)))
+    && (process[p].stale || new_subscriber(p, 0) || new_subscriber(p, CLIENTS - 1) || reconcile_finds(p)))
 
-/* The reads of a process: for the reconcile, for new streams, and for events that are hints. */
+/* The reads of a process: for the reconcile, for new streams, and for events that require a read. */
 proctype Reconcile(byte p) {
     do
 #if READ_AT_ONCE
@@ -381,24 +381,27 @@ proctype Reconcile(byte p) {
 
 /* ---- Own commits ---- */
 
-/* Topic._receive of an event of this process. If the event says that the gate is open, and the gate has been closed for
- * LATE_SECONDS by now, then the event is at least as old as that.
+/* Topic._receive of an event of this process. If the gate is open in the event, and the gate has been closed for
+ * MAX_EVENT_AGE_SECONDS by now, then the event is at least as old as that.
  */
 proctype Listener(byte p) {
     do
-    /* The version is closer to the clock than LATE_SECONDS. */
-    :: d_step { nempty(queue[p]) && can_deliver(p) && !(closed_long && queue[p]?[_, 1]) -> queue[p]?v,live; accept(p) }
-    /* It is behind the clock: the event is late. */
+    /* The version is closer to the clock than MAX_EVENT_AGE_SECONDS. */
+    :: d_step {
+            nempty(queue[p]) && can_deliver(p) && !(closed_long && queue[p]?[_, 1]) ->
+            queue[p]?v,is_open; accept_event(p)
+        }
+    /* The version is behind the clock: the event is late. */
 #ifdef LATE_INFINITE
-    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,live; accept(p) }
+    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,is_open; accept_event(p) }
 #else
-    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,live; accept_after_read(p) }
+    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,is_open; accept_after_read(p) }
 #endif
-    /* It is ahead of the clock: the event may be in time or late. */
+    /* The version is ahead of the clock: the event may be in time or late. */
 #ifdef FUTURE_TRUSTED
-    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,live; accept(p) }
+    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,is_open; accept_event(p) }
 #else
-    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,live; accept_after_read(p) }
+    :: d_step { nempty(queue[p]) && can_deliver(p) -> queue[p]?v,is_open; accept_after_read(p) }
 #endif
     od
 }
@@ -407,18 +410,18 @@ inline note_gate() {
     open_at = open_at | (gate << version)
 }
 
-inline turn_gate() {
+inline toggle_gate() {
     gate = !gate;
     closed_long = 0
 }
 
-/* EmbeddedHost.raise_versions, and the commit */
+/* EmbeddedHost.raise_versions and the commit. */
 inline raise_version() {
     version++;
     note_gate()
 }
 
-/* versions.announce: the same in one of the threads, which then has a hook to call. If the transaction changes the
+/* versions.announce in a thread, which then has a hook to call. If the transaction changes the
  * gate, the hook reads the state again.
  */
 inline announce(t, changes_gate) {
@@ -428,15 +431,15 @@ inline announce(t, changes_gate) {
     thread[t].gate = changes_gate
 }
 
-inline forget_hook(t) {
+inline clear_hook(t) {
     thread[t].raised = 0; thread[t].open = 0; thread[t].gate = 0
 }
 
 /* publish.publish. If the queue is full, the event is dropped and the state is read again. */
 inline publish(p) {
     if
-    :: process[p].subscribers && len(queue[p]) == 0 -> queue[p]!v,live
-    :: process[p].subscribers && len(queue[p]) > 0 -> ask(p)
+    :: process[p].subscribers && len(queue[p]) == 0 -> queue[p]!v,is_open
+    :: process[p].subscribers && len(queue[p]) > 0 -> request_read(p)
     :: process[p].subscribers == 0
     fi
 }
@@ -444,13 +447,13 @@ inline publish(p) {
 /* Announcement.__call__ */
 inline call_hook(t, p) {
     v = thread[t].raised;
-    live = thread[t].open;
+    is_open = thread[t].open;
     if
-    :: thread[t].gate && version == v -> live = gate; publish(p)
-    :: thread[t].gate && version != v      /* The transaction that has raised it further publishes it. */
+    :: thread[t].gate && version == v -> is_open = gate; publish(p)
+    :: thread[t].gate && version != v      /* The transaction that raised it further publishes it. */
     :: !thread[t].gate -> publish(p)
     fi;
-    forget_hook(t);
+    clear_hook(t);
     v = 0
 }
 
@@ -459,12 +462,12 @@ inline call_hook(t, p) {
 /* A thread of process p that makes changes, one after the other. */
 proctype Writer(byte t, p) {
     do
-    /* A transaction changes a flag, */
+    /* A transaction changes a flag. */
     :: d_step { may_change(t) -> changes--; announce(t, 0) }
-    /* or the gate, perhaps after a flag: then the version was raised while the gate was as before. */
+    /* A transaction changes the gate, perhaps after a flag. Then the version was raised with the old gate. */
     :: d_step {
             may_change(t) ->
-            changes--; turn_gate();
+            changes--; toggle_gate();
 #ifdef FIRST_GATE_KEPT
             announce(t, 0); thread[t].open = !gate
 #else
@@ -473,12 +476,12 @@ proctype Writer(byte t, p) {
         }
     :: d_step { thread[t].raised -> call_hook(t, p) }
 #if AUTOCOMMIT
-    /* A save of the gate, then its announcement. */
-    :: d_step { may_change(t) -> changes--; turn_gate(); note_gate(); thread[t].unannounced = 1 }
+    /* In autocommit mode: a save of the gate, then its announcement. */
+    :: d_step { may_change(t) -> changes--; toggle_gate(); note_gate(); thread[t].unannounced = 1 }
     :: d_step { thread[t].unannounced -> thread[t].unannounced = 0; announce(t, 1) }
 #endif
 #ifdef PUBLISHED_EARLY
-    :: d_step { may_change(t) -> v = version + 1; live = gate; publish(p); v = 0 }
+    :: d_step { may_change(t) -> v = version + 1; is_open = gate; publish(p); v = 0 }
 #endif
     od
 }
@@ -494,10 +497,10 @@ proctype Subscriber(byte one) {
 #if PROCESSES > 1
     :: d_step { may_subscribe(one) && one < ROAMING -> subscribe(one, 0) }
 #endif
-    :: d_step { client[one].at != NOWHERE && fault_happens -> count_fault(); leave(one) }
+    :: d_step { client[one].at != NOWHERE && fault_happens -> count_fault(); unsubscribe(one) }
     /* The client reads. */
     :: d_step { client[one].at != NOWHERE && !client[one].ready -> drain(one) }
-    /* The second client may stop reading for ever. */
+    /* The second client may stop reading for ever: it may take this step instead. */
     :: one > 0 && client[one].at != NOWHERE && !client[one].ready -> skip
     od
 }
@@ -509,40 +512,40 @@ inline crash(p) {
     end_read(p);
     for (i : 0 .. CLIENTS - 1) {
         if
-        :: client[i].at == p -> leave(i)
+        :: client[i].at == p -> unsubscribe(i)
         :: else
         fi
     }
     for (i : 0 .. THREADS - 1) {
         if
-        :: i % PROCESSES == p -> forget_hook(i)
+        :: i % PROCESSES == p -> clear_hook(i)
         :: else
         fi
     }
     v = 0
 }
 
-/* The bus: a message that names a committed version may come at any time, several times, in any order, or never. All
- * messages that name a newer version than the known one have the same effect.
+/* The bus: a message with a committed version may arrive at any time, several times, in any order, or never. All
+ * messages with a newer version than that of Topic.state have the same effect.
  */
-#define message_comes(p) (process[p].subscribers && version > process[p].known && !process[p].stale)
+#define message_arrives(p) (process[p].subscribers && version > process[p].state && !process[p].stale)
 
-/* What may happen at any time, or never. */
+/* Events that may happen at any time, or never. */
 proctype Chance() {
     do
     /* A process without streams changes a flag or the gate. */
     :: d_step { changes > 0 -> changes--; raise_version() }
-    :: d_step { changes > 0 -> changes--; turn_gate(); raise_version() }
+    :: d_step { changes > 0 -> changes--; toggle_gate(); raise_version() }
     /* The bus */
-    :: d_step { message_comes(0) -> ask(0) }
+    :: d_step { message_arrives(0) -> request_read(0) }
 #if PROCESSES > 1
-    :: d_step { message_comes(1) -> ask(1) }
+    :: d_step { message_arrives(1) -> request_read(1) }
 #endif
 #ifdef MESSAGE_BELIEVED
     :: d_step {
-            process[0].subscribers && version > process[0].known + 1 ->
-            v = version - 1; live = (open_at >> v) & 1;
-            accept(0)
+            process[0].subscribers && version > process[0].state + 1 ->
+            v = version - 1; is_open = (open_at >> v) & 1;
+            accept_event(0)
         }
 #endif
     :: d_step { fault_happens -> count_fault(); crash(0) }
@@ -550,7 +553,7 @@ proctype Chance() {
     :: d_step { fault_happens -> count_fault(); crash(1) }
 #endif
 #if FAULTS == 0
-    /* LATE_SECONDS pass. Only promise 6 depends on it. */
+    /* MAX_EVENT_AGE_SECONDS pass. Only promise 6 depends on this. */
     :: d_step { !gate && !closed_long -> closed_long = 1 }
 #endif
     :: version > 0 -> skip
@@ -576,6 +579,6 @@ init {
 }
 
 #if FAULTS > 0
-/* Promise 5, and 4: in the end the first client has the newest state, whatever the second one does. */
+/* Promises 5 and 4: in the end the first client has the newest state, whatever the second one does. */
 ltl newest { <> [] (client[0].stage == SERVED && (!gate || client[0].seen == version)) }
 #endif

@@ -1,25 +1,25 @@
-/* Writers: transactions that change what SDKs read, up to the events that they publish.
+/* Model of the writers: transactions that change what SDKs read, up to the events that they publish.
  *
  * README.md lists the promises by their numbers, the function behind each step, and the switches (#ifdef), each of
- * which breaks a promise on purpose. delivery.pml continues where an event is published, and takes a transaction for
- * one step.
+ * which breaks a promise on purpose. delivery.pml continues where an event is published; there a transaction is one
+ * step.
  */
 
 /* Bounds */
 #ifndef ENVIRONMENTS
-#define ENVIRONMENTS 1  /* of one project, so they share its gate; at most two */
+#define ENVIRONMENTS 1  /* environments of one project, so they share its gate; at most two */
 #endif
 #ifndef WRITERS
 #define WRITERS 2       /* each makes one transaction, or one save in autocommit mode */
 #endif
 #ifndef SAVES
-#define SAVES 2         /* of one transaction */
+#define SAVES 2         /* saves in one transaction */
 #endif
 #ifndef SAVES_OF_FIRST
 #define SAVES_OF_FIRST 3    /* the same for the first writer; not less than SAVES */
 #endif
 #ifndef SAVEPOINTS
-#define SAVEPOINTS 1    /* that the first writer may set, and roll back to: 0 or 1 */
+#define SAVEPOINTS 1    /* savepoints that the first writer may set and roll back to: 0 or 1 */
 #endif
 
 #ifndef ONLY
@@ -27,26 +27,26 @@
 #endif
 #define promise(number, condition) assert(!(ONLY == 0 || ONLY == number) || (condition))
 
-/* Rows by number. Row 0 is a feature state of environment 0. Row 1, if there are two environments, is of both, like a
- * feature. The last one is their project. A change of a row that concerns the whole project locks the project first,
+/* Rows by number. Row 0 is a feature state of environment 0. With two environments, row 1 affects both, like a
+ * feature. The last row is their project. A change of a row that affects the whole project locks the project first,
  * then the environments in the order of their primary keys, then the row.
  */
 #define PROJECT ENVIRONMENTS
-#define concerns_project(r) (r > 0)
-#define concerns(r, environment) (r > 0 || environment == 0)
+#define affects_project(r) (r > 0)
+#define affects(r, environment) (r > 0 || environment == 0)
 
-/* The committed rows, and the writer that has locked each. */
+/* The committed rows, and the writer that holds the lock of each. */
 byte version[ENVIRONMENTS] = 1;     /* Environment.updated_at */
 bit  flag[ENVIRONMENTS];            /* what SDKs read of row 0 and row 1 */
 bit  gate;                          /* Project.enable_realtime_updates */
 byte environment_lock[ENVIRONMENTS], flag_lock[ENVIRONMENTS], project_lock;
 
-/* The API caches its answers by version. True: under the present version it may hold one that differs from the rows. */
+/* The API caches responses by version. True: a response cached for the current version may differ from the rows. */
 bit cache_differs[ENVIRONMENTS];
 
 byte finished;
 
-/* A commit hook, with the states that it is to publish. */
+/* A commit hook, with the states to publish. */
 typedef Announcement {
     byte version[ENVIRONMENTS];     /* 0: none of this environment */
     bit open;                       /* the gate as it was read when the versions were raised */
@@ -56,10 +56,10 @@ typedef Announcement {
 }
 
 /* Used within single steps only. (SPIN builds no d_step that ends with a loop, so some end with an assignment.) */
-hidden byte e, h, published, live, registered, changes_gate;
+hidden byte e, h, published, is_open, registered, changes_gate;
 
-/* Wait for a row's lock. To end a deadlock the database may roll back a transaction that waits and has saved before. */
-inline take(lock) {
+/* Wait for a row's lock. To end a deadlock, the database may roll back a waiting transaction that has saved before. */
+inline acquire(lock) {
     if
     :: lock == 0 || lock == me -> lock = me
     :: lock != 0 && lock != me && saves > 1 -> goto rolled_back
@@ -81,21 +81,21 @@ inline release_all() {
     release(project_lock)
 }
 
-/* EmbeddedHost.lock: the environments of the row, in the order of their primary keys */
+/* EmbeddedHost.lock: the environments affected by the row, in the order of their primary keys. */
 inline lock_first_environment() {
 #ifdef LOCKS_IN_NO_ORDER
     if
-    :: concerns_project(row) && ENVIRONMENTS > 1 -> backwards = 1
+    :: affects_project(row) && ENVIRONMENTS > 1 -> backwards = 1
     :: true
     fi;
 #endif
-    take(environment_lock[backwards])
+    acquire(environment_lock[backwards])
 }
 
 inline lock_second_environment() {
     if
-    :: concerns_project(row) && ENVIRONMENTS > 1 -> take(environment_lock[1 - backwards])
-    :: !concerns_project(row) || ENVIRONMENTS == 1
+    :: affects_project(row) && ENVIRONMENTS > 1 -> acquire(environment_lock[1 - backwards])
+    :: !affects_project(row) || ENVIRONMENTS == 1
     fi;
     backwards = 0
 }
@@ -106,7 +106,7 @@ inline choose_save() {
     select (value : 0 .. 1)
 }
 
-/* Writers with the same bounds begin in the order of their numbers: another order would differ in the numbers only. */
+/* Writers with the same bounds begin in the order of their numbers, because other orders are symmetric. */
 #define SAME_BOUNDS (SAVES_OF_FIRST == SAVES && SAVEPOINTS == 0)
 
 inline begin_next() {
@@ -124,13 +124,13 @@ inline read_old_row() {
 inline read_versions() {
     d_step {
         for (e in version) {
-            prepared[e] = (concerns(row, e) -> version[e] : 0)
+            prepared[e] = (affects(row, e) -> version[e] : 0)
         }
         e = 0
     }
 }
 
-/* Rows.about_to_save: Watcher.prepare, then the old row is read. In a transaction that takes locks. */
+/* RowSignals.before_save in a transaction: Watcher.prepare takes the locks, then the old row is read. */
 inline lock_and_read() {
     atomic {
         choose_save();
@@ -138,8 +138,8 @@ inline lock_and_read() {
 #ifdef OLD_ROW_UNLOCKED
         :: unlocked = 1
 #endif
-        :: concerns_project(row) -> take(project_lock)
-        :: !concerns_project(row) -> lock_first_environment()
+        :: affects_project(row) -> acquire(project_lock)
+        :: !affects_project(row) -> lock_first_environment()
         fi;
         begin_next();
 #if ENVIRONMENTS > 1                /* Each lock is a step. */
@@ -147,8 +147,8 @@ inline lock_and_read() {
     atomic {
 #endif
         if
-        :: concerns_project(row) && !unlocked -> lock_first_environment()
-        :: !concerns_project(row) || unlocked
+        :: affects_project(row) && !unlocked -> lock_first_environment()
+        :: !affects_project(row) || unlocked
         fi;
 #if ENVIRONMENTS > 1
     }
@@ -163,7 +163,7 @@ inline lock_and_read() {
     }
 }
 
-/* The same in autocommit mode: the versions are read, before the row is. */
+/* RowSignals.before_save in autocommit mode: Watcher.prepare reads the versions, then the old row is read. */
 inline read_in_autocommit() {
 #ifdef VERSIONS_READ_LATE
     atomic { choose_save(); begin_next(); read_old_row() }
@@ -174,12 +174,12 @@ inline read_in_autocommit() {
 #endif
 }
 
-/* The UPDATE. In autocommit mode it also commits. */
+/* The UPDATE, which also commits in autocommit mode. */
 inline update() {
     atomic {
         if
-        :: row == PROJECT && !autocommit -> take(project_lock); wrote_gate = 1; new_gate = value
-        :: row != PROJECT && !autocommit -> take(flag_lock[row]); wrote_flag[row] = 1; new_flag[row] = value
+        :: row == PROJECT && !autocommit -> acquire(project_lock); wrote_gate = 1; new_gate = value
+        :: row != PROJECT && !autocommit -> acquire(flag_lock[row]); wrote_flag[row] = 1; new_flag[row] = value
         :: row == PROJECT && autocommit && project_lock == 0 -> gate = value
         :: row != PROJECT && autocommit && flag_lock[row] == 0 -> commit_flag(row, value)
         fi;
@@ -188,12 +188,12 @@ inline update() {
     }
 }
 
-/* Watcher.__call__ in autocommit mode, of a save that seems to change nothing */
+/* Watcher.__call__ in autocommit mode, for a save that seems to change nothing. */
 inline compare_versions() {
     d_step {
         for (e in version) {
 #ifndef AUTOCOMMIT_SKIPS
-            visible = (visible || concerns(row, e) && prepared[e] != version[e]);
+            visible = (visible || affects(row, e) && prepared[e] != version[e]);
 #endif
             prepared[e] = 0
         }
@@ -201,7 +201,7 @@ inline compare_versions() {
     }
 }
 
-/* versions.announce: the locks (which most saves have), the versions, and the hook. */
+/* versions.announce: take the locks (unless they are held), raise the versions, register the hook. */
 inline announce() {
     atomic {
         lock_first_environment();
@@ -213,7 +213,7 @@ inline announce() {
         d_step {
             changes_gate = (row == PROJECT);
             for (e in version) {
-                due[e] = concerns(row, e);
+                due[e] = affects(row, e);
                 open[e] = (row == PROJECT -> value : open[e]);
                 for (h : 0 .. SAVES_OF_FIRST - 1) {
                     changes_gate = (changes_gate || hook[h].in_doubt && hook[h].gate && hook[h].version[e] && due[e])
@@ -238,10 +238,10 @@ inline announce() {
                 if
                 :: due[e] ->
                     raise_version(e);
-                    live = (wrote_gate -> new_gate : gate);
-                    open[e] = live;
+                    is_open = (wrote_gate -> new_gate : gate);
+                    open[e] = is_open;
                     hook[hooks].version[e] = new_version[e];
-                    hook[hooks].open = live;
+                    hook[hooks].open = is_open;
                     hook[hooks].gate = changes_gate;
                     hook[hooks].nested = in_savepoint;
                     hook[hooks].in_doubt = 0;
@@ -264,8 +264,8 @@ inline announce() {
     }
 }
 
-/* EmbeddedHost.raise_versions: greatest(clock, updated_at + 1 us), with a clock that lags. A clock that is ahead would
- * only leave out some numbers.
+/* EmbeddedHost.raise_versions: greatest(clock, updated_at + 1 us) with a clock that lags. A clock that is ahead would
+ * only skip some numbers.
  */
 inline raise_version(one) {
     if
@@ -279,7 +279,7 @@ inline raise_version(one) {
 
 inline commit_flag(r, new) {
     for (e in version) {
-        cache_differs[e] = (cache_differs[e] || flag[r] != new && concerns(r, e))
+        cache_differs[e] = (cache_differs[e] || flag[r] != new && affects(r, e))
     }
     flag[r] = new
 }
@@ -324,8 +324,8 @@ inline set_savepoint() {
     }
 }
 
-/* transaction.savepoint_rollback undoes what was written, locked and registered since the savepoint. A rollback in raw
- * SQL leaves the hooks registered (left_over). versions.watch_rollbacks marks the hooks that remain.
+/* transaction.savepoint_rollback reverts the writes, locks and hooks since the savepoint. A rollback in raw
+ * SQL keeps the hooks registered (left_over). versions.watch_rollbacks marks the remaining hooks.
  */
 inline roll_back_to_savepoint() {
     if
@@ -363,22 +363,22 @@ inline roll_back_to_savepoint() {
             hook[h].in_doubt = 1
 #endif
         }
-        forget_savepoint();
+        clear_savepoint();
         savepoints = 0
     }
 }
 
-/* Announcement.__call__, after the commit */
+/* Announcement.__call__, after the commit. */
 inline call_hooks() {
     d_step {
         for (h : 0 .. SAVES_OF_FIRST - 1) {
             for (e in version) {
                 published = hook[h].version[e];
-                live = hook[h].open;
+                is_open = hook[h].open;
                 if
                 :: published && (hook[h].gate || hook[h].in_doubt) ->
-                    /* Read again. A transaction or hook that has raised the version further publishes it. */
-                    live = gate;
+                    /* Read the state again. If the version was raised further, another hook publishes it. */
+                    is_open = gate;
                     excused[e] = (excused[e] || !gate || version[e] > new_version[e]);
                     published = (version[e] == published -> published : 0)
                 :: else
@@ -390,7 +390,7 @@ inline call_hooks() {
             }
         }
         for (e in version) {
-            /* After raw SQL the same version may have been raised a second time, and be published twice. */
+            /* After a rollback in raw SQL the same version may be raised again, and published twice. */
             promise(1, events[e] <= 1 + left_over);
             promise(1, !new_version[e] || !open[e] || excused[e] || events[e] > 0)
         }
@@ -398,26 +398,26 @@ inline call_hooks() {
     }
 }
 
-/* publish.publish: an event for the streams if the gate is open */
+/* publish.publish: an event for the streams, if the gate is open. */
 inline publish(one) {
     if
-    :: live && published == new_version[one] -> events[one]++
+    :: is_open && published == new_version[one] -> events[one]++
     :: else
     fi;
     promise(1, published == new_version[one] || published == version[one]);
     promise(3, published <= version[one]);
-    promise(6, !live || open[one] || gate)
+    promise(6, !is_open || open[one] || gate)
 }
 
-/* Values that no longer matter are cleared: otherwise equal states would count as different ones. */
-inline forget_savepoint() {
+/* Clears values that no longer matter, so that SPIN does not distinguish otherwise equal states. */
+inline clear_savepoint() {
     for (e in version) {
         old_version[e] = 0; old_flag[e] = 0; old_wrote_flag[e] = 0; old_open[e] = 0; had_lock[e] = 0
     }
     old_gate = 0; old_wrote_gate = 0; had_project = 0; in_savepoint = 0
 }
 
-inline forget() {
+inline clear() {
     for (e in version) {
         for (h : 0 .. SAVES_OF_FIRST - 1) {
             hook[h].version[e] = 0; hook[h].open = 0; hook[h].gate = 0; hook[h].in_doubt = 0;
@@ -425,41 +425,41 @@ inline forget() {
         }
         new_version[e] = 0; new_flag[e] = 0; wrote_flag[e] = 0; open[e] = 0; events[e] = 0; excused[e] = 0
     }
-    new_gate = 0; wrote_gate = 0; hooks = 0; saves = 0; most = 0; savepoints = 0; left_over = 0; autocommit = 0;
-    forget_savepoint()
+    new_gate = 0; wrote_gate = 0; hooks = 0; saves = 0; max_saves = 0; savepoints = 0; left_over = 0; autocommit = 0;
+    clear_savepoint()
 }
 
 proctype Writer(byte me) {
-    /* What the transaction has written, and what it had written at its savepoint. */
+    /* The writes of the transaction, and those before its savepoint. */
     byte new_version[ENVIRONMENTS], old_version[ENVIRONMENTS];      /* 0: not raised */
     bit new_flag[ENVIRONMENTS], old_flag[ENVIRONMENTS], new_gate, old_gate;
     bit wrote_flag[ENVIRONMENTS], old_wrote_flag[ENVIRONMENTS], wrote_gate, old_wrote_gate;
     bit had_lock[ENVIRONMENTS], had_project;
-    /* The gate as the transaction read it when it raised the version, or as it has changed it since. */
+    /* The gate when the transaction raised the version, or as changed by the transaction since. */
     bit open[ENVIRONMENTS], old_open[ENVIRONMENTS];
     Announcement hook[SAVES_OF_FIRST];
-    byte hooks, saves, most = SAVES, savepoints;
+    byte hooks, saves, max_saves = SAVES, savepoints;
     bit autocommit, in_savepoint, left_over;
-    /* The present save. */
+    /* The current save. */
     byte row;
     bit value, before, visible, backwards, unlocked, due[ENVIRONMENTS];
     byte prepared[ENVIRONMENTS];        /* in autocommit mode: the versions before the save */
-    /* For promise 1: the events published, and whether there may be none because of another transaction. */
+    /* For promise 1: the number of published events, and whether another transaction may publish instead. */
     byte events[ENVIRONMENTS];
     bit excused[ENVIRONMENTS];
 
     atomic {
         if
-        :: me == 1 -> most = SAVES_OF_FIRST; savepoints = SAVEPOINTS
+        :: me == 1 -> max_saves = SAVES_OF_FIRST; savepoints = SAVEPOINTS
         :: me != 1
         fi;
         if
         :: autocommit = 0
-        :: autocommit = 1; most = 1; savepoints = 0
+        :: autocommit = 1; max_saves = 1; savepoints = 0
         fi
     }
     do
-    :: saves < most ->
+    :: saves < max_saves ->
         if
         :: !autocommit -> lock_and_read(); update()
         :: autocommit -> read_in_autocommit(); update(); compare_versions()
@@ -490,7 +490,7 @@ done:
     skip;
     d_step {
         finished++;
-        forget()
+        clear()
     }
 }
 

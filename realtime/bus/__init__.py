@@ -1,7 +1,7 @@
-"""The bus: how an event reaches the streams of other processes. One of three, chosen by what is configured.
+"""The bus: carries events to the streams of other processes. One of three back ends, chosen by the settings.
 
-``current()`` is this process's. It listens as long as there is a hub (``attach``), and wakes all of them when it may
-have missed something.
+``current()`` is the bus of this process. It listens while a hub is attached. When it may have missed events, it makes
+all attached hubs reconcile.
 """
 
 import os
@@ -24,7 +24,7 @@ __all__ = ["BACK_ENDS", "Bus", "Health", "Hub", "attach", "current", "detach", "
 
 logger = structlog.get_logger(__name__)
 
-# Modules are imported when they are chosen: a project needs neither Redis's package nor psycopg.
+# Imported lazily, because a project may have neither redis-py nor psycopg installed.
 BACK_ENDS = {
     "memory": "realtime.bus.memory.MemoryBus",
     "postgres": "realtime.bus.postgres.PostgresBus",
@@ -33,10 +33,10 @@ BACK_ENDS = {
 
 
 class Hub(Protocol):
-    """Who has streams to serve."""
+    """A hub, as the bus sees it."""
 
-    def look(self) -> None:
-        """Something may have been missed: ask the database now. Called in any thread."""
+    def reconcile_now(self) -> None:
+        """Start a reconcile now. Called in any thread."""
 
 
 _lock = threading.RLock()
@@ -45,8 +45,10 @@ _current: Bus | None = None
 
 
 def name() -> str:
-    """The back end that ``REALTIME_BUS`` names; otherwise Redis where django-eventstream has one, PostgreSQL where it
-    is the default database and psycopg 3 is there, and memory.
+    """The back end that ``REALTIME_BUS`` names.
+
+    If it is empty: redis if ``EVENTSTREAM_REDIS`` is set, else postgres if the default database is PostgreSQL and
+    psycopg 3 is installed, else memory.
     """
     if conf.BUS:
         return conf.BUS
@@ -56,7 +58,7 @@ def name() -> str:
 
 
 def current() -> Bus:
-    """This process's bus. Another one, if the settings have changed."""
+    """The bus of this process. If the settings have changed, the old bus is closed and a new one made."""
     global _current
     chosen = name()
     if chosen not in BACK_ENDS:
@@ -65,12 +67,12 @@ def current() -> Bus:
         if _current is None or _current.name != chosen:
             if _current is not None:
                 _current.close()
-            _current = import_string(BACK_ENDS[chosen])(_look)
+            _current = import_string(BACK_ENDS[chosen])(_reconcile_hubs)
         return _current
 
 
 def health() -> Health:
-    """The state of this process's bus. A bus that cannot be made is not connected."""
+    """The health of this process's bus. If the bus cannot be made, it is reported as not connected."""
     try:
         return current().health()
     except Exception as error:
@@ -78,7 +80,7 @@ def health() -> Health:
 
 
 def attach(hub: Hub) -> None:
-    """Start the bus, if it is not, and let it wake this hub. Raises what the back end raises; then nothing is left."""
+    """Start the bus, unless it is running, and attach this hub to it. If the back end raises, nothing is attached."""
     with _lock:
         bus = current()
         bus.start()
@@ -88,24 +90,24 @@ def attach(hub: Hub) -> None:
 
 
 def detach(hub: Hub) -> None:
-    """The hub is closed; with the last one the bus is."""
+    """Detach a hub. The bus is closed with the last one."""
     with _lock:
         _hubs.discard(hub)
         if not _hubs and _current is not None:
             _current.close()
 
 
-def _look() -> None:
+def _reconcile_hubs() -> None:
     with _lock:
         for hub in _hubs:
-            hub.look()
+            hub.reconcile_now()
 
 
-def _forget() -> None:
-    """Threads do not survive a fork: the child makes its own bus."""
+def _reset_after_fork() -> None:
+    """Let a forked child make its own bus, because threads do not survive a fork."""
     global _lock, _current
     _lock, _current = threading.RLock(), None
     _hubs.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,24 +1,24 @@
-"""Adapter to django-eventstream: environments' events, sent to its channels and received from them.
+"""Adapter to django-eventstream: sends environments' events to its channels, and receives events from them.
 
 This is the only module of ``realtime`` that imports django-eventstream (5.3). Each environment has a channel, and the
-data of an event is the JSON text that SDKs read. So whatever else subscribes to a channel (a GRIP proxy, a view of
-django-eventstream, its Redis fan-out) receives the same event. Where django-eventstream does not do what is needed:
+data of an event is the JSON text that SDKs read. So other subscribers of a channel (a GRIP proxy, a view of
+django-eventstream, its Redis fan-out) receive the same event. Workarounds for django-eventstream's behaviour:
 
-1. ``send_event`` with ``EVENTSTREAM_REDIS`` publishes in Redis within the call: it waits while Redis is slow, raises
-   while Redis is away, and reaches the listeners of this process only by way of Redis. So ``deliver`` gives the event
-   to these listeners itself, and a thread of ``RedisBus`` calls ``publish_in_redis``.
-2. Its Redis client tries for several seconds to connect again, while newer events wait (``shorten_retries``).
-3. Its Redis listener ends for ever with its first connection. ``RedisBus`` takes its place
-   (``disable_redis_listener``), for channels that are not ours too.
+1. ``send_event`` with ``EVENTSTREAM_REDIS`` publishes to Redis within the call: it blocks while Redis is slow, raises
+   while Redis is unavailable, and reaches the listeners of this process only through Redis. So ``deliver`` gives the
+   event directly to these listeners, and a thread of ``RedisBus`` calls ``publish_in_redis``.
+2. Its Redis client retries to connect for several seconds, while newer events wait (``shorten_retries``).
+3. Its Redis listener ends with its first lost connection. ``RedisBus`` replaces it (``disable_redis_listener``), also
+   for channels of other applications.
 4. ``send_event`` also publishes to GRIP proxies, from which clients receive the event. So the event of a closed gate,
-   which is for servers alone, is never sent by it.
-5. An event does not show whether it was sent by this process, in which case it is the state as of its commit, or may
-   be late (``_RemoteEvent``). Its data is text, which each receiver would have to parse again (``_Data``).
-6. A listener has room for ten events, and then the *newest* is dropped. ``EnvironmentListener`` reports that, and the
-   state is read again.
-7. A listener sets an ``asyncio.Event``, so it needs a task that waits. ``EnvironmentListener`` calls a function.
-8. A listener whose event loop has been closed raises, and the listeners behind it receive nothing.
-   ``EnvironmentListener`` removes itself instead.
+   which is only for servers, is not sent by it.
+5. An event does not show whether this process sent it. If it did, the event holds the state as of the commit; if not,
+   it may be late (``_RemoteEvent``). Its data is text, which each receiver would have to parse (``_Data``).
+6. A listener's queue holds ten events, and the *newest* is dropped when it is full. ``EnvironmentListener`` reports
+   that, and the state is read again.
+7. A listener sets an ``asyncio.Event``, which requires a waiting task. ``EnvironmentListener`` calls a function.
+8. A listener whose event loop is closed raises, and the listeners after it receive nothing. ``EnvironmentListener``
+   removes itself instead.
 """
 
 import asyncio
@@ -38,21 +38,21 @@ from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt, e
 logger = structlog.get_logger(__name__)
 
 EVENT = "environment_updated"
-"""The type of an event for SDKs: the environment has a new version, and its gate is open."""
+"""Event type for SDKs: the environment has a new version, and its gate is open."""
 
 CLOSED = "environment_closed"
-"""The type of an event that is for servers alone: the environment has a new version, and its gate is closed."""
+"""Event type for servers only: the environment has a new version, and its gate is closed."""
 
 CHANNEL_PREFIX = "realtime-environment-"
 
 REDIS_CHANNEL = "events_channel"
-"""Redis's name for the channel that carries all of django-eventstream's channels."""
+"""The Redis channel on which django-eventstream publishes the events of all its channels."""
 
 FIELDS = ("channel", "event_type", "data")
 
 
 class _Data(str):
-    """An event's data: the JSON text, and the state that it was made from."""
+    """An event's data: the JSON text, with the state from which it was made."""
 
     __slots__ = ("state",)
 
@@ -60,23 +60,23 @@ class _Data(str):
 
 
 class _RemoteEvent(Event):  # type: ignore[misc]
-    """An event that came over the bus, from another process or back from this one.
+    """An event received from the bus. Another process has sent it, or this one.
 
-    It may be late, repeated or out of order, and a transaction may have closed the gate after it wrote the event. So it
-    is a hint: the receiver reads the environment's state before it delivers anything.
+    It may be late, repeated or out of order, and its transaction may have closed the gate after writing it. So the
+    receiver reads the environment's state before it delivers anything.
     """
 
 
 class Received(NamedTuple):
-    """An environment's event, as its listener receives it."""
+    """An event received by the listener of its environment."""
 
     state: EnvironmentState
     is_remote: bool
-    """It may be late, or out of order: the database decides."""
+    """It came from the bus and may be outdated, so the state has to be read."""
 
 
 Receive = Callable[[list[Received], bool], None]
-"""Called with the events since the last call, and whether some were dropped."""
+"""Called with the events since the last call, and with True if the queue has overflowed and events were dropped."""
 
 
 def channel(key: EnvironmentKey) -> str:
@@ -85,17 +85,17 @@ def channel(key: EnvironmentKey) -> str:
 
 
 def data(updated_at: UpdatedAt) -> str:
-    """The version as JSON, in seconds since the epoch with all microseconds. ``parse`` reads it back exactly."""
+    """The event data as JSON: the version in seconds since the epoch, with microseconds. ``parse`` is the inverse."""
     return f'{{"updated_at": {epoch_seconds(updated_at)}}}'
 
 
 def parse(text: str) -> UpdatedAt:
-    """The version that ``data`` wrote. Raises ValueError for anything else."""
+    """The version in a text made by ``data``. Raises ValueError for any other text."""
     try:
         seconds = json.loads(text, parse_float=Decimal)["updated_at"]
         return EPOCH + timedelta(microseconds=int(Decimal(seconds) * 1_000_000))
     except (KeyError, TypeError, InvalidOperation, OverflowError) as error:
-        raise ValueError(f"not an environment's version: {text!r}") from error
+        raise ValueError(f"no version of an environment: {text!r}") from error
 
 
 def event(state: EnvironmentState) -> Event:
@@ -123,20 +123,20 @@ def encode(state: EnvironmentState) -> str:
 
 
 def receive(text: bytes) -> None:
-    """Give an event that came as text to the listeners of this process. Raises ValueError if it is no event."""
+    """Deliver an event that was received as text to this process's listeners. Raises ValueError if it is invalid."""
     try:
         message = json.loads(text)
     except RecursionError as error:
         raise ValueError("not an event: nested too deeply") from error
     if not isinstance(message, dict) or not all(isinstance(message.get(name), str) for name in FIELDS):
-        raise ValueError("not an event: a field is missing or no text")
+        raise ValueError("not an event: a field is missing or not a string")
     name = message["channel"]
     remote = _RemoteEvent(name, message["event_type"], message["data"], id=message.get("pub_id"))
     get_listener_manager().add_to_queues(name, remote)
 
 
 def publish_in_redis(state: EnvironmentState) -> None:
-    """Publish the event to all processes that share django-eventstream's Redis. Waits for Redis, and may raise."""
+    """Publish the event to all processes that share django-eventstream's Redis. It blocks, and may raise."""
     if state.streaming_enabled:
         announced = event(state)
         send_event(announced.channel, announced.type, announced.data, json_encode=False)
@@ -145,14 +145,14 @@ def publish_in_redis(state: EnvironmentState) -> None:
 
 
 def disable_redis_listener() -> None:
-    """Let django-eventstream not listen to Redis itself."""
+    """Stop django-eventstream from listening to Redis."""
     get_listener_manager().redis_listener = None
 
 
 def shorten_retries(timeouts: dict[str, Any]) -> None:
-    """Let django-eventstream's Redis client connect again once, at once, with these timeouts, and then give up.
+    """Let django-eventstream's Redis client retry only once, without a pause, and use these timeouts.
 
-    The second attempt is needed: a connection that Redis has closed while nobody used it shows only at the next use.
+    One retry is needed: if Redis has closed an idle connection, its next use fails.
     """
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -162,7 +162,7 @@ def shorten_retries(timeouts: dict[str, Any]) -> None:
 
 
 class EnvironmentListener(Listener):  # type: ignore[misc]
-    """Brings one environment's events from whichever thread sent them into the event loop that made it."""
+    """Passes one environment's events from the sending thread to the event loop in which the listener was made."""
 
     def __init__(self, key: EnvironmentKey, receive: Receive) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class EnvironmentListener(Listener):  # type: ignore[misc]
         try:
             self.loop.call_soon_threadsafe(self._collect)
         except RuntimeError:
-            # The loop is closed. Not ``stop``, which would wait for the manager's lock: it is held here.
+            # The loop is closed. ``stop`` would deadlock: this method is called with the manager's lock held.
             for name in self.channels:
                 get_listener_manager().listeners_by_channel[name].discard(self)
 

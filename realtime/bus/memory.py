@@ -1,4 +1,4 @@
-"""No bus at all: one process hears itself, and others hear by the reconcile."""
+"""The memory bus: no connection between processes. Other processes find changes by the reconcile."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from realtime.bus.spec import Bus, Health
 
 
 class MemoryBus(Bus):
-    """For one process, and for SQLite."""
+    """For a single process, and for SQLite."""
 
     name = "memory"
     _since: datetime | None = None
@@ -16,7 +16,7 @@ class MemoryBus(Bus):
     def start(self) -> None:
         self._since = self._since or timezone.now()
 
-    def close(self, patience: float = 0.0) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         self._since = None
 
     def health(self) -> Health:

@@ -1,4 +1,4 @@
-"""LISTEN/NOTIFY: an event is part of the transaction that it tells of, and is delivered exactly if that commits."""
+"""The PostgreSQL bus (LISTEN/NOTIFY). PostgreSQL delivers an event when the transaction of the change commits."""
 
 import math
 import select
@@ -25,20 +25,19 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-# PostgreSQL's name for the channel of all environments. One for all: a listener costs the server nothing until
-# something is said, and a LISTEN for each environment that is streamed would be a transaction each.
+# One channel for all environments: LISTEN for each streamed environment would cost a transaction each.
 CHANNEL = "realtime"
 
 NOTIFY = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload"
 
-# What is asked about once a second, also to see whether somebody is there. Notifications wait until every listener of
-# the cluster has read them. When their queue is full, each transaction that notifies fails at its commit, and with it
-# the change.
+# The query sent about once a second, which also checks the connection. PostgreSQL keeps notifications in a queue until
+# all listeners of the cluster have read them. If the queue is full, every transaction that notifies fails at its
+# commit. So this bus stops notifying above ``MAX_QUEUE_USAGE``.
 PING = b"SELECT pg_notification_queue_usage()"
-FULL = 0.5
+MAX_QUEUE_USAGE = 0.5
 
-# How the connection notices that the other side is gone where our own question does not come to it, as while it
-# connects (in seconds, but the last one in milliseconds), and the name by which pg_stat_activity has it.
+# Connection parameters. The timeouts detect a vanished server while no ping can, as during the connect
+# (``tcp_user_timeout`` is in milliseconds, the others are in seconds).
 CONNECTION: dict[str, Any] = {
     "application_name": "realtime-bus",
     "connect_timeout": 5,
@@ -49,34 +48,38 @@ CONNECTION: dict[str, Any] = {
     "tcp_user_timeout": 5_000,
 }
 
-# Of what Django connects with: what is for psycopg's cursors.
-FOR_CURSORS = ("cursor_factory", "context", "prepare_threshold")
+# Those of Django's connection parameters that libpq does not accept or that are only for cursors.
+CURSOR_PARAMETERS = ("cursor_factory", "context", "prepare_threshold")
 
 
 class PostgresBus(SupervisedBus):
-    """For every installation on PostgreSQL; no other service is needed."""
+    """For installations on PostgreSQL. It needs no other service."""
 
     name = "postgres"
-    _full = False
+    _queue_is_full = False
 
     def write(self, states: Sequence[EnvironmentState], using: str) -> None:
-        # A key that nobody can ask for could be too long for a notification, and fail the change.
+        # A key that is too long for a notification would make the change fail. No client can request such a key.
         states = [state for state in states if hosts.is_valid_key(state.key)]
         connection = connections[using]
-        if not states or self._full or connection.vendor != "postgresql":
+        if not states or self._queue_is_full or connection.vendor != "postgresql":
             return
         with connection.cursor() as cursor:
             cursor.execute(NOTIFY, [CHANNEL, [eventstream.encode(state) for state in states]])
 
     def listen(self, ended: threading.Event) -> None:
-        self._full = False
-        with _connection() as pgconn, Line(pgconn) as line, self.interruptible(line.interrupt):
-            line.ask(f"LISTEN {CHANNEL}".encode())
+        self._queue_is_full = False
+        with (
+            _connection() as pgconn,
+            ListeningConnection(pgconn) as connection,
+            self.interruptible(connection.interrupt),
+        ):
+            connection.send_query(f"LISTEN {CHANNEL}".encode())
             listening = False
             while not ended.is_set():
                 self.beat()
-                answer = line.wait()
-                for payload in line.heard():
+                answer = connection.wait()
+                for payload in connection.notifications():
                     self.receive(payload)
                 if answer is not None and not listening:
                     listening = True
@@ -86,33 +89,33 @@ class PostgresBus(SupervisedBus):
 
     def health(self) -> Health:
         health = super().health()
-        if self._full:
-            return replace(health, connected=False, last_error="the queue of notifications fills up")
+        if self._queue_is_full:
+            return replace(health, connected=False, last_error="the notification queue is more than half full")
         return health
 
     def _watch_queue(self, usage: float) -> None:
-        """Say no more before a full queue fails changes; the reconcile has to do until it is read."""
-        if self._full != (usage > FULL):
-            self._full = usage > FULL
-            logger.warning("bus_queue", bus=self.name, usage=usage, notifies=not self._full)
+        """Stop notifying while the queue is nearly full, because a full queue makes changes fail."""
+        if self._queue_is_full != (usage > MAX_QUEUE_USAGE):
+            self._queue_is_full = usage > MAX_QUEUE_USAGE
+            logger.warning("bus_queue", bus=self.name, usage=usage, notifies=not self._queue_is_full)
 
 
-class Line:
-    """One connection, on which one side notifies at any time, and the other asks now and then whether it is there.
+class ListeningConnection:
+    """A connection that receives notifications, and sends a ping after a second without an answer.
 
-    psycopg's own calls wait for an answer without an end. This waits no longer than ``ANSWER_SECONDS``, and raises.
+    psycopg's own calls wait for an answer without a timeout. ``wait`` raises after ``ANSWER_SECONDS``.
     """
 
     def __init__(self, pgconn: "PGconn") -> None:
         self._pgconn = pgconn
         self._interrupting, self._interrupted = socket.socketpair()
-        # Not ``select.select``, which knows no file above the 1,023rd: each stream is one.
-        self._either = select.poll()
+        # Not ``select.select``, which rejects file descriptors above 1,023: each stream uses one.
+        self._poll = select.poll()
         for file in (pgconn.socket, self._interrupted.fileno()):
-            self._either.register(file, select.POLLIN)
-        self._asked = False
+            self._poll.register(file, select.POLLIN)
+        self._awaits_answer = False
         self._since = time.monotonic()
-        """When it was asked, or else when it answered last."""
+        """The time of the pending query, or of the last answer if no query is pending."""
 
     def __enter__(self) -> Self:
         return self
@@ -122,44 +125,46 @@ class Line:
         self._interrupted.close()
 
     def interrupt(self) -> None:
-        """End ``wait`` at once, from any thread."""
-        # It may have been closed meanwhile.
+        """End ``wait`` immediately. May be called in any thread."""
+        # The socket may have been closed meanwhile.
         with suppress(OSError):
             self._interrupting.send(b"x")
 
-    def ask(self, question: bytes) -> None:
-        self._pgconn.send_query(question)
+    def send_query(self, sql: bytes) -> None:
+        self._pgconn.send_query(sql)
         self._pgconn.flush()
-        self._asked, self._since = True, time.monotonic()
+        self._awaits_answer, self._since = True, time.monotonic()
 
     def wait(self) -> bytes | None:
-        """Wait for something to come, about a second at most. An answer is the first value of the last question's
-        result; empty where it has none.
+        """Wait for notifications or an answer, about a second at most.
+
+        Returns the first value of the query's result, empty bytes for a result without values, and None if there is no
+        answer.
         """
-        if not self._asked and time.monotonic() >= self._since + SILENCE_SECONDS:
-            self.ask(PING)
-        left = self._since + (ANSWER_SECONDS if self._asked else SILENCE_SECONDS) - time.monotonic()
-        ready = [file for file, _ in self._either.poll(math.ceil(1_000 * min(max(left, 0.0), SILENCE_SECONDS)))]
+        if not self._awaits_answer and time.monotonic() >= self._since + SILENCE_SECONDS:
+            self.send_query(PING)
+        left = self._since + (ANSWER_SECONDS if self._awaits_answer else SILENCE_SECONDS) - time.monotonic()
+        ready = [file for file, _ in self._poll.poll(math.ceil(1_000 * min(max(left, 0.0), SILENCE_SECONDS)))]
         if self._interrupted.fileno() in ready:
             return None
         if ready:
             self._pgconn.consume_input()
             return self._answer()
-        if left <= 0 and self._asked:
+        if left <= 0 and self._awaits_answer:
             raise TimeoutError(f"PostgreSQL has not answered for {ANSWER_SECONDS:g} s")
         return None
 
-    def heard(self) -> Iterator[bytes]:
-        """The notifications that have come."""
+    def notifications(self) -> Iterator[bytes]:
+        """The payloads of the notifications received since the last call."""
         while (notification := self._pgconn.notifies()) is not None:
             yield notification.extra
 
     def _answer(self) -> bytes | None:
         answer = b""
-        while self._asked and not self._pgconn.is_busy():
+        while self._awaits_answer and not self._pgconn.is_busy():
             result = self._pgconn.get_result()
             if result is None:
-                self._asked, self._since = False, time.monotonic()
+                self._awaits_answer, self._since = False, time.monotonic()
                 return answer
             if result.error_message:
                 raise ConnectionError(result.error_message.decode(errors="replace").strip())
@@ -169,7 +174,7 @@ class Line:
 
 @contextmanager
 def _connection() -> "Iterator[PGconn]":
-    """A connection of its own, outside of Django's pool: LISTEN belongs to a session."""
+    """A new connection, outside of Django's pool, because LISTEN belongs to a session."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -177,7 +182,7 @@ def _connection() -> "Iterator[PGconn]":
         parameters: dict[str, Any] = dict(conninfo_to_dict(conf.BUS_DATABASE_URL))
     else:
         parameters = connections[DEFAULT_DB_ALIAS].get_connection_params()
-        parameters = {name: value for name, value in parameters.items() if name not in FOR_CURSORS}
-    # Its own context manager would end a transaction, and wait for the answer.
+        parameters = {name: value for name, value in parameters.items() if name not in CURSOR_PARAMETERS}
+    # Not psycopg's own context manager: its exit sends a COMMIT or ROLLBACK and waits for the answer.
     with closing(psycopg.connect(**{**CONNECTION, **parameters, "autocommit": True})) as connection:
         yield connection.pgconn

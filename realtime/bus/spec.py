@@ -1,4 +1,4 @@
-"""What every back end of the bus does, and what it says of itself."""
+"""The interface of a bus, and the health that a bus reports."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,61 +11,62 @@ from realtime.types import EnvironmentState
 
 @dataclass(frozen=True)
 class Health:
-    """How the bus does in this process."""
+    """The state of the bus in this process."""
 
     name: str
     connected: bool
-    """Events of other processes are heard, and this one's last event went out."""
+    """Events of other processes are received, and the last event of this process was sent."""
 
     since: datetime | None = None
-    """When ``connected`` became what it is; None before the bus was started."""
+    """The time of the last change of ``connected``; None before the bus is started."""
 
     reconnects: int = 0
-    """How often the connection was lost and had again."""
+    """The number of times that the connection was lost and established again."""
 
     last_error: str = ""
-    """Of the last failure, which may be over. May name hosts: not for everybody's eyes."""
+    """The last failure, which may be over. It may contain host names, so it must not be public."""
 
     beat: float | None = None
-    """``time.monotonic()`` of the listening thread's last turn; None where there is no such thread, or while it
-    connects."""
+    """``time.monotonic()`` of the listening thread's last cycle; None without such a thread, and while it connects."""
 
     @property
     def degraded(self) -> bool:
-        """Other processes' events come by the reconcile alone."""
+        """True if only the reconcile finds the changes of other processes."""
         return self.since is not None and not self.connected
 
 
 class Bus(ABC):
-    """Carries events from one process to all others. A hint: whatever it loses, the reconcile finds.
+    """Carries events from one process to all others. It may lose events: the reconcile finds them.
 
-    What it receives goes to ``eventstream.receive``. It may bring an event twice, late or out of order, and to the
-    process that sent it, too: versions show which is newer. Streams of the sending process do not depend on it at all.
+    A back end passes received events to ``eventstream.receive``. Events may arrive twice, late or out of order, and
+    also in the process that sent them: versions show which is newer. Streams of the sending process do not depend on
+    the bus.
     """
 
     name: ClassVar[str]
 
     def __init__(self, on_connect: Callable[[], None]) -> None:
         self.on_connect = on_connect
-        """Called in any thread, whenever it hears from now on but may have missed something before."""
+        """Called in any thread when events are received again, because earlier ones may have been missed."""
 
-    # Most need only one of these two.
+    # A back end implements one of these two.
     def write(self, states: Sequence[EnvironmentState], using: str) -> None:  # noqa: B027
-        """Called in the transaction that made these states, on the database of this alias; its failure is that
-        transaction's.
+        """Called in the transaction that made these states, on the database of this alias.
+
+        If it raises, the transaction fails.
         """
 
     def send(self, states: Sequence[EnvironmentState]) -> None:  # noqa: B027
-        """Called when these states are committed, in any thread. Neither waits nor raises."""
+        """Called after the commit of these states, in any thread. It must neither block nor raise."""
 
     @abstractmethod
     def start(self) -> None:
-        """Listen, in a thread, until ``close``. Costs nothing where it listens already."""
+        """Start to listen in a thread, until ``close``. Does nothing if the thread is running."""
 
     @abstractmethod
-    def close(self, patience: float = 0.0) -> None:
-        """Listen no longer; wait so many seconds for the thread to end."""
+    def close(self, timeout: float = 0.0) -> None:
+        """Stop listening, and wait up to this many seconds for the thread to end."""
 
     @abstractmethod
     def health(self) -> Health:
-        """How it does now. To be asked from any thread."""
+        """The current state. May be called in any thread."""

@@ -1,1 +1,1 @@
-"""From a changed row to a published event: synchronous, in the transaction of the change and at its commit."""
+"""Raises versions and publishes events: synchronous, in the transaction of the change and after its commit."""

@@ -14,7 +14,7 @@ logger = structlog.get_logger(__name__)
 
 
 def enqueue(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS, *, include_closed: bool = False) -> None:
-    """Let the bus write its messages in the transaction that made these states, on the database of this alias."""
+    """Let the bus write its messages in the transaction that made these states, on the database ``using``."""
     if states := [state for state in states if state.streaming_enabled or include_closed]:
         bus.current().write(states, using)
 
@@ -22,12 +22,13 @@ def enqueue(states: Iterable[EnvironmentState], using: str = DEFAULT_DB_ALIAS, *
 def publish(
     states: Iterable[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False
 ) -> None:
-    """Send each state to every process. SDKs get an event of those whose gate is open.
+    """Send states to all processes. SDKs get an event for each state whose gate is open.
 
-    ``already_enqueued``: the transaction that made the states has called ``enqueue``. ``include_closed``: let other
-    processes know of a closed gate at once, not by the reconcile; a change of the gate is worth the message, each
-    change of a project without real time is not. Never raises: the change is committed, and the reconcile finds what is
-    lost here.
+    ``already_enqueued``: the transaction that made the states has called ``enqueue``. ``include_closed``: also notify
+    other processes of states with a closed gate, which the reconcile would find a second later. Pass True only if the
+    gate may have changed: projects without real time would otherwise cause a message for each change.
+
+    It never raises: the change is committed, and the reconcile finds what could not be published.
     """
     states = list(states)
     enabled = [state for state in states if state.streaming_enabled]
@@ -50,7 +51,7 @@ def publish(
 
 
 def log_failure(states: Iterable[EnvironmentState]) -> None:
-    """Log and count states that were not published. To be called where the exception is handled."""
+    """Log and count states that could not be published. Must be called in an ``except`` clause."""
     for state in states:
         metrics.publish_failed.add()
         logger.exception("publish_failed", environment=state.key, updated_at=state.updated_at.isoformat())

@@ -1,4 +1,4 @@
-"""Announces the changes of every watched model's rows."""
+"""Connects the signals of all watched models, and raises versions when their rows change."""
 
 from typing import Any
 
@@ -15,21 +15,21 @@ from realtime.conf import conf
 from realtime.types import RowOperation
 
 LOCKED = object()
-"""What was prepared for a save: its environments are locked until it commits."""
+"""Result of ``Watcher.prepare``: the environments are locked until the commit."""
 
 
 class Watcher:
     """The row listener of one watched model.
 
-    Two saves of one row must not both compare with the same old row: the second one may put back what the first one
-    has changed, and would then be taken for a save that changes nothing.
+    Two concurrent saves of one row must not both compare with the same old row. Otherwise, if the second save reverts
+    the change of the first, it would look like a save that changes nothing.
 
-    In a transaction ``prepare`` locks the environments before the old row is read, and until the commit. All writers
-    lock in one order: projects, environments, and then other rows, each by primary key.
+    In a transaction, ``prepare`` locks the environments before the old row is read, until the commit. All writers lock
+    in the same order: projects, environments, other rows, each by primary key.
 
-    In autocommit mode each statement is a transaction of its own, so no lock covers the reading and the writing. There
-    the environments' versions must also be those from before the reading. Otherwise another state has been announced
-    meanwhile. A state that was written meanwhile and is not announced yet will be announced after this save.
+    In autocommit mode each statement is a transaction of its own, so no lock can cover both the read and the write.
+    There a save counts as unchanged only if the environments' versions did not change either since before the read. If
+    another process has written the row meanwhile and not raised the version yet, it will do so after this save.
     """
 
     def __init__(self, watch: Watch, watched: set[type[Model]]) -> None:
@@ -37,8 +37,10 @@ class Watcher:
         self.watched = watched
 
     def prepare(self, instance: Any, operation: RowOperation, using: str) -> object:
-        """Lock what has to be locked before the row is read and written, or read the versions. Returns LOCKED, the
-        versions, or None where neither helps: the row is in another database than the environments.
+        """Lock the environments before the old row is read, or read their versions in autocommit mode.
+
+        Returns LOCKED, the versions, or None. None means that neither is possible (the row is in another database than
+        the environments) or needed (a creation in autocommit mode).
         """
         host = hosts.current()
         if not host.is_in(using):
@@ -52,7 +54,7 @@ class Watcher:
         return LOCKED
 
     def __call__(self, row: RowChange) -> None:
-        """Announce a new row, a deletion, and an update that an SDK can see."""
+        """Raise versions for a creation, a deletion, or an update that is visible to SDKs."""
         if row.operation is RowOperation.UPDATED and not self._is_visible(row):
             return
         if row.operation is RowOperation.DELETED:
@@ -65,7 +67,7 @@ class Watcher:
     def _lock(self, instance: Any, operation: RowOperation, using: str) -> None:
         for first in self.watch.locks_first(instance, operation):
             list(first.using(using).order_by("pk").select_for_update(no_key=True).values_list("pk"))
-        # With environments go their identities, whose writers only share the environment's lock.
+        # Environments are deleted with their identities, whose writers take only a shared lock on the environment.
         exclusive = operation is RowOperation.DELETED and self.watch.deletes_environments
         versions.lock(self.watch.environments_to_lock(instance, operation), using, exclusive=exclusive)
 
@@ -80,15 +82,15 @@ class Watcher:
         return row.prepared is None or bool(row.prepared != hosts.current().versions(environments))
 
     def _is_cascaded(self, row: RowChange) -> bool:
-        """True if the deletion follows from that of another watched row, which is announced for both."""
+        """Return True if the row is deleted by a cascade from another watched row, whose deletion covers both."""
         root: Any = row.origin.model if isinstance(row.origin, QuerySet) else type(row.origin)
         return root in self.watched and row.origin is not row.instance and root is not type(row.instance)
 
 
 def connect() -> None:
-    """Watch the models of ``REALTIME_WATCH`` that the project has, and the savepoints of their transactions."""
+    """Register listeners for the models of ``REALTIME_WATCH``, and for rollbacks of savepoints."""
     if conf.HOST == "flagsmith":
-        # It raises its environments' versions itself, and none of its queries need pass through here.
+        # Flagsmith raises its environments' versions itself.
         return
     connection_created.connect(versions.watch_rollbacks, dispatch_uid="realtime:watch_rollbacks")
     table: tuple[Watch, ...] = import_string(conf.WATCH)

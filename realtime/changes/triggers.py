@@ -1,7 +1,7 @@
 """The registry of watched models, and the environments that a change of each one affects.
 
-Models are named by label and never imported, so the table fits any project whose models have Flagsmith's names. A
-model that the project does not have is left out.
+Models are named by label and not imported, so the table fits any project whose models have Flagsmith's names. Models
+that the project does not have are skipped.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,27 +21,30 @@ class Watch:
     """A watched model."""
 
     model: str
-    """Its label, "features.FeatureState"."""
+    """The label, such as "features.FeatureState"."""
 
     fields: tuple[str, ...]
-    """The columns that show in what SDKs read. A save that leaves them as they were changes nothing."""
+    """The columns that SDKs can read. A save that does not change them raises no version."""
 
     effect: Callable[[Any, RowOperation], Effect]
-    """The environments that a change affects. Called before a deletion, and after a creation or an update."""
+    """Returns the environments that the operation affects. Called before a deletion, and after a creation or update."""
 
     reads: Callable[[Row], Any] = dict
-    """The part of these columns that an SDK can read, if that is less than all of them."""
+    """Returns what SDKs read of these columns' values, if that is not all of them."""
 
     locks: Callable[[Any], Iterable[EnvironmentID]] | None = None
-    """The environments to lock before a row is read and written. Needed where ``effect`` depends on more than the row:
-    what it depends on may change until the lock is held. None: the environments of ``effect``.
+    """Returns the environments to lock before the row is read and written; None: those of ``effect``.
+
+    Needed if ``effect`` depends on other rows, which may change until the lock is held.
     """
 
     locks_first: Callable[[Any, RowOperation], Iterable["QuerySet[Any]"]] = lambda instance, operation: ()
-    """The rows to lock before the environments. Their projects, if no environment may be added until the commit."""
+    """Returns the rows to lock before the environments: their projects, if no environment may be added until the
+    commit.
+    """
 
     deletes_environments: bool = False
-    """Environments are deleted together with a row."""
+    """Environments are deleted together with the row."""
 
     gate: bool = False
     """A change may open or close the gate."""
@@ -74,19 +77,19 @@ def project(instance: Any, operation: RowOperation) -> Effect:
 
 
 def organisation(instance: Any, operation: RowOperation) -> Effect:
-    """Its name and switches stand in the document, but are no flag's change."""
+    """Its name and switches are in the environment document, but do not change a flag, so the change is silent."""
     if operation is not RowOperation.UPDATED:
         return NOTHING
     return Effect(environments_of(project__organisation_id=instance.pk), silent=True)
 
 
 def organisations_projects(instance: Any, operation: RowOperation) -> Iterable["QuerySet[Any]"]:
-    """They go with the organisation."""
+    """The organisation's projects, which are deleted with it."""
     return projects_of(organisation_id=instance.pk) if operation is RowOperation.DELETED else ()
 
 
 def subscription(instance: Any, operation: RowOperation) -> Effect:
-    """The plan is a gate where ``REALTIME_PLANS`` makes it one; no SDK reads it."""
+    """The plan is not read by SDKs, but is part of the gate if ``REALTIME_PLANS`` is set."""
     if not conf.PLANS:
         return NOTHING
     return Effect(environments_of(project__organisation_id=instance.organisation_id))
@@ -97,7 +100,7 @@ def environment(instance: Any, operation: RowOperation) -> Effect:
 
 
 def environments_project(instance: Any, operation: RowOperation) -> Iterable["QuerySet[Any]"]:
-    """A new environment waits for transactions that change all environments of its project, and they for it."""
+    """The project, so that adding or deleting an environment excludes changes of all the project's environments."""
     return () if operation is RowOperation.UPDATED else own_project(instance, operation)
 
 
@@ -106,18 +109,18 @@ def feature(instance: Any, operation: RowOperation) -> Effect:
 
 
 def of_state(state: Any) -> Effect:
-    """The environment of a live state, silently if the state belongs to one identity; nothing of a draft."""
-    return NOTHING if state.version is None else _of_place(state)
+    """The environment of a published state, silently for an identity's override; nothing for a draft."""
+    return NOTHING if state.version is None else _effect_in_environment(state)
 
 
-def _of_present_state(state: Any) -> Effect:
-    """``of_state`` for an instance that may be older than the lock: a draft may have been published meanwhile."""
+def _of_current_state(state: Any) -> Effect:
+    """``of_state`` for an instance read before the lock was taken: reads its version again, if it was a draft."""
     if state.version is None:
         state.version = type(state)._base_manager.filter(pk=state.pk).values_list("version", flat=True).first()
     return of_state(state)
 
 
-def _environment_of_part(part: Any) -> Iterable[EnvironmentID]:
+def _environment_of_value(part: Any) -> Iterable[EnvironmentID]:
     return [part.feature_state.environment_id]
 
 
@@ -125,21 +128,22 @@ def _own_environment(instance: Any) -> Iterable[EnvironmentID]:
     return [instance.environment_id]
 
 
-def _of_place(state: Any) -> Effect:
+def _effect_in_environment(state: Any) -> Effect:
     silent = state.identity_id is not None and not conf.ANNOUNCE_IDENTITY_OVERRIDES
     return Effect([state.environment_id], silent)
 
 
 def feature_state(instance: Any, operation: RowOperation) -> Effect:
     if operation is RowOperation.UPDATED:
-        # An update that shows is one of a live state, or one that made it live, or no longer live.
-        return _of_place(instance)
+        # Drafts are included, because a visible update may have changed the state from or to a draft.
+        return _effect_in_environment(instance)
     if operation is RowOperation.DELETED:
-        return _of_present_state(instance)
+        return _of_current_state(instance)
     effect = of_state(instance)
     if instance.feature_segment_id is not None and instance.identity_id is None:
-        # Its value comes in a row of its own, after this one, and speaks for itself.
-        default = _default(instance)
+        # The override's value is created in a row of its own, after this one. If ``enabled`` equals the default, only
+        # the value can be a change.
+        default = _default_state(instance)
         if default is not None and default.enabled == instance.enabled:
             return effect._replace(silent=True)
     return effect
@@ -147,18 +151,14 @@ def feature_state(instance: Any, operation: RowOperation) -> Effect:
 
 def feature_state_value(instance: Any, operation: RowOperation) -> Effect:
     state = instance.feature_state
-    effect = of_state(state) if operation is RowOperation.CREATED else _of_present_state(state)
-    if (
-        operation is RowOperation.CREATED
-        and state.feature_segment_id is not None
-        and _says_nothing_new(state, instance)
-    ):
+    effect = of_state(state) if operation is RowOperation.CREATED else _of_current_state(state)
+    if operation is RowOperation.CREATED and state.feature_segment_id is not None and _equals_default(state, instance):
         return effect._replace(silent=True)
     return effect
 
 
-def _default(state: Any) -> Any:
-    """The environment's own state of the same feature."""
+def _default_state(state: Any) -> Any:
+    """The environment's default state of the same feature."""
     return (
         type(state)
         ._base_manager.filter(
@@ -173,9 +173,12 @@ def _default(state: Any) -> Any:
     )
 
 
-def _says_nothing_new(state: Any, value: Any) -> bool:
-    """Whether a new segment override gives its members what they had: the default, whole, and no other override."""
-    default = _default(state)
+def _equals_default(state: Any, value: Any) -> bool:
+    """Return True if a new segment override changes nothing for its members.
+
+    It must equal the environment's default, and be the only segment override of the feature.
+    """
+    default = _default_state(state)
     if default is None or default.enabled != state.enabled or default.feature_state_value.value != value.value:
         return False
     others = type(state)._base_manager.filter(
@@ -189,7 +192,7 @@ def _says_nothing_new(state: Any, value: Any) -> bool:
 
 def multivariate_state_value(instance: Any, operation: RowOperation) -> Effect:
     state = instance.feature_state
-    return of_state(state) if operation is RowOperation.CREATED else _of_present_state(state)
+    return of_state(state) if operation is RowOperation.CREATED else _of_current_state(state)
 
 
 def multivariate_option(instance: Any, operation: RowOperation) -> Effect:
@@ -197,7 +200,7 @@ def multivariate_option(instance: Any, operation: RowOperation) -> Effect:
 
 
 def feature_segment(instance: Any, operation: RowOperation) -> Effect:
-    """An override's place in the order. Without a state it overrides nothing yet."""
+    """The priority of a segment override. Without a published state it overrides nothing."""
     has_state = operation is not RowOperation.CREATED and instance.feature_states.filter(version__isnull=False).exists()
     return Effect([instance.environment_id]) if has_state else NOTHING
 
@@ -207,7 +210,7 @@ def segment(instance: Any, operation: RowOperation) -> Effect:
 
 
 def _segment_of(rule: Any) -> Any:
-    """The segment of a rule, which may be nested in other rules; None of a rule without one."""
+    """The segment of a rule, which may be nested in other rules; None if it has none."""
     while rule.segment_id is None and rule.rule_id is not None:
         rule = rule.rule
     return rule.segment if rule.segment_id is not None else None
@@ -228,24 +231,24 @@ def condition(instance: Any, operation: RowOperation) -> Effect:
 
 
 def identity(instance: Any, operation: RowOperation) -> Effect:
-    """An identity that has overrides stands in the document with its name."""
+    """The environment document contains the identifiers of identities that have overrides."""
     if operation is RowOperation.CREATED or not instance.identity_features.exists():
         return NOTHING
     return Effect([instance.environment_id], silent=not conf.ANNOUNCE_IDENTITY_OVERRIDES)
 
 
-VALUE = ("type", "string_value", "integer_value", "boolean_value")
+VALUE_COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
 
 
-def typed(row: Row) -> Any:
-    """A typed value's columns keep old values of the other types; only the one that the type names is read."""
+def read_value(row: Row) -> Any:
+    """What SDKs read of a typed value: only the column of its type. The other columns may hold old values."""
     column = {"int": "integer_value", "bool": "boolean_value"}.get(row["type"], "string_value")
-    rest = {name: value for name, value in row.items() if name not in VALUE}
+    rest = {name: value for name, value in row.items() if name not in VALUE_COLUMNS}
     return column, row[column], rest
 
 
-def live(row: Row) -> Any:
-    """Nobody reads a state without a version."""
+def published(row: Row) -> Any:
+    """What SDKs read of a feature state: nothing of a draft, which has no version."""
     return None if row["version"] is None else row["enabled"]
 
 
@@ -296,21 +299,23 @@ WATCHED = (
         feature,
         locks_first=own_project,
     ),
-    Watch("features.FeatureState", ("enabled", "version"), feature_state, reads=live, locks=_own_environment),
-    Watch("features.FeatureStateValue", VALUE, feature_state_value, reads=typed, locks=_environment_of_part),
+    Watch("features.FeatureState", ("enabled", "version"), feature_state, reads=published, locks=_own_environment),
+    Watch(
+        "features.FeatureStateValue", VALUE_COLUMNS, feature_state_value, reads=read_value, locks=_environment_of_value
+    ),
     Watch("features.FeatureSegment", ("priority",), feature_segment, locks=_own_environment),
     Watch(
         "multivariate.MultivariateFeatureOption",
-        (*VALUE, "key", "default_percentage_allocation"),
+        (*VALUE_COLUMNS, "key", "default_percentage_allocation"),
         multivariate_option,
-        reads=typed,
+        reads=read_value,
         locks_first=lambda option, operation: projects_of(pk=option.feature.project_id),
     ),
     Watch(
         "multivariate.MultivariateFeatureStateValue",
         ("percentage_allocation",),
         multivariate_state_value,
-        locks=_environment_of_part,
+        locks=_environment_of_value,
     ),
     Watch("segments.Segment", ("name",), segment, locks_first=own_project),
     Watch("segments.SegmentRule", ("type",), segment_rule, locks_first=rules_project),

@@ -1,1 +1,1 @@
-"""From an event to the clients' streams: asynchronous, in one event loop, so nothing here is locked."""
+"""Delivers events to clients' streams. Everything runs in one event loop, so nothing here needs a lock."""

@@ -1,7 +1,7 @@
-"""For a host application that wants to know who connects; real time itself counts nothing."""
+"""Signal sent when a stream opens, for host applications that count or log connections."""
 
 from django.dispatch import Signal
 
 opened = Signal(use_caching=True)
-"""Sent once for each stream of an environment that exists, with its ``key``. In the event loop: receivers must not
-block."""
+"""Sent once for each stream of an existing environment, with its ``key``. Receivers run in the event loop, so they must
+not block."""

@@ -1,7 +1,7 @@
 """In-process fan-out: keeps the latest event of each environment and delivers it to the subscribed streams.
 
-Everything here runs in the event loop, so nothing is locked. What counts is the newest state, whether a change in this
-process, the bus, a stream's first read or the reconcile brought it.
+Everything here runs in the event loop, so nothing needs a lock. States come from changes in this process, from the bus,
+from reads for new streams and from the reconcile. Only the newest one counts.
 """
 
 import asyncio
@@ -18,71 +18,73 @@ import structlog
 from realtime import bus, hosts
 from realtime.bus.eventstream import EnvironmentListener, Received
 from realtime.conf import conf
-from realtime.delivery import herds, observers, sse
-from realtime.delivery.limits import Limits, Rejected
-from realtime.delivery.reader import StateReader
+from realtime.delivery import observers, spread, sse
+from realtime.delivery.bus_monitor import BusMonitor
+from realtime.delivery.limits import Limits, RejectedStreams
 from realtime.delivery.reconcile import Reconcile
 from realtime.delivery.sinks import Piece, piece
-from realtime.delivery.timers import Timers, Waiting
-from realtime.delivery.vitals import BusVitals
+from realtime.delivery.state_reader import StateReader
+from realtime.delivery.timers import HasDeadline, Timers
 from realtime.monitoring import liveness, metrics
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
 
-# An event of this process whose version is further from the clock than this, in either direction, may have been held up
-# while the gate was closed. So the state is read before it is delivered, which takes about a millisecond.
-LATE_SECONDS = 0.25
+# An event of this process is delivered without a read if its version is within this distance of the clock. An older one
+# may have been delayed while the gate was closed, so the state is read first, which takes about a millisecond.
+MAX_EVENT_AGE_SECONDS = 0.25
 
-# A spread event goes out in slices, and the gate is read before each.
+# A spread event is delivered in slices of this length. The gate is read before each slice.
 SLICE_SECONDS = 0.1
 
 
-class Subscriber(Waiting, Protocol):
-    """Who wants an environment's frames. None of these may block or raise."""
+class Subscriber(HasDeadline, Protocol):
+    """A stream, as the hub sees it. The methods must not block or raise."""
 
     subscribed_at: float
     """The loop's time."""
 
     def deliver(self, frame: Piece) -> bool:
-        """Take the latest frame, in place of one that still waits. Returns True if it was written at once."""
+        """Send the latest frame, in place of one not yet written. Returns True if it was written immediately."""
 
-    def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
-        """Take the state that ``Topic.ask_for`` has asked for, None where no environment has this key, and the frame
-        that goes out now.
+    def deliver_initial(self, state: EnvironmentState | None, frame: Piece | None) -> None:
+        """Handle the state that ``Topic.request_state`` has requested; None if no environment has this key.
+
+        ``frame``: the topic's current frame, if there is one.
         """
 
-    def unreadable(self) -> None:
-        """The state could not be read."""
+    def state_unavailable(self) -> None:
+        """Handle a failed read of the state."""
 
     def end_by(self, when: float) -> None:
         """End the stream at this time of the loop at the latest."""
 
     def fail(self) -> None:
-        """Go, after one of these has raised all the same: the others must not suffer. Called where that is caught."""
+        """End the stream, because one of these methods has raised. Called in the ``except`` clause."""
 
 
 class Topic:
-    """An environment that somebody here streams."""
+    """An environment that has streams in this process."""
 
     def __init__(self, hub: "Hub", key: EnvironmentKey) -> None:
         self.hub = hub
         self.key = key
         self.subscribers: set[Subscriber] = set()
         self.state: EnvironmentState | None = None
-        """The newest state that is known here."""
+        """The newest state that this topic has accepted."""
         self.frame: Piece | None = None
         """The event that was delivered last."""
         self.accepted_at = float("-inf")
         self.stale = False
-        """Something may have been missed: the state has to be read again."""
+        """An event may have been missed, so the state has to be read again."""
         self._received = EPOCH
-        """The newest version in an event, of this process or of the bus."""
-        self._untold: dict[Subscriber, float] = {}
+        """The newest version that an event has announced, from this process or from the bus."""
+        self._pending: dict[Subscriber, float] = {}
+        """Delivery times of a spread event, by subscriber."""
         self.spreading: asyncio.Task[None] | None = None
-        self._repeat: asyncio.TimerHandle | None = None
-        self._asked: asyncio.Future[EnvironmentState | None] | None = None
-        self._newcomers: list[Subscriber] = []
+        self._repeat_timer: asyncio.TimerHandle | None = None
+        self._read: asyncio.Future[EnvironmentState | None] | None = None
+        self._new_subscribers: list[Subscriber] = []
         self._listener = EnvironmentListener(key, self._receive)
 
     def open(self) -> None:
@@ -90,67 +92,67 @@ class Topic:
 
     def close(self) -> None:
         self._listener.stop()
-        if self._repeat is not None:
-            self._repeat.cancel()
+        if self._repeat_timer is not None:
+            self._repeat_timer.cancel()
         if self.spreading is not None:
             self.spreading.cancel()
 
     @property
     def is_closed(self) -> bool:
-        """The gate is closed, as far as is known here. No event may be sent, not even one that waits for its client."""
+        """True if the gate is closed. Then no event may be sent, not even one that waits for a slow client."""
         return self.state is not None and not self.state.streaming_enabled
 
-    def offer(self, state: EnvironmentState) -> bool:
+    def accept(self, state: EnvironmentState) -> bool:
         """Accept a state that was read, or committed in this process. Returns True if it is delivered.
 
-        A state is delivered if its gate is open and it is newer than the last event. It is delivered again if the gate
-        was closed before, because streams have then dropped the events that waited for their clients.
+        A state is delivered if its gate is open and it is newer than the last event. If the gate was closed before, it
+        is delivered even if it is not newer, because streams drop their pending events while the gate is closed.
         """
         if self.state is not None and state.updated_at < self.state.updated_at:
             if hosts.current().gate_is_versioned:
                 return False
-            # A real Flagsmith's versions may also fall a little. The gate is the one that was read last.
+            # A real Flagsmith's version may decrease slightly, while its gate may have changed: keep the newer version.
             state = state._replace(updated_at=self.state.updated_at)
         was_closed = self.is_closed
         self.state = state
         if not state.streaming_enabled:
-            self._untold.clear()
+            self._pending.clear()
             return False
         if not was_closed and self.updated_at is not None and state.updated_at <= self.updated_at:
             return False
         if self.updated_at is not None:
-            # Who still waits for his moment will hear this one instead.
-            self.hub.observer.superseded(self.key, self.updated_at, len(self._untold))
+            # Subscribers that still wait for the previous event get this one instead.
+            self.hub.observer.superseded(self.key, self.updated_at, len(self._pending))
         self.frame = piece(sse.frame(state.updated_at), state.updated_at)
-        window = herds.window(len(self.subscribers))
+        window = spread.window(len(self.subscribers))
         if window > 0:
             self._spread_over(window)
         else:
-            # A copy: a long poll ends with what it is given.
+            # A copy, because a long poll unsubscribes when an event is delivered to it.
             self._deliver_first(list(self.subscribers))
-        self._plan_repeat(first=self.accepted_at == float("-inf"))
+        self._schedule_repeat(first=self.accepted_at == float("-inf"))
         return True
 
     def accept_from_reconcile(self, state: EnvironmentState) -> None:
         """Accept a state that the reconcile has read, and count it if no event has announced it.
 
-        A real Flagsmith's changes are not announced, so they are always found this way and not counted.
+        No event announces the changes of a real Flagsmith: the reconcile always finds them, so they are not counted.
         """
         announced = self._received >= state.updated_at or conf.HOST == "flagsmith"
-        if self.offer(state) and not self._newcomers and not announced:
+        if self.accept(state) and not self._new_subscribers and not announced:
             metrics.healed.add()
             self.hub.observer.healed(self.key, state.updated_at)
 
     def _deliver_first(self, subscribers: Collection[Subscriber]) -> None:
-        """Deliver the frame to each, for the first time, and count it."""
+        """Deliver the frame to these subscribers for the first time, and count the deliveries."""
         assert self.updated_at is not None
         began = time.time()
         written = self._deliver(subscribers)
-        metrics.told(self.updated_at, written)
+        metrics.count_delivered(self.updated_at, written)
         self.hub.observer.delivered(self.key, self.updated_at, written, began)
 
     def _deliver(self, subscribers: Collection[Subscriber]) -> int:
-        """Deliver the frame to each. Returns to how many of them it was written at once."""
+        """Deliver the frame to these subscribers. Returns the number to which it was written immediately."""
         assert self.frame is not None
         unwritten = 0
         for subscriber in subscribers:
@@ -163,139 +165,151 @@ class Topic:
         return len(subscribers) - unwritten
 
     def _spread_over(self, seconds: float) -> None:
-        """Tell each at a random moment of the window. Whoever still waits for an earlier event keeps his moment."""
+        """Give each subscriber a random delivery time within the window.
+
+        A subscriber that still waits for an earlier event keeps its time.
+        """
         now = self.hub.loop.time()
         for subscriber in self.subscribers:
-            self._untold.setdefault(subscriber, now + seconds * random.random())  # noqa: S311
+            self._pending.setdefault(subscriber, now + seconds * random.random())  # noqa: S311
         if self.spreading is None or self.spreading.done():
             self.spreading = self.hub.spawn(self._spread())
 
     async def _spread(self) -> None:
-        """Tell the newest frame to those whose moment has come, until all have been told."""
-        while self._untold:
+        """Deliver the newest frame to each subscriber at its time, until none is pending."""
+        while self._pending:
             try:
                 state = await self.hub.reader.state(self.key)
             except Exception:
-                # The reader has said so. Nobody is told while nobody knows whether the gate is open.
+                # The reader has logged it. The gate may be closed, so nothing is delivered.
                 await asyncio.sleep(conf.RECONCILE_SECONDS)
                 continue
             if state is None:
-                self._untold.clear()
+                self._pending.clear()
                 break
-            self.offer(state)
+            self.accept(state)
             now = self.hub.loop.time()
-            come = [subscriber for subscriber, moment in self._untold.items() if moment <= now]
-            for subscriber in come:
-                del self._untold[subscriber]
-            self._deliver_first(self.subscribers.intersection(come))
+            due = [subscriber for subscriber, when in self._pending.items() if when <= now]
+            for subscriber in due:
+                del self._pending[subscriber]
+            self._deliver_first(self.subscribers.intersection(due))
             await asyncio.sleep(SLICE_SECONDS)
 
     @property
     def updated_at(self) -> UpdatedAt | None:
-        """The newest version that was told here."""
+        """The version of the event that was delivered last."""
         return self.frame.updated_at if self.frame is not None else None
 
-    def ask_for(self, subscriber: Subscriber) -> None:
-        """Welcome the subscriber with a state that is read from now on. A herd's reads and answers are shared."""
-        asked = self.hub.reader.ask(self.key)
-        if asked is not self._asked:
-            self._asked, self._newcomers = asked, []
-            asked.add_done_callback(partial(self._welcome, self._newcomers))
-        self._newcomers.append(subscriber)
+    def request_state(self, subscriber: Subscriber) -> None:
+        """Call the subscriber's ``deliver_initial`` with a state whose read begins after this call.
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """Deliver nothing to it any more."""
+        Subscribers that call this before the read begins share it.
+        """
+        read = self.hub.reader.submit(self.key)
+        if read is not self._read:
+            self._read, self._new_subscribers = read, []
+            read.add_done_callback(partial(self._deliver_initial, self._new_subscribers))
+        self._new_subscribers.append(subscriber)
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Deliver nothing more to this subscriber. The topic closes with its last one."""
         self.subscribers.discard(subscriber)
-        self._untold.pop(subscriber, None)
-        self.hub.observer.audience_changed(self.key)
+        self._pending.pop(subscriber, None)
+        self.hub.observer.stream_count_changed(self.key)
         if not self.subscribers and self.hub.topics.get(self.key) is self:
             del self.hub.topics[self.key]
             self.close()
 
     def remove(self, subscriber: Subscriber, address: str | None) -> None:
-        """Forget a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
-        self.leave(subscriber)
+        """Remove a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
+        self.unsubscribe(subscriber)
         self.hub.limits.release(address)
 
-    def _welcome(self, newcomers: list[Subscriber], asked: "asyncio.Future[EnvironmentState | None]") -> None:
-        if asked.cancelled() or asked.exception() is not None:
-            for subscriber in newcomers:
-                subscriber.unreadable()
+    def _deliver_initial(
+        self, new_subscribers: list[Subscriber], read: "asyncio.Future[EnvironmentState | None]"
+    ) -> None:
+        if read.cancelled() or read.exception() is not None:
+            for subscriber in new_subscribers:
+                subscriber.state_unavailable()
             return
-        state = asked.result()
+        state = read.result()
         if state is not None:
-            self.offer(state)
-            # A newer state may have come between the reading and this.
+            self.accept(state)
+            # A newer state may have been accepted since the read.
             state = self.state
-        for subscriber in newcomers:
-            # What it is welcomed with is the newest.
-            self._untold.pop(subscriber, None)
+        for subscriber in new_subscribers:
+            # It gets the newest frame now.
+            self._pending.pop(subscriber, None)
             try:
-                subscriber.welcome(state, self.frame)
+                subscriber.deliver_initial(state, self.frame)
             except Exception:
                 subscriber.fail()
-        # The topic still holds the list; those who go must not stay in it.
-        newcomers.clear()
+        # The topic still refers to the list, which must not keep closed streams in memory.
+        new_subscribers.clear()
 
     def _receive(self, events: list[Received], overflow: bool) -> None:
         for event in events:
-            self._accept(event.state, event.is_remote)
+            self._accept_event(event.state, event.is_remote)
         if overflow:
             self.hub.refresh(self)
 
-    def _accept(self, announced: EnvironmentState, is_remote: bool) -> None:
-        """Accept the state of an event, which is the state as of the commit if it comes from this process in time.
+    def _accept_event(self, announced: EnvironmentState, is_remote: bool) -> None:
+        """Accept the state of an event.
 
-        Otherwise the gate may have been closed since, or by the transaction that wrote the event: the state is read.
+        A recent event of this process holds the state as of its commit. For any other event the state is read first:
+        the gate may have been closed since, or by the transaction that wrote the event.
         """
         if self.state is not None and announced.updated_at <= self.state.updated_at:
             return
         self._received = max(self._received, announced.updated_at)
-        if not is_remote and abs(time.time() - announced.updated_at.timestamp()) < LATE_SECONDS:
-            self.offer(announced)
+        if not is_remote and abs(time.time() - announced.updated_at.timestamp()) < MAX_EVENT_AGE_SECONDS:
+            self.accept(announced)
         else:
-            self.hub.reader.ask(self.key).add_done_callback(partial(self._accept_read, announced))
+            self.hub.reader.submit(self.key).add_done_callback(partial(self._accept_read, announced))
 
-    def _accept_read(self, announced: EnvironmentState, asked: "asyncio.Future[EnvironmentState | None]") -> None:
-        if asked.cancelled() or asked.exception() is not None:
+    def _accept_read(self, announced: EnvironmentState, read: "asyncio.Future[EnvironmentState | None]") -> None:
+        if read.cancelled() or read.exception() is not None:
             self.hub.refresh(self)
             return
-        state = hosts.current().newest(asked.result(), announced)
+        state = hosts.current().newest(read.result(), announced)
         if state is not None:
-            self.offer(state)
+            self.accept(state)
         if state is None or state.updated_at < announced.updated_at:
-            # A replica that lags.
+            # A database replica lags.
             self.hub.refresh(self)
 
-    def _plan_repeat(self, first: bool) -> None:
-        """Say the last of close events again (or all): the JavaScript SDK drops one that arrives while it fetches."""
+    def _schedule_repeat(self, first: bool) -> None:
+        """Repeat the later of two close events (``REALTIME_REPEAT_ALL``: every event).
+
+        The JavaScript SDK ignores an event that arrives while it fetches the flags for the previous one.
+        """
         now = self.hub.loop.time()
         close = conf.REPEAT_ALL or (not first and now - self.accepted_at < conf.REPEAT_SECONDS)
         self.accepted_at = now
         if close:
-            if self._repeat is not None:
-                self._repeat.cancel()
-            self._repeat = self.hub.loop.call_later(conf.REPEAT_SECONDS, self._start_repeat)
+            if self._repeat_timer is not None:
+                self._repeat_timer.cancel()
+            self._repeat_timer = self.hub.loop.call_later(conf.REPEAT_SECONDS, self._start_repeat)
 
     def _start_repeat(self) -> None:
-        self.hub.spawn(self._say_again(self.accepted_at))
+        self.hub.spawn(self._repeat_event(self.accepted_at))
 
-    async def _say_again(self, accepted_at: float) -> None:
-        """The gate may have closed meanwhile, so this reads the state first."""
+    async def _repeat_event(self, accepted_at: float) -> None:
+        """Deliver the last event again, after a read of the state, because the gate may have closed."""
         try:
             state = await self.hub.reader.state(self.key)
         except Exception:
-            # The reader has said so.
-            self._repeat = self.hub.loop.call_later(conf.RECONCILE_SECONDS, self._start_repeat)
+            # The reader has logged it.
+            self._repeat_timer = self.hub.loop.call_later(conf.RECONCILE_SECONDS, self._start_repeat)
             return
         if state is not None:
-            self.offer(state)
+            self.accept(state)
         if state is None or self.is_closed or accepted_at != self.accepted_at or self.frame is None:
             return
-        # Whoever has not heard it once keeps his moment.
-        heard = self.subscribers.difference(self._untold)
+        # Subscribers that still wait for the first delivery keep their time.
+        delivered = self.subscribers.difference(self._pending)
         metrics.repeated.add(
-            self._deliver([subscriber for subscriber in heard if subscriber.subscribed_at < accepted_at])
+            self._deliver([subscriber for subscriber in delivered if subscriber.subscribed_at < accepted_at])
         )
 
 
@@ -308,11 +322,11 @@ class Hub:
         self.timers = Timers(loop)
         self.topics: dict[EnvironmentKey, Topic] = {}
         self.limits = Limits(loop)
-        self.rejected = Rejected(self)
-        self.open = 0
-        """Streams whose connection has not ended; in no topic any more once they have nothing else to say."""
+        self.rejected = RejectedStreams(self)
+        self.open_count = 0
+        """The number of streams whose connection is open. A stream that is ending is in no topic any more."""
         self.pulse = liveness.of(loop)
-        BusVitals(self.pulse)
+        BusMonitor(self.pulse)
         self.observer = observers.of(self)
         self._drained_by: float | None = None
         self._attach_failed = False
@@ -325,7 +339,7 @@ class Hub:
         self._attach()
 
     def _attach(self) -> None:
-        """Receive from the bus. If that fails, the reconcile does without it, and it is tried again."""
+        """Start to receive from the bus, and retry until it succeeds. Meanwhile the reconcile finds all changes."""
         try:
             bus.attach(self)
         except Exception:
@@ -334,43 +348,43 @@ class Hub:
             self._attach_failed = True
             self._attaching = self.loop.call_later(conf.RECONCILE_SECONDS, self._attach)
 
-    def join(self, key: EnvironmentKey, subscriber: Subscriber) -> Topic:
-        """Deliver the environment's frames to the subscriber, until it leaves the topic."""
+    def subscribe(self, key: EnvironmentKey, subscriber: Subscriber) -> Topic:
+        """Deliver the environment's frames to the subscriber, until it unsubscribes from the returned topic."""
         topic = self.topics.get(key)
         if topic is None:
             topic = self.topics[key] = Topic(self, key)
             topic.open()
         topic.subscribers.add(subscriber)
         self._count_opened(subscriber)
-        self.observer.audience_changed(key)
+        self.observer.stream_count_changed(key)
         return topic
 
-    def audience(self, key: EnvironmentKey) -> int:
-        """How many streams the environment has here."""
+    def stream_count(self, key: EnvironmentKey) -> int:
+        """The number of the environment's streams in this process."""
         topic = self.topics.get(key)
         return len(topic.subscribers) if topic is not None else 0
 
-    def reject(self, subscriber: Subscriber) -> Rejected:
-        """Keep a subscriber that has met a limit. Nothing is delivered to it, and it ends like all."""
+    def reject(self, subscriber: Subscriber) -> RejectedStreams:
+        """Count a subscriber over a limit. Nothing is delivered to it, and it ends like the others."""
         self.rejected.add(subscriber)
         self._count_opened(subscriber)
         return self.rejected
 
     def _count_opened(self, subscriber: Subscriber) -> None:
-        self.open += 1
+        self.open_count += 1
         metrics.streams_open.add()
         metrics.streams_opened.add()
         self._empty.clear()
         if self._drained_by is not None:
-            subscriber.end_by(self._some_time_until(self._drained_by))
+            subscriber.end_by(self._random_time_until(self._drained_by))
 
-    def remove(self, topic: Topic | Rejected, subscriber: Subscriber, address: str | None) -> None:
-        """Forget a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
+    def remove(self, topic: Topic | RejectedStreams, subscriber: Subscriber, address: str | None) -> None:
+        """Remove a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
         topic.remove(subscriber, address)
-        self.timers.drop(subscriber)
-        self.open -= 1
+        self.timers.cancel(subscriber)
+        self.open_count -= 1
         metrics.streams_open.add(-1)
-        if not self.open:
+        if not self.open_count:
             self._empty.set()
 
     @property
@@ -378,44 +392,44 @@ class Hub:
         return self._drained_by is not None
 
     async def drain(self, seconds: float) -> None:
-        """End all streams, spread over this window: SDKs connect again at once, and not all in one moment."""
+        """End all streams, spread over this window, because SDKs reconnect immediately."""
         self._drained_by = self.loop.time() + seconds
         metrics.draining.set(1)
-        metrics.drained.add(self.open)
-        topics: list[Topic | Rejected] = [*self.topics.values(), self.rejected]
+        metrics.drained.add(self.open_count)
+        topics: list[Topic | RejectedStreams] = [*self.topics.values(), self.rejected]
         for topic in topics:
             for subscriber in list(topic.subscribers):
-                subscriber.end_by(self._some_time_until(self._drained_by))
+                subscriber.end_by(self._random_time_until(self._drained_by))
         await self._empty.wait()
 
-    async def emptied(self) -> None:
+    async def wait_until_empty(self) -> None:
         """Wait until no stream is open."""
         await self._empty.wait()
 
-    def end_newcomers(self) -> None:
-        """The window is over: who still comes gets an end at once."""
+    def end_new_streams(self) -> None:
+        """End new streams as soon as they open. Called when the drain's window is over."""
         self._drained_by = self.loop.time()
 
     def refresh(self, topic: Topic) -> None:
-        """Read the topic's state again, now, and until it succeeds at each reconcile."""
+        """Read the topic's state again now. If that fails, each reconcile tries again."""
         topic.stale = True
-        self._reconcile.look()
+        self._reconcile.wake()
 
-    def look(self) -> None:
-        """The bus may have missed something: ask the database now. Called in any thread."""
-        # A loop may have been closed without its hub.
+    def reconcile_now(self) -> None:
+        """Start a reconcile now, because the bus may have missed events. May be called in any thread."""
+        # A loop may have been closed, and its hub not.
         with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._reconcile.look)
+            self.loop.call_soon_threadsafe(self._reconcile.wake)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run this in the background; a failure is logged."""
+        """Run a coroutine in a background task. A failure is logged."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task
 
     async def close(self) -> None:
-        """Stop what runs in the background, and be no longer the loop's."""
+        """Stop all background work. The loop may then get a new hub."""
         _hubs.pop(self.loop, None)
         if self._attaching is not None:
             self._attaching.cancel()
@@ -427,7 +441,7 @@ class Hub:
         await self.reader.close()
         await self.observer.close()
 
-    def _some_time_until(self, end: float) -> float:
+    def _random_time_until(self, end: float) -> float:
         now = self.loop.time()
         return now + random.random() * max(0.0, end - now)  # noqa: S311
 
@@ -441,7 +455,7 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
 def current() -> Hub:
-    """The hub of the running event loop: of this process, where a server has one loop."""
+    """The hub of the running event loop. A server process has one loop, and so one hub."""
     loop = asyncio.get_running_loop()
     hub = _hubs.get(loop)
     if hub is None:

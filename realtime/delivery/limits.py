@@ -1,9 +1,9 @@
-"""Stream limits per process, address and environment. A stream over a limit gets a 200 response with only the reason.
+"""Stream limits per process, address and environment.
 
-Another status would stop one SDK for good and make two of them try again without a pause (docs/wire-protocol.md). So a
-rejected stream is held open for half a minute (``conf.SHORT_STREAM_SECONDS``), in no topic, and costs no read of the
-database. Rejected streams take open files, too; if there are too many of them, one more gets the reason and ends at
-once.
+A stream over a limit gets a 200 response that carries only a comment with the reason. Any other status would stop one
+SDK for good and make two of them retry without a pause (docs/wire-protocol.md). So a rejected stream stays open for
+half a minute (``conf.SHORT_STREAM_SECONDS``). It is in no topic and costs no database read, but it uses an open file.
+If there are too many rejected streams, the next one gets the comment and ends at once.
 """
 
 import asyncio
@@ -39,22 +39,22 @@ REASONS = {
     "rate": piece(sse.comment("too many streams begin at the moment; nothing will be sent on this one")),
 }
 
-# Open files that no stream takes: a tenth, between these, and never more than half. Requests and their connections,
-# the database's, the listening socket, logs.
-LEAST_RESERVE, MOST_RESERVE = 100, 2_000
+# Open files kept free for requests, database connections, listening sockets and logs: a tenth of the limit, between
+# these two numbers, and at most half of it.
+MIN_RESERVED_FILES, MAX_RESERVED_FILES = 100, 2_000
 
-# Of the open files that are left, the part for rejected streams.
-REJECTED_PART = 0.1
+# The fraction of the other open files for rejected streams.
+REJECTED_FRACTION = 0.1
 
-# The shortest age of a stream that only came too fast, as a part of the longest: there is room for it soon.
-SOON = 0.2
+# The shortest age of a stream rejected by its rate, as a fraction of the longest: it will be admitted soon.
+MIN_RATE_FRACTION = 0.2
 
 LOG_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The settings, computed. 0: no such limit."""
+    """The limits in effect, computed from the settings. 0: no limit."""
 
     process: int
     rejected: int
@@ -64,7 +64,7 @@ class Bounds:
     """New streams a second."""
     address_rate: float
     burst_seconds: float
-    """So many seconds of a rate may come at once."""
+    """The size of a burst: what the rate allows in this time may open at once."""
 
     @property
     def counts_addresses(self) -> bool:
@@ -73,10 +73,10 @@ class Bounds:
 
 @cache
 def bounds() -> Bounds:
-    """Computed once: a stream that opens would have to read six settings."""
-    most, rejected = most_streams(open_files())
+    """The limits in effect. Cached, because each new stream needs them and they depend on six settings."""
+    admitted, rejected = max_streams(open_files())
     return Bounds(
-        process=min(most, conf.MAX_STREAMS) if conf.MAX_STREAMS else most,
+        process=min(admitted, conf.MAX_STREAMS) if conf.MAX_STREAMS else admitted,
         rejected=rejected,
         environment=conf.MAX_STREAMS_PER_ENVIRONMENT,
         address=conf.MAX_STREAMS_PER_ADDRESS,
@@ -87,27 +87,27 @@ def bounds() -> Bounds:
 
 
 @receiver(setting_changed)
-def _forget(**kwargs: Any) -> None:
+def _clear_bounds(**kwargs: Any) -> None:
     bounds.cache_clear()
 
 
 def open_files() -> int:
-    """How many files this process may have open."""
+    """The number of files that this process may have open."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return files if files != resource.RLIM_INFINITY else 2**31
 
 
-def most_streams(files: int) -> tuple[int, int]:
-    """The number of streams, and of rejected ones beside them, that fit into so many open files."""
-    reserve = min(max(files // 10, LEAST_RESERVE), MOST_RESERVE, files // 2)
-    rejected = int((files - reserve) * REJECTED_PART)
+def max_streams(files: int) -> tuple[int, int]:
+    """The number of streams, and of rejected streams in addition, that this number of open files allows."""
+    reserve = min(max(files // 10, MIN_RESERVED_FILES), MAX_RESERVED_FILES, files // 2)
+    rejected = int((files - reserve) * REJECTED_FRACTION)
     return files - reserve - rejected, rejected
 
 
-class Rejected:
-    """The rejected streams of a process: a null ``Topic``, to which nothing is delivered.
+class RejectedStreams:
+    """The rejected streams of a process. It has the interface of a ``Topic``, and delivers nothing.
 
-    A stream stays here until its connection ends, because it takes an open file until then.
+    A stream is counted here until its connection ends, because it uses an open file until then.
     """
 
     key = EnvironmentKey("")
@@ -125,11 +125,11 @@ class Rejected:
         self.subscribers.add(subscriber)
         metrics.streams_held.set(len(self.subscribers))
 
-    def ask_for(self, subscriber: "Subscriber") -> None:
-        """Read nothing: the stream has got the reason already."""
+    def request_state(self, subscriber: "Subscriber") -> None:
+        """Do nothing: the stream has already sent the reason."""
 
-    def leave(self, subscriber: "Subscriber") -> None:
-        """Nothing is delivered to it in any case."""
+    def unsubscribe(self, subscriber: "Subscriber") -> None:
+        """Do nothing: nothing is delivered to it anyway."""
 
     def remove(self, subscriber: "Subscriber", address: str | None) -> None:
         self.subscribers.discard(subscriber)
@@ -137,97 +137,102 @@ class Rejected:
 
 
 class Limits:
-    """The counters of one process. Everything here runs in the event loop."""
+    """The counters of one process. All methods must be called in the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.admitted = 0
         self.addresses: dict[str, int] = {}
-        """Those that have streams open, with how many; while they are counted."""
-        self._rates = Rates(loop.time)
-        self._log = Log(loop)
+        """The number of open streams by address, if addresses are counted."""
+        self._rates = TokenBuckets(loop.time)
+        self._log = LimitLog(loop)
 
-    def met(self, address: str | None, in_environment: int) -> Kind | None:
-        """The limit that one more stream would break: of an environment with so many, by this address if addresses are
-        counted. A stream that may open takes its place in the rates.
+    def check(self, address: str | None, in_environment: int) -> Kind | None:
+        """The limit that one more stream would exceed, or None. It takes a token of each rate that it passes.
+
+        ``address``: the client's, if addresses are counted. ``in_environment``: the environment's number of streams.
         """
-        most = bounds()
-        met: Kind | None = None
-        if self.admitted >= most.process:
-            met = "process"
-        elif address is not None and most.address and self.addresses.get(address, 0) >= most.address:
-            met = "address"
-        elif most.environment and in_environment >= most.environment:
-            met = "environment"
-        elif self._is_too_fast(address, most):
-            met = "rate"
-        if met is not None:
-            metrics.limit_hit(met)
-            self._log.count(met)
-        return met
+        current = bounds()
+        limit: Kind | None = None
+        if self.admitted >= current.process:
+            limit = "process"
+        elif address is not None and current.address and self.addresses.get(address, 0) >= current.address:
+            limit = "address"
+        elif current.environment and in_environment >= current.environment:
+            limit = "environment"
+        elif self._is_too_fast(address, current):
+            limit = "rate"
+        if limit is not None:
+            metrics.limit_hit(limit)
+            self._log.count(limit)
+        return limit
 
     def admit(self, address: str | None) -> None:
-        """Count a stream that has opened."""
+        """Count an opened stream."""
         self.admitted += 1
         if address is not None:
             self.addresses[address] = self.addresses.get(address, 0) + 1
 
     def release(self, address: str | None) -> None:
-        """Its connection has ended. ``address`` as for ``admit``."""
+        """Stop counting a stream whose connection has ended. ``address`` as for ``admit``."""
         self.admitted -= 1
         if address is not None:
             self.addresses[address] -= 1
             if not self.addresses[address]:
                 del self.addresses[address]
 
-    def _is_too_fast(self, address: str | None, most: Bounds) -> bool:
-        rates, burst_seconds = self._rates, most.burst_seconds
-        if address is not None and most.address_rate and not rates.take(address, most.address_rate, burst_seconds):
+    def _is_too_fast(self, address: str | None, current: Bounds) -> bool:
+        rates, burst_seconds = self._rates, current.burst_seconds
+        if (
+            address is not None
+            and current.address_rate
+            and not rates.take(address, current.address_rate, burst_seconds)
+        ):
             return True
-        return bool(most.rate) and not rates.take_of_all(most.rate, burst_seconds)
+        return bool(current.rate) and not rates.take_shared(current.rate, burst_seconds)
 
 
-class Rates:
-    """Token buckets, each one number: the time at which it will be full again.
+class TokenBuckets:
+    """Token buckets by name, and one that all streams share. Each is one number: the time at which it is full again.
 
-    A bucket that nobody has used for a burst's seconds is full, so it need not be kept. There are two generations: what
-    is used moves into the younger one, and as often as that the older one is forgotten.
+    A bucket that was not used for ``burst_seconds`` is full, so it need not be stored. Buckets are stored in two
+    generations: a used bucket moves into the young one, and the old one is dropped after each ``burst_seconds``.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._all = 0.0
+        self._shared = 0.0
         self._young: dict[str, float] = {}
         self._old: dict[str, float] = {}
-        self._turned_at = clock()
+        self._rotated_at = clock()
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
     def take(self, name: str, rate: float, burst_seconds: float) -> bool:
-        """Take a token of this name's bucket; False: it is empty."""
+        """Take a token from the bucket of this name. Returns False if the bucket is empty."""
         now = self._clock()
-        self._turn(now, max(burst_seconds, 1 / rate))
+        self._rotate(now, max(burst_seconds, 1 / rate))
         full_at = self._young.get(name) or self._old.pop(name, now)
         taken = full_at <= now + burst_seconds
         self._young[name] = max(full_at, now) + 1 / rate if taken else full_at
         return taken
 
-    def _turn(self, now: float, seconds: float) -> None:
-        if now >= self._turned_at + seconds:
-            self._old = self._young if now < self._turned_at + 2 * seconds else {}
-            self._young, self._turned_at = {}, now
+    def _rotate(self, now: float, seconds: float) -> None:
+        if now >= self._rotated_at + seconds:
+            self._old = self._young if now < self._rotated_at + 2 * seconds else {}
+            self._young, self._rotated_at = {}, now
 
-    def take_of_all(self, rate: float, burst_seconds: float) -> bool:
-        """The same of the one bucket that all share."""
+    def take_shared(self, rate: float, burst_seconds: float) -> bool:
+        """Take a token from the shared bucket. Returns False if it is empty."""
         now = self._clock()
-        taken = self._all <= now + burst_seconds
+        taken = self._shared <= now + burst_seconds
         if taken:
-            self._all = max(self._all, now) + 1 / rate
+            self._shared = max(self._shared, now) + 1 / rate
         return taken
 
 
-class Log:
-    """One line for a limit and a minute at most."""
+class LimitLog:
+    """Logs streams over a limit: at most one line per limit and minute."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -237,21 +242,19 @@ class Log:
     def count(self, kind: Kind) -> None:
         self._counts[kind] += 1
         if kind not in self._quiet:
-            self._tell(kind)
+            self._write(kind)
 
-    def _tell(self, kind: Kind) -> None:
-        """Tell of those that have met the limit since the last line, if there are any."""
+    def _write(self, kind: Kind) -> None:
+        """Log the number of rejected streams since the last line, if there are any."""
         streams = self._counts.pop(kind, 0)
         if not streams:
             self._quiet.discard(kind)
             return
         logger.warning("limit_reached", limit=kind, streams=streams)
         self._quiet.add(kind)
-        self._loop.call_later(LOG_SECONDS, self._tell, kind)
+        self._loop.call_later(LOG_SECONDS, self._write, kind)
 
 
-def age(kind: Kind) -> float:
-    """The age of a stream that has met this limit, as a part of ``conf.SHORT_STREAM_SECONDS``: a random fifth less,
-    and less still where there may be room for it soon.
-    """
-    return random.uniform(SOON if kind == "rate" else 0.8, 1.0)  # noqa: S311
+def rejected_stream_age(kind: Kind) -> float:
+    """A random age for a rejected stream, as a fraction of ``conf.SHORT_STREAM_SECONDS``."""
+    return random.uniform(MIN_RATE_FRACTION if kind == "rate" else 0.8, 1.0)  # noqa: S311

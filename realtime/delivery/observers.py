@@ -1,6 +1,6 @@
-"""Observer of a hub: what it delivers, and to how many streams. ``realtime.inspector`` is one.
+"""Interface for observers of a hub's deliveries. ``realtime.inspector`` implements it.
 
-A method is called once for an event, not once for each stream, and in the event loop: it must neither block nor raise.
+Each method is called once per event, not per stream, in the event loop. It must neither block nor raise.
 """
 
 from collections.abc import Callable
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """An observer that keeps nothing."""
+    """The default observer, which does nothing."""
 
-    def audience_changed(self, key: EnvironmentKey) -> None:
-        """A stream of this environment has come or gone."""
+    def stream_count_changed(self, key: EnvironmentKey) -> None:
+        """A stream of this environment was subscribed or unsubscribed."""
 
     def delivered(self, key: EnvironmentKey, updated_at: UpdatedAt, streams: int, began: float) -> None:
-        """This event has just been written to so many streams. ``began``: when, in seconds since the epoch."""
+        """This event has just been written to ``streams`` streams, beginning at ``began`` (seconds since the epoch)."""
 
     def superseded(self, key: EnvironmentKey, updated_at: UpdatedAt, streams: int = 1) -> None:
-        """So many streams will not get this event, but a later one."""
+        """``streams`` streams will get a later event instead of this one."""
 
     def healed(self, key: EnvironmentKey, updated_at: UpdatedAt) -> None:
-        """The reconcile has found this version, which no event had announced."""
+        """The reconcile has found this version, and no event had announced it."""
 
     async def close(self) -> None:
-        """The hub is closed."""
+        """Called when the hub is closed."""
 
 
 Factory = Callable[["Hub"], Observer]
@@ -37,11 +37,11 @@ _factory: Factory | None = None
 
 
 def use(factory: Factory) -> None:
-    """Let the factory make the observer of each new hub. To be called in ``AppConfig.ready``."""
+    """Set the factory of observers. Call it in ``AppConfig.ready``."""
     global _factory
     _factory = factory
 
 
 def of(hub: "Hub") -> Observer:
-    """The observer of a new hub."""
+    """Make the observer of a new hub."""
     return _factory(hub) if _factory is not None else Observer()

@@ -1,4 +1,4 @@
-"""Where a stream's bytes go: to ASGI's ``send``, or to a server's transport itself (``transport.py``)."""
+"""Sinks: write a stream's bytes to ASGI's ``send``, or directly to a server's transport (``http/transport.py``)."""
 
 import asyncio
 from collections import deque
@@ -16,18 +16,18 @@ HEADERS = [
 
 CLOSE = (b"connection", b"close")
 
-# The terminating chunk, sent whatever happened: a cut would lose the client for good.
+# The terminating chunk. It is always sent: one SDK never reconnects after a response that is cut off.
 END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class Piece(NamedTuple):
-    """What is written at once, encoded once for all streams: two SDKs lose an event that is split."""
+    """Bytes written in one call, encoded once for all streams. Two SDKs lose an event that arrives in two parts."""
 
     body: bytes
     chunk: bytes
-    """The body as a chunk of HTTP/1.1."""
+    """The body as a chunk of HTTP/1.1's chunked encoding."""
     updated_at: UpdatedAt | None
-    """The version that it tells; None: a comment."""
+    """The version, if it is an event; None for a comment."""
 
 
 def piece(body: bytes, updated_at: UpdatedAt | None = None) -> Piece:
@@ -35,38 +35,38 @@ def piece(body: bytes, updated_at: UpdatedAt | None = None) -> Piece:
 
 
 class Source(Protocol):
-    """Whose bytes a sink writes: a stream."""
+    """The stream that a sink writes for. The sink calls these methods."""
 
     def drained(self) -> None:
-        """The sink is ready again."""
+        """Called when everything is written and the sink is ready again."""
 
     def end(self) -> None:
-        """The server stops."""
+        """Called when the server stops."""
 
-    def lost(self) -> None:
-        """The client has gone, or all has been written after ``Sink.end``."""
+    def connection_lost(self) -> None:
+        """Called when the client has disconnected, or when everything has been written after ``Sink.end``."""
 
 
 class Sink(Protocol):
-    """One client. Nothing here waits or raises."""
+    """The connection of one client. No method blocks or raises."""
 
     ready: bool
-    """Nothing waits to be written. What is written all the same waits in the sink."""
+    """False while written bytes are buffered. More can be written, and is buffered too."""
 
     def open(self, source: Source, opening: Piece, closing: bool) -> None:
-        """Write the response's head and its first chunk. ``closing``: say that the connection will be closed."""
+        """Write the response's head and its first chunk. ``closing``: with ``Connection: close``."""
 
     def write(self, piece: Piece) -> None: ...
 
     def end(self) -> None:
-        """Write the terminating chunk, after what waits; then tell the source."""
+        """Write the terminating chunk after what is buffered, then call ``Source.connection_lost``."""
 
     def abort(self) -> None:
-        """Let the client go, whatever waits."""
+        """Close the connection at once and drop what is buffered."""
 
 
 class ASGISink:
-    """A client of any ASGI server. ``run`` writes, in the task in which the server has called."""
+    """A sink for any ASGI server. ``run`` writes, in the task of the ASGI application."""
 
     def __init__(self, send: Send) -> None:
         self.ready = True
@@ -95,12 +95,12 @@ class ASGISink:
             self._task.cancel()
 
     async def run(self) -> None:
-        """Write what comes, until the end is written or the client is let go."""
+        """Write messages until the end is written or the sink is aborted."""
         self._task = asyncio.current_task()
         try:
             await self._write_all()
         except asyncio.CancelledError:
-            # By ourselves: the client has gone, or reads nothing. Not the server, which wants to know.
+            # ``abort`` cancels this task, which is not an error. A cancellation by the server is raised again.
             if not self._over or self._task is None:
                 raise
             self._task.uncancel()
@@ -108,7 +108,7 @@ class ASGISink:
             self._task = None
 
     async def finish(self) -> None:
-        """Write the end and what waits ahead of it, whatever has happened before."""
+        """Write what is buffered and the end, unless the sink was aborted or the end is written already."""
         self.end()
         await self._write_all()
 

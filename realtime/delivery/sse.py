@@ -1,8 +1,8 @@
-"""Server-Sent Events as seven official SDKs read them (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+"""Formats Server-Sent Events as seven official SDKs parse them.
 
-Their parsers are narrower than the standard: one event name, one data line, a space after each colon, a number that
-has a decimal point, and nothing but ``event``, ``data`` and comments; browsers alone get a ``retry`` as well.
-docs/wire-protocol.md names the SDK behind each.
+Their parsers accept less than the standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): one event
+name, one data line, a space after each colon, a number with a decimal point, and only ``event``, ``data`` and comments.
+Only browsers get a ``retry`` field, too. docs/wire-protocol.md names the SDK behind each rule.
 """
 
 from realtime.bus.eventstream import EVENT, data
@@ -10,23 +10,23 @@ from realtime.types import TICK, UpdatedAt, reads_as_newer
 
 KEEPALIVE = b":\n\n"
 
-# Milliseconds until a browser's EventSource connects again. Without it Chromium waits for three seconds.
+# Milliseconds until a browser's EventSource reconnects. Chromium's default is three seconds.
 RETRY = b"retry: 1000\n"
 
-# Apple's URL loading may hold back the first 512 bytes of a response.
+# Apple's URL loading system may buffer the first 512 bytes of a response.
 PADDING = b":" + b" " * 512 + b"\n"
 
 
 def frame(updated_at: UpdatedAt) -> bytes:
-    """The whole event as SDKs get it. Written in one piece: two SDKs lose an event that is split.
+    """The complete event.
 
-    A version that the Go SDK would read as newer than itself is printed 1 µs lower. Versions of our own are chosen so
-    that this does not occur; a Flagsmith chooses any.
+    A version that the Go SDK would parse as newer than itself is printed 1 µs lower. Our own versions are chosen so
+    that this does not occur (``first_readable``), but a real Flagsmith's are not.
     """
     printed = updated_at - TICK if reads_as_newer(updated_at) else updated_at
     return f"event: {EVENT}\ndata: {data(printed)}\n\n".encode()
 
 
 def comment(text: str) -> bytes:
-    """A line for the person with curl; every SDK passes over it."""
+    """A comment, for people who read the stream with curl. SDKs ignore it."""
     return b": " + " ".join(text.split()).encode() + b"\n\n"

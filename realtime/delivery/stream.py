@@ -1,7 +1,9 @@
-"""Stream of one client: an object without a task of its own where the server lends its transport.
+"""Stream of one client: sends the frames of an environment's topic, keep-alives and comments, and ends cleanly.
 
-Whatever happens, a client gets 200 and a clean end. Of seven SDKs one stops for good after any other status, two hammer
-the server, and one never comes back after a connection that breaks (docs/wire-protocol.md).
+With ``manage.py serve`` a stream is an object without a task of its own, because it writes to the server's transport.
+
+A client always gets a 200 response that ends cleanly. After any other status, one of seven SDKs stops for good and two
+retry without a pause; one never reconnects after a broken connection (docs/wire-protocol.md).
 """
 
 import random
@@ -13,7 +15,7 @@ import structlog
 from realtime.conf import conf
 from realtime.delivery import connections, hub, limits, sse
 from realtime.delivery.sinks import Piece, Sink, piece
-from realtime.delivery.timers import NONE
+from realtime.delivery.timers import NO_SLOT
 from realtime.monitoring import metrics
 from realtime.types import EnvironmentKey, EnvironmentState
 
@@ -21,54 +23,54 @@ logger = structlog.get_logger(__name__)
 
 OPENING = piece(sse.PADDING + sse.comment("Flagsmith real-time updates"))
 KEEPALIVE = piece(sse.KEEPALIVE)
-UNREADABLE = piece(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
-UNKNOWN = piece(sse.comment("no environment has this key; nothing will be sent"))
-UNPOSTED = piece(sse.comment("nothing has been posted for this key yet; what is posted will be sent"))
-OFF = piece(sse.comment("real-time updates are off for this project (enable_realtime_updates)"))
+STATE_UNAVAILABLE = piece(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
+UNKNOWN_KEY = piece(sse.comment("no environment has this key; nothing will be sent"))
+NOTHING_POSTED = piece(sse.comment("nothing has been posted for this key yet; what is posted will be sent"))
+STREAMING_DISABLED = piece(sse.comment("real-time updates are off for this project (enable_realtime_updates)"))
 
-# Ages and silences are a random fifth shorter than their settings.
-LEAST = 0.8
+# A stream's age and its keep-alive interval are random: between this fraction of the setting and the setting.
+MIN_FRACTION = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class ClientKind:
-    """Clients whose streams differ from those of others, recognized by how their ``User-Agent`` begins."""
+    """Clients that need different streams, recognized by the beginning of their ``User-Agent``."""
 
     agent: bytes
-    """In lower case."""
+    """The beginning of the ``User-Agent``, in lower case."""
     opening: Piece = OPENING
     is_short: bool = False
-    """Its streams end after ``conf.SHORT_STREAM_SECONDS``."""
-    least: float = LEAST
-    """Of an age, the part that a stream lives at least."""
+    """The streams end after ``conf.SHORT_STREAM_SECONDS``."""
+    min_fraction: float = MIN_FRACTION
+    """The shortest age of a stream, as a fraction of the longest."""
     is_long_poll: bool = False
-    """It reads a response only once that has ended, so a stream ends with the first event that is news to it."""
+    """The client reads a response only after its end, so a stream ends with the first newer event."""
 
 
-KINDS = (
-    # Nobody else gets a ``retry``: React Native would obey it, and Flutter opens a connection for each unknown field.
+CLIENT_KINDS = (
+    # Browsers only: React Native also obeys ``retry``, and Flutter opens a connection for each unknown field.
     ClientKind(b"mozilla/", opening=piece(sse.RETRY + OPENING.body)),
-    # Flutter opens one every 29 s, by its own clock and not when one ends: less than 30 s would leave it without one.
-    ClientKind(b"dart/", is_short=True, least=1.0),
-    # Ruby.
+    # Flutter opens a stream every 29 s, and not when one ends. If streams were shorter, it would have none in between.
+    ClientKind(b"dart/", is_short=True, min_fraction=1.0),
+    # The Ruby SDK.
     ClientKind(b"faraday", is_short=True, is_long_poll=True),
 )
-OTHER = ClientKind(b"")
+OTHER_CLIENT = ClientKind(b"")
 
 
 class Stream:
-    """One client's stream, and its mailbox of one place in which the latest piece waits to be written."""
+    """One client's stream, with a mailbox for one piece: the latest that the sink could not write yet."""
 
     __slots__ = (
         "_address",
         "_clock",
-        "_connected",
         "_ending",
+        "_initial_frame",
+        "_initialized",
         "_kind",
-        "_served",
+        "_pending",
         "_sink",
         "_topic",
-        "_waiting",
         "_written",
         "_wrote_at",
         "ends_at",
@@ -76,108 +78,108 @@ class Stream:
         "subscribed_at",
     )
 
-    def __init__(self, sink: Sink, kind: ClientKind = OTHER) -> None:
-        self.slot = NONE
+    def __init__(self, sink: Sink, kind: ClientKind = OTHER_CLIENT) -> None:
+        self.slot = NO_SLOT
         self._sink = sink
         self._kind = kind
-        self._topic: hub.Topic | limits.Rejected | None = None
+        self._topic: hub.Topic | limits.RejectedStreams | None = None
         self._address: str | None = None
-        self._served = False
+        self._initialized = False
         self._ending = False
-        self._waiting: Piece | None = None
+        self._pending: Piece | None = None
         self._written: Piece | None = None
-        self._connected: Piece | None = None
+        self._initial_frame: Piece | None = None
 
     def open(self, key: EnvironmentKey, address: str | None = None) -> None:
-        """Everything from the headers on. The rest follows from what the hub, the timers and the sink call.
+        """Send the headers and subscribe. From then on the hub, the timers and the sink call the stream's methods.
 
-        ``address``: the client's, where streams are counted by it.
+        ``address``: the client's address, if streams are counted by address.
         """
         streams = hub.current()
         self._clock = streams.loop.time
         self.subscribed_at = self._wrote_at = self._clock()
         kind = self._kind
         age = conf.SHORT_STREAM_SECONDS if kind.is_short else conf.STREAM_SECONDS
-        # A random fifth less, so that streams opened by one herd do not end as one.
-        self.ends_at = self.subscribed_at + age * _some(kind.least)
+        # A random age, so that streams that were opened at the same time do not all end at the same time.
+        self.ends_at = self.subscribed_at + age * _random_fraction(kind.min_fraction)
         self._sink.open(self, kind.opening, closing=streams.draining)
-        met = streams.limits.met(address, streams.audience(key))
-        topic: hub.Topic | limits.Rejected
-        if met is None:
-            topic = streams.join(key, self)
+        limit = streams.limits.check(address, streams.stream_count(key))
+        topic: hub.Topic | limits.RejectedStreams
+        if limit is None:
+            topic = streams.subscribe(key, self)
             self._address = address
             streams.limits.admit(address)
         else:
-            self._sink.write(limits.REASONS[met])
+            self._sink.write(limits.REASONS[limit])
             if streams.rejected.is_full:
                 self._sink.end()
                 return
-            self.ends_at = self.subscribed_at + conf.SHORT_STREAM_SECONDS * limits.age(met)
-            self._served = True
+            self.ends_at = self.subscribed_at + conf.SHORT_STREAM_SECONDS * limits.rejected_stream_age(limit)
+            self._initialized = True
             topic = streams.reject(self)
         self._topic = topic
-        # Subscribed first, read then: nothing can fall between the two.
-        topic.ask_for(self)
-        self._plan()
+        # Subscribe before reading the state, so that no event between the two is missed.
+        topic.request_state(self)
+        self._schedule()
 
     def deliver(self, frame: Piece) -> bool:
-        """Take the latest frame, in place of one that still waits. Returns True if it was written at once."""
-        # Until the first state has been read nobody knows whether the gate is open. Then the newest frame follows.
-        if self._served and not self._ending:
+        """Send the latest frame, in place of one not yet written. Returns True if it was written immediately."""
+        # Before the first state is read the gate may be closed. ``deliver_initial`` then sends the newest frame.
+        if self._initialized and not self._ending:
             if self._sink.ready:
                 self._write(frame)
                 return True
-            self._keep(frame)
+            self._store(frame)
         return False
 
-    def welcome(self, state: EnvironmentState | None, frame: Piece | None) -> None:
-        """Take what was read for this stream: the newest event, or a comment that says why there is none."""
-        if self._served or self._ending:
+    def deliver_initial(self, state: EnvironmentState | None, frame: Piece | None) -> None:
+        """Send the newest event, or a comment with the reason why there is none."""
+        if self._initialized or self._ending:
             return
-        self._served = True
+        self._initialized = True
         if state is not None:
             connections.opened.send_robust(sender=Stream, key=state.key)
         if state is None:
-            # A detached server knows of environments by what is posted to it, and of this one so far nothing.
-            self._put(UNPOSTED if conf.HOST == "detached" else UNKNOWN)
+            # A detached server has no list of environments: a version may be posted for this key later.
+            self._write_or_store(NOTHING_POSTED if conf.HOST == "detached" else UNKNOWN_KEY)
         elif not state.streaming_enabled or frame is None:
-            self._put(OFF)
+            self._write_or_store(STREAMING_DISABLED)
         else:
-            self._connected = frame
-            self._put(frame)
-        self._plan()
+            self._initial_frame = frame
+            self._write_or_store(frame)
+        self._schedule()
 
-    def unreadable(self) -> None:
-        """The database cannot say the state; ``due`` asks again."""
-        if not self._served and not self._ending and self._written is None:
-            self._put(UNREADABLE)
+    def state_unavailable(self) -> None:
+        """Send a comment: the state could not be read. ``due`` requests it again."""
+        if not self._initialized and not self._ending and self._written is None:
+            self._write_or_store(STATE_UNAVAILABLE)
 
     def end_by(self, when: float) -> None:
         """End the stream at this time of the loop at the latest."""
         if when < self.ends_at and not self._ending:
             self.ends_at = when
-            self._plan()
+            self._schedule()
 
     def end(self) -> None:
-        """End the stream now, with what waits for its client."""
+        """End the stream now. The pending piece is written first."""
         if self._topic is None or self._ending:
             return
         self._ending = True
-        self._topic.leave(self)
-        if (waiting := self._take_waiting()) is not None:
-            self._sink.write(waiting)
+        self._topic.unsubscribe(self)
+        if (pending := self._take_pending()) is not None:
+            self._sink.write(pending)
         self._sink.end()
-        self._plan()
+        self._schedule()
 
     def due(self, now: float) -> None:
-        """What has come: the end, a keep-alive, another try to read the state, or the end of all patience."""
+        """End the stream, send a keep-alive, request the state again, or abort a client that does not read."""
         try:
             self._due(now)
         except Exception:
             self.fail()
 
     def fail(self) -> None:
-        """Something of ours raises for this client: let it go, cleanly if that can be. The others do not notice."""
+        """Log the current exception and end this stream, cleanly if possible."""
         logger.exception("stream_failed", environment=self._topic.key if self._topic is not None else None)
         try:
             self.end()
@@ -188,7 +190,7 @@ class Stream:
         if self._topic is None:
             return
         if self._ending:
-            # Of very many that are cut off at once each would be a line; they are counted.
+            # Logged at debug level and counted, because very many clients may stall at once.
             logger.debug("stalled_client_given_up", environment=self._topic.key)
             metrics.streams_stalled.add()
             self._sink.abort()
@@ -196,77 +198,77 @@ class Stream:
         if now >= self.ends_at:
             self.end()
             return
-        if not self._served:
-            self.unreadable()
-            self._topic.ask_for(self)
-        if now >= self._wrote_at + LEAST * conf.KEEPALIVE_SECONDS and self._sink.ready:
+        if not self._initialized:
+            self.state_unavailable()
+            self._topic.request_state(self)
+        if now >= self._wrote_at + MIN_FRACTION * conf.KEEPALIVE_SECONDS and self._sink.ready:
             self._write(KEEPALIVE)
-        self._plan()
+        self._schedule()
 
     def drained(self) -> None:
-        waiting, topic = self._take_waiting(), self._topic
-        if waiting is None or topic is None or self._ending:
+        pending, topic = self._take_pending(), self._topic
+        if pending is None or topic is None or self._ending:
             return
-        if waiting.updated_at is not None and waiting is not self._connected and waiting is not self._written:
-            metrics.told(waiting.updated_at, 1)
-            topic.hub.observer.delivered(topic.key, waiting.updated_at, 1, time.time())
-        self._write(waiting)
+        if pending.updated_at is not None and pending is not self._initial_frame and pending is not self._written:
+            metrics.count_delivered(pending.updated_at, 1)
+            topic.hub.observer.delivered(topic.key, pending.updated_at, 1, time.time())
+        self._write(pending)
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         if self._topic is not None:
             self._topic.hub.remove(self._topic, self, self._address)
             self._topic = None
 
-    def _take_waiting(self) -> Piece | None:
-        """Empty the mailbox. An event that waits in it is dropped if the gate has been closed since."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is None or waiting.updated_at is None:
-            return waiting
-        return None if self._topic is not None and self._topic.is_closed else waiting
+    def _take_pending(self) -> Piece | None:
+        """Empty the mailbox and return its piece. An event is dropped if the gate was closed meanwhile."""
+        pending, self._pending = self._pending, None
+        if pending is None or pending.updated_at is None:
+            return pending
+        return None if self._topic is not None and self._topic.is_closed else pending
 
-    def _put(self, piece: Piece) -> None:
+    def _write_or_store(self, piece: Piece) -> None:
         if self._sink.ready:
             self._write(piece)
         else:
-            self._keep(piece)
+            self._store(piece)
 
-    def _keep(self, piece: Piece) -> None:
-        """Let it wait, in place of what waits already."""
-        waiting, self._waiting = self._waiting, piece
-        if waiting is None or waiting.updated_at is None or waiting is piece or self._topic is None:
+    def _store(self, piece: Piece) -> None:
+        """Put a piece into the mailbox, in place of the one in it."""
+        pending, self._pending = self._pending, piece
+        if pending is None or pending.updated_at is None or pending is piece or self._topic is None:
             return
         metrics.superseded.add()
-        self._topic.hub.observer.superseded(self._topic.key, waiting.updated_at)
+        self._topic.hub.observer.superseded(self._topic.key, pending.updated_at)
 
     def _write(self, piece: Piece) -> None:
         self._wrote_at = self._clock()
         self._sink.write(piece)
         if piece is not KEEPALIVE:
             self._written = piece
-        if self._kind.is_long_poll and self._is_news(piece):
+        if self._kind.is_long_poll and self._is_newer(piece):
             self.end()
 
-    def _is_news(self, piece: Piece) -> bool:
+    def _is_newer(self, piece: Piece) -> bool:
         if piece.updated_at is None:
             return False
-        connected = self._connected.updated_at if self._connected is not None else None
-        return connected is None or piece.updated_at > connected
+        initial = self._initial_frame.updated_at if self._initial_frame is not None else None
+        return initial is None or piece.updated_at > initial
 
-    def _plan(self) -> None:
+    def _schedule(self) -> None:
         if self._topic is None:
             return
         if self._ending:
-            # A client that reads nothing holds up its own end, past its age.
+            # The time that a client that does not read has for reading the end of its stream.
             when = self._clock() + conf.SHORT_STREAM_SECONDS
-        elif not self._served:
+        elif not self._initialized:
             when = min(self.ends_at, self._clock() + conf.RECONCILE_SECONDS)
         else:
-            # A client that takes nothing got its last piece any time ago; it is looked at no more often for that.
+            # If the client does not read, its last write may be long ago: check again after a full interval.
             since = self._wrote_at if self._sink.ready else self._clock()
-            when = min(self.ends_at, since + conf.KEEPALIVE_SECONDS * _some())
-        self._topic.hub.timers.put(self, when)
+            when = min(self.ends_at, since + conf.KEEPALIVE_SECONDS * _random_fraction())
+        self._topic.hub.timers.schedule(self, when)
 
 
-def _some(least: float = LEAST) -> float:
-    """Between ``least`` and 1: what many begin as one does not come round as one."""
-    return random.uniform(least, 1.0)  # noqa: S311
+def _random_fraction(min_fraction: float = MIN_FRACTION) -> float:
+    """A random fraction between ``min_fraction`` and 1, so that deadlines of many streams do not coincide."""
+    return random.uniform(min_fraction, 1.0)  # noqa: S311

@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from realtime.batching import Batcher, DatabaseThread
 from realtime.conf import conf
 from realtime.external import queue_change
 from realtime.external.queue_change import MAX_BODY_BYTES, InvalidPost, PostedVersion
 from realtime.http.shortcuts import DeferredResponse
-from realtime.shared_reads import ReadingThread, SharedReads
 from realtime.types import Application, Message, Receive, Scope, Send
 
 # The path that the project's middleware is given for all environments, so that its headers can be cached.
@@ -85,7 +85,7 @@ class Intake:
             if posted is None or added is None:
                 await django(scope, _replaying(body, receive), send)
                 return
-            future = _shared().ask(posted)
+            future = _shared().submit(posted)
             # Other requests share the future, so the cancellation of this one must not cancel it.
             await asyncio.wait([future])
             status, content = _result(future)
@@ -105,7 +105,7 @@ class Intake:
             status, content = _result(future)
             deferred.reply(_head(added, status, content), content)
 
-        _shared().ask(posted).add_done_callback(reply)
+        _shared().submit(posted).add_done_callback(reply)
         return True
 
     def _added_headers(self, scope: Scope) -> AddedHeaders | None:
@@ -132,9 +132,9 @@ async def close() -> None:
         await thread.close()
 
 
-Writes = SharedReads[PostedVersion, bool]
+Writes = Batcher[PostedVersion, bool]
 
-_writes: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[ReadingThread, Writes]] = WeakKeyDictionary()
+_writes: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[DatabaseThread, Writes]] = WeakKeyDictionary()
 
 
 def _shared() -> Writes:
@@ -142,10 +142,10 @@ def _shared() -> Writes:
     loop = asyncio.get_running_loop()
     pair = _writes.get(loop)
     if pair is None:
-        thread = ReadingThread("realtime-intake")
+        thread = DatabaseThread("realtime-intake")
         pair = _writes[loop] = (
             thread,
-            SharedReads(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS),
+            Batcher(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS),
         )
     return pair[1]
 

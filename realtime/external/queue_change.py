@@ -81,7 +81,7 @@ def read(key: str, body: bytes) -> PostedVersion:
 def store(posted: Collection[PostedVersion]) -> dict[PostedVersion, bool]:
     """Commit these versions in one transaction, then publish those that are newer. Raises the database's errors.
 
-    Returns True for each of them, as ``SharedReads`` needs a result for each.
+    Returns True for each of them, as ``Batcher`` needs a result for each.
     """
     newest: dict[EnvironmentKey, UpdatedAt] = {}
     for key, updated_at in posted:

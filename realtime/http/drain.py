@@ -76,17 +76,17 @@ class Drain:
 
     async def _end_all(self, signum: int, seconds: float) -> None:
         current_hub = hub.current()
-        self._streams_at_start = current_hub.open
-        logger.info("drain_started", streams=current_hub.open, seconds=seconds)
+        self._streams_at_start = current_hub.open_count
+        logger.info("drain_started", streams=current_hub.open_count, seconds=seconds)
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
                 await current_hub.drain(seconds)
                 if signum == signal.SIGTERM:
                     await asyncio.sleep(self._began_at + seconds - self._loop.time())
                     # Streams that have been opened meanwhile.
-                    await current_hub.emptied()
+                    await current_hub.wait_until_empty()
         except TimeoutError:
-            logger.warning("drain_incomplete", streams=current_hub.open)
+            logger.warning("drain_incomplete", streams=current_hub.open_count)
         under_way = [request for request in _under_way if request.get_loop() is self._loop]
         # Uvicorn's workers wait for their requests themselves, after they have closed the socket that they share.
         if under_way and not _is_worker():
@@ -94,9 +94,9 @@ class Drain:
 
     def _finish(self, signum: int) -> None:
         self._finished.set()
-        left, seconds = hub.current().open, round(self._loop.time() - self._began_at, 1)
+        left, seconds = hub.current().open_count, round(self._loop.time() - self._began_at, 1)
         logger.info("drain_finished", drained=self._streams_at_start, left=left, seconds=seconds)
-        hub.current().end_newcomers()
+        hub.current().end_new_streams()
         self._call_server(signum)
 
     def _is_duplicate(self) -> bool:

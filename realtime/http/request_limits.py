@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.server import ServerState
 
-from realtime.delivery.timers import NONE, Timers
+from realtime.delivery.timers import NO_SLOT, Timers
 from realtime.http.lazy_protocol import LazyProtocol
 
 # Bytes of the request line and the headers; daphne's and nginx's limits are 32 KB and less. The first read, of at most
@@ -57,7 +57,7 @@ class LimitedRequests(LazyProtocol):
     deadline, and is set to the current one when it fires.
     """
 
-    slot = NONE
+    slot = NO_SLOT
     _timers: Timers
     _header_bytes = 0
     _awaits_headers = False
@@ -159,10 +159,10 @@ class LimitedRequests(LazyProtocol):
         self._deadline = when
         if when < self._timer_at and when != inf:
             self._timer_at = when
-            self._timers.put(self, when)
+            self._timers.schedule(self, when)
 
     def _drop_deadline(self) -> None:
-        self._timers.drop(self)
+        self._timers.cancel(self)
         self._deadline = self._timer_at = inf
 
     def _close_after_last_response(self) -> bool:

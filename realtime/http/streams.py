@@ -11,7 +11,7 @@ import structlog
 from realtime import hosts
 from realtime.delivery import limits
 from realtime.delivery.sinks import ASGISink, Sink
-from realtime.delivery.stream import KINDS, OTHER, ClientKind, Stream
+from realtime.delivery.stream import CLIENT_KINDS, OTHER_CLIENT, ClientKind, Stream
 from realtime.http import addresses, drain
 from realtime.http.shortcuts import Answerer, Channel
 from realtime.types import EnvironmentKey, Message, Receive, Scope, Send
@@ -38,7 +38,7 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
         raise
     finally:
         disconnected.cancel()
-        client.lost()
+        client.connection_lost()
 
 
 def shortcut(scope: Scope) -> Answerer | None:
@@ -65,7 +65,7 @@ def _key(text: str) -> EnvironmentKey:
 
 def _kind(scope: Message) -> ClientKind:
     agent: bytes = next((value for name, value in scope["headers"] if name == b"user-agent"), b"").lower()
-    return next((kind for kind in KINDS if agent.startswith(kind.agent)), OTHER)
+    return next((kind for kind in CLIENT_KINDS if agent.startswith(kind.agent)), OTHER_CLIENT)
 
 
 def _open(key: EnvironmentKey, scope: Message, sink: Sink, kind: ClientKind) -> Stream:

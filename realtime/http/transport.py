@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
         if self._source is not None:
-            self._source.lost()
+            self._source.connection_lost()
             self._source = None
 
 

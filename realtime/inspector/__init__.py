@@ -1,4 +1,4 @@
-"""Inspector: a Django app that keeps for an hour who streams an environment, and what was delivered.
+"""Inspector: a Django app that records who streams an environment and what was delivered, for about an hour.
 
-``panel.py`` answers; everything else here fills the tables, behind the event loop's back.
+``panel.py`` reads the tables. The other modules fill them, in a thread, so that the event loop does not wait.
 """

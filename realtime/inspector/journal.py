@@ -1,7 +1,7 @@
-"""Journal of a hub: notes deliveries in the event loop, once for an event and not for each stream.
+"""Journal: the observer of a hub that collects deliveries for the inspector, per event and not per stream.
 
-Commits are noted in the threads that make them. About once a second the notes go to a thread that writes them
-(``writer.py``).
+Commits are collected in the threads in which they happen. About once a second both are handed over to a thread that
+writes them (``writer.py``).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realtime.conf import conf
 from realtime.delivery.observers import Observer
-from realtime.inspector.ledger import Notes
+from realtime.inspector.pending_rows import Observations
 from realtime.inspector.writer import Writer
 from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
 
@@ -28,30 +28,29 @@ class Commit(NamedTuple):
 
 
 class Commits:
-    """The newest commits, while somebody takes them. Safe in any thread."""
+    """The newest commits of this process, collected while it has a journal. Thread-safe."""
 
-    MOST = 10_000
+    MAX_COMMITS = 10_000
 
     def __init__(self) -> None:
-        self.takers = 0
-        """How many journals there are in this process."""
-        self._commits: deque[Commit] = deque(maxlen=self.MOST)
+        self.journals = 0
+        """The number of open journals."""
+        self._commits: deque[Commit] = deque(maxlen=self.MAX_COMMITS)
 
     def receive(self, states: Iterable[EnvironmentState], **kwargs: Any) -> None:
-        """The receiver of ``realtime.changes.versions.committed``."""
-        if self.takers:
+        """Receiver of the signal ``realtime.changes.versions.committed``."""
+        if self.journals:
             now = time.time()
             self._commits.extend(
                 [Commit(state.key, state.updated_at, now) for state in states if state.streaming_enabled]
             )
 
     def take(self) -> list[Commit]:
-        """What was noted since the last time."""
+        """Return and remove all commits."""
         return [self._commits.popleft() for _ in range(len(self._commits))]
 
 
 commits = Commits()
-"""This process's."""
 
 
 class Journal(Observer):
@@ -59,48 +58,49 @@ class Journal(Observer):
 
     def __init__(self, hub: "Hub") -> None:
         self._hub = hub
-        self._notes = Notes()
+        self._observations = Observations()
         self._changed: set[EnvironmentKey] = set()
+        """Environments whose number of streams may have changed."""
         self._writer = Writer()
-        commits.takers += 1
-        hub.pulse.sample(self._hand_over)
+        commits.journals += 1
+        hub.pulse.call_every_second(self._hand_over)
 
-    def audience_changed(self, key: EnvironmentKey) -> None:
+    def stream_count_changed(self, key: EnvironmentKey) -> None:
         self._changed.add(key)
 
     def delivered(self, key: EnvironmentKey, updated_at: UpdatedAt, streams: int, began: float) -> None:
         if not streams:
             return
-        note = self._notes.of(key, updated_at)
+        observation = self._observations.of(key, updated_at)
         version = updated_at.timestamp()
-        note.times.spread((began - version) * 1_000, (time.time() - version) * 1_000, streams)
-        note.written += streams
-        if note.written_at is None:
-            note.written_at = began
+        observation.times.add_range((began - version) * 1_000, (time.time() - version) * 1_000, streams)
+        observation.written += streams
+        if observation.written_at is None:
+            observation.written_at = began
 
     def superseded(self, key: EnvironmentKey, updated_at: UpdatedAt, streams: int = 1) -> None:
         if streams:
-            self._notes.of(key, updated_at).superseded += streams
+            self._observations.of(key, updated_at).superseded += streams
 
     def healed(self, key: EnvironmentKey, updated_at: UpdatedAt) -> None:
-        self._notes.of(key, updated_at).healed = True
+        self._observations.of(key, updated_at).healed = True
 
     async def close(self) -> None:
         self._hand_over()
-        commits.takers -= 1
+        commits.journals -= 1
         await asyncio.to_thread(self._writer.stop)
 
     def _hand_over(self) -> None:
-        """Give the thread what there is. Called about once a second."""
-        notes, self._notes = self._notes, Notes()
+        """Pass the observations to the writer's thread. Called about once a second."""
+        observations, self._observations = self._observations, Observations()
         for commit in commits.take():
-            notes.of(commit.key, commit.updated_at).committed_at = commit.at
-        notes.streams = {key: self._hub.audience(key) for key in self._changed}
+            observations.of(commit.key, commit.updated_at).committed_at = commit.at
+        observations.streams = {key: self._hub.stream_count(key) for key in self._changed}
         self._changed.clear()
-        if notes:
-            self._writer.put(notes)
+        if observations:
+            self._writer.put(observations)
 
 
 def of(hub: "Hub") -> Observer:
-    """The observer of a new hub: a journal, unless ``REALTIME_INSPECTION`` is off."""
+    """Make the observer of a new hub: a journal, unless ``REALTIME_INSPECTION`` is off."""
     return Journal(hub) if conf.INSPECTS else Observer()

@@ -1,6 +1,6 @@
-"""The inspector's tables, and for how long their rows hold and are kept.
+"""The inspector's tables, and its retention and heartbeat periods.
 
-The tables' names begin with ``realtime_`` alone: they were ``realtime``'s before.
+The tables have the prefix ``realtime_`` because they belonged to the app ``realtime`` in earlier releases.
 """
 
 from datetime import datetime, timedelta
@@ -9,61 +9,64 @@ from django.db import models
 
 MINUTE = timedelta(minutes=1)
 
-HISTORY = 60
-"""Minutes that are shown."""
+HISTORY_MINUTES = 60
+"""The number of minutes that the panel shows."""
 
 HEARTBEAT_SECONDS = 10.0
+"""The interval at which a process updates ``seen_at``."""
 
 DEAD_AFTER = timedelta(seconds=30)
-"""A process that was not seen for so long is not shown: it was killed, or its machine is gone."""
+"""A process without a heartbeat for this time is not shown. It was killed, or its machine is down."""
 
-REPEATED = timedelta(minutes=10)
-"""A row of a minute holds until there is another, but is written again after so long."""
+REPEAT_AFTER = timedelta(minutes=10)
+"""A minute's row is valid until the next row. If nothing happens, it is written again after this time."""
 
-CARRIED = MINUTE * HISTORY + REPEATED
-"""So far back there may be a row that still holds in what is shown."""
+LOOKBACK = MINUTE * HISTORY_MINUTES + REPEAT_AFTER
+"""The oldest row that may still be valid in the shown minutes."""
 
-KEPT = CARRIED + timedelta(minutes=5)
+RETENTION = LOOKBACK + timedelta(minutes=5)
+"""Older rows are deleted."""
 
 
 def minute_of(moment: datetime) -> datetime:
-    """When this moment's minute began."""
+    """The start of the moment's minute."""
     return moment.replace(second=0, microsecond=0)
 
 
 class InspectedProcess(models.Model):
-    """A process that serves streams. Its row stays for an hour after its end, since its events do."""
+    """A process that serves streams. Its row is kept for an hour after its end, like its events."""
 
     host = models.CharField(max_length=255)
     pid = models.IntegerField()
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
-    """By the database's clock, so that all processes are measured by one."""
+    """The last heartbeat, by the database's clock, so that all processes use the same clock."""
     ended_at = models.DateTimeField(null=True)
-    """When it has said that it ends. One that was killed says nothing and is seen no more."""
+    """The time of a regular exit. A killed process has none."""
 
     class Meta:
         db_table = "realtime_inspectedprocess"
 
 
 class InspectedMinute(models.Model):
-    """An environment's minute in one process. Where there is no row, nothing has happened since the last one."""
+    """An environment's minute in one process. A minute without a row is like the previous one, without events."""
 
-    # An upsert takes a number, too, each time.
+    # A big integer, because each upsert uses up a value of the sequence, too.
     id = models.BigAutoField(primary_key=True)
     process = models.IntegerField()
     environment = models.CharField(max_length=100)
     minute = models.DateTimeField(db_index=True)
     streams = models.IntegerField()
-    """Open at its end, or now."""
+    """Open streams at the end of the minute, or now."""
     published = models.IntegerField()
-    """Events that were committed in this process."""
+    """Events committed in this process."""
     heard = models.IntegerField()
-    """Events that were told to streams of this process."""
+    """Events that this process delivered to at least one stream."""
     written = models.IntegerField()
+    """Deliveries: an event written to 1,000 streams counts 1,000."""
     superseded = models.IntegerField()
     times = models.JSONField()
-    """From ``updated_at`` to written (times.py)."""
+    """Durations from ``updated_at`` to the write, as stored by ``durations.py``."""
 
     class Meta:
         db_table = "realtime_inspectedminute"
@@ -73,7 +76,7 @@ class InspectedMinute(models.Model):
 
 
 class InspectedEvent(models.Model):
-    """Something that one process says of an event. It may say more later: an event's rows are added up."""
+    """What one process has observed of an event. A process may write several rows: the reader adds them up."""
 
     id = models.BigAutoField(primary_key=True)
     process = models.IntegerField()
@@ -81,9 +84,9 @@ class InspectedEvent(models.Model):
     updated_at = models.DateTimeField()
     noted_at = models.DateTimeField(db_index=True)
     written_at = models.DateTimeField(null=True)
-    """When the first stream got it."""
+    """The first write to a stream."""
     committed_at = models.DateTimeField(null=True)
-    """Known where the change was made."""
+    """The commit, if it happened in this process."""
     written = models.IntegerField()
     superseded = models.IntegerField()
     healed = models.BooleanField()

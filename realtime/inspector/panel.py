@@ -1,7 +1,7 @@
-"""What the inspector of an environment shows: who streams it, its newest events, its last hour.
+"""Reads what the inspector shows of an environment: the processes that stream it, its newest events, its last hour.
 
-For all processes and machines that share the database, whichever of them asks. What is shown is up to about a second
-old. Only with ``REALTIME_INSPECTION`` on is there anything to read.
+It covers all processes and machines that share the database, and is up to about one second old. Without
+``REALTIME_INSPECTION`` there is nothing to read.
 """
 
 from bisect import bisect_right
@@ -16,17 +16,17 @@ from typing import Literal
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from realtime.inspector.durations import Durations
 from realtime.inspector.models import (
-    CARRIED,
     DEAD_AFTER,
-    HISTORY,
+    HISTORY_MINUTES,
+    LOOKBACK,
     MINUTE,
     InspectedEvent,
     InspectedMinute,
     InspectedProcess,
     minute_of,
 )
-from realtime.inspector.times import Times
 from realtime.types import UpdatedAt, epoch_seconds
 
 EVENTS = 100
@@ -36,25 +36,25 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that serves streams, and what it has of the environment."""
+    """A process that serves streams, and its number of streams of the environment."""
 
     id: int
     host: str
-    """Its machine's name."""
+    """The host name of its machine."""
     pid: int
     started_at: datetime
     seen_at: datetime
-    """It says so every ten seconds. One that has not for thirty is left out."""
+    """The last heartbeat, of one every ten seconds. A process without one for 30 s is left out."""
     streams: int
-    """Open now. Those that have met a limit hear nothing and are not counted."""
+    """Open streams, without those over a limit, which get no events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process did of an event."""
+    """One process's share in the delivery of an event."""
 
     process: int
-    """Its ``Process.id``. The process itself may have ended since."""
+    """The ``Process.id``. The process may have ended since."""
     host: str
     pid: int
     written: int
@@ -64,31 +64,31 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event as it went out."""
+    """An event and its delivery, in all processes together."""
 
     updated_at: UpdatedAt
-    """The environment's version, to the microsecond: what ``audit.events`` joins with."""
+    """The environment's version, with microseconds. ``audit.events`` uses it to find the change."""
     at: datetime
-    """When the first stream got it; where none has (yet), when it was committed or noticed."""
+    """The first write to a stream. Without a write: the commit, or the time at which the event was found."""
     committed_at: datetime | None
-    """None: it was not made in a process that serves streams, so nobody knows."""
+    """None if the change was not made in a process that serves streams."""
     written: int
-    """Streams that it was written to. Not those that begin with it."""
+    """The number of open streams to which it was written. Initial events of new streams are not counted."""
     superseded: int
-    """Streams that got only a later one instead."""
+    """The number of streams that got a later event instead."""
     healed: bool
-    """Some process has it from the reconcile and not from the bus. With the memory bus that is the usual way."""
+    """True if a process found it by the reconcile and not by the bus. With the memory bus that is normal."""
     p50_ms: float | None
-    """From ``measured_from`` to written, for half of the streams; None where it was written to none."""
+    """Time from ``measured_from`` to the write, median over streams; None if it was written to no stream."""
     p99_ms: float | None
     measured_from: Literal["commit", "updated_at"]
-    """``updated_at`` is taken in the transaction, before the commit."""
+    """``updated_at``, which is set in the transaction before the commit, is used if the commit is unknown."""
     processes: tuple[Share, ...]
-    """By host and pid."""
+    """Ordered by host and pid."""
 
     @property
     def version(self) -> str:
-        """``updated_at`` exactly as SDKs see it: seconds since the epoch, with six places."""
+        """``updated_at`` as SDKs read it: seconds since the epoch, with six decimal places."""
         return epoch_seconds(self.updated_at)
 
 
@@ -98,75 +98,75 @@ class Minute:
 
     begins_at: datetime
     streams: int
-    """Open at its end; in the last one, now."""
+    """Open streams at the end of the minute; now, in the last minute."""
     events: int
     written: int
-    """Of one event to a thousand streams a thousand."""
+    """Deliveries: an event written to 1,000 streams counts 1,000."""
     superseded: int
     p50_ms: float | None
-    """From ``updated_at`` to written, for half of what was written; None where nothing was."""
+    """Time from ``updated_at`` to the write, median over deliveries; None without deliveries."""
     p99_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """All of it, read at one time."""
+    """Everything that the inspector shows of an environment."""
 
     streams: int
     processes: tuple[Process, ...]
-    """All that serve, also those without a stream of this environment; by host and pid."""
+    """All running processes, also those without a stream of this environment, ordered by host and pid."""
     events: tuple[Event, ...]
     """The newest first."""
     history: tuple[Minute, ...]
-    """Sixty minutes, the oldest first; the last one goes on."""
+    """Sixty minutes, the oldest first. The last one is not over yet."""
 
 
 def panel(environment_key: str, limit: int = EVENTS) -> Panel:
-    """Everything, with three queries."""
-    known, minutes = _known(), _minutes(environment_key)
-    alive = _processes(known, minutes)
+    """Read the panel of an environment, with at most ``limit`` events, in three queries."""
+    processes, minutes = _read_processes(), _read_minutes(environment_key)
+    alive = _processes(processes, minutes)
     return Panel(
         streams=sum(process.streams for process in alive),
         processes=alive,
-        events=_events(environment_key, limit, known),
-        history=_history(known, minutes),
+        events=_events(environment_key, limit, processes),
+        history=_history(processes, minutes),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A process that serves or has served."""
+class _ProcessRow:
+    """The row of a process that is running or has ended."""
 
     row: InspectedProcess
     served_until: datetime | None
-    """None: it serves."""
+    """None if it is running."""
 
     def serves_at(self, moment: datetime) -> bool:
         return self.row.started_at < moment and (self.served_until is None or self.served_until >= moment)
 
 
 Minutes = Mapping[int, list[InspectedMinute]]
-"""An environment's rows by process, in the order of time."""
+"""An environment's rows by process, the oldest first."""
 
 
-def _known() -> dict[int, _Known]:
+def _read_processes() -> dict[int, _ProcessRow]:
     rows = InspectedProcess.objects.annotate(now=Now()).order_by("host", "pid", "id")
-    known = {}
+    processes = {}
     for row in rows:
         is_dead = row.now - row.seen_at > DEAD_AFTER
-        known[row.pk] = _Known(row, row.ended_at or (row.seen_at if is_dead else None))
-    return known
+        processes[row.pk] = _ProcessRow(row, row.ended_at or (row.seen_at if is_dead else None))
+    return processes
 
 
-def _minutes(key: str) -> Minutes:
-    rows = InspectedMinute.objects.filter(environment=key, minute__gte=minute_of(timezone.now()) - CARRIED)
+def _read_minutes(key: str) -> Minutes:
+    rows = InspectedMinute.objects.filter(environment=key, minute__gte=minute_of(timezone.now()) - LOOKBACK)
     by_process = defaultdict(list)
     for row in rows.order_by("minute"):
         by_process[row.process].append(row)
     return by_process
 
 
-def _processes(known: Mapping[int, _Known], minutes: Minutes) -> tuple[Process, ...]:
+def _processes(processes: Mapping[int, _ProcessRow], minutes: Minutes) -> tuple[Process, ...]:
     return tuple(
         Process(
             id=pk,
@@ -176,22 +176,22 @@ def _processes(known: Mapping[int, _Known], minutes: Minutes) -> tuple[Process, 
             seen_at=process.row.seen_at,
             streams=minutes[pk][-1].streams if pk in minutes else 0,
         )
-        for pk, process in known.items()
+        for pk, process in processes.items()
         if process.served_until is None
     )
 
 
-def _events(key: str, limit: int, known: Mapping[int, _Known]) -> tuple[Event, ...]:
+def _events(key: str, limit: int, processes: Mapping[int, _ProcessRow]) -> tuple[Event, ...]:
     rows = InspectedEvent.objects.filter(environment=key)
     newest = rows.order_by("-updated_at").values("updated_at").distinct()[:limit]
     found = rows.filter(updated_at__in=newest).order_by("-updated_at", "id")
-    return tuple(_event(list(of_one), known) for _, of_one in groupby(found, attrgetter("updated_at")))
+    return tuple(_event(list(of_one), processes) for _, of_one in groupby(found, attrgetter("updated_at")))
 
 
-def _event(rows: list[InspectedEvent], known: Mapping[int, _Known]) -> Event:
-    times = Times()
+def _event(rows: list[InspectedEvent], processes: Mapping[int, _ProcessRow]) -> Event:
+    times = Durations()
     for row in rows:
-        times.add_kept(row.times)
+        times.add_stored(row.times)
     updated_at = rows[0].updated_at
     committed_at = min((row.committed_at for row in rows if row.committed_at is not None), default=None)
     written_at = min((row.written_at for row in rows if row.written_at is not None), default=None)
@@ -206,7 +206,7 @@ def _event(rows: list[InspectedEvent], known: Mapping[int, _Known]) -> Event:
         p50_ms=_since(before, times.percentile(50)),
         p99_ms=_since(before, times.percentile(99)),
         measured_from="updated_at" if committed_at is None else "commit",
-        processes=_shares(rows, known),
+        processes=_shares(rows, processes),
     )
 
 
@@ -214,7 +214,7 @@ def _since(before: float, milliseconds: float | None) -> float | None:
     return max(0.0, milliseconds - before) if milliseconds is not None else None
 
 
-def _shares(rows: Iterable[InspectedEvent], known: Mapping[int, _Known]) -> tuple[Share, ...]:
+def _shares(rows: Iterable[InspectedEvent], processes: Mapping[int, _ProcessRow]) -> tuple[Share, ...]:
     by_process = defaultdict(list)
     for row in rows:
         by_process[row.process].append(row)
@@ -227,37 +227,39 @@ def _shares(rows: Iterable[InspectedEvent], known: Mapping[int, _Known]) -> tupl
             superseded=sum(row.superseded for row in by_process[pk]),
             healed=any(row.healed for row in by_process[pk]),
         )
-        for pk, process in known.items()
+        for pk, process in processes.items()
         if pk in by_process
     )
 
 
-def _history(known: Mapping[int, _Known], minutes: Minutes) -> tuple[Minute, ...]:
+def _history(processes: Mapping[int, _ProcessRow], minutes: Minutes) -> tuple[Minute, ...]:
     now = timezone.now()
-    return tuple(_minute(minute_of(now) - MINUTE * ago, now, known, minutes) for ago in range(HISTORY - 1, -1, -1))
+    return tuple(
+        _minute(minute_of(now) - MINUTE * ago, now, processes, minutes) for ago in range(HISTORY_MINUTES - 1, -1, -1)
+    )
 
 
-def _minute(begins_at: datetime, now: datetime, known: Mapping[int, _Known], minutes: Minutes) -> Minute:
+def _minute(begins_at: datetime, now: datetime, processes: Mapping[int, _ProcessRow], minutes: Minutes) -> Minute:
     ends_at = min(begins_at + MINUTE, now)
     streams = 0
     rows = []
     for pk, of_process in minutes.items():
-        so_far = bisect_right(of_process, begins_at, key=attrgetter("minute"))
-        if not so_far:
+        number_before = bisect_right(of_process, begins_at, key=attrgetter("minute"))
+        if not number_before:
             continue
-        row = of_process[so_far - 1]
-        if pk in known and known[pk].serves_at(ends_at):
+        row = of_process[number_before - 1]
+        if pk in processes and processes[pk].serves_at(ends_at):
             streams += row.streams
         if row.minute == begins_at:
             rows.append(row)
-    times = Times()
+    times = Durations()
     for row in rows:
-        times.add_kept(row.times)
+        times.add_stored(row.times)
     return Minute(
         begins_at=begins_at,
         streams=streams,
-        # Each process hears of all events, unless it has no stream; each event is committed in one process, unless
-        # that serves no streams.
+        # Every process with a stream counts all events as ``heard``. ``published`` counts each event in one process,
+        # but not those committed in processes that serve no streams. So the maximum is the best number.
         events=max(sum(row.published for row in rows), *(row.heard for row in rows), 0),
         written=sum(row.written for row in rows),
         superseded=sum(row.superseded for row in rows),

@@ -1,4 +1,4 @@
-"""A process's rows in the database: its own, and those that the ledger wants to be written."""
+"""Writes a process's own row, and its pending rows of events and minutes. Deletes old rows."""
 
 import os
 import socket
@@ -11,51 +11,54 @@ from django.db.models import Model, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from realtime.inspector.ledger import Ledger
 from realtime.inspector.models import (
     HEARTBEAT_SECONDS,
-    KEPT,
+    RETENTION,
     InspectedEvent,
     InspectedMinute,
     InspectedProcess,
     minute_of,
 )
+from realtime.inspector.pending_rows import PendingRows
 
-PLACE = ["environment", "minute", "process"]
-NUMBERS = ["streams", "published", "heard", "written", "superseded", "times"]
+UNIQUE_FIELDS = ["environment", "minute", "process"]
+VALUE_FIELDS = ["streams", "published", "heard", "written", "superseded", "times"]
 
-# Rows of events that are kept, of all environments.
-MOST_EVENTS = 50_000
+# The most rows of events that are kept, of all environments and processes.
+MAX_EVENT_ROWS = 50_000
 
-# Old rows that are removed in one transaction: SQLite has one writer, and others wait for it.
-SLICE = 500
+# Old rows deleted in one transaction. It is small, because SQLite has a single writer for which others wait.
+DELETE_BATCH = 500
 
 
 class Records:
-    """Of this process. Raises whatever the database raises; what was due then is due still."""
+    """The rows of this process. If the database raises, the exception propagates, and the rows stay pending."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, pending: PendingRows) -> None:
+        self._pending = pending
         self._process = 0
-        """The number of this process's row; 0: it has none yet."""
+        """The primary key of this process's row; 0 before it has one."""
         self._started_at = timezone.now()
         self._seen_at = float("-inf")
-        self._turned_at: datetime | None = None
+        self._minute: datetime | None = None
         self._using = router.db_for_write(InspectedProcess)
 
     def write(self, now: datetime) -> None:
-        """What is due, in one transaction; and once a minute remove what is old. Nothing due: no query."""
-        is_new_minute = minute_of(now) != self._turned_at
+        """Write the pending rows in one transaction, and once a minute delete old rows.
+
+        Runs no query if nothing is pending.
+        """
+        is_new_minute = minute_of(now) != self._minute
         if is_new_minute:
-            self._ledger.turn(now)
-        if self._ledger.is_due or time.monotonic() - self._seen_at >= HEARTBEAT_SECONDS:
+            self._pending.begin_minute(now)
+        if self._pending.is_due or time.monotonic() - self._seen_at >= HEARTBEAT_SECONDS:
             self._write(now)
         if is_new_minute:
-            self._forget(now)
-            self._turned_at = minute_of(now)
+            self._delete_old(now)
+            self._minute = minute_of(now)
 
     def end(self, now: datetime) -> None:
-        """What is due, and that the process serves no more."""
+        """Write the pending rows, and mark the process as ended."""
         self._write(now)
         InspectedProcess._base_manager.using(self._using).filter(pk=self._process).update(seen_at=Now(), ended_at=Now())
 
@@ -63,43 +66,43 @@ class Records:
         beat, process, minutes = time.monotonic(), self._process, list[InspectedMinute]()
         with transaction.atomic(using=self._using):
             if beat - self._seen_at >= HEARTBEAT_SECONDS:
-                process = self._beat(now)
+                process = self._heartbeat(now)
             else:
                 beat = self._seen_at
-            events, minutes = self._ledger.due(process)
+            events, minutes = self._pending.due(process)
             if events:
                 InspectedEvent._base_manager.using(self._using).bulk_create(events)
             if minutes:
                 InspectedMinute._base_manager.using(self._using).bulk_create(
-                    minutes, update_conflicts=True, unique_fields=PLACE, update_fields=NUMBERS
+                    minutes, update_conflicts=True, unique_fields=UNIQUE_FIELDS, update_fields=VALUE_FIELDS
                 )
-        # Only now: what is rolled back has not been written, and the process's number may be another's then.
+        # After the commit: if the transaction is rolled back, no row was written, and the primary key is not ours.
         self._process, self._seen_at = process, beat
-        self._ledger.written(minutes)
+        self._pending.written(minutes)
 
-    def _beat(self, now: datetime) -> int:
-        """Say that the process lives. Returns its number."""
+    def _heartbeat(self, now: datetime) -> int:
+        """Update ``seen_at``, or insert the process's row. Returns its primary key."""
         row = InspectedProcess._base_manager.using(self._using).filter(pk=self._process)
         if self._process and row.update(seen_at=Now()):
             return self._process
-        # The first time, or it was stopped for so long that others have removed its row.
-        self._ledger.repeat_all(now)
+        # The first heartbeat, or the process was stopped for so long that another one has deleted its row.
+        self._pending.repeat_all(now)
         new = InspectedProcess(host=socket.gethostname(), pid=os.getpid(), started_at=self._started_at, seen_at=Now())
         new.save(using=self._using)
         return new.pk
 
-    def _forget(self, now: datetime) -> None:
-        """Remove what is old, of whichever process."""
+    def _delete_old(self, now: datetime) -> None:
+        """Delete old rows of all processes."""
         events = self._of(InspectedEvent)
         newest = events.order_by("-pk").values_list("pk", flat=True).first() or 0
-        self._remove(events.filter(noted_at__lt=now - KEPT))
-        self._remove(events.filter(pk__lte=newest - MOST_EVENTS))
-        self._remove(self._of(InspectedMinute).filter(minute__lt=now - KEPT))
-        self._remove(self._of(InspectedProcess).filter(seen_at__lt=Now() - KEPT))
+        self._delete(events.filter(noted_at__lt=now - RETENTION))
+        self._delete(events.filter(pk__lte=newest - MAX_EVENT_ROWS))
+        self._delete(self._of(InspectedMinute).filter(minute__lt=now - RETENTION))
+        self._delete(self._of(InspectedProcess).filter(seen_at__lt=Now() - RETENTION))
 
-    def _remove(self, rows: "QuerySet[Any]") -> None:
-        # They are looked for first: to remove nothing takes the writer's lock as well.
-        while found := list(rows.values_list("pk", flat=True)[:SLICE]):
+    def _delete(self, rows: "QuerySet[Any]") -> None:
+        # Select first: a DELETE takes SQLite's write lock even if it matches no row.
+        while found := list(rows.values_list("pk", flat=True)[:DELETE_BATCH]):
             rows.filter(pk__in=found).delete()
 
     def _of(self, model: type[Model]) -> "QuerySet[Any]":

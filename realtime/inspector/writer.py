@@ -1,6 +1,6 @@
-"""The thread that writes what the journal has noted: small transactions, one a second at most, none if nothing is new.
+"""A thread that writes the journal's observations to the database, in at most one small transaction per second.
 
-Nothing waits for it. A database that is away costs rows of the inspector and nothing else.
+Nothing waits for it. If the database is unavailable, only the inspector's rows are lost.
 """
 
 import atexit
@@ -13,78 +13,78 @@ import structlog
 from django.db import connections
 from django.utils import timezone
 
-from realtime.inspector.ledger import Ledger, Notes
 from realtime.inspector.models import HEARTBEAT_SECONDS
+from realtime.inspector.pending_rows import Observations, PendingRows
 from realtime.inspector.records import Records
 
 logger = structlog.get_logger(__name__)
 
-# Between two writings, where there is more than fits into one.
+# The pause between two transactions, if the rows do not fit into one.
 PAUSE_SECONDS = 1.0
 
-# After a failure.
+# The pause after a failure.
 RETRY_SECONDS = 5.0
 
-# Notes that wait for a database that is away.
-MOST_WAITING = 60
+# Observations, of a second each, that are kept while the database is unavailable.
+MAX_WAITING = 60
 
-# A query that hangs is not waited for at the end.
-END_SECONDS = 2.0
+# The longest time for which ``stop`` waits for the thread.
+STOP_SECONDS = 2.0
 
 
 class Writer:
-    """One thread, for one journal."""
+    """The writing thread of one journal."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
-        self._records = Records(self._ledger)
+        self._pending = PendingRows()
+        self._records = Records(self._pending)
         self._lock = threading.Lock()
-        self._waiting: deque[Notes] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[Observations] = deque(maxlen=MAX_WAITING)
         self._woken = threading.Event()
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="realtime-inspection", daemon=True)
-        # For servers that do not say when they end.
+        # For servers that do not run the lifespan protocol.
         atexit.register(self.stop)
         self._thread.start()
 
-    def put(self, notes: Notes) -> None:
-        """Write this some time."""
+    def put(self, observations: Observations) -> None:
+        """Queue observations for the thread."""
         with self._lock:
-            lost = self._waiting[0] if len(self._waiting) == MOST_WAITING else None
-            self._waiting.append(notes)
-            if lost is not None:
-                # Of the streams the last word counts, and must not be lost.
-                self._waiting[0].streams = lost.streams | self._waiting[0].streams
+            dropped = self._waiting[0] if len(self._waiting) == MAX_WAITING else None
+            self._waiting.append(observations)
+            if dropped is not None:
+                # Keep the newest numbers of streams, which are written only when they change.
+                self._waiting[0].streams = dropped.streams | self._waiting[0].streams
         self._woken.set()
 
     def stop(self) -> None:
-        """Write what there is, and that the process has ended. Waits for that, though not for long."""
+        """Write the rest and mark the process as ended. Waits up to ``STOP_SECONDS``."""
         atexit.unregister(self.stop)
-        self._ending.set()
+        self._stopping.set()
         self._woken.set()
-        self._thread.join(END_SECONDS)
+        self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        while not self._ending.is_set():
+        while not self._stopping.is_set():
             self._woken.clear()
             self._attempt(self._records.write)
             if self._failing:
-                self._ending.wait(RETRY_SECONDS)
-            elif self._ledger.is_due:
-                self._ending.wait(PAUSE_SECONDS)
+                self._stopping.wait(RETRY_SECONDS)
+            elif self._pending.is_due:
+                self._stopping.wait(PAUSE_SECONDS)
             else:
                 self._woken.wait(HEARTBEAT_SECONDS)
         self._attempt(self._records.end)
 
     def _attempt(self, write: Callable[[datetime], None]) -> None:
-        """Enter what waits, and write. A failure is logged once, until it succeeds again."""
+        """Add the queued observations to the pending rows, and write. A failure is logged once until success."""
         now = timezone.now()
         with self._lock:
             waiting = list(self._waiting)
             self._waiting.clear()
-        for notes in waiting:
-            self._ledger.take(notes, now)
+        for observations in waiting:
+            self._pending.add(observations, now)
         try:
             write(now)
         except Exception as error:
@@ -95,5 +95,5 @@ class Writer:
             if self._failing:
                 logger.info("inspection_written_again")
             self._failing = False
-        # Between two writings nothing is held: neither a place in the pool nor a connection that may have died.
+        # Hold no connection between two transactions: neither one of the pool nor one that the database may close.
         connections.close_all()

@@ -1,1 +1,1 @@
-"""Figures for Prometheus, and whether the process gets on."""
+"""Metrics for Prometheus, and the liveness of the process."""

@@ -1,12 +1,12 @@
-"""Whether this process makes progress, for ``/health/liveness``: a health check that says 200 must not lie.
+"""Liveness check: 200 only while the event loop, the bus listener, the reconcile and the threads make progress.
 
-Each part that has to get on (the bus's listener, the reconcile, the threads that read) says so as it does. One that
-has not for ``REALTIME_WEDGED_SECONDS`` is wedged: nothing but a new process helps. To fail and to try again is
-progress, so that a database or a Redis that is away is no wedge.
+Each part reports its progress. A part without progress for ``REALTIME_WEDGED_SECONDS`` is wedged, and the process has
+to be restarted. A failed attempt counts as progress if it is followed by another one, so an unavailable database or
+Redis does not fail the check.
 
-Time counts only while the event loop runs. So neither a process that was stopped and continued, nor a loop that was
-held up, finds all its parts wedged when it goes on. A loop that *is* held up answers nothing at all; ``watchdog.py``
-says where it is, and the server's other processes say that there is one (``Siblings``).
+Time counts only while the event loop runs. So no part looks wedged after the process was stopped and continued, or
+after the loop was blocked. A loop that is still blocked cannot answer the check: ``watchdog.py`` logs its stack, and
+the server's other processes report it (``OtherProcesses``).
 """
 
 import asyncio
@@ -17,20 +17,18 @@ import structlog
 
 from realtime.conf import conf
 from realtime.monitoring import metrics
-from realtime.monitoring.figures import figures
+from realtime.monitoring.shared_counters import counters
 
 logger = structlog.get_logger(__name__)
 
 TICK_SECONDS = 1.0
 
-# What two ticks are apart at most, as far as parts' time goes.
-MOST_SECONDS = 2.0
-
-Sample = Callable[[], None]
+# The most that the parts' time advances between two ticks.
+MAX_TICK_SECONDS = 2.0
 
 
 class Part:
-    """Something that has to get on. To be told of from any thread."""
+    """A part of the process that has to make progress. The methods may be called in any thread."""
 
     def __init__(self, pulse: "Pulse", name: str, pause: Callable[[], float]) -> None:
         self.name = name
@@ -39,92 +37,95 @@ class Part:
         self._since: float | None = pulse.now
 
     def progress(self) -> None:
-        """It got on, and will again."""
+        """Report progress, and that more is to be expected."""
         self._since = self._pulse.now
 
     def rest(self) -> None:
-        """It has nothing to do, so nothing is expected of it."""
+        """Report that the part has nothing to do, so that no progress is expected."""
         self._since = None
 
     @property
-    def stands_still(self) -> float:
-        """Seconds without progress, beyond those that it pauses itself. 0 where nothing is expected of it."""
+    def stalled_seconds(self) -> float:
+        """Seconds without progress, less the part's own pause. 0 if no progress is expected."""
         since = self._since
         return 0.0 if since is None else max(0.0, self._pulse.now - since - self._pause())
 
 
-class Siblings:
-    """The other processes of the same server, of which a probe reaches any: whether their pulses go on."""
+class OtherProcesses:
+    """The other processes of the same server, each with the time since its tick counter last changed.
+
+    A probe reaches only one of the processes, so each reports the others too.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, float]] = {}
 
-    def look(self, now: float) -> None:
-        """Compare their ticks with those of last time. ``now`` is the time of the process that looks."""
+    def update(self, now: float) -> None:
+        """Compare the tick counters with those of the last call. ``now`` is ``Pulse.now`` of this process."""
         seen = {}
-        for file, count in figures.of_others(metrics.ticks.name).items():
-            # 0: it has not begun yet, or has ended.
+        for file, count in counters.of_others(metrics.ticks.name).items():
+            # A count of 0 is no stall: the process has not started its loop yet, or has ended it.
             before = self._seen.get(file)
             seen[file] = before if before is not None and before[0] == count and count else (count, now)
         self._seen = seen
 
-    def stand_still(self, now: float) -> dict[str, float]:
-        """The seconds since each was last seen to make progress, by name."""
+    def stalled_seconds(self, now: float) -> dict[str, float]:
+        """The seconds since the last progress of each process, by name."""
         return {f"process {file}": now - at for file, (_, at) in self._seen.items()}
 
 
 class Pulse:
-    """The progress of one event loop, and of what belongs to it."""
+    """The progress of one event loop and its parts, updated by a tick once a second."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now = 0.0
-        """Seconds for which the loop has run, to be compared with each other."""
+        """Seconds for which the loop has run, without the time for which it was blocked."""
         self.ticks = 0
         self._loop = loop
         self._parts: WeakSet[Part] = WeakSet()
-        self._siblings = Siblings()
+        self._other_processes = OtherProcesses()
         self._reported: set[str] = set()
-        self._samples: list[Sample] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._ticked_at = loop.time()
-        # Once all is made that is looked at.
+        # The first tick follows once the caller has registered its parts and callbacks.
         self._timer: asyncio.Handle = loop.call_soon(self._tick)
 
     def part(self, name: str, pause: Callable[[], float] = lambda: 0.0) -> Part:
-        """A new part, which has to be kept by whom it is part of. ``pause``: how long it waits of its own accord."""
+        """Register a part. The caller must keep a reference to it. ``pause``: its regular pause in seconds."""
         part = Part(self, name, pause)
         self._parts.add(part)
         return part
 
-    def sample(self, sample: Sample) -> None:
-        """Call this about once a second. It must be quick."""
-        self._samples.append(sample)
+    def call_every_second(self, callback: Callable[[], None]) -> None:
+        """Call this function about once a second, in the event loop. It must not block."""
+        self._callbacks.append(callback)
 
     def problems(self) -> dict[str, str]:
-        """What is wedged, and how. Empty: all is well."""
+        """The problem of each wedged part, by name."""
         longest: dict[str, float] = {}
         for part in self._parts:
-            longest[part.name] = max(part.stands_still, longest.get(part.name, 0.0))
-        longest |= self._siblings.stand_still(self.now)
+            longest[part.name] = max(part.stalled_seconds, longest.get(part.name, 0.0))
+        longest |= self._other_processes.stalled_seconds(self.now)
         limit = conf.WEDGED_SECONDS
         return {name: f"no progress for {seconds:.0f} s" for name, seconds in longest.items() if seconds >= limit}
 
     def close(self) -> None:
-        """Expect nothing more."""
+        """Stop ticking."""
         _pulses.pop(self._loop, None)
         self._timer.cancel()
         metrics.ticks.set(0)
 
     def _tick(self) -> None:
         now = self._loop.time()
-        self.now += min(now - self._ticked_at, MOST_SECONDS)
+        self.now += min(now - self._ticked_at, MAX_TICK_SECONDS)
         self._ticked_at = now
         self.ticks += 1
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         metrics.processes.set(1)
         metrics.ticks.set(self.ticks)
-        for sample in self._samples:
-            sample()
-        self._siblings.look(self.now)
+        for callback in self._callbacks:
+            callback()
+        self._other_processes.update(self.now)
         self._report(self.problems())
 
     def _report(self, problems: dict[str, str]) -> None:
@@ -145,7 +146,7 @@ def current() -> Pulse:
 
 
 def of(loop: asyncio.AbstractEventLoop) -> Pulse:
-    """The pulse of this event loop, which begins with the first question."""
+    """The pulse of this event loop. The first call starts it."""
     pulse = _pulses.get(loop)
     if pulse is None:
         pulse = _pulses[loop] = Pulse(loop)

@@ -1,7 +1,7 @@
-"""What is counted here, under the names that Prometheus and docs/metrics.md know.
+"""The metrics of ``realtime``. docs/metrics.md describes them.
 
-To count is to add to an integer (figures.py), and nothing is counted stream by stream while an event is written to all
-of them. The text that Prometheus reads is made when it asks.
+To count is to add to an integer (``shared_counters.py``). An event's deliveries are counted once, not for each stream.
+The text for Prometheus is made at each scrape.
 """
 
 import time
@@ -20,39 +20,39 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 
-from realtime.monitoring.figures import Figures, figures
+from realtime.monitoring.shared_counters import SharedCounters, counters
 from realtime.types import UpdatedAt
 
-# Upper ends in seconds. Ours are milliseconds, a reconcile is a second, and a spread takes up to half a minute.
+# Upper bounds in seconds. An event takes milliseconds, a reconcile a second, and a spread up to half a minute.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 MICROSECONDS = 1_000_000
 
 
-class Number:
-    """One integer. Whoever counts it does so in the event loop, unless it says otherwise."""
+class Value:
+    """One integer of the shared counters. Only the event loop may change it."""
 
-    def __init__(self, name: str, lasting: bool, memory: Figures = figures) -> None:
+    def __init__(self, name: str, cumulative: bool, counters: SharedCounters = counters) -> None:
         self.name = name
-        self._memory = memory
-        self._index = memory.add(name, lasting)
+        self._counters = counters
+        self._index = counters.add(name, cumulative)
 
     def add(self, number: int = 1) -> None:
         try:
-            self._memory.values[self._index] += number
+            self._counters.values[self._index] += number
         except ValueError:
-            # Eight bytes are full. Prometheus takes it for a process that has begun anew.
-            self._memory.values[self._index] = 0
+            # Eight bytes have overflowed. Prometheus handles the reset like that of a restarted process.
+            self._counters.values[self._index] = 0
 
     def set(self, number: int) -> None:
-        self._memory.values[self._index] = number
+        self._counters.values[self._index] = number
 
 
-class ThreadsNumber(Number):
-    """One that any thread counts."""
+class LockedValue(Value):
+    """A value that any thread may change."""
 
-    def __init__(self, name: str, lasting: bool, memory: Figures = figures) -> None:
-        super().__init__(name, lasting, memory)
+    def __init__(self, name: str, cumulative: bool, counters: SharedCounters = counters) -> None:
+        super().__init__(name, cumulative, counters)
         self._lock = Lock()
 
     def add(self, number: int = 1) -> None:
@@ -61,66 +61,66 @@ class ThreadsNumber(Number):
 
 
 class Family(Protocol):
-    """What has a name of its own among the metrics."""
+    """The interface of a metric that is collected for Prometheus."""
 
-    def told(self, sums: Mapping[str, int]) -> Metric:
-        """For Prometheus, from the sums of all processes."""
+    def collect(self, sums: Mapping[str, int]) -> Metric:
+        """The metric for Prometheus, from the sums over all processes."""
         ...
 
 
 families: list[Family] = []
 
 
-class Labelled(ABC):
-    """One number, or one for each value of a label."""
+class LabelledMetric(ABC):
+    """A metric with one value, or with one for each value of a label."""
 
-    def __init__(self, name: str, text: str, label: str, numbers: dict[str, Number]) -> None:
+    def __init__(self, name: str, text: str, label: str, numbers: dict[str, Value]) -> None:
         self.name, self.text = name, text
         self._labels = [label] if label else []
-        self._numbers = numbers
+        self._values = numbers
         self._last = list(numbers.values())[-1]
         families.append(self)
 
-    def __getitem__(self, value: str) -> Number:
-        """Of this value of the label. Of any that is unknown: the last one's."""
-        return self._numbers.get(value, self._last)
+    def __getitem__(self, value: str) -> Value:
+        """The metric's value for this value of the label. For an unknown one: that of the last."""
+        return self._values.get(value, self._last)
 
     def add(self, number: int = 1) -> None:
-        """Of one without a label."""
+        """Add to a metric that has no label."""
         self._last.add(number)
 
-    def told(self, sums: Mapping[str, int]) -> Metric:
-        return self.told_as(self.name, sums)
+    def collect(self, sums: Mapping[str, int]) -> Metric:
+        return self.collect_as(self.name, sums)
 
-    def told_as(self, name: str, sums: Mapping[str, int]) -> Metric:
-        """The same under another name."""
+    def collect_as(self, name: str, sums: Mapping[str, int]) -> Metric:
+        """The metric under another name."""
         family = self._family(name)
-        for value, number in self._numbers.items():
+        for value, number in self._values.items():
             family.add_metric([value] if self._labels else [], sums[number.name])
         return family
 
     @abstractmethod
     def _family(self, name: str) -> CounterMetricFamily | GaugeMetricFamily:
-        """Of this name, without samples."""
+        """Make an empty metric of this name."""
 
 
-class Counts(Labelled):
-    """A counter. Its name ends in ``_total`` when it is told."""
+class Counter(LabelledMetric):
+    """A counter. Prometheus gets its name with the suffix ``_total``."""
 
     def __init__(
-        self, name: str, text: str, label: str = "", values: Iterable[str] = ("",), kind: type[Number] = Number
+        self, name: str, text: str, label: str = "", values: Iterable[str] = ("",), kind: type[Value] = Value
     ) -> None:
-        super().__init__(name, text, label, {value: kind(f"{name} {value}", lasting=True) for value in values})
+        super().__init__(name, text, label, {value: kind(f"{name} {value}", cumulative=True) for value in values})
 
     def _family(self, name: str) -> CounterMetricFamily:
         return CounterMetricFamily(name, self.text, labels=self._labels)
 
 
-class Gauge(Labelled):
-    """How much there is now, in all living processes together."""
+class Gauge(LabelledMetric):
+    """A gauge: the current value, summed over all running processes."""
 
     def __init__(self, name: str, text: str, label: str = "", values: Iterable[str] = ("",)) -> None:
-        super().__init__(name, text, label, {value: Number(f"{name} {value}", lasting=False) for value in values})
+        super().__init__(name, text, label, {value: Value(f"{name} {value}", cumulative=False) for value in values})
 
     def set(self, number: int) -> None:
         self._last.set(number)
@@ -129,20 +129,20 @@ class Gauge(Labelled):
         return GaugeMetricFamily(name, self.text, labels=self._labels)
 
 
-class Durations:
+class Histogram:
     """A histogram of seconds."""
 
     def __init__(self, name: str, text: str) -> None:
         self._name, self._text = name, text
-        self._buckets = [Number(f"{name} {end}", lasting=True) for end in (*BUCKETS, "+Inf")]
-        self._sum = Number(f"{name} sum", lasting=True)
+        self._buckets = [Value(f"{name} {end}", cumulative=True) for end in (*BUCKETS, "+Inf")]
+        self._sum = Value(f"{name} sum", cumulative=True)
         families.append(self)
 
     def add(self, seconds: float, times: int) -> None:
         self._buckets[bisect_left(BUCKETS, seconds)].add(times)
         self._sum.add(round(seconds * MICROSECONDS) * times)
 
-    def told(self, sums: Mapping[str, int]) -> Metric:
+    def collect(self, sums: Mapping[str, int]) -> Metric:
         ends = [*map(str, BUCKETS), "+Inf"]
         below, buckets = 0, []
         for end, number in zip(ends, self._buckets, strict=True):
@@ -153,76 +153,78 @@ class Durations:
         return family
 
 
-class AlsoKnownAs:
-    """The same numbers under another name."""
+class Alias:
+    """A second name for a metric."""
 
-    def __init__(self, name: str, of: Labelled) -> None:
+    def __init__(self, name: str, of: LabelledMetric) -> None:
         self._name, self._of = name, of
         families.append(self)
 
-    def told(self, sums: Mapping[str, int]) -> Metric:
-        return self._of.told_as(self._name, sums)
+    def collect(self, sums: Mapping[str, int]) -> Metric:
+        return self._of.collect_as(self._name, sums)
 
 
-# Kinds of limits. "other" takes what is not among them.
+# Label values. "other" is for values that are not listed.
 LIMITS = ("address", "environment", "process", "rate", "other")
 
 BUSES = ("memory", "postgres", "redis", "other")
 
 streams_open = Gauge("realtime_streams_open", "Streams whose connection is open.")
-streams_opened = Counts("realtime_streams_opened", "Streams that were opened.")
-streams_held = Gauge("realtime_streams_held", "Of the open streams, those that met a limit and hear nothing else.")
-streams_stalled = Counts("realtime_streams_stalled", "Streams given up because their client read nothing.")
-limits_hit = Counts("realtime_limits_hit", "Streams that got nothing but a reason, by the limit.", "kind", LIMITS)
+streams_opened = Counter("realtime_streams_opened", "Streams that were opened.")
+streams_held = Gauge("realtime_streams_held", "Open streams over a limit, which get no events.")
+streams_stalled = Counter("realtime_streams_stalled", "Streams aborted because their client did not read.")
+limits_hit = Counter("realtime_limits_hit", "Streams over a limit, by the limit.", "kind", LIMITS)
 
-published = Counts("realtime_events_published", "Events given to the bus.", kind=ThreadsNumber)
-publish_failed = Counts("realtime_publish_failures", "Events that the bus did not take.", kind=ThreadsNumber)
-delivered = Counts("realtime_events_delivered", "Events written to a stream that was open, each stream counted.")
-superseded = Counts("realtime_events_superseded", "Events that a later one replaced before a slow client took them.")
-repeated = Counts("realtime_events_repeated", "Events written to a stream a second time, each stream counted.")
-healed = Counts("realtime_events_healed", "Versions that the reconcile found and the bus had not brought.")
-propagation = Durations(
-    "realtime_propagation_seconds", "From an event's updated_at, taken in its transaction, to when it was written."
+published = Counter("realtime_events_published", "Events given to the bus.", kind=LockedValue)
+publish_failed = Counter("realtime_publish_failures", "Events that could not be given to the bus.", kind=LockedValue)
+delivered = Counter("realtime_events_delivered", "Events written to open streams, counted per stream.")
+superseded = Counter("realtime_events_superseded", "Events replaced by a later one before a slow client read them.")
+repeated = Counter("realtime_events_repeated", "Events written to streams a second time, counted per stream.")
+healed = Counter("realtime_events_healed", "Versions found by the reconcile before the bus delivered them.")
+propagation = Histogram(
+    "realtime_propagation_seconds", "Seconds from an event's updated_at, set in its transaction, until it was written."
 )
-refetches = Counts("realtime_refetches", "Reads of an environment within ten seconds of its last change.")
+refetches = Counter("realtime_refetches", "SDK reads of an environment within ten seconds of its last change.")
 
-reconciles = Counts("realtime_reconciles", "Looks at the database for what moved.", "result", ("done", "failed"))
+reconciles = Counter("realtime_reconciles", "Reads of the recently changed environments.", "result", ("done", "failed"))
 bus_connected = Gauge("realtime_bus_connected", "Processes whose bus is connected.", "bus", BUSES)
-bus_reconnects = Counts("realtime_bus_reconnects", "Times that a process's bus was connected anew.")
+bus_reconnects = Counter("realtime_bus_reconnects", "Reconnects of the bus after a lost connection.")
 
 draining = Gauge("realtime_draining", "Processes that are shutting down.")
-drained = Counts("realtime_streams_drained", "Streams that were open when their process began to shut down.")
+drained = Counter("realtime_streams_drained", "Streams that were open when their process began to shut down.")
 
-processes = Gauge("realtime_processes", "Processes that serve.")
+processes = Gauge("realtime_processes", "Running server processes.")
 wedged = Gauge("realtime_wedged", "Parts of processes that make no progress.")
-loop_blocked = Counts("realtime_event_loop_blocked", "Times that an event loop was held up for seconds.")
+loop_blocked = Counter(
+    "realtime_event_loop_blocked", "Times that an event loop was blocked for more than three seconds."
+)
 
-# Flagsmith's documentation has these for its own server.
-AlsoKnownAs("flagsmith_sse_subscribers_active", streams_open)
-AlsoKnownAs("flagsmith_sse_subscribers", streams_opened)
+# Names that Flagsmith's documentation lists for its own server.
+Alias("flagsmith_sse_subscribers_active", streams_open)
+Alias("flagsmith_sse_subscribers", streams_opened)
 
-# How often the loop has ticked: for the other processes of the server, not for Prometheus.
-ticks = Number("ticks", lasting=False)
+# The loop's tick counter, for the server's other processes (``liveness.OtherProcesses``), not for Prometheus.
+ticks = Value("ticks", cumulative=False)
 
 
 def limit_hit(kind: str) -> None:
-    """A client met a limit: one of ``LIMITS``. In the event loop."""
+    """Count a stream over a limit, one of ``LIMITS``. Must be called in the event loop."""
     limits_hit[kind].add()
 
 
-def told(updated_at: UpdatedAt, streams: int) -> None:
-    """An event of this version has just been written to so many streams. In the event loop."""
+def count_delivered(updated_at: UpdatedAt, streams: int) -> None:
+    """Count an event of this version, which was just written to ``streams`` streams. Called in the event loop."""
     if streams:
         delivered.add(streams)
-        # Another machine's clock may be ahead of ours.
+        # The clock of the machine that made the version may be ahead.
         propagation.add(max(0.0, time.time() - updated_at.timestamp()), streams)
 
 
 class _Collector:
     def collect(self) -> Iterator[Metric]:
-        sums = figures.sums()
+        sums = counters.sums()
         for family in families:
-            yield family.told(sums)
+            yield family.collect(sums)
 
 
 _registry = CollectorRegistry()
@@ -230,6 +232,6 @@ _registry.register(_Collector())
 
 
 def scrape(accept: str) -> tuple[bytes, str]:
-    """All metrics of the server's processes, and the content type of that, as the client's ``Accept`` wants it."""
+    """The metrics of all processes of the server, and their content type, negotiated by the ``Accept`` header."""
     encode, content_type = choose_encoder(accept)
     return encode(_registry), content_type

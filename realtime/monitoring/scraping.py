@@ -1,4 +1,4 @@
-"""``GET /metrics``, for Prometheus: the figures of all processes of this server."""
+"""``GET /metrics``, for Prometheus: the metrics of all processes of this server."""
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
@@ -10,9 +10,9 @@ from realtime.monitoring import metrics
 
 @require_safe
 def scrape(request: HttpRequest) -> HttpResponse:
-    """With ``Authorization: Bearer <REALTIME_METRICS_TOKEN>``. 401 for another one; 404 where none is configured.
+    """Requires ``Authorization: Bearer <REALTIME_METRICS_TOKEN>``. 401 for a wrong token, 404 if none is configured.
 
-    An address would prove nothing: behind a proxy all clients have the proxy's.
+    The client address cannot be used instead: behind a proxy all clients have the address of the proxy.
     """
     if not conf.METRICS_TOKEN:
         raise Http404

@@ -8,7 +8,7 @@ from django.urls import get_resolver
 from realtime.delivery import hub
 from realtime.external import intake
 from realtime.http import drain
-from realtime.monitoring import figures
+from realtime.monitoring import shared_counters
 from realtime.monitoring.watchdog import Watchdog
 from realtime.types import Application, Receive, Scope, Send
 
@@ -25,7 +25,7 @@ def lifespan(urlconf: str | None = None) -> Application:
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        figures.share()
+        shared_counters.share()
         pulse = hub.current().pulse
         drain.install_signal_handlers()
         # Before the watchdog starts, because on a busy machine this blocks the loop for seconds.

@@ -12,6 +12,8 @@ from tests.e2e.javascript_sdk import sdk_origin
 from tests.support import programs
 from tests.support.server import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 # The duration of streams, so that they end several times. Flutter is excluded: it connects every 29 s.
 STREAM_SECONDS = 2.0
 CLIENTS = [name for name in sdks.CLIENTS if name != "Flutter"]

@@ -12,6 +12,8 @@ from benchmarks.server import Product
 from benchmarks.subjects import Ours
 from tests.support.server import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 STREAMS = 20
 
 

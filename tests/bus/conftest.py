@@ -1,4 +1,4 @@
-"""A bus of each kind that listens in this process, and somebody else on the same server."""
+"""Fixtures: a listening bus of each back end, and a peer on the same server that publishes and causes failures."""
 
 import os
 import queue
@@ -31,89 +31,89 @@ KEY = EnvironmentKey("bus-under-test")
 
 Settings = Any
 
-# Whoever waits for a paused Redis waits so long, and no slow machine takes one for paused.
+# Redis's timeout: long enough that a slow machine is not mistaken for a paused Redis.
 REDIS_SECONDS = 2 * PATIENCE
 
 
 def state(seconds: float = 0.0, key: EnvironmentKey = KEY) -> EnvironmentState:
-    """A version that is so much later than now."""
+    """A state whose version is this number of seconds after now."""
     return EnvironmentState(key, timezone.now() + timedelta(seconds=seconds), True)
 
 
-def text(said: EnvironmentState) -> str:
-    return adapter.encode(said)
+def text(sent: EnvironmentState) -> str:
+    return adapter.encode(sent)
 
 
 def until(holds: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Ask again and again, for what nothing announces."""
+    """Poll until the condition is true, if no event announces it."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it does not come to hold"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.01)
 
 
-class Ear(Listener):
-    """What is delivered in this process of one environment."""
+class EventRecorder(Listener):
+    """Records the events of one environment that are delivered in this process."""
 
     def __init__(self) -> None:
         super().__init__()
         self.channels = {channel(KEY)}
-        self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def wake_threadsafe(self) -> None:
         for items in self.channel_items.values():
             for item in items:
-                self._heard.put(item)
+                self._events.put(item)
         self.channel_items = {}
 
     def next(self) -> str:
         """The data of the next event."""
-        data: str = self._heard.get(timeout=PATIENCE).data
+        data: str = self._events.get(timeout=PATIENCE).data
         return data
 
     @property
-    def is_quiet(self) -> bool:
-        return self._heard.empty()
+    def is_empty(self) -> bool:
+        return self._events.empty()
 
 
 @pytest.fixture
-def ear() -> Iterator[Ear]:
-    ear = Ear()
-    get_listener_manager().add_listener(ear)
-    yield ear
-    get_listener_manager().remove_listener(ear)
+def recorder() -> Iterator[EventRecorder]:
+    recorder = EventRecorder()
+    get_listener_manager().add_listener(recorder)
+    yield recorder
+    get_listener_manager().remove_listener(recorder)
 
 
-class Other(Protocol):
-    """Somebody else, who can do to the bus what may happen to it."""
+class Peer(Protocol):
+    """A client of the bus's server, which publishes events and causes failures."""
 
     bus: SupervisedBus
 
-    def say(self, text: str) -> None:
-        """Publish this."""
+    def publish(self, text: str) -> None:
+        """Publish this text on the bus's channel."""
 
     def cut(self) -> None:
-        """End the connection that the bus listens on."""
+        """Close the bus's listening connection."""
 
     def freeze(self) -> None:
-        """Let nothing answer on it any more."""
+        """Stop the server from answering on that connection."""
 
     def thaw(self) -> None: ...
 
     def stop(self) -> None:
-        """End the server."""
+        """Stop the server."""
 
     def start(self) -> None: ...
 
 
-class OtherOnPostgreSQL:
+class PostgreSQLPeer:
     def __init__(self, server: PostgreSQL, bus: SupervisedBus) -> None:
         self.bus = bus
         self._server = server
         self._frozen: list[int] = []
         self.start, self.stop = server.start, server.stop
 
-    def say(self, text: str) -> None:
+    def publish(self, text: str) -> None:
         self._execute("SELECT pg_notify(%s, %s)", postgres.CHANNEL, text)
 
     def cut(self) -> None:
@@ -130,7 +130,7 @@ class OtherOnPostgreSQL:
             self._send(pid, signal.SIGCONT)
 
     def _send(self, pid: int, number: signal.Signals) -> None:
-        # It may be an earlier test's, and about to end.
+        # The process may belong to an earlier test, and end.
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
@@ -143,13 +143,13 @@ class OtherOnPostgreSQL:
             return connection.execute(statement, parameters).fetchall()
 
 
-class OtherOnRedis:
+class RedisPeer:
     def __init__(self, server: Redis, bus: SupervisedBus) -> None:
         self.bus = bus
         self._server = server
         self.start, self.stop = server.start, server.stop
 
-    def say(self, text: str) -> None:
+    def publish(self, text: str) -> None:
         with self._client() as client:
             client.publish(adapter.REDIS_CHANNEL, text)
 
@@ -168,13 +168,13 @@ class OtherOnRedis:
 
 
 def patient(server: Redis) -> str:
-    """Its URL, for those who wait ``REDIS_SECONDS``."""
+    """The server's URL, with a timeout of ``REDIS_SECONDS``."""
     return f"{server.url}?socket_timeout={REDIS_SECONDS:g}"
 
 
 @pytest.fixture
 def connects() -> "queue.SimpleQueue[float]":
-    """When the bus said that it may have missed something."""
+    """The times at which the bus called ``on_connect``."""
     return queue.SimpleQueue()
 
 
@@ -182,13 +182,13 @@ def connects() -> "queue.SimpleQueue[float]":
 def redis_bus(
     redis_server: Redis, connects: "queue.SimpleQueue[float]", settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[redis.RedisBus]:
-    """The bus of a process whose setting is there when it starts."""
+    """A Redis bus, and django-eventstream's Redis client, as in a process started with ``EVENTSTREAM_REDIS``."""
     settings.EVENTSTREAM_REDIS = redis_urls.arguments(patient(redis_server))
     monkeypatch.setattr(eventstream, "redis_client", Client(**settings.EVENTSTREAM_REDIS))
     bus = redis.RedisBus(lambda: connects.put(time.monotonic()))
     yield bus
     bus.close(PATIENCE)
-    bus.outgoing.flush(PATIENCE)
+    bus.publisher.flush(PATIENCE)
 
 
 @pytest.fixture
@@ -202,18 +202,16 @@ def postgres_bus(
 
 
 @pytest.fixture(params=["postgres", "redis"])
-def other(
-    request: pytest.FixtureRequest, connects: "queue.SimpleQueue[float]", monkeypatch: pytest.MonkeyPatch
-) -> Other:
-    """Somebody else, beside a bus that listens, and that takes no slow server for a dead one."""
+def peer(request: pytest.FixtureRequest, connects: "queue.SimpleQueue[float]", monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """A peer of a listening bus, whose timeout is long enough for a slow server."""
     for module in (postgres, redis):
         monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
     bus = request.getfixturevalue(f"{request.param}_bus")
-    other: Other
+    peer: Peer
     if request.param == "postgres":
-        other = OtherOnPostgreSQL(request.getfixturevalue("postgresql"), bus)
+        peer = PostgreSQLPeer(request.getfixturevalue("postgresql"), bus)
     else:
-        other = OtherOnRedis(request.getfixturevalue("redis_server"), bus)
+        peer = RedisPeer(request.getfixturevalue("redis_server"), bus)
     bus.start()
     connects.get(timeout=PATIENCE)
-    return other
+    return peer

@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says of a bus that cannot be."""
+"""System checks and health of a bus that is misconfigured."""
 
 import sys
 
@@ -10,7 +10,7 @@ from realtime import bus
 from tests.bus.conftest import Settings
 
 
-def said() -> list[CheckMessage]:
+def messages() -> list[CheckMessage]:
     return [message for message in run_checks() if (message.id or "").startswith("realtime.")]
 
 
@@ -18,30 +18,34 @@ def said() -> list[CheckMessage]:
     ("bus", "problem"),
     [("pigeon", "unknown"), ("redis", "needs a Redis"), ("postgres", "needs PostgreSQL")],
 )
-def test_checks__bus_that_cannot_be__is_named_with_what_it_needs(settings: Settings, bus: str, problem: str) -> None:
+def test_checks__misconfigured_bus__error_names_it_and_its_requirement(
+    settings: Settings, bus: str, problem: str
+) -> None:
     settings.REALTIME_BUS = bus
-    (message,) = said()
+    (message,) = messages()
     assert message.id == "realtime.E008"
     assert repr(bus) in message.msg
     assert problem in message.msg
 
 
-def test_health__bus_that_cannot_be_made__is_not_connected(settings: Settings) -> None:
+def test_health__unknown_bus__reported_as_not_connected(settings: Settings) -> None:
     settings.REALTIME_BUS = "pigeons"
     health = bus.health()
     assert (health.name, health.connected) == ("pigeons", False)
     assert "pigeons" in health.last_error
 
 
-def test_checks__redis_with_its_setting__is_fine(settings: Settings) -> None:
+def test_checks__redis_with_eventstream_redis__no_message(settings: Settings) -> None:
     settings.REALTIME_BUS, settings.EVENTSTREAM_REDIS = "redis", {}
-    assert said() == []
+    assert messages() == []
 
 
-def test_checks__postgres_without_psycopg__names_the_extra(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks__postgres_without_psycopg__error_names_the_extra(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.REALTIME_BUS = "postgres"
     monkeypatch.setattr(connection, "vendor", "postgresql")
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    (message,) = said()
+    (message,) = messages()
     assert (message.id, "needs psycopg 3" in message.msg) == ("realtime.E008", True)
     assert message.hint == "Not installed: psycopg. Run: pip install 'flagsmith-realtime[postgresql]'"

@@ -1,4 +1,4 @@
-"""What every bus does that listens on a connection, whatever happens to that."""
+"""Listening on the PostgreSQL and Redis buses: delivery, lost connections, unresponsive servers, close and restart."""
 
 import contextlib
 import os
@@ -14,142 +14,146 @@ from redis.retry import Retry
 
 from realtime.bus import eventstream, postgres, redis
 from realtime.bus.memory import MemoryBus
-from tests.bus.conftest import PATIENCE, Ear, Other, Settings, state, text, until
+from tests.bus.conftest import PATIENCE, EventRecorder, Peer, Settings, state, text, until
 
 Connects = queue.SimpleQueue
 
 
-def test_bus__said_by_somebody_else__is_delivered_here(other: Other, ear: Ear) -> None:
-    said = state()
-    other.say(text(said))
-    assert ear.next() == eventstream.data(said.updated_at)
+def test_bus__event_of_another_process__is_delivered(peer: Peer, recorder: EventRecorder) -> None:
+    sent = state()
+    peer.publish(text(sent))
+    assert recorder.next() == eventstream.data(sent.updated_at)
 
 
-def test_bus__started__says_what_it_is_and_since_when(other: Other) -> None:
-    health = other.bus.health()
+def test_bus__started__reports_health(peer: Peer) -> None:
+    health = peer.bus.health()
     assert (health.connected, health.degraded, health.reconnects, health.last_error) == (True, False, 0, "")
     assert health.since is not None
-    until(lambda: other.bus.health().beat)
+    until(lambda: peer.bus.health().beat)
 
 
-def test_bus__started_twice__listens_once(other: Other, ear: Ear, connects: Connects) -> None:
-    other.bus.start()
-    said = state()
-    other.say(text(said))
-    assert ear.next() == eventstream.data(said.updated_at)
+def test_bus__started_twice__listens_once(peer: Peer, recorder: EventRecorder, connects: Connects) -> None:
+    peer.bus.start()
+    sent = state()
+    peer.publish(text(sent))
+    assert recorder.next() == eventstream.data(sent.updated_at)
     assert connects.empty()
-    assert [thread.name for thread in threading.enumerate()].count(f"realtime-bus-{other.bus.name}") == 1
+    assert [thread.name for thread in threading.enumerate()].count(f"realtime-bus-{peer.bus.name}") == 1
 
 
-def test_bus__what_is_no_event__is_passed_over_with_one_line_in_the_log(
-    other: Other, ear: Ear, caplog: pytest.LogCaptureFixture
+def test_bus__invalid_messages__ignored_and_logged_once(
+    peer: Peer, recorder: EventRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    said = state()
+    sent = state()
     for foreign in ("rubbish", "[]", "null", "[" * 5_000, '{"channel": 1, "event_type": "", "data": ""}', "{}", "é"):
-        other.say(foreign)
-    other.say(text(said))
-    assert ear.next() == eventstream.data(said.updated_at)
+        peer.publish(foreign)
+    peer.publish(text(sent))
+    assert recorder.next() == eventstream.data(sent.updated_at)
     assert sum("bus_message_ignored" in record.getMessage() for record in caplog.records) == 1
-    assert other.bus.health().connected
+    assert peer.bus.health().connected
 
 
-def test_bus__connection_ended_from_outside__listens_anew_and_says_that_it_missed_something(
-    other: Other, ear: Ear, connects: Connects
+def test_bus__connection_closed_by_the_server__reconnects_and_calls_on_connect(
+    peer: Peer, recorder: EventRecorder, connects: Connects
 ) -> None:
-    since = other.bus.health().since
-    other.cut()
+    since = peer.bus.health().since
+    peer.cut()
     connects.get(timeout=PATIENCE)
-    health = other.bus.health()
+    health = peer.bus.health()
     assert (health.connected, health.reconnects) == (True, 1)
     assert health.since != since
     assert health.last_error
-    said = state()
-    other.say(text(said))
-    assert ear.next() == eventstream.data(said.updated_at)
+    sent = state()
+    peer.publish(text(sent))
+    assert recorder.next() == eventstream.data(sent.updated_at)
 
 
-def test_bus__server_away__says_so_until_it_is_back(other: Other, ear: Ear, connects: Connects) -> None:
-    other.stop()
+def test_bus__server_stopped__degraded_until_it_is_started_again(
+    peer: Peer, recorder: EventRecorder, connects: Connects
+) -> None:
+    peer.stop()
     try:
-        until(lambda: other.bus.health().degraded)
-        # Each attempt fails, and none is the last.
-        failed = other.bus.health().last_error
+        until(lambda: peer.bus.health().degraded)
+        # Each attempt fails, and is followed by another one.
+        failed = peer.bus.health().last_error
         assert failed
     finally:
-        other.start()
+        peer.start()
     connects.get(timeout=PATIENCE)
-    assert not other.bus.health().degraded
-    said = state()
-    other.say(text(said))
-    assert ear.next() == eventstream.data(said.updated_at)
+    assert not peer.bus.health().degraded
+    sent = state()
+    peer.publish(text(sent))
+    assert recorder.next() == eventstream.data(sent.updated_at)
 
 
-def test_bus__server_that_no_longer_answers__is_noticed(
-    other: Other, connects: Connects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_bus__server_stops_answering__disconnects_and_reconnects(
+    peer: Peer, connects: Connects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def is_noticed() -> bool:
-        """By the log: where it can connect anew at once, nobody may see that it was away."""
+    def is_disconnected() -> bool:
+        """Read from the log, because it may reconnect before ``health`` is read."""
         logged = [record.getMessage() for record in caplog.records]
         return any("bus_disconnected" in line and "has not answered" in line for line in logged)
 
     for module in (postgres, redis):
         monkeypatch.setattr(module, "SILENCE_SECONDS", 0.1)
         monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
-    other.freeze()
+    peer.freeze()
     try:
-        until(is_noticed)
+        until(is_disconnected)
     finally:
-        # A busy machine does not answer in so short a time, even when all is well.
+        # On a busy machine even a working server may take longer than 0.3 s.
         for module in (postgres, redis):
             monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
-        other.thaw()
+        peer.thaw()
     connects.get(timeout=PATIENCE)
-    until(lambda: other.bus.health().connected)
+    until(lambda: peer.bus.health().connected)
 
 
-def test_bus__silence_that_is_no_failure__the_connection_is_kept(
-    other: Other, connects: Connects, monkeypatch: pytest.MonkeyPatch
+def test_bus__no_events_for_several_pings__connection_is_kept(
+    peer: Peer, connects: Connects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (postgres, redis):
         monkeypatch.setattr(module, "SILENCE_SECONDS", 0.05)
     beats = set()
-    until(lambda: beats.add(other.bus.health().beat) or len(beats) > 6)
-    assert other.bus.health().connected
-    assert other.bus.health().reconnects == 0
+    until(lambda: beats.add(peer.bus.health().beat) or len(beats) > 6)
+    assert peer.bus.health().connected
+    assert peer.bus.health().reconnects == 0
     assert connects.empty()
 
 
-def test_bus__closed__hears_nothing_and_can_be_started_again(other: Other, ear: Ear, connects: Connects) -> None:
-    other.bus.close(PATIENCE)
-    assert f"realtime-bus-{other.bus.name}" not in [thread.name for thread in threading.enumerate()]
-    health = other.bus.health()
+def test_bus__closed__receives_nothing_and_can_be_started_again(
+    peer: Peer, recorder: EventRecorder, connects: Connects
+) -> None:
+    peer.bus.close(PATIENCE)
+    assert f"realtime-bus-{peer.bus.name}" not in [thread.name for thread in threading.enumerate()]
+    health = peer.bus.health()
     assert (health.connected, health.degraded, health.since) == (False, False, None)
-    # A thread that comes too late has no say any more.
-    other.bus.beat()
-    assert other.bus.health() == health
-    other.say(text(state()))
-    other.bus.start()
+    # A thread that is ending cannot change the health.
+    peer.bus.beat()
+    assert peer.bus.health() == health
+    peer.publish(text(state()))
+    peer.bus.start()
     connects.get(timeout=PATIENCE)
-    assert ear.is_quiet
-    said = state()
-    other.say(text(said))
-    assert ear.next() == eventstream.data(said.updated_at)
+    assert recorder.is_empty
+    sent = state()
+    peer.publish(text(sent))
+    assert recorder.next() == eventstream.data(sent.updated_at)
 
 
-def test_bus__closed_while_its_server_is_away__ends(other: Other) -> None:
-    other.stop()
+def test_bus__closed_while_its_server_is_stopped__returns_soon(peer: Peer) -> None:
+    peer.stop()
     try:
-        until(lambda: other.bus.health().degraded)
+        until(lambda: peer.bus.health().degraded)
         began = time.monotonic()
-        other.bus.close(PATIENCE)
+        peer.bus.close(PATIENCE)
         assert time.monotonic() - began < PATIENCE / 2
     finally:
-        other.start()
+        peer.start()
 
 
 @contextlib.contextmanager
 def many_open_files(number: int) -> Iterator[None]:
-    """As in a process with as many streams."""
+    """Open this number of files, as a process with as many streams does."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2 * number), limits[1]))
     with contextlib.ExitStack() as files:
@@ -159,33 +163,31 @@ def many_open_files(number: int) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_bus__process_with_more_than_a_thousand_streams__listens_anew(
-    other: Other, ear: Ear, connects: Connects
-) -> None:
-    """select() knows no file with a number above 1,023."""
-    other.bus.close(PATIENCE)
+def test_bus__more_than_1023_open_files__listens(peer: Peer, recorder: EventRecorder, connects: Connects) -> None:
+    """``select()`` rejects file descriptors above 1,023."""
+    peer.bus.close(PATIENCE)
     with many_open_files(1_100):
-        other.bus.start()
+        peer.bus.start()
         connects.get(timeout=PATIENCE)
-        said = state()
-        other.say(text(said))
-        assert ear.next() == eventstream.data(said.updated_at)
-        other.bus.close(PATIENCE)
+        sent = state()
+        peer.publish(text(sent))
+        assert recorder.next() == eventstream.data(sent.updated_at)
+        peer.bus.close(PATIENCE)
 
 
-@pytest.mark.parametrize("other", ["postgres"], indirect=True)
-def test_postgres__question_that_is_answered_with_an_error__is_a_failure(
-    other: Other, connects: Connects, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("peer", ["postgres"], indirect=True)
+def test_postgres__ping_fails_with_an_error__disconnects_and_reconnects(
+    peer: Peer, connects: Connects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ping = postgres.PING
     monkeypatch.setattr(postgres, "PING", b"SELECT nonsense")
-    until(lambda: other.bus.health().degraded)
-    assert "nonsense" in other.bus.health().last_error
+    until(lambda: peer.bus.health().degraded)
+    assert "nonsense" in peer.bus.health().last_error
     monkeypatch.setattr(postgres, "PING", ping)
     connects.get(timeout=PATIENCE)
 
 
-def test_memory__is_never_away() -> None:
+def test_memory_bus__started__always_connected() -> None:
     bus = MemoryBus(lambda: None)
     assert bus.health().since is None
     bus.write([state()], "default")
@@ -198,7 +200,7 @@ def test_memory__is_never_away() -> None:
     assert bus.health().since is None
 
 
-def test_redis__setting_that_says_what_we_say_too__listens(
+def test_redis__eventstream_redis_has_the_options_that_the_bus_sets__listens(
     redis_bus: redis.RedisBus, connects: Connects, settings: Settings
 ) -> None:
     settings.EVENTSTREAM_REDIS = {

@@ -1,6 +1,6 @@
-"""Two server processes and a bus: what is changed at one is heard at the other, whatever becomes of the bus.
+"""Two server processes and a bus: streams of one get the changes made in the other, also after failures of the bus.
 
-Their reconcile never comes by itself: what is heard has come by the bus, or by a reconcile that the bus has asked for.
+The periodic reconcile is turned off, so events arrive by the bus, or by a reconcile that the bus has requested.
 """
 
 import signal
@@ -30,31 +30,31 @@ RECONCILE_SECONDS = 3600.0
 
 @dataclass
 class Pair:
-    """One server where flags are changed, and one where they are heard of."""
+    """A server in which flags are changed, and a server with streams."""
 
     changing: ServerProcess
-    hearing: ServerProcess
+    receiving: ServerProcess
     database: str
-    """Its URL."""
+    """The database's URL."""
 
     tenant: Tenant
     feature: int
 
     def toggle(self) -> Decimal:
-        """Change what SDKs read; the version then."""
+        """Toggle the flag, and return the environment's new version."""
         state = self.tenant.state(self.feature)
         self.tenant.change(self.feature, enabled=not state["enabled"])
         return self.tenant.version()
 
     def bus(self, server: ServerProcess) -> dict[str, object]:
-        """What the server's readiness says of it, beside its status."""
+        """The bus's health and the status in the server's readiness response."""
         answer = server.get("/health/readiness")
-        told: dict[str, object] = answer.json()
-        assert answer.status == 200, told
-        return {"status": told["status"], **told["bus"]}  # type: ignore[dict-item]
+        body: dict[str, object] = answer.json()
+        assert answer.status == 200, body
+        return {"status": body["status"], **body["bus"]}  # type: ignore[dict-item]
 
-    def move_in_silence(self) -> None:
-        """Raise the version, and let the bus lose it."""
+    def raise_unannounced(self) -> None:
+        """Raise the version without publishing an event, as if the bus had lost it."""
         version = first_readable(datetime.now(UTC))
         with psycopg.connect(self.database, autocommit=True) as connection:
             connection.execute("UPDATE environments_environment SET updated_at = %s", [version])
@@ -70,30 +70,30 @@ def pair(
     variables = postgresql_template.copy(tmp_path_factory.mktemp("pair"))
     variables["REALTIME_RECONCILE_SECONDS"] = str(RECONCILE_SECONDS)
     if request.param == "redis":
-        # Longer than any caller of the API waits here.
+        # Longer than any request of these tests may take.
         variables["REDIS_URL"] = patient(redis_server)
     with ExitStack() as servers:
-        # Several workers on the one, and a server without a lifespan on the other.
+        # With PostgreSQL the changing server has two workers; with Redis the other has no lifespan (daphne).
         workers = ("--workers=2",) if request.param == "postgres" else ()
         changing = servers.enter_context(ServerProcess(variables, arguments=workers))
-        hearing = servers.enter_context(
+        receiving = servers.enter_context(
             ServerProcess(variables, flavour="daphne" if request.param == "redis" else "uvicorn")
         )
         tenant = Tenant.create(AdminAPI.registered(changing.url))
         feature = tenant.add_feature("banner")["id"]
-        yield Pair(changing, hearing, variables["DATABASE_URL"], tenant, feature)
+        yield Pair(changing, receiving, variables["DATABASE_URL"], tenant, feature)
 
 
 @pytest.fixture
 def stream(pair: Pair) -> Iterator[Stream]:
-    """At the server where nothing is changed; its first event has been read, and its bus listens."""
-    with sse.connect(pair.hearing.port, pair.tenant.environment.key) as stream:
+    """A stream of the other server, after its first event, with a connected bus."""
+    with sse.connect(pair.receiving.port, pair.tenant.environment.key) as stream:
         stream.next_event()
-        until(lambda: pair.bus(pair.hearing)["connected"])
+        until(lambda: pair.bus(pair.receiving)["connected"])
         yield stream
 
 
-def test_change__at_another_process__is_heard_by_the_bus(pair: Pair, stream: Stream) -> None:
+def test_change__in_another_process__delivered_by_the_bus(pair: Pair, stream: Stream) -> None:
     version = pair.toggle()
     assert stream.event_after(version - Decimal("0.000001")).updated_at == version
     assert "Several workers" not in pair.changing.log
@@ -115,7 +115,7 @@ for is_open in (False, True):
 """
 
 
-def test_gate__closed_and_then_opened_after_a_flag_in_its_transaction__other_processes_send_the_open_state_alone(
+def test_gate__closed_and_opened_by_transactions_that_change_a_flag__other_process_delivers_only_the_open_state(
     pair: Pair, stream: Stream
 ) -> None:
     before = pair.tenant.version()
@@ -124,22 +124,22 @@ def test_gate__closed_and_then_opened_after_a_flag_in_its_transaction__other_pro
     assert stream.event_after(before).updated_at == pair.tenant.version()
 
 
-def test_event_that_the_bus_lost__connection_ended__is_found_as_soon_as_it_is_back(
+def test_bus__event_lost_with_the_connection__delivered_after_the_reconnect(
     pair: Pair, stream: Stream, redis_server: Redis, postgresql: PostgreSQL
 ) -> None:
     before = pair.tenant.version()
-    reconnects = pair.bus(pair.hearing)["reconnects"]
-    pair.move_in_silence()
+    reconnects = pair.bus(pair.receiving)["reconnects"]
+    pair.raise_unannounced()
     version = pair.tenant.version()
     assert version > before
     cut(pair, redis_server)
     assert stream.event_after(before).updated_at == version
-    assert pair.bus(pair.hearing)["reconnects"] > reconnects  # type: ignore[operator]
+    assert pair.bus(pair.receiving)["reconnects"] > reconnects  # type: ignore[operator]
 
 
 def cut(pair: Pair, redis_server: Redis) -> None:
-    """End all connections that a bus listens on."""
-    if pair.bus(pair.hearing)["name"] == "redis":
+    """Close the listening connections of all buses."""
+    if pair.bus(pair.receiving)["name"] == "redis":
         with Client.from_url(redis_server.url) as client:
             client.client_kill_filter(_type="pubsub")
         return
@@ -149,7 +149,7 @@ def cut(pair: Pair, redis_server: Redis) -> None:
 
 
 @pytest.mark.parametrize("pair", ["redis"], indirect=True)
-def test_redis_paused__changes_are_answered_and_heard_where_they_are_made(pair: Pair, redis_server: Redis) -> None:
+def test_redis__paused__changes_are_answered_and_delivered_in_the_same_process(pair: Pair, redis_server: Redis) -> None:
     with sse.connect(pair.changing.port, pair.tenant.environment.key) as own:
         version = own.next_event().updated_at
         redis_server.process.send(signal.SIGSTOP)
@@ -164,13 +164,13 @@ def test_redis_paused__changes_are_answered_and_heard_where_they_are_made(pair: 
 
 
 @pytest.mark.parametrize("pair", ["redis"], indirect=True)
-def test_redis_ended_and_started__what_was_changed_meanwhile_is_heard(
+def test_redis__stopped_and_started__change_made_meanwhile_is_delivered(
     pair: Pair, stream: Stream, redis_server: Redis
 ) -> None:
     redis_server.stop()
     try:
         version = pair.toggle()
-        until(lambda: pair.bus(pair.hearing)["status"] == "degraded")
+        until(lambda: pair.bus(pair.receiving)["status"] == "degraded")
     finally:
         redis_server.start()
     assert stream.event_after(version - Decimal("0.000001")).updated_at == version

@@ -1,4 +1,4 @@
-"""Publishing by Redis: nobody who publishes waits for it, or fails with it."""
+"""Publishing through Redis: a slow or unavailable Redis neither delays nor fails the publisher. Choice of the bus."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from redis.client import PubSub
 
 from realtime import bus
 from realtime.bus import eventstream as adapter
-from realtime.bus import outgoing, redis
-from realtime.bus.outgoing import Outgoing
+from realtime.bus import publisher, redis
+from realtime.bus.publisher import Publisher
 from realtime.changes import publish
 from realtime.types import EnvironmentKey, EnvironmentState
-from tests.bus.conftest import KEY, PATIENCE, Ear, Settings, patient, state, until
+from tests.bus.conftest import KEY, PATIENCE, EventRecorder, Settings, patient, state, until
 from tests.support import programs
 from tests.support.redis import Redis
 from tests.support.server import environ
@@ -33,7 +33,7 @@ from tests.support.server import environ
 
 @pytest.fixture
 def chosen(redis_bus: redis.RedisBus, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> redis.RedisBus:
-    """Redis as this process's bus."""
+    """A Redis bus, as the bus of this process."""
     settings.REALTIME_BUS = "redis"
     monkeypatch.setattr(bus, "_current", redis_bus)
     return redis_bus
@@ -41,7 +41,7 @@ def chosen(redis_bus: redis.RedisBus, settings: Settings, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def subscriber(redis_server: Redis) -> Iterator[PubSub]:
-    """Another process's end, without anything of ours."""
+    """A plain Redis subscriber, as another process."""
     with Client.from_url(redis_server.url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(adapter.REDIS_CHANNEL)
         pubsub.get_message(timeout=PATIENCE)
@@ -54,79 +54,79 @@ def next_version(subscriber: PubSub) -> Decimal:
     while message is None and time.monotonic() < deadline:
         message = subscriber.get_message(timeout=PATIENCE)
     assert message is not None
-    said = json.loads(message["data"])
-    assert said["channel"] == adapter.channel(KEY)
-    assert said["event_type"] == adapter.EVENT
-    return version(said["data"])
+    sent = json.loads(message["data"])
+    assert sent["channel"] == adapter.channel(KEY)
+    assert sent["event_type"] == adapter.EVENT
+    return version(sent["data"])
 
 
 def version(data: str) -> Decimal:
     return Decimal(json.loads(data, parse_float=Decimal)["updated_at"])
 
 
-def later(said: EnvironmentState, number: int) -> EnvironmentState:
-    return said._replace(updated_at=said.updated_at + timedelta(milliseconds=number))
+def later(sent: EnvironmentState, number: int) -> EnvironmentState:
+    return sent._replace(updated_at=sent.updated_at + timedelta(milliseconds=number))
 
 
-def test_publish__redis__reaches_this_process_and_all_others_in_django_eventstreams_words(
-    chosen: redis.RedisBus, ear: Ear, subscriber: PubSub
+def test_publish__redis__delivered_here_and_published_in_django_eventstreams_format(
+    chosen: redis.RedisBus, recorder: EventRecorder, subscriber: PubSub
 ) -> None:
-    said = state()
-    publish.publish([said])
-    assert ear.next() == adapter.data(said.updated_at)
-    assert next_version(subscriber) == version(adapter.data(said.updated_at))
+    sent = state()
+    publish.publish([sent])
+    assert recorder.next() == adapter.data(sent.updated_at)
+    assert next_version(subscriber) == version(adapter.data(sent.updated_at))
 
 
-def test_publish__redis_paused__nobody_waits_and_the_latest_wins(
-    chosen: redis.RedisBus, ear: Ear, subscriber: PubSub, redis_server: Redis
+def test_publish__redis_paused__does_not_wait_and_publishes_the_latest(
+    chosen: redis.RedisBus, recorder: EventRecorder, subscriber: PubSub, redis_server: Redis
 ) -> None:
-    said = state()
+    sent = state()
     redis_server.process.send(signal.SIGSTOP)
     try:
         os.waitid(os.P_PID, redis_server.process.pid, os.WSTOPPED)
         began = time.monotonic()
         for number in range(200):
-            publish.publish([later(said, number)])
-            # If it waited for Redis, it would wait for more.
+            publish.publish([later(sent, number)])
+            # Redis's timeout is twice as long.
             assert time.monotonic() - began < PATIENCE
-            assert ear.next() == adapter.data(later(said, number).updated_at)
+            assert recorder.next() == adapter.data(later(sent, number).updated_at)
     finally:
         redis_server.process.send(signal.SIGCONT)
-    newest = version(adapter.data(later(said, 199).updated_at))
+    newest = version(adapter.data(later(sent, 199).updated_at))
     versions = [next_version(subscriber)]
     while versions[-1] != newest:
         versions.append(next_version(subscriber))
-    # The one that was under way meanwhile, and the newest.
+    # The one that was being sent when Redis was paused, and the newest.
     assert len(versions) <= 2
 
 
-def test_publish__redis_away__does_not_fail_and_is_heard_here(
-    chosen: redis.RedisBus, ear: Ear, redis_server: Redis, caplog: pytest.LogCaptureFixture
+def test_publish__redis_stopped__delivered_in_this_process_and_published_when_it_is_back(
+    chosen: redis.RedisBus, recorder: EventRecorder, redis_server: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second, third = state(), state(1), state(2)
     redis_server.stop()
     try:
-        for said in (first, second):
-            publish.publish([said])
-            assert ear.next() == adapter.data(said.updated_at)
-            assert chosen.outgoing.flush(PATIENCE)
+        for sent in (first, second):
+            publish.publish([sent])
+            assert recorder.next() == adapter.data(sent.updated_at)
+            assert chosen.publisher.flush(PATIENCE)
         health = chosen.health()
         assert not health.connected
         assert "Connection" in health.last_error
         assert sum("bus_publish_failed" in record.getMessage() for record in caplog.records) == 1
     finally:
         redis_server.start()
-    # It is found to be back though nobody says anything more.
-    until(lambda: not chosen.outgoing.failing)
-    # A connection of before is of no use; the second try, on a new one, is.
+    # The failed state is tried again, although nothing else is published.
+    until(lambda: not chosen.publisher.failing)
+    # The first attempt fails on the old connection, and the second one uses a new connection.
     redis_server.stop()
     redis_server.start()
     publish.publish([third])
-    assert chosen.outgoing.flush(PATIENCE)
-    assert not chosen.outgoing.failing
+    assert chosen.publisher.flush(PATIENCE)
+    assert not chosen.publisher.failing
 
 
-def test_publish__process_that_forks_and_ends_at_once__both_have_sent_it(
+def test_publish__process_forks_and_exits__both_processes_have_sent_their_states(
     redis_server: Redis, subscriber: PubSub, tmp_path: object
 ) -> None:
     code = f"""
@@ -136,13 +136,13 @@ import django
 django.setup()
 from django.utils import timezone
 from realtime.changes import publish
-from realtime.bus import eventstream, outgoing
+from realtime.bus import eventstream, publisher
 from realtime.types import EnvironmentState
-# Not one, in which a busy machine may send nothing.
-outgoing.END_SECONDS = {PATIENCE}
+# The default of one second may be too short on a busy machine.
+publisher.EXIT_SECONDS = {PATIENCE}
 publish.publish([EnvironmentState({KEY!r}, timezone.now(), True)])
 child = os.fork()
-# Not the same one in both.
+# A different version in each process.
 last = timezone.now() + timedelta(hours=child == 0)
 publish.publish([EnvironmentState({KEY!r}, last, True)])
 if child:
@@ -168,7 +168,7 @@ print(eventstream.data(last))
         missing.discard(next_version(subscriber))
 
 
-def test_start__django_eventstreams_own_listener__is_not_started_as_well(
+def test_start__django_eventstreams_redis_listener__is_disabled(
     redis_bus: redis.RedisBus, monkeypatch: pytest.MonkeyPatch, connects: "queue.SimpleQueue[float]"
 ) -> None:
     manager = get_listener_manager()
@@ -178,7 +178,7 @@ def test_start__django_eventstreams_own_listener__is_not_started_as_well(
     assert manager.redis_listener is None
 
 
-def test_client__setting_without_timeouts__gets_ours(
+def test_redis_client__setting_without_a_timeout__gets_the_default(
     redis_server: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EVENTSTREAM_REDIS = {"port": redis_server.port, "socket_timeout": 7.0}
@@ -189,16 +189,16 @@ def test_client__setting_without_timeouts__gets_ours(
 
 
 class Slow:
-    """A way out that takes one state, and holds it until it is let go."""
+    """A ``send`` function that blocks until ``released`` is set."""
 
     def __init__(self) -> None:
         self.sent: list[EnvironmentState] = []
         self.began, self.released = threading.Event(), threading.Event()
 
-    def __call__(self, said: EnvironmentState) -> None:
+    def __call__(self, sent: EnvironmentState) -> None:
         self.began.set()
         assert self.released.wait(PATIENCE)
-        self.sent.append(said)
+        self.sent.append(sent)
 
 
 @pytest.fixture
@@ -207,15 +207,15 @@ def slow() -> Slow:
 
 
 @pytest.fixture
-def busy(slow: Slow) -> Outgoing:
-    """It is held up with the first."""
-    out = Outgoing("test", slow)
-    out.put([state(key=EnvironmentKey("first"))])
+def busy(slow: Slow) -> Publisher:
+    """A publisher whose thread is blocked while it sends the first state."""
+    blocked = Publisher("test", slow)
+    blocked.put([state(key=EnvironmentKey("first"))])
     assert slow.began.wait(PATIENCE)
-    return out
+    return blocked
 
 
-def test_outgoing__older_version_after_a_newer_one__the_newer_one_goes_out(slow: Slow, busy: Outgoing) -> None:
+def test_publisher__older_version_added_after_a_newer_one__sends_the_newer_one(slow: Slow, busy: Publisher) -> None:
     older, newer = state(), state(1)
     busy.put([older])
     busy.put([newer])
@@ -226,10 +226,10 @@ def test_outgoing__older_version_after_a_newer_one__the_newer_one_goes_out(slow:
     assert slow.sent[1:] == [newer]
 
 
-def test_outgoing__more_environments_than_it_holds__the_one_that_waits_longest_is_dropped(
-    slow: Slow, busy: Outgoing, monkeypatch: pytest.MonkeyPatch
+def test_publisher__more_than_max_pending__drops_the_oldest(
+    slow: Slow, busy: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "MOST", 2)
+    monkeypatch.setattr(publisher, "MAX_PENDING", 2)
     waiting = [state(key=EnvironmentKey(f"environment {number}")) for number in range(3)]
     busy.put(waiting)
     slow.released.set()
@@ -237,15 +237,15 @@ def test_outgoing__more_environments_than_it_holds__the_one_that_waits_longest_i
     assert slow.sent[1:] == waiting[1:]
 
 
-def test_current__bus_that_nobody_knows__is_refused_with_its_name(settings: Settings) -> None:
+def test_current__unknown_bus__raises_and_publishing_does_not_fail(settings: Settings) -> None:
     settings.REALTIME_BUS = "pigeon"
     with pytest.raises(ImproperlyConfigured, match="'pigeon'"):
         bus.current()
-    # The change is committed; nobody fails for it.
+    # The change is committed, so publishing must not raise.
     publish.publish([state()])
 
 
-def test_current__settings_that_change__another_bus_and_the_first_is_closed(
+def test_current__settings_changed__makes_another_bus_and_closes_the_first(
     redis_bus: redis.RedisBus, settings: Settings, monkeypatch: pytest.MonkeyPatch, connects: "queue.SimpleQueue[float]"
 ) -> None:
     monkeypatch.setattr(bus, "_current", redis_bus)
@@ -259,7 +259,7 @@ def test_current__settings_that_change__another_bus_and_the_first_is_closed(
 
 
 @pytest.mark.parametrize("streams", [True, False], ids=["redis", "database"])
-def test_name__nothing_named__by_what_is_configured(settings: Settings, streams: bool) -> None:
+def test_name__realtime_bus_empty__chosen_by_other_settings(settings: Settings, streams: bool) -> None:
     settings.REALTIME_BUS = ""
     if streams:
         settings.EVENTSTREAM_REDIS = {}

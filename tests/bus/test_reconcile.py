@@ -1,4 +1,4 @@
-"""The reconcile: what it costs, what it finds, and that it looks at once when the bus may have missed something."""
+"""The reconcile: its query, the states that it finds, late events, and reconciles requested by the bus."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ from realtime.delivery import hub, reconcile, sse
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.monitoring import metrics
-from realtime.monitoring.figures import figures
+from realtime.monitoring.shared_counters import counters
 from realtime.types import EnvironmentKey, EnvironmentState, first_readable
 from tests.bus.conftest import Settings
 from tests.support.asgi import Client, eventually, stream
@@ -40,7 +40,7 @@ UUID = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()
 
 @pytest.fixture
 async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
-    """They look by themselves so seldom that what comes has come because they were told to look."""
+    """The loop's hub, with a reconcile interval so long that only requested reconciles run."""
     settings.REALTIME_RECONCILE_SECONDS = 60.0
     yield hub.current()
     await hub.current().close()
@@ -53,15 +53,15 @@ async def client(streams: hub.Hub, environment: Environment) -> AsyncIterator[Cl
         yield client
 
 
-async def move(environment: Environment) -> bytes:
-    """Raise the version as a process does whose bus loses it. Returns the event that is due."""
+async def raise_unannounced(environment: Environment) -> bytes:
+    """Raise the version without an event, as if the bus had lost it. Returns the frame of the new version."""
     newer = first_readable(timezone.now())
     await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=newer)
     return sse.frame(newer)
 
 
 def copy(environment: Environment, number: int) -> None:
-    """So many more that differ only in what has to; keys are ``key-1`` and so on. By the ORM it takes seconds."""
+    """Copy the environment this number of times, with keys ``key-1`` and so on. The ORM would take seconds."""
     columns = [field.column for field in Environment._meta.concrete_fields if not field.primary_key]
     other = {"api_key": "'key-' || number", "name": "'key-' || number", "uuid": UUID[connection.vendor]}
     values = [other.get(column, column) for column in columns]
@@ -74,14 +74,14 @@ def copy(environment: Environment, number: int) -> None:
 
 
 def plan(statement: str) -> str:
-    """How the database goes about it."""
+    """The database's query plan."""
     explain = "EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
     with connection.cursor() as cursor:
         cursor.execute(explain + statement)
         return "\n".join(str(row[-1]) for row in cursor.fetchall())
 
 
-def test_moved_since__very_many_environments__by_the_index_and_only_what_moved(project: Project) -> None:
+def test_changed_since__very_many_environments__uses_the_index_and_returns_changed_ones(project: Project) -> None:
     first = Environment.objects.create(name="first", project=project)
     Environment.objects.filter(pk=first.pk).update(updated_at=timezone.now() - timedelta(days=300))
     copy(first, ENVIRONMENTS)
@@ -91,26 +91,26 @@ def test_moved_since__very_many_environments__by_the_index_and_only_what_moved(p
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE environments_environment")
     with CaptureQueriesContext(connection) as queries:
-        moved = hosts.current().changed_since(now - reconcile.OVERLAP)
-    assert [state.key for state in moved] == ["key-7"]
-    asked, *_ = [query["sql"] for query in queries if "environments_environment" in query["sql"]]
-    by_index = [line for line in plan(asked).splitlines() if "index" in line.lower() and "updated_at" in line]
-    assert by_index, plan(asked)
-    assert "scan on environments_environment" not in plan(asked).lower()
-    assert "scan environments_environment" not in plan(asked).lower()
+        changed = hosts.current().changed_since(now - reconcile.OVERLAP)
+    assert [state.key for state in changed] == ["key-7"]
+    query, *_ = [captured["sql"] for captured in queries if "environments_environment" in captured["sql"]]
+    by_index = [line for line in plan(query).splitlines() if "index" in line.lower() and "updated_at" in line]
+    assert by_index, plan(query)
+    assert "scan on environments_environment" not in plan(query).lower()
+    assert "scan environments_environment" not in plan(query).lower()
 
 
-async def test_look__told_by_the_bus_in_any_thread__what_it_missed_goes_out_at_once(
+async def test_reconcile_now__called_in_another_thread__newest_state_is_delivered(
     client: Client, environment: Environment
 ) -> None:
-    frame = await move(environment)
-    told = threading.Thread(target=hub.current().look)
-    told.start()
+    frame = await raise_unannounced(environment)
+    thread = threading.Thread(target=hub.current().reconcile_now)
+    thread.start()
     await client.until(lambda client: client.events[-1:] == [frame])
-    told.join()
+    thread.join()
 
 
-async def test_look__gate_opened_unheard__the_newest_state_goes_out(
+async def test_reconcile_now__gate_opened_without_an_event__newest_state_is_delivered(
     streams: hub.Hub, environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
@@ -121,38 +121,38 @@ async def test_look__gate_opened_unheard__the_newest_state_goes_out(
         project.enable_realtime_updates = True
         with mock.patch.object(eventstream, "send_event"):
             await project.asave()
-        streams.look()
+        streams.reconcile_now()
         await client.until(lambda client: client.events)
         await environment.arefresh_from_db()
         assert client.events == [sse.frame(environment.updated_at)]
 
 
-async def test_look__gate_closed_unheard__nothing_goes_out_any_more(
+async def test_reconcile_now__gate_closed_without_an_event__nothing_more_is_delivered(
     streams: hub.Hub, client: Client, environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
     with mock.patch.object(eventstream, "send_event"):
         await project.asave()
-    looked: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-    accept = mock.Mock(side_effect=lambda state: looked.done() or looked.set_result(state))
+    reconciled: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    accept = mock.Mock(side_effect=lambda state: reconciled.done() or reconciled.set_result(state))
     with mock.patch.object(hub.Topic, "accept_from_reconcile", accept):
-        streams.look()
-        assert not (await asyncio.wait_for(looked, PATIENCE)).streaming_enabled
-    await move(environment)
-    streams.look()
+        streams.reconcile_now()
+        assert not (await asyncio.wait_for(reconciled, PATIENCE)).streaming_enabled
+    await raise_unannounced(environment)
+    streams.reconcile_now()
     assert len(client.events) == 1
 
 
-async def test_message__that_comes_after_the_gate_was_closed__nothing_goes_out(
+async def test_event__late_and_gate_closed__not_delivered(
     streams: hub.Hub, client: Client, environment: Environment, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with a Redis that is back, or a listener that was held up, before this process has looked."""
-    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    said = eventstream.parse((await move(environment)).split(b"data: ")[1].decode())
+    """As after an outage of Redis, or if the listener was delayed."""
+    monkeypatch.setattr(hub, "MAX_EVENT_AGE_SECONDS", 0.0)
+    sent = eventstream.parse((await raise_unannounced(environment)).split(b"data: ")[1].decode())
     project.enable_realtime_updates = False
     await project.asave()
-    eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), said, True))
-    # What the hub then reads comes by the same thread before this.
+    eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), sent, True))
+    # The hub's read runs in the same thread before this one.
     await asyncio.sleep(0)
     await streams.reader.state(EnvironmentKey(environment.api_key))
     project.enable_realtime_updates = True
@@ -160,32 +160,32 @@ async def test_message__that_comes_after_the_gate_was_closed__nothing_goes_out(
     await environment.arefresh_from_db()
     frame = sse.frame(environment.updated_at)
     await client.until(lambda client: client.events[-1:] == [frame])
-    assert sse.frame(said) not in client.events
+    assert sse.frame(sent) not in client.events
 
 
-async def test_message__that_comes_late_and_the_gate_is_open__the_newest_state_goes_out(
+async def test_event__late_and_gate_open__newest_state_is_delivered(
     streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    said = eventstream.parse((await move(environment)).split(b"data: ")[1].decode())
-    frame = await move(environment)
-    late = EnvironmentState(EnvironmentKey(environment.api_key), said, True)
+    monkeypatch.setattr(hub, "MAX_EVENT_AGE_SECONDS", 0.0)
+    sent = eventstream.parse((await raise_unannounced(environment)).split(b"data: ")[1].decode())
+    frame = await raise_unannounced(environment)
+    late = EnvironmentState(EnvironmentKey(environment.api_key), sent, True)
     eventstream.deliver(late)
     await client.until(lambda client: client.events[-1:] == [frame])
-    # Once more, for nothing.
+    # The same event again causes no read.
     with mock.patch.object(EmbeddedHost, "states", side_effect=AssertionError):
         eventstream.deliver(late)
         await asyncio.sleep(0)
-    assert sse.frame(said) not in client.events
+    assert sse.frame(sent) not in client.events
 
 
 def receive(state: EnvironmentState) -> None:
-    """Let the bus bring the event of this state."""
+    """Receive the event of this state from the bus."""
     eventstream.receive(eventstream.encode(state).encode())
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-async def test_message__detached_server_without_a_common_database__is_delivered_as_received(
+async def test_remote_event__detached_servers_with_separate_databases__received_version_is_delivered(
     streams: hub.Hub, settings: Settings, is_known: bool
 ) -> None:
     settings.REALTIME_HOST = "detached"
@@ -198,10 +198,10 @@ async def test_message__detached_server_without_a_common_database__is_delivered_
         await client.until(lambda client: client.events[-1:] == [sse.frame(received.updated_at)])
 
 
-async def test_message__detached_server_that_knows_a_newer_version__the_newer_one_is_delivered(
+async def test_remote_event__detached_server_has_a_newer_version__the_newer_one_is_delivered(
     streams: hub.Hub, settings: Settings
 ) -> None:
-    """Posted here, while this process had not looked yet."""
+    """A newer version was posted to this server, and its event has not been delivered yet."""
     settings.REALTIME_HOST = "detached"
     received = EnvironmentState(EnvironmentKey("posted-here-too"), first_readable(timezone.now()), True)
     newer = first_readable(received.updated_at + timedelta(seconds=1))
@@ -212,24 +212,24 @@ async def test_message__detached_server_that_knows_a_newer_version__the_newer_on
         await client.until(lambda client: client.events[-1:] == [sse.frame(newer)])
 
 
-async def test_message__of_an_environment_that_the_database_does_not_have__nothing_is_delivered(
+async def test_remote_event__unknown_environment__not_delivered(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:
-    """A message that is left from an environment that was deleted."""
+    """As for an event of an environment that was deleted meanwhile."""
     unknown = EnvironmentKey("deleted-environment")
     async with stream(unknown) as other:
         await other.opened()
         receive(EnvironmentState(unknown, first_readable(timezone.now()), True))
-        # What the hub reads for it comes by the same thread before this.
+        # The hub's read runs in the same thread before this one.
         await asyncio.sleep(0)
         await streams.reader.state(unknown)
-        frame = await move(environment)
-        streams.look()
+        frame = await raise_unannounced(environment)
+        streams.reconcile_now()
         await client.until(lambda client: client.events[-1:] == [frame])
         assert other.events == []
 
 
-async def test_message__version_that_the_database_does_not_have__nothing_is_delivered(
+async def test_remote_event__newer_than_the_database__not_delivered(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:
     """Promise I3: the API does not serve that state."""
@@ -237,19 +237,19 @@ async def test_message__version_that_the_database_does_not_have__nothing_is_deli
     receive(EnvironmentState(key, timezone.now() + DAY, True))
     await asyncio.sleep(0)
     await streams.reader.state(key)
-    frame = await move(environment)
-    streams.look()
+    frame = await raise_unannounced(environment)
+    streams.reconcile_now()
     await client.until(lambda client: client.events[1:] == [frame])
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, 5])
 @pytest.mark.parametrize("is_remote", [True, False], ids=["bus", "this process"])
-async def test_event__processed_after_the_gate_was_closed__nothing_is_delivered(
+async def test_event__processed_after_the_gate_was_closed__not_delivered(
     streams: hub.Hub, client: Client, environment: Environment, project: Project, is_remote: bool, seconds: int
 ) -> None:
-    """The message was late, or the loop was held up. The clock that made the version may be ahead or behind."""
+    """The event was late, or the loop was blocked. The clock of the version may be ahead or behind."""
     if not is_remote and seconds == 0:
-        pytest.skip("an event of this process that is in time is the state as of its commit")
+        pytest.skip("a recent event of this process holds the state as of its commit")
     key = EnvironmentKey(environment.api_key)
     version = first_readable(timezone.now() + timedelta(seconds=seconds))
     await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=version)
@@ -269,7 +269,7 @@ async def test_event__processed_after_the_gate_was_closed__nothing_is_delivered(
 
 @contextmanager
 def states_failing_once() -> Iterator[list[Any]]:
-    """The database is away for the first question; all that are asked."""
+    """Let the first read of states fail. Yields the keys of all reads."""
     real = EmbeddedHost.states
     calls: list[Any] = []
 
@@ -283,52 +283,52 @@ def states_failing_once() -> Iterator[list[Any]]:
         yield calls
 
 
-async def test_message__late_while_the_database_is_away__goes_out_when_that_is_back(
+async def test_event__late_and_first_read_fails__delivered_after_the_next_read(
     streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LATE_SECONDS", 0.0)
-    frame = await move(environment)
-    said = EnvironmentState(
+    monkeypatch.setattr(hub, "MAX_EVENT_AGE_SECONDS", 0.0)
+    frame = await raise_unannounced(environment)
+    sent = EnvironmentState(
         EnvironmentKey(environment.api_key), eventstream.parse(frame.split(b"data: ")[1].decode()), True
     )
     with states_failing_once():
-        eventstream.deliver(said)
+        eventstream.deliver(sent)
         await client.until(lambda client: client.events[-1:] == [frame])
 
 
-async def test_repeat__database_away_at_its_moment__said_when_that_is_back(
+async def test_repeat__read_fails__event_is_repeated_after_the_next_read(
     streams: hub.Hub,
     client: Client,
     environment: Environment,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The JavaScript SDK may have dropped what is said again."""
-    # On a slow machine it may be late, and is not asked about for that here.
-    monkeypatch.setattr(hub, "LATE_SECONDS", PATIENCE)
+    """The JavaScript SDK may have ignored the event the first time."""
+    # On a slow machine the event may be late. It must not cause a read here.
+    monkeypatch.setattr(hub, "MAX_EVENT_AGE_SECONDS", PATIENCE)
     settings.REALTIME_REPEAT_SECONDS = settings.REALTIME_RECONCILE_SECONDS = 0.2
     with states_failing_once() as calls:
         for _ in range(2):
-            said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
-            eventstream.deliver(said)
-        await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(said.updated_at)])
+            sent = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
+            eventstream.deliver(sent)
+        await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(sent.updated_at)])
     assert len(calls) == 2
 
 
-async def test_repeat__of_all__a_single_event_is_said_again(
+async def test_repeat__repeat_all__single_event_is_repeated(
     client: Client, environment: Environment, settings: Settings
 ) -> None:
-    """Its publisher may have told of it before it was committed."""
+    """A publisher may post a version before it commits it."""
     settings.REALTIME_REPEAT_SECONDS, settings.REALTIME_REPEAT_ALL = 0.001, True
-    said = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
-    eventstream.deliver(said)
-    await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(said.updated_at)])
+    sent = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
+    eventstream.deliver(sent)
+    await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(sent.updated_at)])
 
 
-async def test_message__to_a_loop_that_has_ended_with_its_streams__the_others_hear_it(
+async def test_event__listener_of_a_closed_loop__other_listeners_receive_it(
     client: Client, environment: Environment
 ) -> None:
-    """As in a process whose second server was not shut down in order."""
+    """As in a process in which a second server was not shut down properly."""
     key = EnvironmentKey(environment.api_key)
 
     async def leave_a_stream_open() -> None:
@@ -336,32 +336,32 @@ async def test_message__to_a_loop_that_has_ended_with_its_streams__the_others_he
 
     await asyncio.to_thread(asyncio.run, leave_a_stream_open())
     for _ in range(2):
-        said = EnvironmentState(key, timezone.now(), True)
-        eventstream.deliver(said)
-        await client.until(lambda client: client.events[-1:] == [sse.frame(said.updated_at)])  # noqa: B023
-    # It is no longer there.
+        sent = EnvironmentState(key, timezone.now(), True)
+        eventstream.deliver(sent)
+        await client.until(lambda client: client.events[-1:] == [sse.frame(sent.updated_at)])  # noqa: B023
+    # The closed loop's listener has removed itself.
     assert len(get_listener_manager().listeners_by_channel[eventstream.channel(key)]) == 1
 
 
-async def test_healed__found_by_the_reconcile__is_counted_and_what_the_bus_brought_is_not(
+async def test_healed__version_found_by_the_reconcile__counted_and_one_announced_by_the_bus_is_not(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:
     def healed() -> int:
-        return int(metrics.healed.told(figures.sums()).samples[0].value)
+        return int(metrics.healed.collect(counters.sums()).samples[0].value)
 
     before = healed()
     await sync_to_async(environment.save)()
-    frame = await move(environment)
-    streams.look()
+    frame = await raise_unannounced(environment)
+    streams.reconcile_now()
     await client.until(lambda client: client.events[-1:] == [frame])
     assert healed() == before + 1
-    done = int(figures.sums()["realtime_reconciles done"])
-    streams.look()
-    await eventually(lambda: figures.sums()["realtime_reconciles done"] > done)
+    done = int(counters.sums()["realtime_reconciles done"])
+    streams.reconcile_now()
+    await eventually(lambda: counters.sums()["realtime_reconciles done"] > done)
     assert healed() == before + 1
 
 
-async def test_reconcile__database_away__tries_again_long_before_its_time(
+async def test_reconcile__database_fails_twice__retries_soon(
     streams: hub.Hub, client: Client, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "RETRY_SECONDS", 0.05)
@@ -374,24 +374,24 @@ async def test_reconcile__database_away__tries_again_long_before_its_time(
         return real(host, moment)
 
     with mock.patch.object(EmbeddedHost, "changed_since", failing_twice):
-        frame = await move(environment)
-        streams.look()
+        frame = await raise_unannounced(environment)
+        streams.reconcile_now()
         await client.until(lambda client: client.events[-1:] == [frame])
-    # What was not looked at is looked at then.
+    # The failed queries are repeated for the same period.
     assert len(set(calls)) == 1
 
 
-async def test_reconcile__one_failure__reads_again_at_once(
+async def test_reconcile__first_failure__retries_immediately(
     streams: hub.Hub,
     client: Client,
     environment: Environment,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As of a connection that the database has closed."""
+    """As after the database has closed an idle connection."""
     settings.REALTIME_RECONCILE_SECONDS = 2 * PATIENCE
     monkeypatch.setattr(reconcile, "RETRY_SECONDS", 2 * PATIENCE)
-    frame = await move(environment)
+    frame = await raise_unannounced(environment)
     real, calls = EmbeddedHost.changed_since, []
 
     def failing_once(host: EmbeddedHost, moment: Any) -> Any:
@@ -401,18 +401,18 @@ async def test_reconcile__one_failure__reads_again_at_once(
         return real(host, moment)
 
     with mock.patch.object(EmbeddedHost, "changed_since", failing_once):
-        streams.look()
+        streams.reconcile_now()
         await client.until(lambda client: client.events[-1:] == [frame])
 
 
-async def test_bus__connected_anew__every_hub_looks(streams: hub.Hub, client: Client, environment: Environment) -> None:
-    frame = await move(environment)
-    # As each back end does.
+async def test_bus__reconnected__hubs_reconcile(streams: hub.Hub, client: Client, environment: Environment) -> None:
+    frame = await raise_unannounced(environment)
+    # As the back ends do.
     bus.current().on_connect()
     await client.until(lambda client: client.events[-1:] == [frame])
 
 
-async def test_look__loop_that_has_ended__is_passed_over() -> None:
+async def test_reconcile_now__loop_closed__does_nothing() -> None:
     async def run() -> hub.Hub:
         made = hub.current()
         await made.close()
@@ -420,10 +420,10 @@ async def test_look__loop_that_has_ended__is_passed_over() -> None:
 
     made = await asyncio.to_thread(asyncio.run, run())
     assert made.loop.is_closed()
-    made.look()
+    made.reconcile_now()
 
 
-def test_bus__two_hubs__listens_until_the_last_is_closed() -> None:
+def test_bus__two_hubs__listens_until_the_last_one_is_closed() -> None:
     opened, leave = threading.Event(), threading.Event()
 
     async def first() -> None:
@@ -447,39 +447,39 @@ def test_bus__two_hubs__listens_until_the_last_is_closed() -> None:
 
 @pytest.fixture
 def read_when_stale(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Only topics that may have missed something are read: nothing moves by the index, and no topic's turn comes."""
+    """Only stale topics are read: the query finds no changes, and the turns of other topics are a year apart."""
     monkeypatch.setattr(reconcile, "OVERLAP", timedelta(days=365))
     with mock.patch.object(EmbeddedHost, "changed_since", return_value=[]):
         yield
 
 
 @pytest.mark.usefixtures("read_when_stale")
-async def test_overflow__while_the_state_is_read_again__it_is_read_once_more(
+async def test_refresh__during_the_read_of_a_refresh__reads_again(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:
     topic = streams.topics[EnvironmentKey(environment.api_key)]
     real, began, released = EmbeddedHost.states, threading.Event(), threading.Event()
 
-    def held(host: EmbeddedHost, keys: Any) -> Any:
+    def blocked(host: EmbeddedHost, keys: Any) -> Any:
         states = real(host, keys)
         began.set()
         assert released.wait(PATIENCE)
         return states
 
-    with mock.patch.object(EmbeddedHost, "states", held):
+    with mock.patch.object(EmbeddedHost, "states", blocked):
         streams.refresh(topic)
         await asyncio.to_thread(began.wait, PATIENCE)
-        frame = await move(environment)
+        frame = await raise_unannounced(environment)
         streams.refresh(topic)
         released.set()
         await client.until(lambda client: client.events[-1:] == [frame])
 
 
 @pytest.mark.usefixtures("read_when_stale")
-async def test_overflow__the_state_cannot_be_read__it_is_read_until_it_can(
+async def test_refresh__read_fails__reads_until_it_succeeds(
     streams: hub.Hub, client: Client, environment: Environment
 ) -> None:
-    frame = await move(environment)
+    frame = await raise_unannounced(environment)
     with states_failing_once() as calls:
         streams.refresh(streams.topics[EnvironmentKey(environment.api_key)])
         await client.until(lambda client: client.events[-1:] == [frame])

@@ -1,4 +1,4 @@
-"""NOTIFY as part of the change's transaction: told exactly if that commits."""
+"""NOTIFY in the transaction of the change: PostgreSQL delivers it if and only if the transaction commits."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from tests.bus.conftest import PATIENCE, Settings, state, until
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.database,
-    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="LISTEN and NOTIFY are PostgreSQL's"),
+    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="only PostgreSQL has LISTEN and NOTIFY"),
 ]
 
 Notified = Callable[[], tuple[str, datetime]]
@@ -29,7 +29,7 @@ Notified = Callable[[], tuple[str, datetime]]
 
 @pytest.fixture
 def notify_bus(settings: Settings, feature: object, production: object) -> Iterator[bus.Bus]:
-    """PostgreSQL as this process's bus, once there is something to change."""
+    """A PostgreSQL bus, as the bus of this process."""
     settings.REALTIME_BUS = "postgres"
     yield bus.current()
     bus.current().close(PATIENCE)
@@ -37,7 +37,7 @@ def notify_bus(settings: Settings, feature: object, production: object) -> Itera
 
 @pytest.fixture
 def notified(notify_bus: bus.Bus) -> Iterator[Notified]:
-    """The key and version of the next notification; another session listens."""
+    """Returns the key and version of the next notification, which another session receives."""
     parameters = connection.get_connection_params()
     address = {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
     with psycopg.connect(**address, autocommit=True) as session:
@@ -53,30 +53,30 @@ def notified(notify_bus: bus.Bus) -> Iterator[Notified]:
 
 
 def toggle(state: FeatureState) -> datetime:
-    """Change what SDKs read. Returns the environment's version then."""
+    """Toggle a flag. Returns the environment's new version."""
     state.refresh_from_db()
     state.enabled = not state.enabled
     state.save()
     return Environment.objects.get(pk=state.environment_id).updated_at
 
 
-def test_notify__commit__told_though_the_process_says_nothing_after_it(
+def test_notify__commit__notified_without_a_call_of_publish(
     notified: Notified, state: FeatureState, environment: Environment
 ) -> None:
     with mock.patch.object(publish, "publish"):
-        moved = toggle(state)
-    assert notified() == (environment.api_key, moved)
+        version = toggle(state)
+    assert notified() == (environment.api_key, version)
 
 
-def test_notify__rollback__nothing_is_told(notified: Notified, state: FeatureState, environment: Environment) -> None:
+def test_notify__rollback__not_notified(notified: Notified, state: FeatureState, environment: Environment) -> None:
     with transaction.atomic():
         toggle(state)
         transaction.set_rollback(True)
-    moved = toggle(state)
-    assert notified() == (environment.api_key, moved)
+    version = toggle(state)
+    assert notified() == (environment.api_key, version)
 
 
-def test_notify__savepoint_rolled_back__only_what_is_kept_is_told(
+def test_notify__savepoint_rolled_back__only_committed_versions_are_notified(
     notified: Notified, state: FeatureState, environment: Environment, production: Environment
 ) -> None:
     with transaction.atomic():
@@ -86,11 +86,11 @@ def test_notify__savepoint_rolled_back__only_what_is_kept_is_told(
         transaction.savepoint_rollback(savepoint)
     kept = Environment.objects.get(pk=production.pk)
     assert notified() == (production.api_key, kept.updated_at)
-    moved = toggle(state)
-    assert notified() == (environment.api_key, moved)
+    version = toggle(state)
+    assert notified() == (environment.api_key, version)
 
 
-def test_notify__gate_that_is_closed__is_announced_and_changes_after_it_are_not(
+def test_notify__gate_closed__closing_is_notified_and_later_changes_are_not(
     notified: Notified, state: FeatureState, environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
@@ -104,40 +104,42 @@ def test_notify__gate_that_is_closed__is_announced_and_changes_after_it_are_not(
     assert notified() == (environment.api_key, opened)
 
 
-def test_notify__word_of_an_external_publisher__is_told_without_a_change_of_ours(notified: Notified) -> None:
-    said = state(key=EnvironmentKey("external"))
-    publish.publish([said])
-    assert notified() == ("external", said.updated_at)
+def test_notify__posted_version__notified(notified: Notified) -> None:
+    sent = state(key=EnvironmentKey("external"))
+    publish.publish([sent])
+    assert notified() == ("external", sent.updated_at)
 
 
-def test_notify__key_that_nobody_can_ask_for__does_not_fail_the_change(notified: Notified, state: FeatureState) -> None:
-    from tests.bus.conftest import state as version
+def test_notify__key_too_long_for_a_notification__change_does_not_fail(notified: Notified, state: FeatureState) -> None:
+    from tests.bus.conftest import state as make_state
 
     with transaction.atomic():
-        publish.enqueue([version(key=EnvironmentKey("k" * 9_000))])
-        moved = toggle(state)
-    assert notified()[1] == moved
+        publish.enqueue([make_state(key=EnvironmentKey("k" * 9_000))])
+        version = toggle(state)
+    assert notified()[1] == version
 
 
-def test_notify__queue_that_fills_up__changes_go_on_without_and_it_begins_again(
+def test_notify__queue_nearly_full__stops_notifying_until_there_is_space(
     notified: Notified, notify_bus: bus.Bus, state: FeatureState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "SILENCE_SECONDS", 0.02)
-    # With each new connection it would begin again.
+    # A new connection would notify again.
     monkeypatch.setattr(postgres, "ANSWER_SECONDS", PATIENCE)
-    monkeypatch.setattr(postgres, "FULL", -1.0)
+    monkeypatch.setattr(postgres, "MAX_QUEUE_USAGE", -1.0)
     notify_bus.start()
     until(lambda: "queue" in notify_bus.health().last_error)
     assert notify_bus.health().degraded
-    unheard = toggle(state)
-    monkeypatch.setattr(postgres, "FULL", 0.5)
+    not_notified = toggle(state)
+    monkeypatch.setattr(postgres, "MAX_QUEUE_USAGE", 0.5)
     until(lambda: not notify_bus.health().degraded)
-    heard = toggle(state)
-    assert heard > unheard
-    assert notified()[1] == heard
+    notified_again = toggle(state)
+    assert notified_again > not_notified
+    assert notified()[1] == notified_again
 
 
-def test_bus__no_url_of_its_own__listens_on_the_default_database(notify_bus: bus.Bus, environment: Environment) -> None:
+def test_bus__no_bus_database_url__listens_on_the_default_database(
+    notify_bus: bus.Bus, environment: Environment
+) -> None:
     notify_bus.start()
     until(lambda: notify_bus.health().connected)
     assert notify_bus.health().since <= datetime.now(UTC)  # type: ignore[operator]

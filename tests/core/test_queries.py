@@ -17,6 +17,8 @@ from features.models import FeatureSegment, FeatureState
 from tests.core.tenant_of_size import TenantOfSize
 from users.models import FFAdminUser
 
+pytestmark = pytest.mark.slow
+
 # The first size only warms up caches of Django and the product.
 SIZES = (1, 2, 4)
 

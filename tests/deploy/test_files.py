@@ -98,6 +98,7 @@ def test_dockerfile__last_stage__unprivileged_user_and_slim_image() -> None:
     assert all(rest.split(" AS ")[0].endswith("-slim") for name, rest in instructions() if name == "FROM")
 
 
+@pytest.mark.slow
 def test_image__started_as_by_compose__migrates_serves_and_is_healthy(
     tmp_path: Path, postgresql_template: MigratedPostgreSQL
 ) -> None:

@@ -78,6 +78,7 @@ def test_postgresql__suspended__503_within_the_timeouts_and_recovery_afterwards(
     assert call("GET", "/api/v1/flags/", PATIENCE, headers=key).json()[0]["enabled"] is False
 
 
+@pytest.mark.slow
 def test_query__longer_than_the_timeout_on_a_running_server__completes(tenant: tuple[Any, Tenant]) -> None:
     import psycopg
 

@@ -14,7 +14,7 @@ from tests.faults.valve import Valve
 
 @dataclass(frozen=True)
 class Fault:
-    """``breaks_streams``: streams may be cut, as if a process is killed. ``fails_calls``: statuses that calls may get.
+    """``breaks_streams``: streams may be cut, as those of a killed process. ``fails_calls``: allowed statuses of calls.
     ``spares_database``: every running process reaches the database, so its subscribers have each new state one
     reconcile later.
     """

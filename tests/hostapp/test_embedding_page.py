@@ -13,6 +13,8 @@ from tests.support.patience import PATIENCE, START
 from tests.support.processes import Process, accepts_connections
 from tests.support.server import environ
 
+pytestmark = pytest.mark.slow
+
 PAGE = (programs.ROOT / "docs" / "embedding.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)(, at the end)?\n")

@@ -109,7 +109,14 @@ class Host:
 
 @pytest.fixture(
     scope="module",
-    params=["uvicorn", "daphne", "wheel, daphne, Django 5.0", "wheel, daphne, Django 5.1", "wheel, daphne, Django 5.2"],
+    params=[
+        "uvicorn",
+        "daphne",
+        *(
+            pytest.param(f"wheel, daphne, Django {version}", marks=pytest.mark.slow)
+            for version in ("5.0", "5.1", "5.2")
+        ),
+    ],
 )
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("host")

@@ -1,4 +1,4 @@
-"""The inspector's tables were realtime's once: what happens to them and to their rows."""
+"""Migration of the inspector's tables, which belonged to the app ``realtime`` in earlier releases."""
 
 import sqlite3
 import subprocess
@@ -35,7 +35,7 @@ def migrate(tmp_path: Path) -> Migrate:
 
 @pytest.fixture
 def before(file: Path, migrate: Migrate) -> None:
-    """A database of the time when the tables were realtime's, with a row."""
+    """A database of an earlier release, with a row in a table of the inspector."""
     migrate("realtime", "0002", inspector=False)
     with sqlite3.connect(file) as database:
         database.execute(
@@ -50,20 +50,20 @@ def tables(file: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("before")
-def test_migration__inspector_is_installed__its_tables_have_their_rows(file: Path, migrate: Migrate) -> None:
+def test_migration__inspector_installed__tables_keep_their_rows(file: Path, migrate: Migrate) -> None:
     migrate("realtime_inspector", inspector=True)
     with sqlite3.connect(file) as database:
         assert database.execute("SELECT host, pid FROM realtime_inspectedprocess").fetchall() == [("host", 7)]
-    # And back.
+    # Backwards.
     migrate("realtime_inspector", "zero", inspector=True)
     migrate("realtime", "0002", inspector=True)
     assert tables(file) >= TABLES
 
 
 @pytest.mark.usefixtures("before")
-def test_migration__inspector_is_not_installed__realtime_has_one_table(file: Path, migrate: Migrate) -> None:
+def test_migration__inspector_not_installed__its_tables_are_removed(file: Path, migrate: Migrate) -> None:
     migrate("realtime", inspector=False)
     assert {name for name in tables(file) if name.startswith("realtime")} == {"realtime_externalenvironment"}
-    # Installed later, it makes them.
+    # If the app is installed later, its migration creates them.
     migrate("realtime_inspector", inspector=True)
     assert tables(file) >= TABLES

@@ -1,4 +1,4 @@
-"""Two processes of a real server, seen from a third one."""
+"""The inspector of a server with two processes, read by a third process."""
 
 import json
 import os
@@ -18,20 +18,22 @@ from tests.support import programs, sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.server import ServerProcess, environ
 
+pytestmark = pytest.mark.slow
+
 STREAMS = 8
 
 Shown = dict[str, Any]
-"""What ``inspect_environment --json`` says."""
+"""A line of ``inspect_environment --json``."""
 
 
 @contextmanager
 def inspector(key: str, variables: Mapping[str, str]) -> Iterator[Callable[[Callable[[Shown], object]], Shown]]:
-    """Whoever is called with a condition waits until it holds of what is shown, and returns that."""
+    """Yields a function that waits until a condition is true for the output, and returns the output."""
     command = [sys.executable, "-m", "django", "inspect_environment", key, "--json", "--every=0.2"]
-    # Nothing but this app: it starts in a moment.
+    # Settings with only this app, which start quickly.
     own = {
         "DJANGO_SETTINGS_MODULE": "realtime.detached.settings",
-        "SSE_AUTHENTICATION_TOKEN": "none is asked for",
+        "SSE_AUTHENTICATION_TOKEN": "not-used",
         "DATABASE_URL": variables.get("DATABASE_URL", f"sqlite:///{variables['VAR_DIR']}/db.sqlite3"),
         "REALTIME_INSPECTION": "on",
     }
@@ -51,7 +53,7 @@ def inspector(key: str, variables: Mapping[str, str]) -> Iterator[Callable[[Call
             shown: Shown = json.loads(line)
             if holds(shown):
                 return shown
-        raise AssertionError("the inspector has ended")
+        raise AssertionError("inspect_environment has ended")
 
     try:
         yield until
@@ -60,8 +62,8 @@ def inspector(key: str, variables: Mapping[str, str]) -> Iterator[Callable[[Call
         process.communicate()
 
 
-def not_seen_for_a_minute(pid: int, variables: Mapping[str, str]) -> None:
-    """As if so much time had passed. A process that lives says that it does within ten seconds."""
+def expire_heartbeat(pid: int, variables: Mapping[str, str]) -> None:
+    """Set the process's last heartbeat back by a minute."""
     if url := variables.get("DATABASE_URL"):
         with psycopg.connect(url) as server:
             server.execute(
@@ -81,12 +83,12 @@ def is_complete(event: Shown) -> bool:
 
 
 def written_by_process(event: Shown) -> dict[int, int]:
-    """Streams that it was written to, by process."""
+    """The number of deliveries by process."""
     return {share["process"]: share["written"] for share in event["processes"] if share["written"]}
 
 
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.database)])
-def test_workers__streams_events_and_a_killed_one__told_of_all(
+def test_workers__streams_and_events_and_a_killed_process__all_are_shown(
     database: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     variables = request.getfixturevalue(f"{database}_template").copy(tmp_path)
@@ -104,25 +106,25 @@ def test_workers__streams_events_and_a_killed_one__told_of_all(
             assert sum(by_process.values()) == STREAMS
 
             tenant.change(feature, enabled=True)
-            heard = {stream.event_after(was).updated_at for stream, was in zip(streams, before, strict=True)}
-            # Each process writes down its own part, in its own time: who committed it may have no stream to tell.
+            received = {stream.event_after(was).updated_at for stream, was in zip(streams, before, strict=True)}
+            # Each process writes its own rows, and the process with the commit may have no stream.
             event = until(lambda shown: any(map(is_complete, shown["events"][:1])))["events"][0]
-            assert [event["version"]] == [f"{version:.6f}" for version in heard]
+            assert [event["version"]] == [f"{version:.6f}" for version in received]
             assert 0 <= event["p50_ms"] <= event["p99_ms"]
             assert written_by_process(event) == {process: streams for process, streams in by_process.items() if streams}
-            # Without a bus the process that made the change tells its own streams; the other one, if it has any, finds
-            # it by itself. Which of the two answers, and which has the streams, is the kernel's choice.
+            # With the memory bus only the process of the change delivers the event directly. The other process, if it
+            # has streams, finds it by the reconcile. The kernel chooses the processes of requests and streams.
             if database == "sqlite" and len(written_by_process(event)) == 2:
                 assert event["healed"]
 
             killed = both["processes"][0]
             os.kill(killed["pid"], signal.SIGKILL)
-            not_seen_for_a_minute(killed["pid"], variables)
+            expire_heartbeat(killed["pid"], variables)
             left = until(lambda shown: killed["id"] not in [process["id"] for process in shown["processes"]])
             assert left["streams"] <= STREAMS - by_process[killed["id"]]
-            # What it did is known all the same.
-            told = next(each for each in left["events"] if each["version"] == event["version"])
-            assert written_by_process(told) == written_by_process(event)
+            # The events of the killed process are still shown.
+            still_shown = next(each for each in left["events"] if each["version"] == event["version"])
+            assert written_by_process(still_shown) == written_by_process(event)
             for stream in streams:
                 stream.close()
             server.stop()

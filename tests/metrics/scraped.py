@@ -1,4 +1,4 @@
-"""A scrape, read as Prometheus reads it."""
+"""Reads and parses ``/metrics``, as Prometheus does."""
 
 from http.client import HTTPConnection
 
@@ -25,7 +25,7 @@ class Scrape:
 
     @property
     def counters(self) -> dict[tuple[str, ...], float]:
-        """What must never fall."""
+        """The samples of counters and histograms, which must never decrease."""
         return {
             (sample.name, *sample.labels.values()): sample.value
             for family in self.families.values()

@@ -1,4 +1,4 @@
-"""What is counted of streams inside of one event loop: what a socket test could not bring about at will."""
+"""Metrics of streams and events, in one event loop, for conditions that a test on sockets cannot control."""
 
 import gc
 import time
@@ -30,7 +30,7 @@ Rise = Callable[..., float]
 @pytest.fixture
 async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
     """The loop's hub, closed again at the end."""
-    # What a slow machine has not read in that time a stream calls unreadable, and begins without it.
+    # On a slow machine a read may take longer than the default of one second, and the stream would begin without it.
     settings.REALTIME_RECONCILE_SECONDS = 3_600
     yield hub.current()
     await hub.current().close()
@@ -38,7 +38,7 @@ async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
 
 @pytest.fixture
 def rise() -> Rise:
-    """How much a sample has risen since the test began."""
+    """Returns the increase of a sample since the beginning of the test."""
     before = now()
     return lambda *name: now()[name] - before[name]
 
@@ -53,17 +53,17 @@ def toggle(state: FeatureState) -> None:
     state.save()
 
 
-async def test_delivered__client_that_reads_nothing__counts_what_is_written_and_what_is_superseded(
+async def test_delivered__client_that_does_not_read__written_and_superseded_events_are_counted(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: Settings, rise: Rise
 ) -> None:
     settings.REALTIME_REPEAT_SECONDS = 0
     async with stream(environment.api_key) as slow, stream(environment.api_key) as quick:
         await slow.opened()
         await quick.opened()
-        # What they began with is none.
+        # Initial events are not counted.
         assert rise("realtime_events_delivered_total") == 0
         slow.reading.clear()
-        # One is stuck in its write, two wait in its mailbox, one after the other.
+        # The first is being written, the second waits in the mailbox, and the third replaces it there.
         for count in range(1, 4):
             await toggle(state)
             await quick.until(lambda client, count=count: len(client.events) == count + 1)
@@ -77,38 +77,38 @@ async def test_delivered__client_that_reads_nothing__counts_what_is_written_and_
         assert rise("realtime_streams_opened_total") == 2
 
 
-async def test_delivered__state_that_a_slow_client_begins_with__not_counted(
+async def test_delivered__initial_event_of_a_slow_client__not_counted(
     streams: hub.Hub, environment: Environment, rise: Rise
 ) -> None:
     async with stream(environment.api_key) as client, stream(environment.api_key) as quick:
-        # Before it has its first byte: the state waits in its mailbox.
+        # The initial event waits in the mailbox.
         client.reading.clear()
         await quick.opened()
         await eventually(
-            lambda: all(each._served for each in streams.topics[EnvironmentKey(environment.api_key)].subscribers)
+            lambda: all(each._initialized for each in streams.topics[EnvironmentKey(environment.api_key)].subscribers)
         )
         client.reading.set()
         await client.until(lambda client: len(client.events) == 1)
     assert rise("realtime_events_delivered_total") == rise("realtime_events_superseded_total") == 0
 
 
-async def test_repeated__two_close_changes__the_second_saying_counts_apart(
+async def test_repeated__two_close_changes__repetition_is_counted_separately(
     streams: hub.Hub, environment: Environment, settings: Settings, rise: Rise
 ) -> None:
     settings.REALTIME_REPEAT_SECONDS = 1
     key = EnvironmentKey(environment.api_key)
     async with stream(key) as client:
         await client.opened()
-        # Not by the database, where a busy machine may take a second for each.
+        # Not through the database, where each change may take a second on a busy machine.
         for count in (2, 3):
-            streams.topics[key].offer(EnvironmentState(key, timezone.now(), True))
+            streams.topics[key].accept(EnvironmentState(key, timezone.now(), True))
             await client.until(lambda client, count=count: len(client.events) == count)
         await client.until(lambda client: len(client.events) == 4)
     assert rise("realtime_events_repeated_total") == 1
     assert rise("realtime_events_delivered_total") == rise("realtime_propagation_seconds_count") == 2
 
 
-async def test_spread__events__counted_when_their_moment_comes(
+async def test_spread__event__counted_at_its_delivery(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: Settings, rise: Rise
 ) -> None:
     settings.REALTIME_SPREAD_SECONDS = 0.3
@@ -119,88 +119,90 @@ async def test_spread__events__counted_when_their_moment_comes(
         await eventually(lambda: rise("realtime_events_delivered_total") == 1)
 
 
-async def test_stalled__client_given_up__counted(
+async def test_stalled__client_that_does_not_read_its_end__counted(
     streams: hub.Hub, environment: Environment, settings: Settings, rise: Rise
 ) -> None:
     settings.REALTIME_STREAM_SECONDS = 0.3
     async with stream(environment.api_key) as client:
-        # From the beginning: on a busy machine its age is over before it has read anything.
+        # Before the first read, because the stream's age may be over at once on a busy machine.
         client.reading.clear()
         await eventually(lambda: rise("realtime_streams_stalled_total") == 1)
 
 
-async def test_healed__bus_that_loses_everything__counted(
+async def test_healed__event_lost__counted(
     streams: hub.Hub, state: FeatureState, environment: Environment, monkeypatch: pytest.MonkeyPatch, rise: Rise
 ) -> None:
     monkeypatch.setattr("realtime.bus.eventstream.deliver", lambda state: None)
     async with stream(environment.api_key) as client:
         await client.opened()
         await toggle(state)
-        streams.look()
+        streams.reconcile_now()
         await client.until(lambda client: len(client.events) == 2)
     assert rise("realtime_events_healed_total") == 1
-    # It is done a moment after what it found is on its way.
+    # The reconcile is counted shortly after its event is delivered.
     await eventually(lambda: rise("realtime_reconciles_total", "done") >= 1)
 
 
-async def test_healed__real_flagsmith_whose_changes_no_bus_brings__not_counted(
+async def test_healed__real_flagsmith__not_counted(
     streams: hub.Hub, environment: Environment, settings: Settings, rise: Rise
 ) -> None:
     settings.REALTIME_HOST = "flagsmith"
     async with stream(environment.api_key) as client:
         await client.opened()
-        moved = Environment.objects.filter(pk=environment.pk)
-        await sync_to_async(moved.update)(updated_at=timezone.now())
-        streams.look()
+        rows = Environment.objects.filter(pk=environment.pk)
+        await sync_to_async(rows.update)(updated_at=timezone.now())
+        streams.reconcile_now()
         await client.until(lambda client: len(client.events) == 2)
     assert rise("realtime_events_healed_total") == 0
 
 
-async def test_propagation__clock_that_is_ahead__counts_as_nothing(
+async def test_propagation__version_in_the_future__counted_as_zero(
     streams: hub.Hub, environment: Environment, rise: Rise
 ) -> None:
     async with stream(environment.api_key) as client:
         await client.opened()
         key = EnvironmentKey(environment.api_key)
         ahead = timezone.now() + timedelta(hours=1)
-        streams.topics[key].offer(EnvironmentState(key, ahead, True))
+        streams.topics[key].accept(EnvironmentState(key, ahead, True))
         await client.until(lambda client: len(client.events) == 2)
     assert rise("realtime_propagation_seconds_bucket", "0.001") == 1
     assert rise("realtime_propagation_seconds_sum") == 0
 
 
-def test_propagation__more_than_its_number_holds__begins_anew(rise: Rise) -> None:
-    """An external publisher's versions may be of any time, and an event that cannot be counted must go out."""
+def test_propagation__sum_overflows__starts_again_at_zero(rise: Rise) -> None:
+    """External publishers may post any time, and an overflow must not prevent the delivery."""
     for _ in range(3):
-        metrics.told(EPOCH + timedelta(seconds=1), 3_000)
+        metrics.count_delivered(EPOCH + timedelta(seconds=1), 3_000)
     assert rise("realtime_propagation_seconds_bucket", "+Inf") == 9_000
     assert rise("realtime_events_delivered_total") == 9_000
 
 
-async def test_bus__lost_and_had_again__told(streams: hub.Hub, monkeypatch: pytest.MonkeyPatch, rise: Rise) -> None:
+async def test_bus__disconnected_and_reconnected__gauge_and_counter_change(
+    streams: hub.Hub, monkeypatch: pytest.MonkeyPatch, rise: Rise
+) -> None:
     class Lost:
-        told = Health("redis", False, reconnects=1, beat=1.0)
+        state = Health("redis", False, reconnects=1, beat=1.0)
 
         def health(self) -> Health:
-            return self.told
+            return self.state
 
     monkeypatch.setattr(bus, "current", Lost)
     await eventually(lambda: rise("realtime_bus_reconnects_total") == 1)
     assert now()["realtime_bus_connected", "redis"] == 0
-    # It has been started anew.
-    Lost.told = Health("redis", True, reconnects=0, beat=2.0)
+    # A restarted bus counts from 0.
+    Lost.state = Health("redis", True, reconnects=0, beat=2.0)
     await eventually(lambda: now()["realtime_bus_connected", "redis"] == 1)
     assert rise("realtime_bus_reconnects_total") == 1
 
 
-def test_limit__of_a_kind_that_is_unknown__counts_as_another(rise: Rise) -> None:
+def test_limit__unknown_kind__counted_as_other(rise: Rise) -> None:
     metrics.limit_hit("address")
     metrics.limit_hit("new")
 
     assert rise("realtime_limits_hit_total", "address") == rise("realtime_limits_hit_total", "other") == 1
 
 
-def test_metrics__no_token_configured__404_for_everybody(anonymous: APIClient, settings: Settings) -> None:
+def test_metrics__no_token_configured__404(anonymous: APIClient, settings: Settings) -> None:
     for authorization in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}"):
         assert anonymous.get("/metrics", HTTP_AUTHORIZATION=authorization).status_code == 404
     settings.REALTIME_METRICS_TOKEN = TOKEN
@@ -208,21 +210,23 @@ def test_metrics__no_token_configured__404_for_everybody(anonymous: APIClient, s
     assert anonymous.post("/metrics", HTTP_AUTHORIZATION=f"Bearer {TOKEN}").status_code == 405
 
 
-async def test_watchdog__start_that_takes_seconds__no_alarm(rise: Rise, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project's views are imported then, when nobody is served yet."""
-    monkeypatch.setattr(watchdog, "LOOK_SECONDS", 0.5)
+async def test_watchdog__slow_start__loop_is_not_reported_as_blocked(
+    rise: Rise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views are imported at the start, which may take seconds."""
+    monkeypatch.setattr(watchdog, "CHECK_SECONDS", 0.5)
     monkeypatch.setattr(gc, "collect", lambda: time.sleep(2))
     monkeypatch.setattr(gc, "freeze", lambda: None)
-    told: list[str] = []
+    sent: list[str] = []
 
     async def receive() -> Message:
         return {}
 
     async def send(message: Message) -> None:
-        told.append(message["type"])
+        sent.append(message["type"])
 
     await lifespan()({"type": "lifespan"}, receive, send)
-    assert told == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert rise("realtime_event_loop_blocked_total") == 0
 
 
@@ -237,4 +241,4 @@ async def test_rejected__streams_over_a_limit__counted_until_they_end(
             await another.opened()
             assert now()["realtime_streams_held"] == 2
         await eventually(lambda: now()["realtime_streams_held"] == 0)
-        assert streams.open == 1
+        assert streams.open_count == 1

@@ -1,4 +1,4 @@
-"""``/health/liveness`` turns red in each wedge, says which part it is, and does so only then."""
+"""``/health/liveness`` is 503 if and only if a part makes no progress, and names the part."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.asgi import Client
 from tests.support.server import Answer, MigratedSQLite, ServerProcess
 
-# Five times what the loop's clock goes on by at most while a busy machine does not let it run: where that is very busy,
-# the loop runs a few times before another thread does.
+# Five times ``MAX_TICK_SECONDS``. On a very busy machine the loop may run several times before another thread runs, and
+# that thread must not look wedged.
 WEDGED_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
 def server(sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that is well, and that each test leaves so."""
+    """A live server. Each test must leave it live."""
     variables = {
         **sqlite_template.copy(tmp_path_factory.mktemp("liveness")),
         "DJANGO_SETTINGS_MODULE": "tests.metrics.wedged",
@@ -40,43 +40,44 @@ def health(server: ServerProcess) -> Answer:
 
 
 def is_red(server: ServerProcess, *parts: str) -> bool:
-    """Whether these parts are wedged, and no others."""
+    """Return True if exactly these parts are wedged."""
     answer = health(server)
     return answer.status == 503 and set(answer.json()) == set(parts)
 
 
-def do(server: ServerProcess, way: str) -> None:
-    assert server.get(f"/{way}").status == 200
+def do(server: ServerProcess, action: str) -> None:
+    assert server.get(f"/{action}").status == 200
 
 
-async def test_liveness__host_that_django_refuses__answered_all_the_same(settings: Settings) -> None:
-    """An orchestrator asks by an address, not by a name."""
+async def test_liveness__host_not_in_allowed_hosts__200(settings: Settings) -> None:
+    """Orchestrators send an IP address in ``Host``."""
     settings.ALLOWED_HOSTS = ["flags.example.com"]
-    told = {}
+    answers = {}
     for host in ("flags.example.com", "10.0.0.1"):
         client = Client("/health/liveness", {"Host": host})
         await client.run()
-        told[host] = (client.sent[0]["status"], dict(client.sent[0]["headers"]), client.chunks)
-    for status, headers, chunks in told.values():
+        answers[host] = (client.sent[0]["status"], dict(client.sent[0]["headers"]), client.chunks)
+    for status, headers, chunks in answers.values():
         assert (status, chunks) == (200, [b'{"status": "ok"}'])
         assert headers[b"content-length"] == b"16"
         assert headers[b"cache-control"] == b"no-store"
         assert headers[b"x-content-type-options"] == b"nosniff"
-    assert told["flags.example.com"][1][b"x-frame-options"] == b"DENY"
+    assert answers["flags.example.com"][1][b"x-frame-options"] == b"DENY"
 
 
 @pytest.mark.parametrize("method, status, body", [("HEAD", 200, b""), ("POST", 200, b'{"status": "ok"}')])
 @pytest.mark.parametrize("path", ["/health/liveness", "/health/liveness/"])
-async def test_liveness__other_methods__as_of_old(path: str, method: str, status: int, body: bytes) -> None:
+async def test_liveness__head_and_post__answered(path: str, method: str, status: int, body: bytes) -> None:
     client = Client(path, {"Host": "testserver"})
     client.scope["method"] = method
     await client.run()
     assert (client.sent[0]["status"], b"".join(client.chunks)) == (status, body)
 
 
-def test_liveness__each_part_that_stands_still__red_by_name_and_nothing_else(server: ServerProcess) -> None:
+@pytest.mark.slow
+def test_liveness__parts_without_progress__503_with_their_names(server: ServerProcess) -> None:
     until = server.process.wait_until
-    # Somebody streams, so that the reconcile has to read.
+    # With an open stream the reconcile reads.
     tenant = Tenant.create(AdminAPI.registered(server.url))
     with sse.connect(server.port, tenant.environment.key) as stream:
         stream.next_event()
@@ -84,7 +85,7 @@ def test_liveness__each_part_that_stands_still__red_by_name_and_nothing_else(ser
 
         do(server, "hang_the_reader")
         until(lambda: health(server).status == 503)
-        # The reconcile waits for it, with some more patience.
+        # The reconcile waits for the reader, and is wedged a little later.
         until(lambda: is_red(server, "realtime-reader", "reconciler"))
         until(lambda: scrape(server.port)["realtime_wedged"] == 2)
         assert "no progress for " in health(server).json()["realtime-reader"]
@@ -100,11 +101,14 @@ def test_liveness__each_part_that_stands_still__red_by_name_and_nothing_else(ser
         do(server, "revive_the_reconciler")
         until(lambda: health(server).status == 200)
     logged = [json.loads(line)["part"] for line in server.log.splitlines() if '"wedged"' in line]
-    # Once each, as it happened; the first two may have been seen at once.
+    # Each is logged once. The first two may have been detected in the same tick.
     assert [*sorted(logged[:2]), *logged[2:]] == ["realtime-reader", "reconciler", "listener", "reconciler"]
 
 
-def test_liveness__database_away_then_paused_then_loop_held_up__no_wedge_but_a_log(server: ServerProcess) -> None:
+@pytest.mark.slow
+def test_liveness__database_fails_then_process_stopped_then_loop_blocked__nothing_is_wedged(
+    server: ServerProcess,
+) -> None:
     until = server.process.wait_until
     wedged = server.log.count('"wedged"')
     tenant = Tenant.create(AdminAPI.registered(server.url))
@@ -127,22 +131,22 @@ def test_liveness__database_away_then_paused_then_loop_held_up__no_wedge_but_a_l
         try:
             os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
             asked = thread.submit(health, server)
-            # Longer than what is a wedge. Nothing can be waited for: the process does nothing.
+            # Longer than ``WEDGED_SECONDS``. There is no event to wait for, because the process is stopped.
             with pytest.raises(TimeoutError):
                 asked.result(WEDGED_SECONDS + 1)
         finally:
             server.process.send(signal.SIGCONT)
         assert asked.result().status == 200
 
-        held_up = thread.submit(do, server, "hold_up_the_loop")
+        blocked = thread.submit(do, server, "block_the_loop")
         line = json.loads(server.process.wait_for_log("event_loop_blocked"))
-        assert "hold_up_the_loop" in line["stack"]
+        assert "block_the_loop" in line["stack"]
         assert line["seconds"] == 3
-        assert not held_up.done()
-        Path(server.variables["VAR_DIR"], "go_on").touch()
-        held_up.result()
+        assert not blocked.done()
+        Path(server.variables["VAR_DIR"], "resume").touch()
+        blocked.result()
     assert health(server).status == 200
-    server.process.wait_for_log("event_loop_goes_on")
+    server.process.wait_for_log("event_loop_resumed")
     assert server.log.count("event_loop_blocked") == 1
     assert scrape(server.port)["realtime_event_loop_blocked_total"] == 1
     assert server.log.count('"wedged"') == wedged

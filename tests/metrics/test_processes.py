@@ -1,4 +1,4 @@
-"""Two processes behind one port: a scrape tells of both, and neither a killed nor a stopped one makes it lie."""
+"""Two processes behind one port: each scrape covers both, also after one was killed or stopped."""
 
 import json
 import os
@@ -6,18 +6,22 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.metrics.scraped import TOKEN, Scrape, scrape
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.server import MigratedSQLite, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 STREAMS = 12
 
-# Twice what a process's clock goes on by at most while a busy machine does not let it run.
+# Twice ``MAX_TICK_SECONDS``, so that a process is not wedged by a single delay on a busy machine.
 WEDGED_SECONDS = 4
 
 
-def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tells(
+def test_workers__one_killed_and_one_stopped__counters_never_decrease_and_liveness_reports_it(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     with two_workers(sqlite_template, tmp_path) as server:
@@ -30,24 +34,24 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
         tenant.change(feature, enabled=True)
         for stream, was in zip(streams, before, strict=True):
             stream.event_after(was)
-        # It is counted once it is written, by when the other process may answer.
+        # A delivery is counted after its write, so a scrape may be earlier.
         until(lambda: scrape(server.port)["realtime_events_delivered_total"] >= STREAMS)
-        # Whichever of the two answers.
+        # Several times, because either process may answer.
         for _ in range(4):
-            told = scrape(server.port)
-            assert told["realtime_streams_open"] == STREAMS
-            assert told["realtime_events_delivered_total"] == STREAMS
+            scraped = scrape(server.port)
+            assert scraped["realtime_streams_open"] == STREAMS
+            assert scraped["realtime_events_delivered_total"] == STREAMS
 
         killed, stopped = workers(server)
         os.kill(killed, signal.SIGKILL)
-        # Its parent has seen it end. Soon another one takes its place, which changes nothing here.
+        # The parent has noticed its end, and will start another process.
         until(lambda: not Path(f"/proc/{killed}").exists())
         after = scrape(server.port)
-        assert fallen(told, after) == {}
+        assert decreased(scraped, after) == {}
         assert after["realtime_streams_open"] == STREAMS - len([stream for stream in streams if is_cut(stream)])
         until(lambda: scrape(server.port)["realtime_processes"] == 2)
         restarted = scrape(server.port)
-        assert fallen(after, restarted) == {}
+        assert decreased(after, restarted) == {}
         assert restarted["realtime_streams_opened_total"] == STREAMS
 
         until(lambda: problems(server) == [])
@@ -55,7 +59,7 @@ def test_workers__one_killed_and_one_stopped__counters_never_fall_and_health_tel
         until(lambda: problems(server) == ["process"])
         os.kill(stopped, signal.SIGCONT)
         until(lambda: problems(server) == [])
-        assert fallen(restarted, scrape(server.port)) == {}
+        assert decreased(restarted, scrape(server.port)) == {}
         for stream in streams:
             stream.close()
         until(lambda: scrape(server.port)["realtime_streams_open"] == 0)
@@ -75,19 +79,19 @@ def two_workers(template: MigratedSQLite, folder: Path) -> ServerProcess:
 
 
 def workers(server: ServerProcess) -> list[int]:
-    """The processes that serve: of the server's children those that run its program."""
+    """The PIDs of the worker processes: the children of the server that run its program."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def problems(server: ServerProcess) -> list[str]:
-    """What is wedged, and of the other process only that it is one."""
+    """The names of wedged parts, with other processes as "process"."""
     answer = server.get("/health/liveness")
     return [] if answer.status == 200 else [name.partition(" ")[0] for name in answer.json()]
 
 
 def is_cut(stream: sse.Stream) -> bool:
-    """Whether the server's end is gone. Nothing can be read of the stream afterwards."""
+    """Return True if the server has closed the connection. It discards what can be read."""
     stream.connection.setblocking(False)
     try:
         while stream.connection.recv(4096):
@@ -99,19 +103,19 @@ def is_cut(stream: sse.Stream) -> bool:
     return True
 
 
-def fallen(before: Scrape, after: Scrape) -> dict[tuple[str, ...], tuple[float, float]]:
+def decreased(before: Scrape, after: Scrape) -> dict[tuple[str, ...], tuple[float, float]]:
     return {key: (value, after.samples[key]) for key, value in before.counters.items() if after.samples[key] < value}
 
 
-def test_workers__killed_while_it_is_asked_how_it_is__replaced_at_once(
+def test_workers__killed_during_the_parents_ping__replaced_at_once(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
-    """Not only when the parent, which waits for the dead one's answer, loses its patience, 30 s after it asked."""
+    """The parent waits up to 30 s for the answer to its ping, and must notice the death earlier."""
     with two_workers(sqlite_template, tmp_path) as server:
         server.process.wait_until(lambda: scrape(server.port)["realtime_processes"] == 2)
         first, second = workers(server)
         os.kill(first, signal.SIGSTOP)
-        # By then the parent, who asks twice a second, has asked.
+        # By then the parent has sent a ping, as it does twice a second.
         server.process.wait_until(lambda: problems(server) == ["process"])
         killed = time.monotonic()
         os.kill(first, signal.SIGKILL)

@@ -1,5 +1,5 @@
-"""``/metrics`` of a real server: who may read it, what it says of streams and reads, and that nothing names what it
-has not.
+"""``/metrics`` of a real server: authentication and values. The dashboard, alerts and documentation name all metrics,
+and only existing ones.
 """
 
 import json
@@ -38,14 +38,14 @@ def test_metrics__wrong_token__401(server: ServerProcess, authorization: str) ->
     assert (status, json.loads(body)) == (401, {"detail": "Invalid token."})
 
 
-def test_metrics__openmetrics_asked_for__told_in_it(server: ServerProcess) -> None:
+def test_metrics__accept_openmetrics__returned_in_that_format(server: ServerProcess) -> None:
     status, content_type, body = scraped.get(server.port, accept="application/openmetrics-text; version=1.0.0")
 
     assert (status, content_type.split(";")[0]) == (200, "application/openmetrics-text")
     assert body.endswith("# EOF\n")
 
 
-def test_metrics__streams_an_update_and_reads__counted(server: ServerProcess) -> None:
+def test_metrics__streams_and_update_and_reads__counted(server: ServerProcess) -> None:
     before = scrape(server.port)
     tenant = Tenant.create(AdminAPI.registered(server.url))
     feature = tenant.add_feature("banner")["id"]
@@ -63,7 +63,7 @@ def test_metrics__streams_an_update_and_reads__counted(server: ServerProcess) ->
         stream.close()
     server.process.wait_until(lambda: scrape(server.port)["realtime_streams_open"] == 0)
 
-    # At the default level no stream, event or read is worth a line.
+    # At the default level streams, events and reads are not logged.
     assert server.process.lines[logged:] == []
 
     def rise(*name: str) -> float:
@@ -76,7 +76,7 @@ def test_metrics__streams_an_update_and_reads__counted(server: ServerProcess) ->
     assert rise("realtime_propagation_seconds_bucket", "+Inf") == 5
     assert rise("realtime_events_published_total") >= 1
     assert rise("realtime_reads_total", "flags") == 3
-    # It had to be stored.
+    # The new identity had to be stored.
     assert rise("realtime_reads_left_to_django_total", "identities") == 1
     assert rise("realtime_refetches_total") == 3
     assert rise("flagsmith_environment_document_cache_queries_total", "miss") == 1
@@ -85,7 +85,7 @@ def test_metrics__streams_an_update_and_reads__counted(server: ServerProcess) ->
     assert [during[name] for name in ("realtime_wedged", "realtime_draining", "realtime_streams_held")] == [0, 0, 0]
 
 
-def test_dashboard_alerts_and_page__every_metric_they_name__is_in_a_scrape(server: ServerProcess) -> None:
+def test_dashboard_alerts_and_page__metrics__same_as_in_a_scrape(server: ServerProcess) -> None:
     found = scrape(server.port)
     names = {name for name, *_ in found.samples} | set(found.families)
     dashboard = json.loads(DASHBOARD.read_text())
@@ -96,12 +96,12 @@ def test_dashboard_alerts_and_page__every_metric_they_name__is_in_a_scrape(serve
     assert named(*shown) - names == set()
     assert named(*(rule["expr"] for rule in rules)) - names == set()
     assert named(page) - names == set()
-    # And the other way round: whatever is counted is shown, and explained.
+    # Conversely, every metric is in the dashboard and on the page.
     assert {family for family in found.families if not is_named(family, named(*shown))} == set()
     assert {family for family in found.families if not is_named(family, named(page))} == set()
 
 
-def test_alerts__each__has_its_line_of_the_page(server: ServerProcess) -> None:
+def test_alerts__every_alert__documented(server: ServerProcess) -> None:
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
     page = PAGE.read_text()
 

@@ -1,4 +1,4 @@
-"""Settings of a server that can be wedged."""
+"""Settings of a server whose parts can be blocked by requests."""
 
 from settings.dev import *  # noqa: F403
 

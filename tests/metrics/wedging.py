@@ -1,4 +1,4 @@
-"""The product with end points that wedge its parts, for tests alone: ``serve`` runs it by ``tests.metrics.wedged``."""
+"""The product's ASGI application, with endpoints that block its parts. Used by ``tests.metrics.wedged``."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ listener_dies = threading.Event()
 
 
 class MortalBus(SupervisedBus):
-    """A bus whose thread can be made to end, which no real one's does."""
+    """A bus whose listening thread can be ended. Those of the product never end."""
 
     name = "memory"
 
@@ -36,10 +36,10 @@ class MortalBus(SupervisedBus):
 bus.BACK_ENDS["memory"] = f"{__name__}.MortalBus"
 
 
-def hold_up_the_loop() -> None:
-    """Until the test makes a file: what it asks for by HTTP, nobody would answer."""
-    told = Path(os.environ["VAR_DIR"], "go_on")
-    while not told.exists():
+def block_the_loop() -> None:
+    """Block until the test creates a file. A request could not end it, because the blocked loop does not answer."""
+    file = Path(os.environ["VAR_DIR"], "resume")
+    while not file.exists():
         time.sleep(0.05)
 
 
@@ -73,7 +73,7 @@ def release_the_reader() -> None:
 
 
 def fail(*arguments: Any) -> None:
-    raise OperationalError("the database is away")
+    raise OperationalError("the database is unavailable")
 
 
 lost = mock.patch.multiple(EmbeddedHost, changed_since=fail, states=fail)
@@ -87,10 +87,10 @@ def find_the_database() -> None:
     lost.stop()
 
 
-WAYS = {
-    f"/{way.__name__}": way
-    for way in (
-        hold_up_the_loop,
+ACTIONS = {
+    f"/{action.__name__}": action
+    for action in (
+        block_the_loop,
         kill_the_listener,
         kill_the_reconciler,
         revive_the_listener,
@@ -104,10 +104,10 @@ WAYS = {
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    way = WAYS.get(scope["path"]) if scope["type"] == "http" else None
-    if way is None:
+    action = ACTIONS.get(scope["path"]) if scope["type"] == "http" else None
+    if action is None:
         await product(scope, receive, send)
         return
-    way()
+    action()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b""})

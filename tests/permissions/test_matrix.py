@@ -5,7 +5,6 @@ under test. All tests share one set of objects: each call is made in a savepoint
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,15 +27,13 @@ from tests.permissions import calls
 from tests.permissions.callers import Caller, CallerFactory
 from tests.permissions.calls import Call
 from tests.permissions.expectation import Result, expected_result, named
+from tests.support.samples import ALL_CASES
 
 # The fixture ``matrix`` is created outside of any test and shared by all. Without the mark it would use, and flush, the
 # database of the development server.
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
 
 ROUTES = routes.api()
-
-# Test every caller with every endpoint, also callers with permissions that the endpoint's rule does not name.
-EVERY = os.environ.get("MATRIX") == "every"
 
 # Endpoints whose query or body names the object have other statuses than 404 for an object that the caller may not see.
 # They have the same status for an object that does not exist.
@@ -59,7 +56,7 @@ class Matrix:
 
     def callers_for(self, rule: Rule) -> list[Caller]:
         """The callers that are relevant to a rule."""
-        if EVERY:
+        if ALL_CASES:
             return self.callers
         names = named(rule)
         return [caller for caller in self.callers if not caller.relevant_to or caller.relevant_to & names]

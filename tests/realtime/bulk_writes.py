@@ -1,7 +1,7 @@
-"""Reads source for writes that send no signal, on watched models: the ORM's bulk writes, and raw SQL.
+"""Static scan for writes to watched models that send no signals: the ORM's bulk writes, and raw SQL.
 
-A write is in order where its function has announced before, or where it is a private helper and each of its callers in
-the module has. All else is a finding, also where nobody can tell the model.
+A write is correct if its function has called ``announce`` before, or if it is in a private helper and all its callers
+in the module have done so. Everything else is a finding, also if the model cannot be determined.
 """
 
 import ast
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 Labels = frozenset[str]
-"""Models by label. Nobody can tell: ``UNKNOWN``."""
+"""Labels of models. ``UNKNOWN``: the model cannot be determined."""
 
 UNKNOWN: Labels = frozenset({"?"})
 NOTHING: Labels = frozenset()
@@ -23,25 +23,25 @@ MANAGERS = {"objects", "_base_manager", "_default_manager"}
 
 @dataclass(frozen=True)
 class Models:
-    """What there is in the project: labels by class name and by the names of related managers, fields by labels."""
+    """The project's models: labels by class name and by related manager's name, and fields by label."""
 
     by_class: dict[str, Labels]
     by_accessor: dict[str, Labels]
     fields: dict[str, frozenset[str]]
 
     def named(self, label: str) -> Labels:
-        """The model of a label in a string."""
-        known = {each for each in self.fields if each.lower() == label.lower()}
-        return frozenset(known) or UNKNOWN
+        """The model with this label, in any case."""
+        found = {each for each in self.fields if each.lower() == label.lower()}
+        return frozenset(found) or UNKNOWN
 
     def having(self, names: set[str | None]) -> Labels:
-        """Those that have all of these fields. (None: fields that nobody can name.)"""
+        """The models that have all of these fields. None stands for unknown fields (``**kwargs``)."""
         return frozenset(label for label, fields in self.fields.items() if names - {None} <= fields)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A write that nobody announced."""
+    """A write without an announcement."""
 
     path: str
     function: str
@@ -50,7 +50,7 @@ class Finding:
     models: Labels
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"{self.path} {self.function}"
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Finding:
 
 @dataclass
 class Function:
-    """A function or method, with those that are inside of it; or what a module does at once."""
+    """A function or method with its inner functions, or the top-level code of a module or class."""
 
     name: str
     nodes: list[ast.stmt]
@@ -96,12 +96,12 @@ class Module:
         ]
 
     def writes(self, function: Function) -> Iterator[tuple[ast.Call, Labels]]:
-        """The calls that may write rows of watched models, silently."""
+        """The calls that may write rows of watched models without signals."""
         for call in function.calls():
             name = name_of(call)
             if name in SQL:
                 models = NOTHING if _only_reads(call) else UNKNOWN
-            # Of all that is called update, only a query set's takes keywords alone.
+            # Of all methods named ``update``, only that of querysets takes only keyword arguments.
             elif name in UPDATE and not call.args:
                 models = self._updated(call, function)
             elif name in BULK:
@@ -112,15 +112,15 @@ class Module:
                 yield call, models
 
     def _updated(self, call: ast.Call, function: Function) -> Labels:
-        """If nobody knows the model: none, where no watched one has such fields (``known.update(method="GET")``)."""
+        """The models of an update. An unknown one counts only if a watched model has these fields."""
         models = self.resolve(_receiver(call), function)
         possible = self.models.having({keyword.arg for keyword in call.keywords}) & self.watched
         return models if possible else models - UNKNOWN
 
-    # Announcements.
+    # Announcements
 
     def is_announced(self, function: Function, line: int, seen: frozenset[str] = frozenset()) -> bool:
-        """Whether the function has announced before this line, or each caller has before it calls."""
+        """Return True if ``announce`` is called before this line, or by all callers before their calls."""
         if any(call.lineno < line and self.announces(call) for call in function.calls()):
             return True
         own = function.name.rpartition(".")[2]
@@ -135,14 +135,14 @@ class Module:
         return bool(callers) and all(self.is_announced(caller, at, seen | {own}) for caller, at in callers)
 
     def announces(self, call: ast.Call) -> bool:
-        """Whether it is a call of ``announce``, or of a function of this module that makes one."""
+        """Return True for a call of ``announce``, or of a function of this module that calls it."""
         name = name_of(call)
         if name == "announce":
             return True
         called = self.functions.get(name) if isinstance(call.func, ast.Name) else None
         return called is not None and any(name_of(inner) == "announce" for inner in called.calls())
 
-    # Which model a query set is of.
+    # Models of querysets
 
     def resolve(self, node: ast.expr | None, function: Function, seen: frozenset[str] = frozenset()) -> Labels:
         match node:
@@ -161,17 +161,17 @@ class Module:
             case ast.BinOp(left=left):
                 return self.resolve(left, function, seen)
             case ast.Subscript() | ast.Dict():
-                # Of a query set that is an instance or a list of them.
+                # An instance, a list of instances, or a dict: no queryset.
                 return NOTHING
         return UNKNOWN
 
     def _model(self, node: ast.expr, function: Function, seen: frozenset[str]) -> Labels:
-        """Of what stands before ``objects``: a class, or ``apps.get_model("label")``."""
+        """The models of the expression before ``.objects``: a class, or ``apps.get_model("label")``."""
         match node:
             case ast.Call(args=[ast.Constant(value=str(label))]) if name_of(node) == "get_model":
                 return self.models.named(label)
             case ast.Attribute(attr="through"):
-                # A table of Django's own making, between two models.
+                # A many-to-many table that Django has created.
                 return NOTHING
             case ast.Attribute(attr=name):
                 return self.models.by_class.get(name, UNKNOWN)
@@ -183,7 +183,7 @@ class Module:
         return UNKNOWN
 
     def _named(self, name: str, function: Function, seen: frozenset[str]) -> Labels:
-        """Of a variable: all that it is ever given."""
+        """The models of a variable: those of all values assigned to it."""
         for argument in function.arguments:
             if argument.arg == name:
                 return self._annotated(argument.annotation)
@@ -191,14 +191,14 @@ class Module:
         return frozenset().union(*found) if found else UNKNOWN
 
     def _assigned(self, name: str, function: Function) -> list[ast.expr]:
-        """What the function gives to a variable, otherwise what the module does. A loop gives it each of a tuple."""
+        """The values assigned to a variable in the function, or else in the module."""
         for scope in (function, self.top):
             if values := [value for node in scope.walk() for value in _values(node, name)]:
                 return values
         return []
 
     def _annotated(self, annotation: ast.expr | None) -> Labels:
-        """Of ``QuerySet[Model]``, or of a name that the module gave to it."""
+        """The models of the annotation ``QuerySet[Model]``, or of a type alias for it."""
         match annotation:
             case ast.Subscript(slice=ast.Name(id=name)):
                 return self.models.by_class.get(name, UNKNOWN)
@@ -223,7 +223,7 @@ def _functions(body: Iterable[ast.stmt], prefix: str = "") -> Iterator[Function]
 
 
 def _values(node: ast.AST, name: str) -> list[ast.expr]:
-    """What this statement gives to the variable."""
+    """The values that this statement assigns to the variable; for a loop, the items of its tuple or list."""
     match node:
         case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
             return [value]
@@ -237,7 +237,7 @@ def _values(node: ast.AST, name: str) -> list[ast.expr]:
 
 
 def name_of(call: ast.Call) -> str:
-    """What is called, without what it belongs to."""
+    """The name of the called function or method, without its object."""
     match call.func:
         case ast.Attribute(attr=name) | ast.Name(id=name):
             return name
@@ -245,7 +245,7 @@ def name_of(call: ast.Call) -> str:
 
 
 def _only_reads(call: ast.Call) -> bool:
-    """Whether it is SQL whose text stands there, and begins as what changes no row."""
+    """Return True for literal SQL that begins like a statement that changes no row."""
     match call.args:
         case [ast.Constant(value=str(text)), *_] | [ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]), *_]:
             return text.startswith(("SELECT ", "SET TRANSACTION "))

@@ -1,6 +1,6 @@
-"""Event loops whose time goes on by itself, and jumps where a test says so.
+"""Event loops whose clock a test can move forward (``skip``).
 
-What a test says of seconds need not pass then, and is so many that no slow machine comes near to them.
+So tests need not wait, and can use times so long that a slow machine does not matter.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
         return super().time() + self._ahead
 
     def skip(self, seconds: float) -> None:
-        # It looks at its timers in each turn.
+        # The loop compares its timers with ``time()`` in each iteration.
         self._ahead += seconds
 
 
 class UvloopLoop(uvloop.Loop):
-    """Its timers are libuv's, which know nothing of jumps: each is planned anew."""
+    """libuv's timers do not notice a jump of the clock, so ``skip`` schedules all timers again."""
 
     _ahead = 0.0
 
@@ -37,7 +37,7 @@ class UvloopLoop(uvloop.Loop):
     def skip(self, seconds: float) -> None:
         self._ahead += seconds
         for timer in self.timers:
-            timer.plan()
+            timer.schedule()
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
         return self.call_at(self.time() + delay, callback, *args, context=context)
@@ -45,7 +45,7 @@ class UvloopLoop(uvloop.Loop):
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
         return Timer(self, when, lambda: callback(*args), context)
 
-    def really_call_later(self, delay: float, callback: Callable[[], None], context: Context | None) -> Any:
+    def real_call_later(self, delay: float, callback: Callable[[], None], context: Context | None) -> Any:
         return super().call_later(max(0.0, delay), callback, context=context)
 
 
@@ -57,12 +57,12 @@ class Timer:
         self._context = context
         self._handle: Any = None
         loop.timers.add(self)
-        self.plan()
+        self.schedule()
 
-    def plan(self) -> None:
+    def schedule(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = self._loop.really_call_later(self._when - self._loop.time(), self._run, self._context)
+        self._handle = self._loop.real_call_later(self._when - self._loop.time(), self._run, self._context)
 
     def cancel(self) -> None:
         self._loop.timers.discard(self)
@@ -74,13 +74,13 @@ class Timer:
 
 
 DAY = 86_400.0
-"""Seconds that do not pass in any test."""
+"""A time in seconds that no test reaches without ``skip``."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": AsyncioLoop, "uvloop": UvloopLoop}
 
 
 def skip(seconds: float) -> None:
-    """It is so much later in the running loop."""
+    """Move the running loop's clock forward by this number of seconds."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, AsyncioLoop | UvloopLoop)
     loop.skip(seconds)

@@ -12,13 +12,13 @@ from tests.support.heard import Heard, listening
 
 
 def pytest_asyncio_loop_factories(item: Any) -> Any:
-    """Loops whose time can jump. Files whose tests run on each kind have them as ``LOOPS``."""
+    """The event loops of this folder's tests. A module sets ``LOOPS`` to run its tests on several."""
     return getattr(item.module, "LOOPS", {"asyncio": clock.AsyncioLoop})
 
 
 @pytest.fixture
-def timeless(settings: Settings) -> Settings:
-    """Nothing happens by time alone, however slow the machine is, but what a test's own settings say."""
+def long_periods(settings: Settings) -> Settings:
+    """Settings with periods so long that nothing happens by time, unless the test sets them."""
     settings.REALTIME_STREAM_SECONDS = settings.REALTIME_KEEPALIVE_SECONDS = DAY
     settings.REALTIME_RECONCILE_SECONDS = DAY
     settings.REALTIME_REPEAT_SECONDS = 0
@@ -26,14 +26,14 @@ def timeless(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def streams(timeless: Settings) -> AsyncIterator[hub.Hub]:
-    """The loop's hub, closed again at the end. Its reconcile waits until ``look`` for what a test sets."""
+async def streams(long_periods: Settings) -> AsyncIterator[hub.Hub]:
+    """The loop's hub. A shorter reconcile interval takes effect after ``reconcile_now``."""
     yield hub.current()
     await hub.current().close()
 
 
 @pytest.fixture
 def heard(environment: Environment, production: Environment) -> Iterator[Heard]:
-    """What is published of the project's two environments, from now on."""
+    """Records the events published for the project's two environments."""
     with listening(environment, production) as heard:
         yield heard

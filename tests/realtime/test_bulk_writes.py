@@ -1,6 +1,6 @@
-"""No write of ours changes watched models in silence: what sends no signal is announced, or excused with a reason.
+"""Every bulk write to a watched model is announced, or excepted with a reason (``EXCEPTIONS``).
 
-A write that an entry excuses must be announced by whoever calls it; the tests of triggers see to that.
+If the reason is that the callers announce, the tests of triggers check that they do.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from realtime.conf import conf
 from tests.realtime.bulk_writes import Finding, Labels, Models, Module
 from tests.support.programs import ROOT
 
-EXCUSED = {
-    "realtime/hosts.py EmbeddedHost._raise": "the versions themselves: what announce does",
-    "realtime/changes/versions.py _doubt_after_rollback": "passes on what others execute",
+EXCEPTIONS = {
+    "realtime/hosts.py EmbeddedHost._raise": "writes the versions themselves",
+    "realtime/changes/versions.py _doubt_after_rollback": "execute wrapper: passes statements on",
     "environments/models.py ReservedKey.reserve": "reserved keys, which SDKs do not read",
-    "environments/models.py EnvironmentQuerySet.bulk_create": "passes on what others write",
+    "environments/models.py EnvironmentQuerySet.bulk_create": "override that calls the ORM's method",
     "environments/models.py EnvironmentQuerySet.update": "the same",
     "realtime/detached/command.py main": "runs a command",
     "realtime/serving/command_line.py execute": "runs a command",
     "realtime/serving/command_line.py problem_of_database": "reads",
-    # Their callers say it.
+    # Announced by the callers, or by the signals of another row.
     "features/defaults.py create_default_states": "of a new feature or a new environment, whose own row announces",
     "features/defaults.py _create_multivariate_values": "the same",
     "features/multivariate/services.py create_options": "of a new feature, whose own row announces",
@@ -40,16 +40,16 @@ EXCUSED = {
     "features/removal.py empty_segments": "the segment's own row announces, in the same transaction",
     "segments/trees.py write": "of a new segment, whose own row announces; of others, update_segment",
     "segments/trees.py clear": "update_segment announces, if SDKs would read another tree",
-    # SDKs do not read it.
+    # Not read by SDKs.
     "features/feature_segments/services.py add_feature_segments": "without a state it overrides nothing yet",
     "features/workflows/core/drafts.py write_drafts": "drafts",
     "features/workflows/core/drafts.py _update": "drafts",
     "features/workflows/core/drafts.py _write_shares": "drafts",
-    "sdk/identify.py _lock_identities": "an identity is in no document before it has overrides",
-    # Other tables, or none.
+    "sdk/identify.py _lock_identities": "identities without overrides are in no environment document",
+    # Other tables, or no table.
     "app_analytics/store.py _upsert": "counts of usage",
     "realtime/bus/postgres.py PostgresBus.write": "notifies",
-    "realtime/posted_versions.py store_newer": "versions of external publishers: queue_change.store publishes them",
+    "realtime/posted_versions.py store_newer": "posted versions, which queue_change.store publishes",
     "realtime/prepared.py Prepared.rows": "reads",
     "webhooks/signals.py feature_state": "a dict",
     "webhooks/signals.py share": "a dict",
@@ -57,7 +57,7 @@ EXCUSED = {
 
 
 def watched() -> Labels:
-    """The table's models, and the host's own tables."""
+    """The models of ``WATCHED``, the environment model and the app's own table."""
     return frozenset({*(watch.model for watch in WATCHED), conf.ENVIRONMENT_MODEL, "realtime.ExternalEnvironment"})
 
 
@@ -81,7 +81,7 @@ def project_models() -> Models:
 
 
 def sources() -> Iterator[Path]:
-    """The files of our own apps and of the settings, migrations aside."""
+    """The source files of the project's apps and settings, without migrations."""
     folders = {Path(config.path) for config in apps.get_app_configs()} | {ROOT / "settings"}
     own = {folder for folder in folders if folder.is_relative_to(ROOT) and ".venv" not in folder.parts}
     files = {file for folder in own for file in folder.rglob("*.py")}
@@ -97,10 +97,10 @@ def findings() -> list[Finding]:
     ]
 
 
-def test_bulk_writes__of_watched_models__announced_or_excused() -> None:
+def test_bulk_writes__of_watched_models__announced_or_excepted() -> None:
     found = findings()
-    assert [str(finding) for finding in found if finding.place not in EXCUSED] == []
-    assert set(EXCUSED) - {finding.place for finding in found} == set(), "excused for nothing"
+    assert [str(finding) for finding in found if finding.location not in EXCEPTIONS] == []
+    assert set(EXCEPTIONS) - {finding.location for finding in found} == set(), "exceptions that are not needed"
 
 
 HEAD = """
@@ -109,7 +109,7 @@ from realtime.changes import versions
 LIVE = FeatureState.objects.filter(version__isnull=False)
 """
 
-SILENT = {
+UNANNOUNCED = {
     "a manager's": """
 def write(states):
     FeatureState.objects.bulk_create(states)
@@ -156,7 +156,7 @@ class Service:
     def write(self):
         FeatureState.objects.bulk_update([], ["enabled"])
 """,
-    "nobody knows whose": """
+    "an unknown model's": """
 def write(rows):
     rows.update(enabled=True)
 """,
@@ -164,7 +164,7 @@ def write(rows):
 def write(cursor):
     cursor.execute("UPDATE features_featurestate SET enabled = true")
 """,
-    "raw SQL that is made elsewhere": """
+    "raw SQL from a variable": """
 def write(cursor, statement):
     cursor.execute(statement)
 """,
@@ -177,35 +177,35 @@ def write(states):
     FeatureState.objects.bulk_create(states)
     versions.announce([1])
 """,
-    "a helper that one caller calls in silence": """
+    "a helper with one caller that does not announce": """
 def _write(states):
     FeatureState.objects.bulk_create(states)
-def loud():
+def announced():
     versions.announce([1])
     _write([])
-def silent():
+def unannounced():
     _write([])
 """,
-    "a helper that nobody calls": """
+    "a helper without callers": """
 def _write(states):
     FeatureState.objects.bulk_create(states)
 """,
-    "a module's own": """
+    "top-level code of a module": """
 FeatureState.objects.update(enabled=True)
 """,
 }
 
-IN_ORDER = {
+ANNOUNCED = {
     "announced": """
 def write(states):
     versions.announce([1])
     FeatureState.objects.bulk_create(states)
 """,
     "announced by a helper": """
-def _say():
+def _announce():
     versions.announce([1])
 def write(states):
-    _say()
+    _announce()
     FeatureState.objects.bulk_create(states)
 """,
     "announced by each caller": """
@@ -244,14 +244,14 @@ def write(state):
 
 
 def read(source: str) -> list[Finding]:
-    return Module("made_up.py", HEAD + source, project_models(), watched()).findings()
+    return Module("example.py", HEAD + source, project_models(), watched()).findings()
 
 
-@pytest.mark.parametrize("kind", SILENT)
-def test_scan__write_in_silence__found(kind: str) -> None:
-    assert len(read(SILENT[kind])) == 1
+@pytest.mark.parametrize("kind", UNANNOUNCED)
+def test_scan__unannounced_write__found(kind: str) -> None:
+    assert len(read(UNANNOUNCED[kind])) == 1
 
 
-@pytest.mark.parametrize("kind", IN_ORDER)
-def test_scan__nothing_to_say_or_said__passed(kind: str) -> None:
-    assert read(IN_ORDER[kind]) == []
+@pytest.mark.parametrize("kind", ANNOUNCED)
+def test_scan__announced_write_or_no_write__not_found(kind: str) -> None:
+    assert read(ANNOUNCED[kind]) == []

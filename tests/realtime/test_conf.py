@@ -1,4 +1,4 @@
-"""Settings as text, and the checks that say what is wrong with them."""
+"""Conversion of settings, and system checks of invalid settings."""
 
 import re
 
@@ -24,7 +24,7 @@ def ids() -> list[str | None]:
         ("STREAM_SECONDS", "12.5", 12.5),
         ("PLANS", "enterprise, scale-up", ("enterprise", "scale-up")),
         ("PLANS", "", ()),
-        # As it may stand in a project's settings.
+        # A list in the project's settings.
         ("TRUSTED_PROXIES", ["10.0.0.0/8", "unix"], ("10.0.0.0/8", "unix")),
         ("ANNOUNCE_IDENTITY_OVERRIDES", "Yes", True),
         ("ANNOUNCE_IDENTITY_OVERRIDES", "0", False),
@@ -32,11 +32,11 @@ def ids() -> list[str | None]:
         ("MAX_STREAMS", "1e3", 1000),
         ("INSPECTION", "", None),
         ("INSPECTION", "no", False),
-        # A project may read it from a variable that is not there.
+        # From an environment variable that is not set.
         ("METRICS_TOKEN", None, ""),
     ],
 )
-def test_setting__text_of_an_environment_variable_or_a_list__has_its_type(
+def test_setting__string_or_list__converted_to_its_type(
     settings: object, name: str, text: object, value: object
 ) -> None:
     setattr(settings, f"REALTIME_{name}", text)
@@ -55,7 +55,7 @@ def test_setting__text_of_an_environment_variable_or_a_list__has_its_type(
         ("PLANS", 5),
     ],
 )
-def test_setting__unreadable_value__named_in_the_error(settings: object, name: str, text: object) -> None:
+def test_setting__invalid_value__error_names_the_setting(settings: object, name: str, text: object) -> None:
     setattr(settings, f"REALTIME_{name}", text)
     with pytest.raises(ImproperlyConfigured, match=f"REALTIME_{name}"):
         getattr(conf, name)
@@ -68,7 +68,7 @@ def test_setting__unknown_name__attribute_error() -> None:
 
 
 @pytest.mark.parametrize("name", RealtimeSettings.names())
-def test_setting__its_row_in_the_documentation__has_its_default(name: str) -> None:
+def test_setting__documentation__has_its_default(name: str) -> None:
     documented = re.search(rf"^\| `REALTIME_{name}` \| (.*?) \|", PAGE, re.MULTILINE)
     default = getattr(RealtimeSettings, name).default
     assert documented is not None
@@ -86,7 +86,7 @@ def test_checks__detached__needs_no_models(settings: object) -> None:
     assert ids() == []
 
 
-def test_checks__inspection_is_on_and_the_inspector_is_not_installed__an_error(settings: object) -> None:
+def test_checks__inspection_on_and_inspector_not_installed__error(settings: object) -> None:
     without = [app for app in settings.INSTALLED_APPS if app != "realtime.inspector"]  # type: ignore[attr-defined]
     with override_settings(INSTALLED_APPS=without, REALTIME_INSPECTION="true"):
         assert ids() == ["realtime.E013"]
@@ -94,12 +94,12 @@ def test_checks__inspection_is_on_and_the_inspector_is_not_installed__an_error(s
         assert ids() == []
 
 
-def test_checks__no_drain_and_no_repetition__may_be(settings: object) -> None:
+def test_checks__drain_and_repeat_seconds_zero__no_message(settings: object) -> None:
     settings.REALTIME_DRAIN_SECONDS = settings.REALTIME_REPEAT_SECONDS = 0  # type: ignore[attr-defined]
     assert ids() == []
 
 
-def test_checks__as_shipped__none() -> None:
+def test_checks__default_settings__no_message() -> None:
     assert ids() == []
 
 
@@ -122,12 +122,12 @@ def test_checks__as_shipped__none() -> None:
         ("REALTIME_STREAM_SECOND", 3, "realtime.W002"),
     ],
 )
-def test_checks__wrong_setting__an_error_with_its_id(settings: object, name: str, value: object, expected: str) -> None:
+def test_checks__invalid_setting__its_message(settings: object, name: str, value: object, expected: str) -> None:
     setattr(settings, name, value)
     assert expected in ids()
 
 
-def test_checks__eventstream_missing__an_error(settings: object) -> None:
+def test_checks__django_eventstream_not_installed__error(settings: object) -> None:
     installed = [app for app in settings.INSTALLED_APPS if app != "django_eventstream"]  # type: ignore[attr-defined]
     settings.INSTALLED_APPS = installed  # type: ignore[attr-defined]
     assert "realtime.E002" in ids()
@@ -144,6 +144,6 @@ def test_checks__eventstream_missing__an_error(settings: object) -> None:
         ("startup,enterprise", "startup", True),
     ],
 )
-def test_plan_policy__plans_listed_or_not__only_those(settings: object, plans: str, plan: str, allowed: bool) -> None:
+def test_plan_allows__some_plans_listed__only_those(settings: object, plans: str, plan: str, allowed: bool) -> None:
     settings.REALTIME_PLANS = plans  # type: ignore[attr-defined]
     assert plan_allows(plan) is allowed

@@ -1,4 +1,4 @@
-"""A shutdown's signals, in one process: what the streams do, and when the server's own handler is called."""
+"""Signals at a shutdown, in one process: the streams end, and then the server's own signal handler is called."""
 
 import asyncio
 import multiprocessing
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Stands for a server: the signals that its handler got."""
-    got: list[int] = []
+    """The signals that a server's signal handler has received."""
+    received: list[int] = []
     before = {signum: signal.getsignal(signum) for signum in drain.SIGNALS}
     monkeypatch.setattr(shutdown, "_begun", threading.Event())
     for signum in drain.SIGNALS:
-        signal.signal(signum, lambda number, frame: got.append(number))
-    yield got
+        signal.signal(signum, lambda number, frame: received.append(number))
+    yield received
     for signum, handler in before.items():
         signal.signal(signum, handler)
 
 
-async def test_signal__open_stream__ends_and_then_the_server_is_told(
+async def test_signal__open_stream__ends_before_the_server_gets_the_signal(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = 0.2  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ async def test_signal__open_stream__ends_and_then_the_server_is_told(
     assert drain.in_progress()
 
 
-async def test_signal__twice__the_server_is_told_at_once(
+async def test_signal__twice__server_gets_it_immediately(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = DAY  # type: ignore[attr-defined]
@@ -57,18 +57,18 @@ async def test_signal__twice__the_server_is_told_at_once(
         await eventually(lambda: server == [signal.SIGTERM])
     async with stream(environment.api_key) as late:
         await late.until(lambda client: client.ended)
-    # The streams have ended: no reason to tell it again, which to a server means that it shall not be graceful.
+    # After the streams have ended the server gets no second signal, which would mean an immediate exit.
     await eventually(lambda: len(streams._tasks) == 1)
     assert server == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize(("signum", "waits"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
-async def test_signal__no_streams__proxies_get_the_window_to_notice_and_who_presses_keys_does_not_wait(
+async def test_signal__no_streams__sigterm_waits_for_proxies_and_sigint_does_not(
     streams: hub.Hub, server: list[int], settings: object, signum: signal.Signals, waits: bool
 ) -> None:
     seconds = 0.4 if waits else DAY
     settings.REALTIME_DRAIN_SECONDS = seconds  # type: ignore[attr-defined]
-    async with stream("nobody") as client:
+    async with stream("unknown") as client:
         await client.opened()
     began = streams.loop.time()
     signal.raise_signal(signum)
@@ -76,7 +76,7 @@ async def test_signal__no_streams__proxies_get_the_window_to_notice_and_who_pres
     assert (streams.loop.time() - began >= seconds) is waits
 
 
-async def test_signal__sent_to_a_worker_and_passed_on_by_its_parent__is_one(
+async def test_signal__sent_to_a_worker_and_by_its_parent__counts_once(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = DAY  # type: ignore[attr-defined]
@@ -93,7 +93,7 @@ async def test_signal__sent_to_a_worker_and_passed_on_by_its_parent__is_one(
         await eventually(lambda: server == [signal.SIGINT])
 
 
-async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_same(
+async def test_signal__client_that_does_not_read__server_gets_the_signal(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = 0.05  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ async def test_signal__client_that_reads_nothing__the_server_is_told_all_the_sam
     await asyncio.wait_for(task, PATIENCE)
 
 
-async def test_signal__server_that_ignores_it__goes_on(
+async def test_signal__ignored_by_the_server__still_ignored_after_the_drain(
     streams: hub.Hub, server: list[int], environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_DRAIN_SECONDS = 0  # type: ignore[attr-defined]
@@ -121,7 +121,7 @@ async def test_signal__server_that_ignores_it__goes_on(
     await eventually(lambda: signal.getsignal(signal.SIGTERM) is signal.SIG_IGN)
 
 
-def test_signal__after_the_loop_is_closed__goes_to_the_server(server: list[int]) -> None:
+def test_signal__loop_closed__server_gets_it(server: list[int]) -> None:
     async def prepare() -> None:
         drain.install_signal_handlers()
 
@@ -130,7 +130,7 @@ def test_signal__after_the_loop_is_closed__goes_to_the_server(server: list[int])
     assert server == [signal.SIGINT]
 
 
-def test_prepare__outside_of_the_main_thread__leaves_the_handlers_alone(server: list[int]) -> None:
+def test_prepare__not_in_the_main_thread__does_not_change_the_handlers(server: list[int]) -> None:
     async def prepare() -> None:
         drain.install_signal_handlers()
 

@@ -1,4 +1,4 @@
-"""A shutdown of real processes, while requests are under way, connections are kept and new ones come all the time."""
+"""Shutdown of real processes, with running requests, idle connections, and clients that keep connecting."""
 
 import asyncio
 import json
@@ -23,7 +23,9 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.callers import PATIENCE, Callers, rest_of
 from tests.support.server import Flavour, MigratedSQLite, ServerProcess
 
-# A connection on which nobody has asked yet is kept for so long at the end: longer than a slow machine takes to ask.
+pytestmark = pytest.mark.slow
+
+# The time for which a connection without a request is kept at the end, longer than a slow machine needs to send one.
 PATIENT = """
 import runpy, sys
 from realtime.http import protocol
@@ -48,7 +50,7 @@ def get(connection: HTTPConnection, path: str = "/health/liveness", key: str = "
 
 @contextmanager
 def request_under_way(server: ServerProcess) -> Iterator[Callable[[], HTTPResponse]]:
-    """A write that waits for the database; call what this gives to let it on, and to have the answer."""
+    """A request that waits for the database. Yields a function that lets it finish and returns the response."""
     names = {"email": "ada@example.com", "first_name": "Ada", "last_name": "L", "password": "pa55-word-1"}
     database = sqlite3.connect(Path(server.variables["VAR_DIR"]) / "db.sqlite3", isolation_level=None)
     connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
@@ -65,53 +67,53 @@ def request_under_way(server: ServerProcess) -> Iterator[Callable[[], HTTPRespon
 
 
 @pytest.mark.parametrize("flavour", ["uvicorn", "daphne"])
-def test_sigterm__requests_under_way_and_kept_connections__nobody_is_cut_off(
+def test_sigterm__running_requests_and_idle_connections__none_is_cut_off(
     flavour: Flavour, sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     variables = sqlite_template.copy(tmp_path) | {"REALTIME_DRAIN_SECONDS": "1.5"}
     with PatientServer(variables, flavour=flavour) as server:
-        see_nobody_cut_off(server)
+        check_none_is_cut_off(server)
 
 
-def see_nobody_cut_off(server: ServerProcess) -> None:
+def check_none_is_cut_off(server: ServerProcess) -> None:
     tenant = Tenant.create(AdminAPI.registered(server.url))
     read = partial(get, path="/api/v1/flags/", key=tenant.environment.key)
-    kept, reading = [HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE) for _ in range(2)]
-    assert get(kept).getheader("connection") != "close"
+    idle, reading = [HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE) for _ in range(2)]
+    assert get(idle).getheader("connection") != "close"
     assert read(reading).getheader("connection") != "close"
-    stream = sse.connect(server.port, "nobody")
+    stream = sse.connect(server.port, "unknown")
     late = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) for _ in range(3)]
     with request_under_way(server) as finish:
         began = time.monotonic()
         server.process.send(signal.SIGTERM)
         server.process.wait_for_log("drain_started")
         callers = Callers(server.port, 2)
-        for answer in (get(kept), read(reading)):
+        for answer in (get(idle), read(reading)):
             assert (answer.status, answer.getheader("connection")) == (200, "close")
         assert stream.end() is sse.End.CLEAN
-        # Streams have ended, and a proxy that has not noticed still gets its answers.
+        # The streams have ended. A proxy that has not noticed the shutdown still gets responses.
         assert server.get("/health/readiness").status == 503
         assert server.get("/api/v1/flags/").status == 403
         time.sleep(max(0.0, began + 1.7 - time.monotonic()))
-        # The server waits ten seconds for the request under way, and these wait for nobody.
+        # The server waits ten seconds for the running request, and meanwhile answers the others.
         server.process.wait_until(lambda: callers.answered > 10)
         assert server.process.returncode is None
         assert finish().status == 201
     if server.flavour == "uvicorn":
-        see_late_requests_answered(server, *late)
+        check_late_requests_are_answered(server, *late)
         callers.join()
-        # Daphne closes its socket without more ado.
+        # Daphne closes its socket immediately, so only uvicorn is checked.
         assert callers.broken == []
     server.process.wait()
 
 
-def see_late_requests_answered(
+def check_late_requests_are_answered(
     server: ServerProcess, asking: socket.socket, streaming: socket.socket, silent: socket.socket
 ) -> None:
-    """Ask on connections on which nobody has asked yet, when the server has closed its port."""
+    """Send the first request of established connections after the server has closed its port."""
     server.process.wait_for_log("Waiting for connections to close")
     asking.sendall(b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n")
-    streaming.sendall(b"GET /sse/environments/nobody/stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    streaming.sendall(b"GET /sse/environments/unknown/stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
     answer, stream = rest_of(asking), rest_of(streaming)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"\r\nconnection: close\r\n" in answer
@@ -119,7 +121,7 @@ def see_late_requests_answered(
     assert silent.recv(1) == b""
 
 
-def test_backlog__of_a_socket_that_lets_nobody_in__stays_and_nobody_joins_it() -> None:
+def test_backlog__new_syns_dropped__only_established_connections_are_accepted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
         with socket.create_connection(address) as early:
@@ -134,8 +136,8 @@ def test_backlog__of_a_socket_that_lets_nobody_in__stays_and_nobody_joins_it() -
                 assert accepted.recv(1) == b"x"
 
 
-async def test_server__that_closes_its_port__lets_nobody_in_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes too late is dropped, and refused when he tries again: not let in, and then reset."""
+async def test_server__shutdown__drops_new_connections_before_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late client's SYN is dropped and its retry is refused. It must not be accepted and then reset."""
     monkeypatch.setattr(backlog, "SETTLE_SECONDS", DAY)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
@@ -155,6 +157,6 @@ async def test_server__that_closes_its_port__lets_nobody_in_before(monkeypatch: 
         server.servers[0].close()
 
 
-def test_backlog__socket_without_filters__is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_backlog__socket_filter_not_supported__logged(caplog: pytest.LogCaptureFixture) -> None:
     backlog.drop_new_syns(mock.Mock(setsockopt=mock.Mock(side_effect=OSError("not here"))))
     assert "backlog_unfiltered" in caplog.text

@@ -1,4 +1,4 @@
-"""What must blind nobody: keys that cannot be, a database that hangs, versions that come late, a gate that closes."""
+"""Faults that must not affect streams: invalid keys, a database that hangs, late versions, a gate that closes."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import hosts, shared_reads
+from realtime import batching, hosts
 from realtime.bus import eventstream
 from realtime.changes import publish
 from realtime.delivery import hub, reconcile, sse
@@ -29,12 +29,12 @@ def keyed(*keys: str) -> list[EnvironmentKey]:
     return [EnvironmentKey(key) for key in keys]
 
 
-def test_states__keys_that_cannot_be_among_them__the_others_are_found(environment: Environment) -> None:
-    asked = keyed("\0", "k" * 101, "", environment.api_key, "é" * 100)
-    assert list(hosts.current().states(asked)) == [environment.api_key]
+def test_states__invalid_keys__other_environments_are_found(environment: Environment) -> None:
+    keys = keyed("\0", "k" * 101, "", environment.api_key, "é" * 100)
+    assert list(hosts.current().states(keys)) == [environment.api_key]
 
 
-async def test_stream__null_byte_in_the_key_beside_it__is_served_all_the_same(
+async def test_stream__other_stream_with_a_null_byte_in_its_key__served(
     streams: hub.Hub, environment: Environment
 ) -> None:
     async with stream("\0") as impossible, stream(environment.api_key) as client:
@@ -43,7 +43,7 @@ async def test_stream__null_byte_in_the_key_beside_it__is_served_all_the_same(
         assert b"no environment" in impossible.chunks[1]
 
 
-async def test_stream__database_that_hangs__comments_go_on_and_the_stream_ends_cleanly(
+async def test_stream__database_hangs__keepalives_continue_and_the_stream_ends_cleanly(
     streams: hub.Hub, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
@@ -60,34 +60,34 @@ async def test_stream__database_that_hangs__comments_go_on_and_the_stream_ends_c
     assert b"cannot be read" in client.chunks[1]
 
 
-async def test_reader__closed_while_a_query_hangs__is_not_waited_for(
+async def test_reader__closed_while_a_query_hangs__does_not_wait(
     streams: hub.Hub, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_reads, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(batching, "CLOSE_SECONDS", 0.05)
     released = threading.Event()
     with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(2 * PATIENCE) and {}):
-        asked = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))
+        read = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))
         await asyncio.sleep(0)
         await asyncio.wait_for(streams.close(), PATIENCE)
-        assert not asked.done()
+        assert not read.done()
         released.set()
-        await asyncio.wait([asked])
+        await asyncio.wait([read])
 
 
-async def test_stream__gate_that_closed_while_the_state_was_read__what_came_meanwhile_is_not_said(
+async def test_stream__gate_closed_during_the_first_read__events_received_meanwhile_are_not_delivered(
     streams: hub.Hub, project: Project, environment: Environment
 ) -> None:
     key, loop = EnvironmentKey(environment.api_key), asyncio.get_running_loop()
 
     def closing(host: EmbeddedHost, keys: object) -> dict[EnvironmentKey, EnvironmentState]:
-        offered = threading.Event()
+        accepted = threading.Event()
 
-        def offer() -> None:
-            streams.topics[key].offer(EnvironmentState(key, timezone.now(), True))
-            offered.set()
+        def accept() -> None:
+            streams.topics[key].accept(EnvironmentState(key, timezone.now(), True))
+            accepted.set()
 
-        loop.call_soon_threadsafe(offer)
-        assert offered.wait(PATIENCE)
+        loop.call_soon_threadsafe(accept)
+        assert accepted.wait(PATIENCE)
         return {key: EnvironmentState(key, timezone.now(), False)}
 
     with mock.patch.object(EmbeddedHost, "states", closing):
@@ -97,48 +97,48 @@ async def test_stream__gate_that_closed_while_the_state_was_read__what_came_mean
     assert client.events == []
 
 
-async def test_reconcile__publisher_whose_times_lie_back__is_heard_of_in_other_processes(
+async def test_reconcile__posted_version_in_the_past__found_by_other_processes(
     streams: hub.Hub, settings: object
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
-    streams.look()
+    streams.reconcile_now()
     late = datetime(2026, 1, 1, tzinfo=UTC)
     async with stream("external") as client:
         await client.opened()
-        # As another process does it: here nothing is published.
+        # As in another process, without an event in this one.
         await ExternalEnvironment.objects.acreate(key="external", updated_at=late)
         await client.until(lambda client: client.events)
     assert client.events == [sse.frame(late)]
 
 
-async def test_reconcile__version_that_committed_long_after_it_was_raised__is_found_by_the_full_look(
+async def test_reconcile__version_committed_long_after_it_was_raised__found_by_the_full_read(
     streams: hub.Hub, environment: Environment, settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
-    streams.look()
+    streams.reconcile_now()
     monkeypatch.setattr(reconcile, "OVERLAP", timedelta(seconds=0.1))
     past = timezone.now() - timedelta(hours=2)
     newer = past + timedelta(hours=1)
     environments = Environment.objects.filter(pk=environment.pk)
     await sync_to_async(environments.update)(updated_at=past)
-    async with stream("nobody's"), stream(environment.api_key) as client:
+    async with stream("unknown"), stream(environment.api_key) as client:
         await client.until(lambda client: client.events)
         await sync_to_async(environments.update)(updated_at=newer)
         await client.until(lambda client: client.events[-1] == sse.frame(newer))
 
 
-def test_moved_since__key_that_the_database_has_come_to_know__is_the_databases_alone(
+def test_changed_since__posted_key_that_the_database_has_now__posted_version_is_ignored(
     environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
     project.save()
     ahead = timezone.now() + timedelta(hours=20)
     ExternalEnvironment.objects.create(key=environment.api_key, updated_at=ahead)
-    moved = hosts.current().changed_since(timezone.now() - timedelta(minutes=1))
-    assert [state for state in moved if state.key == environment.api_key and state.streaming_enabled] == []
+    changed = hosts.current().changed_since(timezone.now() - timedelta(minutes=1))
+    assert [state for state in changed if state.key == environment.api_key and state.streaming_enabled] == []
 
 
-def test_publish__state_whose_gate_is_closed__is_not_sent(environment: Environment) -> None:
+def test_publish__gate_closed__not_sent(environment: Environment) -> None:
     with mock.patch.object(eventstream, "send_event") as send:
         publish.publish([EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), False)])
     send.assert_not_called()

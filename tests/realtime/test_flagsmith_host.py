@@ -1,4 +1,4 @@
-"""``REALTIME_HOST=flagsmith``: the project raises its environments' versions itself, and this app only follows."""
+"""``REALTIME_HOST=flagsmith``: Flagsmith raises its environments' versions itself, and this app only reads them."""
 
 import sys
 from datetime import timedelta
@@ -27,13 +27,13 @@ print(sum(wrapper.__module__.startswith("realtime.") for wrapper in connection.e
 
 
 class Follower(ServerProcess):
-    """A process that has the streams alone, of a database that another one writes."""
+    """A process that serves only streams (``serve_realtime``), from a database that another process writes."""
 
     def _command(self) -> list[str]:
         return [sys.executable, "manage.py", "serve_realtime", f"--port={self.port}"]
 
 
-def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothing_else_is_served(
+def test_serve_realtime__other_process_raises_versions__streams_get_them_and_other_urls_are_404(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     variables = sqlite_template.copy(tmp_path)
@@ -52,10 +52,8 @@ def test_serve_realtime__other_process_raises_versions__streams_follow_and_nothi
 
 
 @pytest.mark.parametrize(("host", "wrapped"), [("flagsmith", "0"), ("embedded", "1")])
-def test_flagsmith__its_own_processes__no_query_passes_through_this_app(
-    tmp_path: Path, host: str, wrapped: str
-) -> None:
-    """``OBSERVED`` opens a connection and counts what each of its queries passes through."""
+def test_flagsmith_host__database_connection__no_execute_wrapper(tmp_path: Path, host: str, wrapped: str) -> None:
+    """``OBSERVED`` opens a connection and counts the execute wrappers of this app."""
     variables = {"REALTIME_HOST": host, "VAR_DIR": str(tmp_path)}
     assert manage("shell", "-v0", "-c", OBSERVED, variables=variables).split() == [wrapped]
 
@@ -65,9 +63,9 @@ def flagsmith(settings: object) -> None:
     settings.REALTIME_HOST = "flagsmith"  # type: ignore[attr-defined]
 
 
-# In a transaction the fixture's own announcement would hold the environment locked.
+# In a transaction, the fixture's announcement would count for this one too.
 @pytest.mark.django_db(transaction=True)
-def test_flagsmith__announced__its_versions_are_its_own(environment: Environment, flagsmith: None) -> None:
+def test_flagsmith_host__announce__writes_and_publishes_nothing(environment: Environment, flagsmith: None) -> None:
     version = Environment.objects.get(pk=environment.pk).updated_at
     with listening(environment) as heard:
         versions.lock([environment.pk])
@@ -77,7 +75,7 @@ def test_flagsmith__announced__its_versions_are_its_own(environment: Environment
 
 
 @pytest.mark.django_db
-def test_flagsmith__version_written_long_after_its_time__counts_as_moved(
+def test_flagsmith_host__version_written_long_after_its_time__in_changed_since(
     environment: Environment, flagsmith: None
 ) -> None:
     late = timezone.now() - timedelta(minutes=30)
@@ -88,7 +86,7 @@ def test_flagsmith__version_written_long_after_its_time__counts_as_moved(
 
 
 @pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "CACHE_ENVIRONMENT_DOCUMENT_SECONDS"])
-def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
+def test_checks__flagsmith_cache_with_a_timeout__warning_with_its_seconds(
     settings: object, flagsmith: None, name: str
 ) -> None:
     setattr(settings, name, 60)
@@ -101,7 +99,7 @@ def test_checks__flagsmith_keeps_what_it_answers__a_warning_that_says_how_long(
     assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]
 
 
-def test_checks__flagsmith_keeps_documents_for_ever__a_warning(settings: object, flagsmith: None) -> None:
+def test_checks__flagsmith_persistent_document_cache__warning(settings: object, flagsmith: None) -> None:
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "PERSISTENT"  # type: ignore[attr-defined]
 
     (message,) = [message for message in run_checks() if (message.id or "").startswith("realtime.")]
@@ -112,7 +110,7 @@ def test_checks__flagsmith_keeps_documents_for_ever__a_warning(settings: object,
 
 
 @pytest.mark.django_db
-def test_detached__watched_model_saved_where_environments_are_elsewhere__nothing_is_announced(
+def test_detached_host__watched_model_saved__nothing_is_published(
     environment: Environment, feature: Feature, settings: Any
 ) -> None:
     settings.REALTIME_HOST = "detached"

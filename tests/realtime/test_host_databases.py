@@ -1,4 +1,4 @@
-"""Versions where a project has its own way with databases: transactions by hand, wrappers, several aliases."""
+"""Versions in projects with manual transactions, execute wrappers, several database aliases, or a replica."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,10 +14,10 @@ from tests.support.heard import Heard
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-def test_commit__transactions_managed_by_hand__each_raises_the_version(
+def test_commit__manual_transactions__each_raises_the_version(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
-    """Django keeps the hooks of such transactions until it manages them itself again."""
+    """Django keeps the ``on_commit`` hooks of such transactions until autocommit is on again."""
     heard.clear()
     transaction.set_autocommit(False)
     try:
@@ -39,10 +39,10 @@ def test_commit__transactions_managed_by_hand__each_raises_the_version(
     assert heard.of(environment) == [second]
 
 
-def test_rollback__connection_made_under_an_execute_wrapper__the_wrapper_goes_and_rollbacks_are_noticed(
+def test_rollback__connection_opened_inside_an_execute_wrapper__wrapper_is_removed_and_rollbacks_are_detected(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
-    """As under a middleware that counts queries: in each thread of a server the first request makes the connection."""
+    """As with a middleware that counts queries: a thread's first request opens the connection inside of it."""
     seen: list[str] = []
 
     def count(execute: Callable[..., object], *arguments: object) -> object:
@@ -66,7 +66,7 @@ def test_rollback__connection_made_under_an_execute_wrapper__the_wrapper_goes_an
 
 @pytest.fixture
 def other_alias() -> Iterator[str]:
-    """A second name of the same database, with a connection of its own."""
+    """A second alias of the same database, with its own connection."""
     connections["other"] = connection.copy("other")
     yield "other"
     connections["other"].close()
@@ -74,7 +74,7 @@ def other_alias() -> Iterator[str]:
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite lets one connection write at a time")
-def test_commit__by_another_alias__the_version_rises_and_is_told_then(
+def test_commit__row_in_another_database__version_is_raised_and_published(
     heard: Heard, state: FeatureState, environment: Environment, other_alias: str
 ) -> None:
     before = version(environment)
@@ -87,10 +87,10 @@ def test_commit__by_another_alias__the_version_rises_and_is_told_then(
     assert heard.of(environment) == [version(environment)]
 
 
-def test_version__reads_that_go_to_a_replica__is_the_one_that_was_written(
+def test_version__reads_from_a_replica__published_version_is_the_written_one(
     heard: Heard, state: FeatureState, environment: Environment, settings: Any, other_alias: str
 ) -> None:
-    """The replica knows nothing of a transaction that is not committed."""
+    """The replica does not contain uncommitted changes."""
 
     class Router:
         def db_for_read(self, model: Any, **hints: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""``queue-change`` ahead of Django: many calls in one transaction, and a database that is not there."""
+"""The fast path of ``queue-change``: concurrent posts share a transaction. Failures of the database."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ Answer = tuple[int, Any]
 
 
 class Key:
-    """An environment that only the publisher knows."""
+    """An environment that is not in the database."""
 
     api_key = "external"
 
@@ -55,7 +55,7 @@ def at(milliseconds: int) -> datetime:
 
 
 class Post:
-    """A call, as an ASGI server passes it on: with its body in these pieces; None is a client that goes."""
+    """An ASGI request with its body in these pieces. None: the client disconnects."""
 
     def __init__(self, pieces: Iterable[bytes | None], key: str = Key.api_key, token: str = TOKEN) -> None:
         self.scope = {
@@ -95,27 +95,27 @@ class Post:
         return self.sent[0]["status"], json.loads(body)
 
 
-def saying(time: datetime) -> bytes:
+def body_of(time: datetime) -> bytes:
     return json.dumps({"updated_at": time.isoformat()}).encode()
 
 
 async def post(time: datetime, key: str = Key.api_key) -> Answer:
-    return await Post([saying(time)], key).run()
+    return await Post([body_of(time)], key).run()
 
 
 def stored() -> dict[str, datetime]:
     return dict(ExternalEnvironment.objects.values_list("key", "updated_at"))
 
 
-async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greatest() -> None:
-    calls = [(f"key{number % 10}", at(number)) for number in range(200)]
-    random.shuffle(calls)
+async def test_intake__many_concurrent_posts__few_transactions_and_newest_versions() -> None:
+    posts = [(f"key{number % 10}", at(number)) for number in range(200)]
+    random.shuffle(posts)
     keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
     with (
         listening(*keys) as heard,
         mock.patch.object(posted_versions, "store_newer", wraps=posted_versions.store_newer) as writes,
     ):
-        answers = await asyncio.gather(*(post(time, key) for key, time in calls))
+        answers = await asyncio.gather(*(post(time, key) for key, time in posts))
     assert answers == [(202, {})] * 200
     assert await sync_to_async(stored)() == {f"key{number}": at(190 + number) for number in range(10)}
     assert writes.call_count <= 3
@@ -124,13 +124,13 @@ async def test_intake__many_at_once__few_transactions_and_each_key_at_its_greate
         assert len(heard.of(key)) <= writes.call_count
 
 
-async def test_intake__more_than_one_statement_holds__all_are_kept() -> None:
+async def test_intake__more_rows_than_one_statement_holds__all_are_stored() -> None:
     changes = [PostedVersion(EnvironmentKey(f"key{number}"), at(number)) for number in range(1_000)]
     await sync_to_async(queue_change.store)(changes)
     assert await sync_to_async(stored)() == {change.key: change.updated_at for change in changes}
 
 
-async def test_intake__environment_of_our_database_among_others__is_a_hint_alone(environment: Environment) -> None:
+async def test_intake__environment_of_our_database__its_own_version_is_published(environment: Environment) -> None:
     with listening(environment, Key) as heard:
         answers = await asyncio.gather(post(at(1), environment.api_key), post(at(2)))
     assert answers == [(202, {})] * 2
@@ -140,7 +140,7 @@ async def test_intake__environment_of_our_database_among_others__is_a_hint_alone
     assert await sync_to_async(stored)() == {Key.api_key: at(2)}
 
 
-async def test_intake__answered__was_committed_before_and_published_after() -> None:
+async def test_intake__accepted__published_after_the_commit() -> None:
     seen = []
 
     def published(states: Iterable[EnvironmentState]) -> None:
@@ -151,7 +151,7 @@ async def test_intake__answered__was_committed_before_and_published_after() -> N
     assert seen == [(False, {Key.api_key: at(1)})]
 
 
-async def test_intake__database_away__503_for_all_who_wait_and_then_as_before() -> None:
+async def test_intake__database_fails__503_for_all_pending_posts_and_later_posts_succeed() -> None:
     with mock.patch.object(EmbeddedHost, "accept_posted", side_effect=OperationalError("away")), capture_logs() as logs:
         for _ in range(2):
             answers = await asyncio.gather(post(at(1)), post(at(2)), post(at(3), "other"))
@@ -166,25 +166,25 @@ async def test_intake__database_away__503_for_all_who_wait_and_then_as_before() 
 def by_view(time: datetime) -> Answer:
     response = Client().post(
         f"/sse/environments/{Key.api_key}/queue-change",
-        saying(time),
+        body_of(time),
         content_type="application/json",
         headers={"Authorization": f"Token {TOKEN}"},
     )
     return response.status_code, response.json()
 
 
-async def test_intake__connection_died_meanwhile__the_next_call_is_taken_all_the_same() -> None:
+async def test_intake__database_connection_closed__retries_and_accepts() -> None:
     await post(at(1))
     real, tries = EmbeddedHost.accept_posted, []
 
-    def heard(host: EmbeddedHost, times: dict[EnvironmentKey, datetime]) -> list[EnvironmentState]:
+    def failing_once(host: EmbeddedHost, times: dict[EnvironmentKey, datetime]) -> list[EnvironmentState]:
         tries.append(times)
         if len(tries) == 1:
             raise OperationalError("the connection is closed")
         return real(host, times)
 
     with (
-        mock.patch.object(EmbeddedHost, "accept_posted", heard),
+        mock.patch.object(EmbeddedHost, "accept_posted", failing_once),
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(2)) == (202, {})
@@ -192,75 +192,75 @@ async def test_intake__connection_died_meanwhile__the_next_call_is_taken_all_the
     assert await sync_to_async(stored)() == {Key.api_key: at(2)}
 
 
-async def test_intake__every_connection_dies__503_at_last() -> None:
+async def test_intake__every_retry_fails__503() -> None:
     dead = OperationalError("the connection is closed")
     with (
-        mock.patch.object(EmbeddedHost, "accept_posted", side_effect=dead) as heard,
+        mock.patch.object(EmbeddedHost, "accept_posted", side_effect=dead) as accept,
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(1)) == (503, queue_change.UNAVAILABLE)
-    assert heard.call_count == queue_change.MAX_TRIES + 1
+    assert accept.call_count == queue_change.MAX_TRIES + 1
 
 
-async def test_intake__two_tokens__each_is_good_while_it_is_listed(settings: Any) -> None:
+async def test_intake__several_tokens__each_listed_one_is_accepted(settings: Any) -> None:
     settings.SSE_AUTHENTICATION_TOKEN = " old , new,"
     for number, token in enumerate(("old", "new")):
-        assert (await Post([saying(at(number))], token=token).run())[0] == 202
+        assert (await Post([body_of(at(number))], token=token).run())[0] == 202
     for token in ("", "old,new", " old , new,", "old ,", TOKEN):
-        assert await Post([saying(at(5))], token=token).run() == (401, {"detail": "Invalid token."})
+        assert await Post([body_of(at(5))], token=token).run() == (401, {"detail": "Invalid token."})
     settings.SSE_AUTHENTICATION_TOKEN = "new"
-    assert (await Post([saying(at(5))], token="old").run())[0] == 401
+    assert (await Post([body_of(at(5))], token="old").run())[0] == 401
     assert await sync_to_async(stored)() == {Key.api_key: at(1)}
     settings.SSE_AUTHENTICATION_TOKEN = " , "
-    assert (await Post([saying(at(5))], token="").run())[0] == 404
+    assert (await Post([body_of(at(5))], token="").run())[0] == 404
 
 
-async def test_intake__every_token_is_compared__whichever_it_is(settings: Any) -> None:
+async def test_intake__several_tokens__all_are_compared(settings: Any) -> None:
     settings.SSE_AUTHENTICATION_TOKEN = "one,two"
     for token in ("one", "two", "three"):
         with mock.patch("realtime.external.queue_change.constant_time_compare", wraps=constant_time_compare) as compare:
-            await Post([saying(at(1))], token=token).run()
-        # Django refuses once more what is refused here.
+            await Post([body_of(at(1))], token=token).run()
+        # The view, to which the fast path passes a wrong token, compares again.
         assert {call.args for call in compare.call_args_list} == {(token, "one"), (token, "two")}
 
 
-async def test_intake__host_that_is_not_ours__refused_as_everywhere(settings: Any) -> None:
+async def test_intake__host_not_in_allowed_hosts__400(settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["example.com"]
-    assert (await Post([saying(at(1))]).run())[0] == 400
+    assert (await Post([body_of(at(1))]).run())[0] == 400
     assert await sync_to_async(stored)() == {}
 
 
-async def test_intake__body_in_pieces__is_put_together() -> None:
-    body = saying(at(1))
+async def test_intake__body_in_pieces__accepted() -> None:
+    body = body_of(at(1))
     assert await Post([body[:5], b"", body[5:]]).run() == (202, {})
 
 
-async def test_intake__client_goes_before_its_body_has_come__nothing_is_taken() -> None:
-    assert await Post([saying(at(1))[:5], None]).run() == (0, None)
+async def test_intake__client_disconnects_during_the_body__nothing_is_stored() -> None:
+    assert await Post([body_of(at(1))[:5], None]).run() == (0, None)
     assert await sync_to_async(stored)() == {}
 
 
-async def test_intake__body_without_end__is_refused_after_a_megabyte() -> None:
+async def test_intake__endless_body__413_after_one_megabyte() -> None:
     call = Post([b" " * 65_536] * 1_000)
-    # A host's Django, which would read it all.
+    # The project's Django application, which would read the whole body.
     django = Intake().ahead_of(application)
     status, answer = await call.run(django)
     assert (status, answer) == (413, {"detail": "The request's body is too large."})
     assert call.read <= 17
 
 
-async def test_intake__same_keys_from_many_connections__no_value_is_ever_lowered() -> None:
-    """Two processes are two connections to the database."""
+async def test_intake__same_keys_from_several_connections__versions_never_decrease() -> None:
+    """Threads with a connection each, as in several processes."""
     keys = [EnvironmentKey(f"key{number}") for number in range(5)]
     failures: list[Exception] = []
     lowered: list[str] = []
-    together = threading.Barrier(4)
+    barrier = threading.Barrier(4)
 
     def write(seed: int) -> None:
         chosen = random.Random(seed)
         before: dict[str, datetime] = {}
         try:
-            together.wait()
+            barrier.wait()
             for _ in range(25):
                 order = chosen.sample(keys, len(keys))
                 queue_change.store([PostedVersion(key, at(chosen.randrange(10_000))) for key in order])
@@ -283,8 +283,8 @@ async def test_intake__same_keys_from_many_connections__no_value_is_ever_lowered
     assert await sync_to_async(stored)() == dict.fromkeys(keys, at(20_003))
 
 
-def test_intake__keys_in_any_order__rows_are_taken_in_one() -> None:
-    """Two processes that took them in two orders would wait for each other."""
+def test_intake__keys_in_any_order__rows_are_written_in_the_same_order() -> None:
+    """Two processes that lock rows in different orders could deadlock."""
     for order in (("one", "three", "two"), ("two", "three", "one")):
         with CaptureQueriesContext(connection) as queries:
             queue_change.store([PostedVersion(EnvironmentKey(key), at(1)) for key in order])

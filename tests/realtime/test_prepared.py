@@ -1,4 +1,4 @@
-"""Prepared SQL: environments looked up by one key, and subqueries, have the results of newly compiled queries."""
+"""Prepared queries return the same rows as newly compiled queries: by one key, and as subqueries."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,25 +18,25 @@ from sdk import authentication
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def test_states__one_key_or_several__the_same(
+def test_states__one_key_or_several__same_states(
     environment: Environment, project: Project, settings: Any, django_assert_num_queries: Any
 ) -> None:
     key, other = EnvironmentKey(environment.api_key), EnvironmentKey(project.environments.create(name="other").api_key)
-    for live in (True, False):
-        Project.objects.filter(pk=project.pk).update(enable_realtime_updates=live)
+    for is_open in (True, False):
+        Project.objects.filter(pk=project.pk).update(enable_realtime_updates=is_open)
         Environment.objects.filter(pk=environment.pk).update(updated_at=timezone.now())
         with django_assert_num_queries(3):
             both = hosts.current().states([key, other])
             assert {**hosts.current().states([key]), **hosts.current().states([other])} == both
-        assert [state.streaming_enabled for state in both.values()] == [live, live]
-    # Another query from now on, under the same name.
+        assert [state.streaming_enabled for state in both.values()] == [is_open, is_open]
+    # The changed settings require a different query under the same name.
     settings.REALTIME_GATE_FIELD = "allow_client_traits"
     assert hosts.current().states([key])[key].streaming_enabled
     settings.REALTIME_PLANS = ("none",)
     assert not hosts.current().states([key])[key].streaming_enabled
 
 
-def test_clients__one_key_or_several__the_same(environment: Environment, django_assert_num_queries: Any) -> None:
+def test_clients__one_key_or_several__same_clients(environment: Environment, django_assert_num_queries: Any) -> None:
     public = environment.api_key
     now = timezone.now()
     secrets = [
@@ -48,14 +48,14 @@ def test_clients__one_key_or_several__the_same(environment: Environment, django_
             (None, False),
         ]
     ]
-    keys = [public, *secrets, "nobody's", "ser.nobody's", "\0"]
+    keys = [public, *secrets, "unknown", "ser.unknown", "\0"]
     with django_assert_num_queries(2):
-        all_at_once = authentication.clients_by_key(keys)
+        together = authentication.clients_by_key(keys)
     with django_assert_num_queries(len(keys) - 1):
-        one_by_one = [client for key in keys for client in authentication.clients_by_key([key]).items()]
-    assert list(all_at_once.items()) == one_by_one
-    assert list(all_at_once) == [public, *secrets[:2]]
-    assert [client.server_side for client in all_at_once.values()] == [False, True, True]
+        separately = [client for key in keys for client in authentication.clients_by_key([key]).items()]
+    assert list(together.items()) == separately
+    assert list(together) == [public, *secrets[:2]]
+    assert [client.server_side for client in together.values()] == [False, True, True]
 
 
 def projects_of(organisation: Any, name: str | None) -> QuerySet[Any, Any]:
@@ -81,7 +81,7 @@ def organisations(db: None) -> list[Organisation]:
 
 
 @pytest.mark.parametrize("name", [None, "%", "Web", "' OR 1=1 --"])
-def test_subquery__each_value_and_constant__finds_what_the_query_finds(
+def test_subquery__each_value_and_constant__same_rows_as_the_query(
     name: str | None, organisations: list[Organisation]
 ) -> None:
     for organisation in (*organisations, *organisations):
@@ -91,13 +91,13 @@ def test_subquery__each_value_and_constant__finds_what_the_query_finds(
         assert set(Project.objects.exclude(pk__in=prepared)) == set(Project.objects.exclude(pk__in=itself))
 
 
-def test_subquery__of_an_ordered_model__has_no_order(organisations: list[Organisation]) -> None:
+def test_subquery__ordered_model__no_order_by(organisations: list[Organisation]) -> None:
     assert Project._meta.ordering
     found = Project.objects.filter(pk__in=PreparedSubquery(projects_of, organisations[0].pk, None)).order_by()
     assert "ORDER BY" not in str(found.query)
 
 
-def test_subquery__that_does_not_use_its_value__raises(organisations: list[Organisation]) -> None:
+def test_subquery__value_not_used__raises(organisations: list[Organisation]) -> None:
     with pytest.raises(ValueError, match="all_projects does not use its value"):
         list(Project.objects.filter(pk__in=PreparedSubquery(all_projects, organisations[0].pk)))
 
@@ -106,11 +106,11 @@ def all_projects(organisation: Any) -> QuerySet[Any, Any]:
     return Project.objects.values("pk")
 
 
-def test_subquery__value_none__finds_nothing(organisations: list[Organisation]) -> None:
+def test_subquery__value_none__no_rows(organisations: list[Organisation]) -> None:
     assert not Project.objects.filter(pk__in=PreparedSubquery(projects_of, None, None)).exists()
 
 
-def test_subquery__inside_another__has_the_same_value(organisations: list[Organisation]) -> None:
+def test_subquery__nested__same_value(organisations: list[Organisation]) -> None:
     one, two = organisations
     found = Environment.objects.filter(pk__in=PreparedSubquery(environments_of, one.pk, "Production"))
     assert {environment.project.organisation_id for environment in found} == {one.pk}

@@ -1,4 +1,4 @@
-"""What an external publisher may send, and what comes of it."""
+"""``queue-change``: valid and invalid posts, and their effects."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -22,12 +22,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 TOKEN = "t0ken"
 
-# A busy machine may take any time over an example.
+# On a busy machine an example may take any time.
 ON_ANY_MACHINE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 class Key:
-    """An environment that only the publisher knows."""
+    """An environment that is not in the database."""
 
     api_key = "external"
 
@@ -61,7 +61,7 @@ def stored() -> datetime | None:
         ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
     ],
 )
-def test_queue_change__unknown_environment__is_kept_and_published(text: str, moment: datetime) -> None:
+def test_queue_change__unknown_environment__stored_and_published(text: str, moment: datetime) -> None:
     with listening(Key) as heard:
         assert post({"updated_at": text}) == (202, {})
     assert heard.of(Key) == [moment]
@@ -69,7 +69,7 @@ def test_queue_change__unknown_environment__is_kept_and_published(text: str, mom
     assert hosts.current().states([EnvironmentKey(Key.api_key)])[EnvironmentKey(Key.api_key)].updated_at == moment
 
 
-def test_queue_change__older_or_equal_time__never_lowers_and_says_nothing() -> None:
+def test_queue_change__older_or_equal_version__not_stored_and_not_published() -> None:
     post({"updated_at": "2026-01-02T00:00:00"})
     with listening(Key) as heard:
         assert post({"updated_at": "2026-01-01T00:00:00"}) == (202, {})
@@ -79,7 +79,7 @@ def test_queue_change__older_or_equal_time__never_lowers_and_says_nothing() -> N
     assert heard.of(Key) == [datetime(2026, 1, 3, tzinfo=UTC)]
 
 
-def test_queue_change__environment_of_our_database__only_makes_us_look_again(
+def test_queue_change__environment_of_our_database__its_own_version_is_published(
     heard: Heard, environment: Environment
 ) -> None:
     heard.clear()
@@ -89,7 +89,7 @@ def test_queue_change__environment_of_our_database__only_makes_us_look_again(
     assert not ExternalEnvironment.objects.exists()
 
 
-def test_queue_change__gate_closed_in_our_database__says_nothing(
+def test_queue_change__gate_closed_in_our_database__not_published(
     heard: Heard, environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
@@ -133,14 +133,14 @@ def test_queue_change__no_token_configured__404(settings: object) -> None:
         {"updated_at": "9999-12-31T23:59:59"},
     ],
 )
-def test_queue_change__bad_body__400_that_names_the_field(body: object) -> None:
+def test_queue_change__invalid_body__400_names_the_field(body: object) -> None:
     status, errors = post(body)
     assert status == 400
     assert set(errors) <= {"detail", "updated_at"}  # type: ignore[call-overload]
     assert stored() is None
 
 
-def test_queue_change__time_a_little_ahead__is_taken() -> None:
+def test_queue_change__version_slightly_in_the_future__accepted() -> None:
     ahead = timezone.now() + timedelta(minutes=5)
     assert post({"updated_at": ahead.isoformat()})[0] == 202
     assert stored() == ahead
@@ -167,7 +167,7 @@ json_values = st.recursive(
 
 @given(json_values | st.fixed_dictionaries({"updated_at": st.text() | st.datetimes().map(str)}) | st.binary())
 @hypothesis_settings(suppress_health_check=ON_ANY_MACHINE)
-def test_queue_change__any_body__is_taken_or_refused_and_never_lowers(body: object) -> None:
+def test_queue_change__any_body__202_or_400_and_the_version_never_decreases(body: object) -> None:
     before = stored()
     status, _ = post(body)
     assert status in (202, 400)
@@ -181,14 +181,14 @@ def test_queue_change__any_body__is_taken_or_refused_and_never_lowers(body: obje
     st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1)), min_size=1, max_size=6)  # noqa: DTZ001
 )
 @hypothesis_settings(max_examples=30, suppress_health_check=ON_ANY_MACHINE)
-def test_queue_change__times_in_any_order__the_greatest_stays(times: list[datetime]) -> None:
+def test_queue_change__versions_in_any_order__newest_is_kept(times: list[datetime]) -> None:
     ExternalEnvironment.objects.all().delete()
     for time in times:
         post({"updated_at": time.isoformat()})
     assert stored() == max(times).replace(tzinfo=UTC)
 
 
-def test_queue_change__detached__the_app_has_nothing_but_its_own_table(
+def test_queue_change__detached__only_the_apps_own_table_is_used(
     heard: Heard, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_HOST = "detached"  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How a change of a row is noticed, whatever way it is saved."""
+"""Detection of changed rows: saves by different means, drafts, fixtures, deletions."""
 
 import pytest
 from django.core import serializers
@@ -13,7 +13,7 @@ from tests.support.heard import Heard
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-def test_save__instance_made_by_hand_over_an_existing_row__is_an_event(
+def test_save__new_instance_with_an_existing_primary_key__event(
     heard: Heard, feature: Feature, project: Project, environment: Environment
 ) -> None:
     heard.clear()
@@ -23,7 +23,7 @@ def test_save__instance_made_by_hand_over_an_existing_row__is_an_event(
     assert len(heard.of(environment)) == 1
 
 
-def test_save__fixture__is_none(heard: Heard, feature: Feature) -> None:
+def test_save__fixture__no_event(heard: Heard, feature: Feature) -> None:
     feature.description = "from a fixture"
     text = serializers.serialize("json", [feature])
     heard.clear()
@@ -32,14 +32,14 @@ def test_save__fixture__is_none(heard: Heard, feature: Feature) -> None:
     assert heard.events == []
 
 
-def test_save__only_a_column_that_nobody_reads__is_none(heard: Heard, feature: Feature) -> None:
+def test_save__only_a_column_that_sdks_do_not_read__no_event(heard: Heard, feature: Feature) -> None:
     feature.is_archived, feature.name = True, "not saved"
     heard.clear()
     feature.save(update_fields=["is_archived"])
     assert heard.events == []
 
 
-def test_save__from_an_instance_older_than_the_row__is_judged_by_the_row(
+def test_save__instance_older_than_the_row__compared_with_the_row(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
     old = FeatureState.objects.get(pk=state.pk)
@@ -50,9 +50,7 @@ def test_save__from_an_instance_older_than_the_row__is_judged_by_the_row(
     assert len(heard.of(environment)) == 1
 
 
-def test_save__value_that_the_database_computes__is_an_event(
-    heard: Heard, state: FeatureState, segment: Segment, environment: Environment
-) -> None:
+def test_save__expression__event(heard: Heard, state: FeatureState, segment: Segment, environment: Environment) -> None:
     override = FeatureSegment.objects.create(feature=state.feature, segment=segment, environment=environment)
     FeatureState.objects.create(feature=state.feature, environment=environment, feature_segment=override)
     heard.clear()
@@ -61,13 +59,13 @@ def test_save__value_that_the_database_computes__is_an_event(
     assert len(heard.of(environment)) == 1
 
 
-def test_save__draft_of_a_state__is_none(heard: Heard, state: FeatureState, environment: Environment) -> None:
+def test_save__draft__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
     heard.clear()
     FeatureState.objects.create(feature=state.feature, environment=environment, version=None, enabled=True)
     assert heard.events == []
 
 
-def test_save__live_state_made_a_draft_and_live_again__is_an_event_each_time(
+def test_save__published_state_made_a_draft_and_published_again__event_each_time(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
     heard.clear()
@@ -77,7 +75,7 @@ def test_save__live_state_made_a_draft_and_live_again__is_an_event_each_time(
         assert len(heard.of(environment)) == events
 
 
-def test_delete__override_without_a_state__is_none(
+def test_delete__override_without_a_state__no_event(
     heard: Heard, feature: Feature, segment: Segment, environment: Environment
 ) -> None:
     heard.clear()
@@ -85,8 +83,8 @@ def test_delete__override_without_a_state__is_none(
     assert heard.events == []
 
 
-@pytest.mark.parametrize(("version", "events"), [(None, 0), (1, 1)], ids=["draft", "live"])
-def test_create__override_that_changes_nothing_beside_another_one__is_an_event_if_that_is_live(
+@pytest.mark.parametrize(("version", "events"), [(None, 0), (1, 1)], ids=["draft", "published"])
+def test_create__override_equal_to_the_default_beside_another_one__event_if_that_is_published(
     heard: Heard,
     state: FeatureState,
     segment: Segment,
@@ -95,16 +93,16 @@ def test_create__override_that_changes_nothing_beside_another_one__is_an_event_i
     version: int | None,
     events: int,
 ) -> None:
-    """A live one could have been the stronger, and no longer is."""
-    places = [
+    """A published override of a lower priority may lose its effect."""
+    overrides = [
         FeatureSegment.objects.create(feature=state.feature, segment=of, environment=environment)
         for of in (segment, Segment.objects.create(name="others", project=project))
     ]
     other = FeatureState.objects.create(
-        feature=state.feature, environment=environment, feature_segment=places[0], enabled=True, version=version
+        feature=state.feature, environment=environment, feature_segment=overrides[0], enabled=True, version=version
     )
     FeatureStateValue.objects.create(feature_state=other)
     heard.clear()
-    added = FeatureState.objects.create(feature=state.feature, environment=environment, feature_segment=places[1])
+    added = FeatureState.objects.create(feature=state.feature, environment=environment, feature_segment=overrides[1])
     FeatureStateValue.objects.create(feature_state=added)
     assert len(heard.of(environment)) == events

@@ -1,4 +1,4 @@
-"""``manage.py serve``: what it refuses, and several workers."""
+"""``manage.py serve``: invalid options, and several workers."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from tests.support.server import MigratedSQLite, ServerProcess
 @pytest.mark.parametrize(
     "options", [{"port": 0}, {"port": 65_536}, {"port": 8000, "workers": 0}], ids=["no port", "high port", "no worker"]
 )
-def test_serve__impossible_option__refused_with_its_name(options: dict[str, int]) -> None:
+def test_serve__invalid_option__error_names_it(options: dict[str, int]) -> None:
     with pytest.raises(CommandError, match="--"):
         call_command("serve", **options)
 
 
-def test_serve__two_workers_on_sqlite__hear_of_changes_and_end_in_a_rolling_restart_without_a_cut(
+def test_serve__two_workers_on_sqlite__deliver_changes_and_restart_without_broken_connections(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     variables = sqlite_template.copy(tmp_path) | {"REALTIME_DRAIN_SECONDS": "1"}
@@ -38,7 +38,7 @@ def test_serve__two_workers_on_sqlite__hear_of_changes_and_end_in_a_rolling_rest
         callers = Callers(server.port, 2)
         server.process.send(signal.SIGHUP)
         server.process.wait_for_log("drain_started")
-        # As systemd does it: to all processes at once.
+        # Like systemd, to all processes of the group.
         os.killpg(server.process.pid, signal.SIGTERM)
         assert server.process.wait() == 0
         callers.join()

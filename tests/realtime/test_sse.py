@@ -1,4 +1,4 @@
-"""The frame, byte by byte: what the narrowest of six parsers accepts."""
+"""The bytes of a frame, which the strictest of the SDKs' parsers must accept."""
 
 import json
 import math
@@ -15,45 +15,45 @@ from realtime.bus import eventstream
 from realtime.delivery import sse
 from realtime.types import EPOCH, TICK, epoch_seconds, first_readable
 
-# As far as SDKs count: a double holds the microseconds of any time before the year 2100 exactly enough.
+# A double represents every microsecond before the year 2100.
 versions = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 FRAME = re.compile(rb'event: environment_updated\ndata: \{"updated_at": \d+\.\d{6}\}\n\n')
 
 
-def test_frame__known_time__these_bytes() -> None:
+def test_frame__example__exact_bytes() -> None:
     moment = datetime(2024, 12, 26, 15, 44, 48, 123457, tzinfo=UTC)
     assert sse.frame(moment) == b'event: environment_updated\ndata: {"updated_at": 1735227888.123457}\n\n'
 
 
-def test_frame__whole_second__still_has_a_decimal_point() -> None:
+def test_frame__whole_second__has_a_decimal_point() -> None:
     assert sse.frame(datetime(2024, 12, 26, tzinfo=UTC)).endswith(b'{"updated_at": 1735171200.000000}\n\n')
 
 
 @given(versions)
-def test_frame__any_time__one_event_line_one_data_line(moment: datetime) -> None:
+def test_frame__any_version__one_event_line_and_one_data_line(moment: datetime) -> None:
     assert FRAME.fullmatch(sse.frame(moment))
 
 
 @given(versions)
-def test_epoch_seconds__any_time__is_never_rounded(moment: datetime) -> None:
+def test_epoch_seconds__any_version__not_rounded(moment: datetime) -> None:
     assert EPOCH + timedelta(microseconds=int(Decimal(epoch_seconds(moment)) * 1_000_000)) == moment
 
 
 @given(versions)
-def test_data__read_as_a_double__is_the_same_microsecond(moment: datetime) -> None:
+def test_data__parsed_as_a_double__same_microsecond(moment: datetime) -> None:
     seconds = json.loads(eventstream.data(moment))["updated_at"]
     assert isinstance(seconds, float)
     assert datetime.fromtimestamp(seconds, tz=UTC) == moment
 
 
 @given(versions)
-def test_parse__what_data_wrote__the_same_time(moment: datetime) -> None:
+def test_parse__text_of_data__same_version(moment: datetime) -> None:
     assert eventstream.parse(eventstream.data(moment)) == moment
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "1", '{"updated_at": null}', '{"updated_at": "x"}', "{"])
-def test_parse__anything_else__value_error(text: str) -> None:
+def test_parse__other_text__value_error(text: str) -> None:
     with pytest.raises(ValueError):
         eventstream.parse(text)
 
@@ -69,8 +69,8 @@ def nanoseconds(version: datetime) -> int:
     return (version - EPOCH) // TICK * 1_000
 
 
-def test_version__chosen_here__is_printed_exactly_and_no_sdk_reads_it_as_newer() -> None:
-    """Promise I12, of 100,000 versions."""
+def test_first_readable__any_clock__printed_exactly_and_not_parsed_as_newer() -> None:
+    """Promise I12, with 100,000 versions."""
     chance = random.Random(12)
     for _ in range(100_000):
         clock = EPOCH + timedelta(microseconds=chance.randrange(4_000_000_000_000_000))
@@ -81,7 +81,7 @@ def test_version__chosen_here__is_printed_exactly_and_no_sdk_reads_it_as_newer()
         assert as_go_reads(frame) <= nanoseconds(version)
 
 
-def test_version__chosen_by_a_flagsmith__is_printed_a_microsecond_lower_where_go_would_read_it_as_newer() -> None:
+def test_frame__version_that_go_parses_as_newer__printed_one_microsecond_lower() -> None:
     chance = random.Random(12)
     lower = 0
     for _ in range(100_000):
@@ -95,12 +95,12 @@ def test_version__chosen_by_a_flagsmith__is_printed_a_microsecond_lower_where_go
 
 
 @given(st.text())
-def test_comment__any_text__stays_one_comment(text: str) -> None:
+def test_comment__any_text__one_comment_line(text: str) -> None:
     lines = sse.comment(text).decode().split("\n")
     assert lines[0].startswith(":")
     assert lines[1:] == ["", ""]
 
 
-def test_padding__opening__holds_512_bytes_of_comment() -> None:
+def test_padding__opening__comment_longer_than_512_bytes() -> None:
     assert sse.PADDING.startswith(b":")
     assert len(sse.PADDING) > 512

@@ -1,4 +1,4 @@
-"""The stream and its hub inside of one event loop: what a socket test could not bring about at will."""
+"""Streams and the hub in one event loop, for conditions that a test on sockets cannot control."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 @sync_to_async
 def toggle(state: FeatureState) -> bytes:
-    """Change the state; the frame that has to follow."""
+    """Toggle the flag, and return the frame of the new version."""
     state.enabled = not state.enabled
     state.save()
     return latest(state.environment)
@@ -53,15 +53,15 @@ def read(environment: Environment) -> bytes:
 
 
 async def later(streams: hub.Hub, seconds: float) -> None:
-    """Be so much later. What the hub had to do until then has been done."""
+    """Move the clock forward, and wait until the hub has done what was due."""
     skip(seconds)
-    # In two turns timers have come, and have begun what they begin.
+    # Timers fire in the first iterations of the loop, and start their tasks.
     for _ in range(3):
         await asyncio.sleep(0)
     await eventually(lambda: len(streams._tasks) == 1)
 
 
-async def test_stream__connect__opening_comment_then_newest_event_then_each_change(
+async def test_stream__connect__newest_event_then_each_change(
     streams: hub.Hub, state: FeatureState, environment: Environment
 ) -> None:
     async with stream(environment.api_key) as client:
@@ -72,7 +72,7 @@ async def test_stream__connect__opening_comment_then_newest_event_then_each_chan
         assert client.events[-1] == frame
 
 
-async def test_stream__gate_closed__comments_only_until_it_opens(
+async def test_stream__gate_closed__only_comments_until_it_opens(
     streams: hub.Hub, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     await gate(project, False)
@@ -90,7 +90,7 @@ async def test_stream__gate_closed__comments_only_until_it_opens(
         assert client.events[1] == await read(environment)
 
 
-async def test_stream__last_subscriber_gone__nothing_is_kept(
+async def test_stream__last_one_closed__topic_and_listener_are_removed(
     streams: hub.Hub, state: FeatureState, environment: Environment
 ) -> None:
     async with stream(environment.api_key) as first, stream(environment.api_key) as second:
@@ -101,7 +101,7 @@ async def test_stream__last_subscriber_gone__nothing_is_kept(
     assert eventstream.channel(environment.api_key) not in get_listener_manager().listeners_by_channel  # type: ignore[arg-type]
 
 
-async def test_stream__client_that_reads_nothing__others_are_served_and_it_gets_the_latest_alone(
+async def test_stream__client_does_not_read__others_are_served_and_it_gets_only_the_latest(
     streams: hub.Hub, state: FeatureState, environment: Environment
 ) -> None:
     async with stream(environment.api_key) as slow, stream(environment.api_key) as quick:
@@ -114,14 +114,14 @@ async def test_stream__client_that_reads_nothing__others_are_served_and_it_gets_
         before = len(slow.events)
         slow.reading.set()
         await slow.until(lambda client: client.events[-1] == frame)
-        # The one that its write was stuck with, and the latest.
+        # The one that was being written, and the latest.
         assert len(slow.events) <= before + 2
 
 
-async def test_stream__gate_closed_while_an_event_waits_for_its_client__the_event_is_dropped(
+async def test_stream__gate_closed_while_an_event_is_pending__event_is_dropped(
     streams: hub.Hub, project: Project, state: FeatureState, environment: Environment
 ) -> None:
-    """Promise I6, also of a mailbox, and also where the stream ends before its client reads on."""
+    """Promise I6 for events in a mailbox, also if the stream ends before its client reads on."""
     async with stream(environment.api_key) as slow, stream(environment.api_key) as ending:
         for client in (slow, ending):
             await client.opened()
@@ -143,7 +143,7 @@ async def test_stream__gate_closed_while_an_event_waits_for_its_client__the_even
             assert waiting not in client.events
 
 
-async def test_stream__gate_closed_and_opened_while_an_event_waits__the_newest_state_follows(
+async def test_stream__gate_closed_and_opened_while_an_event_is_pending__newest_state_follows(
     streams: hub.Hub, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     async with stream(environment.api_key) as slow:
@@ -160,21 +160,21 @@ async def test_stream__gate_closed_and_opened_while_an_event_waits__the_newest_s
         assert waiting not in slow.events
 
 
-async def test_topic__gate_opened_without_a_new_version__the_state_is_delivered_again(
+async def test_topic__gate_opened_without_a_new_version__state_is_delivered_again(
     streams: hub.Hub, environment: Environment
 ) -> None:
-    """As in a real Flagsmith, where the gate raises no version: streams have dropped what waited for their clients."""
+    """As with a real Flagsmith, whose gate raises no version. Streams may have dropped pending events."""
     async with stream(environment.api_key) as client:
         await client.opened()
         topic = streams.topics[environment.api_key]  # type: ignore[index]
         (event,) = client.events
         state = EnvironmentState(topic.key, version_of(event), True)
-        assert not topic.offer(state._replace(streaming_enabled=False))
-        assert topic.offer(state)
+        assert not topic.accept(state._replace(streaming_enabled=False))
+        assert topic.accept(state)
         await client.until(lambda client: client.events == [event, event])
 
 
-async def test_stream__gate_closed_between_the_reading_of_its_state_and_the_answer__gets_no_event(
+async def test_stream__gate_closed_during_its_first_read__gets_no_event(
     streams: hub.Hub, environment: Environment
 ) -> None:
     key = environment.api_key
@@ -192,29 +192,29 @@ async def test_stream__gate_closed_between_the_reading_of_its_state_and_the_answ
             async with stream(key) as second:
                 await second.until(lambda client: client.chunks)
                 newer = EnvironmentState(topic.key, version_of(first.events[0]) + TICK, False)
-                assert not topic.offer(newer)
-                # An older state that was read before changes nothing any more.
-                assert not topic.offer(newer._replace(updated_at=newer.updated_at - TICK, streaming_enabled=True))
+                assert not topic.accept(newer)
+                # An older state, read before, changes nothing.
+                assert not topic.accept(newer._replace(updated_at=newer.updated_at - TICK, streaming_enabled=True))
                 may_answer.set()
                 await second.until(lambda client: len(client.chunks) > 1)
                 assert b"off" in second.chunks[1]
                 assert second.events == []
 
 
-async def test_topic__older_version_with_another_gate_where_the_gate_raises_no_version__the_gate_counts(
-    streams: hub.Hub, environment: Environment, timeless: Settings
+async def test_topic__older_version_with_another_gate_on_a_flagsmith__gate_is_accepted(
+    streams: hub.Hub, environment: Environment, long_periods: Settings
 ) -> None:
-    """As a real Flagsmith writes them: its tasks run in any order."""
-    timeless.REALTIME_HOST = "flagsmith"
+    """A real Flagsmith's tasks write versions in any order."""
+    long_periods.REALTIME_HOST = "flagsmith"
     async with stream(environment.api_key) as client:
         await client.opened()
         topic = streams.topics[environment.api_key]  # type: ignore[index]
         newest = version_of(client.events[0])
         older = EnvironmentState(topic.key, newest - TICK, True)
-        assert not topic.offer(older)
-        assert not topic.offer(older._replace(streaming_enabled=False))
+        assert not topic.accept(older)
+        assert not topic.accept(older._replace(streaming_enabled=False))
         assert topic.is_closed
-        assert topic.offer(older)
+        assert topic.accept(older)
         await client.until(lambda client: len(client.events) == 2)
         assert version_of(client.events[1]) == newest
 
@@ -223,7 +223,7 @@ def version_of(frame: bytes) -> UpdatedAt:
     return eventstream.parse(frame.split(b"data: ")[1].decode())
 
 
-async def test_stream__client_that_never_reads__is_given_up_half_a_minute_after_its_age(
+async def test_stream__client_never_reads__aborted_half_a_minute_after_its_age(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_STREAM_SECONDS = 600  # type: ignore[attr-defined]
@@ -242,41 +242,39 @@ async def test_stream__client_that_never_reads__is_given_up_half_a_minute_after_
 
 
 @pytest.mark.parametrize(
-    "agent, lives, ends",
+    "agent, open_until, ends_by",
     [("Dart/3.4 (dart:io)", 15, 31), ("Faraday v2.7.4", 15, 31), ("Mozilla/5.0 (X11)", 400, 601), ("curl/8", 400, 601)],
 )
 async def test_stream__kind_of_client__ends_at_its_age(
-    streams: hub.Hub, environment: Environment, settings: Settings, agent: str, lives: float, ends: float
+    streams: hub.Hub, environment: Environment, settings: Settings, agent: str, open_until: float, ends_by: float
 ) -> None:
     settings.REALTIME_STREAM_SECONDS = 600
     async with stream(environment.api_key, {"user-agent": agent}) as client:
         await client.opened()
         assert client.chunks[0].startswith(b"retry: 1000\n") is agent.startswith("Mozilla/")
-        await later(streams, lives)
+        await later(streams, open_until)
         assert not client.ended
-        await later(streams, ends - lives)
+        await later(streams, ends_by - open_until)
         await client.until(lambda client: client.ended)
 
 
-async def test_stream__more_events_than_the_listener_holds__state_is_read_again(
-    streams: hub.Hub, environment: Environment
-) -> None:
+async def test_stream__listener_overflows__state_is_read_again(streams: hub.Hub, environment: Environment) -> None:
     async with stream(environment.api_key) as client:
         await client.opened()
-        # Without giving the loop a turn: the eleventh, the newest, is dropped.
+        # Without an iteration of the loop in between, the eleventh and newest event is dropped.
         await sync_to_async(environment.refresh_from_db)()
         newest = environment.updated_at
         with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
             for ahead in range(11):
-                moved = newest + timedelta(milliseconds=ahead)
-                eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), moved, True))
+                version = newest + timedelta(milliseconds=ahead)
+                eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), version, True))
             await client.until(lambda client: len(client.events) > 1)
             await eventually(lambda: states.called)
         assert client.events[0] == sse.frame(newest)
         assert client.events[-1] > client.events[0]
 
 
-async def test_stream__bus_that_loses_everything__reconcile_brings_it(
+async def test_stream__event_lost__delivered_by_the_reconcile(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
 ) -> None:
     async with stream(environment.api_key) as client:
@@ -284,11 +282,11 @@ async def test_stream__bus_that_loses_everything__reconcile_brings_it(
         with mock.patch.object(eventstream, "send_event"):
             frame = await toggle(state)
         settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
-        streams.look()
+        streams.reconcile_now()
         await client.until(lambda client: client.events[-1] == frame)
 
 
-async def test_stream__database_away_for_a_moment__the_same_stream_gets_its_first_event(
+async def test_stream__first_reads_fail__same_stream_gets_its_event(
     streams: hub.Hub, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_RECONCILE_SECONDS = 0.05  # type: ignore[attr-defined]
@@ -303,12 +301,12 @@ async def test_stream__database_away_for_a_moment__the_same_stream_gets_its_firs
     with mock.patch.object(EmbeddedHost, "states", failing_twice):
         async with stream(environment.api_key) as client:
             await client.until(lambda client: client.events)
-    # It asks again before a slow answer, so one more may be under way.
+    # The stream requests the state again before a slow read has ended, so there may be one more.
     assert len(calls) >= 3
     assert b"cannot be read" in client.chunks[1]
 
 
-async def test_stream__database_away_while_reconciling__goes_on_afterwards(
+async def test_stream__reconcile_fails__event_is_delivered_afterwards(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
 ) -> None:
     failed = asyncio.Event()
@@ -324,14 +322,14 @@ async def test_stream__database_away_while_reconciling__goes_on_afterwards(
             with mock.patch.object(eventstream, "send_event"):
                 frame = await toggle(state)
             settings.REALTIME_RECONCILE_SECONDS = 0.02  # type: ignore[attr-defined]
-            streams.look()
+            streams.reconcile_now()
             await asyncio.wait_for(failed.wait(), PATIENCE)
             failed.clear()
             await asyncio.wait_for(failed.wait(), PATIENCE)
         await client.until(lambda client: client.events[-1] == frame)
 
 
-async def test_stream__two_changes_close_together__the_last_is_said_again_once(
+async def test_stream__two_close_changes__last_event_is_repeated_once(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_REPEAT_SECONDS = 600  # type: ignore[attr-defined]
@@ -351,7 +349,7 @@ async def test_stream__two_changes_close_together__the_last_is_said_again_once(
             assert late.events == [last, marker]
 
 
-async def test_stream__opened_between_an_event_and_its_repetition__hears_it_once(
+async def test_stream__opened_between_an_event_and_its_repetition__gets_it_once(
     streams: hub.Hub, state: FeatureState, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_REPEAT_SECONDS = 600  # type: ignore[attr-defined]
@@ -369,7 +367,7 @@ async def test_stream__opened_between_an_event_and_its_repetition__hears_it_once
         assert late.events == [last, marker]
 
 
-async def test_stream__gate_closed_before_the_repetition__it_is_not_said(
+async def test_stream__gate_closed_before_the_repetition__not_repeated(
     streams: hub.Hub, project: Project, state: FeatureState, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_REPEAT_SECONDS = 600  # type: ignore[attr-defined]
@@ -386,7 +384,7 @@ async def test_stream__gate_closed_before_the_repetition__it_is_not_said(
         assert client.events.count(last) == 1
 
 
-async def test_stream__foreign_event_on_the_channel__is_passed_over(
+async def test_stream__foreign_event_on_the_channel__ignored(
     streams: hub.Hub, state: FeatureState, environment: Environment
 ) -> None:
     async with stream(environment.api_key) as client:
@@ -400,7 +398,7 @@ async def test_stream__foreign_event_on_the_channel__is_passed_over(
         assert client.events[1:] == [frame]
 
 
-async def test_stream__older_version_on_the_bus__is_passed_over(
+async def test_stream__older_version_on_the_bus__ignored(
     streams: hub.Hub, state: FeatureState, environment: Environment
 ) -> None:
     async with stream(environment.api_key) as client:
@@ -414,15 +412,15 @@ async def test_stream__older_version_on_the_bus__is_passed_over(
         assert client.events[1:] == [frame]
 
 
-async def test_stream__failure_of_ours__still_ends_cleanly(streams: hub.Hub, environment: Environment) -> None:
-    with mock.patch.object(hub.Topic, "ask_for", side_effect=RuntimeError("a bug")):
+async def test_stream__internal_error__ends_cleanly(streams: hub.Hub, environment: Environment) -> None:
+    with mock.patch.object(hub.Topic, "request_state", side_effect=RuntimeError("a bug")):
         async with stream(environment.api_key) as client:
             await client.until(lambda client: client.ended)
     assert client.sent[0]["status"] == 200
-    assert streams.open == 0
+    assert streams.open_count == 0
 
 
-async def test_stream__cancelled_by_the_server__still_ends_cleanly(streams: hub.Hub, environment: Environment) -> None:
+async def test_stream__cancelled_by_the_server__ends_cleanly(streams: hub.Hub, environment: Environment) -> None:
     client = Client(f"/sse/environments/{environment.api_key}/stream")
     task = asyncio.create_task(client.run())
     await client.opened()
@@ -432,17 +430,17 @@ async def test_stream__cancelled_by_the_server__still_ends_cleanly(streams: hub.
     assert client.ended
 
 
-async def test_reader__herd_of_connects__few_queries(streams: hub.Hub, environment: Environment) -> None:
+async def test_reader__many_concurrent_requests__few_queries(streams: hub.Hub, environment: Environment) -> None:
     with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
         answers = await asyncio.gather(*(streams.reader.state(environment.api_key) for _ in range(500)))  # type: ignore[arg-type]
     assert {answer.key for answer in answers if answer} == {environment.api_key}
     assert states.call_count <= 2
 
 
-async def test_reader__asked_while_a_query_runs__answered_by_a_later_one(
+async def test_reader__requested_while_a_query_runs__answered_by_a_later_query(
     streams: hub.Hub, state: FeatureState, environment: Environment
 ) -> None:
-    """An answer never comes from a read that began before the question."""
+    """A state never comes from a read that began before its request."""
     real, began, go_on = EmbeddedHost.states, asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -466,7 +464,7 @@ async def test_reader__asked_while_a_query_runs__answered_by_a_later_one(
     assert sse.frame(after.updated_at) == frame
 
 
-async def test_drain__open_streams__all_end_within_the_window(streams: hub.Hub, environment: Environment) -> None:
+async def test_drain__open_streams__end_within_the_window(streams: hub.Hub, environment: Environment) -> None:
     async with stream(environment.api_key) as first, stream("unknown") as second:
         await first.opened()
         await second.opened()
@@ -478,16 +476,16 @@ async def test_drain__open_streams__all_end_within_the_window(streams: hub.Hub, 
         assert (b"connection", b"close") in late.sent[0]["headers"]
 
 
-async def test_drain__no_streams__is_over_at_once(streams: hub.Hub) -> None:
+async def test_drain__no_streams__returns_immediately(streams: hub.Hub) -> None:
     await asyncio.wait_for(streams.drain(2 * PATIENCE), PATIENCE)
 
 
-async def test_hub__bus_that_cannot_be_attached__streams_work_and_it_is_tried_again(
-    timeless: Settings, state: FeatureState, environment: Environment, caplog: pytest.LogCaptureFixture
+async def test_hub__attaching_the_bus_fails__streams_work_and_it_is_retried(
+    long_periods: Settings, state: FeatureState, environment: Environment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    timeless.REALTIME_RECONCILE_SECONDS = 0.01
+    long_periods.REALTIME_RECONCILE_SECONDS = 0.01
     failing = mock.patch.object(MemoryBus, "start", side_effect=RuntimeError("can't start new thread"))
-    timeless.REALTIME_BUS = "memory"
+    long_periods.REALTIME_BUS = "memory"
     with failing as start:
         streams = hub.current()
         async with stream(environment.api_key) as client:
@@ -501,7 +499,7 @@ async def test_hub__bus_that_cannot_be_attached__streams_work_and_it_is_tried_ag
     await streams.close()
 
 
-async def test_hub__background_work_that_fails__is_logged(streams: hub.Hub, caplog: pytest.LogCaptureFixture) -> None:
+async def test_hub__background_task_fails__logged(streams: hub.Hub, caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise RuntimeError("a bug")
 

@@ -1,4 +1,4 @@
-"""Streams on uvicorn's own transports: whatever a client sends, and whenever it goes, its stream ends cleanly."""
+"""Streams on uvicorn's transports: they end cleanly whatever a client sends and whenever it disconnects."""
 
 import asyncio
 import gc
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Each test runs on both kinds of transports.
 LOOPS = clock.LOOPS
 
-KEY = EnvironmentKey("nobody")
+KEY = EnvironmentKey("unknown")
 GET = f"GET /sse/environments/{KEY}/stream HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,27 +49,27 @@ class Server:
     state: ServerState
     streams: hub.Hub
 
-    def is_served(self) -> bool:
-        """Whether all who stream know the state that they began with."""
+    def streams_are_initialized(self) -> bool:
+        """Return True if all streams have got their initial state."""
         subscribers: Any = self.streams.topics[KEY].subscribers
-        return all(subscriber._served for subscriber in subscribers)
+        return all(subscriber._initialized for subscriber in subscribers)
 
-    def tell(self, moment: datetime = START) -> None:
-        """An event for all who stream."""
-        self.streams.topics[KEY].offer(EnvironmentState(KEY, moment, True))
+    def publish(self, moment: datetime = START) -> None:
+        """Deliver an event to all streams."""
+        self.streams.topics[KEY].accept(EnvironmentState(KEY, moment, True))
 
 
 @pytest.fixture
-async def server(timeless: Any) -> AsyncIterator[Server]:
-    """The product in this event loop, as ``manage.py serve`` has it. Streams live an hour at most."""
-    timeless.REALTIME_STREAM_SECONDS = 3_600
+async def server(long_periods: Any) -> AsyncIterator[Server]:
+    """The product in this event loop, as with ``manage.py serve``. Streams are open for at most an hour."""
+    long_periods.REALTIME_STREAM_SECONDS = 3_600
     config = Config(application, http=ShortcutProtocol, ws="none", log_config=None)
     config.load()
     state = ServerState()
     listening = await asyncio.get_running_loop().create_server(
         lambda: ShortcutProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
-    # Small buffers of the kernel: a client that reads nothing is noticed soon.
+    # Small kernel buffers, so that a client that does not read has an effect soon.
     listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     async with listening:
         yield Server(listening.sockets[0].getsockname()[1], state, hub.current())
@@ -77,33 +77,33 @@ async def server(timeless: Any) -> AsyncIterator[Server]:
 
 
 async def answer(server: Server, sent: bytes, *, half_close: bool = False, age: float = 0) -> bytes:
-    """All that the server answers until it ends the connection; an answer that has begun gets as old as this."""
+    """Send bytes and return everything until the server closes the connection. ``age``: time to skip meanwhile."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(sent)
-    said = b""
+    received = b""
     if half_close or age:
-        said = await reader.readuntil(b"nothing will be sent")
+        received = await reader.readuntil(b"nothing will be sent")
     if half_close:
         writer.write_eof()
     skip(age)
     async with asyncio.timeout(PATIENCE):
-        said += await reader.read()
+        received += await reader.read()
     writer.close()
-    return said
+    return received
 
 
 @pytest.mark.parametrize("behind", [b"GET /ver", GET, b"rubbish", b"\r\n" + GET[:-2]])
-async def test_stream__bytes_behind_the_request__are_passed_over(server: Server, behind: bytes) -> None:
+async def test_stream__bytes_after_the_request__ignored(server: Server, behind: bytes) -> None:
     assert request_limits.HEADER_TIMEOUT_SECONDS < 3_600
-    said = await answer(server, GET + behind, age=3_600)
-    assert said.startswith(b"HTTP/1.1 200")
-    assert said.count(b"HTTP/1.1") == 1
-    assert said.endswith(LAST_CHUNK)
-    await eventually(lambda: not server.streams.open and not server.state.connections)
+    received = await answer(server, GET + behind, age=3_600)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.count(b"HTTP/1.1") == 1
+    assert received.endswith(LAST_CHUNK)
+    await eventually(lambda: not server.streams.open_count and not server.state.connections)
 
 
 @pytest.mark.parametrize(
-    "agent, seconds, lives, ends",
+    "agent, seconds, open_until, ends_by",
     [
         ("Dart/3.4 (dart:io)", 3_600, 15, 31),
         ("Faraday v2.7.4", 3_600, 15, 31),
@@ -113,52 +113,52 @@ async def test_stream__bytes_behind_the_request__are_passed_over(server: Server,
         ("Mozilla/5.0 (X11; Linux x86_64)", 20, 8, 21),
     ],
 )
-async def test_stream__kind_of_client__ends_at_its_age_which_the_setting_bounds(
-    server: Server, timeless: Any, agent: str, seconds: float, lives: float, ends: float
+async def test_stream__kind_of_client__ends_at_its_age_or_the_settings(
+    server: Server, long_periods: Any, agent: str, seconds: float, open_until: float, ends_by: float
 ) -> None:
-    timeless.REALTIME_STREAM_SECONDS = seconds
+    long_periods.REALTIME_STREAM_SECONDS = seconds
     get = GET.replace(b"\r\n\r\n", b"\r\nuser-agent: %b\r\n\r\n" % agent.encode())
-    # The second request has the bytes of the first.
+    # The second request has the same bytes, so it is cached.
     for _ in range(2):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(get)
         await reader.readuntil(b"nothing will be sent")
-        skip(lives)
-        # What comes due in the meantime is done in two turns.
+        skip(open_until)
+        # Due timers fire in the next iterations of the loop.
         for _ in range(3):
             await asyncio.sleep(0)
-        assert server.streams.open == 1
-        skip(ends - lives)
+        assert server.streams.open_count == 1
+        skip(ends_by - open_until)
         async with asyncio.timeout(PATIENCE):
             assert (await reader.read()).endswith(LAST_CHUNK)
         writer.close()
-        await eventually(lambda: not server.streams.open)
+        await eventually(lambda: not server.streams.open_count)
 
 
-async def test_stream__flutter__outlives_the_29_seconds_until_it_opens_the_next(server: Server) -> None:
+async def test_stream__flutter__open_for_29_seconds(server: Server) -> None:
     get = GET.replace(b"\r\n\r\n", b"\r\nuser-agent: Dart/3.4 (dart:io)\r\n\r\n")
     connections = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
     for reader, writer in connections:
         writer.write(get)
         await reader.readuntil(b"nothing will be sent")
-    # Short of 29, for it takes a busy machine some time to open them all.
+    # Less than 29 s, because a busy machine needs some time to open them.
     skip(27)
     for _ in range(3):
         await asyncio.sleep(0)
-    assert server.streams.open == len(connections)
+    assert server.streams.open_count == len(connections)
     for _, writer in connections:
         writer.close()
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
-async def test_stream__client_that_half_closes__ends_cleanly(server: Server) -> None:
+async def test_stream__client_half_closes__ends_cleanly(server: Server) -> None:
     assert (await answer(server, GET, half_close=True)).endswith(LAST_CHUNK)
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
 @asynccontextmanager
 async def unread(server: Server, sent: bytes) -> AsyncIterator[socket.socket]:
-    """A client that has sent this, and reads nothing."""
+    """A client that sends these bytes and does not read."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
@@ -169,68 +169,68 @@ async def unread(server: Server, sent: bytes) -> AsyncIterator[socket.socket]:
     await eventually(lambda: not server.state.connections)
 
 
-def only(server: Server) -> Any:
+def only_connection(server: Server) -> Any:
     (connection,) = server.state.connections
     return connection
 
 
-async def stuff(server: Server) -> None:
-    """Events, until the one client's connection takes no more."""
+async def fill_buffers(server: Server) -> None:
+    """Deliver events until the only connection's buffers are full."""
     await eventually(lambda: bool(server.streams.topics))
-    await eventually(server.is_served)
+    await eventually(server.streams_are_initialized)
     for number in range(1_000):
-        server.tell(START + timedelta(seconds=number))
-        if not only(server).ready:
-            # The kernel may still pass something on.
+        server.publish(START + timedelta(seconds=number))
+        if not only_connection(server).ready:
+            # The kernel may still send some of it.
             await asyncio.sleep(0.05)
-            if not only(server).ready:
+            if not only_connection(server).ready:
                 return
-    raise AssertionError("it takes whatever comes")
+    raise AssertionError("the buffers never filled up")
 
 
-async def test_stream__client_that_reads_nothing__costs_no_more_than_any_other(server: Server, settings: Any) -> None:
+async def test_stream__client_does_not_read__same_number_of_deadlines(server: Server, settings: Any) -> None:
     settings.REALTIME_KEEPALIVE_SECONDS = 600
     async with unread(server, GET):
-        await stuff(server)
+        await fill_buffers(server)
         with mock.patch.object(Stream, "due", autospec=True, side_effect=Stream.due) as due:
             for intervals in range(1, 4):
                 skip(600)
                 await eventually(lambda intervals=intervals: due.call_count >= intervals)
-                # Timers' slots are a fiftieth of a second: it could be looked at again in the next.
+                # Longer than a slot of ``Timers`` (20 ms), in which there might be another deadline.
                 await asyncio.sleep(0.1)
                 assert due.call_count == intervals
 
 
-async def test_stream__unread_answers_before_it__takes_the_latest_event_alone(server: Server) -> None:
+async def test_stream__unread_responses_before_it__only_the_latest_event_is_pending(server: Server) -> None:
     async with unread(server, b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n" * 60) as client:
         await eventually(lambda: server.state.total_requests == 60)
-        waiting = only(server).transport.get_write_buffer_size()
+        waiting = only_connection(server).transport.get_write_buffer_size()
         assert 0 < waiting < 65_536
         await asyncio.get_running_loop().sock_sendall(client, GET)
         await eventually(lambda: bool(server.streams.topics))
-        connection: Connection = only(server)
-        await eventually(server.is_served)
+        connection: Connection = only_connection(server)
+        await eventually(server.streams_are_initialized)
         for number in range(1_000):
-            server.tell(START + timedelta(seconds=number))
+            server.publish(START + timedelta(seconds=number))
         assert not connection.ready
         assert connection._transport.get_write_buffer_size() < waiting + 2_000
 
 
-async def test_stream__gone__is_forgotten_though_others_stay(server: Server) -> None:
-    # Other tests may have left some in cycles.
+async def test_stream__disconnected__its_object_is_freed(server: Server) -> None:
+    # Other tests may have left streams in reference cycles.
     gc.collect()
     before = sum(type(each) is Stream for each in gc.get_objects())
     async with unread(server, GET):
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(GET)
-        await eventually(lambda: server.streams.open == 2)
-        await eventually(server.is_served)
+        await eventually(lambda: server.streams.open_count == 2)
+        await eventually(server.streams_are_initialized)
         writer.close()
-        await eventually(lambda: server.streams.open == 1)
+        await eventually(lambda: server.streams.open_count == 1)
         assert sum(type(each) is Stream for each in gc.get_objects()) == before + 1
 
 
-async def test_stream__failure_in_one__the_others_hear(server: Server) -> None:
+async def test_stream__write_raises__others_get_the_event(server: Server) -> None:
     broken, sound = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)))
     for _, writer in (broken, sound):
         writer.write(GET)
@@ -245,19 +245,21 @@ async def test_stream__failure_in_one__the_others_hear(server: Server) -> None:
         real(connection, piece)
 
     with mock.patch.object(Connection, "write", write):
-        server.tell()
+        server.publish()
         await asyncio.wait_for(sound[0].readuntil(b"environment_updated"), PATIENCE)
         skip(3_600)
         async with asyncio.timeout(PATIENCE):
             assert (await sound[0].read()).endswith(LAST_CHUNK)
     for _, writer in (broken, sound):
         writer.close()
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
 @pytest.mark.parametrize("behind", [b"", b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\n\r\n", b"rubbish"])
 @pytest.mark.parametrize("known", [True, False])
-async def test_read__reset_before_its_answer__nothing_fails(server: Server, behind: bytes, known: bool) -> None:
+async def test_read__connection_reset_before_the_response__nothing_fails(
+    server: Server, behind: bytes, known: bool
+) -> None:
     loop, failures, go_on = asyncio.get_running_loop(), [], threading.Event()
     loop.set_exception_handler(lambda _, context: failures.append(context))
     began = asyncio.Event()
@@ -274,7 +276,7 @@ async def test_read__reset_before_its_answer__nothing_fails(server: Server, behi
         await asyncio.wait_for(began.wait(), PATIENCE)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
-        # Uvicorn does not read while a request waits behind another one, so it may notice only now.
+        # uvicorn does not read while a pipelined request waits, so it may notice the reset only now.
         await asyncio.sleep(0.1)
         go_on.set()
         await eventually(lambda: not server.state.connections)
@@ -283,7 +285,7 @@ async def test_read__reset_before_its_answer__nothing_fails(server: Server, behi
     assert failures == []
 
 
-async def test_stream__state_that_takes_long__its_head_does_not_wait_for_it(server: Server) -> None:
+async def test_stream__slow_read_of_the_state__head_is_sent_before(server: Server) -> None:
     released = threading.Event()
     with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(PATIENCE) and {}):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -295,10 +297,10 @@ async def test_stream__state_that_takes_long__its_head_does_not_wait_for_it(serv
             released.set()
             await reader.readuntil(b"nothing will be sent")
         writer.close()
-    await eventually(lambda: not server.streams.open)
+    await eventually(lambda: not server.streams.open_count)
 
 
-async def test_stream__endless_key__is_not_kept(server: Server) -> None:
+async def test_stream__very_long_key__not_kept_in_memory(server: Server) -> None:
     writers = []
     tracemalloc.start()
     try:
@@ -315,7 +317,7 @@ async def test_stream__endless_key__is_not_kept(server: Server) -> None:
     assert kept < 20 * 50_000
 
 
-async def test_read__client_that_has_gone__leaves_no_garbage(server: Server) -> None:
+async def test_read__client_disconnected__leaves_no_reference_cycles(server: Server) -> None:
     with mock.patch.object(read_path, "find_responses", return_value={}):
         gc.collect()
         gc.disable()

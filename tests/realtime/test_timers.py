@@ -1,42 +1,42 @@
-"""The deadline queue by itself."""
+"""The deadline queue."""
 
 import asyncio
 
 import pytest
 
-from realtime.delivery.timers import NONE, SLOT_SECONDS, Timers
+from realtime.delivery.timers import NO_SLOT, SLOT_SECONDS, Timers
 from tests.support.patience import PATIENCE
 
 
 class Deadline:
     def __init__(self, fails: bool = False) -> None:
-        self.slot = NONE
+        self.slot = NO_SLOT
         self.fails = fails
-        self.came = asyncio.Event()
+        self.passed = asyncio.Event()
 
     def due(self, now: float) -> None:
-        self.came.set()
+        self.passed.set()
         if self.fails:
-            raise ValueError("a failure of ours")
+            raise ValueError("a bug")
 
 
-async def test_timers__deadline_that_raises__all_others_are_kept_and_the_failure_is_logged(
+async def test_timers__due_raises__logged_and_other_deadlines_are_called(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     loop = asyncio.get_running_loop()
     timers = Timers(loop)
-    beside = [Deadline(fails=number % 2 == 0) for number in range(6)]
+    same_slot = [Deadline(fails=number % 2 == 0) for number in range(6)]
     later = Deadline()
     when = loop.time() + SLOT_SECONDS
-    for deadline in beside:
-        timers.put(deadline, when)
-    timers.put(later, when + 3 * SLOT_SECONDS)
+    for deadline in same_slot:
+        timers.schedule(deadline, when)
+    timers.schedule(later, when + 3 * SLOT_SECONDS)
     async with asyncio.timeout(PATIENCE):
-        for deadline in (*beside, later):
-            await deadline.came.wait()
+        for deadline in (*same_slot, later):
+            await deadline.passed.wait()
     assert sum("deadline_failed" in record.getMessage() for record in caplog.records) == 3
     again = Deadline()
-    timers.put(again, loop.time())
+    timers.schedule(again, loop.time())
     async with asyncio.timeout(PATIENCE):
-        await again.came.wait()
+        await again.passed.wait()
     timers.close()

@@ -1,4 +1,4 @@
-"""Promises I1 and I2: one event for a commit, none for a rollback, and versions that only rise."""
+"""Promises I1 and I2: one event per commit, none for a rollback, and versions that only increase."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,18 +26,18 @@ from tests.support.heard import Heard
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-class UndoError(Exception):
+class RollbackError(Exception):
     pass
 
 
 @contextmanager
-def undone() -> Iterator[None]:
-    """A transaction, or a savepoint inside of one, that is rolled back."""
+def rolled_back() -> Iterator[None]:
+    """A transaction that is rolled back, or a savepoint inside of a transaction."""
     try:
         with transaction.atomic():
             yield
-            raise UndoError
-    except UndoError:
+            raise RollbackError
+    except RollbackError:
         return
 
 
@@ -63,7 +63,7 @@ def test_commit__one_change__one_event_with_the_version_of_the_row(
     assert heard.of(production) == []
 
 
-def test_commit__many_changes_in_one_transaction__one_event_for_each_environment(
+def test_commit__several_changes_in_one_transaction__one_event_per_environment(
     heard: Heard, state: FeatureState, feature: Feature, environment: Environment, production: Environment
 ) -> None:
     heard.clear()
@@ -76,14 +76,16 @@ def test_commit__many_changes_in_one_transaction__one_event_for_each_environment
     assert heard.of(production) == [version(production)]
 
 
-def test_commit__many_changes_in_one_transaction__versions_are_raised_once(
+def test_commit__several_changes_in_one_transaction__versions_are_raised_once(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         for _ in range(5):
             toggle(state)
-    raised = [query for query in queries if "environments_environment" in query["sql"] and "UPDATE" in query["sql"][:6]]
-    assert len(raised) == 1
+    updates = [
+        query for query in queries if "environments_environment" in query["sql"] and "UPDATE" in query["sql"][:6]
+    ]
+    assert len(updates) == 1
 
 
 def test_rollback__whole_transaction__no_event_and_the_old_version(
@@ -91,7 +93,7 @@ def test_rollback__whole_transaction__no_event_and_the_old_version(
 ) -> None:
     before = version(environment)
     heard.clear()
-    with undone():
+    with rolled_back():
         toggle(state)
     assert heard.of(environment) == []
     assert version(environment) == before
@@ -100,7 +102,7 @@ def test_rollback__whole_transaction__no_event_and_the_old_version(
 def test_rollback__atomic_savepoint_only__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
     before = version(environment)
     heard.clear()
-    with transaction.atomic(), undone():
+    with transaction.atomic(), rolled_back():
         toggle(state)
     assert heard.of(environment) == []
     assert version(environment) == before
@@ -112,7 +114,7 @@ def test_rollback__savepoint_then_another_change__one_event_with_the_later_versi
     before = version(environment)
     heard.clear()
     with transaction.atomic():
-        with undone():
+        with rolled_back():
             toggle(state)
         state.refresh_from_db()
         toggle(state)
@@ -120,18 +122,18 @@ def test_rollback__savepoint_then_another_change__one_event_with_the_later_versi
     assert version(environment) != before
 
 
-def test_rollback__savepoint_after_a_change__the_change_before_it_is_told(
+def test_rollback__savepoint_after_a_change__first_change_is_published(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
     heard.clear()
     with transaction.atomic():
         toggle(state)
-        with undone():
+        with rolled_back():
             toggle(state)
     assert heard.of(environment) == [version(environment)]
 
 
-def test_rollback__savepoint_by_hand__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
+def test_rollback__manual_savepoint__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
     before = version(environment)
     heard.clear()
     with transaction.atomic():
@@ -142,7 +144,7 @@ def test_rollback__savepoint_by_hand__no_event(heard: Heard, state: FeatureState
     assert version(environment) == before
 
 
-def test_rollback__savepoint_by_hand_then_another_change__one_event(
+def test_rollback__manual_savepoint_then_another_change__one_event(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
     heard.clear()
@@ -155,7 +157,7 @@ def test_rollback__savepoint_by_hand_then_another_change__one_event(
     assert heard.of(environment) == [version(environment)]
 
 
-def test_rollback__savepoint_by_hand_between_two_changes__one_event(
+def test_rollback__manual_savepoint_between_two_changes__one_event(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
     heard.clear()
@@ -169,7 +171,7 @@ def test_rollback__savepoint_by_hand_between_two_changes__one_event(
     assert heard.of(environment) == [version(environment)]
 
 
-def test_version__clock_set_back__still_rises(heard: Heard, state: FeatureState, environment: Environment) -> None:
+def test_version__clock_set_back__increases(heard: Heard, state: FeatureState, environment: Environment) -> None:
     before = version(environment)
     with mock.patch("django.utils.timezone.now", return_value=timezone.now() - timedelta(hours=1)):
         toggle(state)
@@ -177,16 +179,16 @@ def test_version__clock_set_back__still_rises(heard: Heard, state: FeatureState,
     assert version(environment) == first_readable(first_readable(before + TICK) + TICK)
 
 
-def test_version__environment_saved_from_an_old_instance__is_not_set_back(
+def test_version__environment_saved_from_an_old_instance__unchanged(
     heard: Heard, state: FeatureState, environment: Environment
 ) -> None:
     old = Environment.objects.get(pk=environment.pk)
     toggle(state)
-    raised, counted = version(environment), revision(environment)
+    raised, revision_before = version(environment), revision(environment)
     old.banner_text = "Careful"
     old.save()
     assert version(environment) == raised
-    assert revision(environment) == counted
+    assert revision(environment) == revision_before
 
 
 def test_version__environment_created__is_published_once(project: Project) -> None:
@@ -198,15 +200,15 @@ def test_version__environment_created__is_published_once(project: Project) -> No
     assert heard.of(environment) == [version(environment)]
 
 
-def test_announce__silent__raises_the_revision_alone(heard: Heard, environment: Environment) -> None:
-    before, counted = version(environment), revision(environment)
+def test_announce__silent__raises_only_the_revision(heard: Heard, environment: Environment) -> None:
+    before, revision_before = version(environment), revision(environment)
     heard.clear()
     versions.announce([environment.pk], silent=True)
     assert heard.of(environment) == []
-    assert (version(environment), revision(environment)) == (before, counted + 1)
+    assert (version(environment), revision(environment)) == (before, revision_before + 1)
 
 
-def test_announce__silent_then_loud_in_one_transaction__one_event(heard: Heard, environment: Environment) -> None:
+def test_announce__silent_and_not_silent_in_one_transaction__one_event(heard: Heard, environment: Environment) -> None:
     heard.clear()
     with transaction.atomic():
         versions.announce([environment.pk], silent=True)
@@ -226,7 +228,7 @@ def test_announce__unknown_environment__does_nothing(heard: Heard) -> None:
     assert heard.events == []
 
 
-def test_gate__closed__nothing_is_published_but_versions_rise(
+def test_gate__closed__versions_are_raised_and_not_published(
     heard: Heard, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     project.enable_realtime_updates = False
@@ -244,7 +246,7 @@ def in_one_transaction(*changes: Callable[[], None]) -> None:
             change()
 
 
-def test_gate__closed_in_the_transaction_of_a_change__no_event_whatever_the_order(
+def test_gate__closed_in_the_transaction_of_a_change__no_event_in_either_order(
     heard: Heard, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     def close() -> None:
@@ -261,7 +263,7 @@ def test_gate__closed_in_the_transaction_of_a_change__no_event_whatever_the_orde
         assert version(environment) > before
 
 
-def test_gate__opened_in_the_transaction_of_a_change__one_event_whatever_the_order(
+def test_gate__opened_in_the_transaction_of_a_change__one_event_in_either_order(
     heard: Heard, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     def open_gate() -> None:
@@ -276,7 +278,7 @@ def test_gate__opened_in_the_transaction_of_a_change__one_event_whatever_the_ord
         assert heard.of(environment) == [version(environment)]
 
 
-def test_gate__announced_before_it_is_written_without_a_signal__the_gate_at_the_commit_decides(
+def test_gate__announced_before_a_bulk_write__gate_at_the_commit_counts(
     heard: Heard, project: Project, environment: Environment
 ) -> None:
     for is_open in (False, True):
@@ -287,20 +289,20 @@ def test_gate__announced_before_it_is_written_without_a_signal__the_gate_at_the_
         assert heard.of(environment) == ([version(environment)] if is_open else [])
 
 
-def test_gate__closed_before_a_savepoint_is_rolled_back__the_bus_is_notified_of_it_all_the_same(
+def test_gate__closed_before_a_savepoint_is_rolled_back__sent_to_the_bus(
     project: Project, state: FeatureState, environment: Environment
 ) -> None:
     with mock.patch.object(type(bus.current()), "send") as send, transaction.atomic():
         project.enable_realtime_updates = False
         project.save()
-        with undone():
+        with rolled_back():
             pass
         toggle(state)
     sent = [state for call in send.call_args_list for state in call.args[0] if state.key == environment.api_key]
     assert [(state.updated_at, state.streaming_enabled) for state in sent] == [(version(environment), False)]
 
 
-def test_hook__database_away_right_after_the_commit__the_change_is_kept_and_other_hooks_run(
+def test_hook__read_fails_after_the_commit__change_is_kept_and_other_hooks_run(
     project: Project, state: FeatureState, caplog: pytest.LogCaptureFixture
 ) -> None:
     done = []
@@ -336,13 +338,13 @@ def test_gate__closed_after_a_change_and_rolled_back_with_its_savepoint__one_eve
     heard.clear()
     with transaction.atomic():
         toggle(state)
-        with undone():
+        with rolled_back():
             project.enable_realtime_updates = False
             project.save()
     assert heard.of(environment) == [version(environment)]
 
 
-def test_gate__opened__the_newest_version_of_each_environment_is_published(
+def test_gate__opened__newest_version_of_each_environment_is_published(
     heard: Heard, project: Project, environment: Environment, production: Environment
 ) -> None:
     project.enable_realtime_updates = False
@@ -354,7 +356,7 @@ def test_gate__opened__the_newest_version_of_each_environment_is_published(
     assert heard.of(production) == [version(production)]
 
 
-def test_bus__failing__the_change_is_kept_and_the_others_are_told(
+def test_bus__send_event_raises__change_is_kept_and_other_environments_are_notified(
     heard: Heard, feature: Feature, environment: Environment, production: Environment
 ) -> None:
 
@@ -364,7 +366,7 @@ def test_bus__failing__the_change_is_kept_and_the_others_are_told(
     def failing_once(*args: object, **kwargs: object) -> None:
         calls.append(args)
         if len(calls) == 1:
-            raise ConnectionError("the bus is away")
+            raise ConnectionError("the bus is unavailable")
         send(*args, **kwargs)
 
     with mock.patch.object(eventstream, "send_event", failing_once):
@@ -375,21 +377,21 @@ def test_bus__failing__the_change_is_kept_and_the_others_are_told(
     assert Feature.objects.get(pk=feature.pk).description == "kept"
 
 
-def test_identity_override__saved_and_deleted__silent_but_counted(
+def test_identity_override__saved_and_deleted__raises_only_the_revision(
     heard: Heard, feature: Feature, environment: Environment
 ) -> None:
     identity = Identity.objects.create(identifier="u", environment=environment)
-    before, counted = version(environment), revision(environment)
+    before, revision_before = version(environment), revision(environment)
     heard.clear()
     override = FeatureState.objects.create(feature=feature, environment=environment, identity=identity, enabled=True)
     toggle(override)
     override.delete()
     assert heard.events == []
     assert version(environment) == before
-    assert revision(environment) == counted + 3
+    assert revision(environment) == revision_before + 3
 
 
-def test_identity_override__announced_by_setting__one_event(
+def test_identity_override__announced_by_the_setting__one_event(
     heard: Heard, feature: Feature, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_ANNOUNCE_IDENTITY_OVERRIDES = "true"  # type: ignore[attr-defined]
@@ -402,7 +404,7 @@ def test_identity_override__announced_by_setting__one_event(
 def test_delete__feature_with_states_in_two_environments__one_event_each(
     heard: Heard, make_feature: Callable[..., Feature], environment: Environment, production: Environment
 ) -> None:
-    feature = make_feature("doomed")
+    feature = make_feature("temporary")
     heard.clear()
     feature.delete()
     assert heard.of(environment) == [version(environment)]
@@ -419,7 +421,7 @@ def test_delete__queryset_of_a_watched_model__one_event(
     assert heard.of(environment) == [version(environment)]
 
 
-def test_delete__environment__nothing_is_said_of_it(
+def test_delete__environment__no_event(
     heard: Heard, feature: Feature, environment: Environment, production: Environment
 ) -> None:
     heard.clear()
@@ -427,7 +429,7 @@ def test_delete__environment__nothing_is_said_of_it(
     assert heard.events == []
 
 
-def test_plan__one_that_may_not_use_real_time__silences_and_another_one_speaks_at_once(
+def test_plan__not_allowed_then_allowed__no_events_then_one_at_once(
     heard: Heard, state: FeatureState, organisation: Organisation, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_PLANS = "enterprise"  # type: ignore[attr-defined]
@@ -441,16 +443,16 @@ def test_plan__one_that_may_not_use_real_time__silences_and_another_one_speaks_a
     assert heard.of(environment) == [version(environment)]
 
 
-def test_plan__every_plan_allowed__its_change_is_no_event(heard: Heard, organisation: Organisation) -> None:
+def test_plan__all_plans_allowed__change_of_plan_is_no_event(heard: Heard, organisation: Organisation) -> None:
     heard.clear()
     organisation.subscription.plan = "free"
     organisation.subscription.save()
     assert heard.events == []
 
 
-def test_statement__one_of_psycopgs_objects__goes_through(state: FeatureState) -> None:
+def test_execute_wrapper__psycopg_sql_object__executed(state: FeatureState) -> None:
     if connection.vendor != "postgresql":
-        pytest.skip("SQLite takes text alone")
+        pytest.skip("SQLite accepts only text")
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("SELECT enabled FROM {}").format(sql.Identifier(FeatureState._meta.db_table)))
         assert cursor.fetchall()

@@ -18,7 +18,7 @@ from tests.scale.read_requests import ReadRequest, read_requests
 from tests.support.heard import listening
 
 # Real commits: in a transaction of the test, all announcements would share the queries of one.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600), pytest.mark.slow]
 
 ROUTES = routes.api()
 

@@ -55,8 +55,8 @@ def test_flag__identity_override__precedes_segment_overrides(
 def test_flag__override_in_another_environment__ignored(
     sdk: APIClient, production: Environment, feature: Feature, override: Callable[..., FeatureState]
 ) -> None:
-    elsewhere = production.identities.create(identifier="ada")
-    override(feature, "elsewhere", identity=elsewhere, environment=production)
+    foreign_identity = production.identities.create(identifier="ada")
+    override(feature, "elsewhere", identity=foreign_identity, environment=production)
     (flag,) = identify(sdk, identifier="ada")["flags"]
     assert flag["feature_state_value"] is None
 
@@ -137,6 +137,7 @@ def test_split__all_to_one_option__value_and_variant(
 
 
 @pytest.mark.parametrize("composite", [True, False])
+@pytest.mark.slow
 def test_split__many_identities__stable_and_near_the_percentages(
     composite: bool, sdk: APIClient, environment: Environment, split: Callable[..., FeatureState]
 ) -> None:

@@ -19,6 +19,8 @@ from tests.support.server import ServerProcess
 from users import hashing
 from users.models import FFAdminUser
 
+pytestmark = pytest.mark.slow
+
 LOGIN = "/api/v1/auth/login/"
 UNLIMITED = {"LOGIN_THROTTLE_RATE": "100000/min", "LOGIN_FAILURES_RATE": "100000/min"}
 

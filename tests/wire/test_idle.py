@@ -6,9 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import pytest
+
 from tests.support.server import ServerProcess
 from tests.wire.conftest import TOKEN
 from tests.wire.test_queue_change import TIME, Connection, head
+
+pytestmark = pytest.mark.slow
 
 # By status: one with a shortcut, and one by ASGI, for which uvicorn has its own timer.
 CALLS = {

@@ -76,6 +76,7 @@ def test_s2__another_method__200(server: ServerProcess, environment: Publisher, 
     connection.close()
 
 
+@pytest.mark.slow
 def test_s3__unknown_environment__only_comments_and_the_first_has_the_reason(short_streams: ServerProcess) -> None:
     body = b""
     # A slow machine may not have read the state before the stream ends.
@@ -313,6 +314,7 @@ def test_s14__shutdown__streams_end_spread_over_the_window_and_new_ones_get_503_
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.slow
 def test_s14__second_signal__ends_at_once(flavour: str, start_server: Callable[..., ServerProcess]) -> None:
     server = start_server(flavour, REALTIME_DRAIN_SECONDS="60")
     with sse.connect(server.port, "key") as stream:

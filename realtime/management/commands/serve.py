@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from realtime import bus, extras
 from realtime.conf import conf
-from realtime.monitoring import figures
+from realtime.monitoring import shared_counters
 from realtime.serving import command_line
 
 
@@ -81,15 +81,15 @@ class Command(BaseCommand):
 @contextmanager
 def _shared_figures(workers: int) -> Iterator[None]:
     """Create the directory of the workers' shared metrics, unless the environment names one."""
-    if workers == 1 or os.environ.get(figures.DIRECTORY):
+    if workers == 1 or os.environ.get(shared_counters.DIRECTORY):
         yield
         return
     with TemporaryDirectory(prefix="realtime-figures-") as directory:
-        os.environ[figures.DIRECTORY] = directory
+        os.environ[shared_counters.DIRECTORY] = directory
         try:
             yield
         finally:
-            del os.environ[figures.DIRECTORY]
+            del os.environ[shared_counters.DIRECTORY]
 
 
 def _raise_open_files() -> int:

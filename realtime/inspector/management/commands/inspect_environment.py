@@ -15,26 +15,26 @@ from realtime.inspector.panel import EVENTS, Event, Minute, Panel, Process, pane
 
 
 class Command(BaseCommand):
-    """Says who streams an environment, and what became of its newest events, in all processes together."""
+    """Shows an environment's streams and its newest events, in all processes together."""
 
     help = "Show an environment's streams, its newest events and its last hour (docs/inspector.md)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("key", help="the environment's public key")
-        parser.add_argument("--events", type=int, default=EVENTS, help="how many of the newest, at most")
-        parser.add_argument("--json", action="store_true", help="everything, for programs: one object a line")
-        parser.add_argument("--every", type=float, default=0.0, help="say it again after so many seconds")
+        parser.add_argument("--events", type=int, default=EVENTS, help="the number of newest events to show, at most")
+        parser.add_argument("--json", action="store_true", help="print everything as JSON, one object per line")
+        parser.add_argument("--every", type=float, default=0.0, help="print it again every this many seconds")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["events"] < 0 or not 0 <= options["every"] <= 86_400:
-            raise CommandError("--events must not be below 0, nor --every, which is a day at most.")
+            raise CommandError("--events must be at least 0, and --every between 0 and 86400.")
         if not conf.INSPECTS:
-            self.stderr.write("REALTIME_INSPECTION is off here: what servers with these settings do is not kept.")
-        tell = _json if options["json"] else _text
-        # Whoever has seen enough presses Ctrl+C, or closes the pipe.
+            self.stderr.write("REALTIME_INSPECTION is off: servers with these settings record nothing.")
+        render = _json if options["json"] else _text
+        # The user ends the command with Ctrl+C, or by closing the pipe.
         with suppress(KeyboardInterrupt, BrokenPipeError):
             while True:
-                self.stdout.write(tell(panel(options["key"], options["events"])))
+                self.stdout.write(render(panel(options["key"], options["events"])))
                 self.stdout.flush()
                 if not options["every"]:
                     break
@@ -43,7 +43,7 @@ class Command(BaseCommand):
 
 
 class _Encoder(DjangoJSONEncoder):
-    """Django's own keeps milliseconds of a time; a version is exact to the microsecond."""
+    """Encodes datetimes with microseconds, which versions need. Django's encoder truncates them to milliseconds."""
 
     def default(self, o: Any) -> Any:
         return o.isoformat() if isinstance(o, datetime) else super().default(o)
@@ -51,8 +51,8 @@ class _Encoder(DjangoJSONEncoder):
 
 def _json(shown: Panel) -> str:
     whole = asdict(shown)
-    for told, event in zip(whole["events"], shown.events, strict=True):
-        told["version"] = event.version
+    for encoded, event in zip(whole["events"], shown.events, strict=True):
+        encoded["version"] = event.version
     return json.dumps(whole, cls=_Encoder)
 
 
