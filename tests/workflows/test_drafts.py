@@ -12,7 +12,7 @@ from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
 from features.workflows.core.models import ChangeRequest, PlannedChange
 from segments.models import Segment
-from tests.support.heard import listening
+from tests.support.event_log import listening
 from tests.workflows.conftest import REQUESTS, in_a, text
 from users.models import FFAdminUser
 

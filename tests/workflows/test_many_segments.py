@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment
 from projects.models import Project
-from tests.support.heard import listening
+from tests.support.event_log import listening
 
 # Events are published on commit.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from features.models import Feature, FeatureSegment, FeatureState, FeatureStateV
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.workflows.core.models import ChangeRequest
 from segments.models import Segment
-from tests.support.heard import listening
+from tests.support.event_log import listening
 from tests.workflows.conftest import REQUESTS, in_a, text
 
 # Events are published on commit.

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from features.workflows.core import scheduler
-from tests.support.heard import listening
+from tests.support.event_log import listening
 from tests.support.patience import PATIENCE
 from tests.workflows.conftest import REQUESTS, in_a, running_scheduler
 from tests.workflows.test_schedule import make_due

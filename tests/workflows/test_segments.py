@@ -12,7 +12,7 @@ from features.workflows.core.models import ChangeRequest
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
 from segments.models import Segment
-from tests.support.heard import listening
+from tests.support.event_log import listening
 from tests.workflows.conftest import client_of
 from users.models import FFAdminUser
 
