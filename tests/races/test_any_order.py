@@ -1,11 +1,10 @@
 """Promises I1 to I3 and I8 in any order: interleaved sessions with savepoints, rollbacks and failing requests, compared
 with a simple model.
 
-``ORDER_EXAMPLES`` is the number of orders that are tried; 500 make the long version.
+``ORDER_EXAMPLES`` is the number of orders that are tried.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -38,9 +37,10 @@ from tests.races.operations import OPERATIONS, Site, SiteOperation
 from tests.races.sessions import Session
 from tests.support.api import VERSION_HEADER
 from tests.support.heard import Heard, listening
+from tests.support.samples import size
 
 # SQLite allows one session only, so fewer orders suffice.
-EXAMPLES = int(os.environ.get("ORDER_EXAMPLES") or (10 if connection.vendor == "postgresql" else 5))
+EXAMPLES = size("ORDER_EXAMPLES", some=10 if connection.vendor == "postgresql" else 5, many=50)
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

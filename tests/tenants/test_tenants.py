@@ -17,10 +17,11 @@ from rest_framework.test import APIClient
 from tests.hostile import routes
 from tests.hostile.test_routes import key_of
 from tests.hostile.whole_world import WholeWorld, make_world
+from tests.support.samples import size
 from tests.tenants.intruder import SECRETS, Attempt, Intruder
 from tests.tenants.world import Property, all_keys
 
-CALLS = int(os.environ.get("TENANT_CALLS", "600"))
+CALLS = size("TENANT_CALLS", some=400, many=2_000)
 SEED = int(os.environ.get("TENANT_SEED", "4"))
 
 # The number of calls before their changes are rolled back.
