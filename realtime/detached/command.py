@@ -22,7 +22,7 @@ NAME = "flagsmith-realtime"
 SERVE = "serve"
 ALL_INTERFACES = "--host=0.0.0.0"
 
-TOKEN = "SSE_AUTHENTICATION_TOKEN"
+REQUIRED_VARIABLE = "SSE_AUTHENTICATION_TOKEN"
 HELP = {"-h", "--help"}
 
 # If several processes start at once, all but one fail to create a table. Each attempt continues after the existing
@@ -37,7 +37,7 @@ def main() -> None:
     is_help = bool(HELP.intersection(arguments))
     if is_help:
         # The settings need a token, a help text does not.
-        os.environ.setdefault(TOKEN, "help")
+        os.environ.setdefault(REQUIRED_VARIABLE, "help")
     with command_line.one_line_failures(NAME, arguments):
         try:
             django.setup()
