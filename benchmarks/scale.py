@@ -27,7 +27,7 @@ from benchmarks.report import Report, parser, progress  # noqa: E402
 from tests.hostile import routes  # noqa: E402
 from tests.hostile.whole_world import WholeWorld, make_world  # noqa: E402
 from tests.scale.growth import LARGE, grow  # noqa: E402
-from tests.scale.reading import Reading, readings  # noqa: E402
+from tests.scale.read_requests import ReadRequest, read_requests  # noqa: E402
 
 TARGETS = {"list_ms": 100.0, "creation_ms": 1000.0}
 
@@ -74,9 +74,9 @@ def creations(world: WholeWorld) -> dict[str, Callable[[], Any]]:
     }
 
 
-def fetch(reading: Reading) -> Callable[[], Any]:
+def fetch(request: ReadRequest) -> Callable[[], Any]:
     client = APIClient()
-    return lambda: client.generic("GET", reading.path, headers=reading.headers)
+    return lambda: client.generic("GET", request.path, headers=request.headers)
 
 
 def main() -> None:
@@ -96,14 +96,14 @@ def main() -> None:
         gc.freeze()
         grow(world.a, LARGE)
         measured = {}
-        for reading in readings(world, served):
-            measured[reading.says] = best(options.repeats, fetch(reading))
-        shown = sorted(measured, key=lambda says: -measured[says]["best_ms"])
-        for says in shown if options.all or options.json else shown[:25]:
-            report.add(says, measured[says])
-        for says, make in creations(world).items():
-            report.add(says, best(options.repeats, make))
-    slow = [says for says in measured if measured[says]["best_ms"] > TARGETS["list_ms"]]
+        for request in read_requests(world, served):
+            measured[request.name] = best(options.repeats, fetch(request))
+        shown = sorted(measured, key=lambda name: -measured[name]["best_ms"])
+        for name in shown if options.all or options.json else shown[:25]:
+            report.add(name, measured[name])
+        for name, make in creations(world).items():
+            report.add(name, best(options.repeats, make))
+    slow = [name for name in measured if measured[name]["best_ms"] > TARGETS["list_ms"]]
     report.notes.append(f"{len(measured)} endpoints and lists; above {TARGETS['list_ms']:g} ms: {slow or 'none'}")
     report.output(options)
 

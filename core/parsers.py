@@ -70,7 +70,7 @@ class StrictFormParser(BaseParser):
     ) -> dict[str, str | list[str]]:
         body = _body(stream, parser_context)
         if body.lstrip()[:1] in (b"{", b"["):
-            raise ParseError("The body is JSON, and Content-Type says that it is a form. Send application/json.")
+            raise ParseError("The body is JSON, but its Content-Type is a form. Send application/json.")
         try:
             pairs = parse_qsl(
                 body.decode("utf-8").strip(),

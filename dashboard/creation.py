@@ -21,8 +21,7 @@ class CreateForm(Page):
         """The body of the API call, from the form."""
         return {"name": self.request.POST.get("name", "")}
 
-    def redirect_after(self, response: APIResponse) -> HttpResponse:
-        """Redirect after the object is created."""
+    def redirect_after_creation(self, response: APIResponse) -> HttpResponse:
         raise NotImplementedError
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
@@ -35,14 +34,14 @@ class CreateForm(Page):
             return self.render(
                 status=response.status, typed=typed, errors=response.errors, message=response.non_field_error
             )
-        return self.redirect_after(response)
+        return self.redirect_after_creation(response)
 
 
 class NewOrganisationPage(CreateForm):
     template = "dashboard/new_organisation.html"
     path = "organisations/"
 
-    def redirect_after(self, response: APIResponse) -> HttpResponse:
+    def redirect_after_creation(self, response: APIResponse) -> HttpResponse:
         url = f"{reverse('dashboard:new-project')}?organisation={response.data['id']}"
         return self.redirect(url, f"{response.data['name']} is there. Now its first project.")
 
@@ -53,8 +52,8 @@ class NewProjectPage(CreateForm):
 
     def context(self) -> dict[str, Any]:
         organisations = list(visible_organisations(self.user).order_by("name"))
-        wanted = self.request.POST.get("organisation") or self.request.GET.get("organisation", "")
-        return {**super().context(), "organisations": organisations, "wanted": wanted}
+        selected = self.request.POST.get("organisation") or self.request.GET.get("organisation", "")
+        return {**super().context(), "organisations": organisations, "selected": selected}
 
     def typed(self) -> dict[str, Any]:
         return {
@@ -63,7 +62,7 @@ class NewProjectPage(CreateForm):
             "enable_realtime_updates": "enable_realtime_updates" in self.request.POST,
         }
 
-    def redirect_after(self, response: APIResponse) -> HttpResponse:
+    def redirect_after_creation(self, response: APIResponse) -> HttpResponse:
         url = reverse("dashboard:new-environment", args=[response.data["id"]])
         return self.redirect(url, f"{response.data['name']} is there. Now its first environment.")
 
@@ -76,6 +75,6 @@ class NewEnvironmentPage(CreateForm, ProjectPage):
         description = self.request.POST.get("description", "")
         return {**super().typed(), "description": description, "project": self.project.pk}
 
-    def redirect_after(self, response: APIResponse) -> HttpResponse:
+    def redirect_after_creation(self, response: APIResponse) -> HttpResponse:
         url = reverse("dashboard:features", args=[self.project.pk, response.data["api_key"]])
         return self.redirect(url, f"{response.data['name']} is there.")

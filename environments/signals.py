@@ -12,17 +12,17 @@ from organisations.services import removing_members
 from projects.models import Project
 
 
-def projects(rows: QuerySet[Project], **kwargs: Any) -> None:
+def empty_projects(rows: QuerySet[Project], **kwargs: Any) -> None:
     """Receiver of ``core.removal.emptying``."""
     empty(Environment.objects.filter(project__in=rows.order_by().values("pk")))
 
 
-def members(organisation: Organisation, user_ids: list[int], **kwargs: Any) -> None:
+def delete_permissions(organisation: Organisation, user_ids: list[int], **kwargs: Any) -> None:
     """Receiver of ``organisations.services.removing_members``."""
     permissions = UserEnvironmentPermission.objects.filter(environment__project__organisation=organisation)
     permissions.filter(user__in=user_ids).delete()
 
 
 def connect() -> None:
-    emptying.connect(projects, sender=Project, dispatch_uid="environments:projects")
-    removing_members.connect(members, dispatch_uid="environments:members")
+    emptying.connect(empty_projects, sender=Project, dispatch_uid="environments:empty_projects")
+    removing_members.connect(delete_permissions, dispatch_uid="environments:delete_permissions")

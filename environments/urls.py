@@ -4,18 +4,18 @@ from rest_framework.routers import SimpleRouter
 from core.paths import ENVIRONMENT_KEY
 from environments import views
 
-BELOW = f"environments/(?P<environment_api_key>{ENVIRONMENT_KEY})"
+ENVIRONMENT = f"environments/(?P<environment_api_key>{ENVIRONMENT_KEY})"
 
 router = SimpleRouter()
 router.register("environments", views.EnvironmentViewSet, basename="environment")
 router.register("projects", views.ProjectEnvironmentViewSet, basename="project")
-router.register(f"{BELOW}/api-keys", views.EnvironmentAPIKeyViewSet, basename="environment-api-keys")
+router.register(f"{ENVIRONMENT}/api-keys", views.EnvironmentAPIKeyViewSet, basename="environment-api-keys")
 router.register(
-    f"{BELOW}/user-permissions", views.UserEnvironmentPermissionViewSet, basename="environment-user-permissions"
+    f"{ENVIRONMENT}/user-permissions", views.UserEnvironmentPermissionViewSet, basename="environment-user-permissions"
 )
 
 router.register(
-    f"{BELOW}/user-group-permissions",
+    f"{ENVIRONMENT}/user-group-permissions",
     views.GroupEnvironmentPermissionViewSet,
     basename="environment-user-group-permissions",
 )

@@ -58,7 +58,7 @@ def serve(connection: Connection) -> None:
 
 @contextmanager
 def evaluation_time_limit() -> Iterator[None]:
-    """In the evaluation process: raise ``TimeLimitExceeded`` in the block after ``EVALUATION_SECONDS``. Else no limit.
+    """Raise ``TimeLimitExceeded`` in the block after ``EVALUATION_SECONDS``. Only in the evaluation process.
 
     The exception is raised at any point, so the block must not take locks. In other processes only regular expressions
     can be interrupted (``segments/patterns.py``).

@@ -13,11 +13,11 @@ def is_invited(invite_hash: str | None, email: str, sign_up_type: str | None, **
     return invites.is_invited(invite_hash, email, sign_up_type)
 
 
-def orphans(user: FFAdminUser, **kwargs: Any) -> None:
+def delete_orphan_organisations(user: FFAdminUser, **kwargs: Any) -> None:
     """Receiver of ``users.services.deleting_orphans``."""
     delete_orphans(user)
 
 
 def connect() -> None:
     registering.connect(is_invited, dispatch_uid="organisations:is_invited")
-    deleting_orphans.connect(orphans, dispatch_uid="organisations:orphans")
+    deleting_orphans.connect(delete_orphan_organisations, dispatch_uid="organisations:delete_orphan_organisations")

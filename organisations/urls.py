@@ -6,23 +6,25 @@ from organisations import views
 from organisations.groups.views import GroupViewSet, MakeGroupAdminView, RemoveGroupAdminView
 from organisations.master_api_keys.views import MasterAPIKeyViewSet
 
-BELOW = f"organisations/(?P<organisation_pk>{ID})"
+ORGANISATION = f"organisations/(?P<organisation_pk>{ID})"
 
 router = SimpleRouter()
 router.register("organisations", views.OrganisationViewSet, basename="organisation")
-router.register(f"{BELOW}/users", views.OrganisationUserViewSet, basename="organisation-users")
+router.register(f"{ORGANISATION}/users", views.OrganisationUserViewSet, basename="organisation-users")
 router.register(
-    f"{BELOW}/user-permissions", views.UserOrganisationPermissionViewSet, basename="organisation-user-permissions"
+    f"{ORGANISATION}/user-permissions",
+    views.UserOrganisationPermissionViewSet,
+    basename="organisation-user-permissions",
 )
 router.register(
-    f"{BELOW}/user-group-permissions",
+    f"{ORGANISATION}/user-group-permissions",
     views.GroupOrganisationPermissionViewSet,
     basename="organisation-user-group-permissions",
 )
-router.register(f"{BELOW}/groups", GroupViewSet, basename="organisation-groups")
-router.register(f"{BELOW}/master-api-keys", MasterAPIKeyViewSet, basename="organisation-master-api-keys")
+router.register(f"{ORGANISATION}/groups", GroupViewSet, basename="organisation-groups")
+router.register(f"{ORGANISATION}/master-api-keys", MasterAPIKeyViewSet, basename="organisation-master-api-keys")
 
-MEMBER_OF_GROUP = f"{BELOW}/groups/(?P<group_pk>{ID})/users/(?P<user_pk>{ID})"
+MEMBER_OF_GROUP = f"{ORGANISATION}/groups/(?P<group_pk>{ID})/users/(?P<user_pk>{ID})"
 
 urlpatterns = [
     # Without a trailing slash, as in Flagsmith.

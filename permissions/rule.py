@@ -57,7 +57,7 @@ class Anyone(Rule):
 class NotAvailable(Rule):
     """For endpoints of Flagsmith that this product does not have. The view responds to signed-in callers with a 404."""
 
-    description = "nobody: the endpoint is not available"
+    description = "no caller: the endpoint is not available"
 
     def permits(self, actor: Any, view: Any) -> bool:
         return actor is not None

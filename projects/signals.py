@@ -12,7 +12,7 @@ from projects.models import Project, UserProjectPermission
 from realtime.changes import versions
 
 
-def organisations(rows: QuerySet[Organisation], **kwargs: Any) -> None:
+def empty_organisations(rows: QuerySet[Organisation], **kwargs: Any) -> None:
     """Receiver of ``core.removal.emptying``: deletes the contents of the organisations' projects.
 
     It first takes the locks in their common order (core/locks.py), so that a concurrent write to one of the
@@ -26,11 +26,11 @@ def organisations(rows: QuerySet[Organisation], **kwargs: Any) -> None:
     empty(projects)
 
 
-def members(organisation: Organisation, user_ids: list[int], **kwargs: Any) -> None:
+def delete_permissions(organisation: Organisation, user_ids: list[int], **kwargs: Any) -> None:
     """Receiver of ``organisations.services.removing_members``."""
     UserProjectPermission.objects.filter(project__organisation=organisation, user__in=user_ids).delete()
 
 
 def connect() -> None:
-    emptying.connect(organisations, sender=Organisation, dispatch_uid="projects:organisations")
-    removing_members.connect(members, dispatch_uid="projects:members")
+    emptying.connect(empty_organisations, sender=Organisation, dispatch_uid="projects:empty_organisations")
+    removing_members.connect(delete_permissions, dispatch_uid="projects:delete_permissions")

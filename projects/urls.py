@@ -5,15 +5,15 @@ from core.paths import ID
 from projects import views
 from projects.tags.views import TagViewSet
 
-BELOW = f"projects/(?P<project_pk>{ID})"
+PROJECT = f"projects/(?P<project_pk>{ID})"
 
 router = SimpleRouter()
 router.register("projects", views.ProjectViewSet, basename="project")
 router.register("organisations", views.OrganisationProjectViewSet, basename="organisation")
-router.register(f"{BELOW}/user-permissions", views.UserProjectPermissionViewSet, basename="project-user-permissions")
+router.register(f"{PROJECT}/user-permissions", views.UserProjectPermissionViewSet, basename="project-user-permissions")
 router.register(
-    f"{BELOW}/user-group-permissions", views.GroupProjectPermissionViewSet, basename="project-user-group-permissions"
+    f"{PROJECT}/user-group-permissions", views.GroupProjectPermissionViewSet, basename="project-user-group-permissions"
 )
-router.register(f"{BELOW}/tags", TagViewSet, basename="project-tags")
+router.register(f"{PROJECT}/tags", TagViewSet, basename="project-tags")
 
 urlpatterns = [path("", include(router.urls))]

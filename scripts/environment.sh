@@ -1,7 +1,7 @@
-# Sourced by the scripts beside it: finds a Python that is new enough and keeps the virtual environment .venv.
-# Needs nothing but bash, the system's basic programs and Python. Works in the project's folder.
+# Functions for the other scripts, which source this file: find a Python, and create the virtual environment .venv.
+# Needs only bash, the system's basic programs and Python. Works in the project's folder.
 
-# There while the environment is made.
+# Exists while the environment is being created.
 unfinished=.venv/.unfinished
 
 fail() {
@@ -9,7 +9,7 @@ fail() {
     exit 1
 }
 
-# Whether this is a Python that we can use. (A shim of pyenv may stand on PATH and still run nothing.)
+# Whether this is a Python of 3.11 or newer. (A shim of pyenv may be on PATH and not work.)
 new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
@@ -18,7 +18,7 @@ version_of() {
     "$1" -c 'import platform; print(platform.python_version())' 2>/dev/null
 }
 
-# Print a Python of 3.11 or newer: $PYTHON if it is set, otherwise the first one of the environment and of PATH.
+# Print a Python of 3.11 or newer: $PYTHON if set, otherwise the environment's or the first one on PATH.
 find_python() {
     local candidate version seen=""
     for candidate in ${PYTHON:-.venv/bin/python python3.11 python3.12 python3.13 python3.14 python3 python}; do
@@ -34,7 +34,7 @@ find_python() {
     fail "Python 3.11 or newer is needed${seen:-; there is none here}. Name one: PYTHON=/path/to/python3 $0"
 }
 
-# Fail unless files can be made in this folder. A missing folder is made.
+# Fail unless files can be created in this folder. Creates a missing folder.
 need_writable() {
     local probe="$1/.writable-$$"
     if ! mkdir -p "$1" 2>/dev/null || ! touch "$probe" 2>/dev/null; then
@@ -43,8 +43,8 @@ need_writable() {
     rm -f "$probe"
 }
 
-# lock_folder PYTHON: let no other script that makes something in this folder go on, until unlock_folder or the end.
-# The system ends the lock with the last process that has the folder open, so none is left behind.
+# lock_folder PYTHON: lock this folder against other scripts until unlock_folder or the end of the script. The system
+# releases the lock with the last process that has the folder open, so no stale lock remains.
 lock_folder() {
     exec 9<"$PWD"
     "$1" - <<'PYTHON'
@@ -56,7 +56,7 @@ except BlockingIOError:
     print("Waiting for another script that prepares this folder", flush=True)
     fcntl.flock(9, fcntl.LOCK_EX)
 except OSError:
-    pass  # A file system without such locks (NFS): scripts that start at once may then disturb each other.
+    pass  # A file system without locks (NFS): concurrent scripts may conflict.
 PYTHON
 }
 
@@ -64,18 +64,18 @@ unlock_folder() {
     exec 9<&-
 }
 
-# attempt LOG NAME COMMAND...: run a command, and fail with the last line that it prints; all of it goes into the log.
+# attempt LOG NAME COMMAND...: run a command. If it fails, write its output to the log, and fail with the last line.
 attempt() {
     local log="$1" name="$2" output
     shift 2
     output=$("$@" 2>&1) && return
-    # On a full disk there is no log, and the last line says why.
+    # On a full disk there is no log, but the last line has the reason.
     printf '%s\n' "$output" 2>/dev/null >"$log" || true
     fail "$name failed, see $log: ${output##*$'\n'}"
 }
 
-# make_environment PYTHON REQUIREMENTS [FILE...]: let .venv hold what the requirements file lists. Takes no time while
-# it, and the files that it includes, are what they were the last time. Call it between lock_folder and unlock_folder.
+# make_environment PYTHON REQUIREMENTS [FILE...]: install the requirements file into .venv, unless it and the files that
+# it includes are unchanged. Call it between lock_folder and unlock_folder.
 make_environment() {
     local python="$1" requirements="$2" log=.venv/install.log
     local stamp=".venv/.installed-$requirements"
@@ -84,10 +84,10 @@ make_environment() {
         return
     fi
     need_writable "$PWD"
-    # One whose making was interrupted may have a Python and no pip.
+    # An environment whose creation was interrupted may have a Python and no pip.
     if [ -e "$unfinished" ] || ! new_enough .venv/bin/python; then
         echo "Making the virtual environment .venv with $python"
-        # Its Python goes first, and the mark of what is unfinished after it: find_python never takes one that goes.
+        # Remove its Python first, and then the mark of an unfinished one, so that find_python does not find it.
         rm -rf .venv/bin .venv
         mkdir .venv
         touch "$unfinished"

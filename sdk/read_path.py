@@ -283,16 +283,16 @@ class EqualRequests:
             _current_batches().next_step(step).add_done_callback(partial(self._continue, waiting))
             return
         if step is None:
-            for request in waiting:
-                request.fall_back()
+            for deferred in waiting:
+                deferred.fall_back()
             return
         if step.environment_id is not None:
             meter.count_equal(step.resource, step.environment_id, self._labels, len(waiting))
         step.count(len(waiting))
         refetch_rate.add(len(waiting))
         head, body = step.render_http_for(self._accept_encoding, self._added_headers, self._conditions)
-        for request in waiting:
-            request.reply(head, body)
+        for deferred in waiting:
+            deferred.reply(head, body)
 
 
 def shortcut(scope: Scope) -> Answerer | None:

@@ -101,7 +101,7 @@ class RegistrationSerializer(serializers.ModelSerializer):
 
     def validate_superuser(self, superuser: bool) -> bool:
         if superuser and FFAdminUser.objects.exists():
-            raise serializers.ValidationError("Only the first user can be made a superuser here.")
+            raise serializers.ValidationError("Only the first user can be a superuser.")
         return superuser
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from core.paths import MAX_ID
 from users.models import FFAdminUser
 
 RESET_SUBJECT = "A new password for Flagsmith"
-RESET_TEXT = """Somebody, you we hope, wants a new password for your account. Choose one here within an hour:
+RESET_TEXT = """A new password was requested for your account. Choose one here within an hour:
 
 {link}
 
-If it was not you, do nothing: your password stays as it is.
+If you did not request it, ignore this message: your password does not change.
 """
 
 EMAIL_TAKEN = "Email already exists. Please log in."

@@ -46,7 +46,7 @@ class LoginView(generics.GenericAPIView):
 
     @extend_schema(
         responses=PolymorphicProxySerializer(
-            component_name="LoginAnswer",
+            component_name="LoginResponse",
             serializers=[TokenSerializer, EphemeralTokenSerializer],
             resource_type_field_name=None,
         )

@@ -57,7 +57,7 @@ class TrialSerializer(serializers.Serializer[Any]):
     secret = serializers.CharField(required=False, allow_blank=True, allow_null=True, max_length=255)
 
 
-class TrialAnswerSerializer(serializers.Serializer[Any]):
+class TrialOutcomeSerializer(serializers.Serializer[Any]):
     """The outcome of a trial. ``status`` is the receiver's; ``body`` is the reason of a failure."""
 
     detail = serializers.CharField()

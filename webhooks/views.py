@@ -29,7 +29,7 @@ from webhooks.samples import SAMPLES
 from webhooks.sending import Outcome, send
 from webhooks.serializers import (
     OrganisationWebhookSerializer,
-    TrialAnswerSerializer,
+    TrialOutcomeSerializer,
     TrialSerializer,
     WebhookSerializer,
 )
@@ -113,7 +113,7 @@ class TrialView(EnvironmentScopedView):
             return None
         return visible_environments(self.actor).select_related("project").filter(api_key=api_key).first()
 
-    @extend_schema(responses=TrialAnswerSerializer)
+    @extend_schema(responses=TrialOutcomeSerializer)
     def post(self, request: Request) -> Response:
         body = SAMPLES[self.validated_data["scope"]["type"]]
         url, secret = self.validated_data["webhook_url"], self.validated_data.get("secret") or ""

@@ -9,7 +9,7 @@ from rest_framework.authtoken.models import Token
 
 
 def begin(request: HttpRequest, key: str) -> None:
-    """Sign in the owner of the token ``key``. ``login`` gives the session a new key (session fixation)."""
+    """Sign in the owner of the token ``key``. ``login`` changes the session key, against session fixation."""
     token = Token.objects.select_related("user").get(key=key)
     # No scheduled job runs clearsessions.
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()

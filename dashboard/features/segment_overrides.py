@@ -96,7 +96,7 @@ class NewOverrideForm(OverrideForm):
         return editor_of("new", self.default, self.everybody.weights)
 
     def propose_change(self, submitted: Editor, *, commit: bool) -> APIResponse:
-        """The change request needs a feature segment. It has no effect as long as it has no live state."""
+        # The change request refers to a feature segment, which has no effect as long as it has no live state.
         body = {"feature": self.feature.pk, "segment": submitted.chosen or None, "environment": self.environment.pk}
         with transaction.atomic():
             feature_segment_id = self._feature_segment_id(submitted)

@@ -85,9 +85,9 @@ class FeatureTab(FeaturePage):
         about = Q(related_object_type=RelatedObjectType.FEATURE, related_object_id=self.feature.pk) | Q(
             related_object_type=RelatedObjectType.FEATURE_STATE, related_object_id__in=states
         )
-        here = Q(environment=self.environment.pk) | Q(environment=None)
+        in_environment = Q(environment=self.environment.pk) | Q(environment=None)
         entries = AuditLog.objects.filter(
-            about, here, project=self.project.pk, created_date__gt=timezone.now() - RECENT
+            about, in_environment, project=self.project.pk, created_date__gt=timezone.now() - RECENT
         )
         return entries.select_related("author").defer("change_details")[:MAX_ENTRIES]
 

@@ -105,11 +105,15 @@ class ValueTab(FeatureTab):
     @cached_property
     def states(self) -> list[FeatureState]:
         """The live states: the default of each environment, and this environment's segment overrides."""
-        here = Q(environment=self.environment.pk)
-        in_all = Q(feature_segment=None, environment__in=[each.pk for each in self.environments])
-        return list(self._live().filter(here | in_all).order_by("feature_segment__priority", "feature_segment"))
+        in_environment = Q(environment=self.environment.pk)
+        defaults = Q(feature_segment=None, environment__in=[each.pk for each in self.environments])
+        return list(
+            self._live_states()
+            .filter(in_environment | defaults)
+            .order_by("feature_segment__priority", "feature_segment")
+        )
 
-    def _live(self) -> QuerySet[FeatureState]:
+    def _live_states(self) -> QuerySet[FeatureState]:
         live = FeatureState.objects.filter(feature=self.feature, identity=None, version__isnull=False)
         return live.select_related("feature_state_value", "feature_segment__segment")
 

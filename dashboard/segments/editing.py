@@ -16,7 +16,7 @@ SAVE = "save"
 
 
 class CreatePage(ProjectPage):
-    """A new segment."""
+    """The form of a new segment."""
 
     template = "dashboard/segments/create.html"
     tab = "segments"

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 def reserve(apps: Any, schema_editor: Any) -> None:
-    """Reserve the keys that environments have. Those that were retired before are nowhere."""
+    """Reserve the current keys of all environments. Keys retired earlier are not stored anywhere."""
     keys = apps.get_model("environments", "Environment").objects.values_list("api_key", "project__organisation_id")
     reserved = apps.get_model("environments", "ReservedKey")
     rows = (reserved(key=key, organisation_id=organisation_id) for key, organisation_id in keys.iterator())

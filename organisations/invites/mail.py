@@ -11,7 +11,7 @@ you are invited to join {organisation} on Flagsmith. To accept, follow this link
 
 {link}
 
-Whoever has the link and an account with this address can use it, once.
+The link can be used once, with an account that has this address.
 """
 
 

@@ -43,7 +43,7 @@ class Drain:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._began_at = 0.0
-        self._streams = 0
+        self._streams_at_start = 0
         self._finished = asyncio.Event()
         self._server_handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
         for signum in SIGNALS:
@@ -75,18 +75,18 @@ class Drain:
             self._finish(signum)
 
     async def _end_all(self, signum: int, seconds: float) -> None:
-        streams = hub.current()
-        self._streams = streams.open_count
-        logger.info("drain_started", streams=streams.open_count, seconds=seconds)
+        current_hub = hub.current()
+        self._streams_at_start = current_hub.open_count
+        logger.info("drain_started", streams=current_hub.open_count, seconds=seconds)
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
-                await streams.drain(seconds)
+                await current_hub.drain(seconds)
                 if signum == signal.SIGTERM:
                     await asyncio.sleep(self._began_at + seconds - self._loop.time())
                     # Streams that have been opened meanwhile.
-                    await streams.wait_until_empty()
+                    await current_hub.wait_until_empty()
         except TimeoutError:
-            logger.warning("drain_incomplete", streams=streams.open_count)
+            logger.warning("drain_incomplete", streams=current_hub.open_count)
         under_way = [request for request in _under_way if request.get_loop() is self._loop]
         # Uvicorn's workers wait for their requests themselves, after they have closed the socket that they share.
         if under_way and not _is_worker():
@@ -95,7 +95,7 @@ class Drain:
     def _finish(self, signum: int) -> None:
         self._finished.set()
         left, seconds = hub.current().open_count, round(self._loop.time() - self._began_at, 1)
-        logger.info("drain_finished", drained=self._streams, left=left, seconds=seconds)
+        logger.info("drain_finished", drained=self._streams_at_start, left=left, seconds=seconds)
         hub.current().end_new_streams()
         self._call_server(signum)
 

@@ -100,13 +100,13 @@ class DeferredPost(DeferredRequest):
             self.fall_back()
 
 
-class _Answered:
+class _CompletedCycle:
     """In place of uvicorn's cycle: a request whose response is complete."""
 
     response_complete = True
 
 
-_ANSWERED = _Answered()
+_COMPLETED_CYCLE = _CompletedCycle()
 
 
 class ShortcutProtocol(LimitedRequests):
@@ -190,7 +190,7 @@ class ShortcutProtocol(LimitedRequests):
     def take_over(self) -> Connection:
         # For uvicorn the response is complete, and the connection is closed.
         self._is_stream = True
-        self.cycle = _ANSWERED
+        self.cycle = _COMPLETED_CYCLE
         self._drop_deadline()
         self.connections.discard(self)
         self.server_state.total_requests += 1

@@ -17,14 +17,14 @@ def path(organisation: Organisation) -> str:
     return f"/api/v1/organisations/{organisation.pk}/master-api-keys/"
 
 
-def test_master_key__created__shown_once_and_works(
+def test_master_key__created__returned_once_and_accepted(
     admin: APIClient, anonymous: APIClient, organisation: Organisation, path: str
 ) -> None:
-    created = admin.post(path, {"name": "ci"}, format="json")
+    response = admin.post(path, {"name": "ci"}, format="json")
 
-    assert created.status_code == 201
-    answer = created.json()
-    assert list(answer) == [
+    assert response.status_code == 201
+    created = response.json()
+    assert list(created) == [
         "id",
         "prefix",
         "created",
@@ -36,32 +36,32 @@ def test_master_key__created__shown_once_and_works(
         "has_expired",
         "created_by",
     ]
-    assert answer["key"].startswith(f"{answer['prefix']}.")
-    assert "key" not in admin.get(f"{path}{answer['prefix']}/").json()
+    assert created["key"].startswith(f"{created['prefix']}.")
+    assert "key" not in admin.get(f"{path}{created['prefix']}/").json()
     assert "key" not in admin.get(path).json()["results"][0]
-    organisations = anonymous.get("/api/v1/organisations/", HTTP_AUTHORIZATION=f"Api-Key {answer['key']}").json()
+    organisations = anonymous.get("/api/v1/organisations/", HTTP_AUTHORIZATION=f"Api-Key {created['key']}").json()
     assert [(each["id"], each["role"]) for each in organisations["results"]] == [(organisation.pk, "ADMIN")]
 
 
-def test_master_key__revoked__refused_and_not_listed(admin: APIClient, organisation: Organisation, path: str) -> None:
+def test_master_key__revoked__401_and_not_listed(admin: APIClient, organisation: Organisation, path: str) -> None:
     script = with_master_key(organisation)
     key = MasterAPIKey.objects.get()
 
     assert admin.patch(f"{path}{key.prefix}/", {"revoked": True}, format="json").status_code == 200
 
-    refused = script.get("/api/v1/projects/")
-    assert (refused.status_code, refused.json()) == (401, {"detail": "Valid Master API Key not found."})
+    response = script.get("/api/v1/projects/")
+    assert (response.status_code, response.json()) == (401, {"detail": "Valid Master API Key not found."})
     assert admin.get(path).json()["results"] == []
     assert admin.get(f"{path}{key.prefix}/").status_code == 404
 
 
-def test_master_key__expired__refused(organisation: Organisation) -> None:
+def test_master_key__expired__401(organisation: Organisation) -> None:
     script = with_master_key(organisation, expiry_date=timezone.now() - timedelta(seconds=1))
 
     assert script.get("/api/v1/projects/").status_code == 401
 
 
-def test_master_key__deleted__refused(admin: APIClient, organisation: Organisation, path: str) -> None:
+def test_master_key__deleted__401(admin: APIClient, organisation: Organisation, path: str) -> None:
     script = with_master_key(organisation)
 
     assert admin.delete(f"{path}{MasterAPIKey.objects.get().prefix}/").status_code == 204
@@ -78,32 +78,33 @@ def test_master_key__manages_keys__401(organisation: Organisation, path: str) ->
 
 def test_master_keys__member_and_outsider__403_and_404(member: APIClient, outsider: APIClient, path: str) -> None:
     assert member.get(path).status_code == 403
-    refused = outsider.post(path, {"name": "mine"}, format="json")
-    assert (refused.status_code, refused.json()) == (404, {"detail": "No Organisation matches the given query."})
+    response = outsider.post(path, {"name": "mine"}, format="json")
+    assert (response.status_code, response.json()) == (404, {"detail": "No Organisation matches the given query."})
 
 
 @pytest.mark.parametrize(
     "body, field",
     [({}, "name"), ({"name": "x" * 51}, "name"), ({"name": "x", "is_admin": False}, "is_admin")],
 )
-def test_master_key__bad_field__named(admin: APIClient, path: str, body: dict[str, object], field: str) -> None:
+def test_master_key__invalid_field__400_names_it(
+    admin: APIClient, path: str, body: dict[str, object], field: str
+) -> None:
     response = admin.post(path, body, format="json")
 
     assert (response.status_code, list(response.json())) == (400, [field])
     assert not MasterAPIKey.objects.exists()
 
 
-def test_master_key__admin_of_its_organisation__writes_there_and_sees_nothing_else(
+def test_master_key__two_organisations__admin_of_its_own_only(
     organisation: Organisation, environment: Environment
 ) -> None:
-    stranger = Organisation.objects.create(name="Strangers")
-    script = with_master_key(stranger)
-    own = with_master_key(organisation)
+    script = with_master_key(organisation)
+    other_script = with_master_key(Organisation.objects.create(name="Other"))
 
-    renamed = own.patch(f"/api/v1/environments/{environment.api_key}/", {"name": "Renamed"}, format="json")
+    renamed = script.patch(f"/api/v1/environments/{environment.api_key}/", {"name": "Renamed"}, format="json")
     assert renamed.status_code == 200
-    assert script.get(f"/api/v1/environments/{environment.api_key}/").status_code == 404
-    assert script.get(f"/api/v1/organisations/{organisation.pk}/").status_code == 404
+    assert other_script.get(f"/api/v1/environments/{environment.api_key}/").status_code == 404
+    assert other_script.get(f"/api/v1/organisations/{organisation.pk}/").status_code == 404
 
 
 @pytest.mark.parametrize("scope", ["organisations/{}/", "projects/{}/", "environments/{}/"])

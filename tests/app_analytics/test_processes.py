@@ -17,7 +17,7 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.patience import PATIENCE
 from tests.support.server import MigratedPostgreSQL, ServerProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 NEVER = "3600"
 

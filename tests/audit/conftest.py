@@ -1,4 +1,4 @@
-"""What the tests of the log share: an ear for new entries, and makers of what is logged."""
+"""Fixtures of the audit log's tests: new entries, and objects whose changes are logged."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,22 +19,22 @@ Entries = list[dict[str, Any]]
 
 
 @pytest.fixture
-def logged(admin: APIClient, organisation: Organisation) -> Callable[[], Entries]:
-    """The organisation's entries since the last call, whole and the oldest first."""
+def new_entries(admin: APIClient, organisation: Organisation) -> Callable[[], Entries]:
+    """Returns the organisation's entries since its previous call with all details, the oldest first."""
     path = f"/api/v1/organisations/{organisation.pk}/audit/"
-    seen: set[int] = set()
+    returned: set[int] = set()
 
-    def since() -> Entries:
-        new = [entry["id"] for entry in admin.get(path).json()["results"] if entry["id"] not in seen]
-        seen.update(new)
+    def read() -> Entries:
+        new = [entry["id"] for entry in admin.get(path).json()["results"] if entry["id"] not in returned]
+        returned.update(new)
         return [admin.get(f"{path}{pk}/").json() for pk in reversed(new)]
 
-    return since
+    return read
 
 
 @pytest.fixture
 def script(organisation: Organisation) -> APIClient:
-    """Calls with a master API key."""
+    """A client with a master API key."""
     client = APIClient()
     _, secret = MasterAPIKey.objects.create_key(name="ci", organisation=organisation)
     client.credentials(HTTP_AUTHORIZATION=f"Api-Key {secret}")
@@ -42,31 +42,31 @@ def script(organisation: Organisation) -> APIClient:
 
 
 @pytest.fixture
-def texts(logged: Callable[[], Entries]) -> Callable[[], list[str]]:
-    """What the entries since the last call say, the oldest first."""
-    return lambda: [entry["log"] for entry in logged()]
+def new_texts(new_entries: Callable[[], Entries]) -> Callable[[], list[str]]:
+    """Returns the texts of the entries since its previous call, the oldest first."""
+    return lambda: [entry["log"] for entry in new_entries()]
 
 
 @pytest.fixture
-def of_project(environment: Environment) -> str:
+def project_path(environment: Environment) -> str:
     return f"/api/v1/projects/{environment.project_id}/"
 
 
 @pytest.fixture
-def of_environment(environment: Environment) -> str:
+def environment_path(environment: Environment) -> str:
     return f"/api/v1/environments/{environment.api_key}/"
 
 
 @pytest.fixture
 def make_override(environment: Environment, feature: Feature) -> Callable[..., FeatureState]:
-    """Override ``feature`` for a segment, on and with its name as the value."""
+    """Creates an override of ``feature`` for a segment: enabled, with the segment's name as the value."""
 
     def make(segment: Segment, priority: int = 0, **fields: Any) -> FeatureState:
-        place = FeatureSegment.objects.create(
+        feature_segment = FeatureSegment.objects.create(
             feature=feature, environment=environment, segment=segment, priority=priority
         )
         fields = {"feature": feature, "environment": environment, "enabled": True, **fields}
-        state = FeatureState.objects.create(feature_segment=place, **fields)
+        state = FeatureState.objects.create(feature_segment=feature_segment, **fields)
         FeatureStateValue.objects.create(feature_state=state, string_value=segment.name)
         return state
 
@@ -80,7 +80,7 @@ def identity(environment: Environment) -> Identity:
 
 @pytest.fixture
 def queries() -> Callable[[Callable[[], object]], int]:
-    """How many queries a call makes."""
+    """Returns the number of queries that a call makes."""
 
     def count(call: Callable[[], object]) -> int:
         with CaptureQueriesContext(connection) as captured:

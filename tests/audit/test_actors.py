@@ -1,4 +1,4 @@
-"""Who is named as the author, and what is logged at all: what a request did, and what the system does."""
+"""Authors of entries, and which changes are logged: those of requests and those of the system."""
 
 from collections.abc import Callable
 
@@ -21,15 +21,15 @@ from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-Logged = Callable[[], Entries]
+NewEntries = Callable[[], Entries]
 
 
 def test_author__user__in_each_entry(
-    admin: APIClient, user: FFAdminUser, of_environment: str, state: FeatureState, logged: Logged
+    admin: APIClient, user: FFAdminUser, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    admin.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert entry["author"] == {
         "id": user.pk,
         "email": "admin@example.com",
@@ -40,18 +40,18 @@ def test_author__user__in_each_entry(
     }
 
 
-def test_author__master_api_key__none_but_the_key_is_kept(
-    script: APIClient, of_environment: str, state: FeatureState, logged: Logged
+def test_author__master_api_key__null_and_the_key_is_stored(
+    script: APIClient, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    script.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    script.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert (entry["author"], entry["is_system_event"]) == (None, False)
     assert AuditLog.objects.get().master_api_key == MasterAPIKey.objects.get()
 
 
-def test_author__deleted__the_entry_stays(
-    admin: APIClient, member_user: FFAdminUser, state: FeatureState, logged: Logged
+def test_author__deleted__entry_is_kept(
+    admin: APIClient, member_user: FFAdminUser, state: FeatureState, new_entries: NewEntries
 ) -> None:
     with actor.request():
         actor.set_user(member_user)
@@ -59,43 +59,43 @@ def test_author__deleted__the_entry_stays(
         state.save()
     member_user.delete()
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert (entry["log"], entry["author"]) == ("Flag state updated for feature: banner", None)
 
 
-def test_change__outside_of_a_request__no_entry(state: FeatureState, logged: Logged) -> None:
+def test_change__outside_of_a_request__no_entry(state: FeatureState, new_entries: NewEntries) -> None:
     state.enabled = True
     state.save()
 
-    assert logged() == []
+    assert new_entries() == []
 
 
 def test_change__after_a_request__no_entry(
-    admin: APIClient, of_environment: str, state: FeatureState, logged: Logged
+    admin: APIClient, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
-    admin.get(f"{of_environment}featurestates/")
+    admin.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    admin.get(f"{environment_path}featurestates/")
     state.save()
 
-    assert len(logged()) == 1
+    assert len(new_entries()) == 1
     assert actor.current() is None
 
 
-def test_change__in_a_request_of_nobody_known__no_entry(state: FeatureState, logged: Logged) -> None:
+def test_change__in_an_anonymous_request__no_entry(state: FeatureState, new_entries: NewEntries) -> None:
     with actor.system(), actor.request():
         actor.set_user(None)
         state.enabled = True
         state.save()
 
-    assert logged() == []
+    assert new_entries() == []
 
 
-def test_change__by_the_system__system_event_without_author(state: FeatureState, logged: Logged) -> None:
+def test_change__by_the_system__system_event_without_author(state: FeatureState, new_entries: NewEntries) -> None:
     with actor.system():
         state.enabled = True
         state.save()
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert (entry["author"], entry["is_system_event"], entry["log"]) == (
         None,
         True,
@@ -103,25 +103,25 @@ def test_change__by_the_system__system_event_without_author(state: FeatureState,
     )
 
 
-def test_change_request__made_approved_committed_and_deleted__logged(
-    user: FFAdminUser, member_user: FFAdminUser, project: Project, environment: Environment, logged: Logged
+def test_change_request__created_approved_committed_and_deleted__logged(
+    user: FFAdminUser, member_user: FFAdminUser, project: Project, environment: Environment, new_entries: NewEntries
 ) -> None:
     with actor.request():
         actor.set_user(user)
         request = ChangeRequest.objects.create(title="t", project=project, environment=environment, user=user)
-        request.description = "not logged"
+        request.description = "not new_entries"
         request.save()
-        asked = ChangeRequestApproval.objects.create(change_request=request, user=member_user)
+        approval = ChangeRequestApproval.objects.create(change_request=request, user=member_user)
         for _ in range(2):
-            asked.approved_at = timezone.now()
-            asked.save()
+            approval.approved_at = timezone.now()
+            approval.save()
         for _ in range(2):
             request.committed_at = request.committed_at or timezone.now()
             request.save()
         pk = request.pk
         request.delete()
 
-    entries = logged()
+    entries = new_entries()
     assert [(entry["log"], entry["change_type"]) for entry in entries] == [
         ("Change Request: t created", "CREATE"),
         ("Change Request: t approved", "UPDATE"),
@@ -133,8 +133,8 @@ def test_change_request__made_approved_committed_and_deleted__logged(
     } == {("CHANGE_REQUEST", pk, environment.pk)}
 
 
-def test_change_request__applied__its_flags_entries_name_it(
-    user: FFAdminUser, project: Project, environment: Environment, state: FeatureState, logged: Logged
+def test_change_request__applied__entries_of_its_flags_name_it(
+    user: FFAdminUser, project: Project, environment: Environment, state: FeatureState, new_entries: NewEntries
 ) -> None:
     request = ChangeRequest.objects.create(title="t", project=project, environment=environment)
     with actor.system(request):
@@ -145,44 +145,39 @@ def test_change_request__applied__its_flags_entries_name_it(
             record(bulk.went_live([state]))
         record(bulk.change_request_failed(request, "The feature banner no longer exists."))
 
-    scheduled, at_once, failed = logged()
+    scheduled, immediate, failed = new_entries()
     assert scheduled["log"] == (
         "Scheduled change to Flag state / Remote config value went live for feature: banner by Change Request: t"
     )
-    assert at_once["log"] == "Flag state / Remote config updated for feature: banner by Change Request: t"
-    for entry in (scheduled, at_once):
+    assert immediate["log"] == "Flag state / Remote config updated for feature: banner by Change Request: t"
+    for entry in (scheduled, immediate):
         assert (entry["is_system_event"], entry["author"]) == (True, None)
         assert (entry["related_object_type"], entry["related_object_id"]) == ("FEATURE_STATE", state.pk)
     assert failed["log"] == "Change Request: t could not go live: The feature banner no longer exists."
     assert failed["related_object_type"] == "CHANGE_REQUEST"
 
 
-def test_applied__no_change_request__no_entry(state: FeatureState, logged: Logged) -> None:
+def test_went_live__without_a_change_request__no_entry(state: FeatureState, new_entries: NewEntries) -> None:
     record(bulk.went_live([state]))
     with actor.system():
         record(bulk.went_live([state]))
 
-    assert logged() == []
+    assert new_entries() == []
 
 
-@pytest.mark.parametrize("body,status", [({"enabled": "maybe"}, 400), ({"enabled": True, "feature": 0}, 400)])
-def test_request__refused__no_entry(
-    admin: APIClient,
-    of_environment: str,
-    state: FeatureState,
-    logged: Logged,
-    body: dict[str, object],
-    status: int,
+@pytest.mark.parametrize("body", [{"enabled": "maybe"}, {"enabled": True, "feature": 0}])
+def test_request__invalid__no_entry(
+    admin: APIClient, environment_path: str, state: FeatureState, new_entries: NewEntries, body: dict[str, object]
 ) -> None:
-    assert admin.put(f"{of_environment}featurestates/{state.pk}/", body, format="json").status_code == status
-    assert logged() == []
+    assert admin.put(f"{environment_path}featurestates/{state.pk}/", body, format="json").status_code == 400
+    assert new_entries() == []
 
 
 def test_request__fails_after_the_change__no_entry(
     admin: APIClient,
-    of_environment: str,
+    environment_path: str,
     state: FeatureState,
-    logged: Logged,
+    new_entries: NewEntries,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*args: object) -> None:
@@ -190,13 +185,13 @@ def test_request__fails_after_the_change__no_entry(
 
     monkeypatch.setattr("features.feature_states.services._set_columns", fail)
     body = {"enabled": True, "feature_state_value": "v"}
-    answer = admin.put(f"{of_environment}featurestates/{state.pk}/", body, format="json")
+    response = admin.put(f"{environment_path}featurestates/{state.pk}/", body, format="json")
 
-    assert answer.status_code == 500
-    assert logged() == []
+    assert response.status_code == 500
+    assert new_entries() == []
 
 
-def test_transaction__rolled_back__no_entry(state: FeatureState, feature: Feature, logged: Logged) -> None:
+def test_transaction__rolled_back__no_entry(state: FeatureState, feature: Feature, new_entries: NewEntries) -> None:
     with actor.system():
         with transaction.atomic():
             state.enabled = True
@@ -205,4 +200,4 @@ def test_transaction__rolled_back__no_entry(state: FeatureState, feature: Featur
         feature.description = "new"
         feature.save()
 
-    assert [entry["log"] for entry in logged()] == ["Flag / Remote Config updated: banner"]
+    assert [entry["log"] for entry in new_entries()] == ["Flag / Remote Config updated: banner"]

@@ -1,4 +1,4 @@
-"""The events of a log entry, as the entry's page in the dashboard lists them."""
+"""The events of a log entry, as the entry's page in the dashboard shows them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from users.models import FFAdminUser
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-class UndoError(Exception):
+class RollbackError(Exception):
     pass
 
 
@@ -37,13 +37,13 @@ def heard(environment: Environment, production: Environment) -> Iterator[Heard]:
 
 class Event(NamedTuple):
     environment: str
-    """Its name."""
+    """The environment's name."""
     updated_at: str
-    """As SDKs get it."""
-    live: bool
+    """The version in the format of events."""
+    published: bool
 
 
-LISTED = re.compile(r'<th scope="row">([^<]*)</th><td><code>([\d.]+)</code></td>.*?<span class="state( on)?">')
+EVENT_ROW = re.compile(r'<th scope="row">([^<]*)</th><td><code>([\d.]+)</code></td>.*?<span class="state( on)?">')
 
 EventsOf = Callable[[AuditLog], list[Event]]
 
@@ -57,7 +57,8 @@ def events_of(user: FFAdminUser, organisation: Any) -> EventsOf:
     def read(entry: AuditLog) -> list[Event]:
         page = browser.get(f"/projects/{entry.project_id}/audit-log/{entry.pk}/")
         assert page.status_code == 200
-        return [Event(name, version, bool(on)) for name, version, on in LISTED.findall(page.content.decode())]
+        rows = EVENT_ROW.findall(page.content.decode())
+        return [Event(name, version, bool(published)) for name, version, published in rows]
 
     return read
 
@@ -70,19 +71,15 @@ def logs_of(events_of: EventsOf) -> Callable[[Event], list[str]]:
     ]
 
 
-def event(heard: Heard, environment: Environment) -> Event:
-    """The one that went out for the environment."""
+def published_event(heard: Heard, environment: Environment) -> Event:
+    """The only event that was published for the environment."""
     (updated_at,) = heard.of(environment)
     return Event(environment.name, epoch_seconds(updated_at), True)
 
 
-def by_text(text: str, environment: Environment | None = None) -> AuditLog:
-    return AuditLog.objects.get(log=text, environment=environment and environment.pk)
-
-
-def test_toggle__announced__entry_and_event_lead_to_each_other(
+def test_state__changed__its_entries_have_its_event(
     admin: APIClient,
-    of_environment: str,
+    environment_path: str,
     environment: Environment,
     state: FeatureState,
     heard: Heard,
@@ -91,40 +88,39 @@ def test_toggle__announced__entry_and_event_lead_to_each_other(
 ) -> None:
     heard.clear()
     body = {"enabled": True, "feature_state_value": "v"}
-    assert admin.put(f"{of_environment}featurestates/{state.pk}/", body, format="json").status_code == 200
+    assert admin.put(f"{environment_path}featurestates/{state.pk}/", body, format="json").status_code == 200
 
-    event_ = event(heard, environment)
-    assert logs_of(event_) == [
+    event = published_event(heard, environment)
+    assert logs_of(event) == [
         "Flag state updated for feature: banner",
         "Remote config value updated for feature: banner",
     ]
     for entry in AuditLog.objects.all():
-        assert events_of(entry) == [event_]
+        assert events_of(entry) == [event]
 
 
-def test_feature__in_two_environments__each_event_has_its_own_entries(
+def test_feature__in_two_environments__each_event_has_entries_of_its_environment(
     admin: APIClient,
-    of_project: str,
+    project_path: str,
     environment: Environment,
     production: Environment,
     heard: Heard,
     events_of: EventsOf,
 ) -> None:
-    assert admin.post(f"{of_project}features/", {"name": "f"}, format="json").status_code == 201
+    assert admin.post(f"{project_path}features/", {"name": "f"}, format="json").status_code == 201
 
     text = "New Flag / Remote Config created: f"
-    here, there = event(heard, environment), event(heard, production)
-    whole = AuditLog.objects.get(log=text, environment=None)
-    for each, place in ((here, environment), (there, production)):
-        entries = [entry for entry in AuditLog.objects.all() if each in events_of(entry)]
-        assert {entry.environment_id for entry in entries} == {None, place.pk}
-        assert events_of(by_text(text, place)) == [each]
-    assert events_of(whole) == [here, there]
+    events = [published_event(heard, each) for each in (environment, production)]
+    for event, its_environment in zip(events, (environment, production), strict=True):
+        entries = [entry for entry in AuditLog.objects.all() if event in events_of(entry)]
+        assert {entry.environment_id for entry in entries} == {None, its_environment.pk}
+        assert events_of(AuditLog.objects.get(log=text, environment=its_environment.pk)) == [event]
+    assert events_of(AuditLog.objects.get(log=text, environment=None)) == events
 
 
-def test_segment__edited__all_environments_of_its_project(
+def test_segment__changed__entry_has_the_events_of_all_environments(
     admin: APIClient,
-    of_project: str,
+    project_path: str,
     segment: Segment,
     environment: Environment,
     production: Environment,
@@ -135,16 +131,16 @@ def test_segment__edited__all_environments_of_its_project(
     heard.clear()
     condition = {"operator": "EQUAL", "property": "plan", "value": "basic"}
     body = {"name": segment.name, "rules": [{"type": "ALL", "conditions": [condition]}]}
-    assert admin.put(f"{of_project}segments/{segment.pk}/", body, format="json").status_code == 200
+    assert admin.put(f"{project_path}segments/{segment.pk}/", body, format="json").status_code == 200
 
-    here, there = event(heard, environment), event(heard, production)
-    assert logs_of(here) == logs_of(there) == ["Segment updated: professionals"]
-    assert events_of(AuditLog.objects.get()) == [here, there]
+    events = [published_event(heard, each) for each in (environment, production)]
+    assert [logs_of(event) for event in events] == [["Segment updated: professionals"]] * 2
+    assert events_of(AuditLog.objects.get()) == events
 
 
-def test_two_changes__two_requests__each_its_own(
+def test_entries__of_two_requests__each_has_the_event_of_its_request(
     admin: APIClient,
-    of_environment: str,
+    environment_path: str,
     environment: Environment,
     state: FeatureState,
     heard: Heard,
@@ -153,51 +149,56 @@ def test_two_changes__two_requests__each_its_own(
     heard.clear()
     for enabled in (True, False):
         body = {"enabled": enabled}
-        assert admin.patch(f"{of_environment}featurestates/{state.pk}/", body, format="json").status_code == 200
+        assert admin.patch(f"{environment_path}featurestates/{state.pk}/", body, format="json").status_code == 200
 
     entries = AuditLog.objects.order_by("pk")
-    assert [[each.updated_at for each in events_of(entry)] for entry in entries] == [
+    assert [[event.updated_at for event in events_of(entry)] for entry in entries] == [
         [epoch_seconds(updated_at)] for updated_at in heard.of(environment)
     ]
 
 
-def test_silent_change__identity_override__entry_without_event(
-    admin: APIClient, of_environment: str, environment: Environment, feature: Feature, heard: Heard, events_of: EventsOf
+def test_identity_override__created__entry_without_event(
+    admin: APIClient,
+    environment_path: str,
+    environment: Environment,
+    feature: Feature,
+    heard: Heard,
+    events_of: EventsOf,
 ) -> None:
-    identity = admin.post(f"{of_environment}identities/", {"identifier": "u1"}, format="json").json()["id"]
+    identity = admin.post(f"{environment_path}identities/", {"identifier": "u1"}, format="json").json()["id"]
     heard.clear()
     body = {"feature": feature.pk, "enabled": True}
-    path = f"{of_environment}identities/{identity}/featurestates/"
+    path = f"{environment_path}identities/{identity}/featurestates/"
     assert admin.post(path, body, format="json").status_code == 201
 
     assert heard.of(environment) == []
     assert [events_of(entry) for entry in AuditLog.objects.all()] == [[]]
 
 
-def test_unchanged__segment_saved_as_it_was__entry_without_event(
-    admin: APIClient, of_project: str, segment: Segment, environment: Environment, heard: Heard, events_of: EventsOf
+def test_segment__only_its_description_changed__entry_without_event(
+    admin: APIClient, project_path: str, segment: Segment, environment: Environment, heard: Heard, events_of: EventsOf
 ) -> None:
     heard.clear()
-    path = f"{of_project}segments/{segment.pk}/"
-    assert admin.patch(path, {"description": "silent"}, format="json").status_code == 200
+    path = f"{project_path}segments/{segment.pk}/"
+    assert admin.patch(path, {"description": "new"}, format="json").status_code == 200
 
     assert heard.of(environment) == []
     assert events_of(AuditLog.objects.get()) == []
 
 
-def test_shell__no_actor__event_without_entries(
+def test_change__outside_of_a_request__event_without_entries(
     environment: Environment, state: FeatureState, heard: Heard, logs_of: Callable[[Event], list[str]]
 ) -> None:
     heard.clear()
     state.enabled = True
     state.save()
 
-    assert logs_of(event(heard, environment)) == []
+    assert logs_of(published_event(heard, environment)) == []
 
 
-def test_real_time_off__version_raised__known_but_not_live(
+def test_streaming_disabled__version_raised__event_is_not_published(
     admin: APIClient,
-    of_environment: str,
+    environment_path: str,
     project: Project,
     environment: Environment,
     state: FeatureState,
@@ -205,13 +206,13 @@ def test_real_time_off__version_raised__known_but_not_live(
 ) -> None:
     project.enable_realtime_updates = False
     project.save()
-    admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    admin.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
 
     environment.refresh_from_db()
     assert events_of(AuditLog.objects.get()) == [Event(environment.name, epoch_seconds(environment.updated_at), False)]
 
 
-def test_savepoint__rolled_back_before_a_change__what_is_left_belongs_together(
+def test_savepoint__rolled_back_before_a_change__committed_entries_have_the_event(
     environment: Environment, state: FeatureState, feature: Feature, heard: Heard, logs_of: Callable[[Event], list[str]]
 ) -> None:
     heard.clear()
@@ -220,17 +221,17 @@ def test_savepoint__rolled_back_before_a_change__what_is_left_belongs_together(
             with transaction.atomic():
                 state.enabled = True
                 state.save()
-                raise UndoError
-        except UndoError:
+                raise RollbackError
+        except RollbackError:
             state.refresh_from_db()
         feature.description = "new"
         feature.save()
 
-    assert logs_of(event(heard, environment)) == ["Flag / Remote Config updated: banner"]
+    assert logs_of(published_event(heard, environment)) == ["Flag / Remote Config updated: banner"]
     assert AnnouncedVersion.objects.filter(environment=environment).latest("id").updated_at in heard.of(environment)
 
 
-def test_savepoint__rolled_back_by_hand_between_changes__what_is_left_belongs_together(
+def test_savepoint__rolled_back_between_changes__committed_entries_have_the_event(
     environment: Environment,
     state: FeatureState,
     feature: Feature,
@@ -250,12 +251,12 @@ def test_savepoint__rolled_back_by_hand_between_changes__what_is_left_belongs_to
         state.enabled = True
         state.save()
 
-    event_ = event(heard, environment)
-    assert logs_of(event_) == ["Flag / Remote Config updated: banner", "Flag state updated for feature: banner"]
-    assert events_of(AuditLog.objects.get(environment=environment.pk)) == [event_]
+    event = published_event(heard, environment)
+    assert logs_of(event) == ["Flag / Remote Config updated: banner", "Flag state updated for feature: banner"]
+    assert events_of(AuditLog.objects.get(environment=environment.pk)) == [event]
 
 
-def test_transaction__rolled_back__nothing_kept(environment: Environment, state: FeatureState, heard: Heard) -> None:
+def test_transaction__rolled_back__nothing_stored(environment: Environment, state: FeatureState, heard: Heard) -> None:
     before = AnnouncedVersion.objects.count()
     with actor.system(), transaction.atomic():
         state.enabled = True
@@ -265,7 +266,7 @@ def test_transaction__rolled_back__nothing_kept(environment: Environment, state:
     assert (AnnouncedVersion.objects.count(), AuditLog.objects.count()) == (before, 0)
 
 
-def test_entry__of_another_project_in_one_transaction__not_mixed_up(
+def test_transaction__changes_two_projects__entries_have_only_events_of_their_project(
     organisation: Any,
     environment: Environment,
     feature: Feature,
@@ -274,27 +275,27 @@ def test_entry__of_another_project_in_one_transaction__not_mixed_up(
     logs_of: Callable[[Event], list[str]],
 ) -> None:
     other = Project.objects.create(name="Other", organisation=organisation, enable_realtime_updates=True)
-    theirs = Feature.objects.create(name="theirs", project=other)
+    other_feature = Feature.objects.create(name="other", project=other)
     heard.clear()
     with actor.system(), transaction.atomic():
-        for each in (feature, theirs):
-            each.description = "new"
-            each.save()
+        for changed in (feature, other_feature):
+            changed.description = "new"
+            changed.save()
 
-    assert logs_of(event(heard, environment)) == ["Flag / Remote Config updated: banner"]
+    assert logs_of(published_event(heard, environment)) == ["Flag / Remote Config updated: banner"]
     assert events_of(AuditLog.objects.get(project=other.pk)) == []
 
 
-def test_environment__deleted__its_versions_are_forgotten_and_its_entries_kept(
-    admin: APIClient, of_environment: str, environment: Environment, state: FeatureState, events_of: EventsOf
+def test_environment__deleted__its_versions_are_deleted_and_its_entries_kept(
+    admin: APIClient, environment_path: str, environment: Environment, state: FeatureState, events_of: EventsOf
 ) -> None:
-    admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
-    assert admin.delete(of_environment).status_code == 204
+    admin.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    assert admin.delete(environment_path).status_code == 204
 
     assert events_of(AuditLog.objects.get()) == []
 
 
-def test_bulk_writer__announces_and_records__joined(
+def test_bulk_write__raises_the_version_and_records__entry_has_the_event(
     environment: Environment, feature: Feature, heard: Heard, logs_of: Callable[[Event], list[str]]
 ) -> None:
     heard.clear()
@@ -302,4 +303,4 @@ def test_bulk_writer__announces_and_records__joined(
         versions.announce([environment.pk])
         record(bulk.overrides_reordered(environment, feature, ["a", "b"], ["b", "a"]))
 
-    assert logs_of(event(heard, environment)) == ["Segment overrides re-ordered for feature 'banner'."]
+    assert logs_of(published_event(heard, environment)) == ["Segment overrides re-ordered for feature 'banner'."]

@@ -1,4 +1,4 @@
-"""What the log says of features, their options, and the environments' states of them."""
+"""Entries of features, their options and their states."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,23 +15,23 @@ from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-Logged = Callable[[], Entries]
+NewEntries = Callable[[], Entries]
 
 
 def put(client: APIClient, path: str, **body: Any) -> Any:
-    answer = client.put(path, body, format="json")
-    assert answer.status_code == 200, answer.content
-    return answer.json()
+    response = client.put(path, body, format="json")
+    assert response.status_code == 200, response.content
+    return response.json()
 
 
 def post(client: APIClient, path: str, **body: Any) -> Any:
-    answer = client.post(path, body, format="json")
-    assert answer.status_code == 201, answer.content
-    return answer.json()
+    response = client.post(path, body, format="json")
+    assert response.status_code == 201, response.content
+    return response.json()
 
 
 def short(entries: Entries) -> list[tuple[Any, ...]]:
-    """Text, type, object, the environment's name, what happened."""
+    """Of each entry the text, the object's type and id, the environment's name and the type of the change."""
     return [
         (
             entry["log"],
@@ -45,17 +45,17 @@ def short(entries: Entries) -> list[tuple[Any, ...]]:
 
 
 def test_feature__created__one_entry_for_it_and_one_for_each_environment(
-    admin: APIClient, user: FFAdminUser, of_project: str, production: Environment, logged: Logged
+    admin: APIClient, user: FFAdminUser, project_path: str, production: Environment, new_entries: NewEntries
 ) -> None:
-    feature = post(admin, f"{of_project}features/", name="f", default_enabled=True)["id"]
+    feature = post(admin, f"{project_path}features/", name="f", default_enabled=True)["id"]
 
-    entries = logged()
+    entries = new_entries()
     states = dict(FeatureState.objects.values_list("environment__name", "pk"))
-    said = "New Flag / Remote Config created: f"
+    text = "New Flag / Remote Config created: f"
     assert short(entries) == [
-        (said, "FEATURE", feature, None, "CREATE"),
-        (said, "FEATURE_STATE", states["Development"], "Development", "CREATE"),
-        (said, "FEATURE_STATE", states["Production"], "Production", "CREATE"),
+        (text, "FEATURE", feature, None, "CREATE"),
+        (text, "FEATURE_STATE", states["Development"], "Development", "CREATE"),
+        (text, "FEATURE_STATE", states["Production"], "Production", "CREATE"),
     ]
     assert [entry["change_details"] for entry in entries] == [
         [],
@@ -67,22 +67,21 @@ def test_feature__created__one_entry_for_it_and_one_for_each_environment(
 
 
 def test_feature__created_with_options__an_entry_for_each_option(
-    admin: APIClient, of_project: str, logged: Logged
+    admin: APIClient, project_path: str, new_entries: NewEntries
 ) -> None:
     options = [{"string_value": text, "default_percentage_allocation": 20} for text in "ab"]
-    feature = post(admin, f"{of_project}features/", name="f", multivariate_options=options)["id"]
+    feature = post(admin, f"{project_path}features/", name="f", multivariate_options=options)["id"]
 
-    assert (
-        short(logged())[2:] == [("Multivariate option added to feature 'f'.", "FEATURE", feature, None, "CREATE")] * 2
-    )
+    entry = ("Multivariate option added to feature 'f'.", "FEATURE", feature, None, "CREATE")
+    assert short(new_entries())[2:] == [entry] * 2
 
 
-def test_feature__changed__entry_with_what_changed(
-    admin: APIClient, of_project: str, feature: Feature, logged: Logged
+def test_feature__changed__entry_with_the_changed_fields(
+    admin: APIClient, project_path: str, feature: Feature, new_entries: NewEntries
 ) -> None:
-    put(admin, f"{of_project}features/{feature.pk}/", description="new", is_archived=True, is_server_key_only=False)
+    put(admin, f"{project_path}features/{feature.pk}/", description="new", is_archived=True, is_server_key_only=False)
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert short([entry]) == [("Flag / Remote Config updated: banner", "FEATURE", feature.pk, None, "UPDATE")]
     assert entry["change_details"] == [
         {"field": "description", "old": None, "new": "new"},
@@ -92,28 +91,28 @@ def test_feature__changed__entry_with_what_changed(
 
 def test_feature__deleted__entries_for_its_states_its_overrides_and_itself(
     admin: APIClient,
-    of_project: str,
+    project_path: str,
     feature: Feature,
     state: FeatureState,
     segment: Any,
     make_override: Callable[..., FeatureState],
-    logged: Logged,
+    new_entries: NewEntries,
 ) -> None:
     make_override(segment)
-    assert admin.delete(f"{of_project}features/{feature.pk}/").status_code == 204
+    assert admin.delete(f"{project_path}features/{feature.pk}/").status_code == 204
 
-    gone = "Flag / Remote Config Deleted: banner"
+    text = "Flag / Remote Config Deleted: banner"
     override = "Flag state / Remote config value deleted for feature 'banner' and segment 'professionals'"
-    assert short(logged()) == [
-        (gone, "FEATURE_STATE", state.pk, "Development", "DELETE"),
+    assert short(new_entries()) == [
+        (text, "FEATURE_STATE", state.pk, "Development", "DELETE"),
         (override, "FEATURE", feature.pk, "Development", "DELETE"),
-        (gone, "FEATURE", feature.pk, None, "DELETE"),
+        (text, "FEATURE", feature.pk, None, "DELETE"),
     ]
 
 
 @pytest.fixture
 def split(make_feature: Callable[..., Feature], environment: Environment) -> MultivariateFeatureOption:
-    """The option of a multivariate feature that 30 % get."""
+    """The option of a multivariate feature, with a share of 30 %."""
     feature = make_feature("split", type=FeatureType.MULTIVARIATE)
     option = MultivariateFeatureOption.objects.create(
         feature=feature, string_value="a", default_percentage_allocation=30
@@ -125,72 +124,69 @@ def split(make_feature: Callable[..., Feature], environment: Environment) -> Mul
     return option
 
 
-def test_option__added_to_a_standard_feature__the_feature_is_another_type_as_well(
-    admin: APIClient, of_project: str, feature: Feature, logged: Logged
+def test_option__added_to_a_standard_feature__also_entry_of_the_features_type(
+    admin: APIClient, project_path: str, feature: Feature, new_entries: NewEntries
 ) -> None:
     body = {"string_value": "a", "default_percentage_allocation": 10, "feature": feature.pk}
-    post(admin, f"{of_project}features/{feature.pk}/mv-options/", **body)
+    post(admin, f"{project_path}features/{feature.pk}/mv-options/", **body)
 
-    added, updated = logged()
+    added, updated = new_entries()
     assert added["log"] == "Multivariate option added to feature 'banner'."
     assert (added["related_object_type"], added["related_object_id"]) == ("FEATURE", feature.pk)
     assert updated["log"] == "Flag / Remote Config updated: banner"
     assert updated["change_details"] == [{"field": "type", "old": "STANDARD", "new": "MULTIVARIATE"}]
 
 
-def test_option__changed_and_removed__logged(
-    admin: APIClient, of_project: str, split: MultivariateFeatureOption, logged: Logged
+def test_option__changed_and_deleted__logged(
+    admin: APIClient, project_path: str, split: MultivariateFeatureOption, new_entries: NewEntries
 ) -> None:
-    path = f"{of_project}features/{split.feature_id}/mv-options/{split.pk}/"
+    path = f"{project_path}features/{split.feature_id}/mv-options/{split.pk}/"
     assert admin.patch(path, {"string_value": "b"}, format="json").status_code == 200
-    (changed,) = logged()
+    (changed,) = new_entries()
     assert admin.delete(path).status_code == 204
 
     assert changed["log"] == "Multivariate option updated for feature 'split'."
     assert changed["change_details"] == [{"field": "string_value", "old": "a", "new": "b"}]
-    assert [entry["log"] for entry in logged()] == [
+    assert [entry["log"] for entry in new_entries()] == [
         "Multivariate option removed from feature 'split'.",
         "Flag / Remote Config updated: split",
     ]
 
 
 def test_options__replaced_with_the_feature__an_entry_for_each(
-    admin: APIClient, of_project: str, split: MultivariateFeatureOption, texts: Callable[[], list[str]]
+    admin: APIClient, project_path: str, split: MultivariateFeatureOption, new_texts: Callable[[], list[str]]
 ) -> None:
     options = [
         {"id": split.pk, "type": "unicode", "string_value": "b", "default_percentage_allocation": 30},
         {"string_value": "c", "default_percentage_allocation": 5},
     ]
-    put(admin, f"{of_project}features/{split.feature_id}/", multivariate_options=options)
-    first = texts()
-    put(admin, f"{of_project}features/{split.feature_id}/", multivariate_options=options[:1])
+    put(admin, f"{project_path}features/{split.feature_id}/", multivariate_options=options)
+    first = new_texts()
+    put(admin, f"{project_path}features/{split.feature_id}/", multivariate_options=options[:1])
 
     assert first == [
         "Multivariate option updated for feature 'split'.",
         "Multivariate option added to feature 'split'.",
     ]
-    assert texts() == ["Multivariate option removed from feature 'split'."]
+    assert new_texts() == ["Multivariate option removed from feature 'split'."]
 
 
-@pytest.mark.parametrize("prefix", ["of_environment", "/api/v1/features/"])
+@pytest.mark.parametrize("by_environment", [True, False])
 def test_state__put__an_entry_for_the_state_and_one_for_the_value(
-    request: pytest.FixtureRequest,
     admin: APIClient,
     environment: Environment,
+    environment_path: str,
     feature: Feature,
     state: FeatureState,
-    logged: Logged,
-    prefix: str,
+    new_entries: NewEntries,
+    by_environment: bool,
 ) -> None:
-    value: Any = "new"
-    if prefix.startswith("of"):
-        prefix = request.getfixturevalue(prefix)
-    else:
-        value = {"type": "unicode", "string_value": "new"}
+    value: Any = "new" if by_environment else {"type": "unicode", "string_value": "new"}
+    path = f"{environment_path if by_environment else '/api/v1/features/'}featurestates/{state.pk}/"
     body = {"environment": environment.pk, "feature": feature.pk, "enabled": True, "feature_state_value": value}
-    put(admin, f"{prefix}featurestates/{state.pk}/", **body)
-    entries = logged()
-    put(admin, f"{prefix}featurestates/{state.pk}/", **body)
+    put(admin, path, **body)
+    entries = new_entries()
+    put(admin, path, **body)
 
     assert short(entries) == [
         ("Flag state updated for feature: banner", "FEATURE_STATE", state.pk, "Development", "UPDATE"),
@@ -200,96 +196,100 @@ def test_state__put__an_entry_for_the_state_and_one_for_the_value(
         [{"field": "enabled", "old": False, "new": True}],
         [{"field": "string_value", "old": None, "new": "new"}],
     ]
-    assert logged() == []
+    assert new_entries() == []
 
 
-def test_value__of_another_type__all_columns_that_changed(
-    admin: APIClient, of_environment: str, state: FeatureState, logged: Logged
+def test_value__changes_its_type__entry_with_all_changed_columns(
+    admin: APIClient, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    assert admin.patch(f"{of_environment}featurestates/{state.pk}/", {"feature_state_value": 5}, format="json")
+    assert admin.patch(f"{environment_path}featurestates/{state.pk}/", {"feature_state_value": 5}, format="json")
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert entry["change_details"] == [
         {"field": "type", "old": "unicode", "new": "int"},
         {"field": "integer_value", "old": None, "new": 5},
     ]
 
 
-def test_value__from_none_to_empty__no_entry(
-    admin: APIClient, of_environment: str, state: FeatureState, logged: Logged
+def test_value__from_null_to_empty_text__no_entry(
+    admin: APIClient, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    put(admin, f"{of_environment}featurestates/{state.pk}/", feature_state_value="")
+    put(admin, f"{environment_path}featurestates/{state.pk}/", feature_state_value="")
 
-    assert logged() == []
+    assert new_entries() == []
 
 
 def test_shares__changed_added_and_removed__an_entry_for_each(
-    admin: APIClient, of_environment: str, split: MultivariateFeatureOption, logged: Logged
+    admin: APIClient, environment_path: str, split: MultivariateFeatureOption, new_entries: NewEntries
 ) -> None:
     other = MultivariateFeatureOption.objects.create(
         feature=split.feature, string_value="b", default_percentage_allocation=0
     )
     state = FeatureState.objects.get(feature=split.feature)
-    path = f"{of_environment}featurestates/{state.pk}/"
+    path = f"{environment_path}featurestates/{state.pk}/"
 
-    def shares(**of: float) -> list[dict[str, Any]]:
+    def shares(**percentages: float) -> list[dict[str, Any]]:
         return [
-            {"multivariate_feature_option": option.pk, "percentage_allocation": of[name]}
+            {"multivariate_feature_option": option.pk, "percentage_allocation": percentages[name]}
             for name, option in (("a", split), ("b", other))
-            if name in of
+            if name in percentages
         ]
 
     put(admin, path, multivariate_feature_state_values=shares(a=40, b=5))
     put(admin, path, multivariate_feature_state_values=shares(a=40))
     put(admin, path, multivariate_feature_state_values=shares(a=40))
 
-    entries = logged()
-    said = ("Multivariate value changed for feature 'split'.", "FEATURE_STATE", state.pk, "Development", "UPDATE")
-    assert short(entries) == [said] * 3
-    assert [(each["old"], each["new"]) for entry in entries for each in entry["change_details"]] == [
+    entries = new_entries()
+    expected = ("Multivariate value changed for feature 'split'.", "FEATURE_STATE", state.pk, "Development", "UPDATE")
+    assert short(entries) == [expected] * 3
+    assert [(detail["old"], detail["new"]) for entry in entries for detail in entry["change_details"]] == [
         (30.0, 40.0),
         (None, 5.0),
         (5.0, None),
     ]
 
 
-def test_share__saved_by_itself__logged(split: MultivariateFeatureOption, logged: Logged) -> None:
+def test_share__saved_outside_of_a_service__logged(split: MultivariateFeatureOption, new_entries: NewEntries) -> None:
     share = split.multivariate_feature_state_values.get()
     with actor.system():
         for percentage in (40, 40):
             share.percentage_allocation = percentage
             share.save()
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert entry["log"] == "Multivariate value changed for feature 'split'."
     assert entry["change_details"] == [{"field": "percentage_allocation", "old": 30.0, "new": 40.0}]
 
 
-def test_state__deleted_and_made_again__logged(
-    admin: APIClient, of_environment: str, feature: Feature, state: FeatureState, logged: Logged
+def test_state__deleted_and_created_again__logged(
+    admin: APIClient, environment_path: str, feature: Feature, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    assert admin.delete(f"{of_environment}featurestates/{state.pk}/").status_code == 204
-    made = post(admin, f"{of_environment}featurestates/", feature=feature.pk, enabled=True, feature_state_value="v")
+    assert admin.delete(f"{environment_path}featurestates/{state.pk}/").status_code == 204
+    created = post(
+        admin, f"{environment_path}featurestates/", feature=feature.pk, enabled=True, feature_state_value="v"
+    )
 
-    assert short(logged()) == [
+    assert short(new_entries()) == [
         ("Flag / Remote Config Deleted: banner", "FEATURE_STATE", state.pk, "Development", "DELETE"),
-        ("New Flag / Remote Config created: banner", "FEATURE_STATE", made["id"], "Development", "CREATE"),
-        ("Remote config value updated for feature: banner", "FEATURE_STATE", made["id"], "Development", "UPDATE"),
+        ("New Flag / Remote Config created: banner", "FEATURE_STATE", created["id"], "Development", "CREATE"),
+        ("Remote config value updated for feature: banner", "FEATURE_STATE", created["id"], "Development", "UPDATE"),
     ]
 
 
-def test_feature__percent_signs_in_its_name__as_they_are(admin: APIClient, of_project: str, logged: Logged) -> None:
-    post(admin, f"{of_project}features/", name="100%s %d")
+def test_feature__percent_signs_in_its_name__unchanged_in_the_text(
+    admin: APIClient, project_path: str, new_entries: NewEntries
+) -> None:
+    post(admin, f"{project_path}features/", name="100%s %d")
 
-    assert {entry["log"] for entry in logged()} == {"New Flag / Remote Config created: 100%s %d"}
+    assert {entry["log"] for entry in new_entries()} == {"New Flag / Remote Config created: 100%s %d"}
 
 
 def test_feature__only_tags_and_owners_changed__no_entry(
-    admin: APIClient, user: FFAdminUser, of_project: str, feature: Feature, logged: Logged
+    admin: APIClient, user: FFAdminUser, project_path: str, feature: Feature, new_entries: NewEntries
 ) -> None:
-    tag = post(admin, f"{of_project}tags/", label="t", color="#fff")["id"]
-    put(admin, f"{of_project}features/{feature.pk}/", tags=[tag])
-    add = admin.post(f"{of_project}features/{feature.pk}/add-owners/", {"user_ids": [user.pk]}, format="json")
+    tag = post(admin, f"{project_path}tags/", label="t", color="#fff")["id"]
+    put(admin, f"{project_path}features/{feature.pk}/", tags=[tag])
+    add = admin.post(f"{project_path}features/{feature.pk}/add-owners/", {"user_ids": [user.pk]}, format="json")
 
     assert add.status_code == 200
-    assert logged() == []
+    assert new_entries() == []

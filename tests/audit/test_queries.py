@@ -1,4 +1,4 @@
-"""What the log costs: a number of queries that does not grow with what there is to write of."""
+"""The number of queries of logged requests, which does not grow with the number of entries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from features.models import Feature, FeatureState, FeatureStateValue
 from projects.models import Project
 from segments.models import Segment
 
-# Each request is a transaction of its own, as it is in production: its versions are raised in it.
+# Each request has its own transaction, as in production: versions are raised at its end.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 Queries = Callable[[Callable[[], object]], int]
@@ -23,9 +23,9 @@ SHARES = "multivariate_feature_state_values"
 @pytest.fixture
 def send(admin: APIClient) -> Callable[..., Any]:
     def call(method: str, path: str, body: Any = None) -> Any:
-        answer = getattr(admin, method)(path, body, format="json")
-        assert answer.status_code < 300, answer.content
-        return answer.json() if answer.content else None
+        response = getattr(admin, method)(path, body, format="json")
+        assert response.status_code < 300, response.content
+        return response.json() if response.content else None
 
     return call
 
@@ -36,26 +36,26 @@ def add_environments(project: Project, count: int) -> None:
 
 
 def test_feature__created_and_deleted__no_query_for_each_environment_or_option(
-    send: Callable[..., Any], project: Project, environment: Environment, of_project: str, queries: Queries
+    send: Callable[..., Any], project: Project, environment: Environment, project_path: str, queries: Queries
 ) -> None:
     def run(name: str, options: int) -> tuple[int, int]:
         body = {"name": name, "multivariate_options": [{"string_value": "v", "default_percentage_allocation": 1}]}
         body["multivariate_options"] *= options
-        made: dict[str, Any] = {}
-        creating = queries(lambda: made.update(send("post", f"{of_project}features/", body)))
-        return creating, queries(lambda: send("delete", f"{of_project}features/{made['id']}/"))
+        created: dict[str, Any] = {}
+        of_creation = queries(lambda: created.update(send("post", f"{project_path}features/", body)))
+        return of_creation, queries(lambda: send("delete", f"{project_path}features/{created['id']}/"))
 
-    few = run("a", 1)
+    before = run("a", 1)
     add_environments(project, 4)
-    assert run("b", 6) == few
+    assert run("b", 6) == before
 
 
 def test_segment__deleted__no_query_for_each_override(
     send: Callable[..., Any],
     project: Project,
     environment: Environment,
-    of_project: str,
-    of_environment: str,
+    project_path: str,
+    environment_path: str,
     make_feature: Callable[..., Feature],
     queries: Queries,
 ) -> None:
@@ -64,25 +64,25 @@ def test_segment__deleted__no_query_for_each_override(
         for number in range(overrides):
             feature = make_feature(f"{name}{number}")
             body = {"feature_segment": {"segment": segment.pk}, "enabled": True, "feature_state_value": {}}
-            send("post", f"{of_environment}features/{feature.pk}/create-segment-override/", body)
-        return queries(lambda: send("delete", f"{of_project}segments/{segment.pk}/"))
+            send("post", f"{environment_path}features/{feature.pk}/create-segment-override/", body)
+        return queries(lambda: send("delete", f"{project_path}segments/{segment.pk}/"))
 
     assert run("one", 1) == run("many", 5)
 
 
 def test_shares__all_changed__no_query_for_each(
-    send: Callable[..., Any], environment: Environment, of_project: str, of_environment: str, queries: Queries
+    send: Callable[..., Any], environment: Environment, project_path: str, environment_path: str, queries: Queries
 ) -> None:
     def run(name: str, options: int) -> int:
         body = {"name": name, "multivariate_options": [{"string_value": "v", "default_percentage_allocation": 1}]}
         body["multivariate_options"] *= options
-        feature = send("post", f"{of_project}features/", body)
+        feature = send("post", f"{project_path}features/", body)
         state = FeatureState.objects.get(feature=feature["id"], environment=environment)
         shares = [
             {"multivariate_feature_option": option["id"], "percentage_allocation": 2}
             for option in feature["multivariate_options"]
         ]
-        return queries(lambda: send("put", f"{of_environment}featurestates/{state.pk}/", {SHARES: shares}))
+        return queries(lambda: send("put", f"{environment_path}featurestates/{state.pk}/", {SHARES: shares}))
 
     assert run("one", 1) == run("many", 6)
 
@@ -90,7 +90,7 @@ def test_shares__all_changed__no_query_for_each(
 def test_identity_overrides__copied__no_query_for_each(
     send: Callable[..., Any],
     environment: Environment,
-    of_environment: str,
+    environment_path: str,
     make_feature: Callable[..., Feature],
     queries: Queries,
 ) -> None:
@@ -106,10 +106,10 @@ def test_identity_overrides__copied__no_query_for_each(
             both, old, new = (make_feature(f"{name}{kind}{number}") for kind in "bon")
             for identity, feature in ((source, both), (source, new), (target, both), (target, old)):
                 override(identity, feature)
-        path = f"{of_environment}identities/{target.pk}/featurestates/clone-from-given-identity/"
+        path = f"{environment_path}identities/{target.pk}/featurestates/clone-from-given-identity/"
         return queries(lambda: send("post", path, {"source_identity_id": source.pk}))
 
-    run(1, "warm")
+    run(1, "first")  # It fills caches.
     assert run(1, "one") == run(4, "many")
 
 
@@ -122,48 +122,48 @@ def test_priorities__reordered__no_query_for_each(
 ) -> None:
     def run(name: str, count: int) -> int:
         feature = make_feature(name)
-        places = []
+        overrides = []
         for number in range(count):
             segment = Segment.objects.create(name=f"{name}{number}", project=project)
             body = {"feature": feature.pk, "segment": segment.pk, "environment": environment.pk}
-            places.append(send("post", "/api/v1/features/feature-segments/", body)["id"])
-        order = [{"id": pk, "priority": place} for place, pk in enumerate(reversed(places))]
+            overrides.append(send("post", "/api/v1/features/feature-segments/", body)["id"])
+        order = [{"id": pk, "priority": priority} for priority, pk in enumerate(reversed(overrides))]
         return queries(lambda: send("post", "/api/v1/features/feature-segments/update-priorities/", order))
 
     assert run("two", 2) == run("many", 6)
 
 
-def test_toggle__more_of_everything__as_many_queries(
+def test_state__more_environments_and_features__same_number_of_queries(
     send: Callable[..., Any],
     project: Project,
-    of_environment: str,
+    environment_path: str,
     state: FeatureState,
     make_feature: Callable[..., Feature],
     queries: Queries,
 ) -> None:
     def run(enabled: bool) -> int:
         body = {"enabled": enabled, "feature_state_value": str(enabled)}
-        return queries(lambda: send("put", f"{of_environment}featurestates/{state.pk}/", body))
+        return queries(lambda: send("put", f"{environment_path}featurestates/{state.pk}/", body))
 
-    few = run(True)
+    before = run(True)
     add_environments(project, 3)
     for name in "abc":
         make_feature(name)
-    assert run(False) == few
+    assert run(False) == before
 
 
-def test_list__entries_of_many_projects__as_many_queries(
+def test_list__entries_of_more_projects__same_number_of_queries(
     admin: APIClient, organisation: Any, send: Callable[..., Any], queries: Queries
 ) -> None:
     def run() -> int:
         return queries(lambda: admin.get(f"/api/v1/organisations/{organisation.pk}/audit/"))
 
-    def grow(name: str) -> None:
+    def add_project(name: str) -> None:
         project = send("post", "/api/v1/projects/", {"name": name, "organisation": organisation.pk})["id"]
         send("post", "/api/v1/environments/", {"name": "E", "project": project})
 
-    grow("one")
-    few = run()
+    add_project("one")
+    before = run()
     for name in "abc":
-        grow(name)
-    assert run() == few
+        add_project(name)
+    assert run() == before

@@ -1,4 +1,4 @@
-"""What the log says of segments and of environments."""
+"""Entries of segments, environments and projects."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.audit.conftest import Entries
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-Logged = Callable[[], Entries]
+NewEntries = Callable[[], Entries]
 
 
 def rules(value: str = "pro", **more: Any) -> list[dict[str, Any]]:
@@ -22,13 +22,13 @@ def rules(value: str = "pro", **more: Any) -> list[dict[str, Any]]:
     return [{"type": "ALL", "conditions": [], "rules": [{"type": "ANY", "conditions": [condition]}]}]
 
 
-def test_segment__created_and_cloned__logged(admin: APIClient, of_project: str, logged: Logged) -> None:
-    made = admin.post(f"{of_project}segments/", {"name": "s", "rules": rules()}, format="json").json()["id"]
-    clone = admin.post(f"{of_project}segments/{made}/clone/", {"name": "t"}, format="json").json()["id"]
+def test_segment__created_and_cloned__logged(admin: APIClient, project_path: str, new_entries: NewEntries) -> None:
+    created = admin.post(f"{project_path}segments/", {"name": "s", "rules": rules()}, format="json").json()["id"]
+    clone = admin.post(f"{project_path}segments/{created}/clone/", {"name": "t"}, format="json").json()["id"]
 
-    entries = logged()
+    entries = new_entries()
     assert [(entry["log"], entry["related_object_id"]) for entry in entries] == [
-        ("New Segment created: s", made),
+        ("New Segment created: s", created),
         ("New Segment created: t", clone),
     ]
     for entry in entries:
@@ -36,12 +36,12 @@ def test_segment__created_and_cloned__logged(admin: APIClient, of_project: str, 
 
 
 def test_segment__name_and_rules_changed__one_entry_with_both(
-    admin: APIClient, of_project: str, segment: Segment, logged: Logged
+    admin: APIClient, project_path: str, segment: Segment, new_entries: NewEntries
 ) -> None:
     body = {"name": "new", "rules": rules("basic", description="those who pay little")}
-    assert admin.put(f"{of_project}segments/{segment.pk}/", body, format="json").status_code == 200
+    assert admin.put(f"{project_path}segments/{segment.pk}/", body, format="json").status_code == 200
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert (entry["log"], entry["change_type"]) == ("Segment updated: new", "UPDATE")
     name, tree = entry["change_details"]
     assert name == {"field": "name", "old": "professionals", "new": "new"}
@@ -51,30 +51,30 @@ def test_segment__name_and_rules_changed__one_entry_with_both(
     assert new == [{"operator": "EQUAL", "property": "plan", "value": "basic", "description": "those who pay little"}]
 
 
-def test_segment__saved_as_it_was__entry_without_details(
-    admin: APIClient, of_project: str, segment: Segment, logged: Logged
+def test_segment__saved_without_a_change__entry_without_details(
+    admin: APIClient, project_path: str, segment: Segment, new_entries: NewEntries
 ) -> None:
-    """As in Flagsmith, which raises the segment's version."""
+    """As in Flagsmith, which increments the segment's version."""
     body = {"name": "professionals", "rules": rules()}
-    assert admin.put(f"{of_project}segments/{segment.pk}/", body, format="json").status_code == 200
+    assert admin.put(f"{project_path}segments/{segment.pk}/", body, format="json").status_code == 200
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert (entry["log"], entry["change_details"]) == ("Segment updated: professionals", [])
 
 
 def test_segment__deleted__entries_for_its_overrides_and_itself(
     admin: APIClient,
-    of_project: str,
+    project_path: str,
     feature: Feature,
     segment: Segment,
     make_override: Callable[..., FeatureState],
-    logged: Logged,
+    new_entries: NewEntries,
 ) -> None:
     make_override(segment)
     pk = segment.pk
-    assert admin.delete(f"{of_project}segments/{pk}/").status_code == 204
+    assert admin.delete(f"{project_path}segments/{pk}/").status_code == 204
 
-    entries = logged()
+    entries = new_entries()
     assert [(entry["log"], entry["related_object_type"], entry["related_object_id"]) for entry in entries] == [
         (
             "Flag state / Remote config value deleted for feature 'banner' and segment 'professionals'",
@@ -88,27 +88,29 @@ def test_segment__deleted__entries_for_its_overrides_and_itself(
 
 
 def test_environment__created_and_cloned__one_entry_each(
-    admin: APIClient, feature: Feature, environment: Environment, of_environment: str, logged: Logged
+    admin: APIClient, feature: Feature, environment: Environment, environment_path: str, new_entries: NewEntries
 ) -> None:
-    made = admin.post("/api/v1/environments/", {"name": "E", "project": environment.project_id}, format="json").json()
-    clone = admin.post(f"{of_environment}clone/", {"name": "C"}, format="json").json()
+    created = admin.post(
+        "/api/v1/environments/", {"name": "E", "project": environment.project_id}, format="json"
+    ).json()
+    clone = admin.post(f"{environment_path}clone/", {"name": "C"}, format="json").json()
 
-    entries = logged()
+    entries = new_entries()
     assert [(entry["log"], entry["related_object_id"], entry["environment"]["id"]) for entry in entries] == [
-        ("New Environment created: E", made["id"], made["id"]),
+        ("New Environment created: E", created["id"], created["id"]),
         ("New Environment created: C", clone["id"], clone["id"]),
     ]
     assert {(entry["related_object_type"], entry["change_type"]) for entry in entries} == {("ENVIRONMENT", "CREATE")}
 
 
-def test_environment__changed__entry_with_what_changed(
-    admin: APIClient, environment: Environment, of_environment: str, logged: Logged
+def test_environment__changed__entry_with_the_changed_fields(
+    admin: APIClient, environment: Environment, environment_path: str, new_entries: NewEntries
 ) -> None:
     body = {"name": "Development", "banner_text": "careful", "hide_disabled_flags": False}
     for _ in range(2):
-        assert admin.put(of_environment, body, format="json").status_code == 200
+        assert admin.put(environment_path, body, format="json").status_code == 200
 
-    (entry,) = logged()
+    (entry,) = new_entries()
     assert (entry["log"], entry["related_object_id"]) == ("Environment updated: Development", environment.pk)
     assert entry["change_details"] == [
         {"field": "banner_text", "old": None, "new": "careful"},
@@ -116,30 +118,30 @@ def test_environment__changed__entry_with_what_changed(
     ]
 
 
-def test_environment__deleted__no_entry_and_the_old_ones_stay(
-    admin: APIClient, environment: Environment, of_environment: str, state: FeatureState, logged: Logged
+def test_environment__deleted__no_entry_and_its_entries_are_kept(
+    admin: APIClient, environment: Environment, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    assert admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    assert admin.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
     pk = environment.pk
-    (before,) = logged()
-    assert admin.delete(of_environment).status_code == 204
-    assert logged() == []
+    (before,) = new_entries()
+    assert admin.delete(environment_path).status_code == 204
+    assert new_entries() == []
 
     path = f"/api/v1/projects/{before['project']['id']}/audit/"
     (entry,) = admin.get(f"{path}?environments={pk}").json()["results"]
     assert (entry["id"], entry["environment"], before["environment"]["id"]) == (before["id"], None, pk)
 
 
-def test_project__changed_or_deleted__no_entry_and_the_old_ones_stay(
-    admin: APIClient, of_project: str, of_environment: str, state: FeatureState, logged: Logged
+def test_project__changed_or_deleted__no_entry_and_its_entries_are_kept(
+    admin: APIClient, project_path: str, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
-    assert admin.patch(f"{of_environment}featurestates/{state.pk}/", {"enabled": True}, format="json")
-    (before,) = logged()
-    assert admin.patch(of_project, {"hide_disabled_flags": True}, format="json").status_code == 200
-    assert admin.delete(of_project).status_code == 204
-    assert logged() == []
+    assert admin.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
+    (before,) = new_entries()
+    assert admin.patch(project_path, {"hide_disabled_flags": True}, format="json").status_code == 200
+    assert admin.delete(project_path).status_code == 204
+    assert new_entries() == []
 
     path = f"/api/v1/organisations/{before['project']['organisation']}/audit/"
     assert admin.get(f"{path}{before['id']}/").json() == {**before, "project": None, "environment": None}
     assert admin.get(f"{path}?project={before['project']['id']}").json()["count"] == 1
-    assert admin.get(f"{of_project}audit/").status_code == 404
+    assert admin.get(f"{project_path}audit/").status_code == 404

@@ -1,4 +1,4 @@
-"""Clients that connect again as SDKs do: what is counted of them, and that each of them runs."""
+"""Figures of clients that connect again as SDKs do, and a run of each of them."""
 
 import json
 from collections.abc import Callable
@@ -12,14 +12,16 @@ from tests.e2e.javascript_sdk import sdk_origin
 from tests.support import programs
 from tests.support.server import ServerProcess
 
-# Seconds of each stream, so that they end several times. Flutter connects every 29 s, whatever its streams do.
-AGE = 2.0
+pytestmark = pytest.mark.slow
+
+# The duration of streams, so that they end several times. Flutter is excluded: it connects every 29 s.
+STREAM_SECONDS = 2.0
 CLIENTS = [name for name in sdks.CLIENTS if name != "Flutter"]
 
 
 @pytest.fixture
 def page_needs() -> None:
-    """What the clients in a browser need is installed."""
+    """Skip the test if a program of the browser's clients is not installed."""
     programs.require("chromium")
     with sdk_origin():
         pass
@@ -27,15 +29,15 @@ def page_needs() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("page_needs")
-def test_connected__streams_that_end__every_client_comes_back_and_has_every_toggle(
+def test_connected__streams_that_end__every_client_reconnects_and_gets_every_toggle(
     start_server: Callable[..., ServerProcess],
 ) -> None:
     # Given
-    server = start_server(REALTIME_STREAM_SECONDS=str(AGE), LOG_LEVEL="WARNING")
+    server = start_server(REALTIME_STREAM_SECONDS=str(STREAM_SECONDS), LOG_LEVEL="WARNING")
     served = Product([server], json.loads(server.manage("seed_demo", "--json")))
 
     # When
-    measured = connected.measure(served, seconds=12 * AGE, pause=0.5, clients=CLIENTS)
+    measured = connected.measure(served, seconds=12 * STREAM_SECONDS, pause=0.5, clients=CLIENTS)
 
     # Then
     assert list(measured) == CLIENTS
@@ -45,11 +47,11 @@ def test_connected__streams_that_end__every_client_comes_back_and_has_every_togg
         assert figures["streams"] >= 2, name
         assert 0 <= figures["without_stream_percent"] < 100, name
         assert figures["answer_to_event_p50_ms"] <= figures["answer_to_event_max_ms"]
-    # It waits for half a second before each connect.
+    # The Ruby SDK waits for half a second before each connect.
     assert measured["Ruby"]["without_stream_percent"] > measured["Kotlin"]["without_stream_percent"]
 
 
-def test_figures__toggle_while_there_is_no_stream__late_by_the_event_that_the_next_one_begins_with() -> None:
+def test_figures__toggle_without_a_stream__delay_until_the_next_streams_first_event() -> None:
     # Given a stream that ends in the middle, and another one that begins with the newest of two versions
     record = Record(events=[(1.0, 10), (2.1, 20), (6.0, 40), (6.5, 30)], streams=[(1.0, 4.0), (6.0, 9.0)])
     toggles = [(2.0, 20), (4.5, 30), (5.0, 40), (7.0, 50)]
@@ -72,7 +74,7 @@ def test_figures__toggle_while_there_is_no_stream__late_by_the_event_that_the_ne
 
 
 @pytest.mark.parametrize(
-    ("streams", "part"),
+    ("streams", "fraction"),
     [
         ([], 1.0),
         ([(0.0, 20.0)], 0.0),
@@ -80,7 +82,7 @@ def test_figures__toggle_while_there_is_no_stream__late_by_the_event_that_the_ne
         ([(6.0, 7.0), (1.0, 2.0)], 0.8),
     ],
 )
-def test_without_stream__streams_that_overlap__the_part_in_which_none_is_there(
-    streams: list[tuple[float, float]], part: float
+def test_without_stream__streams_that_overlap__fraction_without_any(
+    streams: list[tuple[float, float]], fraction: float
 ) -> None:
-    assert connected.without_stream(streams, began=0.0, ended=10.0) == pytest.approx(part)
+    assert connected.without_stream(streams, began=0.0, ended=10.0) == pytest.approx(fraction)

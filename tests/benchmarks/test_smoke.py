@@ -1,4 +1,4 @@
-"""Each kind of benchmark runs, on one small server. What it measures here says nothing."""
+"""A short run of each kind of benchmark on one small server. The figures are meaningless."""
 
 import argparse
 import json
@@ -11,6 +11,8 @@ from benchmarks.report import Figures, Report
 from benchmarks.server import Product
 from benchmarks.subjects import Ours
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 STREAMS = 20
 
@@ -38,7 +40,7 @@ def test_benchmarks__small_server__figures(
         memory.measure(subject, STREAMS, 0.1),
     ]
     flags.measure(served, load, result)
-    with neighbours.under_way(neighbours.size(served, 20, 2), server.port, 2) as became:
+    with neighbours.under_way(neighbours.size(served, 20, 2), server.port, 2) as attack_figures:
         measured.append(neighbours.victim(served, 0.5))
 
     # Then
@@ -47,6 +49,6 @@ def test_benchmarks__small_server__figures(
     assert 0 < measured[2]["first_ms"] <= measured[2]["last_ms"]
     assert measured[3]["pss_without_mib"] > 0
     assert 0 < measured[4]["p50_ms"] <= measured[4]["p99_ms"]
-    assert became["attackers_get_200_per_second"] > 0
+    assert attack_figures["attackers_get_200_per_second"] > 0
     assert result.median["ours"]["per_second"] > 0
     assert json.loads(json.dumps(result.as_json()))["measured"]["ours"]

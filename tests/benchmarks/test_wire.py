@@ -1,4 +1,4 @@
-"""The benchmarks' client must not count what it should refuse."""
+"""The benchmarks' parsers reject protocol violations."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def read(*pieces: bytes) -> tuple[State, list[Event]]:
     return state, events
 
 
-def test_stream_reader__bytes_one_by_one__same_as_at_once() -> None:
+def test_stream_reader__bytes_one_by_one__same_as_together() -> None:
     # Given
     stream = HEAD + chunk(b":  \n: hello\n\n") + chunk(EVENT) + chunk(b":\n\n") + b"0\r\n\r\n"
     expected = State(in_body=True, chunked=True, ended=True), [Event("environment_updated", VERSION)]
@@ -35,8 +35,8 @@ def test_stream_reader__event_in_two_chunks__one_event() -> None:
     assert read(HEAD, chunk(EVENT[:30]), chunk(EVENT[30:]))[1] == [Event("environment_updated", VERSION)]
 
 
-def test_stream_reader__body_without_chunks__read_too() -> None:
-    # Given what nginx's nchan sends
+def test_stream_reader__body_without_chunks__parsed() -> None:
+    # Given a response of nchan
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n"
 
     # When / Then
@@ -57,12 +57,12 @@ def test_stream_reader__body_without_chunks__read_too() -> None:
         pytest.param(HEAD + b"0\r\n\r\nmore", id="more after the end"),
     ],
 )
-def test_stream_reader__wrong_bytes__refused(stream: bytes) -> None:
+def test_stream_reader__wrong_bytes__rejected(stream: bytes) -> None:
     with pytest.raises(ProtocolError):
         read(stream)
 
 
-def test_answer_reader__answer_in_pieces__whole_one_with_version() -> None:
+def test_answer_reader__response_in_parts__complete_with_version() -> None:
     # Given
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Flagsmith-Document-Updated-At: 1700000000.000001\r\n\r\n"
     reader = AnswerReader()
@@ -78,6 +78,6 @@ def test_answer_reader__answer_in_pieces__whole_one_with_version() -> None:
     assert (answer.status, answer.body, answer.version, rest) == (200, b"[]", VERSION, b"rest")
 
 
-def test_answer_reader__no_length__refused() -> None:
+def test_answer_reader__no_length__rejected() -> None:
     with pytest.raises(ProtocolError):
         AnswerReader().read(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Bodies as they come on a socket: however large, and however long they say they are."""
+"""Request bodies on a socket: large, chunked, compressed and endless ones."""
 
 import gzip
 import json
@@ -33,8 +33,8 @@ def server(
         yield running
 
 
-class Call:
-    """A request that is written to a socket piece by piece."""
+class RawRequest:
+    """A request that is written to a socket in parts."""
 
     def __init__(self, server: ServerProcess, path: str = LOGIN, method: str = "POST", **headers: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
@@ -43,14 +43,13 @@ class Call:
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
 
-    def write(self, data: bytes) -> "Call":
-        # Of what it refuses the server reads on for some seconds, which a slow client's sending may outlast. It has
-        # answered by then.
+    def write(self, data: bytes) -> "RawRequest":
+        # The server reads a rejected body only for some seconds. A slow client may send longer, after the response.
         with suppress(ConnectionError):
             self.socket.sendall(data)
         return self
 
-    def write_chunks(self, *chunks: bytes) -> "Call":
+    def write_chunks(self, *chunks: bytes) -> "RawRequest":
         for chunk in chunks:
             self.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         return self.write(b"0\r\n\r\n")
@@ -70,39 +69,41 @@ class Call:
 
 
 def memory(server: ServerProcess) -> int:
-    """Bytes of memory that the server has, less what it shares with others."""
+    """The server's anonymous memory in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1]) * 1024
 
 
-def test_body__declared_too_large__refused_before_it_comes(server: ServerProcess) -> None:
+def test_body__declared_too_large__rejected_before_it_is_sent(server: ServerProcess) -> None:
     if server.flavour == "daphne":
-        pytest.skip("daphne waits for the body, on disk, before it asks the application")
-    assert Call(server, content_length=str(50 * MEGABYTE)).answer() == TOO_LARGE
-    assert Call(server, content_length=str(2 * MEGABYTE), expect="100-continue").answer() == TOO_LARGE
-    assert Call(server, content_length="9" * 30).answer()[0] in (400, 413)
+        pytest.skip("daphne buffers the body on disk before it calls the application")
+    assert RawRequest(server, content_length=str(50 * MEGABYTE)).answer() == TOO_LARGE
+    assert RawRequest(server, content_length=str(2 * MEGABYTE), expect="100-continue").answer() == TOO_LARGE
+    assert RawRequest(server, content_length="9" * 30).answer()[0] in (400, 413)
 
 
 @pytest.mark.parametrize("path", [LOGIN, "/sse/environments/k/queue-change"])
-def test_body__in_chunks_without_end__refused_and_memory_flat(server: ServerProcess, path: str) -> None:
-    Call(server, path, transfer_encoding="chunked").write_chunks(b"x" * (LIMIT + 1)).answer()
+def test_body__endless_chunks__rejected_and_memory_constant(server: ServerProcess, path: str) -> None:
+    RawRequest(server, path, transfer_encoding="chunked").write_chunks(b"x" * (LIMIT + 1)).answer()
     before = memory(server)
     chunk = b"x" * MEGABYTE
-    answer = Call(server, path, transfer_encoding="chunked").write_chunks(*[chunk] * 24).answer()
+    answer = RawRequest(server, path, transfer_encoding="chunked").write_chunks(*[chunk] * 24).answer()
 
     assert answer == TOO_LARGE
-    # daphne has the whole body in memory before it asks the application (docs/security.md).
+    # daphne buffers the whole body in memory before it calls the application (docs/security.md).
     assert memory(server) - before < 12 * MEGABYTE or server.flavour == "daphne"
 
 
-def test_body__in_chunks_with_get__refused(server: ServerProcess) -> None:
-    call = Call(server, "/health/readiness", "GET", transfer_encoding="chunked")
+def test_body__chunks_with_get__rejected(server: ServerProcess) -> None:
+    call = RawRequest(server, "/health/readiness", "GET", transfer_encoding="chunked")
     assert call.write_chunks(b"x" * (LIMIT + 1)).answer() == TOO_LARGE
 
 
-def test_body__in_chunks_and_small__read_like_any_other(server: ServerProcess) -> None:
+def test_body__small_chunks__parsed(server: ServerProcess) -> None:
     person = json.dumps({"email": "nobody@example.com", "password": "x"}).encode()
-    answer = Call(server, transfer_encoding="chunked").write_chunks(person[:7], person[7:20], person[20:]).answer()
+    answer = (
+        RawRequest(server, transfer_encoding="chunked").write_chunks(person[:7], person[7:20], person[20:]).answer()
+    )
 
     assert answer == (400, {"non_field_errors": ["Unable to log in with provided credentials."]})
 
@@ -110,15 +111,15 @@ def test_body__in_chunks_and_small__read_like_any_other(server: ServerProcess) -
 def test_body__exactly_at_the_limit__parsed(server: ServerProcess) -> None:
     person = b'{"email": "nobody@example.com", "password": "x"}'
     whole = person + b" " * (LIMIT - len(person))
-    assert Call(server, content_length=str(LIMIT)).write(whole).answer()[0] == 400
-    assert Call(server, content_length=str(LIMIT + 1)).write(whole + b" ").answer() == TOO_LARGE
-    assert Call(server, transfer_encoding="chunked").write_chunks(whole).answer()[0] == 400
+    assert RawRequest(server, content_length=str(LIMIT)).write(whole).answer()[0] == 400
+    assert RawRequest(server, content_length=str(LIMIT + 1)).write(whole + b" ").answer() == TOO_LARGE
+    assert RawRequest(server, transfer_encoding="chunked").write_chunks(whole).answer()[0] == 400
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-def test_body__compressed__not_unpacked(server: ServerProcess, coding: str) -> None:
+def test_body__compressed__415_without_decompression(server: ServerProcess, coding: str) -> None:
     before = memory(server)
-    call = Call(server, content_encoding=coding, content_length=str(len(BOMB))).write(BOMB)
+    call = RawRequest(server, content_encoding=coding, content_length=str(len(BOMB))).write(BOMB)
 
     status, answer = call.answer()
     assert status == 415
@@ -128,7 +129,7 @@ def test_body__compressed__not_unpacked(server: ServerProcess, coding: str) -> N
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "nonsense"])
 def test_body__of_another_type__415(server: ServerProcess, content_type: str) -> None:
-    call = Call(server, content_type=content_type, content_length="2").write(b"{}")
+    call = RawRequest(server, content_type=content_type, content_length="2").write(b"{}")
 
     status, answer = call.answer()
     assert status == 415
@@ -142,17 +143,17 @@ def test_body__of_another_type__415(server: ServerProcess, content_type: str) ->
         pytest.param(lambda: (b"", b"X-A: b\r\n" * 8_192), id="many headers"),
     ],
 )
-def test_head__without_end__connection_closed_and_memory_flat(
+def test_headers__endless__connection_closed_and_memory_constant(
     server: ServerProcess, head: Callable[[], tuple[bytes, bytes]]
 ) -> None:
-    first, again = head()
+    first, repeated = head()
     before = memory(server)
     sent = 0
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n" + first)
         with suppress(ConnectionError):
             while sent < 50 * MEGABYTE:
-                connection.sendall(again)
-                sent += len(again)
+                connection.sendall(repeated)
+                sent += len(repeated)
     assert sent < 50 * MEGABYTE
     assert memory(server) - before < 12 * MEGABYTE

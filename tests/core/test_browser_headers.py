@@ -1,4 +1,4 @@
-"""What every answer says to browsers."""
+"""Security headers for browsers."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ EXPECTED = {
 }
 
 
-def told(response: Any) -> dict[str, str | None]:
+def header_values(response: Any) -> dict[str, str | None]:
     return {name: response.headers.get(name) for name in EXPECTED}
 
 
@@ -34,15 +34,15 @@ def told(response: Any) -> dict[str, str | None]:
         ("/api/no", 404),
     ],
 )
-def test_answer__of_any_kind__is_no_page(anonymous: APIClient, path: str, status: int) -> None:
+def test_response__of_any_kind__has_the_policy_of_data(anonymous: APIClient, path: str, status: int) -> None:
     response = anonymous.get(path)
 
     assert response.status_code == status
-    assert told(response) == EXPECTED
+    assert header_values(response) == EXPECTED
     assert response.headers["Content-Security-Policy"] == API_POLICY
 
 
-def test_page__of_the_documentation__cannot_be_framed(anonymous: APIClient) -> None:
+def test_page__of_the_documentation__may_not_be_framed(anonymous: APIClient) -> None:
     response = anonymous.get("/api/v1/docs/")
 
     assert response.headers["Content-Type"].startswith("text/html")
@@ -50,21 +50,21 @@ def test_page__of_the_documentation__cannot_be_framed(anonymous: APIClient) -> N
     assert response.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
 
 
-async def test_answer__under_asgi__the_same() -> None:
+async def test_response__asgi__same_headers() -> None:
     response = await AsyncClient().get("/health/liveness")
 
-    assert told(response) == EXPECTED
+    assert header_values(response) == EXPECTED
     assert response.headers["Content-Security-Policy"] == API_POLICY
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_stream__any__is_sniffed_by_nobody() -> None:
-    async with stream("nobody") as client:
+async def test_stream__any__nosniff() -> None:
+    async with stream("unknown-key") as client:
         await client.opened()
     assert (b"x-content-type-options", b"nosniff") in client.sent[0]["headers"]
 
 
-def test_host__not_of_this_installation__refused_as_json(anonymous: APIClient, settings: Settings) -> None:
+def test_host__not_allowed__400_as_json(anonymous: APIClient, settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["flags.example.com"]
     response = anonymous.get("/health/liveness", HTTP_HOST="evil.example")
 
@@ -73,8 +73,8 @@ def test_host__not_of_this_installation__refused_as_json(anonymous: APIClient, s
 
 
 @pytest.mark.django_db
-def test_cookies__whole_way_in__none_set_and_none_believed(anonymous: APIClient) -> None:
-    """Why there is no protection against forged requests: no browser can be made to send what proves a caller."""
+def test_cookies__registration_and_login__none_set_and_none_accepted(anonymous: APIClient) -> None:
+    """Why the API needs no CSRF protection: browsers do not send its credentials by themselves."""
     person = {"email": "g@example.com", "password": "pw-Strong-1!x", "first_name": "G", "last_name": "H"}
     key = anonymous.post("/api/v1/auth/users/", person, format="json").json()["key"]
     anonymous.post("/api/v1/auth/login/", {"email": "g@example.com", "password": "pw-Strong-1!x"}, format="json")

@@ -1,4 +1,4 @@
-"""The same name taken by several requests at the same moment: one has it, the others are told so."""
+"""Concurrent requests that create the same name: one succeeds, the others get validation errors."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +15,14 @@ from projects.models import Project
 from tests.support.patience import PATIENCE
 from users.models import FFAdminUser
 
-AT_ONCE = 4
+CONCURRENT = 4
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-def at_once(call: Callable[[], Any]) -> list[tuple[int, Any]]:
-    """Make the same call from several threads, and give the statuses and answers in order."""
-    barrier = Barrier(AT_ONCE)
+def concurrently(call: Callable[[], Any]) -> list[tuple[int, Any]]:
+    """Make the same call from several threads, and return status and body of the responses, sorted by status."""
+    barrier = Barrier(CONCURRENT)
 
     def make() -> tuple[int, Any]:
         try:
@@ -32,13 +32,13 @@ def at_once(call: Callable[[], Any]) -> list[tuple[int, Any]]:
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        made = [pool.submit(make) for _ in range(AT_ONCE)]
+    with ThreadPoolExecutor(CONCURRENT) as pool:
+        made = [pool.submit(make) for _ in range(CONCURRENT)]
         return sorted((future.result() for future in made), key=lambda answer: answer[0])
 
 
 def post(client: APIClient, path: str, body: dict[str, Any]) -> Callable[[], Any]:
-    """A call with the client's credentials. Clients are not made for threads, so each call has its own."""
+    """A call with the client's credentials. Each uses its own client, because clients are not thread-safe."""
 
     def call() -> Any:
         own = APIClient(raise_request_exception=False)
@@ -48,39 +48,39 @@ def post(client: APIClient, path: str, body: dict[str, Any]) -> Callable[[], Any
     return call
 
 
-def test_project__same_name_at_once__one_made(admin: APIClient, organisation: Organisation) -> None:
-    first, *others = at_once(post(admin, "projects/", {"name": "Mobile", "organisation": organisation.pk}))
+def test_project__same_name_concurrently__one_created(admin: APIClient, organisation: Organisation) -> None:
+    first, *others = concurrently(post(admin, "projects/", {"name": "Mobile", "organisation": organisation.pk}))
 
     assert first[0] == 201
-    assert others == [(400, {"non_field_errors": ["A project with this name already exists."]})] * (AT_ONCE - 1)
+    assert others == [(400, {"non_field_errors": ["A project with this name already exists."]})] * (CONCURRENT - 1)
     assert Project.objects.count() == 1
 
 
-def test_environment__same_name_at_once__one_made(admin: APIClient, project: Project) -> None:
-    first, *others = at_once(post(admin, "environments/", {"name": "Staging", "project": project.pk}))
+def test_environment__same_name_concurrently__one_created(admin: APIClient, project: Project) -> None:
+    first, *others = concurrently(post(admin, "environments/", {"name": "Staging", "project": project.pk}))
 
     assert first[0] == 201
-    assert others == [(400, {"non_field_errors": ["An environment with this name already exists."]})] * (AT_ONCE - 1)
+    assert others == [(400, {"non_field_errors": ["An environment with this name already exists."]})] * (CONCURRENT - 1)
     assert Environment.objects.count() == 1
 
 
-def test_registration__same_address_at_once__one_user(anonymous: APIClient) -> None:
+def test_registration__same_address_concurrently__one_user(anonymous: APIClient) -> None:
     body = {"email": "new@example.com", "password": "pw-Strong-1!x", "first_name": "N", "last_name": "N"}
 
-    first, *others = at_once(post(anonymous, "auth/users/", body))
+    first, *others = concurrently(post(anonymous, "auth/users/", body))
 
     assert first[0] == 201
-    assert others == [(400, {"email": ["Email already exists. Please log in."]})] * (AT_ONCE - 1)
+    assert others == [(400, {"email": ["Email already exists. Please log in."]})] * (CONCURRENT - 1)
     assert FFAdminUser.objects.count() == 1
 
 
-def test_user_permission__same_user_at_once__one_row(
+def test_user_permission__same_user_concurrently__one_row(
     admin: APIClient, member_user: FFAdminUser, project: Project
 ) -> None:
     body = {"user": member_user.pk, "permissions": ["VIEW_PROJECT"]}
 
-    first, *others = at_once(post(admin, f"projects/{project.pk}/user-permissions/", body))
+    first, *others = concurrently(post(admin, f"projects/{project.pk}/user-permissions/", body))
 
     assert first[0] == 201
-    assert [(status, list(answer)) for status, answer in others] == [(400, ["user"])] * (AT_ONCE - 1)
+    assert [(status, list(answer)) for status, answer in others] == [(400, ["user"])] * (CONCURRENT - 1)
     assert project.userpermission.count() == 1

@@ -1,4 +1,4 @@
-"""Paths with and without their last slash."""
+"""URL paths with and without the last slash."""
 
 import pytest
 from rest_framework.test import APIClient
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.django_db
         ("/api/v1/projects/1", "/api/v1/projects/1/"),
     ],
 )
-def test_api__read_without_the_slash__redirected_for_good(anonymous: APIClient, path: str, target: str) -> None:
+def test_api__read_without_the_slash__redirected_permanently(anonymous: APIClient, path: str, target: str) -> None:
     answer = anonymous.get(path, headers={"Origin": "https://shop.example"})
 
     assert (answer.status_code, answer.headers["Location"]) == (301, target)
-    # A page of another origin may follow.
+    # So that a page of another origin can follow it.
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert anonymous.head(path).status_code == 301
 

@@ -6,7 +6,7 @@ from users.models import FFAdminUser
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/version", "/version/"])
-def test_version__anybody__the_flagsmith_that_we_answer_like(anonymous: APIClient, path: str) -> None:
+def test_version__without_authentication__implemented_flagsmith_release(anonymous: APIClient, path: str) -> None:
     response = anonymous.get(path, HTTP_AUTHORIZATION="Token nonsense")
 
     assert response.status_code == 200
@@ -22,7 +22,7 @@ def test_version__anybody__the_flagsmith_that_we_answer_like(anonymous: APIClien
 
 
 @pytest.mark.django_db
-def test_version__after_the_first_login__says_so(anonymous: APIClient, user: FFAdminUser) -> None:
+def test_version__after_the_first_login__has_logins(anonymous: APIClient, user: FFAdminUser) -> None:
     body = {"email": user.email, "password": "pa55-word-1"}
     assert anonymous.post("/api/v1/auth/login/", body, format="json").status_code == 200
 

@@ -1,4 +1,4 @@
-"""Browsers without JavaScript, signed in by a session. Forged requests are refused, as they are outside of tests."""
+"""Fixtures: test clients that are signed in by a session."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -19,17 +19,17 @@ from users.models import FFAdminUser
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
-# A session is the browser's own; a sign-in notes its time.
-OWN = ("django_session", '"last_login"')
+# Tables and columns that a page may write itself: the session, and the time of the sign-in.
+EXEMPT = ("django_session", '"last_login"')
 
 
 @pytest.fixture(autouse=True)
-def _writes_by_the_api_alone() -> Iterator[None]:
-    """In every test here: whatever a page writes, it writes by a call of the Admin API."""
+def _writes_only_through_the_api() -> Iterator[None]:
+    """Fails a test in which a page writes to the database other than by a call of the Admin API."""
     written: list[str] = []
 
     def watch(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith(WRITES) and not any(each in sql for each in OWN) and _is_by_page_itself():
+        if sql.startswith(WRITES) and not any(each in sql for each in EXEMPT) and _is_direct_page_query():
             written.append(sql)
         return execute(sql, params, many, context)
 
@@ -38,8 +38,8 @@ def _writes_by_the_api_alone() -> Iterator[None]:
     assert written == []
 
 
-def _is_by_page_itself() -> bool:
-    """Whether what runs now was called by a page, and not by its call of the API."""
+def _is_direct_page_query() -> bool:
+    """Whether the current query was made by a page outside of its API calls."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code is api.call.__code__:
@@ -58,35 +58,35 @@ def signed_in_browser(user: FFAdminUser) -> Client:
 
 @pytest.fixture
 def browser(user: FFAdminUser, organisation: Organisation) -> Client:
-    """The organisation's admin."""
+    """Signed in as the organisation's admin."""
     return signed_in_browser(user)
 
 
 @pytest.fixture
 def member_browser(member_user: FFAdminUser) -> Client:
-    """A member without any permission."""
+    """Signed in as a member without any permission."""
     return signed_in_browser(member_user)
 
 
 @pytest.fixture
 def viewer(member_user: FFAdminUser, project: Project, environment: Environment) -> Client:
-    """A member who may see the project and its environment, and change nothing."""
-    seen = UserProjectPermission.objects.create(user=member_user, project=project)
-    seen.permissions.add("VIEW_PROJECT")
-    there = UserEnvironmentPermission.objects.create(user=member_user, environment=environment)
-    there.permissions.add("VIEW_ENVIRONMENT")
+    """Signed in as a member with VIEW_PROJECT and VIEW_ENVIRONMENT only."""
+    in_project = UserProjectPermission.objects.create(user=member_user, project=project)
+    in_project.permissions.add("VIEW_PROJECT")
+    in_environment = UserEnvironmentPermission.objects.create(user=member_user, environment=environment)
+    in_environment.permissions.add("VIEW_ENVIRONMENT")
     return signed_in_browser(member_user)
 
 
 @pytest.fixture
 def stranger(db: None) -> Client:
-    """The admin of another organisation."""
+    """Signed in as the admin of another organisation."""
     other = FFAdminUser.objects.create_user("stranger@example.com", "pa55-word-1", first_name="S", last_name="T")
     make_organisation("Strangers", other)
     return signed_in_browser(other)
 
 
 @pytest.fixture
-def place(project: Project, environment: Environment) -> str:
-    """The beginning of the paths of the environment's pages."""
+def base_path(project: Project, environment: Environment) -> str:
+    """The common prefix of the paths of the environment's pages."""
     return f"/projects/{project.pk}/environments/{environment.api_key}/"

@@ -1,4 +1,4 @@
-"""The pictures in docs/images: ``scripts/screenshots``."""
+"""Takes the screenshots in docs/images, for ``scripts/screenshots``."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from tests.support.server import ServerProcess, migrated_sqlite
 IMAGES = programs.ROOT / "docs" / "images"
 STREAMS = 24
 CHANGES = 8
-DESK = {"width": 1280, "height": 800}
+DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 TALL = {"width": 1280, "height": 1340}
 
@@ -32,32 +32,32 @@ def main() -> None:
         demo = json.loads(server.manage("seed_demo", "--json"))
         stack.enter_context(traffic(server, demo))
         browser = stack.enter_context(chromium())
-        for name, path, look in pictures(demo):
-            take(browser, server, demo, name, path, look)
+        for name, path, options in screenshots(demo):
+            take(browser, server, demo, name, path, options)
             print(f"docs/images/{name}.png")
 
 
-def pictures(demo: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Of each picture: its name, the page, and the window."""
+def screenshots(demo: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield name, path and browser options of each screenshot."""
     project = f"/projects/{demo['project_id']}/"
-    place = f"{project}environments/{demo['environments'][0]['api_key']}/"
+    base_path = f"{project}environments/{demo['environments'][0]['api_key']}/"
     colour = next(each["id"] for each in demo["features"] if each["name"] == "button_colour")
-    yield "features", f"{place}features/", {}
-    yield "features-dark", f"{place}features/", {"color_scheme": "dark"}
-    yield "features-phone", f"{place}features/", {"viewport": PHONE}
-    yield "feature", f"{place}features/{colour}/", {}
-    yield "live", f"{place}live/", {"viewport": TALL}
+    yield "features", f"{base_path}features/", {}
+    yield "features-dark", f"{base_path}features/", {"color_scheme": "dark"}
+    yield "features-phone", f"{base_path}features/", {"viewport": PHONE}
+    yield "feature", f"{base_path}features/{colour}/", {}
+    yield "live", f"{base_path}live/", {"viewport": TALL}
     yield "segment", f"{project}segments/{demo['segment_id']}/", {}
-    yield "change-request", f"{place}change-requests/1/", {}
+    yield "change-request", f"{base_path}change-requests/1/", {}
     yield "sdk-settings", f"{project}settings/sdk/", {}
     yield "audit-log", f"{project}audit-log/", {}
     yield "usage", f"/organisations/{demo['organisation_id']}/usage/?project={demo['project_id']}", {}
 
 
 def take(
-    browser: Browser, server: ServerProcess, demo: dict[str, Any], name: str, path: str, look: dict[str, Any]
+    browser: Browser, server: ServerProcess, demo: dict[str, Any], name: str, path: str, options: dict[str, Any]
 ) -> None:
-    context = browser.new_context(base_url=server.url, reduced_motion="reduce", **{"viewport": DESK, **look})
+    context = browser.new_context(base_url=server.url, reduced_motion="reduce", **{"viewport": DESKTOP, **options})
     page = context.new_page()
     sign_in(page, demo)
     page.goto(path)
@@ -68,7 +68,7 @@ def take(
 
 
 def wait_for_traffic(page: Page) -> None:
-    """Until the page shows the streams (its own may be among them), each event, and how long they took."""
+    """Wait until the page shows the streams (maybe with its own), all events and the plot of their latencies."""
     expect(page.locator("[data-streams]")).to_have_text(re.compile("^2[4-9]$"), timeout=PATIENCE * 1000)
     expect(page.locator(".events .sent strong")).to_have_count(CHANGES, timeout=PATIENCE * 1000)
     expect(page.locator("path.p50")).to_have_attribute("d", re.compile("."))
@@ -84,7 +84,7 @@ def sign_in(page: Page, demo: dict[str, Any]) -> None:
 
 @contextmanager
 def traffic(server: ServerProcess, demo: dict[str, Any]) -> Iterator[None]:
-    """Clients that stream, changes that they hear of, requests that they make, and a change for tomorrow."""
+    """Create data to show: open streams, events, requests, and a change scheduled for tomorrow."""
     api = AdminAPI(server.url, demo["token"])
     environment = demo["environments"][0]
     project = demo["project_id"]

@@ -1,4 +1,4 @@
-"""Accounts: locked, made, invited, with a new password and with a second factor."""
+"""Accounts: lock-out, registration, invitations, passwords and the second factor."""
 
 import re
 from typing import Any
@@ -19,22 +19,22 @@ from users.models import FFAdminUser
 
 pytestmark = pytest.mark.django_db
 
-RIGHT = {"email": "admin@example.com", "password": "pa55-word-1"}
+CREDENTIALS = {"email": "admin@example.com", "password": "pa55-word-1"}
 NEW = "a-New-0ne-indeed"
 
 
 @pytest.fixture(autouse=True)
-def uncounted() -> None:
+def _reset_login_counters() -> None:
     cache.clear()
 
 
 @pytest.mark.parametrize("email", ["admin@example.com", "nobody@example.com"])
-def test_sign_in__after_many_failures__locked_and_says_for_how_long(
+def test_sign_in__after_many_failures__429_with_the_waiting_time(
     client: Client, user: FFAdminUser, settings: Settings, email: str
 ) -> None:
     settings.LOGIN_FAILURES_RATE = "3/15min"
     attempts = [client.post("/sign-in/", {"email": email, "password": "nope"}) for _ in range(3)]
-    locked = client.post("/sign-in/", {**RIGHT, "email": email})
+    locked = client.post("/sign-in/", {**CREDENTIALS, "email": email})
     assert [each.status_code for each in attempts] == [400] * 3
     assert locked.status_code == 429
     assert 800 < int(locked["Retry-After"]) <= 900
@@ -42,11 +42,16 @@ def test_sign_in__after_many_failures__locked_and_says_for_how_long(
     assert client.get("/").status_code == 302
 
 
-def test_second_factor__owed__nothing_else_is_open_until_it_is_set_up(
-    browser: Client, client: Client, user: FFAdminUser, organisation: Organisation, place: str, settings: Settings
+def test_second_factor__required_and_missing__only_its_setup_is_allowed(
+    browser: Client,
+    client: Client,
+    user: FFAdminUser,
+    organisation: Organisation,
+    base_path: str,
+    settings: Settings,
 ) -> None:
     Organisation.objects.update(force_2fa=True)
-    for path in ("/", f"{place}features/", "/projects/new/"):
+    for path in ("/", f"{base_path}features/", "/projects/new/"):
         assert browser.get(path)["Location"] == "/account/second-factor/"
     assert browser.post("/organisations/new/", {"name": "Mine"})["Location"] == "/account/second-factor/"
     assert "wants a second factor from its members" in browser.get("/account/second-factor/").content.decode()
@@ -57,18 +62,20 @@ def test_second_factor__owed__nothing_else_is_open_until_it_is_set_up(
     assert (wrong.status_code, 'id="code-wrong"' in wrong.content.decode()) == (400, True)
     TOTPDevice.objects.update(throttling_failure_count=0)
     code = code_of(user, confirmed=False)
-    codes = re.findall("<li><code>(.+?)</code></li>", _shown(browser, {"code": f"{code[:3]} {code[3:]}"}))
+    codes = re.findall(
+        "<li><code>(.+?)</code></li>", _set_up_second_factor(browser, {"code": f"{code[:3]} {code[3:]}"})
+    )
     assert len(codes) == 5
     assert browser.get("/").status_code == 200
 
-    asked = client.post("/sign-in/", {**RIGHT, "next": f"{place}features/"})
-    assert asked["Location"].startswith("/sign-in/code/?next=/projects/")
+    password_accepted = client.post("/sign-in/", {**CREDENTIALS, "next": f"{base_path}features/"})
+    assert password_accepted["Location"].startswith("/sign-in/code/?next=/projects/")
     assert client.get("/").status_code == 302
-    refused = client.post(asked["Location"], {"code": "nope"})
-    assert (refused.status_code, "Invalid or expired code." in refused.content.decode()) == (401, True)
+    rejected = client.post(password_accepted["Location"], {"code": "nope"})
+    assert (rejected.status_code, "Invalid or expired code." in rejected.content.decode()) == (401, True)
     TOTPDevice.objects.update(throttling_failure_count=0)
-    assert client.post(asked["Location"], {"code": codes[0]})["Location"] == f"{place}features/"
-    assert client.get(f"{place}features/").status_code == 200
+    assert client.post(password_accepted["Location"], {"code": codes[0]})["Location"] == f"{base_path}features/"
+    assert client.get(f"{base_path}features/").status_code == 200
 
     assert browser.get("/account/second-factor/end/").status_code == 200
     Organisation.objects.update(force_2fa=False)
@@ -81,23 +88,23 @@ def test_code_page__without_a_password_before__sign_in(client: Client, db: None)
     assert client.post("/sign-in/code/", {"code": "1"})["Location"] == "/sign-in/"
 
 
-def test_session__of_who_is_active_no_more__ends(browser: Client, user: FFAdminUser) -> None:
+def test_session__user_deactivated__ends(browser: Client, user: FFAdminUser) -> None:
     assert browser.get("/").status_code == 200
     FFAdminUser.objects.update(is_active=False)
     assert browser.get("/").status_code == 302
 
 
-def test_session__page__user_and_what_they_owe_in_one_query(
+def test_session__page__user_and_second_factor_requirement_in_one_query(
     browser: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    # The session, the user, and which second factors they have.
+    # One query each for the session, the user, and the user's second factors.
     with django_assert_num_queries(3):
         assert browser.get("/account/").status_code == 200
 
 
-def test_password__changed__this_session_goes_on_and_others_end(browser: Client, user: FFAdminUser) -> None:
+def test_password__changed__this_session_stays_and_others_end(browser: Client, user: FFAdminUser) -> None:
     elsewhere = signed_in_browser(user)
-    form = {"current_password": RIGHT["password"], "new_password": NEW, "re_new_password": NEW}
+    form = {"current_password": CREDENTIALS["password"], "new_password": NEW, "re_new_password": NEW}
     wrong = browser.post("/account/", {**form, "current_password": "nope"})
     assert (wrong.status_code, 'id="current_password-wrong"' in wrong.content.decode()) == (400, True)
     assert browser.post("/account/", form, follow=True).redirect_chain == [("/account/", 303)]
@@ -105,18 +112,18 @@ def test_password__changed__this_session_goes_on_and_others_end(browser: Client,
     assert elsewhere.get("/").status_code == 302
 
 
-def test_sign_up__stranger__signed_in_with_an_organisation_to_make(client: Client, db: None) -> None:
+def test_sign_up__new_user__signed_in_and_creates_an_organisation(client: Client, db: None) -> None:
     form = {"first_name": "<i>A", "last_name": "B", "email": "new@example.com", "password": NEW}
     weak = client.post("/sign-up/", {**form, "password": "123"})
     page = weak.content.decode()
     assert (weak.status_code, 'id="password-wrong"' in page, "&lt;i&gt;A" in page) == (400, True, True)
-    answer = client.post("/sign-up/", form, follow=True)
-    assert answer.redirect_chain == [("/", 303)]
-    assert "/organisations/new/" in answer.content.decode()
+    response = client.post("/sign-up/", form, follow=True)
+    assert response.redirect_chain == [("/", 303)]
+    assert "/organisations/new/" in response.content.decode()
 
-    made = client.post("/organisations/new/", {"name": "Mine"})
-    assert made["Location"].startswith("/projects/new/?organisation=")
-    organisation = made["Location"].partition("=")[2]
+    created = client.post("/organisations/new/", {"name": "Mine"})
+    assert created["Location"].startswith("/projects/new/?organisation=")
+    organisation = created["Location"].partition("=")[2]
     empty = client.post("/projects/new/", {"name": "", "organisation": organisation})
     assert (empty.status_code, 'id="name-wrong"' in empty.content.decode()) == (400, True)
     project = client.post("/projects/new/", {"name": "Shop", "organisation": organisation})
@@ -125,7 +132,7 @@ def test_sign_up__stranger__signed_in_with_an_organisation_to_make(client: Clien
     assert environment.redirect_chain[0][0].endswith("/features/")
 
 
-def test_sign_up__installation_for_the_invited_alone__only_by_an_invitation(
+def test_sign_up__registration_without_invite_disallowed__only_with_an_invitation(
     client: Client, organisation: Organisation, settings: Settings
 ) -> None:
     settings.ALLOW_REGISTRATION_WITHOUT_INVITE = False
@@ -162,15 +169,15 @@ def test_password_reset__link_in_the_mail__new_password_and_sessions_end(
     assert client.post(link[1], {"new_password": NEW, "re_new_password": NEW})["Location"] == "/sign-in/"
 
     assert browser.get("/").status_code == 302
-    assert client.post("/sign-in/", {**RIGHT, "password": NEW})["Location"] == "/"
+    assert client.post("/sign-in/", {**CREDENTIALS, "password": NEW})["Location"] == "/"
     again = client.post(link[1], {"new_password": NEW, "re_new_password": NEW})
     assert "This link has been used, or is too old." in again.content.decode()
 
 
-def _shown(browser: Client, form: dict[str, str]) -> str:
+def _set_up_second_factor(browser: Client, form: dict[str, str]) -> str:
     return browser.post("/account/second-factor/", form).content.decode()
 
 
-def _without_tokens(answer: Any, email: str) -> tuple[int, str]:
-    page = re.sub('name="csrfmiddlewaretoken" value="[^"]*"', "", answer.content.decode())
-    return answer.status_code, page.replace(email, "ADDRESS")
+def _without_tokens(response: Any, email: str) -> tuple[int, str]:
+    page = re.sub('name="csrfmiddlewaretoken" value="[^"]*"', "", response.content.decode())
+    return response.status_code, page.replace(email, "ADDRESS")

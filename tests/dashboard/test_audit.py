@@ -1,4 +1,4 @@
-"""The audit log in the dashboard: who changed what, the events that went out for it, and who may read that."""
+"""The audit log in the dashboard: entries, their authors, changes and events, and the permission to read them."""
 
 import html
 import re
@@ -32,12 +32,12 @@ def log(project: Project) -> str:
 
 
 def rows(page: bytes) -> list[str]:
-    """The entries of a page, as text."""
+    """The text of each entry on a page."""
     found = re.findall(r'<li class="row">.*?</li>', page.decode(), re.DOTALL)
     return [" ".join(html.unescape(re.sub("<[^>]*>", " ", row)).split()) for row in found]
 
 
-def test_log__changes_by_a_person_a_key_and_the_system__who_what_where_and_the_event(
+def test_log__changes_by_a_user_a_key_and_the_system__author_change_environment_and_event(
     browser: Client,
     admin: APIClient,
     log: str,
@@ -47,7 +47,7 @@ def test_log__changes_by_a_person_a_key_and_the_system__who_what_where_and_the_e
     state: FeatureState,
     organisation: Organisation,
 ) -> None:
-    place = f"/projects/{project.pk}/environments/{environment.api_key}/"
+    base_path = f"/projects/{project.pk}/environments/{environment.api_key}/"
     admin.patch(
         f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/", {"enabled": True}, format="json"
     )
@@ -56,13 +56,13 @@ def test_log__changes_by_a_person_a_key_and_the_system__who_what_where_and_the_e
     assert "Flag state updated for feature: banner" in toggled
     assert "Ada Admin · Development · Feature" in toggled
     assert f"event {epoch_seconds(environment.updated_at)}" in toggled
-    assert f"{place}features/{state.feature_id}/".encode() in browser.get(log).content
+    assert f"{base_path}features/{state.feature_id}/".encode() in browser.get(log).content
 
-    made = admin.post(
+    key = admin.post(
         f"/api/v1/organisations/{organisation.pk}/master-api-keys/", {"name": "robot"}, format="json"
     ).json()
     robot = APIClient()
-    robot.credentials(HTTP_AUTHORIZATION=f"Api-Key {made['key']}")
+    robot.credentials(HTTP_AUTHORIZATION=f"Api-Key {key['key']}")
     body = {"name": "<i>pros</i>", "rules": RULES}
     segment = robot.post(f"/api/v1/projects/{project.pk}/segments/", body, format="json").json()["id"]
     AuditLog.objects.filter(log__contains="banner").update(author=None, is_system_event=True)
@@ -101,7 +101,7 @@ def _newest(number: int) -> list[int]:
     return list(AuditLog.objects.values_list("pk", flat=True)[:number])
 
 
-def test_log__filters__what_is_asked_for(
+def test_log__filters__only_matching_entries(
     browser: Client, log: str, project: Project, environment: Environment, production: Environment
 ) -> None:
     scope: dict[str, Any] = {"organisation": project.organisation, "project": project, "transaction": environment.uuid}
@@ -132,7 +132,7 @@ def test_log__filters__what_is_asked_for(
     assert browser.get(log, {"environments": "x", "page": "x"}).status_code == 400
 
 
-def test_log__who_may_not__403_or_404(
+def test_log__without_view_audit_log__403_or_404(
     viewer: Client, stranger: Client, member_user: FFAdminUser, log: str, project: Project, segment: Segment
 ) -> None:
     signed_in(member_user)
@@ -141,9 +141,9 @@ def test_log__who_may_not__403_or_404(
     )
     for path in (log, f"{log}{entry.pk}/"):
         assert stranger.get(path).status_code == 404
-        refused = viewer.get(path)
-        assert refused.status_code == 403
-        assert b"VIEW_AUDIT_LOG" in refused.content
+        rejected = viewer.get(path)
+        assert rejected.status_code == 403
+        assert b"VIEW_AUDIT_LOG" in rejected.content
     UserProjectPermission.objects.get(user=member_user).permissions.add("VIEW_AUDIT_LOG")
     reader = signed_in_browser(member_user)
     for path in (log, f"{log}{entry.pk}/"):

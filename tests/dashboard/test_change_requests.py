@@ -1,4 +1,4 @@
-"""Change requests on pages: what they would change, who may do what, and what an SDK reads in the end."""
+"""Change requests in the dashboard: list, differences, actions, schedule and forms."""
 
 import re
 from collections.abc import Callable
@@ -29,43 +29,43 @@ def text(value: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def rooms(place: str) -> str:
-    return f"{place}change-requests/"
+def requests_path(base_path: str) -> str:
+    return f"{base_path}change-requests/"
 
 
 @pytest.fixture
 def propose(admin: APIClient, environment: Environment, feature: Feature) -> Callable[..., int]:
-    """Make a change request by the admin: ``feature`` on with "new", unless states are given. Returns its number."""
+    """Create a change request as the admin, by default with ``feature`` on and the value "new". Returns its id."""
 
-    def make(*states: dict[str, Any], title: str = "Turn it on", **body: Any) -> int:
-        usual = {"feature": feature.pk, "enabled": True, "feature_state_value": text("new")}
-        body |= {"title": title, "feature_states": list(states) or [usual]}
-        answer = admin.post(f"/api/v1/environments/{environment.api_key}/create-change-request/", body, "json")
-        assert answer.status_code == 201, answer.content
-        number: int = answer.json()["id"]
+    def create(*states: dict[str, Any], title: str = "Turn it on", **body: Any) -> int:
+        default = {"feature": feature.pk, "enabled": True, "feature_state_value": text("new")}
+        body |= {"title": title, "feature_states": list(states) or [default]}
+        response = admin.post(f"/api/v1/environments/{environment.api_key}/create-change-request/", body, "json")
+        assert response.status_code == 201, response.content
+        number: int = response.json()["id"]
         return number
 
-    return make
+    return create
 
 
 @pytest.fixture
 def colleague(organisation: Organisation, environment: Environment) -> Callable[..., Client]:
-    """A browser of a member who sees the environment, and has these permissions in it."""
+    """Create a member who sees the environment and has the given permissions in it. Returns a signed-in client."""
 
-    def make(name: str, *keys: str) -> Client:
+    def create(name: str, *keys: str) -> Client:
         user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name=name, last_name="M")
         UserOrganisation.objects.create(user=user, organisation=organisation, role=OrganisationRole.USER)
         environment.project.userpermission.create(user=user).permissions.add("VIEW_PROJECT")
         environment.userpermission.create(user=user).permissions.add("VIEW_ENVIRONMENT", *keys)
         return signed_in_browser(user)
 
-    return make
+    return create
 
 
-def shown(browser: Client, path: str, **query: str) -> str:
-    answer = browser.get(path, query)
-    assert answer.status_code == 200, answer.content
-    return unescape(answer.content.decode())
+def page_text(browser: Client, path: str, **query: str) -> str:
+    response = browser.get(path, query)
+    assert response.status_code == 200, response.content
+    return unescape(response.content.decode())
 
 
 def is_on(environment: Environment, feature: Feature) -> bool:
@@ -73,38 +73,38 @@ def is_on(environment: Environment, feature: Feature) -> bool:
     return live.enabled
 
 
-def test_list__each_kind__named_counted_and_searched(
-    browser: Client, admin: APIClient, rooms: str, propose: Callable[..., int], feature: Feature
+def test_list__each_kind__listed_and_searched(
+    browser: Client, admin: APIClient, requests_path: str, propose: Callable[..., int], feature: Feature
 ) -> None:
-    assert "Nothing has been proposed here yet" in shown(browser, rooms)
+    assert "Nothing has been proposed here yet" in page_text(browser, requests_path)
     later = (timezone.now() + timedelta(hours=3, minutes=30)).isoformat()
     waiting = {"feature": feature.pk, "enabled": True, "live_from": later}
-    for number in (propose(title="At once"), propose(waiting, title="Tonight")):
-        assert admin.post(f"/api/v1/features/workflows/change-requests/{number}/commit/").status_code == 200
+    for pk in (propose(title="At once"), propose(waiting, title="Tonight")):
+        assert admin.post(f"/api/v1/features/workflows/change-requests/{pk}/commit/").status_code == 200
     propose(title="<b>Some</b> day")
 
-    opened = shown(browser, rooms)
+    opened = page_text(browser, requests_path)
     assert "Tonight" not in opened
     assert "Ready to commit" in opened
-    assert "&lt;b&gt;Some&lt;/b&gt; day" in browser.get(rooms).content.decode()
-    scheduled = shown(browser, rooms, show="scheduled")
+    assert "&lt;b&gt;Some&lt;/b&gt; day" in browser.get(requests_path).content.decode()
+    scheduled = page_text(browser, requests_path, show="scheduled")
     assert "Tonight" in scheduled
     assert "At once" not in scheduled
     assert re.search(r"in 3 h [12]\d min", scheduled)
-    committed = shown(browser, rooms, show="committed")
+    committed = page_text(browser, requests_path, show="committed")
     assert "At once" in committed
     assert "Tonight" in committed
     assert "Some" not in committed
-    found = shown(browser, rooms, show="all", search="tonight")
+    found = page_text(browser, requests_path, show="all", search="tonight")
     assert "Tonight" in found
     assert "At once" not in found
-    assert "No open change request has “zzz”" in shown(browser, rooms, search="zzz")
+    assert "No open change request has “zzz”" in page_text(browser, requests_path, search="zzz")
 
 
-def test_pages__many_requests_and_places__twelve_queries(
+def test_pages__many_requests_and_features__twelve_queries(
     browser: Client,
     colleague: Callable[..., Client],
-    rooms: str,
+    requests_path: str,
     propose: Callable[..., int],
     make_feature: Callable[..., Feature],
     django_assert_max_num_queries: Any,
@@ -113,17 +113,22 @@ def test_pages__many_requests_and_places__twelve_queries(
     for each in features:
         MultivariateFeatureOption.objects.create(feature=each, string_value="a", default_percentage_allocation=0)
     numbers = [propose(*({"feature": each.pk, "enabled": True} for each in features)) for _ in range(30)]
-    # Who is no admin is asked for by what they were given, too: in the project, and in the environment.
-    for person, most in ((browser, 12), (colleague("eve"), 15)):
-        person.get(rooms)
-        for path in (rooms, f"{rooms}?page=2&show=all", f"{rooms}{numbers[0]}/", f"{rooms}{numbers[0]}/edit/"):
-            with django_assert_max_num_queries(most):
-                assert person.get(path).status_code == 200
+    # A user who is no admin costs further queries: for the permissions in the project and in the environment.
+    for client, max_queries in ((browser, 12), (colleague("eve"), 15)):
+        client.get(requests_path)
+        for path in (
+            requests_path,
+            f"{requests_path}?page=2&show=all",
+            f"{requests_path}{numbers[0]}/",
+            f"{requests_path}{numbers[0]}/edit/",
+        ):
+            with django_assert_max_num_queries(max_queries):
+                assert client.get(path).status_code == 200
 
 
-def test_page__every_kind_of_change__what_is_and_what_will_be(
+def test_page__every_kind_of_change__present_and_proposed_values(
     browser: Client,
-    rooms: str,
+    requests_path: str,
     propose: Callable[..., int],
     environment: Environment,
     feature: Feature,
@@ -146,7 +151,7 @@ def test_page__every_kind_of_change__what_is_and_what_will_be(
         {"feature": feature.pk, "feature_segment": override.pk, "feature_state_value": number},
         {"feature": split.pk, "multivariate_feature_state_values": shares},
     )
-    raw = browser.get(f"{rooms}{pk}/").content.decode()
+    raw = browser.get(f"{requests_path}{pk}/").content.decode()
     assert "<script>new" not in raw
     assert "<i>blue" not in raw
     page = " ".join(unescape(raw).split())
@@ -159,148 +164,151 @@ def test_page__every_kind_of_change__what_is_and_what_will_be(
     assert "<ins>40.5 %</ins>" in page
 
     feature.delete()
-    gone = shown(browser, f"{rooms}{pk}/")
-    assert "So this request cannot go live" in gone
-    refused = shown_after(browser.post(f"{rooms}{pk}/commit/", follow=True))
-    assert "no longer exists" in refused
+    deleted = page_text(browser, f"{requests_path}{pk}/")
+    assert "So this request cannot go live" in deleted
+    rejected = text_after_redirect(browser.post(f"{requests_path}{pk}/commit/", follow=True))
+    assert "no longer exists" in rejected
 
 
-def shown_after(answer: Any) -> str:
-    assert answer.status_code == 200
-    assert answer.redirect_chain[0][1] == 303
-    return unescape(answer.content.decode())
+def text_after_redirect(response: Any) -> str:
+    assert response.status_code == 200
+    assert response.redirect_chain[0][1] == 303
+    return unescape(response.content.decode())
 
 
-def test_decisions__two_approvals_needed__only_as_the_api_allows(
+def test_actions__two_approvals_needed__restricted_as_in_the_api(
     browser: Client,
     colleague: Callable[..., Client],
-    rooms: str,
+    requests_path: str,
     propose: Callable[..., int],
     environment: Environment,
     feature: Feature,
 ) -> None:
     Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=2)
     pk = propose()
-    own = shown(browser, f"{rooms}{pk}/")
+    own = page_text(browser, f"{requests_path}{pk}/")
     assert "Nobody approves a change request of their own." in own
     assert "2 more approvals are needed." in own
-    refused = shown_after(browser.post(f"{rooms}{pk}/approve/", follow=True))
-    assert "User cannot approve their own Change Request." in refused
+    rejected = text_after_redirect(browser.post(f"{requests_path}{pk}/approve/", follow=True))
+    assert "User cannot approve their own Change Request." in rejected
 
     eve, bob = colleague("eve", "APPROVE_CHANGE_REQUEST", "CREATE_CHANGE_REQUEST"), colleague("bob")
-    assert "You need the permission to approve" in shown(bob, f"{rooms}{pk}/")
-    assert "You do not have permission" in shown_after(bob.post(f"{rooms}{pk}/approve/", follow=True))
-    approved = shown_after(eve.post(f"{rooms}{pk}/approve/", follow=True))
+    assert "You need the permission to approve" in page_text(bob, f"{requests_path}{pk}/")
+    assert "You do not have permission" in text_after_redirect(bob.post(f"{requests_path}{pk}/approve/", follow=True))
+    approved = text_after_redirect(eve.post(f"{requests_path}{pk}/approve/", follow=True))
     assert "1 of 2" in approved
     assert "Approved by eve M" in approved
     assert "Waits for 1 approval" in approved
-    withdrawn = shown_after(eve.post(f"{rooms}{pk}/withdraw/", follow=True))
+    withdrawn = text_after_redirect(eve.post(f"{requests_path}{pk}/withdraw/", follow=True))
     assert "0 of 2" in withdrawn
 
     for approver in (eve, colleague("joe", "APPROVE_CHANGE_REQUEST")):
-        approver.post(f"{rooms}{pk}/approve/")
-    # Who saves a form that was shown before somebody approved must not undo that.
-    browser.post(f"{rooms}{pk}/edit/", {"title": "Now", "description": "Because", "reviewer": []})
+        approver.post(f"{requests_path}{pk}/approve/")
+    # A form that was opened before an approval must not undo it.
+    browser.post(f"{requests_path}{pk}/edit/", {"title": "Now", "description": "Because", "reviewer": []})
     assert ChangeRequest.objects.get(pk=pk).approvals.exclude(approved_at=None).count() == 2
-    assert "permission to update feature states" in shown(eve, f"{rooms}{pk}/")
+    assert "permission to update feature states" in page_text(eve, f"{requests_path}{pk}/")
     assert not is_on(environment, feature)
-    committed = shown_after(browser.post(f"{rooms}{pk}/commit/", follow=True))
+    committed = text_after_redirect(browser.post(f"{requests_path}{pk}/commit/", follow=True))
     assert "Committed: it is live." in committed
     assert "Went live" in committed
     assert is_on(environment, feature)
-    assert "is live cannot be deleted" in shown_after(browser.post(f"{rooms}{pk}/delete/", follow=True))
+    assert "is live cannot be deleted" in text_after_redirect(browser.post(f"{requests_path}{pk}/delete/", follow=True))
 
 
 def test_schedule__then_unschedule__countdown_and_no_change(
-    browser: Client, rooms: str, propose: Callable[..., int], environment: Environment, feature: Feature
+    browser: Client, requests_path: str, propose: Callable[..., int], environment: Environment, feature: Feature
 ) -> None:
     pk = propose()
-    wrong = browser.post(f"{rooms}{pk}/schedule/", {"live_from": "tomorrow"})
+    wrong = browser.post(f"{requests_path}{pk}/schedule/", {"live_from": "tomorrow"})
     assert wrong.status_code == 400
     page = unescape(wrong.content.decode())
     assert 'value="tomorrow" aria-invalid="true"' in page
     assert "Datetime has wrong format" in page
 
     at = datetime.now(UTC).replace(microsecond=0, second=0) + timedelta(days=2, hours=3, minutes=30)
-    planned = shown_after(browser.post(f"{rooms}{pk}/schedule/", {"live_from": f"{at:%Y-%m-%dT%H:%M}"}, follow=True))
+    planned = text_after_redirect(
+        browser.post(f"{requests_path}{pk}/schedule/", {"live_from": f"{at:%Y-%m-%dT%H:%M}"}, follow=True)
+    )
     assert f"{at:%Y-%m-%d %H:%M} UTC" in planned
     assert "in 2 d 3 h" in planned
-    committed = shown_after(browser.post(f"{rooms}{pk}/commit/", follow=True))
+    committed = text_after_redirect(browser.post(f"{requests_path}{pk}/commit/", follow=True))
     assert "Committed. It goes live at its time." in committed
     assert "Scheduled" in committed
-    assert "That will not happen." in shown(browser, f"{rooms}{pk}/delete/")
-    gone = browser.post(f"{rooms}{pk}/delete/", follow=True)
-    assert gone.redirect_chain == [(rooms, 303)]
-    assert "will not go live: it is deleted." in shown_after(gone)
+    assert "That will not happen." in page_text(browser, f"{requests_path}{pk}/delete/")
+    gone = browser.post(f"{requests_path}{pk}/delete/", follow=True)
+    assert gone.redirect_chain == [(requests_path, 303)]
+    assert "will not go live: it is deleted." in text_after_redirect(gone)
     assert not ChangeRequest.objects.exists()
     assert not is_on(environment, feature)
 
 
-def test_page__others_went_live_or_it_failed__said(
-    browser: Client, admin: APIClient, rooms: str, propose: Callable[..., int], feature: Feature
+def test_page__conflict_or_failure__page_text(
+    browser: Client, admin: APIClient, requests_path: str, propose: Callable[..., int], feature: Feature
 ) -> None:
     early = propose(title="Early")
-    browser.post(f"{rooms}{propose(title='Overtakes')}/commit/")
-    page = shown(browser, f"{rooms}{early}/")
+    browser.post(f"{requests_path}{propose(title='Overtakes')}/commit/")
+    page = page_text(browser, f"{requests_path}{early}/")
     assert "Others have changed the same" in page
     assert "Overtakes" in page
     assert "This is how it is already." in page
 
     soon = (timezone.now() + timedelta(hours=1)).isoformat()
     late = propose({"feature": feature.pk, "enabled": False, "live_from": soon}, title="Late")
-    browser.post(f"{rooms}{late}/commit/")
+    browser.post(f"{requests_path}{late}/commit/")
     ChangeRequest.objects.filter(pk=late).update(due_at=timezone.now())
     feature.delete()
     assert scheduler.publish_next()
-    failed = shown(browser, f"{rooms}{late}/")
+    failed = page_text(browser, f"{requests_path}{late}/")
     assert "Could not go live" in failed
     assert "The feature banner no longer exists." in failed
 
 
-def test_edit__title_description_reviewers__saved_or_beside_their_fields(
-    browser: Client, colleague: Callable[..., Client], rooms: str, propose: Callable[..., int]
+def test_edit__title_description_reviewers__saved_or_errors_at_the_fields(
+    browser: Client, colleague: Callable[..., Client], requests_path: str, propose: Callable[..., int]
 ) -> None:
     pk = propose()
     eve = colleague("eve", "CREATE_CHANGE_REQUEST")
     reviewer = FFAdminUser.objects.get(email="eve@example.com")
-    assert "eve@example.com" in shown(browser, f"{rooms}{pk}/edit/")
-    wrong = browser.post(f"{rooms}{pk}/edit/", {"title": "", "description": "kept", "reviewer": [0]})
+    assert "eve@example.com" in page_text(browser, f"{requests_path}{pk}/edit/")
+    wrong = browser.post(f"{requests_path}{pk}/edit/", {"title": "", "description": "kept", "reviewer": [0]})
     assert wrong.status_code == 400
     page = unescape(wrong.content.decode())
     assert 'aria-invalid="true" aria-describedby="wrong-title"' in page
     assert "kept</textarea>" in page
     saved = browser.post(
-        f"{rooms}{pk}/edit/", {"title": "Better", "description": "A\nreason", "reviewer": [reviewer.pk]}, follow=True
+        f"{requests_path}{pk}/edit/",
+        {"title": "Better", "description": "A\nreason", "reviewer": [reviewer.pk]},
+        follow=True,
     )
-    page = shown_after(saved)
+    page = text_after_redirect(saved)
     assert "<h1>Better</h1>" in page
     assert "eve M" in page
     bob = colleague("bob")
-    assert "You need the permission to create change requests here." in shown(bob, f"{rooms}{pk}/edit/")
-    assert bob.post(f"{rooms}{pk}/edit/", {"title": "Bob's"}).status_code == 403
-    assert "Its author may, or an admin" in shown(eve, f"{rooms}{pk}/")
+    assert "You need the permission to create change requests here." in page_text(bob, f"{requests_path}{pk}/edit/")
+    assert bob.post(f"{requests_path}{pk}/edit/", {"title": "Bob's"}).status_code == 403
+    assert "Its author may, or an admin" in page_text(eve, f"{requests_path}{pk}/")
     assert ChangeRequest.objects.get().title == "Better"
 
 
-def test_pages__who_may_not_see_the_environment__404(
+def test_pages__environment_not_visible__404(
     member_browser: Client,
     browser: Client,
-    rooms: str,
+    requests_path: str,
     propose: Callable[..., int],
     production: Environment,
-    place: str,
+    base_path: str,
     environment: Environment,
 ) -> None:
     pk = propose()
     stranger = FFAdminUser.objects.create_user("s@example.com", "pa55-word-1", first_name="S", last_name="S")
-    for person in (member_browser, signed_in_browser(stranger)):
+    for client in (member_browser, signed_in_browser(stranger)):
         for path in ("", f"{pk}/", f"{pk}/edit/", f"{pk}/delete/"):
-            assert person.get(f"{rooms}{path}").status_code == 404
+            assert client.get(f"{requests_path}{path}").status_code == 404
         for action in ("approve", "withdraw", "commit", "schedule", "edit", "delete"):
-            assert person.post(f"{rooms}{pk}/{action}/").status_code == 404
-    # Another environment's page does not show it either.
-    elsewhere = rooms.replace(environment.api_key, production.api_key)
-    assert browser.get(f"{elsewhere}{pk}/").status_code == 404
-    assert browser.post(f"{elsewhere}{pk}/commit/").status_code == 404
-    assert browser.get(f"{rooms}999/").status_code == 404
+            assert client.post(f"{requests_path}{pk}/{action}/").status_code == 404
+    other_environment = requests_path.replace(environment.api_key, production.api_key)
+    assert browser.get(f"{other_environment}{pk}/").status_code == 404
+    assert browser.post(f"{other_environment}{pk}/commit/").status_code == 404
+    assert browser.get(f"{requests_path}999/").status_code == 404
     assert not ChangeRequest.objects.get().is_committed

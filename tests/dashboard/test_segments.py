@@ -1,4 +1,4 @@
-"""Segments in the dashboard, without JavaScript: the list, the builder of rules, and who matches."""
+"""Segments in the dashboard, without JavaScript: the list, the rule builder, and the check of an identity."""
 
 import html
 import re
@@ -28,7 +28,7 @@ def segments(project: Project, environment: Environment) -> str:
 
 
 def fields(page: bytes) -> dict[str, str]:
-    """What a browser would send of the builder, without its buttons."""
+    """The form data that a browser would send for the rule builder, without its buttons."""
     (form,) = re.findall(r'<form id="builder".*?</form>', page.decode(), re.DOTALL)
     sent = {}
     for tag in re.findall(r"<input[^>]*>", form):
@@ -38,7 +38,7 @@ def fields(page: bytes) -> dict[str, str]:
     for tag, options in re.findall(r"(<select[^>]*>)(.*?)</select>", form, re.DOTALL):
         (chosen,) = re.findall(r'<option value="([^"]*)"[^>]* selected>', options)
         sent[_attribute(tag, "name")] = html.unescape(chosen)
-    # Of an input, a browser sends one line.
+    # Browsers remove line breaks from single-line inputs.
     return {name: re.sub("[\r\n]", "", text) for name, text in sent.items()}
 
 
@@ -48,7 +48,7 @@ def _attribute(tag: str, name: str) -> str:
 
 
 def press(browser: Client, url: str, page: bytes, do: str, **typed: str) -> Any:
-    """Send the form with what was typed, by the button of this value."""
+    """Submit the form with the typed fields, by the button with this value."""
     return browser.post(url, {**fields(page), **typed, "do": do})
 
 
@@ -59,8 +59,8 @@ def test_create__every_operator_without_scripts__saved_by_one_call(browser: Clie
         "MODULO": "2|0", "IN": "a,b", "PERCENTAGE_SPLIT": "25", "REGEX": "^a", "GREATER_THAN": "2.0.0:semver"
     }  # fmt: skip
     for number, operator in enumerate(Condition.Operator.values):
-        place = f"{GROUP}.conditions.{number}"
-        typed = {f"{place}.operator": operator, f"{place}.property": "age", f"{place}.value": values.get(operator, "1")}
+        path = f"{GROUP}.conditions.{number}"
+        typed = {f"{path}.operator": operator, f"{path}.property": "age", f"{path}.value": values.get(operator, "1")}
         page = press(browser, url, page, f"add-condition:{GROUP}", name="<b>Grown-ups</b>", **typed).content
     assert b"&lt;b&gt;Grown-ups&lt;/b&gt;" in page
     assert b"<b>Grown-ups" not in page
@@ -84,7 +84,9 @@ def test_create__every_operator_without_scripts__saved_by_one_call(browser: Clie
     ]
 
 
-def test_edit__nothing_typed__tree_of_a_script_unharmed(browser: Client, segments: str, project: Project) -> None:
+def test_edit__rules_untouched__rules_created_by_a_script_are_kept(
+    browser: Client, segments: str, project: Project
+) -> None:
     segment = Segment.objects.create(name="odd", project=project, description=None)
     conditions: list[trees.ConditionData] = [
         {"operator": "EQUAL", "property": "a", "value": "two\r\nlines", "description": "of\nmany\nlines"},
@@ -100,7 +102,7 @@ def test_edit__nothing_typed__tree_of_a_script_unharmed(browser: Client, segment
     trees.write([(segment, tree)])
     url = f"{segments}{segment.pk}/"
     page = browser.get(url).content
-    # What was opened and looked at, with a group that came and went.
+    # A group is added and removed again.
     page = press(browser, url, page, "add-group:rules.0").content
     page = press(browser, url, page, "remove:rules.0.rules.2").content
     saved = press(browser, url, page, "save", name="even")
@@ -110,22 +112,28 @@ def test_edit__nothing_typed__tree_of_a_script_unharmed(browser: Client, segment
     assert trees.read(stored) == tree
 
 
-def test_edit__refused_by_the_api__told_beside_the_fields(browser: Client, segments: str, segment: Segment) -> None:
+def test_edit__rejected_by_the_api__errors_at_the_fields(browser: Client, segments: str, segment: Segment) -> None:
     url = f"{segments}{segment.pk}/"
     page = browser.get(url).content
     page = press(browser, url, page, f"add-condition:{GROUP}").content
-    place = f"{GROUP}.conditions"
+    conditions = f"{GROUP}.conditions"
     typed = {
-        f"{place}.0.operator": "REGEX",
-        f"{place}.0.value": "(",
-        f"{place}.1.operator": "LIKE",
-        f"{place}.1.value": "<i>1</i>",
+        f"{conditions}.0.operator": "REGEX",
+        f"{conditions}.0.value": "(",
+        f"{conditions}.1.operator": "LIKE",
+        f"{conditions}.1.value": "<i>1</i>",
         f"{GROUP}.type": "SOME",
     }
-    answer = press(browser, url, page, "save", name="", **typed)
-    assert answer.status_code == 400
-    shown = answer.content.decode()
-    for name in ("name", f"{GROUP}.type", f"{place}.0.value", f"{place}.1.property", f"{place}.1.operator"):
+    response = press(browser, url, page, "save", name="", **typed)
+    assert response.status_code == 400
+    shown = response.content.decode()
+    for name in (
+        "name",
+        f"{GROUP}.type",
+        f"{conditions}.0.value",
+        f"{conditions}.1.property",
+        f"{conditions}.1.operator",
+    ):
         tag = re.search(rf'<(input|select|textarea)[^>]* name="{re.escape(name)}"[^>]*>', shown)
         assert tag is not None, name
         assert 'aria-invalid="true"' in tag[0], name
@@ -134,7 +142,7 @@ def test_edit__refused_by_the_api__told_beside_the_fields(browser: Client, segme
         assert f'id="{described[1]}"' in shown, name
     assert "This cannot be evaluated" in shown
     assert "&lt;i&gt;1&lt;/i&gt;" in shown
-    assert fields(answer.content).items() >= typed.items()
+    assert fields(response.content).items() >= typed.items()
     none = press(browser, url, page, "remove:rules.0")
     assert b"There is no rule any more" in none.content
     refused = press(browser, url, none.content, "save")
@@ -143,18 +151,18 @@ def test_edit__refused_by_the_api__told_beside_the_fields(browser: Client, segme
     assert Condition.objects.get().value == "pro"
 
 
-def test_edit__changed_by_somebody_meanwhile__asked_before_it_is_replaced(
+def test_edit__changed_by_another_user_meanwhile__conflict_before_it_is_replaced(
     browser: Client, segments: str, segment: Segment
 ) -> None:
     url = f"{segments}{segment.pk}/"
     page = browser.get(url).content
     segment.name = "theirs"
     segment.save()
-    answer = press(browser, url, page, "save", name="mine")
-    assert answer.status_code == 409
-    assert "This has been changed since you opened it. The name is “theirs” now." in answer.content.decode()
+    response = press(browser, url, page, "save", name="mine")
+    assert response.status_code == 409
+    assert "This has been changed since you opened it. The name is “theirs” now." in response.content.decode()
     assert Segment.objects.get().name == "theirs"
-    assert press(browser, url, answer.content, "save").status_code == 303
+    assert press(browser, url, response.content, "save").status_code == 303
     assert Segment.objects.get().name == "mine"
 
 
@@ -170,7 +178,7 @@ def test_edit__changed_by_somebody_meanwhile__asked_before_it_is_replaced(
         {"rules.0.conditions.0.stored": '{"value": 1, "operator": "EQUAL"}', "rules.0.conditions.0.operator": "EQUAL"},
     ],
 )
-def test_create__no_form_of_ours__refused_by_the_api(browser: Client, segments: str, typed: dict[str, str]) -> None:
+def test_create__malformed_form__rejected_by_the_api(browser: Client, segments: str, typed: dict[str, str]) -> None:
     assert browser.post(f"{segments}new/", {"name": "a", "do": "add-condition:rules.0", **typed}).status_code == 200
     assert browser.post(f"{segments}new/", {"name": "a", "do": "save", **typed}).status_code == 400
     assert not Segment.objects.exists()
@@ -178,14 +186,16 @@ def test_create__no_form_of_ours__refused_by_the_api(browser: Client, segments: 
 
 @pytest.fixture
 def override(segment: Segment, environment: Environment, feature: Feature) -> FeatureState:
-    place = FeatureSegment.objects.create(segment=segment, environment=environment, feature=feature, priority=0)
+    feature_segment = FeatureSegment.objects.create(
+        segment=segment, environment=environment, feature=feature, priority=0
+    )
     return FeatureState.objects.create(
-        feature=feature, environment=environment, feature_segment=place, enabled=True, version=1
+        feature=feature, environment=environment, feature_segment=feature_segment, enabled=True, version=1
     )
 
 
 @pytest.mark.usefixtures("override")
-def test_delete__confirmed__gone_with_its_overrides(
+def test_delete__confirmed__segment_and_its_overrides_deleted(
     browser: Client, viewer: Client, segments: str, segment: Segment
 ) -> None:
     listed = browser.get(segments, {"search": "PROF"}).content
@@ -207,19 +217,21 @@ def test_delete__confirmed__gone_with_its_overrides(
     assert browser.get(url).status_code == 404
 
 
-def test_pages__override_where_the_user_may_not_look__not_told(
+def test_pages__override_in_an_invisible_environment__not_shown(
     viewer: Client, browser: Client, segments: str, segment: Segment, production: Environment, feature: Feature
 ) -> None:
-    place = FeatureSegment.objects.create(segment=segment, environment=production, feature=feature, priority=0)
-    FeatureState.objects.create(feature=feature, environment=production, feature_segment=place, version=1)
-    for client, told in ((browser, True), (viewer, False)):
-        assert (b"overrides 1 feature<" in client.get(segments).content) == told
+    feature_segment = FeatureSegment.objects.create(
+        segment=segment, environment=production, feature=feature, priority=0
+    )
+    FeatureState.objects.create(feature=feature, environment=production, feature_segment=feature_segment, version=1)
+    for client, is_visible in ((browser, True), (viewer, False)):
+        assert (b"overrides 1 feature<" in client.get(segments).content) == is_visible
         page = client.get(f"{segments}{segment.pk}/")
         assert page.status_code == 200
-        assert (b"banner" in page.content) == told
+        assert (b"banner" in page.content) == is_visible
 
 
-def test_pages__who_may_not__shown_without_the_means_or_not_at_all(
+def test_pages__without_manage_segments_or_of_another_organisation__read_only_or_404(
     viewer: Client, stranger: Client, segments: str, segment: Segment
 ) -> None:
     for url in (segments, f"{segments}new/", f"{segments}{segment.pk}/", f"{segments}{segment.pk}/delete/"):
@@ -236,18 +248,20 @@ def test_pages__who_may_not__shown_without_the_means_or_not_at_all(
 
 @pytest.fixture
 def check(segments: str, segment: Segment, environment: Environment) -> Callable[[Client, str, str], tuple[int, str]]:
-    """Ask whether somebody matches: the status, and the section of the page that answers."""
+    """Check an identity: returns the status and the section of the page with the result."""
 
     def ask(browser: Client, identifier: str = "", traits: str = "") -> tuple[int, str]:
         typed = {"environment": environment.api_key, "identifier": identifier, "traits": traits}
-        answer = browser.post(f"{segments}{segment.pk}/check/", typed)
-        (section,) = re.findall(r'<section class="panel" id="check">.*?</section>', answer.content.decode(), re.DOTALL)
-        return answer.status_code, html.unescape(section)
+        response = browser.post(f"{segments}{segment.pk}/check/", typed)
+        (section,) = re.findall(
+            r'<section class="panel" id="check">.*?</section>', response.content.decode(), re.DOTALL
+        )
+        return response.status_code, html.unescape(section)
 
     return ask
 
 
-def test_check__stored_and_typed_traits__as_the_engine_has_it_and_nothing_stored(
+def test_check__stored_and_typed_traits__verdict_of_the_engine_and_nothing_stored(
     browser: Client,
     viewer: Client,
     environment: Environment,
@@ -259,36 +273,35 @@ def test_check__stored_and_typed_traits__as_the_engine_has_it_and_nothing_stored
     identity = Identity.objects.create(environment=environment, identifier="u1")
     Trait.objects.create(identity=identity, trait_key="plan", trait_value="pro")
     before = Identity.objects.count(), Trait.objects.count()
-    status, told = check(browser, "u1")
+    status, section = check(browser, "u1")
     assert status == 200
-    assert "It matches" in told
-    assert "Judged with 1 stored trait of it." in told
-    # Of two conditions, the one that holds and the one that does not.
-    conditions = re.findall(r"<code>([^<]*)</code> <span[^>]*>(yes|no)</span>", told)
+    assert "It matches" in section
+    assert "Judged with 1 stored trait of it." in section
+    conditions = re.findall(r"<code>([^<]*)</code> <span[^>]*>(yes|no)</span>", section)
     assert conditions == [("plan is pro", "yes"), ("age > 17", "no")]
     for traits, matches in {
         "plan=free": False,
         "plan=free\n\n age = 18 ": True,
         '{"plan": null}': False,
         '{"plan": "free", "age": 18}': True,
-        # Text that looks like a number is one to the engine.
+        # The engine converts text that looks like a number.
         'plan=null\nage="18"': True,
         "plan=null\nage=9": False,
     }.items():
-        status, told = check(browser, "u1", traits)
-        assert (status, "It matches" in told, "It does not match" in told) == (200, matches, not matches), traits
+        status, section = check(browser, "u1", traits)
+        assert (status, "It matches" in section, "It does not match" in section) == (200, matches, not matches), traits
     assert "such identity" in check(browser, "u2", "plan=pro")[1]
     assert "no place in a percentage split" in check(browser, "", "plan=pro")[1]
-    # Who may not read identities learns nothing of the stored one.
-    status, told = check(viewer, "u1")
+    # Without VIEW_IDENTITIES the stored traits are not used.
+    status, section = check(viewer, "u1")
     assert status == 200
-    assert "It does not match" in told
-    assert "VIEW_IDENTITIES" in told
+    assert "It does not match" in section
+    assert "VIEW_IDENTITIES" in section
     assert (Identity.objects.count(), Trait.objects.count()) == before
 
 
 @pytest.mark.parametrize(
-    ("traits", "said"),
+    ("traits", "error"),
     [
         ("plan", "Line 1 is neither"),
         ("a=1\n=2", "Line 2 is neither"),
@@ -300,24 +313,24 @@ def test_check__stored_and_typed_traits__as_the_engine_has_it_and_nothing_stored
         (f"{'k' * 201}=1", "no more than 200 characters"),
     ],
 )
-def test_check__traits_that_nobody_can_have__told_beside_the_field(
-    browser: Client, check: Callable[..., tuple[int, str]], traits: str, said: str
+def test_check__invalid_traits__error_at_the_field(
+    browser: Client, check: Callable[..., tuple[int, str]], traits: str, error: str
 ) -> None:
-    status, told = check(browser, "", traits)
-    assert status == (400 if said else 200)
-    assert said in told
-    assert ('aria-invalid="true"' in told) == bool(said)
+    status, section = check(browser, "", traits)
+    assert status == (400 if error else 200)
+    assert error in section
+    assert ('aria-invalid="true"' in section) == bool(error)
 
 
-def test_check__nothing_typed_or_no_environment__told(
+def test_check__no_input_or_no_environment__400_with_the_error(
     browser: Client, segments: str, segment: Segment, check: Callable[..., tuple[int, str]]
 ) -> None:
-    status, told = check(browser)
+    status, section = check(browser)
     assert status == 400
-    assert "Type an identifier, traits, or both." in told
-    answer = browser.post(f"{segments}{segment.pk}/check/", {"environment": "unknown", "identifier": "u1"})
-    assert answer.status_code == 400
-    assert b"Choose an environment." in answer.content
+    assert "Type an identifier, traits, or both." in section
+    response = browser.post(f"{segments}{segment.pk}/check/", {"environment": "unknown", "identifier": "u1"})
+    assert response.status_code == 400
+    assert b"Choose an environment." in response.content
 
 
 def test_pages__many_segments__dozen_queries(

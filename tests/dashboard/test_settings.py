@@ -1,4 +1,4 @@
-"""Project settings: real time, keys, what to write into an application, and what holds for the whole project."""
+"""Project settings: real-time switch, server-side keys, code snippets, and settings of the whole project."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def sdk(project: Project) -> str:
 def viewer_browser(
     member_browser: Client, member_user: FFAdminUser, project: Project, environment: Environment
 ) -> Client:
-    """Who may see the project and its environment, and change nothing."""
+    """Signed in as a member with VIEW_PROJECT and VIEW_ENVIRONMENT only."""
     permission = UserProjectPermission.objects.create(user=member_user, project=project)
     permission.permissions.add(PermissionModel.objects.get(key="VIEW_PROJECT"))
     seen = UserEnvironmentPermission.objects.create(user=member_user, environment=environment)
@@ -35,20 +35,20 @@ def viewer_browser(
 
 
 def test_switch__project_admin__on_and_off(browser: Client, sdk: str, project: Project) -> None:
-    was = project.enable_realtime_updates
-    for enabled in (not was, was):
-        answer = browser.post(f"{sdk}realtime/", {"enabled": str(enabled).lower()}, follow=True)
-        assert answer.redirect_chain == [(sdk, 303)]
-        assert f"Real-time updates are {'on' if enabled else 'off'}." in answer.content.decode()
+    before = project.enable_realtime_updates
+    for enabled in (not before, before):
+        response = browser.post(f"{sdk}realtime/", {"enabled": str(enabled).lower()}, follow=True)
+        assert response.redirect_chain == [(sdk, 303)]
+        assert f"Real-time updates are {'on' if enabled else 'off'}." in response.content.decode()
         project.refresh_from_db()
         assert project.enable_realtime_updates is enabled
 
 
-def test_switch__who_may_only_look__disabled_with_the_reason_and_refused(
+def test_switch__viewer__disabled_with_the_reason_and_rejected(
     viewer_browser: Client, sdk: str, project: Project, environment: Environment
 ) -> None:
     key = EnvironmentAPIKey.objects.create(environment=environment, name="secret-name")
-    was = project.enable_realtime_updates
+    before = project.enable_realtime_updates
     page = viewer_browser.get(sdk).content.decode()
     assert "Only admins of the project may change this." in page
     assert 'aria-describedby="realtime-hint realtime-why" disabled' in page
@@ -56,24 +56,24 @@ def test_switch__who_may_only_look__disabled_with_the_reason_and_refused(
     assert "secret-name" not in page
     assert key.key not in page
     assert viewer_browser.get(f"{sdk}keys/{key.pk}/revoke/?env={environment.api_key}").status_code == 404
-    refused = viewer_browser.post(f"{sdk}keys/?env={environment.api_key}", {"name": "Mine"})
-    assert refused.status_code == 403
+    rejected = viewer_browser.post(f"{sdk}keys/?env={environment.api_key}", {"name": "Mine"})
+    assert rejected.status_code == 403
 
-    answer = viewer_browser.post(f"{sdk}realtime/", {"enabled": str(not was).lower()}, follow=True)
+    response = viewer_browser.post(f"{sdk}realtime/", {"enabled": str(not before).lower()}, follow=True)
 
-    assert 'class="message error"' in answer.content.decode()
+    assert 'class="message error"' in response.content.decode()
     project.refresh_from_db()
-    assert project.enable_realtime_updates is was
+    assert project.enable_realtime_updates is before
 
 
-def test_switch__plan_without_real_time__says_so(
+def test_switch__plan_without_real_time__disabled_with_the_reason(
     browser: Client, sdk: str, project: Project, settings: Settings
 ) -> None:
     settings.REALTIME_PLANS = "scale-up"
     Project.objects.filter(pk=project.pk).update(enable_realtime_updates=False)
     assert "does not include real-time updates." in browser.get(sdk).content.decode()
-    answer = browser.post(f"{sdk}realtime/", {"enabled": "true"}, follow=True)
-    assert "Real-time updates are not available: the organisation has the plan" in answer.content.decode()
+    response = browser.post(f"{sdk}realtime/", {"enabled": "true"}, follow=True)
+    assert "Real-time updates are not available: the organisation has the plan" in response.content.decode()
     project.refresh_from_db()
     assert not project.enable_realtime_updates
 
@@ -85,11 +85,11 @@ def test_sdk__another_tenant__404(sdk: str, client: Client) -> None:
         assert client.get(f"{sdk}{path}").status_code == 404
 
 
-def test_server_keys__made_used_and_revoked(
+def test_server_keys__created_used_and_revoked(
     browser: Client, sdk: str, environment: Environment, client: Client
 ) -> None:
-    wrong = browser.post(f"{sdk}keys/?env={environment.api_key}", {"name": ""})
-    assert (wrong.status_code, b'id="key-name-wrong"' in wrong.content) == (400, True)
+    invalid = browser.post(f"{sdk}keys/?env={environment.api_key}", {"name": ""})
+    assert (invalid.status_code, b'id="key-name-wrong"' in invalid.content) == (400, True)
     assert browser.post(f"{sdk}keys/?env=nothing", {"name": "Backend"}).status_code == 404
 
     name = "<b>Back & end</b>"
@@ -128,18 +128,18 @@ def test_snippets__addresses_and_keys_of_this_server_and_environment(
     assert 'api: "http://localhost:9000/api/v1/"' in page
 
 
-def test_environments__menu__same_page_elsewhere(
-    browser: Client, sdk: str, place: str, project: Project, make_feature: Callable[..., Feature]
+def test_environment_menu__other_environment__same_page_there(
+    browser: Client, sdk: str, base_path: str, project: Project, make_feature: Callable[..., Feature]
 ) -> None:
     other = Environment.objects.create(project=project, name="Other")
     there = f"/projects/{project.pk}/environments/{other.api_key}/"
     feature = make_feature("banner")
-    assert f'href="{there}features/{feature.pk}/"' in browser.get(f"{place}features/{feature.pk}/").content.decode()
-    assert f'href="{there}features/?search=a"' in browser.get(f"{place}features/?search=a").content.decode()
+    assert f'href="{there}features/{feature.pk}/"' in browser.get(f"{base_path}features/{feature.pk}/").content.decode()
+    assert f'href="{there}features/?search=a"' in browser.get(f"{base_path}features/?search=a").content.decode()
     page = browser.get(sdk).content.decode()
     assert f'href="{sdk}?env={other.api_key}"' in page
     assert f'id="environment-key">{other.api_key}<' in browser.get(f"{sdk}?env={other.api_key}").content.decode()
-    # It stays the one that is shown.
+    # The environment stays selected.
     assert f'id="environment-key">{other.api_key}<' in browser.get(sdk).content.decode()
 
 
@@ -153,7 +153,7 @@ def test_sdk__fifty_environments__few_queries(
     assert b"data-filter" in page.content
 
 
-def test_general__admin__saved_and_wrong_input_beside_its_field(
+def test_general__admin__saved_or_errors_at_the_fields(
     browser: Client, viewer_browser: Client, project: Project
 ) -> None:
     url = f"/projects/{project.pk}/settings/"
@@ -165,13 +165,13 @@ def test_general__admin__saved_and_wrong_input_beside_its_field(
     assert (project.name, project.hide_disabled_flags, project.stale_flags_limit_days) == ("<i>Shop</i>", True, 9)
     assert project.minimum_change_request_approvals is None
 
-    wrong = browser.post(url, {**form, "feature_name_regex": "(", "name": ""})
-    page = wrong.content.decode()
-    assert wrong.status_code == 400
+    invalid = browser.post(url, {**form, "feature_name_regex": "(", "name": ""})
+    page = invalid.content.decode()
+    assert invalid.status_code == 400
     assert 'aria-describedby="regex-wrong"' in page
     assert 'id="name-wrong"' in page
-    refused = viewer_browser.post(url, form)
-    assert refused.status_code == 403
+    rejected = viewer_browser.post(url, form)
+    assert rejected.status_code == 403
     assert "disabled" in viewer_browser.get(url).content.decode()
 
 

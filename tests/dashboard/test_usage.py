@@ -1,4 +1,4 @@
-"""The figures of an organisation in the dashboard: the API's, by day, drawn and as a table."""
+"""The usage page of an organisation: figures by day, as plots and as a table."""
 
 import itertools
 import re
@@ -34,7 +34,7 @@ def count(environment: Environment, resource: Resource, number: int, days_ago: i
 
 
 def figures(page: bytes) -> list[list[int]]:
-    """The table by day, today first, and the sums below it."""
+    """The rows of the table, today first, with the sums as the last row."""
     (table,) = re.findall(r'<table class="figures">.*?</table>', page.decode(), re.DOTALL)
     lines = re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]
     return [
@@ -43,7 +43,7 @@ def figures(page: bytes) -> list[list[int]]:
     ]
 
 
-def test_usage__requests_and_streams__by_day_and_kind_as_the_api_says(
+def test_usage__requests_and_streams__by_day_and_kind_as_in_the_api(
     browser: Client, admin: APIClient, usage: str, environment: Environment, organisation: Organisation
 ) -> None:
     other = Environment.objects.create(
@@ -81,18 +81,18 @@ def test_usage__requests_and_streams__by_day_and_kind_as_the_api_says(
     assert b"<svg" not in browser.get(usage, {"project": other.project_id, "days": 7}).content
 
 
-def test_usage__who_may_not__403_or_404(
+def test_usage__not_admin_or_of_another_organisation__403_or_404(
     browser: Client, viewer: Client, stranger: Client, usage: str, project: Project
 ) -> None:
     assert viewer.get(usage).status_code == 403
     assert stranger.get(usage).status_code == 404
     for wanted in ("0", "x", "9" * 30, "9" * 5_000):
         assert browser.get(usage, {"project": wanted}).status_code == 404
-    # Somebody of two organisations does not mix them.
-    elsewhere = Organisation.objects.create(name="Elsewhere")
-    theirs = Project.objects.create(name="Theirs", organisation=elsewhere)
+    # A project of another organisation is 404, even for a member of both organisations.
+    other = Organisation.objects.create(name="Elsewhere")
+    theirs = Project.objects.create(name="Theirs", organisation=other)
     assert browser.get(usage, {"project": theirs.pk}).status_code == 404
-    elsewhere.userorganisation_set.create(user=project.organisation.users.first(), role="ADMIN")
+    other.userorganisation_set.create(user=project.organisation.users.first(), role="ADMIN")
     assert browser.get(usage, {"project": theirs.pk}).status_code == 404
 
 
@@ -109,14 +109,14 @@ def test_usage__many_figures__dozen_queries(
 
 
 @pytest.mark.parametrize(
-    ("most", "top"), [(0, 1), (1, 1), (3, 4), (6, 10), (10, 10), (11, 20), (41, 50), (50_001, 100_000)]
+    ("total", "top"), [(0, 1), (1, 1), (3, 4), (6, 10), (10, 10), (11, 20), (41, 50), (50_001, 100_000)]
 )
-def test_plot__any_numbers__stacked_below_a_round_one(most: int, top: int) -> None:
+def test_plot__any_numbers__stacked_up_to_a_round_number(total: int, top: int) -> None:
     today = timezone.now().date()
-    drawn = plot.stacked([(today, {"a": most - most // 2, "none": 0, "b": most // 2}), (today, {"a": 0})])
+    drawn = plot.stacked([(today, {"a": total - total // 2, "none": 0, "b": total // 2}), (today, {"a": 0})])
     assert (drawn.top, drawn.days) == (top, 2)
     parts = drawn.bars[0].parts
-    assert sum(part.height for part in parts) == pytest.approx(100 * most / top, abs=0.01)
+    assert sum(part.height for part in parts) == pytest.approx(100 * total / top, abs=0.01)
     for below, above in itertools.pairwise(parts):
         assert above.y + above.height == pytest.approx(below.y, abs=0.01)
     assert drawn.bars[1].parts == []

@@ -1,4 +1,4 @@
-"""The commands of "Backup" in docs/operations.md, as somebody would type them."""
+"""The commands of "Backup" in docs/operations.md."""
 
 import re
 import sqlite3
@@ -13,7 +13,7 @@ from tests.support.server import MigratedSQLite, ServerProcess
 SECTION = (ROOT / "docs" / "operations.md").read_text().partition("\n## Backup\n")[2].partition("\n## ")[0]
 
 
-def test_backup__of_a_sqlite_that_is_written_to__restored_whole_and_newer_than_what_sdks_have(
+def test_backup__sqlite_during_writes__restored_completely_with_a_newer_version(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     (command,) = re.findall(r"^```sh\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
@@ -24,7 +24,7 @@ def test_backup__of_a_sqlite_that_is_written_to__restored_whole_and_newer_than_w
     with ServerProcess(variables) as server:
         tenant = Tenant.create(AdminAPI.registered(server.url))
         tenant.add_feature("banner", initial_value="kept", default_enabled=True)
-        # What was written last is not in the file itself yet.
+        # The last writes are only in the WAL.
         assert (tmp_path / "var" / "db.sqlite3-wal").stat().st_size > 0
         subprocess.run(["bash", "-euc", command], cwd=tmp_path, check=True)
         tenant.add_feature("later")
@@ -44,7 +44,7 @@ def test_backup__of_a_sqlite_that_is_written_to__restored_whole_and_newer_than_w
         assert tenant.version() >= seen
 
 
-def test_backup__of_no_database__fails_and_makes_none(tmp_path: Path) -> None:
+def test_backup__no_database__fails_and_creates_none(tmp_path: Path) -> None:
     (command,) = re.findall(r"^```sh\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)

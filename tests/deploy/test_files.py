@@ -1,4 +1,4 @@
-"""The files that install the product: they fit together, and what they run runs. (Docker itself is not run here.)"""
+"""The deployment files: they are consistent, and their commands work. Docker itself is not run."""
 
 import json
 import re
@@ -25,37 +25,39 @@ DEPLOY = programs.ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.*"))
 INSTALLED = "/opt/flagsmith-realtime"
 
-# What docker compose has to be given.
-GIVEN = {
+# Required variables of compose.yaml.
+REQUIRED = {
     "SECRET_KEY": "",
     "POSTGRES_PASSWORD": "",
     "ALLOWED_HOSTS": "flags.example.com",
     "PUBLIC_URL": "https://flags.example.com",
 }
 
-# Seconds of uvicorn's own patience, as ``manage.py serve`` sets it.
+# timeout_graceful_shutdown in ``manage.py serve``.
 UVICORN_SECONDS = 10
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's."""
+    """The instructions of the Dockerfile."""
     text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
     return [(name.strip(), rest.strip()) for name, rest in lines]
 
 
 def command(name: str) -> list[str]:
-    """The last CMD of this instruction: ``CMD`` or ``HEALTHCHECK``."""
+    """The command of the last ``CMD`` or ``HEALTHCHECK`` instruction."""
     rest = [rest for instruction, rest in instructions() if instruction == name][-1]
-    made: list[str] = json.loads(rest[rest.index("[") :])
-    return made
+    arguments: list[str] = json.loads(rest[rest.index("[") :])
+    return arguments
 
 
-def compose(given: dict[str, str]) -> dict[str, Any]:
-    """compose.yaml with these variables in it; one that must be given and is not raises KeyError."""
+def compose(variables: dict[str, str]) -> dict[str, Any]:
+    """compose.yaml with these variables. Raises KeyError if a required one is missing."""
 
     def value(match: re.Match[str]) -> str:
-        return given.get(match["name"], match["default"]) if match["default"] is not None else given[match["name"]]
+        return (
+            variables.get(match["name"], match["default"]) if match["default"] is not None else variables[match["name"]]
+        )
 
     def filled(node: Any) -> Any:
         if isinstance(node, str):
@@ -69,7 +71,7 @@ def compose(given: dict[str, str]) -> dict[str, Any]:
 
 
 def image(folder: Path) -> Path:
-    """What ``COPY . /app`` copies: what .dockerignore names with "!", and nothing else."""
+    """Create the image's folder: the files that .dockerignore includes by "!"."""
     rules = [line for line in (programs.ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#")]
     assert rules[0] == "*"
     assert {rule for rule in rules if not rule.startswith("!")} == {"*", "**/__pycache__", "**/*.pyc"}
@@ -82,31 +84,32 @@ def image(folder: Path) -> Path:
     return folder
 
 
-def test_dockerfile__what_it_copies__is_there() -> None:
+def test_dockerfile__copied_files__exist() -> None:
     for instruction, rest in instructions():
         if instruction == "COPY" and not rest.startswith("--from"):
             *sources, _ = shlex.split(rest)
             assert all((programs.ROOT / source).exists() for source in sources), rest
 
 
-def test_dockerfile__the_last_stage__runs_as_nobody_special_and_is_slim() -> None:
+def test_dockerfile__last_stage__unprivileged_user_and_slim_image() -> None:
     order = [name for name, _ in instructions()]
     assert order.count("FROM") == 2
     assert order.index("USER") < order.index("CMD")
     assert all(rest.split(" AS ")[0].endswith("-slim") for name, rest in instructions() if name == "FROM")
 
 
-def test_image__started_as_compose_does__migrates_serves_and_is_healthy(
+@pytest.mark.slow
+def test_image__started_as_by_compose__migrates_serves_and_is_healthy(
     tmp_path: Path, postgresql_template: MigratedPostgreSQL
 ) -> None:
-    # Given what is in the image, and nothing but the variables of compose.yaml and the Dockerfile
+    # Given the image's files, and only the variables of compose.yaml and the Dockerfile
     (tmp_path / "app").mkdir()
     folder = image(tmp_path / "app")
-    variables = compose(GIVEN | {"SECRET_KEY": secrets.token_urlsafe(50)})["services"]["server-1"]["environment"]
+    variables = compose(REQUIRED | {"SECRET_KEY": secrets.token_urlsafe(50)})["services"]["server-1"]["environment"]
     variables["DATABASE_URL"] = postgresql_template.copy(tmp_path / "var")["DATABASE_URL"]
     variables |= {"DJANGO_SETTINGS_MODULE": "settings.production", "VAR_DIR": str(tmp_path / "var")}
-    surroundings = {**environ(), **variables}
-    surroundings.pop("PYTHONPATH", None)
+    process_environ = {**environ(), **variables}
+    process_environ.pop("PYTHONPATH", None)
     port = str(ports.free_port())
 
     def here(arguments: list[str]) -> list[str]:
@@ -115,31 +118,31 @@ def test_image__started_as_compose_does__migrates_serves_and_is_healthy(
 
     def is_healthy() -> bool:
         check = here(command("HEALTHCHECK"))
-        return subprocess.run(check, cwd=folder, env=surroundings, capture_output=True).returncode == 0
+        return subprocess.run(check, cwd=folder, env=process_environ, capture_output=True).returncode == 0
 
     # When
-    migrate = here(compose(GIVEN)["services"]["migrate"]["command"])
-    subprocess.run(migrate, cwd=folder, env=surroundings, check=True, capture_output=True)
-    server = Process(here(command("CMD")), environ=surroundings, cwd=folder)
+    migrate = here(compose(REQUIRED)["services"]["migrate"]["command"])
+    subprocess.run(migrate, cwd=folder, env=process_environ, check=True, capture_output=True)
+    server = Process(here(command("CMD")), environ=process_environ, cwd=folder)
 
     # Then
     try:
         server.wait_for_log("Uvicorn running", START)
-        # Docker asks again too.
+        # Docker repeats the check as well.
         server.wait_until(is_healthy)
     finally:
         server.kill()
     assert not is_healthy()
 
 
-@pytest.mark.parametrize("name", GIVEN)
-def test_compose__without_what_must_be_given__does_not_start(name: str) -> None:
+@pytest.mark.parametrize("name", REQUIRED)
+def test_compose__required_variable_missing__error_names_it(name: str) -> None:
     with pytest.raises(KeyError, match=name):
-        compose({key: value for key, value in GIVEN.items() if key != name})
+        compose({key: value for key, value in REQUIRED.items() if key != name})
 
 
-def test_compose__files_names_and_addresses__are_there_and_agree() -> None:
-    services = compose(GIVEN)["services"]
+def test_compose__files_names_and_addresses__exist_and_match() -> None:
+    services = compose(REQUIRED)["services"]
     servers = {name: service for name, service in services.items() if name.startswith("server-")}
     for service in services.values():
         assert set(service.get("depends_on", ())) <= set(services)
@@ -154,7 +157,7 @@ def test_compose__files_names_and_addresses__are_there_and_agree() -> None:
     assert [name for name in services["server-1"]["environment"] if f"`{name}`" not in documented] == []
 
 
-def test_compose__nginx__accepts_its_files(tmp_path: Path) -> None:
+def test_compose__nginx_files__are_valid(tmp_path: Path) -> None:
     program = programs.require("nginx")
     for file in (CONFIGURATION / "nginx.conf", CONFIGURATION / "locations.conf", *(DEPLOY / "compose").glob("*")):
         text = file.read_text().replace("/run/", f"{tmp_path}/").replace("/var/log/nginx", str(tmp_path))
@@ -165,21 +168,21 @@ def test_compose__nginx__accepts_its_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_stop__time_that_is_given__is_enough_for_a_drain() -> None:
+def test_stop__timeouts__are_longer_than_a_drain() -> None:
     longest = conf.DRAIN_SECONDS + drain.GRACE_SECONDS + drain.REQUESTS_SECONDS + UVICORN_SECONDS
     unit = (DEPLOY / "systemd" / "flagsmith-realtime@.service").read_text()
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[1]) > longest  # type: ignore[index]
-    period = compose(GIVEN)["services"]["server-1"]["stop_grace_period"]
+    period = compose(REQUIRED)["services"]["server-1"]["stop_grace_period"]
     assert int(period.removesuffix("s")) > longest
 
 
-def test_nginx__reload__leaves_old_workers_the_time_until_their_streams_have_ended() -> None:
+def test_nginx__reload__old_workers_outlast_their_streams() -> None:
     text = (CONFIGURATION / "nginx.conf").read_text()
-    patience = int(re.search(r"^worker_shutdown_timeout (\d+)s;$", text, re.MULTILINE)[1])  # type: ignore[index]
-    assert patience > RealtimeSettings.STREAM_SECONDS.default + conf.SHORT_STREAM_SECONDS
+    timeout = int(re.search(r"^worker_shutdown_timeout (\d+)s;$", text, re.MULTILINE)[1])  # type: ignore[index]
+    assert timeout > RealtimeSettings.STREAM_SECONDS.default + conf.SHORT_STREAM_SECONDS
 
 
-def test_systemd__units__are_understood_and_name_what_is_there(tmp_path: Path) -> None:
+def test_systemd__units__are_valid_and_name_existing_files(tmp_path: Path) -> None:
     for unit in UNITS:
         text = unit.read_text()
         for path in re.findall(rf"{INSTALLED}/([\w./-]+)", text):

@@ -1,4 +1,4 @@
-"""The nginx configuration that is shipped, in a real nginx, before a real server in its production settings."""
+"""The shipped nginx configuration, in a real nginx, with a real server in production settings."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ from tests.support.patience import PATIENCE
 from tests.support.processes import Process
 from tests.support.server import MigratedSQLite, ServerProcess
 
-# All of them ask for the server, or tests/conftest.py would part them.
+# All tests use the server, so that tests/conftest.py runs them in one group.
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("server")]
 
 PRODUCTION = {
@@ -29,14 +29,14 @@ PRODUCTION = {
     "REALTIME_TRUSTED_PROXIES": "127.0.0.1",
     "REALTIME_METRICS_TOKEN": "metrics-token",
     "LOGIN_THROTTLE_RATE": "3/day",
-    # An event that nginx holds back would come with what follows: so nothing does.
+    # If nginx buffered an event, the next bytes would flush it: there are none.
     "REALTIME_KEEPALIVE_SECONDS": "3600",
     "REALTIME_REPEAT_SECONDS": "0",
 }
 
 
 def stream_without_a_server() -> tuple[sse.Stream, float]:
-    """A stream that begins while no server is there, read to its end; and how many seconds that took."""
+    """A stream through nginx without a server, read to its end, and its duration in seconds."""
     with Nginx([ports.free_port()]) as nginx:
         began = time.perf_counter()
         with sse.connect(nginx.port, "key") as stream:
@@ -48,8 +48,8 @@ def stream_without_a_server() -> tuple[sse.Stream, float]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def alone() -> Iterator[Future[tuple[sse.Stream, float]]]:
-    """It takes ten seconds: the other tests run meanwhile."""
+def unavailable_stream() -> Iterator[Future[tuple[sse.Stream, float]]]:
+    """The result of ``stream_without_a_server``, which takes ten seconds while other tests run."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(stream_without_a_server)
 
@@ -63,7 +63,7 @@ def server(sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def nginx(server: ServerProcess) -> Iterator[Nginx]:
-    """Before one server that is there, and one that is not."""
+    """nginx with two upstream servers, one of which does not exist."""
     with Nginx([ports.free_port(), server.port]) as nginx:
         yield nginx
 
@@ -81,19 +81,19 @@ def tenant(nginx: Nginx) -> Tenant:
 
 @pytest.fixture
 def failing() -> Iterator[ThreadingHTTPServer]:
-    """A process that answers 503 to those who can ask another one, as one that drains does; ``asked`` is for what."""
+    """A server that responds 503 to requests which can be retried, like a draining one; ``paths`` are theirs."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            server.asked.append(self.path)  # type: ignore[attr-defined]
+            server.paths.append(self.path)  # type: ignore[attr-defined]
             self.send_response(503 if self.headers["X-Next-Upstream"] == "503" else 500)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Not into the tests' output."""
+            """Do not log to the tests' output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []  # type: ignore[attr-defined]
+    server.paths = []  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     yield server
@@ -103,7 +103,7 @@ def failing() -> Iterator[ThreadingHTTPServer]:
 
 
 def plain(nginx: Nginx, path: str) -> tuple[int, str | None]:
-    """The status, and where to go instead, that a client gets without TLS."""
+    """Status and redirect target of a request without TLS."""
     connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers={"Host": NAME})
@@ -118,13 +118,13 @@ def version(tenant: Tenant) -> str:
     return tenant.api.response("GET", "flags/", headers=headers).headers[VERSION_HEADER]
 
 
-def test_configuration__as_shipped__nginx_has_no_complaint(nginx: Nginx) -> None:
-    said = nginx.check()
-    assert "syntax is ok" in said
-    assert "warn" not in said
+def test_configuration__as_shipped__valid_without_warnings(nginx: Nginx) -> None:
+    output = nginx.check()
+    assert "syntax is ok" in output
+    assert "warn" not in output
 
 
-def test_stream__http_1_1__event_is_not_held_back(nginx: Nginx, tenant: Tenant) -> None:
+def test_stream__http_1_1__event_is_not_buffered(nginx: Nginx, tenant: Tenant) -> None:
     feature = tenant.add_feature("banner")["id"]
     with sse.connect(nginx.port, tenant.environment.key) as stream:
         assert stream.status == 200
@@ -134,7 +134,7 @@ def test_stream__http_1_1__event_is_not_held_back(nginx: Nginx, tenant: Tenant) 
         assert str(stream.event_after(first.updated_at).updated_at) == version(tenant)
 
 
-def test_stream__http_2_and_tls__event_is_not_held_back(nginx: Nginx, tenant: Tenant) -> None:
+def test_stream__http_2_and_tls__event_is_not_buffered(nginx: Nginx, tenant: Tenant) -> None:
     curl = [str(programs.require("curl")), "--silent", "--include", "--no-buffer", "--http2"]
     trust = ["--cacert", str(nginx.certificate), "--resolve", f"{NAME}:{nginx.tls_port}:127.0.0.1"]
     feature = tenant.add_feature("banner over http/2")["id"]
@@ -148,13 +148,13 @@ def test_stream__http_2_and_tls__event_is_not_held_back(nginx: Nginx, tenant: Te
         stream.kill()
 
 
-def test_plain_http__api_is_sent_to_tls_and_a_stream_is_not(nginx: Nginx, tenant: Tenant) -> None:
+def test_plain_http__api_is_redirected_to_tls_and_streams_are_not(nginx: Nginx, tenant: Tenant) -> None:
     assert plain(nginx, "/api/v1/docs/") == (301, f"https://{NAME}/api/v1/docs/")
     with sse.connect(nginx.port, tenant.environment.key) as stream:
         assert stream.status == 200
 
 
-def test_address__that_a_client_claims__does_not_count(nginx: Nginx) -> None:
+def test_address__forged_header__is_ignored(nginx: Nginx) -> None:
     context = ssl.create_default_context(cafile=nginx.certificate)
 
     def log_in(source: str, claimed: str) -> int:
@@ -172,40 +172,40 @@ def test_address__that_a_client_claims__does_not_count(nginx: Nginx) -> None:
     assert log_in("127.0.0.4", "198.51.100.1") == 400
 
 
-def test_body__larger_than_the_server_takes__refused_by_the_server_in_its_own_words(tenant: Tenant) -> None:
-    refused = tenant.api.response("POST", "organisations/", {"name": "x" * 1_100_000})
-    assert refused.status_code == 413
-    assert "detail" in refused.json()
+def test_body__over_the_servers_limit__413_of_the_server(tenant: Tenant) -> None:
+    response = tenant.api.response("POST", "organisations/", {"name": "x" * 1_100_000})
+    assert response.status_code == 413
+    assert "detail" in response.json()
 
 
-def test_metrics__through_nginx__nothing(nginx: Nginx, tenant: Tenant) -> None:
+def test_metrics__through_nginx__404(nginx: Nginx, tenant: Tenant) -> None:
     token = {"Authorization": f"Bearer {PRODUCTION['REALTIME_METRICS_TOKEN']}"}
     assert tenant.api.response("GET", "/metrics", headers=token).status_code == 404
 
 
-def test_process__that_answers_503__another_one_is_asked(
+def test_process__responds_503__request_is_retried_at_another(
     server: ServerProcess, tenant: Tenant, failing: ThreadingHTTPServer
 ) -> None:
     with Nginx([failing.server_port, server.port]) as nginx:
-        # Each is begun with either of the two.
+        # nginx begins with each of the two once.
         for _ in range(2):
             with sse.connect(nginx.port, tenant.environment.key) as stream:
                 assert stream.status == 200
         for _ in range(2):
             assert plain(nginx, "/health/readiness") == (200, None)
-    assert set(failing.asked) == {"/health/readiness", f"/sse/environments/{tenant.environment.key}/stream"}  # type: ignore[attr-defined]
+    assert set(failing.paths) == {"/health/readiness", f"/sse/environments/{tenant.environment.key}/stream"}  # type: ignore[attr-defined]
 
 
-def test_health__of_the_servers_address__answered_without_its_name(server: ServerProcess) -> None:
+def test_health__request_to_the_servers_address__200_without_its_host_name(server: ServerProcess) -> None:
     assert server.get("/health/readiness").status == 200
 
 
-def test_stream__no_server_at_all__200_and_comments_for_about_ten_seconds(
-    alone: Future[tuple[sse.Stream, float]],
+def test_stream__no_server__200_and_comments_for_about_ten_seconds(
+    unavailable_stream: Future[tuple[sse.Stream, float]],
 ) -> None:
-    stream, seconds = alone.result()
+    stream, seconds = unavailable_stream.result()
     assert stream.status == 200
     assert stream.headers["content-type"] == "text/event-stream"
     assert {line[:1] for line in stream._raw.decode().splitlines()} == {":", ""}
-    # Ten, and what a busy machine takes on top.
+    # Ten seconds, and more on a busy machine.
     assert 8 < seconds < PATIENCE

@@ -1,4 +1,4 @@
-"""What docs/operations.md names is there: settings, metrics, files, and for each fault its test."""
+"""Settings, metrics and tests that docs/operations.md names exist."""
 
 import re
 
@@ -14,7 +14,7 @@ ROWS = [
 ]
 
 
-def test_faults__of_the_tests__have_a_row_each_and_each_row_has_a_test() -> None:
+def test_faults__of_the_tests__are_the_rows_of_the_page() -> None:
     named = [row[-1].strip() for row in ROWS[1:]]
     assert {name.removeprefix("`tests/faults`: ") for name in named if name.startswith("`tests/faults`: ")} == {
         fault.name for fault in FAULTS
@@ -25,7 +25,7 @@ def test_faults__of_the_tests__have_a_row_each_and_each_row_has_a_test() -> None
             assert f"def {test}(" in (ROOT / file).read_text(), name
 
 
-def test_names__of_settings_and_metrics__are_known() -> None:
+def test_names__of_settings_and_metrics__exist() -> None:
     metrics = (ROOT / "docs" / "metrics.md").read_text()
     settings = (ROOT / "docs" / "settings.md").read_text() + (ROOT / "realtime" / "conf.py").read_text()
     for name in re.findall(r"`(realtime_\w+)", PAGE):

@@ -23,7 +23,7 @@ from tests.support.redis import Redis
 from tests.support.server import MigratedPostgreSQL, ServerProcess
 
 # The first one waits for four starts of a server.
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600 + 4 * START)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600 + 4 * START), pytest.mark.slow]
 
 STREAMS = 200
 

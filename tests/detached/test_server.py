@@ -84,6 +84,7 @@ def test_detached__other_paths__health_only(server: DetachedServer, path: str, s
     assert server.get(path).status == status
 
 
+@pytest.mark.slow
 def test_detached__concurrent_starts_on_one_database__share_it(postgresql: PostgreSQL, tmp_path: Path) -> None:
     url = postgresql.url(postgresql.create_database())
     one, other = (DetachedServer(tmp_path, DATABASE_URL=url) for _ in range(2))

@@ -18,6 +18,8 @@ from tests.support.patience import START
 from tests.support.processes import Process
 from tests.support.server import environ
 
+pytestmark = pytest.mark.slow
+
 NAME = "flagsmith-realtime"
 INSTALL = "Run: pip install 'flagsmith-realtime[{}]'"
 

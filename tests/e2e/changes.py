@@ -1,7 +1,7 @@
-"""What an admin can change that an SDK sees: one entry a kind of trigger.
+"""Changes of an admin that an SDK can see: one entry for each kind of trigger.
 
-Each entry prepares a tenant, then changes one thing by the Admin API. What counts is what the identity ``IDENTITY``,
-whose traits are ``TRAITS``, gets for the feature ``FEATURE`` before and after: (enabled, value).
+Each entry prepares a tenant and then makes one change through the Admin API. ``before`` and ``after`` are enabled and
+value of the feature ``FEATURE`` for the identity ``IDENTITY`` with the traits ``TRAITS``.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,8 @@ Act = Callable[[], object]
 
 @dataclass(frozen=True)
 class Change:
-    """A kind of trigger."""
-
     prepare: Callable[[Tenant], Act]
-    """Brings the tenant to the state before, and returns what then makes the change."""
+    """Creates the state before the change. Returns a function that makes the change."""
 
     before: Seen
     after: Seen
@@ -48,9 +46,9 @@ with transaction.atomic():
 
 
 def write_as_flagsmith(server: ServerProcess, tenant: Tenant, feature: int, enabled: bool) -> None:
-    """Write a state, with a version that was not chosen for SDKs' parsers, as a Flagsmith beside the server does.
+    """Write a state and a version to the database as a Flagsmith on the same database does.
 
-    The Go SDK would read it as newer than itself, so the event prints it 1 µs lower than header and document.
+    The version is one that the Go SDK's parser rounds up, so the event contains a version that is 1 µs lower.
     """
     state = tenant.state(feature)["id"]
     code = WRITE_AS_FLAGSMITH.format(state=state, enabled=enabled, key=tenant.environment.key)
@@ -58,13 +56,13 @@ def write_as_flagsmith(server: ServerProcess, tenant: Tenant, feature: int, enab
 
 
 def banner(tenant: Tenant) -> int:
-    """The feature: off, with a text value."""
+    """Create the feature, off and with a text value. Returns its id."""
     feature: int = tenant.add_feature(FEATURE, initial_value="old")["id"]
     return feature
 
 
 def overridden(tenant: Tenant, plan: str = "pro") -> tuple[int, Body, Body]:
-    """The feature with an override for a segment: the feature's id, the segment, the override's state."""
+    """Create the feature with a segment override. Returns the feature's id, the segment and the override's state."""
     feature = banner(tenant)
     segment = tenant.add_segment("professionals", plan=plan)
     override = tenant.override(feature, segment["id"], feature_state_value=text("for professionals"))
@@ -112,7 +110,7 @@ def segment_rule_changed(tenant: Tenant) -> Act:
 
 
 def weights(tenant: Tenant) -> Act:
-    """All identities get one option, then all get the other."""
+    """All identities get the first option, and after the change the second."""
     options = [
         {"type": "unicode", "string_value": name, "default_percentage_allocation": share}
         for name, share in {"first": 100, "second": 0}.items()
@@ -121,8 +119,8 @@ def weights(tenant: Tenant) -> Act:
         FEATURE, type="MULTIVARIATE", initial_value="old", default_enabled=True, multivariate_options=options
     )
     shares = tenant.state(feature["id"])["multivariate_feature_state_values"]
-    turned = [share | {"percentage_allocation": 100 - share["percentage_allocation"]} for share in shares]
-    return lambda: tenant.change(feature["id"], multivariate_feature_state_values=turned)
+    swapped = [share | {"percentage_allocation": 100 - share["percentage_allocation"]} for share in shares]
+    return lambda: tenant.change(feature["id"], multivariate_feature_state_values=swapped)
 
 
 def option_changed(tenant: Tenant) -> Act:

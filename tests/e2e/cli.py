@@ -1,8 +1,8 @@
-"""What Flagsmith's command line is told to do here, and the calls that it then made.
+"""Commands of Flagsmith's command line, and the API calls that were recorded for them.
 
-``cli_calls.jsonl`` holds the calls of flagsmith-cli 2.0.0, recorded by ``tests.e2e.cli_recording``: a line for each
-command of ``COMMANDS``, with every call's method, path, body and status. Numbers and keys are replaced by the names of
-what they belong to, in braces: "{banner}".
+``cli_calls.jsonl`` has the calls of flagsmith-cli 2.0.0, recorded by ``tests.e2e.cli_recording``: one line per command
+of ``COMMANDS``, with method, path, body and status of each call. Ids and keys are replaced by placeholders with the
+object's name: "{banner}".
 """
 
 import json
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).with_name("cli_calls.jsonl")
+RECORDING = Path(__file__).with_name("cli_calls.jsonl")
 
-NAMED = re.compile(r"\{([^{}]+)\}")
+PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 RULE, OTHER_RULE = (
     json.dumps({"type": "ALL", "rules": [{"type": "ANY", "conditions": [{"property": "plan", **condition}]}]})
@@ -81,40 +81,40 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def learn(names: dict[str, Any], answer: Any) -> None:
-    """Note the numbers of the objects in an answer under their names; of an environment its key, and its number too."""
-    for each in _objects(answer):
+def add_placeholders(placeholders: dict[str, Any], response: Any) -> None:
+    """Add the ids of the objects in a response by their names; an environment has its key and its id."""
+    for each in _objects(response):
         name = each.get("name") or each.get("identifier") or each.get("string_value")
         if name is None and {"feature", "identity"} <= set(each) and each["identity"] is not None:
             name = "override"
         if name is None or not isinstance(each.get("id"), int):
             continue
         if "api_key" in each:
-            names.setdefault(name, each["api_key"])
-            name = f"{name}'s number"
-        names.setdefault(name, each["id"])
+            placeholders.setdefault(name, each["api_key"])
+            name = f"{name}'s id"
+        placeholders.setdefault(name, each["id"])
 
 
-def _objects(answer: Any) -> Iterator[dict[str, Any]]:
-    match answer:
+def _objects(response: Any) -> Iterator[dict[str, Any]]:
+    match response:
         case dict():
-            yield answer
-            for each in answer.values():
+            yield response
+            for each in response.values():
                 yield from _objects(each)
         case list():
-            for each in answer:
+            for each in response:
                 yield from _objects(each)
 
 
-def filled(recorded: Any, names: dict[str, Any]) -> Any:
-    """A path or a body, with what the names in braces stand for."""
+def substitute(recorded: Any, placeholders: dict[str, Any]) -> Any:
+    """A recorded path or body with its placeholders replaced by values."""
     match recorded:
         case dict():
-            return {key: filled(value, names) for key, value in recorded.items()}
+            return {key: substitute(value, placeholders) for key, value in recorded.items()}
         case list():
-            return [filled(value, names) for value in recorded]
-        case str() if whole := NAMED.fullmatch(recorded):
-            return names[whole[1]]
+            return [substitute(value, placeholders) for value in recorded]
+        case str() if whole := PLACEHOLDER.fullmatch(recorded):
+            return placeholders[whole[1]]
         case str():
-            return NAMED.sub(lambda match: str(names[match[1]]), recorded)
+            return PLACEHOLDER.sub(lambda match: str(placeholders[match[1]]), recorded)
     return recorded

@@ -1,4 +1,4 @@
-"""A real server for the end-to-end tests: each test has a tenant of its own in it."""
+"""Fixtures: a real server for the end-to-end tests. Each test has its own tenant."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,10 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.server import ServerProcess
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "uvicorn on postgresql", "daphne"])
+@pytest.fixture(
+    scope="session",
+    params=["uvicorn on postgresql", *(pytest.param(name, marks=pytest.mark.slow) for name in ("uvicorn", "daphne"))],
+)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     flavour, _, database = request.param.partition(" on ")
     template = request.getfixturevalue(f"{database or 'sqlite'}_template")
@@ -18,7 +21,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def api(server: ServerProcess) -> AdminAPI:
-    """Signed in. To register takes long, since that hashes a password."""
+    """An API client that is signed in. One for the session, because registration is slow: it hashes a password."""
     return AdminAPI.registered(server.url)
 
 

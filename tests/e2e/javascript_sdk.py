@@ -1,4 +1,4 @@
-"""The official JavaScript SDK, as tests run it: in a page of another origin than the server's."""
+"""The official JavaScript SDK in a browser page whose origin differs from the server's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +30,12 @@ async ([server, streams, environmentID, identity, traits]) => {
 }
 """
 
-SEEN = "name => [flagsmith.hasFeature(name), flagsmith.getValue(name)]"
+GET_FLAG = "name => [flagsmith.hasFeature(name), flagsmith.getValue(name)]"
 
 
 @contextmanager
 def sdk_origin() -> Iterator[str]:
-    """Where a page is that has loaded the SDK; the server is elsewhere."""
+    """Serve a page that loads the SDK. Yields its origin."""
     if not SDK.is_file():
         raise programs.ProgramMissingError("the JavaScript SDK is not installed (scripts/test installs it with npm)")
     with pages({"/": ("text/html", PAGE), "/sdk.js": ("text/javascript", SDK.read_bytes())}) as origin:
@@ -43,9 +43,9 @@ def sdk_origin() -> Iterator[str]:
 
 
 class SDKPage:
-    """A page with the SDK running in it, and what it asks the server for.
+    """A page in which the SDK runs, with its requests and errors.
 
-    Streams are at ``realtime_url``, or where the API is.
+    The SDK streams from ``realtime_url``, by default the URL of the API.
     """
 
     def __init__(self, page: Page, tenant: Tenant, realtime_url: str = "") -> None:
@@ -62,13 +62,14 @@ class SDKPage:
         assert response.value.status == 200
 
     def seen(self) -> tuple[bool, object]:
-        enabled, value = self.page.evaluate(SEEN, FEATURE)
+        """Enabled and value of the feature as the SDK has them."""
+        enabled, value = self.page.evaluate(GET_FLAG, FEATURE)
         return enabled, value
 
-    def wait_for(self, seen: tuple[bool, object]) -> None:
-        condition = f"wanted => JSON.stringify(({SEEN})({FEATURE!r})) === JSON.stringify(wanted)"
-        self.page.wait_for_function(condition, arg=list(seen))
+    def wait_for(self, expected: tuple[bool, object]) -> None:
+        condition = f"expected => JSON.stringify(({GET_FLAG})({FEATURE!r})) === JSON.stringify(expected)"
+        self.page.wait_for_function(condition, arg=list(expected))
 
     def fetches(self) -> int:
-        """How often the SDK has asked for its flags."""
+        """The number of requests for the identity's flags."""
         return sum(request.method != "OPTIONS" and "/api/v1/identities/" in request.url for request in self.requests)

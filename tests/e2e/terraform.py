@@ -1,4 +1,4 @@
-"""Flagsmith's terraform provider: its resources, and the calls that its client for Go makes for them.
+"""The resources of Flagsmith's Terraform provider, and the API calls that its Go client makes for them.
 
 Structs and calls are those of flagsmith-go-api-client as of 2026-04.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from tests.e2e.golang import Struct, decode
+from tests.e2e.go_json import Struct, decode
 from tests.support.api import TIMEOUT, Tenant
 
 Fields = dict[str, Any]
@@ -98,12 +98,12 @@ SERVER_KEY: Struct = {
 }
 
 
-class Gone(Exception):
-    """The client was answered with a 404."""
+class NotFoundError(Exception):
+    """The API has responded with 404."""
 
 
 class Client:
-    """Calls with a master API key, as the provider is configured with. Paths' names in braces are the tenant's."""
+    """Makes calls with a master API key, like the provider. Placeholders in paths are ids and keys of the tenant."""
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
@@ -111,7 +111,7 @@ class Client:
         key = tenant.api.post(f"organisations/{tenant.organisation}/master-api-keys/", name="terraform")["key"]
         self.session.headers.update({"Authorization": f"Api-Key {key}", "Accept": "application/json"})
         self.feature = tenant.add_feature("flag", initial_value="v")
-        self.names = {
+        self.path_arguments = {
             "organisation": tenant.organisation,
             "project": tenant.project,
             "environment": tenant.environment.id,
@@ -120,39 +120,40 @@ class Client:
             "segment": tenant.add_segment("pros", plan="pro")["id"],
         }
 
-    def call(self, kind: Any, method: str, path: str, body: Any = None, **names: Any) -> Any:
-        """Make the call, and decode the answer."""
-        path = path.format(**self.names | names)
-        answer = self.session.request(method, f"{self.tenant.api.url}/api/v1/{path}", json=body, timeout=TIMEOUT)
-        if answer.status_code == 404:
-            raise Gone(path)
-        assert 200 <= answer.status_code < 300, f"{method} {path} {body}: {answer.status_code} {answer.text}"
-        return decode(kind, answer.json(), path) if kind is not None else None
+    def call(self, kind: Any, method: str, path: str, body: Any = None, **arguments: Any) -> Any:
+        """Make the call and decode the response."""
+        path = path.format(**self.path_arguments | arguments)
+        response = self.session.request(method, f"{self.tenant.api.url}/api/v1/{path}", json=body, timeout=TIMEOUT)
+        if response.status_code == 404:
+            raise NotFoundError(path)
+        assert 200 <= response.status_code < 300, f"{method} {path} {body}: {response.status_code} {response.text}"
+        return decode(kind, response.json(), path) if kind is not None else None
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A kind of resource with a path of its own; others override what they do in another way."""
+    """A kind of resource with the usual calls. Subclasses override those that differ."""
 
     kind: Struct
     path: str
-    """Where it is created; below it, by its ``key``, it is changed and deleted."""
+    """Path for POST. PUT and DELETE are at ``path`` + ``key``."""
     by_uuid: str
+    """Path for GET."""
     parent: str
-    """What it belongs to, as a field of the body."""
-    first: Fields
-    then: Fields
-    """What it is to be at first, and what then."""
+    """The field of the body that refers to the parent."""
+    created: Fields
+    updated: Fields
+    """The fields after the first apply, and after the second."""
     omitempty: tuple[str, ...] = ()
-    """Fields that Go does not send if they are zero."""
+    """Fields that Go omits if they are zero."""
     key: str = "id"
-    of_project: bool = False
-    """Whether a read asks for the project too."""
-    speaks: bool = True
-    """Whether streams hear of its update."""
+    reads_project: bool = False
+    """Whether a read also requests the project."""
+    causes_event: bool = True
+    """Whether an update causes an event."""
 
-    def body(self, client: Client, wanted: Fields) -> Fields:
-        fields = {self.parent: client.names[self.parent], **wanted}
+    def body(self, client: Client, fields: Fields) -> Fields:
+        fields = {self.parent: client.path_arguments[self.parent], **fields}
         return {name: value for name, value in fields.items() if value or name not in self.omitempty}
 
     def create(self, client: Client, wanted: Fields) -> Fields:
@@ -160,7 +161,7 @@ class Resource:
 
     def read(self, client: Client, state: Fields) -> Fields:
         found = client.call(self.kind, "GET", self.by_uuid, **state)
-        if self.of_project:
+        if self.reads_project:
             client.call(PROJECT, "GET", "projects/{project}/")
         return found
 
@@ -174,18 +175,18 @@ class Resource:
 
 @dataclass(frozen=True)
 class ServerKey(Resource):
-    """There is no reading of one, but of all."""
+    """A server-side key. The API lists keys but has no endpoint to read one."""
 
     def read(self, client: Client, state: Fields) -> Fields:
         found = [each for each in client.call([self.kind], "GET", self.path) if each["id"] == state["id"]]
         if not found:
-            raise Gone(self.path)
+            raise NotFoundError(self.path)
         return found[0]
 
 
 @dataclass(frozen=True)
 class State(Resource):
-    """A feature's state in an environment, which is there already: to create it is to find and to change it."""
+    """The environment default of a feature. It exists already, so that "create" finds and updates it."""
 
     def create(self, client: Client, wanted: Fields) -> Fields:
         (found,) = client.call({"results": [STATE]}, "GET", "environments/{key}/featurestates/?feature={feature}")[
@@ -196,39 +197,46 @@ class State(Resource):
     def read(self, client: Client, state: Fields) -> Fields:
         found = client.call(self.kind, "GET", self.by_uuid, **state)
         if found["feature_segment"] is not None:
-            place = client.call(FEATURE_SEGMENT, "GET", "features/feature-segments/{feature_segment}/", **found)
-            found |= {"segment_priority": place["priority"], "segment": place["segment"]}
+            feature_segment = client.call(
+                FEATURE_SEGMENT, "GET", "features/feature-segments/{feature_segment}/", **found
+            )
+            found |= {"segment_priority": feature_segment["priority"], "segment": feature_segment["segment"]}
         return found
 
     def update(self, client: Client, state: Fields, wanted: Fields) -> Fields:
-        same = {name: state[name] for name in ("id", "uuid", "feature", "environment", "feature_segment")}
-        same = {name: value for name, value in same.items() if value is not None}
+        unchanged = {name: state[name] for name in ("id", "uuid", "feature", "environment", "feature_segment")}
+        unchanged = {name: value for name, value in unchanged.items() if value is not None}
         sent = {name: value for name, value in wanted.items() if name != "segment_priority"}
-        changed = client.call(self.kind, "PUT", f"{self.path}{state['id']}/", same | sent)
+        changed = client.call(self.kind, "PUT", f"{self.path}{state['id']}/", unchanged | sent)
         if "segment_priority" in wanted and wanted["segment_priority"] != state["segment_priority"]:
             body = [{"priority": wanted["segment_priority"], "id": state["feature_segment"]}]
             client.call(None, "POST", "features/feature-segments/update-priorities/", body)
         return changed
 
     def delete(self, client: Client, state: Fields) -> None:
-        """It stays; nothing is called."""
+        """The provider makes no call: the environment default stays."""
 
 
 @dataclass(frozen=True)
 class Override(State):
-    """A segment's override: first its place, then its state."""
+    """A segment override: first its feature segment, then its state."""
 
     def create(self, client: Client, wanted: Fields) -> Fields:
         environment = client.call(ENVIRONMENT, "GET", "environments/{key}/")["id"]
-        place = {
-            "feature": client.names["feature"],
-            "segment": client.names["segment"],
+        feature_segment = {
+            "feature": client.path_arguments["feature"],
+            "segment": client.path_arguments["segment"],
             "environment": environment,
             "priority": wanted["segment_priority"],
         }
-        made = client.call(FEATURE_SEGMENT, "POST", "features/feature-segments/", place)
+        created = client.call(FEATURE_SEGMENT, "POST", "features/feature-segments/", feature_segment)
         sent = {name: value for name, value in wanted.items() if name != "segment_priority"}
-        body = {"feature": place["feature"], "environment": environment, "feature_segment": made["id"], **sent}
+        body = {
+            "feature": feature_segment["feature"],
+            "environment": environment,
+            "feature_segment": created["id"],
+            **sent,
+        }
         return client.call(self.kind, "POST", self.path, body)
 
     def delete(self, client: Client, state: Fields) -> None:
@@ -255,7 +263,7 @@ RESOURCES = {
         {"name": "P", "enable_realtime_updates": True, "stale_flags_limit_days": 30},
         {"name": "Q", "enable_realtime_updates": True, "prevent_flag_defaults": True, "feature_name_regex": "[a-z]+"},
         ("hide_disabled_flags", "prevent_flag_defaults", "feature_name_regex", "stale_flags_limit_days"),
-        speaks=False,
+        causes_event=False,
     ),
     "environment": Resource(
         ENVIRONMENT,
@@ -266,7 +274,7 @@ RESOURCES = {
         {"name": "F", "description": "d", "hide_sensitive_data": True, "minimum_change_request_approvals": 2},
         ("allow_client_traits", "banner_text", "banner_colour", "hide_sensitive_data"),
         key="api_key",
-        speaks=False,
+        causes_event=False,
     ),
     "server key": ServerKey(
         SERVER_KEY,
@@ -275,7 +283,7 @@ RESOURCES = {
         "environment",
         {"name": "ci", "active": True},
         {"name": "cd", "active": False},
-        speaks=False,
+        causes_event=False,
     ),
     "tag": Resource(
         TAG,
@@ -284,7 +292,7 @@ RESOURCES = {
         "project",
         {"label": "red", "color": "#ff0000", "description": None},
         {"label": "blue", "color": "#0000ff", "description": "d"},
-        speaks=False,
+        causes_event=False,
     ),
     "feature": Resource(
         FEATURE,
@@ -301,7 +309,7 @@ RESOURCES = {
             "tags": [],
         },
         ("initial_value", "default_enabled", "is_archived"),
-        of_project=True,
+        reads_project=True,
     ),
     "multivariate option": Resource(
         OPTION,
@@ -310,7 +318,7 @@ RESOURCES = {
         "feature",
         {"type": "unicode", "string_value": "a", "default_percentage_allocation": 30.5},
         {"type": "int", "integer_value": 7, "default_percentage_allocation": 0},
-        of_project=True,
+        reads_project=True,
     ),
     "segment": Resource(
         SEGMENT,
@@ -319,27 +327,27 @@ RESOURCES = {
         "project",
         {"name": "s", "rules": rules("EQUAL", "pro")},
         {"name": "t", "description": "d", "rules": rules("IN", "pro,max")},
-        of_project=True,
+        reads_project=True,
     ),
     "state": State(
         STATE,
         STATES,
         f"{STATES}get-by-uuid/{{uuid}}/",
         "environment",
-        first={"enabled": True, "feature_state_value": value(type="unicode", string_value="x")},
-        then={"enabled": False, "feature_state_value": value(type="int", integer_value=42)},
+        created={"enabled": True, "feature_state_value": value(type="unicode", string_value="x")},
+        updated={"enabled": False, "feature_state_value": value(type="int", integer_value=42)},
     ),
     "override": Override(
         STATE,
         STATES,
         f"{STATES}get-by-uuid/{{uuid}}/",
         "environment",
-        first={
+        created={
             "enabled": True,
             "feature_state_value": value(type="bool", boolean_value=True),
             "segment_priority": 0,
         },
-        then={
+        updated={
             "enabled": False,
             "feature_state_value": value(type="unicode", string_value="y"),
             "segment_priority": 3,

@@ -1,9 +1,7 @@
-"""The calls of Flagsmith's command line, in its order.
+"""The recorded calls of Flagsmith's command line, in their order.
 
-Each succeeds, can be decoded, and does what was asked for; streams hear of it if an SDK should.
-
-The program itself is not on the package registry that this project installs from, so its recorded calls stand for it
-(``tests.e2e.cli``).
+Each call succeeds and its response can be decoded. Each command has its effect, and causes an event if SDKs can see it.
+The program is not on the package registry of this project, so its recorded calls are used (``tests.e2e.cli``).
 """
 
 import json
@@ -15,15 +13,15 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.cli import COMMANDS, FILE, filled, learn
-from tests.e2e.golang import Struct, decode
+from tests.e2e.cli import COMMANDS, RECORDING, add_placeholders, substitute
+from tests.e2e.go_json import Struct, decode
 from tests.support import sse
 from tests.support.api import TIMEOUT, AdminAPI, Tenant
 from tests.support.server import ServerProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-# What flagsmith-cli 2.0.0 decodes of each answer.
+# The structs into which flagsmith-cli 2.0.0 decodes responses.
 STATE: Struct = {"enabled": bool, "feature_state_value": object}
 OPTION: Struct = {
     "id": int,
@@ -110,27 +108,27 @@ SHAPES: dict[str, Struct] = {
     r"environments/[^/]+/identities/\d+/featurestates/(\d+/)?": {"id": int, "feature": int, **STATE},
     r"environments/[^/]+/features/\d+/(segment-overrides/\d+/)?": FLAG,
 }
-# Of these it only passes on what it gets, or leaves the reading to an SDK.
-UNREAD = re.compile(r"environments/[^/]+/document/|flags/|identities/")
+# Responses that it prints without decoding, or leaves to an SDK.
+NOT_DECODED = re.compile(r"environments/[^/]+/document/|flags/|identities/")
 
-# What the command line names where it thinks that a server cannot change flags.
-FIRST_RELEASE = (2, 263, 0)
+# The command line requires this server version to change flags.
+MIN_SERVER_VERSION = (2, 263, 0)
 
 Overrides = list[tuple[str, int, bool, Any]]
 
 
 class Replay:
-    """The recorded calls, made by a master API key to a tenant of our own."""
+    """Makes the recorded calls with a master API key for a new tenant."""
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
-        self.names: dict[str, Any] = {}
+        self.placeholders: dict[str, Any] = {}
         for path in (
             f"organisations/{tenant.organisation}/",
             f"projects/{tenant.project}/",
             f"environments/{tenant.environment.key}/",
         ):
-            learn(self.names, tenant.api.get(path))
+            add_placeholders(self.placeholders, tenant.api.get(path))
         key = tenant.api.post(f"organisations/{tenant.organisation}/master-api-keys/", name="cli")["key"]
         self.session = requests.Session()
         self.session.headers.update(
@@ -138,33 +136,34 @@ class Replay:
         )
 
     def make(self, call: dict[str, Any]) -> None:
-        path, body = filled(call["path"], self.names), filled(call.get("body"), self.names)
-        sdk = path in ("/api/v1/flags/", "/api/v1/identities/")
-        headers = {"X-Environment-Key": self.tenant.environment.key, "Authorization": None} if sdk else None
+        path, body = substitute(call["path"], self.placeholders), substitute(call.get("body"), self.placeholders)
+        is_sdk_call = path in ("/api/v1/flags/", "/api/v1/identities/")
+        headers = {"X-Environment-Key": self.tenant.environment.key, "Authorization": None} if is_sdk_call else None
         url = f"{self.tenant.api.url}{path}"
-        answer = self.session.request(call["method"], url, json=body, headers=headers, timeout=TIMEOUT)
-        assert answer.status_code == call["status"], f"{call} was answered {answer.status_code}: {answer.text}"
-        if answer.content:
-            read(path, answer.json())
-            learn(self.names, answer.json())
+        response = self.session.request(call["method"], url, json=body, headers=headers, timeout=TIMEOUT)
+        assert response.status_code == call["status"], f"{call}: {response.status_code} {response.text}"
+        if response.content:
+            check_decodable(path, response.json())
+            add_placeholders(self.placeholders, response.json())
 
     def default(self, feature: str) -> Any:
-        """What an SDK gets for everybody."""
+        """Enabled and value of the environment default, as an SDK gets it."""
         return self.tenant.flags()[feature]
 
     def overrides(self, feature: str) -> Overrides:
-        """Of the segments, the strongest first: name, priority, enabled, value."""
-        at = f"environment={self.tenant.environment.id}&feature={self.names[feature]}"
-        places = self.tenant.api.get(f"features/feature-segments/?{at}")["results"]
-        states = self.tenant.api.get(f"features/featurestates/?{at}")["results"]
-        found = {state["feature_segment"]: state for state in states}
+        """The segment overrides by priority: name, priority, enabled, value."""
+        query = f"environment={self.tenant.environment.id}&feature={self.placeholders[feature]}"
+        feature_segments = self.tenant.api.get(f"features/feature-segments/?{query}")["results"]
+        states = self.tenant.api.get(f"features/featurestates/?{query}")["results"]
+        by_feature_segment = {state["feature_segment"]: state for state in states}
         return [
-            (place["segment_name"], place["priority"], found[place["id"]]["enabled"], plain(found[place["id"]]))
-            for place in places
+            (each["segment_name"], each["priority"], state["enabled"], state_value(state))
+            for each in feature_segments
+            for state in [by_feature_segment[each["id"]]]
         ]
 
     def weights(self, feature: str) -> list[float]:
-        state = self.tenant.state(self.names[feature])
+        state = self.tenant.state(self.placeholders[feature])
         return [share["percentage_allocation"] for share in state["multivariate_feature_state_values"]]
 
     def of_identity(self, identifier: str) -> Any:
@@ -174,32 +173,32 @@ class Replay:
         return next((f["enabled"], f["feature_state_value"]) for f in flags if f["feature"]["name"] == "banner")
 
     def listed(self, path: str) -> list[str]:
-        """The names of the objects of a list of the project."""
-        answer = self.tenant.api.get(path.format(project=self.tenant.project))
-        return [each["name"] for each in (answer if isinstance(answer, list) else answer["results"])]
+        """The names of the objects in a list of the API."""
+        response = self.tenant.api.get(path.format(project=self.tenant.project))
+        return [each["name"] for each in (response if isinstance(response, list) else response["results"])]
 
 
-def plain(state: dict[str, Any]) -> Any:
+def state_value(state: dict[str, Any]) -> Any:
     value = state["feature_state_value"]
     return value[{"int": "integer_value", "bool": "boolean_value"}.get(value["type"], "string_value")]
 
 
-def read(path: str, answer: Any) -> None:
-    """Decode an answer as the command line does: lists are bare, or in an envelope."""
+def check_decodable(path: str, response: Any) -> None:
+    """Decode a response as the command line does. Lists are bare or paginated."""
     path = re.sub(r"^/api/\w+/|\?.*$", "", path)
-    if UNREAD.fullmatch(path):
+    if NOT_DECODED.fullmatch(path):
         return
     (shape,) = (shape for pattern, shape in SHAPES.items() if re.fullmatch(pattern, path))
-    if isinstance(answer, dict) and "results" in answer:
-        decode({"next": (str,), "results": [shape]}, answer, path)
+    if isinstance(response, dict) and "results" in response:
+        decode({"next": (str,), "results": [shape]}, response, path)
     else:
-        decode([shape] if isinstance(answer, list) else shape, answer, path)
+        decode([shape] if isinstance(response, list) else shape, response, path)
 
 
 SEGMENTS, FEATURES = "projects/{project}/segments/", "projects/{project}/features/"
 ENVIRONMENTS, PROJECTS = "environments/?project={project}", "projects/"
 
-# What is there after each command that changes something, and whether streams of the environment hear of it.
+# The effect of each command that changes something: how to read it, the expected value, and whether there is an event.
 EFFECTS: dict[str, tuple[Callable[[Replay], Any], Any, bool]] = {
     "feature create banner": (lambda r: r.default("banner"), (False, "hello"), True),
     "flag enable banner": (lambda r: r.default("banner"), (True, "hello"), True),
@@ -225,13 +224,13 @@ EFFECTS: dict[str, tuple[Callable[[Replay], Any], Any, bool]] = {
     ),
     "flag delete banner --segment others": (lambda r: r.overrides("banner"), [("pros", 6, True, "x")], True),
     "segment update pros": (
-        lambda r: r.tenant.api.get(f"projects/{r.tenant.project}/segments/{r.names['pros']}/")["rules"][0]["rules"][0][
-            "conditions"
-        ][0]["operator"],
+        lambda r: r.tenant.api.get(f"projects/{r.tenant.project}/segments/{r.placeholders['pros']}/")["rules"][0][
+            "rules"
+        ][0]["conditions"][0]["operator"],
         "IN",
         True,
     ),
-    # Of one identity's override streams say nothing.
+    # Identity overrides cause no event.
     "flag update banner --value mine --identifier ada": (lambda r: r.of_identity("ada"), (False, "mine"), False),
     "flag enable banner --identifier ada": (lambda r: r.of_identity("ada"), (True, "mine"), False),
     "flag delete banner --identifier ada": (lambda r: r.of_identity("ada"), (False, "x"), False),
@@ -248,7 +247,7 @@ EFFECTS: dict[str, tuple[Callable[[Replay], Any], Any, bool]] = {
     "feature update banner --archive": (lambda r: r.listed(f"{FEATURES}?is_archived=true"), ["banner"], False),
     "environment create Staging": (lambda r: r.listed(ENVIRONMENTS), ["Development", "Staging"], False),
     "environment update Staging": (
-        lambda r: r.tenant.api.get(f"environments/{r.names['Staging']}/")["description"],
+        lambda r: r.tenant.api.get(f"environments/{r.placeholders['Staging']}/")["description"],
         "s",
         False,
     ),
@@ -258,7 +257,7 @@ EFFECTS: dict[str, tuple[Callable[[Replay], Any], Any, bool]] = {
         False,
     ),
     "environment key create Staging": (
-        lambda r: [key["name"] for key in r.tenant.api.get(f"environments/{r.names['Staging']}/api-keys/")],
+        lambda r: [key["name"] for key in r.tenant.api.get(f"environments/{r.placeholders['Staging']}/api-keys/")],
         ["ci"],
         False,
     ),
@@ -276,30 +275,32 @@ def replay(start_server: Callable[..., ServerProcess]) -> Replay:
     return Replay(Tenant.create(AdminAPI.registered(start_server().url)))
 
 
-def test_cli__every_command__succeeds_is_decoded_and_does_what_it_says(replay: Replay) -> None:
-    lines = [json.loads(line) for line in FILE.read_text().splitlines()]
-    assert [tuple(line["command"]) for line in lines] == list(COMMANDS), "to be recorded anew"
+def test_cli__every_command__succeeds_decodes_and_has_its_effect(replay: Replay) -> None:
+    lines = [json.loads(line) for line in RECORDING.read_text().splitlines()]
+    assert [tuple(line["command"]) for line in lines] == list(COMMANDS), (
+        "COMMANDS have changed: run tests.e2e.cli_recording"
+    )
     release = requests.get(f"{replay.tenant.api.url}/version/", timeout=TIMEOUT).json()["image_tag"]
-    assert tuple(map(int, release.split("."))) >= FIRST_RELEASE
+    assert tuple(map(int, release.split("."))) >= MIN_SERVER_VERSION
     effects = dict(EFFECTS)
     port = int(replay.tenant.api.url.rpartition(":")[2])
     with sse.connect(port, replay.tenant.environment.key) as stream:
-        heard = stream.next_event().updated_at
+        version = stream.next_event().updated_at
         for line in lines:
             command = " ".join(line["command"])
             for call in line["calls"]:
                 replay.make(call)
             named = [each for each in effects if command == each or command.startswith(f"{each} --")]
-            effect, wanted, speaks = effects.pop(max(named, key=len)) if named else (None, None, False)
+            effect, expected, causes_event = effects.pop(max(named, key=len)) if named else (None, None, False)
             if effect is not None:
-                assert effect(replay) == wanted, command
-            heard = hear(stream, heard, replay.tenant.version(), speaks, command)
+                assert effect(replay) == expected, command
+            version = check_event(stream, version, replay.tenant.version(), causes_event, command)
     assert effects == {}
 
 
-def hear(stream: sse.Stream, heard: Decimal, version: Decimal, speaks: bool, command: str) -> Decimal:
-    """Wait for the event of what was done, if there is to be one. What comes next is never older than that."""
-    assert (version > heard) == speaks, command
-    if speaks:
-        assert stream.event_after(heard).updated_at == version, command
-    return version
+def check_event(stream: sse.Stream, before: Decimal, after: Decimal, causes_event: bool, command: str) -> Decimal:
+    """Check that the version has risen, and wait for its event, if one is expected. Returns the version ``after``."""
+    assert (after > before) == causes_event, command
+    if causes_event:
+        assert stream.event_after(before).updated_at == after, command
+    return after

@@ -1,4 +1,4 @@
-"""``curl -N``: what a person at a terminal sees."""
+"""Streams with ``curl -N``."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The official JavaScript SDK in a real browser, on a page of another origin: it has what an admin changes at once."""
+"""The official JavaScript SDK in a real browser, on a page of another origin: it receives changes without polling."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
-    """Where the page is; the server is elsewhere."""
     with sdk_origin() as origin:
         yield origin
 
@@ -39,23 +38,23 @@ def page(browser: Browser, origin: str) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_javascript_sdk__admin_changes_something__page_of_another_origin_sees_it_without_polling(
+def test_javascript_sdk__admin_changes_something__page_of_another_origin_receives_it_without_polling(
     change: Change, tenant: Tenant, page: Page, origin: str
 ) -> None:
-    act = change.prepare(tenant)
+    make_change = change.prepare(tenant)
     sdk = SDKPage(page, tenant)
     assert sdk.seen() == change.before
     assert not tenant.api.url.startswith(origin)
 
-    act()
+    make_change()
 
     sdk.wait_for(change.after)
-    # The event on connect made no fetch: the page may read the version of the flags that it has, and it is the event's.
+    # The event on connect caused no fetch: CORS exposes the version of the flags to the page.
     assert sdk.fetches() == 2
     assert sdk.errors == []
 
 
-def test_javascript_sdk__version_that_a_flagsmith_has_chosen__is_fetched_once(
+def test_javascript_sdk__version_chosen_by_flagsmith__fetched_once(
     server: ServerProcess, tenant: Tenant, page: Page
 ) -> None:
     feature = banner(tenant)

@@ -1,4 +1,4 @@
-"""The official Python SDK, local evaluation with real time on: it has what an admin changes, and never polls."""
+"""The official Python SDK with local evaluation and real-time updates: it receives changes without polling."""
 
 from collections.abc import Callable, Iterator
 
@@ -27,22 +27,22 @@ def start_client(tenant: Tenant) -> Iterator[Callable[[], Client]]:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_python_sdk__admin_changes_something__sees_it_without_polling(
+def test_python_sdk__admin_changes_something__receives_it_without_polling(
     change: Change, tenant: Tenant, start_client: Callable[[], Client]
 ) -> None:
-    act = change.prepare(tenant)
+    make_change = change.prepare(tenant)
     client = start_client()
     assert client.seen() == change.before
 
-    act()
+    make_change()
 
     client.wait_until(lambda: client.seen() == change.after)
-    # The event on connect held the version of the document that the client had, to the microsecond.
+    # The event on connect contained exactly the version of the client's document.
     assert client.fetches == 2
     assert not hasattr(client, "environment_data_polling_manager_thread")
 
 
-def test_python_sdk__version_that_a_flagsmith_has_chosen__is_fetched_once(
+def test_python_sdk__version_chosen_by_flagsmith__fetched_once(
     server: ServerProcess, tenant: Tenant, start_client: Callable[[], Client]
 ) -> None:
     feature = banner(tenant)
@@ -52,7 +52,7 @@ def test_python_sdk__version_that_a_flagsmith_has_chosen__is_fetched_once(
     write_as_flagsmith(server, tenant, feature, enabled=True)
 
     client.wait_until(lambda: client.seen()[0])
-    # Neither the event on connect nor the one of the change made a second fetch of what the client had.
+    # Neither the event on connect nor the event of the change caused a second fetch of the same version.
     tenant.change(feature, enabled=False)
     client.wait_until(lambda: not client.seen()[0])
     assert client.fetches == 3

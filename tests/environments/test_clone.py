@@ -17,21 +17,21 @@ pytestmark = pytest.mark.django_db
 
 
 def override(state: FeatureState, segment: Segment, value: object, priority: int, **fields: object) -> FeatureState:
-    """Override the state's feature, in its environment, for a segment."""
-    place = FeatureSegment.objects.create(
+    """Override the state's feature in its environment for a segment."""
+    feature_segment = FeatureSegment.objects.create(
         feature=state.feature, segment=segment, environment=state.environment, priority=priority
     )
-    made = FeatureState.objects.create(
-        feature=state.feature, environment=state.environment, feature_segment=place, enabled=True, **fields
+    created = FeatureState.objects.create(
+        feature=state.feature, environment=state.environment, feature_segment=feature_segment, enabled=True, **fields
     )
-    stored = FeatureStateValue(feature_state=made)
-    stored.value = value
-    stored.save()
-    return made
+    row = FeatureStateValue(feature_state=created)
+    row.value = value
+    row.save()
+    return created
 
 
 def contents(environment: Environment) -> list[tuple[object, ...]]:
-    """What an environment says of its project's features, without the numbers of the rows."""
+    """The states of an environment without their primary keys."""
     states = FeatureState.objects.filter(environment=environment, version__isnull=False, identity=None)
     return [
         (
@@ -60,18 +60,18 @@ def clone(client: APIClient, environment: Environment, **body: object) -> Enviro
 
 
 @pytest.fixture
-def furnished(environment: Environment, segment: Segment, make_feature: Callable[..., Feature]) -> Environment:
-    """An environment with a value of two types, shares, two overrides, a draft of another, an identity's and a key."""
+def source(environment: Environment, segment: Segment, make_feature: Callable[..., Feature]) -> Environment:
+    """An environment with values, shares, two segment overrides, a draft, an identity override and a server key."""
     plain, split = make_feature("plain", initial_value="12"), make_feature("split", type="MULTIVARIATE")
     state = FeatureState.objects.get(feature=plain)
     state.feature_state_value.value = "text"
     state.feature_state_value.save()
     other = Segment.objects.create(name="other", project=environment.project)
     override(state, segment, True, priority=1)
-    shares_of = [FeatureState.objects.get(feature=split), override(state, other, "b", priority=0)]
+    states_with_shares = [FeatureState.objects.get(feature=split), override(state, other, "b", priority=0)]
     for text in ("x", "y"):
         option = MultivariateFeatureOption.objects.create(feature=split, string_value=text)
-        for each in shares_of:
+        for each in states_with_shares:
             MultivariateFeatureStateValue.objects.create(
                 feature_state=each, multivariate_feature_option=option, percentage_allocation=each.pk
             )
@@ -83,7 +83,7 @@ def furnished(environment: Environment, segment: Segment, make_feature: Callable
     return environment
 
 
-def test_clone__settings_defaults_and_overrides__as_in_the_source(admin: APIClient, furnished: Environment) -> None:
+def test_clone__settings_defaults_and_overrides__copied(admin: APIClient, source: Environment) -> None:
     settings = {
         "description": "d",
         "minimum_change_request_approvals": 1,
@@ -97,50 +97,52 @@ def test_clone__settings_defaults_and_overrides__as_in_the_source(admin: APIClie
     }
     Environment.objects.update(**settings)
 
-    made = clone(admin, furnished)
+    copy = clone(admin, source)
 
-    assert (made.name, made.project_id) == ("Clone", furnished.project_id)
-    assert {name: getattr(made, name) for name in settings} == settings
-    assert contents(made) == contents(furnished)
-    assert len(contents(made)) == 4
+    assert (copy.name, copy.project_id) == ("Clone", source.project_id)
+    assert {name: getattr(copy, name) for name in settings} == settings
+    assert contents(copy) == contents(source)
+    assert len(contents(copy)) == 4
 
 
-def test_clone__identities_drafts_and_keys__are_not_copied(
-    admin: APIClient, user: FFAdminUser, furnished: Environment
+def test_clone__identities_drafts_and_keys__not_copied(
+    admin: APIClient, user: FFAdminUser, source: Environment
 ) -> None:
-    made = clone(admin, furnished, clone_feature_states_async=True)
+    copy = clone(admin, source, clone_feature_states_async=True)
 
-    assert not made.is_creating
-    assert not made.identities.exists()
-    assert not made.api_keys.exists()
-    assert not FeatureState.objects.filter(environment=made, version=None).exists()
-    assert FeatureSegment.objects.filter(environment=made).count() == 2
-    assert made.api_key != furnished.api_key
-    assert made.uuid != furnished.uuid
-    assert UserEnvironmentPermission.objects.get(environment=made).user == user
-
-
-def test_clone__changed__source_stays(admin: APIClient, furnished: Environment) -> None:
-    before = contents(furnished)
-    made = clone(admin, furnished)
-
-    FeatureSegment.objects.filter(environment=made).delete()
-    FeatureStateValue.objects.filter(feature_state__environment=made).update(string_value="other")
-
-    assert contents(furnished) == before
+    assert not copy.is_creating
+    assert not copy.identities.exists()
+    assert not copy.api_keys.exists()
+    assert not FeatureState.objects.filter(environment=copy, version=None).exists()
+    assert FeatureSegment.objects.filter(environment=copy).count() == 2
+    assert copy.api_key != source.api_key
+    assert copy.uuid != source.uuid
+    assert UserEnvironmentPermission.objects.get(environment=copy).user == user
 
 
-def test_clone__name_taken__refused(admin: APIClient, environment: Environment, production: Environment) -> None:
-    for body, answer in (
+def test_clone__changed__source_does_not_change(admin: APIClient, source: Environment) -> None:
+    before = contents(source)
+    copy = clone(admin, source)
+
+    FeatureSegment.objects.filter(environment=copy).delete()
+    FeatureStateValue.objects.filter(feature_state__environment=copy).update(string_value="other")
+
+    assert contents(source) == before
+
+
+def test_clone__name_exists_or_is_missing__400(
+    admin: APIClient, environment: Environment, production: Environment
+) -> None:
+    for body, errors in (
         ({"name": "Production"}, {"non_field_errors": ["An environment with this name already exists."]}),
         ({}, {"name": ["This field is required."]}),
     ):
         response = admin.post(f"/api/v1/environments/{environment.api_key}/clone/", body, format="json")
-        assert (response.status_code, response.json()) == (400, answer)
+        assert (response.status_code, response.json()) == (400, errors)
     assert Environment.objects.count() == 2
 
 
-def test_clone__by_a_member__needs_to_see_it_and_to_create(
+def test_clone__by_a_member__requires_view_environment_and_create_environment(
     member: APIClient, member_user: FFAdminUser, environment: Environment
 ) -> None:
     path = f"/api/v1/environments/{environment.api_key}/clone/"
@@ -151,32 +153,32 @@ def test_clone__by_a_member__needs_to_see_it_and_to_create(
     assert member.post(path, {"name": "Clone"}, format="json").status_code == 200
 
 
-def test_clone__more_to_copy__no_more_queries(
-    admin: APIClient, furnished: Environment, make_feature: Callable[..., Feature]
+def test_clone__more_rows_to_copy__same_number_of_queries(
+    admin: APIClient, source: Environment, make_feature: Callable[..., Feature]
 ) -> None:
-    with CaptureQueriesContext(connection) as few:
-        clone(admin, furnished)
+    with CaptureQueriesContext(connection) as before:
+        clone(admin, source)
     for number in range(10):
         feature = make_feature(f"feature {number}")
-        segment = Segment.objects.create(name=str(number), project=furnished.project)
-        override(FeatureState.objects.get(feature=feature, environment=furnished), segment, "v", priority=number)
+        segment = Segment.objects.create(name=str(number), project=source.project)
+        override(FeatureState.objects.get(feature=feature, environment=source), segment, "v", priority=number)
 
-    with CaptureQueriesContext(connection) as many:
-        made = clone(admin, furnished, name="Second")
+    with CaptureQueriesContext(connection) as after:
+        copy = clone(admin, source, name="Second")
 
-    assert len(contents(made)) == 24
-    assert len(many) == len(few)
+    assert len(contents(copy)) == 24
+    assert len(after) == len(before)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_clone__made__source_and_siblings_hear_nothing(
-    admin: APIClient, furnished: Environment, production: Environment
+def test_clone__created__no_event_for_source_and_other_environments(
+    admin: APIClient, source: Environment, production: Environment
 ) -> None:
     before = {each.pk: (each.updated_at, each.revision) for each in Environment.objects.all()}
 
-    with listening(furnished, production) as heard:
-        made = clone(admin, furnished)
+    with listening(source, production) as heard:
+        copy = clone(admin, source)
 
     assert heard.events == []
-    after = {each.pk: (each.updated_at, each.revision) for each in Environment.objects.exclude(pk=made.pk)}
+    after = {each.pk: (each.updated_at, each.revision) for each in Environment.objects.exclude(pk=copy.pk)}
     assert after == before

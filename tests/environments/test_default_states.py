@@ -1,4 +1,4 @@
-"""The states that features and environments begin with, and what their making costs and says."""
+"""Default states of new features and environments: values, number of queries and events."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def test_environment__created__each_feature_has_its_typed_default(
     }
 
 
-def test_environment__created_where_defaults_are_prevented__all_off_and_empty(
+def test_environment__created_with_prevent_flag_defaults__all_disabled_and_empty(
     admin: APIClient, project: Project, features: list[Feature]
 ) -> None:
     Project.objects.update(prevent_flag_defaults=True)
@@ -79,10 +79,10 @@ def test_environment__created__multivariate_features_have_their_shares(
     assert list(shares) == [("a", 30), ("b", 20)]
 
 
-def test_default_states__more_features_and_environments__no_more_queries(
-    project: Project, environment: Environment, django_assert_num_queries: Callable[..., object]
+def test_default_states__more_features_and_environments__same_number_of_queries(
+    project: Project, environment: Environment
 ) -> None:
-    def made(names: list[str], environments: list[Environment]) -> int:
+    def count_queries(names: list[str], environments: list[Environment]) -> int:
         features = [Feature.objects.create(name=name, project=project) for name in names]
         for feature in features:
             MultivariateFeatureOption.objects.create(feature=feature, string_value="a")
@@ -90,19 +90,19 @@ def test_default_states__more_features_and_environments__no_more_queries(
             create_default_states(features, environments)
         return len(queries)
 
-    one = made(["a"], [environment])
+    before = count_queries(["a"], [environment])
     more = [Environment.objects.create(name=str(number), project=project) for number in range(3)]
 
-    assert made(["b", "c", "d"], [environment, *more]) == one == 5
+    assert count_queries(["b", "c", "d"], [environment, *more]) == before == 5
 
 
-def test_default_states__none_to_make__no_query(django_assert_num_queries: Callable[..., object]) -> None:
+def test_default_states__no_features__no_query(django_assert_num_queries: Callable[..., object]) -> None:
     with django_assert_num_queries(0):
         create_default_states([], [])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_environment__created__announced_once_and_no_other(
+def test_environment__created__one_event_for_it_only(
     admin: APIClient, project: Project, environment: Environment, features: list[Feature]
 ) -> None:
     new = Environment(api_key="staging-key")
@@ -116,7 +116,7 @@ def test_environment__created__announced_once_and_no_other(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_environment__deleted__nothing_announced(
+def test_environment__deleted__no_event(
     admin: APIClient, environment: Environment, production: Environment, features: list[Feature]
 ) -> None:
     with listening(environment, production) as heard:

@@ -31,7 +31,9 @@ def test_environment__created__creator_is_its_admin(admin: APIClient, user: FFAd
     assert (permission.user, permission.admin) == (user, True)
 
 
-def test_environment__created_by_a_master_key__made(organisation: Organisation, project: Project) -> None:
+def test_environment__created_by_a_master_key__without_user_permissions(
+    organisation: Organisation, project: Project
+) -> None:
     script = with_master_key(organisation)
 
     assert script.post(ENVIRONMENTS, {"name": "Staging", "project": project.pk}, format="json").status_code == 201
@@ -39,7 +41,7 @@ def test_environment__created_by_a_master_key__made(organisation: Organisation, 
 
 
 @pytest.mark.parametrize("keys, status", [(["VIEW_PROJECT"], 403), (["VIEW_PROJECT", "CREATE_ENVIRONMENT"], 201)])
-def test_environment__created_by_a_member__with_the_permission_only(
+def test_environment__created_by_a_member__requires_create_environment(
     member: APIClient, member_user: FFAdminUser, project: Project, keys: list[str], status: int
 ) -> None:
     project.userpermission.create(user=member_user).permissions.set(keys)
@@ -73,38 +75,40 @@ def test_environment__in_another_tenants_project__404(outsider: APIClient, proje
         ({"minimum_change_request_approvals": -1}, "minimum_change_request_approvals"),
     ],
 )
-def test_environment__bad_field__named(admin: APIClient, project: Project, body: dict[str, object], field: str) -> None:
+def test_environment__invalid_field__400_names_it(
+    admin: APIClient, project: Project, body: dict[str, object], field: str
+) -> None:
     response = admin.post(ENVIRONMENTS, {"name": "Staging", "project": project.pk} | body, format="json")
 
     assert (response.status_code, list(response.json())) == (400, [field])
     assert not Environment.objects.exists()
 
 
-def test_environment__name_or_key_taken__refused(
+def test_environment__name_or_key_exists__400(
     admin: APIClient, environment: Environment, production: Environment, path: str
 ) -> None:
-    named = admin.put(path, {"name": "Production"}, format="json")
-    assert named.status_code == 400
-    assert named.json() == {"non_field_errors": ["An environment with this name already exists."]}
-    keyed = admin.patch(path, {"api_key": production.api_key}, format="json")
-    assert (keyed.status_code, list(keyed.json())) == (400, ["api_key"])
+    response = admin.put(path, {"name": "Production"}, format="json")
+    assert response.status_code == 400
+    assert response.json() == {"non_field_errors": ["An environment with this name already exists."]}
+    response = admin.patch(path, {"api_key": production.api_key}, format="json")
+    assert (response.status_code, list(response.json())) == (400, ["api_key"])
 
 
-def test_environment__key_changed__reached_by_the_new_one_alone(admin: APIClient, path: str) -> None:
+def test_environment__key_changed__only_the_new_key_is_found(admin: APIClient, path: str) -> None:
     assert admin.patch(path, {"api_key": "new-key_1"}, format="json").json()["api_key"] == "new-key_1"
 
     assert admin.get(path).status_code == 404
     assert admin.get(f"{ENVIRONMENTS}new-key_1/").status_code == 200
 
 
-def test_environment__put__project_and_versioning_stay(admin: APIClient, project: Project, path: str) -> None:
+def test_environment__put__project_and_versioning_do_not_change(admin: APIClient, project: Project, path: str) -> None:
     other = Project.objects.create(name="Mobile", organisation=project.organisation)
     body = {"name": "Dev", "project": other.pk, "use_v2_feature_versioning": True, "is_creating": True}
 
-    answer = admin.put(path, body, format="json").json()
+    changed = admin.put(path, body, format="json").json()
 
-    assert (answer["name"], answer["project"]) == ("Dev", project.pk)
-    assert (answer["use_v2_feature_versioning"], answer["is_creating"], answer["metadata"]) == (False, False, [])
+    assert (changed["name"], changed["project"]) == ("Dev", project.pk)
+    assert (changed["use_v2_feature_versioning"], changed["is_creating"], changed["metadata"]) == (False, False, [])
 
 
 def test_environments__listed__visible_ones_of_the_project(
@@ -116,18 +120,18 @@ def test_environments__listed__visible_ones_of_the_project(
 
     listed = admin.get(ENVIRONMENTS, {"project": project.pk, "page_size": 5}).json()
     assert (listed["count"], len(listed["results"])) == (12, 12)
-    (seen,) = member.get(ENVIRONMENTS, {"project": project.pk}).json()["results"]
-    assert seen["api_key"] == environment.api_key
+    (visible,) = member.get(ENVIRONMENTS, {"project": project.pk}).json()["results"]
+    assert visible["api_key"] == environment.api_key
 
 
 @pytest.mark.parametrize("query", [{}, {"project": ""}, {"project": "x"}, {"project": "-1"}, {"project": 2**70}])
-def test_environments__no_or_bad_project__400(admin: APIClient, query: dict[str, object]) -> None:
+def test_environments__missing_or_invalid_project__400(admin: APIClient, query: dict[str, object]) -> None:
     response = admin.get(ENVIRONMENTS, query)
 
     assert (response.status_code, response.json()) == (400, ["Invalid or missing value for project parameter."])
 
 
-def test_environments__of_another_tenants_project__as_if_there_were_none(
+def test_environments__project_of_another_tenant__400_like_an_unknown_project(
     outsider: APIClient, project: Project, environment: Environment
 ) -> None:
     response = outsider.get(ENVIRONMENTS, {"project": project.pk})
@@ -135,20 +139,20 @@ def test_environments__of_another_tenants_project__as_if_there_were_none(
     assert (response.status_code, response.json()) == (400, ["Invalid or missing value for project parameter."])
 
 
-def test_environment__retrieved__overrides_counted(
+def test_environment__retrieved__number_of_overrides_included(
     admin: APIClient, environment: Environment, feature: Feature, segment: Segment, path: str
 ) -> None:
     FeatureSegment.objects.create(feature=feature, segment=segment, environment=environment)
 
-    answer = admin.get(path).json()
+    retrieved = admin.get(path).json()
 
-    assert answer["total_segment_overrides"] == 1
-    short = admin.get(f"{ENVIRONMENTS}get-by-uuid/{environment.uuid}/").json()
-    assert short.items() <= answer.items()
-    assert "total_segment_overrides" not in short
+    assert retrieved["total_segment_overrides"] == 1
+    by_uuid = admin.get(f"{ENVIRONMENTS}get-by-uuid/{environment.uuid}/").json()
+    assert by_uuid.items() <= retrieved.items()
+    assert "total_segment_overrides" not in by_uuid
 
 
-def test_environment__looked_at_only__not_changed(
+def test_environment__member_with_view_permission__may_not_change_it(
     member: APIClient, member_user: FFAdminUser, project: Project, environment: Environment, path: str
 ) -> None:
     project.userpermission.create(user=member_user).permissions.set(["VIEW_PROJECT"])
@@ -156,7 +160,7 @@ def test_environment__looked_at_only__not_changed(
 
     assert member.get(path).status_code == 200
     assert member.get(f"{path}trait-keys/").status_code == 200
-    refused = [
+    denied = [
         member.patch(path, {"name": "Mine"}, format="json"),
         member.delete(path),
         member.post(f"{path}clone/", {"name": "Mine"}, format="json"),
@@ -164,7 +168,7 @@ def test_environment__looked_at_only__not_changed(
         member.get(f"{path}metrics/"),
         member.get(f"{path}api-keys/"),
     ]
-    assert {response.status_code for response in refused} == {403}
+    assert {response.status_code for response in denied} == {403}
 
 
 @pytest.mark.parametrize(
@@ -196,11 +200,11 @@ def test_environment__of_another_tenant__404(
     assert getattr(anonymous, method)(path, {}, format="json").status_code == 401
 
 
-def test_server_key__made_renamed_and_deleted__key_never_changes(admin: APIClient, path: str) -> None:
+def test_server_key__created_changed_and_deleted__key_itself_does_not_change(admin: APIClient, path: str) -> None:
     keys = f"{path}api-keys/"
-    made = admin.post(keys, {"name": "backend", "key": "ser.mine"}, format="json")
-    assert made.status_code == 201
-    key = made.json()
+    response = admin.post(keys, {"name": "backend", "key": "ser.mine"}, format="json")
+    assert response.status_code == 201
+    key = response.json()
     assert key["key"].startswith("ser.")
     assert key["key"] != "ser.mine"
 
@@ -219,7 +223,7 @@ def test_server_key__of_another_environment__404(admin: APIClient, path: str, pr
     assert admin.patch(f"{path}api-keys/{key.pk}/", {"name": "x"}, format="json").status_code == 404
 
 
-def test_traits__key_deleted__gone_from_this_environment_alone(
+def test_traits__deleted_by_key__only_in_this_environment(
     admin: APIClient, environment: Environment, production: Environment, path: str
 ) -> None:
     for each in (environment, production):
@@ -242,8 +246,8 @@ def test_metrics__live_states__counted_without_drafts_and_archived_features(
     make_feature("old", default_enabled=True, is_archived=True)
     override = FeatureSegment.objects.create(feature=features[0], segment=segment, environment=environment)
     identity = Identity.objects.create(identifier="u1", environment=environment)
-    for where in ({"feature_segment": override}, {"identity": identity}, {"version": None}):
-        FeatureState.objects.create(feature=features[0], environment=environment, **where)
+    for fields in ({"feature_segment": override}, {"identity": identity}, {"version": None}):
+        FeatureState.objects.create(feature=features[0], environment=environment, **fields)
 
     metrics = admin.get(f"{path}metrics/").json()["metrics"]
 
@@ -255,7 +259,7 @@ def test_metrics__live_states__counted_without_drafts_and_archived_features(
     ]
 
 
-def test_permissions__anybody__listed(member: APIClient) -> None:
+def test_permissions__member__listed(member: APIClient) -> None:
     listed = member.get(f"{ENVIRONMENTS}permissions/").json()
 
     assert {each["key"] for each in listed if each["supports_tag"]} == {"UPDATE_FEATURE_STATE"}

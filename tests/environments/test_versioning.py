@@ -1,4 +1,4 @@
-"""Feature versioning v2: there is none, and its end points say so."""
+"""The endpoints of feature versioning v2, which is not available."""
 
 import pytest
 from rest_framework.test import APIClient
@@ -25,7 +25,7 @@ CALLS = (
 )
 
 
-def test_versioning__whoever_sees_the_environment__told_that_there_is_none(
+def test_versioning__caller_may_see_the_environment__404_with_the_reason(
     admin: APIClient,
     member: APIClient,
     outsider: APIClient,
@@ -33,16 +33,16 @@ def test_versioning__whoever_sees_the_environment__told_that_there_is_none(
     environment: Environment,
     feature: Feature,
 ) -> None:
-    for method, end in CALLS:
-        names = {"key": environment.api_key, "pk": environment.pk, "feature": feature.pk, "uuid": UUID}
-        path = "/api/v1/environments/" + end.format_map(names)
+    for method, template in CALLS:
+        values = {"key": environment.api_key, "pk": environment.pk, "feature": feature.pk, "uuid": UUID}
+        path = "/api/v1/environments/" + template.format_map(values)
         response = getattr(admin, method)(path, {}, format="json")
-        assert (response.status_code, response.json()) == (404, {"detail": NO_VERSIONS}), end
+        assert (response.status_code, response.json()) == (404, {"detail": NO_VERSIONS}), path
         for caller in (member, outsider):
             response = getattr(caller, method)(path, {}, format="json")
-            assert response.status_code == 404, end
-            assert response.json() == {"detail": "No Environment matches the given query."}, end
-        assert getattr(anonymous, method)(path, {}, format="json").status_code == 401, end
+            assert response.status_code == 404, path
+            assert response.json() == {"detail": "No Environment matches the given query."}, path
+        assert getattr(anonymous, method)(path, {}, format="json").status_code == 401, path
     response = member.get(f"/api/v1/environment-feature-versions/{UUID}/")
     assert (response.status_code, response.json()) == (404, {"detail": NO_VERSIONS})
     assert admin.get(f"/api/v1/environments/{environment.api_key}/").json()["use_v2_feature_versioning"] is False

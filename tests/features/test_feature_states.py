@@ -209,13 +209,13 @@ def test_create__objects_of_another_environment_or_feature__rejected(
     segment: Segment,
 ) -> None:
     identity = Identity.objects.create(identifier="u", environment=production)
-    elsewhere = FeatureSegment.objects.create(
+    in_production = FeatureSegment.objects.create(
         feature_id=required["feature"], environment=production, segment=segment, priority=0
     )
     other = make_feature("other")
     for body, field in (
         ({"identity": identity.pk}, "identity"),
-        ({"feature_segment": elsewhere.pk}, "feature_segment"),
+        ({"feature_segment": in_production.pk}, "feature_segment"),
         ({"feature_segment": feature_segment.pk, "feature": other.pk}, "feature_segment"),
         ({"feature": 99_999}, "feature"),
     ):

@@ -83,8 +83,8 @@ def test_body__invalid__rejected_with_field_and_nothing_stored(
     events: list[str],
     project: Project,
 ) -> None:
-    elsewhere = Project.objects.create(name="other", organisation=organisation)
-    foreign = Segment.objects.create(name="foreign", project=elsewhere)
+    other_project = Project.objects.create(name="other", organisation=organisation)
+    foreign = Segment.objects.create(name="foreign", project=other_project)
     special = Segment.objects.create(name="special", project=project, feature=make_feature("other"))
     ok = {"segment": {"id": segment.pk}}
 

@@ -1,1 +1,1 @@
-"""A stand-in host: a project with models of its own that uses ``realtime`` and nothing else of this product."""
+"""A host project with its own models, which uses only ``realtime`` of this product."""

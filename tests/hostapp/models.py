@@ -10,7 +10,7 @@ class Product(models.Model):
 
 
 class Stage(models.Model):
-    """What this host calls an environment. It has no ``revision``."""
+    """The host's environments, without ``revision``."""
 
     api_key = models.CharField(max_length=50, unique=True)
     updated_at = models.DateTimeField(default=timezone.now, db_index=True)
@@ -21,7 +21,7 @@ class Stage(models.Model):
 
 
 class Switch(models.Model):
-    """What this host calls a flag."""
+    """The host's flags."""
 
     stage = models.ForeignKey(Stage, on_delete=models.CASCADE)
     on = models.BooleanField(default=False)

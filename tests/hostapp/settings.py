@@ -3,7 +3,7 @@ from pathlib import Path
 
 import django
 
-SECRET_KEY = "for a stand-in host" + "x" * 40
+SECRET_KEY = "for a host project" + "x" * 40
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = ["django_eventstream", "channels", "realtime", "tests.hostapp"]
 MIDDLEWARE: list[str] = []
@@ -13,7 +13,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": Path(os.environ["VAR_DIR"]) / "host.sqlite3",
-        # Django 5.0 has no modes of transactions.
+        # Django 5.0 does not support transaction_mode.
         "OPTIONS": {"timeout": 10} | ({"transaction_mode": "IMMEDIATE"} if django.VERSION >= (5, 1) else {}),
     }
 }
@@ -24,6 +24,6 @@ REALTIME_ENVIRONMENT_MODEL = "hostapp.Stage"
 REALTIME_GATE_FIELD = "product__live"
 REALTIME_WATCH = "tests.hostapp.watch.WATCHED"
 REALTIME_DRAIN_SECONDS = 0
-# No stream grows old while a slow machine does what a test is about.
+# No stream reaches its maximum duration on a slow machine.
 REALTIME_STREAM_SECONDS = 3600
 SSE_AUTHENTICATION_TOKEN = "publisher-t0ken"

@@ -1,4 +1,4 @@
-"""docs/embedding.md: its project, made of the page's code and commands in an empty folder."""
+"""docs/embedding.md: the project from the page's code and commands, in an empty folder."""
 
 import re
 import subprocess
@@ -12,6 +12,8 @@ from tests.support import ports, programs, sse
 from tests.support.patience import PATIENCE, START
 from tests.support.processes import Process, accepts_connections
 from tests.support.server import environ
+
+pytestmark = pytest.mark.slow
 
 PAGE = (programs.ROOT / "docs" / "embedding.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -28,18 +30,18 @@ class Shop:
         self.environ = environ(PATH=path, PYTHONPATH=str(programs.ROOT), REALTIME_DRAIN_SECONDS="0")
         blocks = BLOCK.findall(PAGE.replace("8000", str(self.port)))
         self.commands = [text for language, text in blocks if language == "sh"]
-        # What pip would install is on the path.
+        # Without pip install: the packages are on the path.
         self.run("\n".join(line for line in self.commands[0].splitlines() if not line.startswith("pip install")))
         for text in [text for language, text in blocks if language == "python"]:
             self._write(text)
 
     def command(self, beginning: str) -> str:
-        """The page's one block of commands that begins so."""
+        """The page's block of commands with this beginning."""
         (text,) = [text for text in self.commands if text.startswith(beginning)]
         return text
 
     def run(self, commands: str) -> str:
-        """Run commands as somebody would type them; the first that fails fails all."""
+        """Run commands in bash, up to the first one that fails."""
         command = ["bash", "-euo", "pipefail", "-c", commands]
         done = subprocess.run(command, cwd=self.folder, env=self.environ, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -64,7 +66,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         process.stop()
 
 
-def test_embedding_page__its_commands_in_an_empty_folder__stream_a_change(shop: Shop) -> None:
+def test_embedding_page__commands_in_an_empty_folder__stream_a_change(shop: Shop) -> None:
     with sse.connect(shop.port, "spring") as stream:
         version = stream.next_event().updated_at
         shop.run(shop.command('python manage.py shell -c "\nfrom banners.models import Banner'))

@@ -1,4 +1,4 @@
-"""Promise I9: ``realtime`` needs none of its siblings. Here it runs in a project that has none of them."""
+"""Promise I9: ``realtime`` imports no sibling. It runs in a project without them."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ switch.on = True
 switch.save()
 """
 
-# What the server of "serve_realtime" does with a request of the host's own page.
+# Requests a page of the host from the application of "serve_realtime".
 SERVE = """
 import asyncio
 import sys
@@ -64,7 +64,7 @@ print(settings.ROOT_URLCONF, settings.MIDDLEWARE, "tests.hostapp.urls" in sys.mo
 
 
 class Host:
-    """The host on a free port, run by this Python in a folder that has ``tests.hostapp``."""
+    """The host project on a free port, run by this Python in a folder that contains ``tests.hostapp``."""
 
     def __init__(self, folder: Path, python: str = sys.executable, cwd: Path = programs.ROOT) -> None:
         self.port = ports.free_port()
@@ -81,11 +81,11 @@ class Host:
         return self._run("-m", "django", *arguments)
 
     def run_code(self, code: str) -> str:
-        """Run this code in an interpreter that has the host's environment variables, and return what it prints."""
+        """Run this code with the host's environment variables, and return its output."""
         return self._run("-c", code).stdout
 
     def start(self, *arguments: str) -> Process:
-        """A server of the host, when it accepts connections."""
+        """Start a server of the host, and wait until it accepts connections."""
         process = Process([self.python, "-m", *arguments], environ=self.environ, cwd=self.cwd)
         try:
             process.wait_until(lambda: accepts_connections(self.port), START)
@@ -109,7 +109,14 @@ class Host:
 
 @pytest.fixture(
     scope="module",
-    params=["uvicorn", "daphne", "wheel, daphne, Django 5.0", "wheel, daphne, Django 5.1", "wheel, daphne, Django 5.2"],
+    params=[
+        "uvicorn",
+        "daphne",
+        *(
+            pytest.param(f"wheel, daphne, Django {version}", marks=pytest.mark.slow)
+            for version in ("5.0", "5.1", "5.2")
+        ),
+    ],
 )
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("host")
@@ -126,7 +133,7 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def host_of_wheel(folder: Path, django: str) -> Host:
-    """A host that has the wheel without its extras, on this Django. This repository is not on its path."""
+    """A host with the wheel, without its extras, on this Django version, and without this repository."""
     python = wheel.install(folder, extras=False, django=django)
     shutil.copytree(Path(__file__).parent, folder / "tests" / "hostapp")
     host = Host(folder, python=str(python), cwd=folder)
@@ -136,7 +143,7 @@ def host_of_wheel(folder: Path, django: str) -> Host:
     return host
 
 
-def test_host__its_own_models__streams_their_changes(host: Host) -> None:
+def test_host__own_models__their_changes_are_streamed(host: Host) -> None:
     with sse.connect(host.port, "stage") as stream:
         version = stream.next_event().updated_at
         for value in ("on", "off"):
@@ -144,7 +151,7 @@ def test_host__its_own_models__streams_their_changes(host: Host) -> None:
             version = stream.event_after(version).updated_at
         host.get(f"/switch/{host.switch}/off")
         host.get(f"/switch/{host.quiet}/on")
-        host.get(f"/whisper/{host.stage}")
+        host.get(f"/silent/{host.stage}")
         host.get(f"/bulk/{host.stage}")
         marker = stream.event_after(version).updated_at
     with sse.connect(host.port, "stage") as stream:
@@ -156,7 +163,7 @@ def test_host__unknown_key__stream_of_comments(host: Host) -> None:
         assert b"no environment" in stream.next_block().data + stream.next_block().data  # type: ignore[union-attr]
 
 
-def test_host__publisher__is_heard_ahead_of_django(host: Host) -> None:
+def test_host__publisher__version_of_an_unknown_key_is_streamed(host: Host) -> None:
     for key, published in (("elsewhere", True), ("stage", False)):
         with sse.connect(host.port, key) as stream:
             stream.next_block()
@@ -168,19 +175,19 @@ def test_host__publisher__is_heard_ahead_of_django(host: Host) -> None:
             )
             assert (answer.status_code, answer.json()) == (202, {})
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            said = stream.next_event().fields["data"]
-            assert (said == '{"updated_at": 1767225600.000000}') is published
+            data = stream.next_event().fields["data"]
+            assert (data == '{"updated_at": 1767225600.000000}') is published
 
 
-def test_host__running__has_imported_none_of_the_siblings(host: Host) -> None:
+def test_host__running__no_sibling_is_imported(host: Host) -> None:
     assert not SIBLINGS & set(json.loads(host.get("/modules").body))
 
 
 def test_host__one_watched_model_missing__check_informs_and_serve_realtime_streams_changes(tmp_path: Path) -> None:
     host = Host(tmp_path)
-    said = host.run("check", "--fail-level", "WARNING").stderr
-    (message,) = [line for line in said.splitlines() if "realtime." in line]
-    assert "INFOS:" in said
+    output = host.run("check", "--fail-level", "WARNING").stderr
+    (message,) = [line for line in output.splitlines() if "realtime." in line]
+    assert "INFOS:" in output
     assert message.startswith("?: (realtime.I001) There is no model 'workflows_core.ChangeRequest'")
     process = host.start("django", "serve_realtime", f"--port={host.port}")
     try:
@@ -194,5 +201,5 @@ def test_host__one_watched_model_missing__check_informs_and_serve_realtime_strea
         process.kill()
 
 
-def test_host__serve_realtime__leaves_the_settings_and_the_pages_of_the_project_alone(tmp_path: Path) -> None:
+def test_host__serve_realtime__does_not_change_the_projects_settings_and_pages(tmp_path: Path) -> None:
     assert Host(tmp_path).run_code(SERVE).splitlines()[-2:] == ["404 nosniff", "tests.hostapp.urls [] False"]

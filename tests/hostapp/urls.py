@@ -8,7 +8,7 @@ from tests.hostapp.models import Switch
 
 
 def change(request: HttpRequest, pk: int, value: str) -> JsonResponse:
-    """A save, which the signals notice."""
+    """A save, with signals."""
     row = Switch.objects.get(pk=pk)
     row.on = value == "on"
     row.save()
@@ -16,13 +16,13 @@ def change(request: HttpRequest, pk: int, value: str) -> JsonResponse:
 
 
 def change_in_bulk(request: HttpRequest, stage: int) -> JsonResponse:
-    """A write that sends no signal, announced by the project itself."""
+    """A bulk write without signals, which the project announces."""
     announce([stage])
     Switch.objects.filter(stage_id=stage).update(on=True)
     return JsonResponse({})
 
 
-def whisper(request: HttpRequest, stage: int) -> JsonResponse:
+def announce_silently(request: HttpRequest, stage: int) -> JsonResponse:
     announce([stage], silent=True)
     return JsonResponse({})
 
@@ -34,7 +34,7 @@ def modules(request: HttpRequest) -> JsonResponse:
 urlpatterns = [
     path("switch/<int:pk>/<str:value>", change),
     path("bulk/<int:stage>", change_in_bulk),
-    path("whisper/<int:stage>", whisper),
+    path("silent/<int:stage>", announce_silently),
     path("modules", modules),
     path("", include("realtime.urls")),
 ]

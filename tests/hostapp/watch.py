@@ -9,6 +9,6 @@ def switch(instance: Any, operation: RowOperation) -> Effect:
 
 WATCHED = (
     Watch("hostapp.Switch", ("on",), switch),
-    # This host has no such app.
+    # A model that this host does not have.
     Watch("workflows_core.ChangeRequest", ("committed_at",), switch),
 )

@@ -9,7 +9,7 @@ from tests.conftest import make_organisation, signed_in
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import arguments
 from tests.hostile.world import WorldInProcess
-from tests.permissions.calls import lines
+from tests.permissions.calls import end_points
 from tests.triggers.world import rules
 from users.models import FFAdminUser
 
@@ -35,7 +35,7 @@ def make_world(name: str, routes: list[Route]) -> WholeWorld:
     assert world.server_key
     for route in routes:
         arguments(route, world)
-    for end_point in lines():
+    for end_point in end_points():
         end_point.path(world)
         end_point.body(world)
     return world

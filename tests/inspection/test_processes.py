@@ -18,6 +18,8 @@ from tests.support import programs, sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.server import ServerProcess, environ
 
+pytestmark = pytest.mark.slow
+
 STREAMS = 8
 
 Shown = dict[str, Any]

@@ -74,6 +74,7 @@ async def test_liveness__head_and_post__answered(path: str, method: str, status:
     assert (client.sent[0]["status"], b"".join(client.chunks)) == (status, body)
 
 
+@pytest.mark.slow
 def test_liveness__parts_without_progress__503_with_their_names(server: ServerProcess) -> None:
     until = server.process.wait_until
     # With an open stream the reconcile reads.
@@ -104,6 +105,7 @@ def test_liveness__parts_without_progress__503_with_their_names(server: ServerPr
     assert [*sorted(logged[:2]), *logged[2:]] == ["realtime-reader", "reconciler", "listener", "reconciler"]
 
 
+@pytest.mark.slow
 def test_liveness__database_fails_then_process_stopped_then_loop_blocked__nothing_is_wedged(
     server: ServerProcess,
 ) -> None:

@@ -6,10 +6,14 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.metrics.scraped import TOKEN, Scrape, scrape
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.server import MigratedSQLite, ServerProcess
+
+pytestmark = pytest.mark.slow
 
 STREAMS = 12
 

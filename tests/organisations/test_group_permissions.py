@@ -1,4 +1,4 @@
-"""``user-group-permissions/`` of projects and environments, and that a group's permissions count like one's own."""
+"""``user-group-permissions/`` of projects and environments, and the permissions that members have by a group."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,14 @@ pytestmark = pytest.mark.django_db
 
 @dataclass(frozen=True)
 class Scope:
+    """A project or an environment, with keys of permissions."""
+
     path: str
     view: str
+    """The permission to view the scope."""
     other: str
     foreign: str
+    """A permission of another kind of scope."""
 
     @property
     def permissions(self) -> str:
@@ -30,7 +34,7 @@ class Scope:
 
 @pytest.fixture
 def group(organisation: Organisation, member_user: FFAdminUser) -> UserPermissionGroup:
-    """A group of which the member is one."""
+    """A group that the member belongs to."""
     group = UserPermissionGroup.objects.create(name="Developers", organisation=organisation)
     group.memberships.create(ffadminuser=member_user)
     return group
@@ -46,32 +50,32 @@ def scope(request: pytest.FixtureRequest, environment: Environment, group: UserP
     return Scope(f"/api/v1/environments/{environment.api_key}/", "VIEW_ENVIRONMENT", "VIEW_IDENTITIES", "VIEW_PROJECT")
 
 
-def give(admin: APIClient, scope: Scope, group: UserPermissionGroup, *keys: str, is_admin: bool = False) -> Any:
+def grant(admin: APIClient, scope: Scope, group: UserPermissionGroup, *keys: str, is_admin: bool = False) -> Any:
     body = {"group": group.pk, "permissions": list(keys), "admin": is_admin}
     response = admin.post(scope.permissions, body, format="json")
     assert response.status_code == 201, response.content
     return response.json()
 
 
-def test_group_permission__given_changed_and_taken__counts_for_members_at_once(
+def test_group_permission__created_changed_and_deleted__applies_to_members_at_once(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, group: UserPermissionGroup, scope: Scope
 ) -> None:
-    mine = f"{scope.path}my-permissions/"
+    my_permissions = f"{scope.path}my-permissions/"
     assert member.get(scope.path).status_code == 404
 
-    given = give(admin, scope, group, scope.other, scope.view)
+    granted = grant(admin, scope, group, scope.other, scope.view)
 
     keys = sorted([scope.view, scope.other])
-    assert given == {"id": given["id"], "permissions": keys, "admin": False, "group": group.pk}
+    assert granted == {"id": granted["id"], "permissions": keys, "admin": False, "group": group.pk}
     assert member.get(scope.path).status_code == 200
-    assert member.get(mine).json() == {"permissions": keys, "admin": False, "tag_based_permissions": []}
-    assert member.get(f"{scope.path}user-group-permissions/{given['id']}/").status_code == 403
+    assert member.get(my_permissions).json() == {"permissions": keys, "admin": False, "tag_based_permissions": []}
+    assert member.get(f"{scope.path}user-group-permissions/{granted['id']}/").status_code == 403
     assert member.post(scope.permissions, {"group": group.pk, "admin": True}, format="json").status_code == 403
 
-    path = f"{scope.permissions}{given['id']}/"
+    path = f"{scope.permissions}{granted['id']}/"
     changed = admin.patch(path, {"admin": True}, format="json")
-    assert (changed.status_code, changed.json()) == (200, given | {"permissions": [], "admin": True})
-    assert member.get(mine).json() == {"permissions": [], "admin": True, "tag_based_permissions": []}
+    assert (changed.status_code, changed.json()) == (200, granted | {"permissions": [], "admin": True})
+    assert member.get(my_permissions).json() == {"permissions": [], "admin": True, "tag_based_permissions": []}
     assert member.patch(scope.path, {"name": "Renamed"}, format="json").status_code == 200
 
     group.memberships.all().delete()
@@ -82,10 +86,10 @@ def test_group_permission__given_changed_and_taken__counts_for_members_at_once(
 
 
 @pytest.mark.database
-def test_group_permission__beside_ones_own__both_count(
+def test_group_permission__member_also_has_own_permissions__both_apply(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, group: UserPermissionGroup, scope: Scope
 ) -> None:
-    give(admin, scope, group, scope.view)
+    grant(admin, scope, group, scope.view)
     body = {"user": member_user.pk, "permissions": [scope.other]}
     assert admin.post(f"{scope.path}user-permissions/", body, format="json").status_code == 201
 
@@ -96,45 +100,44 @@ def test_group_permission__listed__with_its_group_and_users(
     admin: APIClient, member_user: FFAdminUser, group: UserPermissionGroup, scope: Scope
 ) -> None:
     group.memberships.update(group_admin=True)
-    given = give(admin, scope, group, scope.view)
+    granted = grant(admin, scope, group, scope.view)
 
-    (listed,) = [each for each in admin.get(scope.permissions).json() if each["id"] == given["id"]]
+    (listed,) = [each for each in admin.get(scope.permissions).json() if each["id"] == granted["id"]]
 
-    shown = {"id": group.pk, "name": "Developers", "is_default": False, "external_id": None}
+    fields = {"id": group.pk, "name": "Developers", "is_default": False, "external_id": None}
     users: list[Any] = [member_user.pk]
     if "environments" in scope.path:
-        person = {"id": member_user.pk, "email": "member@example.com", "first_name": "Max", "last_name": "Member"}
-        users = [{**person, "last_login": None, "group_admin": True}]
-    assert listed == given | {"group": {**shown, "users": users}}
+        user = {"id": member_user.pk, "email": "member@example.com", "first_name": "Max", "last_name": "Member"}
+        users = [{**user, "last_login": None, "group_admin": True}]
+    assert listed == granted | {"group": {**fields, "users": users}}
     assert list(listed["group"]) == ["id", "name", "users", "is_default", "external_id"]
 
 
-def test_group_permission__foreign_group_key_of_another_scope_or_twice__refused_and_nothing_stored(
+def test_group_permission__invalid_or_twice__400_and_nothing_stored(
     admin: APIClient, outsider: APIClient, group: UserPermissionGroup, scope: Scope
 ) -> None:
-    given = give(admin, scope, group, scope.view)
+    path = f"{scope.permissions}{grant(admin, scope, group, scope.view)['id']}/"
     strangers = Organisation.objects.get(name="Strangers")
-    theirs = UserPermissionGroup.objects.create(name="Theirs", organisation=strangers)
-    own = UserPermissionGroup.objects.create(name="Own", organisation=group.organisation)
+    foreign = UserPermissionGroup.objects.create(name="Foreign", organisation=strangers)
+    other = UserPermissionGroup.objects.create(name="Other", organisation=group.organisation)
     before = admin.get(scope.permissions).json()
 
     for body, field in (
-        ({"group": theirs.pk, "permissions": [scope.view]}, "group"),
-        ({"group": own.pk, "permissions": [scope.foreign]}, "permissions"),
+        ({"group": foreign.pk, "permissions": [scope.view]}, "group"),
+        ({"group": other.pk, "permissions": [scope.foreign]}, "permissions"),
         ({"group": group.pk, "permissions": []}, "group"),
         ({"permissions": []}, "group"),
     ):
-        refused = admin.post(scope.permissions, body, format="json")
-        assert (refused.status_code, list(refused.json())) == (400, [field])
-    moved = admin.put(f"{scope.permissions}{given['id']}/", {"group": theirs.pk}, format="json")
-    assert (moved.status_code, list(moved.json())) == (400, ["group"])
+        response = admin.post(scope.permissions, body, format="json")
+        assert (response.status_code, list(response.json())) == (400, [field])
+    response = admin.put(path, {"group": foreign.pk}, format="json")
+    assert (response.status_code, list(response.json())) == (400, ["group"])
     for method in ("get", "put", "delete"):
-        response = getattr(outsider, method)(f"{scope.permissions}{given['id']}/", {"group": theirs.pk}, format="json")
-        assert response.status_code == 404
+        assert getattr(outsider, method)(path, {"group": foreign.pk}, format="json").status_code == 404
     assert admin.get(scope.permissions).json() == before
 
 
-def test_group_permission__of_another_scope__404_below_this_one(
+def test_group_permission__of_another_environment__404(
     admin: APIClient, group: UserPermissionGroup, environment: Environment, production: Environment
 ) -> None:
     row = production.grouppermission.create(group=group)
@@ -142,14 +145,13 @@ def test_group_permission__of_another_scope__404_below_this_one(
     assert admin.get(f"/api/v1/environments/{environment.api_key}/user-group-permissions/{row.pk}/").status_code == 404
 
 
-def test_permissions__by_groups_and_own__no_more_queries_for_more_objects(
+def test_group_permissions__more_projects_and_environments__same_number_of_queries(
     member: APIClient, member_user: FFAdminUser, group: UserPermissionGroup, project: Project, environment: Environment
 ) -> None:
-    """Lists of projects and environments, and what is asked at each of them, cost the same however many there are."""
     second = UserPermissionGroup.objects.create(name="Testers", organisation=group.organisation)
     second.memberships.create(ffadminuser=member_user)
 
-    def open_up(project: Project, environment: Environment) -> None:
+    def grant_view(project: Project, environment: Environment) -> None:
         for holder in (group, second):
             project.grouppermission.create(group=holder).permissions.set(["VIEW_PROJECT"])
             environment.grouppermission.create(group=holder).permissions.set(["VIEW_ENVIRONMENT"])
@@ -166,40 +168,40 @@ def test_permissions__by_groups_and_own__no_more_queries_for_more_objects(
             counts.append(len(captured))
         return counts
 
-    open_up(project, environment)
-    few = queries()
+    grant_view(project, environment)
+    before = queries()
     for number in range(4):
         another = Project.objects.create(name=f"Project {number}", organisation=group.organisation)
-        open_up(another, Environment.objects.create(name="E", project=another))
-        sibling = Environment.objects.create(name=f"E{number}", project=project)
-        sibling.grouppermission.create(group=group, admin=True)
-    assert queries() == few
+        grant_view(another, Environment.objects.create(name="E", project=another))
+        second_environment = Environment.objects.create(name=f"E{number}", project=project)
+        second_environment.grouppermission.create(group=group, admin=True)
+    assert queries() == before
     assert len(member.get("/api/v1/projects/").json()) == 5
     assert member.get(f"/api/v1/environments/?project={project.pk}").json()["count"] == 5
 
 
-def test_group_owners__given_shown_filtered_and_taken(
+def test_group_owners__added_and_removed__shown_and_filtered_by(
     admin: APIClient, outsider: APIClient, project: Project, group: UserPermissionGroup, environment: Environment
 ) -> None:
     features = f"/api/v1/projects/{project.pk}/features/"
-    theirs = UserPermissionGroup.objects.create(name="x", organisation=Organisation.objects.get(name="Strangers"))
-    shown = [{"id": group.pk, "name": "Developers"}]
+    foreign = UserPermissionGroup.objects.create(name="x", organisation=Organisation.objects.get(name="Strangers"))
+    owners = [{"id": group.pk, "name": "Developers"}]
 
-    made = admin.post(features, {"name": "banner", "group_owners": [group.pk]}, format="json").json()
-    assert made["group_owners"] == shown
-    assert [each["email"] for each in made["owners"]] == ["admin@example.com"]
-    refused = admin.post(features, {"name": "b", "group_owners": [theirs.pk]}, format="json")
-    assert (refused.status_code, list(refused.json())) == (400, ["group_owners"])
+    created = admin.post(features, {"name": "banner", "group_owners": [group.pk]}, format="json").json()
+    assert created["group_owners"] == owners
+    assert [each["email"] for each in created["owners"]] == ["admin@example.com"]
+    response = admin.post(features, {"name": "b", "group_owners": [foreign.pk]}, format="json")
+    assert (response.status_code, list(response.json())) == (400, ["group_owners"])
 
     plain = admin.post(features, {"name": "plain", "owners": []}, format="json").json()
     path = f"{features}{plain['id']}/"
-    missing = admin.post(f"{path}add-group-owners/", {"group_ids": [group.pk, theirs.pk]}, format="json")
+    missing = admin.post(f"{path}add-group-owners/", {"group_ids": [group.pk, foreign.pk]}, format="json")
     assert (missing.status_code, missing.json()) == (400, ["Some groups not found"])
     added = admin.post(f"{path}add-group-owners/", {"group_ids": [group.pk]}, format="json")
-    assert (added.status_code, added.json()["group_owners"]) == (200, shown)
-    assert admin.get(path).json()["group_owners"] == shown
+    assert (added.status_code, added.json()["group_owners"]) == (200, owners)
+    assert admin.get(path).json()["group_owners"] == owners
     ignored = admin.patch(path, {"group_owners": []}, format="json")
-    assert (ignored.status_code, ignored.json()["group_owners"]) == (200, shown)
+    assert (ignored.status_code, ignored.json()["group_owners"]) == (200, owners)
     listed = admin.get(features, {"group_owners": group.pk}).json()
     assert [each["name"] for each in listed["results"]] == ["banner", "plain"]
     removed = admin.post(f"{path}remove-group-owners/", {"group_ids": [group.pk]}, format="json")
@@ -207,27 +209,27 @@ def test_group_owners__given_shown_filtered_and_taken(
     assert admin.get(features, {"group_owners": group.pk}).json()["count"] == 1
 
 
-def test_owners__enforced__a_group_is_enough_and_the_last_one_stays(
+def test_owners__enforced__a_group_is_sufficient_and_the_last_owner_is_kept(
     admin: APIClient, user: FFAdminUser, project: Project, group: UserPermissionGroup
 ) -> None:
     Project.objects.filter(pk=project.pk).update(enforce_feature_owners=True)
     features = f"/api/v1/projects/{project.pk}/features/"
 
     assert admin.post(features, {"name": "a"}, format="json").status_code == 400
-    made = admin.post(features, {"name": "b", "group_owners": [group.pk]}, format="json")
-    assert made.status_code == 201
-    path = f"{features}{made.json()['id']}/"
+    created = admin.post(features, {"name": "b", "group_owners": [group.pk]}, format="json")
+    assert created.status_code == 201
+    path = f"{features}{created.json()['id']}/"
     assert admin.post(f"{path}remove-owners/", {"user_ids": [user.pk]}, format="json").status_code == 200
     last = admin.post(f"{path}remove-group-owners/", {"group_ids": [group.pk]}, format="json")
     assert (last.status_code, last.json()) == (400, ["Features of this project need an owner."])
 
 
-def test_owner__sees_the_project_by_a_group__may_own(
+def test_owner__may_see_the_project_by_a_group__accepted(
     admin: APIClient, member_user: FFAdminUser, project: Project, group: UserPermissionGroup
 ) -> None:
     features = f"/api/v1/projects/{project.pk}/features/"
-    made = admin.post(features, {"name": "banner"}, format="json").json()
-    path, body = f"{features}{made['id']}/add-owners/", {"user_ids": [member_user.pk]}
+    created = admin.post(features, {"name": "banner"}, format="json").json()
+    path, body = f"{features}{created['id']}/add-owners/", {"user_ids": [member_user.pk]}
     assert admin.post(path, body, format="json").status_code == 400
 
     project.grouppermission.create(group=group).permissions.set(["VIEW_PROJECT"])

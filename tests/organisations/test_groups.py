@@ -1,4 +1,4 @@
-"""Groups of users: who may see and change them, and what they give to their members."""
+"""Groups of users: access to them, their members and their permissions."""
 
 import pytest
 from django.db import connection
@@ -25,7 +25,7 @@ def group(organisation: Organisation) -> UserPermissionGroup:
     return UserPermissionGroup.objects.create(name="Developers", organisation=organisation)
 
 
-def person(name: str, organisation: Organisation) -> FFAdminUser:
+def add_user(name: str, organisation: Organisation) -> FFAdminUser:
     user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name=name, last_name="x")
     UserOrganisation.objects.create(user=user, organisation=organisation, role=OrganisationRole.USER)
     return user
@@ -35,19 +35,18 @@ def names(response: object) -> list[str]:
     return [each["name"] for each in response.json()["results"]]  # type: ignore[attr-defined]
 
 
-def test_group__made_filled_renamed_and_deleted__as_flagsmith_shows_it(
+def test_group__created_changed_and_deleted__same_responses_as_flagsmith(
     admin: APIClient, member_user: FFAdminUser, groups: str
 ) -> None:
     body = {"name": "Developers", "users": [member_user.pk], "external_id": "ldap-1", "id": 7}
-    made = admin.post(groups, body, format="json")
+    response = admin.post(groups, body, format="json")
 
-    # Who belongs to it is changed elsewhere, so "users" is ignored.
-    assert made.status_code == 201
-    group = made.json()
+    assert response.status_code == 201
+    group = response.json()
     assert group == {
         "id": group["id"],
         "name": "Developers",
-        "users": [],
+        "users": [],  # Only ``add-users/`` adds users.
         "is_default": False,
         "external_id": "ldap-1",
     }
@@ -74,22 +73,22 @@ def test_group__made_filled_renamed_and_deleted__as_flagsmith_shows_it(
     assert admin.get(path).status_code == 404
 
 
-def test_external_id__taken__refused_by_name(
+def test_external_id__exists_in_the_organisation__400_names_it(
     admin: APIClient, outsider: APIClient, organisation: Organisation, groups: str, group: UserPermissionGroup
 ) -> None:
     UserPermissionGroup.objects.filter(pk=group.pk).update(external_id="1")
-    elsewhere = Organisation.objects.get(name="Strangers")
+    other = Organisation.objects.get(name="Strangers")
 
-    refused = admin.post(groups, {"name": "Second", "external_id": "1"}, format="json")
-    assert (refused.status_code, list(refused.json())) == (400, ["external_id"])
+    response = admin.post(groups, {"name": "Second", "external_id": "1"}, format="json")
+    assert (response.status_code, list(response.json())) == (400, ["external_id"])
     assert admin.put(f"{groups}{group.pk}/", {"name": "Same", "external_id": "1"}, format="json").status_code == 200
-    theirs = f"/api/v1/organisations/{elsewhere.pk}/groups/"
-    assert outsider.post(theirs, {"name": "Second", "external_id": "1"}, format="json").status_code == 201
+    other_groups = f"/api/v1/organisations/{other.pk}/groups/"
+    assert outsider.post(other_groups, {"name": "Second", "external_id": "1"}, format="json").status_code == 201
     for name in ("a", "b"):
         assert admin.post(groups, {"name": name, "external_id": None}, format="json").status_code == 201
 
 
-def test_add_users__stranger_among_them__nobody_added(
+def test_add_users__one_is_not_a_member__400_and_none_added(
     admin: APIClient, outsider: APIClient, member_user: FFAdminUser, groups: str, group: UserPermissionGroup
 ) -> None:
     stranger = FFAdminUser.objects.get(email="stranger@example.com")
@@ -102,61 +101,62 @@ def test_add_users__stranger_among_them__nobody_added(
     assert not group.users.exists()
 
 
-def test_lists__member__summaries_of_all_but_only_groups_to_manage_whole(
+def test_lists__member__summaries_of_all_groups_and_details_of_managed_ones(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
 ) -> None:
-    joined, led, other = (
-        UserPermissionGroup.objects.create(name=name, organisation=organisation) for name in ("joined", "led", "other")
+    joined, managed, other = (
+        UserPermissionGroup.objects.create(name=name, organisation=organisation)
+        for name in ("joined", "managed", "other")
     )
     joined.memberships.create(ffadminuser=member_user)
-    led.memberships.create(ffadminuser=member_user, group_admin=True)
+    managed.memberships.create(ffadminuser=member_user, group_admin=True)
 
-    summaries = [{"id": each.pk, "name": each.name} for each in (joined, led, other)]
+    summaries = [{"id": each.pk, "name": each.name} for each in (joined, managed, other)]
     assert member.get(f"{groups}summaries/").json() == summaries
-    mine = member.get(f"{groups}my-groups/").json()
-    assert mine == {"count": 2, "next": None, "previous": None, "results": summaries[:2]}
-    assert names(member.get(groups)) == ["led"]
-    # To whoever may manage all of them, all are theirs.
-    assert names(admin.get(f"{groups}my-groups/")) == names(admin.get(groups)) == ["joined", "led", "other"]
-    assert names(with_master_key(organisation).get(groups)) == ["joined", "led", "other"]
+    own_groups = member.get(f"{groups}my-groups/").json()
+    assert own_groups == {"count": 2, "next": None, "previous": None, "results": summaries[:2]}
+    assert names(member.get(groups)) == ["managed"]
+    # With MANAGE_USER_GROUPS, both lists have all groups.
+    assert names(admin.get(f"{groups}my-groups/")) == names(admin.get(groups)) == ["joined", "managed", "other"]
+    assert names(with_master_key(organisation).get(groups)) == ["joined", "managed", "other"]
 
 
-def test_group__members_without_rights_and_strangers__cannot_reach_it(
+def test_group__ordinary_member_or_outsider__404(
     member: APIClient, outsider: APIClient, member_user: FFAdminUser, groups: str, group: UserPermissionGroup
 ) -> None:
     group.memberships.create(ffadminuser=member_user)
     path = f"{groups}{group.pk}/"
-    own = f"/api/v1/organisations/{Organisation.objects.get(name='Strangers').pk}/groups/{group.pk}/"
+    own_path = f"/api/v1/organisations/{Organisation.objects.get(name='Strangers').pk}/groups/{group.pk}/"
 
-    for caller, at in ((member, path), (outsider, path), (outsider, own)):
-        assert caller.get(at).status_code == 404
-        assert caller.put(at, {"name": "Mine"}, format="json").status_code == 404
-        assert caller.delete(at).status_code == 404
-        assert caller.post(f"{at}add-users/", {"user_ids": [member_user.pk]}, format="json").status_code == 404
+    for caller, url in ((member, path), (outsider, path), (outsider, own_path)):
+        assert caller.get(url).status_code == 404
+        assert caller.put(url, {"name": "Mine"}, format="json").status_code == 404
+        assert caller.delete(url).status_code == 404
+        assert caller.post(f"{url}add-users/", {"user_ids": [member_user.pk]}, format="json").status_code == 404
     assert member.post(groups, {"name": "Mine"}, format="json").status_code == 403
     assert outsider.get(f"{groups}summaries/").status_code == 404
     assert [each.name for each in UserPermissionGroup.objects.all()] == ["Developers"]
 
 
-def test_group_admin__made_and_unmade__manages_that_group_alone(
+def test_group_admin__added_and_removed__manages_only_that_group(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
 ) -> None:
     group, other = (UserPermissionGroup.objects.create(name=name, organisation=organisation) for name in "ab")
-    friend = person("friend", organisation)
+    friend = add_user("friend", organisation)
     path, admins = f"{groups}{group.pk}/", f"{groups}{group.pk}/users/{member_user.pk}/"
-    assert admin.post(f"{admins}make-admin").status_code == 404  # no member yet
+    assert admin.post(f"{admins}make-admin").status_code == 404  # Not a member of the group.
     group.memberships.create(ffadminuser=member_user)
     assert member.post(f"{admins}make-admin").status_code == 403
 
-    made = admin.post(f"{admins}make-admin")
+    response = admin.post(f"{admins}make-admin")
 
-    assert (made.status_code, made.content) == (200, b"")
+    assert (response.status_code, response.content) == (200, b"")
     assert member.get(path).json()["users"][0]["group_admin"] is True
     assert member.post(f"{path}add-users/", {"user_ids": [friend.pk]}, format="json").status_code == 200
-    # Nobody gives themselves what a group has, nor leaves one unseen.
+    # Group admins may not add or remove themselves.
     for verb in ("add", "remove"):
-        own = member.post(f"{path}{verb}-users/", {"user_ids": [member_user.pk]}, format="json")
-        assert own.status_code == 403
+        response = member.post(f"{path}{verb}-users/", {"user_ids": [member_user.pk]}, format="json")
+        assert response.status_code == 403
     assert member.get(f"{groups}{other.pk}/").status_code == 404
     assert member.post(groups, {"name": "c"}, format="json").status_code == 403
     assert admin.post(f"{groups}{other.pk}/users/{member_user.pk}/make-admin").status_code == 404
@@ -164,24 +164,24 @@ def test_group_admin__made_and_unmade__manages_that_group_alone(
     assert member.get(path).status_code == 404
 
 
-def test_manage_user_groups__own_and_by_a_group__all_groups_but_never_oneself(
+def test_manage_user_groups__permission_of_a_group__manages_all_groups_but_not_oneself(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
 ) -> None:
     managers, other = (UserPermissionGroup.objects.create(name=name, organisation=organisation) for name in "ab")
     permissions = f"/api/v1/organisations/{organisation.pk}/user-group-permissions/"
 
     body = {"group": managers.pk, "permissions": ["MANAGE_USER_GROUPS"]}
-    given = admin.post(permissions, body, format="json")
-    assert (given.status_code, given.json()) == (201, {"id": given.json()["id"], **body})
+    created = admin.post(permissions, body, format="json")
+    assert (created.status_code, created.json()) == (201, {"id": created.json()["id"], **body})
     assert member.post(groups, {"name": "c"}, format="json").status_code == 403
     managers.memberships.create(ffadminuser=member_user)
 
-    mine = f"/api/v1/organisations/{organisation.pk}/my-permissions/"
-    assert member.get(mine).json()["permissions"] == ["MANAGE_USER_GROUPS"]
+    my_permissions = f"/api/v1/organisations/{organisation.pk}/my-permissions/"
+    assert member.get(my_permissions).json()["permissions"] == ["MANAGE_USER_GROUPS"]
     assert member.post(groups, {"name": "c"}, format="json").status_code == 201
     assert member.delete(f"{groups}{other.pk}/").status_code == 204
-    own = member.post(f"{groups}{managers.pk}/remove-users/", {"user_ids": [member_user.pk]}, format="json")
-    assert own.status_code == 403
+    response = member.post(f"{groups}{managers.pk}/remove-users/", {"user_ids": [member_user.pk]}, format="json")
+    assert response.status_code == 403
     (listed,) = admin.get(permissions, {"group": managers.pk}).json()
     assert listed["group"] == {
         "id": managers.pk,
@@ -191,26 +191,26 @@ def test_manage_user_groups__own_and_by_a_group__all_groups_but_never_oneself(
         "external_id": None,
     }
     assert admin.get(permissions, {"group": 0}).json() == []
-    assert admin.delete(f"{permissions}{given.json()['id']}/").status_code == 204
+    assert admin.delete(f"{permissions}{created.json()['id']}/").status_code == 204
     assert member.get(groups).json()["count"] == 0
 
 
-def test_organisation_group_permission__foreign_group_or_twice__refused(
+def test_organisation_group_permission__twice_or_invalid__400(
     admin: APIClient, outsider: APIClient, organisation: Organisation, group: UserPermissionGroup
 ) -> None:
     permissions = f"/api/v1/organisations/{organisation.pk}/user-group-permissions/"
-    theirs = UserPermissionGroup.objects.create(name="Theirs", organisation=Organisation.objects.get(name="Strangers"))
+    strangers = Organisation.objects.get(name="Strangers")
+    foreign = UserPermissionGroup.objects.create(name="Foreign", organisation=strangers)
     body = {"group": group.pk, "permissions": ["CREATE_PROJECT"]}
     assert admin.post(permissions, body, format="json").status_code == 201
 
-    for refused in (body, {**body, "group": theirs.pk}, {**body, "permissions": ["VIEW_PROJECT"]}):
-        response = admin.post(permissions, refused, format="json")
-        assert response.status_code == 400
+    for invalid in (body, {**body, "group": foreign.pk}, {**body, "permissions": ["VIEW_PROJECT"]}):
+        assert admin.post(permissions, invalid, format="json").status_code == 400
     assert outsider.get(permissions).status_code == 404
     assert organisation.grouppermission.count() == 1
 
 
-def test_default_groups__new_member__joins_those_of_the_organisation(
+def test_default_groups__new_member__added_to_those_of_the_organisation(
     organisation: Organisation, group: UserPermissionGroup
 ) -> None:
     default = UserPermissionGroup.objects.create(name="Everybody", organisation=organisation, is_default=True)
@@ -222,7 +222,7 @@ def test_default_groups__new_member__joins_those_of_the_organisation(
     assert list(newcomer.permission_groups.all()) == [default]
 
 
-def test_member__removed__leaves_groups_and_what_they_gave(
+def test_member__removed__loses_groups_and_their_permissions(
     admin: APIClient,
     member: APIClient,
     member_user: FFAdminUser,
@@ -242,21 +242,21 @@ def test_member__removed__leaves_groups_and_what_they_gave(
     assert removed.status_code == 200
     assert not group.users.exists()
     assert member.get(path).status_code == 404
-    # Also a membership that was left over would give nothing.
+    # A group's permissions have no effect for users who are not members of the organisation.
     group.memberships.create(ffadminuser=member_user)
     assert member.get(path).status_code == 404
     assert member.get("/api/v1/projects/").json() == []
 
 
-def test_groups__more_of_them_and_more_members__no_more_queries(
+def test_groups__more_groups_and_members__same_number_of_queries(
     admin: APIClient, member_user: FFAdminUser, organisation: Organisation, groups: str
 ) -> None:
     permissions = f"/api/v1/organisations/{organisation.pk}/user-group-permissions/"
 
-    def grow(name: str) -> None:
+    def add_group(name: str) -> None:
         group = UserPermissionGroup.objects.create(name=name, organisation=organisation)
         group.memberships.create(ffadminuser=member_user)
-        group.memberships.create(ffadminuser=person(name, organisation))
+        group.memberships.create(ffadminuser=add_user(name, organisation))
         organisation.grouppermission.create(group=group).permissions.set(["CREATE_PROJECT"])
 
     def queries() -> list[int]:
@@ -267,9 +267,9 @@ def test_groups__more_of_them_and_more_members__no_more_queries(
             counts.append(len(captured))
         return counts
 
-    grow("first")
-    few = queries()
+    add_group("first")
+    before = queries()
     for name in ("second", "third", "fourth"):
-        grow(name)
-    assert queries() == few
+        add_group(name)
+    assert queries() == before
     assert signed_in(member_user).get(groups).json()["count"] == 0

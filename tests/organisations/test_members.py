@@ -40,7 +40,7 @@ def test_members__listed__with_their_roles(
     assert member.get(members, {"exclude_current": "perhaps"}).status_code == 400
 
 
-def test_member__role_changed__counts_at_once(
+def test_member__role_changed__applies_to_the_next_request(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, path: str, members: str
 ) -> None:
     assert member.get(path).status_code == 403
@@ -48,9 +48,9 @@ def test_member__role_changed__counts_at_once(
     response = admin.post(f"{members}{member_user.pk}/update-role/", {"role": "ADMIN"}, format="json")
 
     assert response.status_code == 200
-    answer = response.json()
-    assert (answer["id"], answer["role"]) == (member_user.pk, "ADMIN")
-    assert answer["organisation"] == {"id": organisation.pk, "name": "Acme"}
+    membership = response.json()
+    assert (membership["id"], membership["role"]) == (member_user.pk, "ADMIN")
+    assert membership["organisation"] == {"id": organisation.pk, "name": "Acme"}
     assert member.get(path).status_code == 200
 
 
@@ -61,7 +61,7 @@ def test_member__role_changed_by_a_member__403(member: APIClient, member_user: F
     assert UserOrganisation.objects.get(user=member_user).role == "USER"
 
 
-def test_members__removed__lose_whatever_they_had_there(
+def test_members__removed__their_permissions_deleted(
     admin: APIClient,
     member: APIClient,
     member_user: FFAdminUser,
@@ -72,8 +72,8 @@ def test_members__removed__lose_whatever_they_had_there(
     environment.userpermission.create(user=member_user, admin=True)
     environment.project.userpermission.create(user=member_user, admin=True)
     organisation.userpermission.create(user=member_user)
-    elsewhere = Project.objects.create(name="Other", organisation=Organisation.objects.create(name="Other"))
-    kept = elsewhere.userpermission.create(user=member_user)
+    other_project = Project.objects.create(name="Other", organisation=Organisation.objects.create(name="Other"))
+    other_permission = other_project.userpermission.create(user=member_user)
 
     response = admin.post(f"{path}remove-users/", [{"id": member_user.pk}], format="json")
 
@@ -81,10 +81,10 @@ def test_members__removed__lose_whatever_they_had_there(
     assert member.get(f"/api/v1/projects/{environment.project_id}/").status_code == 404
     assert not environment.userpermission.exists()
     assert not UserOrganisationPermission.objects.exists()
-    assert list(elsewhere.userpermission.all()) == [kept]
+    assert list(other_project.userpermission.all()) == [other_permission]
 
 
-def test_members__unknown_among_the_removed__nobody_removed(
+def test_members__removed_with_a_non_member__400_and_none_removed(
     admin: APIClient, outsider: APIClient, member_user: FFAdminUser, path: str
 ) -> None:
     stranger = FFAdminUser.objects.get(email="stranger@example.com")
@@ -96,7 +96,7 @@ def test_members__unknown_among_the_removed__nobody_removed(
     assert UserOrganisation.objects.filter(user=member_user).exists()
 
 
-def test_create_project_permission__given_and_taken__as_my_permissions_says(
+def test_create_project_permission__created_and_deleted__shown_in_my_permissions(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, path: str
 ) -> None:
     assert member.get(f"{path}my-permissions/").json() == {
@@ -118,7 +118,7 @@ def test_create_project_permission__given_and_taken__as_my_permissions_says(
     assert member.get(f"{path}my-permissions/").json()["permissions"] == []
 
 
-def test_my_permissions__admin__admin_without_keys(admin: APIClient, path: str) -> None:
+def test_my_permissions__admin__admin_without_permissions(admin: APIClient, path: str) -> None:
     assert admin.get(f"{path}my-permissions/").json() == {
         "permissions": [],
         "admin": True,

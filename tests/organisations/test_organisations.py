@@ -24,10 +24,10 @@ def test_organisation__created__creator_is_admin_with_the_default_plan(
     response = admin.post(ORGANISATIONS, {"name": "Second", "force_2fa": True}, format="json")
 
     assert response.status_code == 201
-    answer = response.json()
-    assert (answer["num_seats"], answer["role"], answer["force_2fa"]) == (1, None, True)
-    assert answer["subscription"]["plan"] == "startup"
-    assert UserOrganisation.objects.get(organisation=answer["id"]).role == "ADMIN"
+    created = response.json()
+    assert (created["num_seats"], created["role"], created["force_2fa"]) == (1, None, True)
+    assert created["subscription"]["plan"] == "startup"
+    assert UserOrganisation.objects.get(organisation=created["id"]).role == "ADMIN"
     listed = admin.get(ORGANISATIONS).json()
     assert [(each["name"], each["role"]) for each in listed["results"]] == [("Acme", "ADMIN"), ("Second", "ADMIN")]
 
@@ -36,7 +36,7 @@ def test_organisation__created_by_a_master_key__403(organisation: Organisation) 
     assert with_master_key(organisation).post(ORGANISATIONS, {"name": "x"}, format="json").status_code == 403
 
 
-def test_organisations__members_and_roles__counted_and_shown_for_the_caller(
+def test_organisations__listed__number_of_members_and_role_of_the_caller(
     member: APIClient, organisation: Organisation
 ) -> None:
     (listed,) = member.get(ORGANISATIONS).json()["results"]
@@ -44,10 +44,8 @@ def test_organisations__members_and_roles__counted_and_shown_for_the_caller(
     assert (listed["id"], listed["num_seats"], listed["role"]) == (organisation.pk, 2, "USER")
 
 
-def test_organisations__more_of_them__no_more_queries(admin: APIClient, user: FFAdminUser) -> None:
-    with CaptureQueriesContext(
-        connection,
-    ) as one:
+def test_organisations__more_of_them__same_number_of_queries(admin: APIClient, user: FFAdminUser) -> None:
+    with CaptureQueriesContext(connection) as one:
         admin.get(ORGANISATIONS)
     for number in range(5):
         organisation = Organisation.objects.create(name=f"Organisation {number}")
@@ -59,7 +57,9 @@ def test_organisations__more_of_them__no_more_queries(admin: APIClient, user: FF
     assert len(six) == len(one)
 
 
-def test_organisation__patched__settings_change_and_plan_does_not(admin: APIClient, organisation: Organisation) -> None:
+def test_organisation__patched__plan_and_read_only_fields_do_not_change(
+    admin: APIClient, organisation: Organisation
+) -> None:
     path = f"{ORGANISATIONS}{organisation.pk}/"
     before = admin.get(path).json()
 
@@ -71,20 +71,20 @@ def test_organisation__patched__settings_change_and_plan_does_not(admin: APIClie
     assert admin.get(path).json() == before | {"name": "Ajax"}
 
 
-def test_organisation__deleted__everything_in_it_is_gone(
+def test_organisation__deleted__everything_in_it_deleted(
     admin: APIClient, organisation: Organisation, state: FeatureState
 ) -> None:
-    stranger = Project.objects.create(name="Other", organisation=Organisation.objects.create(name="Strangers"))
+    foreign = Project.objects.create(name="Other", organisation=Organisation.objects.create(name="Strangers"))
 
     assert admin.delete(f"{ORGANISATIONS}{organisation.pk}/").status_code == 204
 
     assert list(Organisation.objects.values_list("name", flat=True)) == ["Strangers"]
-    assert list(Project.objects.all()) == [stranger]
+    assert list(Project.objects.all()) == [foreign]
     assert not Environment.objects.exists()
     assert not FeatureState.objects.exists()
 
 
-def test_organisation__member__sees_it_in_lists_but_not_its_settings(
+def test_organisation__member__may_list_but_not_retrieve_or_change_it(
     member: APIClient, organisation: Organisation
 ) -> None:
     path = f"{ORGANISATIONS}{organisation.pk}/"
@@ -122,7 +122,7 @@ def test_organisation__of_another_tenant__404(
     assert getattr(anonymous, method)(path, {}, format="json").status_code == 401
 
 
-def test_organisation_projects__member__those_that_the_member_may_see(
+def test_organisation_projects__member__only_visible_ones(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, project: Project
 ) -> None:
     path = f"{ORGANISATIONS}{organisation.pk}/projects/"
@@ -133,7 +133,7 @@ def test_organisation_projects__member__those_that_the_member_may_see(
     assert [each["id"] for each in member.get(path).json()] == [project.pk]
 
 
-def test_organisation_permissions__anybody__listed(member: APIClient) -> None:
+def test_organisation_permissions__member__listed(member: APIClient) -> None:
     listed = member.get(f"{ORGANISATIONS}permissions/").json()
 
     assert [(each["key"], each["supports_tag"]) for each in listed] == [

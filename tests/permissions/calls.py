@@ -1,5 +1,7 @@
-"""One call of each end point and method that whoever is allowed to can make: to objects that exist, with a body that is
-accepted. Paths' arguments and bodies are those of the tables of ``tests.hostile``."""
+"""One valid call of each endpoint and method: to objects that exist, with an accepted body.
+
+The paths' arguments and the bodies are those of the tables of ``tests.hostile``.
+"""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from tests.hostile.world import WorldInProcess as World
 
 API = "/api/v1/"
 
-# The query that a list cannot do without.
+# Required query parameters.
 QUERIES = {
     "api/v1/environments/": lambda w: f"?project={w.project.pk}",
     "api/v1/features/featurestates/": lambda w: f"?environment={w.a.pk}",
@@ -31,26 +33,25 @@ class Call:
     path: str
     body: str = ""
     special: bool = False
-    """It is about what needs more, or something else: see ``permissions.rule.ByTarget``."""
+    """The call's object is one to which the rule's ``special`` applies (``permissions.rule.ByTarget``)."""
 
 
 def call(method: str, route: Route, world: World) -> Iterator[Call]:
-    """One, or two where it depends on the object what a caller needs."""
+    """One call, or two if the rule depends on the object."""
     end_point = end_point_of(method, route)
     if end_point is not None:
         path, body = end_point.url(world), values.encode(end_point.body(world))
     else:
         query = QUERIES[route.path](world) if method == "GET" and route.path in QUERIES else ""
         path, body = route.filled(arguments(route, world)) + query, ""
-    found = rule(method, route)
-    special = isinstance(found, ByTarget)
+    special = isinstance(rule(method, route), ByTarget)
     yield Call(method, path, body, special=special)
     if special:
-        yield _ordinary(method, route, world)
+        yield _not_special(method, route, world)
 
 
-def _ordinary(method: str, route: Route, world: World) -> Call:
-    """The same for a feature without options, or for the state that everybody gets who is in no segment."""
+def _not_special(method: str, route: Route, world: World) -> Call:
+    """The call for a feature without options, or for an environment's default state."""
     if route.path == "api/v1/projects/{project_pk}/features/":
         return Call(method, route.filled(arguments(route, world)), values.encode({"name": "plain"}))
     if route.path.startswith("api/__future__/"):
@@ -63,28 +64,29 @@ def _ordinary(method: str, route: Route, world: World) -> Call:
 
 
 def rule(method: str, route: Route) -> Rule | None:
-    """What the table says of it."""
+    """The rule of this endpoint and method in ``permissions.rules``."""
     view = route.callback.cls
     action = getattr(route.callback, "actions", {}).get(method.lower(), method.lower())
     return rule_of(view, action)
 
 
-def lines() -> Iterator[EndPoint]:
-    """The tables of bodies, whole."""
+def end_points() -> Iterator[EndPoint]:
+    """All entries of the tables of bodies."""
     for table in (tenant_end_points.TENANT, flag_end_points.FLAGS, flag_end_points.WORKFLOW, flag_end_points.SDK):
         yield from table
 
 
 def end_point_of(method: str, route: Route) -> EndPoint | None:
-    """The line of the tables of bodies."""
-    for end_point in lines():
-        if end_point.method == method and _bare(end_point.root + end_point.says) == _bare(route.path):
+    """The entry in the tables of bodies; None for a method without a body."""
+    for end_point in end_points():
+        path = end_point.root + end_point.says
+        if end_point.method == method and _without_names(path) == _without_names(route.path):
             return end_point
-    bodiless = method in ("GET", "HEAD", "DELETE") or f"{method} {route.path}" in NO_BODY
-    assert bodiless, f"no line of {method} {route.path} in tests/hostile"
+    has_no_body = method in ("GET", "HEAD", "DELETE") or f"{method} {route.path}" in NO_BODY
+    assert has_no_body, f"tests/hostile has no body for {method} {route.path}"
     return None
 
 
-def _bare(path: str) -> str:
-    """Without arguments' names."""
+def _without_names(path: str) -> str:
+    """The path without the names of its arguments."""
     return re.sub(r"\{\w+\}", "{}", path)

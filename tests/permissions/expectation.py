@@ -1,7 +1,6 @@
-"""The answer that the table of rules promises a caller, computed from what the caller holds and from nothing else.
+"""The expected result of a call, computed from a rule's data and the caller's permissions.
 
-The decision is written a second time on purpose: this reads a rule's data, and uses neither the database nor the code
-that the views call.
+This is a second implementation of the decision, for comparison: it uses neither the database nor the code of the views.
 """
 
 from typing import Literal
@@ -24,14 +23,15 @@ from permissions.rule import (
 )
 from tests.permissions.callers import Caller
 
-Promise = Literal["allowed", "unauthenticated", "refused", "hidden"]
+Result = Literal["allowed", "unauthenticated", "denied", "hidden"]
+"""``hidden`` is the result for an object that the caller may not see: a 404."""
 
-# The worst first: what a caller of several conditions is told.
-ORDER: tuple[Promise, ...] = ("unauthenticated", "hidden", "refused", "allowed")
+# ``Both`` has the first of its conditions' results in this order, ``Either`` the last.
+ORDER: tuple[Result, ...] = ("unauthenticated", "hidden", "denied", "allowed")
 
 
-def promise(rule: Rule, caller: Caller, special: bool = False) -> Promise:
-    """``hidden``: to this caller it does not exist. ``special`` is of a rule that is ``ByTarget``."""
+def expected_result(rule: Rule, caller: Caller, special: bool = False) -> Result:
+    """``special`` is that of the call, for a rule of the class ``ByTarget``."""
     match rule:
         case Anyone():
             return "allowed"
@@ -44,7 +44,7 @@ def promise(rule: Rule, caller: Caller, special: bool = False) -> Promise:
 
 
 def named(rule: Rule) -> set[str]:
-    """The levels that a rule asks for something at, and the permissions, ``MEMBER`` or ``ADMIN``, that it asks for."""
+    """The levels and permissions that a rule names, with ``MEMBER`` and ``ADMIN``."""
     match rule:
         case Has(level=level, key=key):
             return {level, key}
@@ -57,50 +57,52 @@ def named(rule: Rule) -> set[str]:
     return set()
 
 
-def _of_signed_in(rule: Rule, caller: Caller, special: bool) -> Promise:
+def _of_signed_in(rule: Rule, caller: Caller, special: bool) -> Result:
     match rule:
         case NotAvailable():
             return "hidden"
         case SignedIn(user=user):
-            return "refused" if user and caller.kind == "master key" else "allowed"
+            return "denied" if user and caller.kind == "master key" else "allowed"
         case Has(level=level, key=key):
-            return _held(caller, level, key)
+            return _of_permission(caller, level, key)
         case Either(first=first, second=second):
-            return max(promise(first, caller, special), promise(second, caller, special), key=ORDER.index)
+            results = expected_result(first, caller, special), expected_result(second, caller, special)
+            return max(results, key=ORDER.index)
         case Both(first=first, second=second):
-            return min(promise(first, caller, special), promise(second, caller, special), key=ORDER.index)
+            results = expected_result(first, caller, special), expected_result(second, caller, special)
+            return min(results, key=ORDER.index)
         case ByTarget(special=special_rule, otherwise=otherwise):
-            return promise(special_rule if special else otherwise, caller)
+            return expected_result(special_rule if special else otherwise, caller)
         case Lookup(user=True) if caller.kind == "master key":
-            return "refused"
+            return "denied"
         case Lookup(needs=inner):
-            return "allowed" if promise(inner, caller, special) == "allowed" else "hidden"
+            return "allowed" if expected_result(inner, caller, special) == "allowed" else "hidden"
     raise TypeError(rule)
 
 
-def _held(caller: Caller, level: Level, key: str) -> Promise:
-    if not _sees(caller, level):
+def _of_permission(caller: Caller, level: Level, key: str) -> Result:
+    if not _may_see(caller, level):
         return "hidden"
-    if _administers(caller, level) or key == MEMBER or key in getattr(caller, level):
+    if _is_admin(caller, level) or key == MEMBER or key in getattr(caller, level):
         return "allowed"
-    return "refused"
+    return "denied"
 
 
-def _administers(caller: Caller, level: Level) -> bool:
-    above: dict[Level, Level] = {"project": "organisation", "environment": "project"}
-    if level != "organisation" and _administers(caller, above[level]):
+def _is_admin(caller: Caller, level: Level) -> bool:
+    parent: dict[Level, Level] = {"project": "organisation", "environment": "project"}
+    if level != "organisation" and _is_admin(caller, parent[level]):
         return True
     return ADMIN in getattr(caller, level)
 
 
-def _sees(caller: Caller, level: Level) -> bool:
+def _may_see(caller: Caller, level: Level) -> bool:
     match level:
         case "organisation":
             return bool(caller.organisation)
         case "project":
-            member = _sees(caller, "organisation")
-            return member and (_administers(caller, level) or "VIEW_PROJECT" in caller.project)
+            is_member = _may_see(caller, "organisation")
+            return is_member and (_is_admin(caller, level) or "VIEW_PROJECT" in caller.project)
         case "environment":
-            project = _sees(caller, "project")
-            return project and (_administers(caller, level) or "VIEW_ENVIRONMENT" in caller.environment)
+            sees_project = _may_see(caller, "project")
+            return sees_project and (_is_admin(caller, level) or "VIEW_ENVIRONMENT" in caller.environment)
     raise TypeError(level)

@@ -1,4 +1,4 @@
-"""Who sees and may do what, asked about one actor after the other: the SQL is the same, and its answers are not."""
+"""The access functions for several actors in turn: the compiled SQL is shared, the results are not."""
 
 import pytest
 
@@ -24,52 +24,53 @@ def stranger(db: None) -> FFAdminUser:
 
 
 @pytest.fixture
-def theirs(stranger: FFAdminUser) -> Environment:
+def other_environment(stranger: FFAdminUser) -> Environment:
     """An environment of an organisation that the stranger is an admin of."""
-    project = Project.objects.create(name="Theirs", organisation=make_organisation("Strangers", stranger))
-    return Environment.objects.create(name="Theirs", project=project)
+    project = Project.objects.create(name="Other", organisation=make_organisation("Strangers", stranger))
+    return Environment.objects.create(name="Other", project=project)
 
 
 @pytest.fixture
 def writer(member_user: FFAdminUser, organisation: Organisation, environment: Environment) -> FFAdminUser:
-    """A member who sees the environment by a group, and may change its states by themselves."""
+    """A member who has VIEW_ENVIRONMENT by a group, and UPDATE_FEATURE_STATE directly."""
     group = UserPermissionGroup.objects.create(name="Viewers", organisation=organisation)
     group.users.add(member_user)
-    for kind, place, key in (
+    for model, scope, key in (
         (UserPermissionGroupProjectPermission, {"project": environment.project}, "VIEW_PROJECT"),
         (UserPermissionGroupEnvironmentPermission, {"environment": environment}, "VIEW_ENVIRONMENT"),
     ):
-        kind.objects.create(group=group, **place).permissions.set([key])
+        model.objects.create(group=group, **scope).permissions.set([key])
     own = UserEnvironmentPermission.objects.create(user=member_user, environment=environment)
     own.permissions.set(["UPDATE_FEATURE_STATE"])
     return member_user
 
 
-def test_access__one_actor_after_the_other__each_has_their_own(
+def test_access__several_actors_in_turn__each_has_only_their_own(
     user: FFAdminUser,
     writer: FFAdminUser,
     stranger: FFAdminUser,
     environment: Environment,
     production: Environment,
-    theirs: Environment,
+    other_environment: Environment,
 ) -> None:
+    environments = [environment, production, other_environment]
     for _ in range(2):
-        for actor, seen, administered, writable in (
+        for actor, visible, administered, writable in (
             (user, [environment, production], [environment, production], [environment, production]),
             (writer, [environment], [], [environment]),
-            (stranger, [theirs], [theirs], [theirs]),
+            (stranger, [other_environment], [other_environment], [other_environment]),
         ):
-            everywhere = [environment, production, theirs]
-            assert set(visible_environments(actor)) == set(seen)
+            assert set(visible_environments(actor)) == set(visible)
             assert set(administered_environments(actor)) == set(administered)
-            assert set(visible_projects(actor)) == {each.project for each in seen}
+            assert set(visible_projects(actor)) == {each.project for each in visible}
             assert set(administered_projects(actor)) == {each.project for each in administered}
-            may = [each for each in everywhere if has_environment_permission(actor, each, "UPDATE_FEATURE_STATE")]
-            assert may == writable
-            assert [each for each in everywhere if is_environment_admin(actor, each)] == administered
+            assert [
+                each for each in environments if has_environment_permission(actor, each, "UPDATE_FEATURE_STATE")
+            ] == writable
+            assert [each for each in environments if is_environment_admin(actor, each)] == administered
 
 
-def test_access__rights_left_over_from_a_membership__worth_nothing(
+def test_access__permissions_without_a_membership__no_effect(
     member_user: FFAdminUser, project: Project, environment: Environment
 ) -> None:
     UserProjectPermission.objects.create(user=member_user, project=project, admin=True)

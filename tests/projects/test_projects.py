@@ -31,7 +31,7 @@ def test_project__created__creator_is_its_admin(
     assert (permission.user, permission.admin) == (user, True)
 
 
-def test_project__created_by_a_master_key__nobody_is_its_own_admin(organisation: Organisation) -> None:
+def test_project__created_by_a_master_key__without_user_permissions(organisation: Organisation) -> None:
     body = {"name": "Mobile", "organisation": organisation.pk}
 
     assert with_master_key(organisation).post(PROJECTS, body, format="json").status_code == 201
@@ -42,7 +42,7 @@ def test_project__created_by_a_master_key__nobody_is_its_own_admin(organisation:
     "allowed, admins_only, status",
     [([], False, 403), (["CREATE_PROJECT"], False, 201), (["CREATE_PROJECT"], True, 403)],
 )
-def test_project__created_by_a_member__with_the_permission_only(
+def test_project__created_by_a_member__requires_create_project(
     member: APIClient,
     member_user: FFAdminUser,
     organisation: Organisation,
@@ -77,31 +77,31 @@ def test_project__in_another_tenants_organisation__404(outsider: APIClient, orga
         ({"name": ""}, "name"),
     ],
 )
-def test_project__bad_field__named(
+def test_project__invalid_field__400_names_it(
     admin: APIClient, organisation: Organisation, body: dict[str, object], field: str
 ) -> None:
-    whole = {"name": "Mobile", **({"organisation": organisation.pk} if body else {}), **body}
+    body = {"name": "Mobile", **({"organisation": organisation.pk} if body else {}), **body}
 
-    response = admin.post(PROJECTS, whole, format="json")
+    response = admin.post(PROJECTS, body, format="json")
 
     assert (response.status_code, list(response.json())) == (400, [field])
     assert not Project.objects.exists()
 
 
-def test_project__renamed_to_a_name_that_is_taken__refused(
-    admin: APIClient, organisation: Organisation, path: str
-) -> None:
+def test_project__renamed_to_an_existing_name__400(admin: APIClient, organisation: Organisation, path: str) -> None:
     Project.objects.create(name="Mobile", organisation=organisation)
     Project.objects.create(name="Elsewhere", organisation=Organisation.objects.create(name="Strangers"))
 
-    taken = admin.patch(path, {"name": "Mobile"}, format="json")
-    assert taken.status_code == 400
-    assert taken.json() == {"non_field_errors": ["A project with this name already exists."]}
+    response = admin.patch(path, {"name": "Mobile"}, format="json")
+    assert response.status_code == 400
+    assert response.json() == {"non_field_errors": ["A project with this name already exists."]}
     assert admin.patch(path, {"name": "Elsewhere"}, format="json").status_code == 200
     assert admin.patch(path, {"name": "Elsewhere"}, format="json").status_code == 200
 
 
-def test_project__put__organisation_stays(admin: APIClient, outsider: APIClient, project: Project, path: str) -> None:
+def test_project__put__organisation_does_not_change(
+    admin: APIClient, outsider: APIClient, project: Project, path: str
+) -> None:
     stranger = Organisation.objects.get(name="Strangers")
 
     response = admin.put(path, {"name": "Renamed", "organisation": stranger.pk}, format="json")
@@ -127,24 +127,24 @@ def test_projects__listed__visible_ones_filtered(
     assert listed(admin, organisation=0) == []
 
 
-def test_projects__bad_filter__400(admin: APIClient) -> None:
+def test_projects__invalid_filter__400(admin: APIClient) -> None:
     assert admin.get(PROJECTS, {"organisation": "x"}).json() == {"organisation": "Must be a valid integer."}
     assert admin.get(PROJECTS, {"organisation": 2**70}).json() == {"organisation": "Must be a valid integer."}
     assert admin.get(PROJECTS, {"uuid": "x"}).json() == {"uuid": ["Must be a valid UUID."]}
 
 
-def test_project__retrieved__features_and_segments_counted(
+def test_project__retrieved__numbers_of_features_and_segments_included(
     admin: APIClient, project: Project, feature: Feature, segment: Segment, path: str
 ) -> None:
-    answer = admin.get(path).json()
+    retrieved = admin.get(path).json()
 
-    assert (answer["total_features"], answer["total_segments"]) == (1, 1)
-    short = admin.get(f"{PROJECTS}get-by-uuid/{project.uuid}/").json()
-    assert short.items() <= answer.items()
-    assert "total_features" not in short
+    assert (retrieved["total_features"], retrieved["total_segments"]) == (1, 1)
+    by_uuid = admin.get(f"{PROJECTS}get-by-uuid/{project.uuid}/").json()
+    assert by_uuid.items() <= retrieved.items()
+    assert "total_features" not in by_uuid
 
 
-def test_project__deleted__gone_with_its_environments(
+def test_project__deleted__environments_and_features_deleted(
     admin: APIClient, environment: Environment, feature: Feature, path: str
 ) -> None:
     assert admin.delete(path).status_code == 204
@@ -166,7 +166,7 @@ def test_project_environments__admin_only__without_metadata(
 
 
 @pytest.mark.parametrize("plans, status", [((), 200), (("enterprise",), 200), (("scale-up", "startup"), 400)])
-def test_realtime__turned_on__as_the_plan_allows(
+def test_realtime_updates__enabled__plan_must_allow_it(
     admin: APIClient, project: Project, path: str, settings: Settings, plans: tuple[str, ...], status: int
 ) -> None:
     settings.REALTIME_PLANS = plans
@@ -184,7 +184,7 @@ def test_realtime__turned_on__as_the_plan_allows(
         assert "'enterprise-2024'" in message
 
 
-def test_realtime__on_in_a_new_project_without_the_plan__refused(
+def test_realtime_updates__enabled_in_a_new_project_without_the_plan__400(
     admin: APIClient, organisation: Organisation, settings: Settings
 ) -> None:
     settings.REALTIME_PLANS = ("scale-up",)
@@ -197,7 +197,7 @@ def test_realtime__on_in_a_new_project_without_the_plan__refused(
     assert admin.post(PROJECTS, {**body, "enable_realtime_updates": False}, format="json").status_code == 201
 
 
-def test_realtime__on_when_the_plan_lapses__may_stay_and_may_be_turned_off(
+def test_realtime_updates__plan_ended__may_stay_enabled_or_be_disabled(
     admin: APIClient, path: str, settings: Settings
 ) -> None:
     settings.REALTIME_PLANS = ("scale-up",)
@@ -208,7 +208,7 @@ def test_realtime__on_when_the_plan_lapses__may_stay_and_may_be_turned_off(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_realtime__turned_on_by_who_may_only_look__403_and_silent(
+def test_realtime_updates__changed_by_a_member_with_view_permission__403_and_no_event(
     member: APIClient, member_user: FFAdminUser, project: Project, environment: Environment, path: str
 ) -> None:
     project.userpermission.create(user=member_user).permissions.set(["VIEW_PROJECT", "CREATE_ENVIRONMENT"])

@@ -15,21 +15,21 @@ def path(project: Project) -> str:
     return f"/api/v1/projects/{project.pk}/tags/"
 
 
-def test_tag__created__default_colour_and_this_project(
+def test_tag__created__default_colour_and_project_of_the_path(
     admin: APIClient, outsider: APIClient, project: Project, path: str
 ) -> None:
-    stranger = Project.objects.create(name="x", organisation=Organisation.objects.get(name="Strangers"))
+    foreign = Project.objects.create(name="x", organisation=Organisation.objects.get(name="Strangers"))
 
-    response = admin.post(path, {"label": "beta", "project": stranger.pk, "type": "STALE"}, format="json")
+    response = admin.post(path, {"label": "beta", "project": foreign.pk, "type": "STALE"}, format="json")
 
     assert response.status_code == 201
-    answer = response.json()
-    assert (answer["color"], answer["project"], answer["type"]) == ("#6837FC", project.pk, "NONE")
-    assert admin.get(f"{path}get-by-uuid/{answer['uuid']}/").json() == answer
-    assert outsider.get(f"/api/v1/projects/{stranger.pk}/tags/{answer['id']}/").status_code == 404
+    tag = response.json()
+    assert (tag["color"], tag["project"], tag["type"]) == ("#6837FC", project.pk, "NONE")
+    assert admin.get(f"{path}get-by-uuid/{tag['uuid']}/").json() == tag
+    assert outsider.get(f"/api/v1/projects/{foreign.pk}/tags/{tag['id']}/").status_code == 404
 
 
-def test_tag__changed_and_deleted__feature_stays(admin: APIClient, feature: Feature, path: str) -> None:
+def test_tag__changed_and_deleted__feature_is_kept(admin: APIClient, feature: Feature, path: str) -> None:
     tag = admin.post(path, {"label": "beta"}, format="json").json()
     feature.tags.add(tag["id"])
 
@@ -39,7 +39,7 @@ def test_tag__changed_and_deleted__feature_stays(admin: APIClient, feature: Feat
     assert Feature.objects.get().tags.count() == 0
 
 
-def test_tag__of_the_system__cannot_be_changed_or_deleted(admin: APIClient, project: Project, path: str) -> None:
+def test_system_tag__changed_or_deleted__400(admin: APIClient, project: Project, path: str) -> None:
     tag = Tag.objects.create(label="stale", project=project, is_system_tag=True)
 
     changed = admin.patch(f"{path}{tag.pk}/", {"label": "mine"}, format="json")
@@ -48,7 +48,7 @@ def test_tag__of_the_system__cannot_be_changed_or_deleted(admin: APIClient, proj
     assert (deleted.status_code, deleted.json()) == (400, {"message": "Cannot delete a system tag."})
 
 
-def test_tags__member_who_may_look__reads_and_may_not_write(
+def test_tags__member_with_view_permission__may_read_but_not_write(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, project: Project, path: str
 ) -> None:
     tag = admin.post(path, {"label": "beta"}, format="json").json()
@@ -64,7 +64,7 @@ def test_tags__member_who_may_look__reads_and_may_not_write(
     assert member.post(path, {"label": "mine"}, format="json").status_code == 201
 
 
-def test_tags__a_thousand__pages_of_999_whatever_page_size_is(admin: APIClient, project: Project, path: str) -> None:
+def test_tags__page_size__ignored_and_999_on_a_page(admin: APIClient, project: Project, path: str) -> None:
     Tag.objects.bulk_create(Tag(label=str(number), project=project) for number in range(1000))
 
     first = admin.get(path, {"page_size": 10}).json()

@@ -1,4 +1,4 @@
-"""``user-permissions/`` and ``my-permissions/``, of projects and of environments: they behave alike."""
+"""``user-permissions/`` and ``my-permissions/`` of projects and environments, which behave the same."""
 
 from dataclasses import dataclass
 
@@ -16,10 +16,14 @@ pytestmark = pytest.mark.django_db
 
 @dataclass(frozen=True)
 class Scope:
+    """A project or an environment, with keys of permissions."""
+
     path: str
     view: str
+    """The permission to view the scope."""
     other: str
     foreign: str
+    """A permission of another kind of scope."""
 
     @property
     def permissions(self) -> str:
@@ -32,7 +36,7 @@ def scope(request: pytest.FixtureRequest, environment: Environment, member_user:
         return Scope(
             f"/api/v1/projects/{environment.project_id}/", "VIEW_PROJECT", "CREATE_ENVIRONMENT", "VIEW_ENVIRONMENT"
         )
-    # Who may not see the project sees none of its environments.
+    # Required to see any of the project's environments.
     environment.project.userpermission.create(user=member_user).permissions.set(["VIEW_PROJECT"])
     return Scope(f"/api/v1/environments/{environment.api_key}/", "VIEW_ENVIRONMENT", "VIEW_IDENTITIES", "VIEW_PROJECT")
 
@@ -41,11 +45,11 @@ def grant(admin: APIClient, scope: Scope, user: FFAdminUser, *keys: str, is_admi
     body = {"user": user.pk, "permissions": list(keys), "admin": is_admin}
     response = admin.post(scope.permissions, body, format="json")
     assert response.status_code == 201, response.content
-    granted: dict[str, object] = response.json()
-    return granted
+    permission: dict[str, object] = response.json()
+    return permission
 
 
-def test_user_permission__created__number_there_and_object_in_the_list(
+def test_user_permission__created__user_is_an_id_and_an_object_in_the_list(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, scope: Scope
 ) -> None:
     assert member.get(scope.path).status_code == 404
@@ -66,7 +70,7 @@ def test_user_permission__created__number_there_and_object_in_the_list(
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_user_permission__permissions_left_out__taken_away(
+def test_user_permission__changed_without_permissions__permissions_removed(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, scope: Scope, method: str
 ) -> None:
     granted = grant(admin, scope, member_user, scope.view)
@@ -78,7 +82,7 @@ def test_user_permission__permissions_left_out__taken_away(
     assert member.get(f"{scope.path}my-permissions/").json()["admin"] is True
 
 
-def test_user_permission__deleted__sees_nothing_again(
+def test_user_permission__deleted__scope_is_not_visible(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, scope: Scope
 ) -> None:
     granted = grant(admin, scope, member_user, scope.view)
@@ -87,7 +91,7 @@ def test_user_permission__deleted__sees_nothing_again(
     assert member.get(scope.path).status_code == 404
 
 
-def test_user_permission__without_being_an_admin__403(
+def test_user_permission__caller_is_not_an_admin__403(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, scope: Scope
 ) -> None:
     granted = grant(admin, scope, member_user, scope.view, scope.other)
@@ -98,12 +102,12 @@ def test_user_permission__without_being_an_admin__403(
     assert member.delete(f"{scope.permissions}{granted['id']}/").status_code == 403
 
 
-def test_user_permission__for_a_stranger_or_twice__refused(
+def test_user_permission__for_a_non_member_or_twice__400(
     admin: APIClient, outsider: APIClient, member_user: FFAdminUser, user: FFAdminUser, scope: Scope
 ) -> None:
     stranger = FFAdminUser.objects.get(email="stranger@example.com")
-    refused = admin.post(scope.permissions, {"user": stranger.pk}, format="json")
-    assert refused.json() == {"user": [f'Invalid pk "{stranger.pk}" - object does not exist.']}
+    response = admin.post(scope.permissions, {"user": stranger.pk}, format="json")
+    assert response.json() == {"user": [f'Invalid pk "{stranger.pk}" - object does not exist.']}
 
     granted = grant(admin, scope, member_user, scope.view)
     twice = admin.post(scope.permissions, {"user": member_user.pk}, format="json")
@@ -111,29 +115,27 @@ def test_user_permission__for_a_stranger_or_twice__refused(
     own = grant(admin, scope, user)
     moved = admin.patch(f"{scope.permissions}{own['id']}/", {"user": member_user.pk}, format="json")
     assert (moved.status_code, list(moved.json())) == (400, ["user"])
-    assert granted in [admin.get(f"{scope.permissions}{granted['id']}/").json()]
+    assert admin.get(f"{scope.permissions}{granted['id']}/").json() == granted
 
 
-def test_user_permission__key_of_another_scope__refused(
-    admin: APIClient, member_user: FFAdminUser, scope: Scope
-) -> None:
+def test_user_permission__key_of_another_scope__400(admin: APIClient, member_user: FFAdminUser, scope: Scope) -> None:
     for key in (scope.foreign, "NO_SUCH"):
         body = {"user": member_user.pk, "permissions": [scope.view, key]}
         response = admin.post(scope.permissions, body, format="json")
         assert (response.status_code, list(response.json())) == (400, ["permissions"])
 
 
-def test_user_permissions__more_of_them__no_more_queries(
+def test_user_permissions__more_of_them__same_number_of_queries(
     admin: APIClient, organisation: Organisation, member_user: FFAdminUser, scope: Scope
 ) -> None:
     grant(admin, scope, member_user, scope.view)
-    with CaptureQueriesContext(connection) as few:
+    with CaptureQueriesContext(connection) as before:
         admin.get(scope.permissions)
     for number in range(5):
         user = FFAdminUser.objects.create_user(f"{number}@example.com", first_name="N", last_name="N")
         UserOrganisation.objects.create(organisation=organisation, user=user, role="USER")
         grant(admin, scope, user, scope.view, scope.other)
 
-    with CaptureQueriesContext(connection) as many:
+    with CaptureQueriesContext(connection) as after:
         assert len(admin.get(scope.permissions).json()) >= 6
-    assert len(many) == len(few)
+    assert len(after) == len(before)

@@ -23,6 +23,8 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.callers import PATIENCE, Callers, rest_of
 from tests.support.server import Flavour, MigratedSQLite, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 # The time for which a connection without a request is kept at the end, longer than a slow machine needs to send one.
 PATIENT = """
 import runpy, sys

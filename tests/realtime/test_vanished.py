@@ -18,6 +18,8 @@ from tests.support import sse
 from tests.support.detached import DetachedServer
 from tests.support.server import MigratedSQLite, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 4
 
 

@@ -1,4 +1,4 @@
-"""A project of any size, made with as few inserts as can be."""
+"""Enlarges a project in bulk."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -26,17 +26,17 @@ NUMBERS = count()
 
 @dataclass(frozen=True)
 class Growth:
-    """How many there will be more. Overrides, identities and change requests are those of one environment."""
+    """The number of added objects. Overrides, identities and change requests belong to one environment."""
 
     features: int
     environments: int
     segments: int
     identities: int
     entries: int
-    """Of the audit log."""
+    """Entries of the audit log."""
 
     others: int
-    """Of anything else: tags, members, change requests, permissions."""
+    """Objects of each other kind: tags, members, change requests, permissions."""
 
 
 SMALL = Growth(features=12, environments=4, segments=8, identities=9, entries=10, others=6)
@@ -44,17 +44,20 @@ LARGE = Growth(features=1_000, environments=49, segments=200, identities=500, en
 
 
 def grow(environment: Environment, by: Growth) -> None:
-    """Add so much to the environment and its project. A tenth of the features has two options, tags and owners; each
-    segment overrides a feature, each identity has a trait and an override."""
+    """Add objects to the environment and its project.
+
+    A tenth of the features has two options, tags and owners. Each segment overrides a feature, and each identity has a
+    trait and an override.
+    """
     project = environment.project
     with transaction.atomic():
         versions.announce(project.environments.values_list("pk", flat=True))
         made = [Environment(name=f"environment-{next(NUMBERS)}", project=project) for _ in range(by.environments)]
         Environment.objects.bulk_create(made)
         features = _features(project, by)
-        known = list(project.features.exclude(pk__in=[feature.pk for feature in features]))
+        existing = list(project.features.exclude(pk__in=[feature.pk for feature in features]))
         create_default_states(features, project.environments.all())
-        create_default_states(known, made)
+        create_default_states(existing, made)
         _overrides(environment, _segments(project, by.segments), features)
         _identities(environment, by.identities, features)
         _entries(environment, by.entries)

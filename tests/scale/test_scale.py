@@ -1,5 +1,4 @@
-"""Whatever is read or made takes as many queries in a large project as in a small one. benchmarks/scale.py measures
-the times."""
+"""The number of queries does not depend on the size of the project. benchmarks/scale.py measures times."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +14,11 @@ from features.models import FeatureState
 from tests.hostile import routes
 from tests.hostile.whole_world import WholeWorld, make_world
 from tests.scale.growth import SMALL, grow
-from tests.scale.reading import Reading, readings
+from tests.scale.read_requests import ReadRequest, read_requests
 from tests.support.heard import listening
 
-# Real commits: in a test's own transaction an announcement that waits already would spare the next its queries.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
+# Real commits: in a transaction of the test, all announcements would share the queries of one.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600), pytest.mark.slow]
 
 ROUTES = routes.api()
 
@@ -34,7 +33,7 @@ def world() -> WholeWorld:
 
 @pytest.fixture
 def committed(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """An item for each commit, from now on."""
+    """A list that gets an item for each commit."""
     made: list[None] = []
     commit = connection.commit
 
@@ -47,7 +46,7 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 
 def queries(call: Callable[[], Any]) -> list[str]:
-    """What a call, which must succeed, asks of the database."""
+    """The SQL of a call, which must succeed."""
     cache.clear()
     with CaptureQueriesContext(connection) as captured:
         answer = call()
@@ -55,27 +54,27 @@ def queries(call: Callable[[], Any]) -> list[str]:
     return [query["sql"] for query in captured.captured_queries]
 
 
-def read(reading: Reading) -> list[str]:
+def read(request: ReadRequest) -> list[str]:
     def fetch() -> Any:
-        return APIClient().generic("GET", reading.path, headers=reading.headers)
+        return APIClient().generic("GET", request.path, headers=request.headers)
 
-    # What is kept in memory by an environment's revision is there by then.
+    # Fill the caches.
     fetch()
     return queries(fetch)
 
 
-def test_reading__larger_project__no_more_queries(world: WholeWorld) -> None:
-    everything = list(readings(world, ROUTES))
-    # Some queries are for what there is none of in a small one.
+def test_read__larger_project__no_more_queries(world: WholeWorld) -> None:
+    everything = list(read_requests(world, ROUTES))
+    # Some queries only run if there are rows.
     grow(world.a, SMALL)
-    before = {reading.says: read(reading) for reading in everything}
+    before = {request.name: read(request) for request in everything}
     grow(world.a, SMALL)
     grown = {}
-    for reading in everything:
-        after = read(reading)
-        if len(after) > len(before[reading.says]):
-            grown[reading.says] = f"{len(before[reading.says])} became {len(after)}: {after}"
-    assert not grown, "\n".join(f"{says}: {what}" for says, what in grown.items())
+    for request in everything:
+        after = read(request)
+        if len(after) > len(before[request.name]):
+            grown[request.name] = f"{len(before[request.name])} became {len(after)}: {after}"
+    assert not grown, "\n".join(f"{name}: {what}" for name, what in grown.items())
 
 
 def creations(world: WholeWorld, name: str) -> dict[str, Callable[[], Any]]:
@@ -93,7 +92,7 @@ def creations(world: WholeWorld, name: str) -> dict[str, Callable[[], Any]]:
 def test_creation__larger_project__no_more_queries_one_transaction_one_event_each(
     world: WholeWorld, committed: list[None]
 ) -> None:
-    # What comes first pays for what is kept in memory from then on.
+    # Fill the caches.
     for create in creations(world, "warm").values():
         create()
     small = {what: len(queries(create)) for what, create in creations(world, "small").items()}
@@ -108,7 +107,7 @@ def test_creation__larger_project__no_more_queries_one_transaction_one_event_eac
         commits[what] = len(committed) - made_before
     assert large == small
     assert commits == dict.fromkeys(large, 1)
-    # A new environment changes nothing in the others; features and segments stand in each environment's document.
+    # A new environment does not change the others. Features and segments are part of all environments' documents.
     assert events == {"feature": {1}, "environment": {0}, "clone": {0}, "segment": {1}}
     made = Environment.objects.get(project=world.project, name="large")
     assert FeatureState.objects.filter(environment=made).count() == world.project.features.count()

@@ -41,7 +41,7 @@ from tests.permissions import calls
 from tests.permissions.calls import QUERIES, end_point_of
 
 # The world is made outside of any test, and stays for all of them; see tests/permissions/test_matrix.py.
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet"), pytest.mark.timeout(3600), pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "1"))
 CHECKS = [

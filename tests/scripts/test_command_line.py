@@ -15,6 +15,8 @@ from tests.support.postgresql import PostgreSQL
 from tests.support.programs import ROOT
 from tests.support.server import MigratedSQLite, environ
 
+pytestmark = pytest.mark.slow
+
 MIGRATE = "The database has no tables, or those of an older release. Make them: python manage.py migrate"
 
 # Mounts a small disk at VAR_DIR with a copy of a database and a number of free KiB, and runs a command.

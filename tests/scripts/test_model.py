@@ -13,6 +13,8 @@ from tests.support.patience import PATIENCE
 from tests.support.programs import ROOT
 from tests.support.server import environ
 
+pytestmark = pytest.mark.slow
+
 MODEL = ROOT / "docs" / "model"
 PAGE = (MODEL / "README.md").read_text()
 SOURCES = {path.stem: path.read_text() for path in MODEL.glob("*.pml")}

@@ -18,7 +18,7 @@ from tests.support.processes import Process
 from tests.support.server import environ
 
 # The first test creates a virtual environment, which the others use.
-pytestmark = pytest.mark.timeout(FIRST_START + 300)
+pytestmark = [pytest.mark.timeout(FIRST_START + 300), pytest.mark.slow]
 
 
 class Copy:

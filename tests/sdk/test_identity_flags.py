@@ -137,6 +137,7 @@ def test_split__all_to_one_option__value_and_variant(
 
 
 @pytest.mark.parametrize("composite", [True, False])
+@pytest.mark.slow
 def test_split__many_identities__stable_and_near_the_percentages(
     composite: bool, sdk: APIClient, environment: Environment, split: Callable[..., FeatureState]
 ) -> None:

@@ -159,6 +159,7 @@ def test_i13_patterns__slow_for_some_identities__only_these_get_an_error_and_no_
     assert [flag["feature_state_value"] for flag in cheap_identity.json()["flags"]] == ["special"]
 
 
+@pytest.mark.slow
 def test_patterns__slow_traits_on_every_endpoint__same_error(hostile: Tenant, server: ServerProcess) -> None:
     """The endpoints evaluate in different threads and processes."""
     url, key = server.url, {"X-Environment-Key": hostile.environment.key}
@@ -228,6 +229,7 @@ def large(server: ServerProcess) -> Tenant:
     return tenant
 
 
+@pytest.mark.slow
 def test_large_environment__every_endpoint__same_bytes_as_freshly_built(
     server: ServerProcess, large: Tenant, other: Tenant
 ) -> None:

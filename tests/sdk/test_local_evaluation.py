@@ -13,6 +13,8 @@ from rest_framework.test import APIClient
 from environments.models import Environment, EnvironmentAPIKey
 from tests.sdk import generated
 
+pytestmark = pytest.mark.slow
+
 Flags = dict[str, tuple[bool, Any]]
 
 

@@ -1,4 +1,4 @@
-"""Trees to send, and what was announced."""
+"""Factories of rule trees, and fixtures that count announcements and queries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def condition(operator: str = "EQUAL", prop: str | None = "plan", value: Any = "
 
 
 def tree(*conditions: dict[str, Any]) -> Tree:
-    """A tree in the dashboard's shape: ALL of one rule that is ANY of these conditions."""
+    """A tree as the dashboard sends it: an ALL rule with one ANY rule of these conditions."""
     return [{"type": "ALL", "conditions": [], "rules": [{"type": "ANY", "rules": [], "conditions": [*conditions]}]}]
 
 
@@ -29,21 +29,21 @@ def path(project: Project) -> str:
 
 @pytest.fixture
 def announced(project: Project) -> Callable[[], list[int]]:
-    """How often each of the project's environments was announced since the last call, silently or not."""
-    seen = dict(Environment.objects.values_list("pk", "revision"))
+    """The number of announcements, silent ones included, of each environment since the previous call."""
+    previous = dict(Environment.objects.values_list("pk", "revision"))
 
     def since() -> list[int]:
-        now = dict(project.environments.values_list("pk", "revision"))
-        rises = [now[pk] - seen[pk] for pk in sorted(now)]
-        seen.update(now)
-        return rises
+        current = dict(project.environments.values_list("pk", "revision"))
+        increases = [current[pk] - previous[pk] for pk in sorted(current)]
+        previous.update(current)
+        return increases
 
     return since
 
 
 @pytest.fixture
 def queries() -> Callable[[Callable[[], object]], int]:
-    """How many queries a call makes."""
+    """Count the queries of a call."""
 
     def count(call: Callable[[], object]) -> int:
         with CaptureQueriesContext(connection) as captured:

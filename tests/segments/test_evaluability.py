@@ -1,4 +1,4 @@
-"""No condition that an evaluation would stumble over is stored."""
+"""Conditions that cannot be evaluated are rejected."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.segments.conftest import condition, tree
 pytestmark = pytest.mark.django_db
 
 
-def stored(admin: APIClient, path: str, *conditions: dict[str, Any]) -> Any:
+def create_segment(admin: APIClient, path: str, *conditions: dict[str, Any]) -> Any:
     return admin.post(path, {"name": "s", "rules": tree(*conditions)}, format="json")
 
 
@@ -31,8 +31,8 @@ def stored(admin: APIClient, path: str, *conditions: dict[str, Any]) -> Any:
         ("IN", "[" * 1000),
     ],
 )
-def test_value__would_fail_evaluation__400(admin: APIClient, path: str, operator: str, value: str) -> None:
-    answer = stored(admin, path, condition(), condition(operator, "plan", value))
+def test_value__evaluation_fails__400(admin: APIClient, path: str, operator: str, value: str) -> None:
+    answer = create_segment(admin, path, condition(), condition(operator, "plan", value))
     assert answer.status_code == 400
     conditions = answer.json()["rules"][0]["rules"][0]["conditions"]
     assert conditions[0] == {}
@@ -42,8 +42,8 @@ def test_value__would_fail_evaluation__400(admin: APIClient, path: str, operator
 
 
 @pytest.mark.parametrize("prop", ["$.a[99999999999999999999]", "$.a[?nothing(@.b)]", "$.a[?count(1)]"])
-def test_property__path_that_fails__400(admin: APIClient, path: str, prop: str) -> None:
-    answer = stored(admin, path, condition("EQUAL", prop, "x"))
+def test_property__evaluation_of_the_path_fails__400(admin: APIClient, path: str, prop: str) -> None:
+    answer = create_segment(admin, path, condition("EQUAL", prop, "x"))
     assert answer.status_code == 400
     assert list(answer.json()["rules"][0]["rules"][0]["conditions"][0]) == ["property"]
 
@@ -70,13 +70,13 @@ def test_property__path_that_fails__400(admin: APIClient, path: str, prop: str) 
         ("IS_SET", "n", ""),
     ],
 )
-def test_condition__that_evaluates__stored(
+def test_condition__evaluation_succeeds__201(
     admin: APIClient, path: str, operator: str, prop: str | None, value: str
 ) -> None:
-    assert stored(admin, path, condition(operator, prop, value)).status_code == 201
+    assert create_segment(admin, path, condition(operator, prop, value)).status_code == 201
 
 
 @pytest.mark.parametrize("operator", Condition.Operator.values)
 @pytest.mark.parametrize("prop", ["plan", None])
-def test_condition__without_a_value__stored(admin: APIClient, path: str, operator: str, prop: str | None) -> None:
-    assert stored(admin, path, {"operator": operator, "property": prop}).status_code == 201
+def test_condition__without_a_value__201(admin: APIClient, path: str, operator: str, prop: str | None) -> None:
+    assert create_segment(admin, path, {"operator": operator, "property": prop}).status_code == 201

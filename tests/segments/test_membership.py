@@ -1,4 +1,4 @@
-"""The list's ``identity`` filter: the segments that an identity belongs to."""
+"""The ``identity`` filter of the list of segments."""
 
 import pytest
 from rest_framework.test import APIClient
@@ -29,7 +29,7 @@ def names(client: APIClient, path: str, identity: Identity) -> list[str]:
     return [each["name"] for each in answer.json()["results"]]
 
 
-def test_list__of_an_identity__those_that_match_its_traits(admin: APIClient, path: str, identity: Identity) -> None:
+def test_list__identity__segments_that_match_its_traits(admin: APIClient, path: str, identity: Identity) -> None:
     for name, rules in {
         "pro": tree(condition()),
         "free": tree(condition(value="free")),
@@ -47,7 +47,7 @@ def test_list__of_an_identity__those_that_match_its_traits(admin: APIClient, pat
 
 
 @pytest.mark.parametrize("operator", Condition.Operator.values)
-def test_list__of_an_identity__whatever_is_stored__evaluates(
+def test_list__identity_and_any_stored_condition__evaluates(
     admin: APIClient, path: str, identity: Identity, operator: str
 ) -> None:
     properties = [None, "plan", "n", "share", "beta", "huge", "$.identity.key", "$..*"]
@@ -65,21 +65,21 @@ def test_list__of_an_identity__whatever_is_stored__evaluates(
 
 
 @pytest.mark.parametrize("pk", [0, 999, 10**30])
-def test_list__of_an_unknown_identity__404(admin: APIClient, path: str, pk: int) -> None:
+def test_list__unknown_identity__404(admin: APIClient, path: str, pk: int) -> None:
     answer = admin.get(path, {"identity": pk})
     assert (answer.status_code, answer.json()) == (404, {"detail": "No Identity matches the given query."})
 
 
-def test_list__of_an_identity_elsewhere__404(
+def test_list__identity_of_another_project_or_not_visible__404(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, path: str, organisation: Organisation,
     identity: Identity,
 ) -> None:  # fmt: skip
-    other = Project.objects.create(name="Other", organisation=organisation)
-    foreign = Identity.objects.create(
-        environment=Environment.objects.create(name="Development", project=other), identifier="u1"
+    other_project = Project.objects.create(name="Other", organisation=organisation)
+    identity_in_other_project = Identity.objects.create(
+        environment=Environment.objects.create(name="Development", project=other_project), identifier="u1"
     )
-    assert admin.get(path, {"identity": foreign.pk}).status_code == 404
-    mine = UserProjectPermission.objects.create(user=member_user, project=identity.environment.project)
-    mine.permissions.set(["VIEW_PROJECT"])
+    assert admin.get(path, {"identity": identity_in_other_project.pk}).status_code == 404
+    permission = UserProjectPermission.objects.create(user=member_user, project=identity.environment.project)
+    permission.permissions.set(["VIEW_PROJECT"])
     assert member.get(path).status_code == 200
     assert member.get(path, {"identity": identity.pk}).status_code == 404

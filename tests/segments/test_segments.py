@@ -1,4 +1,4 @@
-"""``projects/{project}/segments/``: lists, changes, clones, and what they announce."""
+"""``projects/{project}/segments/``: endpoints, permissions and announcements."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,18 +21,20 @@ Queries = Callable[[Callable[[], object]], int]
 
 
 def override(segment: Segment, environment: Environment, feature: Feature) -> FeatureState:
-    place = FeatureSegment.objects.create(segment=segment, environment=environment, feature=feature)
-    return FeatureState.objects.create(feature_segment=place, environment=environment, feature=feature, enabled=True)
+    feature_segment = FeatureSegment.objects.create(segment=segment, environment=environment, feature=feature)
+    return FeatureState.objects.create(
+        feature_segment=feature_segment, environment=environment, feature=feature, enabled=True
+    )
 
 
-def test_retrieve__a_segment__as_when_created(admin: APIClient, path: str) -> None:
+def test_retrieve__segment__equal_to_the_response_of_create(admin: APIClient, path: str) -> None:
     created = admin.post(path, {"name": "s", "rules": tree(condition())}, format="json").json()
     assert admin.get(f"{path}{created['id']}/").json() == created
     assert admin.get(path).json() == {"count": 1, "next": None, "previous": None, "results": [created]}
     assert admin.get(f"/api/v1/segments/get-by-uuid/{created['uuid']}/").json() == created
 
 
-def test_create__name_taken__201(admin: APIClient, path: str, segment: Segment) -> None:
+def test_create__name_exists__201(admin: APIClient, path: str, segment: Segment) -> None:
     assert admin.post(path, {"name": segment.name, "rules": tree()}, format="json").status_code == 201
 
 
@@ -53,7 +55,7 @@ def test_create__name_taken__201(admin: APIClient, path: str, segment: Segment) 
         ),
     ],
 )
-def test_create__bad_field__400(admin: APIClient, path: str, body: Any, error: Any) -> None:
+def test_create__invalid_field__400(admin: APIClient, path: str, body: Any, error: Any) -> None:
     answer = admin.post(path, body, format="json")
     assert (answer.status_code, answer.json()) == (400, error)
     assert not Segment.objects.exists()
@@ -65,7 +67,7 @@ def test_create__feature_of_another_project__400(admin: APIClient, path: str, or
     assert (answer.status_code, list(answer.json())) == (400, ["feature"])
 
 
-def test_create__more_in_the_tree__as_many_queries(admin: APIClient, path: str, queries: Queries) -> None:
+def test_create__larger_tree__as_many_queries(admin: APIClient, path: str, queries: Queries) -> None:
     def create(count: int) -> int:
         rules = tree(*[condition()] * count) * 3 + [{"type": "ALL"}] * count
         return queries(lambda: admin.post(path, {"name": "s", "rules": rules}, format="json"))
@@ -74,7 +76,7 @@ def test_create__more_in_the_tree__as_many_queries(admin: APIClient, path: str, 
     assert Condition.objects.count() == 3 + 99
 
 
-def test_update__more_in_the_tree__as_many_queries(admin: APIClient, path: str, queries: Queries) -> None:
+def test_update__larger_tree__as_many_queries(admin: APIClient, path: str, queries: Queries) -> None:
     def put(count: int) -> int:
         created = admin.post(path, {"name": "s", "rules": tree(*[condition()] * count)}, format="json").json()
         body = {"name": "s", "rules": tree(*[condition(value="2")] * count) * 1}
@@ -83,7 +85,7 @@ def test_update__more_in_the_tree__as_many_queries(admin: APIClient, path: str, 
     assert put(1) == put(100)
 
 
-def test_list_and_delete__more_in_the_tree__as_many_queries(admin: APIClient, path: str, queries: Queries) -> None:
+def test_list_and_delete__larger_trees__as_many_queries(admin: APIClient, path: str, queries: Queries) -> None:
     def delete(count: int) -> tuple[int, int]:
         body = {"name": "s", "rules": tree(*[condition()] * count)}
         pks = [admin.post(path, body, format="json").json()["id"] for _ in range(count)]
@@ -96,7 +98,7 @@ def test_list_and_delete__more_in_the_tree__as_many_queries(admin: APIClient, pa
 
 
 @pytest.mark.django_db(transaction=True)
-def test_create_and_clone_and_delete__each__announced_once_everywhere(
+def test_create_clone_and_delete__two_environments__each_announced_once(
     admin: APIClient, path: str, environment: Environment, production: Environment, announced: Announced
 ) -> None:
     created = admin.post(path, {"name": "s", "rules": tree(condition(), condition())}, format="json").json()
@@ -109,7 +111,7 @@ def test_create_and_clone_and_delete__each__announced_once_everywhere(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_update__as_it_was__not_announced(
+def test_update__change_invisible_to_sdks__not_announced(
     admin: APIClient, path: str, environment: Environment, segment: Segment, announced: Announced, method: str
 ) -> None:
     announced()
@@ -141,7 +143,7 @@ def test_update__as_it_was__not_announced(
         {"name": "other", "rules": tree(condition(value="free"))},
     ],
 )
-def test_update__sdks_read_another_segment__announced_once(
+def test_update__change_visible_to_sdks__announced_once(
     admin: APIClient,
     path: str,
     environment: Environment,
@@ -162,7 +164,7 @@ def test_update__sdks_read_another_segment__announced_once(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_update__refused__nothing_changes(
+def test_update__rejected__nothing_changes(
     admin: APIClient, path: str, environment: Environment, segment: Segment, announced: Announced
 ) -> None:
     announced()
@@ -172,7 +174,7 @@ def test_update__refused__nothing_changes(
     assert (Segment.objects.get().name, Condition.objects.get().value) == (segment.name, "pro")
 
 
-def test_update__a_tree__replaces_the_old_one(admin: APIClient, path: str, segment: Segment) -> None:
+def test_update__tree__replaced(admin: APIClient, path: str, segment: Segment) -> None:
     before = admin.get(f"{path}{segment.pk}/").json()
     rules = [{"type": "NONE", "conditions": [condition(value="free")]}]
     after = admin.put(f"{path}{segment.pk}/", {"name": "s", "rules": rules}, format="json").json()
@@ -181,7 +183,7 @@ def test_update__a_tree__replaces_the_old_one(admin: APIClient, path: str, segme
     assert (SegmentRule.objects.count(), Condition.objects.get().value) == (1, "free")
 
 
-def test_patch__without_a_tree__the_tree_stays(admin: APIClient, path: str, segment: Segment) -> None:
+def test_patch__without_a_tree__tree_unchanged(admin: APIClient, path: str, segment: Segment) -> None:
     before = admin.get(f"{path}{segment.pk}/").json()
     after = admin.patch(f"{path}{segment.pk}/", {"description": "d"}, format="json").json()
     assert (after["description"], after["rules"]) == ("d", before["rules"])
@@ -199,14 +201,16 @@ def test_patch__without_a_tree__the_tree_stays(admin: APIClient, path: str, segm
     ],
 )
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_update__item_without_what_it_needs__400(
+def test_update__required_field_of_an_item_missing__400(
     admin: APIClient, path: str, segment: Segment, rules: Any, error: Any, method: str
 ) -> None:
     answer = getattr(admin, method)(f"{path}{segment.pk}/", {"name": "s", "rules": rules}, format="json")
     assert (answer.status_code, answer.json()) == (400, {"rules": error})
 
 
-def test_clone__a_segment__same_tree_other_ids(admin: APIClient, path: str, segment: Segment, feature: Feature) -> None:
+def test_clone__segment__same_tree_with_other_ids(
+    admin: APIClient, path: str, segment: Segment, feature: Feature
+) -> None:
     Segment.objects.filter(pk=segment.pk).update(description="d", feature=feature)
     answer = admin.post(f"{path}{segment.pk}/clone/", {"name": "copy"}, format="json")
     assert answer.status_code == 201
@@ -215,9 +219,9 @@ def test_clone__a_segment__same_tree_other_ids(admin: APIClient, path: str, segm
     assert (copy["name"], copy["description"], copy["feature"]) == ("copy", "d", feature.pk)
     assert copy["version_of"] == copy["id"] != original["id"]
     assert copy["uuid"] != original["uuid"]
-    leaf, leaf_before = (each["rules"][0]["rules"][0]["conditions"][0] for each in (copy, original))
-    assert leaf.pop("id") != leaf_before.pop("id")
-    assert leaf == leaf_before
+    cloned_condition, original_condition = (each["rules"][0]["rules"][0]["conditions"][0] for each in (copy, original))
+    assert cloned_condition.pop("id") != original_condition.pop("id")
+    assert cloned_condition == original_condition
 
 
 def test_clone__without_a_name__400(admin: APIClient, path: str, segment: Segment) -> None:
@@ -225,7 +229,7 @@ def test_clone__without_a_name__400(admin: APIClient, path: str, segment: Segmen
     assert (answer.status_code, answer.json()) == (400, {"name": ["This field is required."]})
 
 
-def test_delete__used_in_overrides__removes_them(
+def test_delete__used_in_overrides__overrides_removed(
     admin: APIClient, path: str, segment: Segment, feature: Feature, environment: Environment
 ) -> None:
     override(segment, environment, feature)
@@ -256,7 +260,7 @@ def test_delete__used_in_overrides__announced_once(
     assert announced() == [1, 1]
 
 
-def test_list__filters__narrow_it(admin: APIClient, path: str, project: Project, feature: Feature) -> None:
+def test_list__filters__applied(admin: APIClient, path: str, project: Project, feature: Feature) -> None:
     Segment.objects.create(project=project, name="Beta users")
     Segment.objects.create(project=project, name="of a feature", feature=feature)
 
@@ -270,12 +274,12 @@ def test_list__filters__narrow_it(admin: APIClient, path: str, project: Project,
 
 
 @pytest.mark.parametrize("query", ["q=a%00", "identity=x", "include_feature_specific=maybe"])
-def test_list__bad_filter__400_naming_it(admin: APIClient, path: str, query: str) -> None:
+def test_list__invalid_filter__400_with_field(admin: APIClient, path: str, query: str) -> None:
     answer = admin.get(f"{path}?{query}")
     assert (answer.status_code, list(answer.json())) == (400, [query.partition("=")[0]])
 
 
-def test_list__page_size__obeyed(admin: APIClient, path: str, project: Project) -> None:
+def test_list__page_size__applied(admin: APIClient, path: str, project: Project) -> None:
     Segment.objects.bulk_create(Segment(project=project, name=str(number)) for number in range(12))
     assert len(admin.get(path).json()["results"]) == 12
     page = admin.get(path, {"page_size": 5, "page": 2}).json()
@@ -283,7 +287,7 @@ def test_list__page_size__obeyed(admin: APIClient, path: str, project: Project) 
     assert page["next"].startswith("http://")
 
 
-def test_associated_features__overrides__those_that_are_live(
+def test_associated_features__live_and_draft_overrides__only_live(
     admin: APIClient,
     path: str,
     segment: Segment,
@@ -303,13 +307,13 @@ def test_associated_features__overrides__those_that_are_live(
     assert admin.get(target, {"environment": "x"}).status_code == 400
 
 
-def test_permissions__by_key__as_in_the_table(
+def test_segments__member__needs_permissions(
     member: APIClient, member_user: FFAdminUser, path: str, segment: Segment, environment: Environment
 ) -> None:
     one = f"{path}{segment.pk}/"
     assert member.get(path).status_code == 404
-    mine = UserProjectPermission.objects.create(user=member_user, project=segment.project)
-    mine.permissions.set(["VIEW_PROJECT"])
+    permission = UserProjectPermission.objects.create(user=member_user, project=segment.project)
+    permission.permissions.set(["VIEW_PROJECT"])
     assert member.get(path).status_code == member.get(one).status_code == 200
     assert member.get(f"/api/v1/segments/get-by-uuid/{segment.uuid}/").status_code == 200
     body = {"name": "s", "rules": tree()}
@@ -317,12 +321,12 @@ def test_permissions__by_key__as_in_the_table(
     for method, target in writes:
         assert getattr(member, method)(target, body, format="json").status_code == 403
     assert member.get(f"{one}associated-features/").status_code == 403
-    mine.permissions.add("MANAGE_SEGMENTS")
+    permission.permissions.add("MANAGE_SEGMENTS")
     for method, target in writes:
         assert getattr(member, method)(target, body, format="json").status_code in (200, 201, 204)
 
 
-def test_associated_features__environment_that_one_may_not_see__left_out(
+def test_associated_features__environment_not_visible__excluded(
     member: APIClient,
     member_user: FFAdminUser,
     path: str,
@@ -331,18 +335,16 @@ def test_associated_features__environment_that_one_may_not_see__left_out(
     environment: Environment,
     production: Environment,
 ) -> None:
-    mine = UserProjectPermission.objects.create(user=member_user, project=segment.project)
-    mine.permissions.set(["VIEW_PROJECT", "MANAGE_SEGMENTS"])
-    seen = UserEnvironmentPermission.objects.create(user=member_user, environment=environment)
-    seen.permissions.set(["VIEW_ENVIRONMENT"])
+    permission = UserProjectPermission.objects.create(user=member_user, project=segment.project)
+    permission.permissions.set(["VIEW_PROJECT", "MANAGE_SEGMENTS"])
+    environment_permission = UserEnvironmentPermission.objects.create(user=member_user, environment=environment)
+    environment_permission.permissions.set(["VIEW_ENVIRONMENT"])
     states = [override(segment, each, feature) for each in (environment, production)]
     answer = member.get(f"{path}{segment.pk}/associated-features/").json()
     assert [each["id"] for each in answer["results"]] == [states[0].pk]
 
 
-def test_other_tenant__whatever_is_called__404(
-    outsider: APIClient, anonymous: APIClient, path: str, segment: Segment
-) -> None:
+def test_segments__another_tenant__404(outsider: APIClient, anonymous: APIClient, path: str, segment: Segment) -> None:
     one = f"{path}{segment.pk}/"
     by_uuid = f"/api/v1/segments/get-by-uuid/{segment.uuid}/"
     for method, target in (
@@ -362,7 +364,7 @@ def test_other_tenant__whatever_is_called__404(
 
 
 @pytest.mark.parametrize("pk", ["0", "9" * 18, "9" * 30, "x", "%00"])
-def test_segment__no_such_number__404(admin: APIClient, path: str, pk: str) -> None:
+def test_segment__unknown_primary_key__404(admin: APIClient, path: str, pk: str) -> None:
     assert admin.get(f"{path}{pk}/").status_code == 404
     assert admin.get(f"/api/v1/projects/{pk}/segments/").status_code == 404
     assert admin.get(f"/api/v1/segments/get-by-uuid/{pk}/").status_code == 404

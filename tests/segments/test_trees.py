@@ -1,4 +1,4 @@
-"""What a tree may look like, and what is stored of it."""
+"""Validation and storage of rule trees."""
 
 import json
 import time
@@ -16,15 +16,15 @@ TOO_DEEP = {"segment": ["Rules must not be nested more than 2 levels deep."]}
 
 
 def nested(levels: int) -> str:
-    """The JSON of a segment whose rules go so many levels deep."""
+    """The JSON of a segment with this number of nested rules."""
     return '{"name": "s", "rules": ' + '[{"type": "ALL", "rules": ' * levels + "[]" + "}]" * levels + "}"
 
 
-def test_create__flagsmiths_body__flagsmiths_answer(admin: APIClient, path: str, project: Any) -> None:
+def test_create__flagsmiths_request__flagsmiths_response(admin: APIClient, path: str, project: Any) -> None:
     answer = admin.post(path, {"name": "s", "project": 99, "rules": tree(condition())}, format="json")
     assert answer.status_code == 201
     body = answer.json()
-    rule, inner, leaf = (
+    rule, nested_rule, stored_condition = (
         model.objects.get(**where)
         for model, where in (
             (SegmentRule, {"rule": None}),
@@ -54,11 +54,11 @@ def test_create__flagsmiths_body__flagsmiths_answer(admin: APIClient, path: str,
                 "type": "ALL",
                 "rules": [
                     {
-                        "id": inner.pk,
+                        "id": nested_rule.pk,
                         "type": "ANY",
                         "conditions": [
                             {
-                                "id": leaf.pk,
+                                "id": stored_condition.pk,
                                 "operator": "EQUAL",
                                 "property": "plan",
                                 "value": "pro",
@@ -74,13 +74,13 @@ def test_create__flagsmiths_body__flagsmiths_answer(admin: APIClient, path: str,
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "stored"),
     [(1, "1"), (1.5, "1.5"), (True, "True"), (None, "None"), ("", ""), ([1, "a"], "[1, 'a']"), ({"a": 1}, "{'a': 1}")],
 )
-def test_value__of_any_type__kept_as_text(admin: APIClient, path: str, sent: Any, kept: str) -> None:
+def test_value__any_json_type__stored_as_text(admin: APIClient, path: str, sent: Any, stored: str) -> None:
     answer = admin.post(path, {"name": "s", "rules": tree(condition(value=sent))}, format="json")
-    assert answer.json()["rules"][0]["rules"][0]["conditions"][0]["value"] == kept
-    assert Condition.objects.get().value == kept
+    assert answer.json()["rules"][0]["rules"][0]["conditions"][0]["value"] == stored
+    assert Condition.objects.get().value == stored
 
 
 def test_value__absent__null(admin: APIClient, path: str) -> None:
@@ -88,7 +88,7 @@ def test_value__absent__null(admin: APIClient, path: str) -> None:
     assert Condition.objects.get().value is None
 
 
-def test_rules__conditions_on_both_levels__stored_in_their_order(admin: APIClient, path: str) -> None:
+def test_rules__conditions_on_both_levels__stored_in_order(admin: APIClient, path: str) -> None:
     rules = [
         {"type": "NONE", "conditions": [condition(value="1"), condition(value="2")]},
         {"type": "ALL", "rules": [{"type": "ANY", "conditions": [condition(value="4")]}, {"type": "ALL"}],
@@ -105,7 +105,7 @@ def test_rules__conditions_on_both_levels__stored_in_their_order(admin: APIClien
     assert "rules" not in stored[1]["rules"][0]
 
 
-def test_rules__marked_deleted__dropped_with_what_is_in_them(admin: APIClient, path: str) -> None:
+def test_rules__marked_as_deleted__dropped_with_their_items(admin: APIClient, path: str) -> None:
     rules = [
         {"type": "ALL", "delete": True, "rules": 5},
         {"type": "ALL", "conditions": [condition(value="a"), {"id": 3, "delete": True}], "rules": [
@@ -119,7 +119,7 @@ def test_rules__marked_deleted__dropped_with_what_is_in_them(admin: APIClient, p
     assert SegmentRule.objects.count() == 2
 
 
-def test_rules__all_marked_deleted__400(admin: APIClient, path: str) -> None:
+def test_rules__all_marked_as_deleted__400(admin: APIClient, path: str) -> None:
     answer = admin.post(path, {"name": "s", "rules": [{"type": "ALL", "delete": True}]}, format="json")
     assert (answer.status_code, answer.json()) == (
         400,
@@ -174,15 +174,15 @@ def test_conditions__100__stored(admin: APIClient, path: str) -> None:
 
 def test_conditions__thousands__400_quickly(admin: APIClient, path: str) -> None:
     rules = tree(*[condition("REGEX", value="(a|b)*c")] * 10_000)
-    began = time.thread_time()
+    started = time.thread_time()
     answer = admin.post(path, {"name": "s", "rules": rules}, format="json")
     assert answer.status_code == 400
     assert "10000 conditions" in answer.json()["segment"][0]
-    assert time.thread_time() - began < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(
-    ("bad", "error"),
+    ("fields", "error"),
     [
         ({"operator": "LIKE"}, {"operator": ['"LIKE" is not a valid choice.']}),
         ({"operator": None}, {"operator": ["This field may not be null."]}),
@@ -192,8 +192,8 @@ def test_conditions__thousands__400_quickly(admin: APIClient, path: str) -> None
         ({"value": "a\0b"}, {"value": ["Null characters are not allowed."]}),
     ],
 )
-def test_condition__bad_field__400_where_it_stands(admin: APIClient, path: str, bad: Any, error: Any) -> None:
-    answer = admin.post(path, {"name": "s", "rules": tree(condition() | bad)}, format="json")
+def test_condition__invalid_field__400_at_its_position(admin: APIClient, path: str, fields: Any, error: Any) -> None:
+    answer = admin.post(path, {"name": "s", "rules": tree(condition() | fields)}, format="json")
     assert (answer.status_code, answer.json()) == (400, {"rules": [{"rules": [{"conditions": [error]}]}]})
     assert not SegmentRule.objects.exists()
 
@@ -206,7 +206,7 @@ def test_condition__bad_field__400_where_it_stands(admin: APIClient, path: str, 
      [{"type": "ALL", "conditions": [{}]}], [{"type": "ALL", "rules": {"type": "ALL"}}], 1e400],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["post", "put", "patch"])
-def test_rules__of_a_wrong_shape__400(admin: APIClient, path: str, segment: Segment, rules: Any, method: str) -> None:
+def test_rules__wrong_type__400(admin: APIClient, path: str, segment: Segment, rules: Any, method: str) -> None:
     target = path if method == "post" else f"{path}{segment.pk}/"
     answer = admin.generic(
         method.upper(), target, json.dumps({"name": "s", "rules": rules}), content_type="application/json"
@@ -216,5 +216,5 @@ def test_rules__of_a_wrong_shape__400(admin: APIClient, path: str, segment: Segm
 
 
 @pytest.mark.parametrize("body", ["[]", "5", "null", '"text"', "[[]]", "", "{"])
-def test_body__no_object__400(admin: APIClient, path: str, body: str) -> None:
+def test_body__not_an_object__400(admin: APIClient, path: str, body: str) -> None:
     assert admin.post(path, body, content_type="application/json").status_code == 400

@@ -12,6 +12,8 @@ import pytest
 from tests.support.programs import ROOT
 from tests.support.server import environ
 
+pytestmark = pytest.mark.slow
+
 # Logs like a server.
 LOG = """
 import django, logging, structlog

@@ -19,6 +19,8 @@ from tests.support.patience import PATIENCE
 from tests.support.postgresql import PostgreSQL
 from tests.support.server import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 4
 
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"

@@ -9,6 +9,8 @@ import pytest
 from tests.support.programs import ROOT
 from tests.support.server import MigratedSQLite, environ
 
+pytestmark = pytest.mark.slow
+
 VALID = {
     "DJANGO_SETTINGS_MODULE": "settings.production",
     "SECRET_KEY": "q7Zr2mVx9LpK4sTnW8bYcF3dGhJ6uAeR5tQyXzMvBnPwC1kDfU",

@@ -8,7 +8,7 @@ from users import throttles
 
 @pytest.fixture(autouse=True)
 def uncounted_logins() -> Iterator[None]:
-    """Log-ins of other tests do not count against a limit, nor these against theirs."""
+    """Throttles do not count log-ins of other tests."""
     cache.clear()
     throttles._local_cache.clear()
     yield

@@ -10,7 +10,7 @@ ME = "/api/v1/auth/users/me/"
 pytestmark = pytest.mark.django_db
 
 
-def test_me__get__as_flagsmith_answers(admin: APIClient, user: FFAdminUser) -> None:
+def test_me__get__same_response_as_flagsmith(admin: APIClient, user: FFAdminUser) -> None:
     assert list(admin.get(ME).json().items())[:8] == [
         ("first_name", "Ada"),
         ("last_name", "Admin"),
@@ -23,7 +23,7 @@ def test_me__get__as_flagsmith_answers(admin: APIClient, user: FFAdminUser) -> N
     ]
 
 
-def test_me__patch__names_change_and_the_rest_does_not(admin: APIClient, user: FFAdminUser) -> None:
+def test_me__patch__only_names_change(admin: APIClient, user: FFAdminUser) -> None:
     before = admin.get(ME).json()
 
     response = admin.patch(
@@ -34,7 +34,7 @@ def test_me__patch__names_change_and_the_rest_does_not(admin: APIClient, user: F
     assert response.json() == before | {"first_name": "Augusta"}
 
 
-def test_me__put__needs_both_names(admin: APIClient) -> None:
+def test_me__put__both_names_required(admin: APIClient) -> None:
     assert admin.put(ME, {"first_name": "Augusta"}, format="json").json() == {"last_name": ["This field is required."]}
     assert admin.put(ME, {"first_name": "Augusta", "last_name": "King"}, format="json").status_code == 200
 
@@ -47,7 +47,7 @@ def test_me__put__needs_both_names(admin: APIClient) -> None:
         ({"current_password": "nope"}, "Invalid password."),
     ],
 )
-def test_me__delete_without_the_password__refused(
+def test_me__delete_without_the_right_password__400(
     admin: APIClient, user: FFAdminUser, body: dict[str, str], message: str
 ) -> None:
     response = admin.delete(ME, body, format="json")
@@ -56,7 +56,7 @@ def test_me__delete_without_the_password__refused(
     assert FFAdminUser.objects.filter(pk=user.pk).exists()
 
 
-def test_me__delete__user_gone_and_organisation_left(
+def test_me__delete__user_deleted_and_organisation_kept(
     admin: APIClient, user: FFAdminUser, organisation: Organisation
 ) -> None:
     assert admin.delete(ME, {"current_password": "pa55-word-1"}, format="json").status_code == 204
@@ -65,15 +65,15 @@ def test_me__delete__user_gone_and_organisation_left(
     assert Organisation.objects.filter(pk=organisation.pk).exists()
 
 
-def test_me__delete_with_orphans__only_organisations_without_another_member_go(
+def test_me__delete_with_orphans__only_organisations_without_another_member_deleted(
     admin: APIClient, user: FFAdminUser, organisation: Organisation, environment: Environment, member_user: FFAdminUser
 ) -> None:
-    alone = Organisation.objects.create(name="Alone")
-    UserOrganisation.objects.create(user=user, organisation=alone, role="ADMIN")
-    empty = Organisation.objects.create(name="Nobody's")
+    orphan = Organisation.objects.create(name="Orphan")
+    UserOrganisation.objects.create(user=user, organisation=orphan, role="ADMIN")
+    without_members = Organisation.objects.create(name="Without members")
 
     body = {"current_password": "pa55-word-1", "delete_orphan_organisations": True}
     assert admin.delete(ME, body, format="json").status_code == 204
 
-    assert set(Organisation.objects.values_list("name", flat=True)) == {organisation.name, empty.name}
+    assert set(Organisation.objects.values_list("name", flat=True)) == {organisation.name, without_members.name}
     assert Environment.objects.filter(pk=environment.pk).exists()

@@ -1,4 +1,4 @@
-"""No password is hashed inside of a transaction: on SQLite nobody else could write meanwhile."""
+"""Passwords are hashed outside of transactions: an open transaction would block other writes on SQLite."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,29 +14,31 @@ from users.models import FFAdminUser
 
 PASSWORD = "pa55-word-1"
 NEW = "a-New-0ne-indeed"
-PERSON = {"email": "new@example.com", "password": "pw-Strong-1!x", "first_name": "N", "last_name": "N"}
+REGISTRATION = {"email": "new@example.com", "password": "pw-Strong-1!x", "first_name": "N", "last_name": "N"}
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def hashed() -> Iterator[list[bool]]:
-    """For each hash that is made: whether it was inside of a transaction."""
-    seen: list[bool] = []
+def hashed_in_transaction() -> Iterator[list[bool]]:
+    """One item for each computed hash: True if it was computed in a transaction."""
+    in_transaction: list[bool] = []
 
     def encode(self: MD5PasswordHasher, password: str, salt: str) -> str:
-        seen.append(connection.in_atomic_block)
+        in_transaction.append(connection.in_atomic_block)
         return original(self, password, salt)
 
     original = MD5PasswordHasher.encode
     with mock.patch.object(MD5PasswordHasher, "encode", encode):
-        yield seen
+        yield in_transaction
 
 
 @pytest.mark.parametrize(
     "call, status, hashes",
     [
-        pytest.param(lambda client: client.post("/api/v1/auth/users/", PERSON, format="json"), 201, 1, id="register"),
+        pytest.param(
+            lambda client: client.post("/api/v1/auth/users/", REGISTRATION, format="json"), 201, 1, id="register"
+        ),
         pytest.param(
             lambda client: client.post(
                 "/api/v1/auth/login/", {"email": "admin@example.com", "password": PASSWORD}, format="json"
@@ -78,7 +80,7 @@ def hashed() -> Iterator[list[bool]]:
     ],
 )
 def test_password__hashed__outside_of_a_transaction(
-    admin: APIClient, hashed: list[bool], call: Callable[[APIClient], Any], status: int, hashes: int
+    admin: APIClient, hashed_in_transaction: list[bool], call: Callable[[APIClient], Any], status: int, hashes: int
 ) -> None:
     assert call(admin).status_code == status
-    assert hashed == [False] * hashes
+    assert hashed_in_transaction == [False] * hashes

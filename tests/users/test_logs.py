@@ -1,4 +1,4 @@
-"""What a server writes down of people's secrets: nothing."""
+"""A server's log contains no secrets."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.support.server import ServerProcess
 pytestmark = pytest.mark.e2e
 
 
-def test_log__way_in_keys_and_failures__holds_no_secret(start_server: Callable[..., ServerProcess]) -> None:
+def test_log__log_ins_keys_and_failures__no_secret_logged(start_server: Callable[..., ServerProcess]) -> None:
     server = start_server(LOG_LEVEL="DEBUG", SSE_AUTHENTICATION_TOKEN="publishers-5ecret")
     person = {"email": "ada@example.com", "first_name": "Ada", "last_name": "L"}
     anonymous = AdminAPI(server.url)

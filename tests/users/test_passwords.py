@@ -1,4 +1,4 @@
-"""Passwords: how they are stored, changed, and forgotten."""
+"""Passwords: storage, change and reset."""
 
 import re
 from typing import Any
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def empty_outbox() -> None:
-    """Nothing in it that is still on its way from another test."""
+    """Wait for mails of other tests and remove them."""
     mail.wait()
     outbox.outbox.clear()
 
@@ -38,7 +38,7 @@ def log_in(client: APIClient, password: str) -> Any:
 
 
 def link_in_mail() -> dict[str, str]:
-    """Wait for the message, and return what its link holds."""
+    """Wait for the message, and return the ``uid`` and ``token`` of its link."""
     mail.wait()
     (message,) = outbox.outbox
     match = re.search(rf"{configured.PUBLIC_URL}/password-reset/confirm/(\w+)/(\S+)", str(message.body))
@@ -56,7 +56,7 @@ def test_password__new__stored_with_argon2id(anonymous: APIClient, settings: Set
     assert post(anonymous, "login/", email="g@example.com", password=NEW).status_code == 200
 
 
-def test_password__of_another_installation__accepted_and_hashed_anew(
+def test_password__hashed_with_pbkdf2__accepted_and_hashed_again_with_argon2(
     anonymous: APIClient, user: FFAdminUser, settings: Settings
 ) -> None:
     settings.PASSWORD_HASHERS = base.PASSWORD_HASHERS
@@ -69,7 +69,7 @@ def test_password__of_another_installation__accepted_and_hashed_anew(
     assert log_in(anonymous, OLD).status_code == 200
 
 
-def test_set_password__old_one_known__changed_and_the_token_stays(
+def test_set_password__right_current_password__changed_and_token_stays_valid(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser
 ) -> None:
     changed = post(admin, "users/set_password/", current_password=OLD, new_password=NEW, re_new_password=NEW)
@@ -80,7 +80,7 @@ def test_set_password__old_one_known__changed_and_the_token_stays(
 
 
 @pytest.mark.parametrize(
-    "change, answer",
+    "change, errors",
     [
         ({"current_password": "nope"}, {"current_password": ["Invalid password."]}),
         ({"re_new_password": "other"}, {"non_field_errors": ["The two password fields didn't match."]}),
@@ -90,30 +90,30 @@ def test_set_password__old_one_known__changed_and_the_token_stays(
         ),
     ],
 )
-def test_set_password__something_wrong__refused(
-    admin: APIClient, user: FFAdminUser, change: dict[str, str], answer: dict[str, Any]
+def test_set_password__invalid__400_and_not_changed(
+    admin: APIClient, user: FFAdminUser, change: dict[str, str], errors: dict[str, Any]
 ) -> None:
     body = {"current_password": OLD, "new_password": NEW, "re_new_password": NEW, **change}
     response = post(admin, "users/set_password/", **body)
 
-    assert (response.status_code, response.json()) == (400, answer)
+    assert (response.status_code, response.json()) == (400, errors)
     user.refresh_from_db()
     assert user.check_password(OLD)
 
 
-def test_reset__link_from_the_mail__new_password_once_and_nobody_signed_in(
+def test_reset__link_from_the_mail__works_once_and_signs_the_user_out(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, settings: Settings
 ) -> None:
-    asked = post(anonymous, "users/reset_password/", email="Admin@Example.com")
-    assert (asked.status_code, asked.content) == (204, b"")
+    response = post(anonymous, "users/reset_password/", email="Admin@Example.com")
+    assert (response.status_code, response.content) == (204, b"")
     link = link_in_mail()
     assert outbox.outbox[0].to == ["admin@example.com"]
     settings.LOGIN_FAILURES_RATE = "2/15min"
     assert [log_in(anonymous, "nope").status_code for _ in range(3)] == [400, 400, 429]
 
-    done = post(anonymous, "users/reset_password_confirm/", **link, new_password=NEW, re_new_password=NEW)
+    confirmed = post(anonymous, "users/reset_password_confirm/", **link, new_password=NEW, re_new_password=NEW)
 
-    assert (done.status_code, done.content) == (204, b"")
+    assert (confirmed.status_code, confirmed.content) == (204, b"")
     assert not Token.objects.exists()
     assert admin.get(f"{AUTH}users/me/").status_code == 401
     assert (log_in(anonymous, OLD).status_code, log_in(anonymous, NEW).status_code) == (400, 200)
@@ -121,7 +121,7 @@ def test_reset__link_from_the_mail__new_password_once_and_nobody_signed_in(
     assert (again.status_code, again.json()) == (400, {"token": ["Invalid token for given user."]})
 
 
-def test_reset__second_factor__still_asked_for(anonymous: APIClient, user: FFAdminUser) -> None:
+def test_reset__second_factor__still_required(anonymous: APIClient, user: FFAdminUser) -> None:
     device_of(user)
     post(anonymous, "users/reset_password/", email=user.email)
     post(anonymous, "users/reset_password_confirm/", **link_in_mail(), new_password=NEW, re_new_password=NEW)
@@ -129,11 +129,11 @@ def test_reset__second_factor__still_asked_for(anonymous: APIClient, user: FFAdm
     assert set(log_in(anonymous, NEW).json()) == {"ephemeral_token", "method"}
 
 
-@pytest.mark.parametrize("address", ["nobody@example.com", "gone@example.com"])
-def test_reset__unknown_or_inactive_address__same_answer_and_no_mail(
+@pytest.mark.parametrize("address", ["unknown@example.com", "inactive@example.com"])
+def test_reset__unknown_or_inactive_address__same_response_and_no_mail(
     anonymous: APIClient, user: FFAdminUser, address: str
 ) -> None:
-    FFAdminUser.objects.create_user("gone@example.com", OLD, is_active=False)
+    FFAdminUser.objects.create_user("inactive@example.com", OLD, is_active=False)
     known = post(anonymous, "users/reset_password/", email=user.email)
     mail.wait()
     outbox.outbox.clear()
@@ -146,7 +146,7 @@ def test_reset__unknown_or_inactive_address__same_answer_and_no_mail(
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost:1"])
-def test_reset__forged_host__no_part_of_the_link(anonymous: APIClient, user: FFAdminUser, host: str) -> None:
+def test_reset__forged_host_header__not_in_the_link(anonymous: APIClient, user: FFAdminUser, host: str) -> None:
     anonymous.post(f"{AUTH}users/reset_password/", {"email": user.email}, format="json", HTTP_HOST=host)
 
     link_in_mail()
@@ -154,16 +154,14 @@ def test_reset__forged_host__no_part_of_the_link(anonymous: APIClient, user: FFA
 
 
 @pytest.mark.parametrize("uid", ["", "MQ", "MTIzNDU2", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "é", "!!!", "eA"])
-def test_reset_confirm__uid_of_anybody_or_nobody__same_answer(
-    anonymous: APIClient, user: FFAdminUser, uid: str
-) -> None:
+def test_reset_confirm__invalid_or_wrong_uid__same_response(anonymous: APIClient, user: FFAdminUser, uid: str) -> None:
     body = {"uid": uid or "x", "token": "abc-123", "new_password": NEW, "re_new_password": NEW}
     response = post(anonymous, "users/reset_password_confirm/", **body)
 
     assert (response.status_code, response.json()) == (400, {"token": ["Invalid token for given user."]})
 
 
-def test_reset__often__five_mails_a_day_for_an_account(
+def test_reset__seven_requests__five_mails_a_day_for_an_account(
     anonymous: APIClient, user: FFAdminUser, settings: Settings
 ) -> None:
     settings.PASSWORD_RESET_MAIL_RATE = "5/day"
@@ -175,7 +173,7 @@ def test_reset__often__five_mails_a_day_for_an_account(
     assert len(outbox.outbox) == 5
 
 
-def test_reset__without_a_mail_server__message_in_a_file_for_its_owner_alone(
+def test_reset__without_a_mail_server__message_in_a_private_file(
     anonymous: APIClient, user: FFAdminUser, settings: Settings, tmp_path: Any
 ) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
@@ -188,7 +186,7 @@ def test_reset__without_a_mail_server__message_in_a_file_for_its_owner_alone(
     assert (tmp_path / "mail").stat().st_mode & 0o077 == 0
 
 
-def test_reset__mail_server_away__same_answer_and_no_secret_in_the_log(
+def test_reset__mail_server_unavailable__same_response_and_no_secret_logged(
     anonymous: APIClient, user: FFAdminUser, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"

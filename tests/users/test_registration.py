@@ -13,12 +13,12 @@ NEW = {"email": "Grace@Example.com", "password": "pw-Strong-1!x", "first_name": 
 pytestmark = pytest.mark.django_db
 
 
-def test_registration__new_address__user_in_lower_case_with_a_token_that_works(anonymous: APIClient) -> None:
+def test_registration__new_address__user_with_a_valid_token_and_lower_case_address(anonymous: APIClient) -> None:
     response = anonymous.post(PATH, NEW, format="json")
 
     assert response.status_code == 201
-    answer = response.json()
-    assert list(answer) == [
+    created = response.json()
+    assert list(created) == [
         "first_name",
         "last_name",
         "sign_up_type",
@@ -29,19 +29,17 @@ def test_registration__new_address__user_in_lower_case_with_a_token_that_works(a
         "uuid",
         "key",
     ]
-    assert answer["email"] == "grace@example.com"
-    me = anonymous.get("/api/v1/auth/users/me/", HTTP_AUTHORIZATION=f"Token {answer['key']}")
-    assert me.json()["id"] == answer["id"]
+    assert created["email"] == "grace@example.com"
+    me = anonymous.get("/api/v1/auth/users/me/", HTTP_AUTHORIZATION=f"Token {created['key']}")
+    assert me.json()["id"] == created["id"]
 
 
-def test_registration__stale_token_in_the_header__no_matter(anonymous: APIClient) -> None:
+def test_registration__invalid_token_in_the_header__ignored(anonymous: APIClient) -> None:
     assert anonymous.post(PATH, NEW, format="json", HTTP_AUTHORIZATION="Token nonsense").status_code == 201
 
 
 @pytest.mark.parametrize("address", ["admin@example.com", "ADMIN@example.com"])
-def test_registration__address_taken_in_any_case__refused(
-    anonymous: APIClient, user: FFAdminUser, address: str
-) -> None:
+def test_registration__address_exists_in_any_case__400(anonymous: APIClient, user: FFAdminUser, address: str) -> None:
     response = anonymous.post(PATH, {**NEW, "email": address}, format="json")
 
     assert (response.status_code, response.json()) == (
@@ -65,7 +63,7 @@ def test_registration__address_taken_in_any_case__refused(
         ({"sign_up_type": "BRIBE"}, "sign_up_type"),
     ],
 )
-def test_registration__bad_field__named_and_nothing_stored(
+def test_registration__invalid_field__400_names_it_and_nothing_stored(
     anonymous: APIClient, change: dict[str, object], field: str
 ) -> None:
     response = anonymous.post(PATH, NEW | change, format="json")
@@ -75,7 +73,7 @@ def test_registration__bad_field__named_and_nothing_stored(
     assert not FFAdminUser.objects.exists()
 
 
-def test_registration__superuser__first_user_only(anonymous: APIClient) -> None:
+def test_registration__superuser__only_for_the_first_user(anonymous: APIClient) -> None:
     first = anonymous.post(PATH, {**NEW, "superuser": True}, format="json")
     second = anonymous.post(PATH, {**NEW, "email": "b@example.com", "superuser": True}, format="json")
 
@@ -85,14 +83,14 @@ def test_registration__superuser__first_user_only(anonymous: APIClient) -> None:
     assert [user.is_superuser for user in FFAdminUser.objects.all()] == [True]
 
 
-def test_registration__closed__403(anonymous: APIClient, settings: Settings) -> None:
+def test_registration__requires_an_invitation__403_without_one(anonymous: APIClient, settings: Settings) -> None:
     settings.ALLOW_REGISTRATION_WITHOUT_INVITE = False
 
     assert anonymous.post(PATH, NEW, format="json").status_code == 403
     assert not FFAdminUser.objects.exists()
 
 
-def test_registration__closed_but_invited__by_mail_for_that_address_or_by_a_link_that_is_valid(
+def test_registration__requires_an_invitation__accepts_the_invited_address_and_valid_links(
     anonymous: APIClient, organisation: Organisation, settings: Settings
 ) -> None:
     settings.ALLOW_REGISTRATION_WITHOUT_INVITE = False
@@ -109,19 +107,21 @@ def test_registration__closed_but_invited__by_mail_for_that_address_or_by_a_link
         {**by_link, "invite_hash": None},
         {**by_link, "invite_hash": "nonsense"},
         {**by_link, "invite_hash": expired.hash},
-        # Nothing is said of who has an account.
+        # The response does not reveal that this address is registered.
         {"email": "admin@example.com"},
     ):
-        refused = anonymous.post(PATH, NEW | change, format="json")
-        assert refused.status_code == 403
-        assert refused.json() == {"detail": "User registration without an invite is disabled for this installation."}
+        denied = anonymous.post(PATH, NEW | change, format="json")
+        assert denied.status_code == 403
+        assert denied.json() == {"detail": "User registration without an invite is disabled for this installation."}
     assert FFAdminUser.objects.count() == 1
 
-    invited = anonymous.post(PATH, NEW | by_mail, format="json")
-    linked = anonymous.post(PATH, NEW | by_link | {"email": "b@example.com", "invite_hash": link.hash}, format="json")
-    assert (invited.status_code, linked.status_code) == (201, 201)
-    assert "invite_hash" not in linked.json()
-    # An account is no membership yet.
+    with_mail = anonymous.post(PATH, NEW | by_mail, format="json")
+    body = NEW | by_link | {"email": "b@example.com", "invite_hash": link.hash}
+    with_link = anonymous.post(PATH, body, format="json")
+    assert (with_mail.status_code, with_link.status_code) == (201, 201)
+    assert "invite_hash" not in with_link.json()
+    # Registration does not make the user a member.
     assert organisation.userorganisation_set.count() == 1
-    joined = anonymous.post(f"/api/v1/users/join/link/{link.hash}/", HTTP_AUTHORIZATION=f"Token {linked.json()['key']}")
+    token = f"Token {with_link.json()['key']}"
+    joined = anonymous.post(f"/api/v1/users/join/link/{link.hash}/", HTTP_AUTHORIZATION=token)
     assert joined.status_code == 200

@@ -1,4 +1,4 @@
-"""The second factor: setting it up, and what it takes to get in with it."""
+"""The second factor: setup, and log-in with a code."""
 
 import random
 import time
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[mock.Mock]:
-    """The time by which codes change: it stands still, and is moved by tests."""
+    """The clock of codes. It is stopped; tests move it."""
     with mock.patch("django_otp.plugins.otp_totp.models.time") as module:
         module.time.return_value = 1_800_000_000.0
         yield module.time
@@ -35,16 +35,19 @@ def clock() -> Iterator[mock.Mock]:
 
 @pytest.fixture(autouse=True)
 def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apps' secrets are the same in every run: with others WRONG is right once in a hundred thousand times."""
-    chosen = random.Random(1)
-    monkeypatch.setattr("django_otp.plugins.otp_totp.models.random_hex", lambda length: chosen.randbytes(length).hex())
+    """Makes secrets the same in every run. With random ones, WRONG would be a right code now and then."""
+    generator = random.Random(1)
+    monkeypatch.setattr(
+        "django_otp.plugins.otp_totp.models.random_hex", lambda length: generator.randbytes(length).hex()
+    )
 
 
 def post(client: APIClient, path: str, **body: Any) -> Any:
     return client.post(f"{AUTH}{path}", body, format="json")
 
 
-def ephemeral(client: APIClient) -> str:
+def ephemeral_token(client: APIClient) -> str:
+    """Log in by password."""
     response = post(client, "login/", email="admin@example.com", password="pa55-word-1")
     assert response.status_code == 200
     assert set(response.json()) == {"ephemeral_token", "method"}
@@ -52,12 +55,12 @@ def ephemeral(client: APIClient) -> str:
     return token
 
 
-def with_code(client: APIClient, token: str, code: str) -> Any:
+def log_in_with_code(client: APIClient, token: str, code: str) -> Any:
     return post(client, "login/code/", ephemeral_token=token, code=code)
 
 
 def enrol(client: APIClient, user: FFAdminUser, clock: mock.Mock) -> list[str]:
-    """Set a second factor up, and return the backup codes. The code that it took is of a time ago."""
+    """Set up a second factor, and return its backup codes. Moves the clock, so that the next code is another one."""
     assert post(client, "app/activate/").status_code == 200
     response = post(client, "app/activate/confirm/", code=code_of(user, at=clock.return_value))
     assert response.status_code == 200
@@ -66,13 +69,13 @@ def enrol(client: APIClient, user: FFAdminUser, clock: mock.Mock) -> list[str]:
     return codes
 
 
-def test_enrolment__secret_and_code__the_next_login_needs_both(
+def test_enrolment__confirmed__next_log_in_requires_a_code(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
-    begun = post(admin, "app/activate/").json()
-    assert begun["qr_link"].startswith("otpauth://totp/Flagsmith")
-    assert f"secret={begun['secret']}" in begun["qr_link"]
-    assert post(admin, "app/activate/").json() == begun
+    enrolment = post(admin, "app/activate/").json()
+    assert enrolment["qr_link"].startswith("otpauth://totp/Flagsmith")
+    assert f"secret={enrolment['secret']}" in enrolment["qr_link"]
+    assert post(admin, "app/activate/").json() == enrolment
     assert "key" in post(anonymous, "login/", email=user.email, password="pa55-word-1").json()
     assert admin.get(f"{AUTH}mfa/user-active-methods/").json() == []
 
@@ -80,11 +83,11 @@ def test_enrolment__secret_and_code__the_next_login_needs_both(
 
     assert len(set(codes)) == 5
     assert admin.get(f"{AUTH}mfa/user-active-methods/").json() == [{"name": "app", "is_primary": True}]
-    answer = with_code(anonymous, ephemeral(anonymous), code_of(user, at=clock.return_value))
-    assert (answer.status_code, answer.json()) == (200, {"key": Token.objects.get(user=user).key})
+    response = log_in_with_code(anonymous, ephemeral_token(anonymous), code_of(user, at=clock.return_value))
+    assert (response.status_code, response.json()) == (200, {"key": Token.objects.get(user=user).key})
 
 
-def test_enrolment__out_of_turn__refused_in_flagsmiths_words(
+def test_enrolment__requests_in_the_wrong_order__flagsmiths_errors(
     admin: APIClient, user: FFAdminUser, organisation: Organisation, clock: mock.Mock
 ) -> None:
     missing = post(admin, "app/activate/confirm/", code=WRONG)
@@ -104,7 +107,7 @@ def test_enrolment__out_of_turn__refused_in_flagsmiths_words(
     assert post(with_master_key(organisation), "app/activate/").status_code == 403
 
 
-def test_deactivation__then__password_alone_and_another_secret(
+def test_deactivation__log_in_after_it__password_only_and_next_secret_is_new(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
     enrol(admin, user, clock)
@@ -117,24 +120,24 @@ def test_deactivation__then__password_alone_and_another_secret(
     assert TOTPDevice.objects.get().key != secret
 
 
-def test_code__shown_twice__second_time_refused(
+def test_code__used_twice__401_the_second_time(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
     enrol(admin, user, clock)
-    token, code = ephemeral(anonymous), code_of(user, at=clock.return_value)
-    assert with_code(anonymous, token, code).status_code == 200
+    token, code = ephemeral_token(anonymous), code_of(user, at=clock.return_value)
+    assert log_in_with_code(anonymous, token, code).status_code == 200
 
-    again = with_code(anonymous, ephemeral(anonymous), code)
+    again = log_in_with_code(anonymous, ephemeral_token(anonymous), code)
     assert (again.status_code, again.json()) == (401, {"error": "Invalid or expired code."})
 
 
-def test_code__of_the_enrolment__does_not_log_in(
+def test_code__used_for_the_enrolment__401_at_log_in(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
     code = code_of(user, confirmed=False, at=clock.return_value)
     assert post(admin, "app/activate/confirm/", code=code).status_code == 200
 
-    assert with_code(anonymous, ephemeral(anonymous), code).status_code == 401
+    assert log_in_with_code(anonymous, ephemeral_token(anonymous), code).status_code == 401
 
 
 @pytest.mark.parametrize("code", [WRONG, "", "１２３４５６", "x" * 16, "12345678901234567890"])
@@ -142,24 +145,24 @@ def test_code__wrong__401_and_no_key(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock, code: str
 ) -> None:
     enrol(admin, user, clock)
-    response = with_code(anonymous, ephemeral(anonymous), code)
+    response = log_in_with_code(anonymous, ephemeral_token(anonymous), code)
 
     assert response.status_code == (401 if code else 400)
     assert "key" not in response.json()
 
 
-def test_code__wrong_again_and_again__the_account_waits_for_longer_each_time(
+def test_code__wrong_repeatedly__account_is_locked_for_longer_each_time(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
     enrol(admin, user, clock)
     waits = []
-    # The waits go by another clock, which stands still as well.
+    # The lock uses another clock, which is stopped too.
     now = timezone.now()
     for _ in range(12):
         with mock.patch("django.utils.timezone.now", return_value=now):
-            token = ephemeral(anonymous)
-            assert with_code(anonymous, token, WRONG).status_code == 401
-            # From wherever it comes, and though it be right.
+            token = ephemeral_token(anonymous)
+            assert log_in_with_code(anonymous, token, WRONG).status_code == 401
+            # A right code from another address.
             locked = anonymous.post(
                 f"{AUTH}login/code/",
                 {"ephemeral_token": token, "code": code_of(user, at=clock.return_value)},
@@ -169,72 +172,72 @@ def test_code__wrong_again_and_again__the_account_waits_for_longer_each_time(
         assert locked.status_code == 429
         waits.append(int(locked["Retry-After"]))
         now += timedelta(seconds=waits[-1])
-    # An owner whose password somebody has is not locked out for ever.
+    # The wait is limited, so that an attacker with the password cannot lock the owner out.
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128] + [256] * 4
     with mock.patch("django.utils.timezone.now", return_value=now):
-        assert with_code(anonymous, token, code_of(user, at=clock.return_value)).status_code == 200
+        assert log_in_with_code(anonymous, token, code_of(user, at=clock.return_value)).status_code == 200
 
 
-def test_code__sixth_attempt_of_an_address_in_an_hour__throttled(
+def test_code__sixth_attempt_from_an_address_in_an_hour__throttled(
     admin: APIClient, anonymous: APIClient, settings: Settings
 ) -> None:
     settings.CODE_THROTTLE_RATE = "5/hour"
-    attempts = [with_code(anonymous, "nonsense", WRONG) for _ in range(6)]
+    attempts = [log_in_with_code(anonymous, "nonsense", WRONG) for _ in range(6)]
 
     assert [response.status_code for response in attempts] == [401] * 5 + [429]
     assert 0 < int(attempts[-1]["Retry-After"]) <= 3600
 
 
-def test_ephemeral_token__anywhere_else__worth_nothing(
+def test_ephemeral_token__used_for_other_requests__not_accepted(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
     enrol(admin, user, clock)
-    token = ephemeral(anonymous)
+    token = ephemeral_token(anonymous)
     for header in (f"Token {token}", f"Api-Key {token}"):
         assert anonymous.get(f"{AUTH}users/me/", HTTP_AUTHORIZATION=header).status_code == 401
     reset = {"uid": "MQ", "token": token, "new_password": "pw-Strong-1!x", "re_new_password": "pw-Strong-1!x"}
     assert post(anonymous, "users/reset_password_confirm/", **reset).status_code == 400
 
 
-def test_ephemeral_token__forged_old_or_overtaken__refused(
+def test_ephemeral_token__forged_expired_or_invalidated__401(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
     enrol(admin, user, clock)
     expected = (401, {"error": "Invalid or expired token."})
 
-    def tried(token: str) -> tuple[int, Any]:
-        response = with_code(anonymous, token, code_of(user, at=clock.return_value))
+    def attempt(token: str) -> tuple[int, Any]:
+        response = log_in_with_code(anonymous, token, code_of(user, at=clock.return_value))
         return response.status_code, response.json()
 
-    token = ephemeral(anonymous)
-    assert tried(f"{token[:-1]}{'A' if token[-1] != 'A' else 'B'}") == expected
+    token = ephemeral_token(anonymous)
+    assert attempt(f"{token[:-1]}{'A' if token[-1] != 'A' else 'B'}") == expected
     with mock.patch("django.core.signing.time.time", return_value=time.time() + 15 * 60 + 5):
-        assert tried(token) == expected
+        assert attempt(token) == expected
     user.set_password("another-pa55-word")
     user.save()
-    assert tried(token) == expected
+    assert attempt(token) == expected
     user.set_password("pa55-word-1")
     user.save()
-    first, second = ephemeral(anonymous), ephemeral(anonymous)
-    assert tried(first)[0] == 200
+    first, second = ephemeral_token(anonymous), ephemeral_token(anonymous)
+    assert attempt(first)[0] == 200
     clock.return_value += 60
-    # Used once, and one of the same time that has not been.
-    assert tried(first) == tried(second) == expected
+    # The log-in with the first token has invalidated both.
+    assert attempt(first) == attempt(second) == expected
     FFAdminUser.objects.update(is_active=False)
-    assert tried(second) == expected
+    assert attempt(second) == expected
 
 
-def test_backup_code__each__logs_in_once(
+def test_backup_code__used_twice__401_the_second_time(
     admin: APIClient, anonymous: APIClient, user: FFAdminUser, clock: mock.Mock
 ) -> None:
     codes = enrol(admin, user, clock)
-    assert with_code(anonymous, ephemeral(anonymous), codes[0]).status_code == 200
-    assert with_code(anonymous, ephemeral(anonymous), codes[0]).status_code == 401
+    assert log_in_with_code(anonymous, ephemeral_token(anonymous), codes[0]).status_code == 200
+    assert log_in_with_code(anonymous, ephemeral_token(anonymous), codes[0]).status_code == 401
     TOTPDevice.objects.update(throttling_failure_timestamp=None)
-    assert with_code(anonymous, ephemeral(anonymous), codes[1]).status_code == 200
+    assert log_in_with_code(anonymous, ephemeral_token(anonymous), codes[1]).status_code == 200
 
 
-def test_backup_codes__stored__only_their_hashes(admin: APIClient, user: FFAdminUser, clock: mock.Mock) -> None:
+def test_backup_codes__stored__as_hashes_only(admin: APIClient, user: FFAdminUser, clock: mock.Mock) -> None:
     codes = enrol(admin, user, clock)
     stored = " ".join(BackupCode.objects.values_list("digest", flat=True))
 
@@ -242,7 +245,7 @@ def test_backup_codes__stored__only_their_hashes(admin: APIClient, user: FFAdmin
     assert not any(code in stored for code in codes)
 
 
-def test_backup_code__of_somebody_else__refused(
+def test_backup_code__of_another_user__401(
     admin: APIClient,
     member: APIClient,
     member_user: FFAdminUser,
@@ -253,10 +256,10 @@ def test_backup_code__of_somebody_else__refused(
     enrol(admin, user, clock)
     others = enrol(member, member_user, clock)
 
-    assert with_code(anonymous, ephemeral(anonymous), others[0]).status_code == 401
+    assert log_in_with_code(anonymous, ephemeral_token(anonymous), others[0]).status_code == 401
 
 
-def test_forced_second_factor__member_without_one__may_only_make_up_for_it(
+def test_required_second_factor__member_without_one__may_only_set_one_up(
     admin: APIClient, member: APIClient, member_user: FFAdminUser, organisation: Organisation, clock: mock.Mock
 ) -> None:
     organisation.force_2fa = True
@@ -267,9 +270,9 @@ def test_forced_second_factor__member_without_one__may_only_make_up_for_it(
         ("patch", "auth/users/me/"),
         ("get", f"organisations/{organisation.pk}/my-permissions/"),
     ):
-        refused = getattr(member, method)(f"/api/v1/{path}", {}, format="json")
-        assert refused.status_code == 403, path
-        assert "second factor" in refused.json()["detail"]
+        denied = getattr(member, method)(f"/api/v1/{path}", {}, format="json")
+        assert denied.status_code == 403, path
+        assert "second factor" in denied.json()["detail"]
     assert member.get("/api/v1/organisations/").json()["results"][0]["force_2fa"] is True
     assert member.get(f"{AUTH}users/me/").status_code == 200
 
@@ -280,8 +283,8 @@ def test_forced_second_factor__member_without_one__may_only_make_up_for_it(
     assert with_master_key(organisation).get("/api/v1/projects/").status_code == 200
 
 
-def test_forced_second_factor__others__not_concerned(
-    outsider: APIClient, member: APIClient, organisation: Organisation
+def test_required_second_factor__user_of_another_organisation__not_affected(
+    outsider: APIClient, organisation: Organisation
 ) -> None:
     organisation.force_2fa = True
     organisation.save()

@@ -1,4 +1,4 @@
-"""One code, two requests at the same moment: one gets in."""
+"""Concurrent log-ins with the same code."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from users.models import FFAdminUser
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-def test_code__two_requests_at_once__one_gets_in(user: FFAdminUser) -> None:
+def test_code__two_concurrent_requests__one_succeeds(user: FFAdminUser) -> None:
     body = code_login(user)
     start = Barrier(2)
     now = time.time()
@@ -28,7 +28,7 @@ def test_code__two_requests_at_once__one_gets_in(user: FFAdminUser) -> None:
         finally:
             connection.close()
 
-    # Meanwhile the code does not grow old.
+    # The clock is stopped, so that the code does not expire.
     with mock.patch("django_otp.plugins.otp_totp.models.time") as clock, ThreadPoolExecutor(2) as pool:
         clock.time.return_value = now
         assert sorted(pool.map(attempt, range(2))) in ([200, 401], [200, 429])

@@ -22,7 +22,9 @@ def log_in(client: APIClient, email: str = "admin@example.com", password: str = 
     return client.post(LOGIN, {"email": email, "password": password}, format="json", **extra)
 
 
-def test_login__right_password__same_token_each_time_and_time_noted(anonymous: APIClient, user: FFAdminUser) -> None:
+def test_login__right_password__same_token_each_time_and_last_login_set(
+    anonymous: APIClient, user: FFAdminUser
+) -> None:
     first, second = log_in(anonymous), log_in(anonymous, email="Admin@Example.com")
 
     assert (first.status_code, second.status_code) == (200, 200)
@@ -31,21 +33,21 @@ def test_login__right_password__same_token_each_time_and_time_noted(anonymous: A
     assert user.last_login is not None
 
 
-def test_login__wrong_password_unknown_address_inactive_user__cannot_be_told_apart(
+def test_login__wrong_password_unknown_address_inactive_user__same_response_and_work(
     anonymous: APIClient, user: FFAdminUser
 ) -> None:
-    FFAdminUser.objects.create_user("gone@example.com", "pa55-word-1", is_active=False)
+    FFAdminUser.objects.create_user("inactive@example.com", "pa55-word-1", is_active=False)
     attempts = {}
     for name, credentials in {
         "wrong": {"password": "nope"},
-        "unknown": {"email": "nobody@example.com"},
-        "inactive": {"email": "gone@example.com"},
+        "unknown": {"email": "unknown@example.com"},
+        "inactive": {"email": "inactive@example.com"},
     }.items():
         with mock.patch.object(
             MD5PasswordHasher, "encode", autospec=True, side_effect=MD5PasswordHasher.encode
-        ) as work:
+        ) as encode:
             response = log_in(anonymous, **credentials)
-        attempts[name] = (response.status_code, response.json(), work.call_count)
+        attempts[name] = (response.status_code, response.json(), encode.call_count)
 
     expected = (400, {"non_field_errors": ["Unable to log in with provided credentials."]}, 1)
     assert attempts == {"wrong": expected, "unknown": expected, "inactive": expected}
@@ -53,7 +55,7 @@ def test_login__wrong_password_unknown_address_inactive_user__cannot_be_told_apa
 
 
 @pytest.mark.parametrize("body", [{}, {"email": "admin@example.com"}, {"password": "x"}, [], "text", None])
-def test_login__incomplete__400(anonymous: APIClient, body: object) -> None:
+def test_login__invalid_body__400(anonymous: APIClient, body: object) -> None:
     assert anonymous.post(LOGIN, body, format="json").status_code == 400
 
 
@@ -75,7 +77,7 @@ def test_login__21st_attempt_in_an_hour__throttled(anonymous: APIClient, user: F
         pytest.param(lambda client: client.delete("/api/v1/auth/token/"), id="delete token"),
     ],
 )
-def test_sign_out__any_way__token_destroyed(
+def test_sign_out__either_endpoint__token_deleted(
     admin: APIClient, user: FFAdminUser, sign_out: Callable[[APIClient], Any]
 ) -> None:
     assert sign_out(admin).status_code == 204
@@ -88,7 +90,7 @@ def test_sign_out__any_way__token_destroyed(
 @pytest.mark.parametrize(
     "method, path", [("post", "/api/v1/auth/logout/"), ("delete", "/api/v1/auth/token/"), ("get", ME), ("delete", ME)]
 )
-def test_account__no_person__401_or_403(
+def test_account__caller_is_not_a_user__401_or_403(
     anonymous: APIClient, organisation: Organisation, method: str, path: str
 ) -> None:
     assert getattr(anonymous, method)(path).status_code == 401

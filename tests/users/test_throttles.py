@@ -1,4 +1,4 @@
-"""Limits of calls: whom they count together, and where."""
+"""Throttles: the addresses and accounts that they count, and their cache."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,13 +28,13 @@ def three_logins(settings: Settings) -> None:
     settings.LOGIN_THROTTLE_RATE = "3/hour"
 
 
-def test_address__that_claims_to_be_forwarded__counts_as_itself(anonymous: APIClient) -> None:
+def test_address__forwarded_by_an_untrusted_proxy__the_proxy_is_counted(anonymous: APIClient) -> None:
     statuses = [attempts(anonymous, 1, HTTP_X_FORWARDED_FOR=f"192.0.2.{number}")[0] for number in range(5)]
 
     assert statuses == [400, 400, 400, 429, 429]
 
 
-def test_address__that_a_trusted_proxy_speaks_for__counts_as_itself(anonymous: APIClient, settings: Settings) -> None:
+def test_address__forwarded_by_a_trusted_proxy__the_client_is_counted(anonymous: APIClient, settings: Settings) -> None:
     settings.REALTIME_TRUSTED_PROXIES = "127.0.0.1"
     several = [attempts(anonymous, 1, HTTP_X_FORWARDED_FOR=f"192.0.2.{number}")[0] for number in range(5)]
     one = attempts(anonymous, 4, HTTP_X_FORWARDED_FOR="203.0.113.7, 192.0.2.9")
@@ -53,26 +53,24 @@ def test_address__that_a_trusted_proxy_speaks_for__counts_as_itself(anonymous: A
     ],
     ids=["one network", "four networks", "four hosts", "no address"],
 )
-def test_addresses__of_one_network_of_version_6__count_as_one(
-    anonymous: APIClient, addresses: list[str], last: int
-) -> None:
+def test_addresses__in_one_ipv6_network__counted_as_one(anonymous: APIClient, addresses: list[str], last: int) -> None:
     statuses = [attempts(anonymous, 1, REMOTE_ADDR=address)[0] for address in addresses]
 
     assert statuses == [400, 400, 400, last]
 
 
-def test_window__over__counted_anew(anonymous: APIClient) -> None:
+def test_window__ended__count_starts_again(anonymous: APIClient) -> None:
     assert attempts(anonymous, 4)[-1] == 429
     cache.clear()
     assert attempts(anonymous, 1) == [400]
 
 
-def test_registration__too_often__throttled(anonymous: APIClient, settings: Settings) -> None:
+def test_registration__over_the_rate__throttled(anonymous: APIClient, settings: Settings) -> None:
     settings.SIGNUP_THROTTLE_RATE = "2/hour"
-    answers = [anonymous.post("/api/v1/auth/users/", {}, format="json") for _ in range(3)]
+    responses = [anonymous.post("/api/v1/auth/users/", {}, format="json") for _ in range(3)]
 
-    assert [answer.status_code for answer in answers] == [400, 400, 429]
-    assert 3000 < int(answers[-1]["Retry-After"]) <= 3600
+    assert [response.status_code for response in responses] == [400, 400, 429]
+    assert 3000 < int(responses[-1]["Retry-After"]) <= 3600
 
 
 @pytest.mark.parametrize(
@@ -86,7 +84,7 @@ def test_registration__too_often__throttled(anonymous: APIClient, settings: Sett
         pytest.param(lambda client: client.delete("/api/v1/auth/users/me/", {}, format="json"), id="delete"),
     ],
 )
-def test_passwords__guessed_anywhere_else__throttled(
+def test_other_password_checks__over_the_rate__throttled(
     admin: APIClient, settings: Settings, call: Callable[[APIClient], Any]
 ) -> None:
     settings.PASSWORD_RESET_THROTTLE_RATE = "2/hour"
@@ -94,15 +92,15 @@ def test_passwords__guessed_anywhere_else__throttled(
     assert [call(admin).status_code for _ in range(3)] == [400, 400, 429]
 
 
-def test_redis__several_processes__count_together_and_alone_while_it_is_away(
+def test_redis__several_processes__counted_together_and_separately_while_redis_is_unavailable(
     anonymous: APIClient, settings: Settings, redis_server: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Who waits no longer than a second counts alone where Redis is only slow.
+    # With the default timeouts, a process would count separately if Redis is only slow.
     patient = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
     settings.CACHES = {"default": {**from_url(redis_server.url), "OPTIONS": patient}}
     cache.clear()
     assert attempts(anonymous, 2) == [400, 400]
-    # As of another process: nothing is remembered but what Redis holds.
+    # Like another process: a new cache object, with the counters in Redis.
     del caches["default"]
     assert attempts(anonymous, 2) == [400, 429]
 
@@ -112,7 +110,7 @@ def test_redis__several_processes__count_together_and_alone_while_it_is_away(
 
 
 @pytest.mark.parametrize("address", ["admin@example.com", "nobody@example.com", "\u00e9 or no address at all" * 20])
-def test_account__failures_beyond_the_rate__locked_for_the_right_password_too_from_everywhere(
+def test_account__failures_over_the_rate__locked_for_the_right_password_and_all_addresses(
     anonymous: APIClient, user: FFAdminUser, settings: Settings, address: str
 ) -> None:
     settings.LOGIN_THROTTLE_RATE, settings.LOGIN_FAILURES_RATE = None, "3/15min"
@@ -132,7 +130,7 @@ def test_account__failures_beyond_the_rate__locked_for_the_right_password_too_fr
     assert attempt(9, email="other@example.com").status_code == 200
 
 
-def test_account__right_password__failures_before_it_count_no_more(
+def test_account__right_password__count_of_failures_is_reset(
     anonymous: APIClient, user: FFAdminUser, settings: Settings
 ) -> None:
     settings.LOGIN_THROTTLE_RATE, settings.LOGIN_FAILURES_RATE = None, "3/15min"

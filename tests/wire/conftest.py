@@ -1,4 +1,4 @@
-"""Real server processes, each rule of the wire on both of them."""
+"""Fixtures of the wire protocol's tests: real server processes of both servers."""
 
 import itertools
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ FLAVOURS = ["uvicorn", "daphne"]
 
 REPEAT_SECONDS = 1.0
 
-# Short, so that a test sees them; what the defaults are is a test of its own.
-QUICK = {
+# Short intervals. Other tests check the defaults.
+SHORT_INTERVALS = {
     "SSE_AUTHENTICATION_TOKEN": TOKEN,
     "REALTIME_KEEPALIVE_SECONDS": "0.5",
     "REALTIME_REPEAT_SECONDS": str(REPEAT_SECONDS),
@@ -29,18 +29,18 @@ QUICK = {
 def server(
     request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A server whose streams are silent for half a second at most, and do not end by themselves."""
+    """A server with keep-alives each half second, whose streams do not end by themselves."""
     folder = tmp_path_factory.mktemp(request.param)
-    with ServerProcess(sqlite_template.copy(folder) | QUICK, flavour=request.param) as server:
+    with ServerProcess(sqlite_template.copy(folder) | SHORT_INTERVALS, flavour=request.param) as server:
         yield server
 
 
 @pytest.fixture(scope="module", params=FLAVOURS)
-def brief(
+def short_streams(
     request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    """A server whose streams live 3 s, so that a test sees whole ones. A slow machine may do nothing else meanwhile."""
-    variables = sqlite_template.copy(tmp_path_factory.mktemp(request.param)) | QUICK
+    """A server whose streams end after 3 s. On a slow machine, nothing else may happen in that time."""
+    variables = sqlite_template.copy(tmp_path_factory.mktemp(request.param)) | SHORT_INTERVALS
     with ServerProcess({**variables, "REALTIME_STREAM_SECONDS": "3"}, flavour=request.param) as server:
         yield server
 
@@ -50,7 +50,7 @@ _START = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 class Publisher:
-    """An external publisher's environment: it has a state of its own, and needs no project around it."""
+    """An environment of an external publisher, which needs no project."""
 
     def __init__(self, server: ServerProcess) -> None:
         self.key = f"environment-{next(_keys)}"
@@ -58,7 +58,7 @@ class Publisher:
         self._updated_at = _START
 
     def publish(self, by: timedelta = timedelta(milliseconds=1)) -> str:
-        """Raise the version; what the event's data must then be."""
+        """Post a newer version, and return the expected data of the event."""
         self._updated_at = first_readable(self._updated_at + by)
         self.post(self._updated_at)
         since = self._updated_at - datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ class Publisher:
 
 @pytest.fixture
 def environment(server: ServerProcess) -> Publisher:
-    """An environment that has a version already."""
+    """An environment with a posted version."""
     publisher = Publisher(server)
     publisher.publish()
     return publisher

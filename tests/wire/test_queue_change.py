@@ -1,4 +1,4 @@
-"""What a publisher sends on a socket, on every way that there is to the answer: they are all the same."""
+"""``queue-change`` on a socket: the responses of the shortcut and of ASGI are equal."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ from tests.support.server import ServerProcess
 from tests.wire.conftest import FLAVOURS, TOKEN, Publisher
 from tests.wire.test_shortcuts import Unclosed
 
-Told = tuple[int, dict[str, str], Any]
+Response = tuple[int, dict[str, str], Any]
 
 TIME = '{"updated_at": "2026-01-01T00:00:00.123456"}'
 
@@ -26,12 +26,13 @@ CLOSE_ALL = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHER
     sql.SQL("pid <> pg_backend_pid() AND backend_type = 'client backend'")
 )
 
-# On the connection itself, where the server has that; and by ASGI, since an escape has to be decoded.
-WAYS = ["environments", "environm%65nts"]
+# The first one is handled by the shortcut if the server has one; the second one by ASGI, as its escape has to be
+# decoded.
+PATHS = ["environments", "environm%65nts"]
 
 
 class Connection:
-    """One that is kept open."""
+    """A keep-alive connection."""
 
     def __init__(self, server: ServerProcess) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
@@ -48,7 +49,7 @@ class Connection:
         for piece in pieces:
             self.socket.sendall(piece.encode() if isinstance(piece, str) else piece)
 
-    def answer(self, method: str = "POST") -> Told:
+    def answer(self, method: str = "POST") -> Response:
         response = HTTPResponse(Unclosed(self.file), method=method)  # type: ignore[arg-type]
         response.begin()
         body = response.read()
@@ -59,18 +60,18 @@ class Connection:
 
 
 def head(
-    way: str = WAYS[0], key: str = "key", method: str = "POST", length: int | None = len(TIME), **more: str
+    path: str = PATHS[0], key: str = "key", method: str = "POST", length: int | None = len(TIME), **more: str
 ) -> str:
     headers = {"host": "localhost", "content-type": "application/json", "authorization": f"Token {TOKEN}"}
     headers |= {name.replace("_", "-"): value for name, value in more.items()}
     if length is not None:
         headers["content-length"] = str(length)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
-    return f"{method} /sse/{way}/{key}/queue-change HTTP/1.1\r\n{lines}\r\n"
+    return f"{method} /sse/{path}/{key}/queue-change HTTP/1.1\r\n{lines}\r\n"
 
 
 def call(body: str = TIME, **request: Any) -> Callable[[str], list[str]]:
-    return lambda way: [head(way, length=len(body.encode()), **request) + body]
+    return lambda path: [head(path, length=len(body.encode()), **request) + body]
 
 
 CALLS: dict[str, tuple[int, Callable[[str], list[str]]]] = {
@@ -91,8 +92,8 @@ CALLS: dict[str, tuple[int, Callable[[str], list[str]]]] = {
     "PUT": (405, call(method="PUT")),
     "HEAD": (405, call("", method="HEAD")),
     "OPTIONS": (405, call("", method="OPTIONS", origin="https://shop.example")),
-    "in two pieces": (202, lambda way: [head(way) + TIME[:10], TIME[10:]]),
-    "in chunks": (202, lambda way: [head(way, length=None, transfer_encoding="chunked"), chunked(TIME)]),
+    "in two pieces": (202, lambda path: [head(path) + TIME[:10], TIME[10:]]),
+    "in chunks": (202, lambda path: [head(path, length=None, transfer_encoding="chunked"), chunked(TIME)]),
 }
 
 
@@ -101,19 +102,19 @@ def chunked(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def answers(server: ServerProcess) -> dict[str, list[Told]]:
-    """By call, what is answered on each way."""
-    told: dict[str, list[Told]] = {}
+def answers(server: ServerProcess) -> dict[str, list[Response]]:
+    """The responses to each call, on each path."""
+    responses: dict[str, list[Response]] = {}
     for name, (_, pieces) in CALLS.items():
-        for way in WAYS:
+        for path in PATHS:
             with Connection(server) as connection:
-                connection.send(*pieces(way))
-                told.setdefault(name, []).append(connection.answer("HEAD" if name == "HEAD" else "POST"))
-    return told
+                connection.send(*pieces(path))
+                responses.setdefault(name, []).append(connection.answer("HEAD" if name == "HEAD" else "POST"))
+    return responses
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_queue_change__any_call__same_answer_on_every_way(answers: dict[str, list[Told]], name: str) -> None:
+def test_queue_change__any_call__equal_responses_on_both_paths(answers: dict[str, list[Response]], name: str) -> None:
     one, other = answers[name]
     assert one[0] == CALLS[name][0]
     assert one == other
@@ -121,21 +122,21 @@ def test_queue_change__any_call__same_answer_on_every_way(answers: dict[str, lis
     assert one[0] != 405 or one[1]["allow"] == "POST"
 
 
-def test_queue_change__taken_or_refused__same_headers_around_it(answers: dict[str, list[Told]]) -> None:
-    """What is taken is answered ahead of Django, what is refused by Django."""
-    taken, refused = answers["good"][0][1], answers["wrong token"][0][1]
-    assert taken.keys() == refused.keys()
-    assert {**taken, "content-length": ""} == {**refused, "content-length": ""}
+def test_queue_change__accepted_or_rejected__same_middleware_headers(answers: dict[str, list[Response]]) -> None:
+    """Accepted posts are handled ahead of Django, rejected ones by Django."""
+    accepted, rejected = answers["good"][0][1], answers["wrong token"][0][1]
+    assert accepted.keys() == rejected.keys()
+    assert {**accepted, "content-length": ""} == {**rejected, "content-length": ""}
 
 
-def test_queue_change__several_at_once_on_one_connection__answered_in_their_order(server: ServerProcess) -> None:
+def test_queue_change__pipelined__responses_in_order(server: ServerProcess) -> None:
     good, wrong = head() + TIME, head(authorization="Token wrong") + TIME
     with Connection(server) as connection:
         connection.send(good + wrong + good + f"{'GET /version/ HTTP/1.1'}\r\nhost: localhost\r\n\r\n" + good)
         assert [connection.answer()[0] for _ in range(5)] == [202, 401, 202, 200, 202]
 
 
-def test_queue_change__client_that_wants_no_more__connection_is_closed(server: ServerProcess) -> None:
+def test_queue_change__connection_close__connection_is_closed(server: ServerProcess) -> None:
     for authorization in (f"Token {TOKEN}", "Token wrong"):
         with Connection(server) as connection:
             connection.send(head(connection="close", authorization=authorization) + TIME)
@@ -143,7 +144,7 @@ def test_queue_change__client_that_wants_no_more__connection_is_closed(server: S
             assert connection.file.read(1) == b""
 
 
-def test_queue_change__client_that_waits_to_be_asked_for_its_body__is_asked(server: ServerProcess) -> None:
+def test_queue_change__expect_100_continue__gets_100(server: ServerProcess) -> None:
     with Connection(server) as connection:
         connection.send(head(expect="100-continue"))
         if server.flavour == "uvicorn":
@@ -153,15 +154,15 @@ def test_queue_change__client_that_waits_to_be_asked_for_its_body__is_asked(serv
         assert connection.answer()[0] == 202
 
 
-def test_queue_change__length_of_many_digits__refused_and_nothing_breaks(server: ServerProcess) -> None:
+def test_queue_change__content_length_with_many_digits__rejected(server: ServerProcess) -> None:
     if server.flavour == "daphne":
-        pytest.skip("daphne hangs up")
+        pytest.skip("daphne closes the connection")
     with Connection(server) as connection:
         connection.send(head(length=None, content_length="0" * 5_000 + str(len(TIME))) + TIME)
         assert connection.answer()[0] == 413
 
 
-def test_queue_change__client_goes_in_the_middle_of_its_body__others_are_served(server: ServerProcess) -> None:
+def test_queue_change__client_disconnects_within_its_body__others_are_served(server: ServerProcess) -> None:
     with Connection(server) as connection:
         connection.send(head() + TIME[:10])
     with Connection(server) as connection:
@@ -169,7 +170,7 @@ def test_queue_change__client_goes_in_the_middle_of_its_body__others_are_served(
         assert connection.answer()[0] == 202
 
 
-def test_queue_change__large_body_that_is_announced__413_and_the_connection_goes_on(server: ServerProcess) -> None:
+def test_queue_change__large_body__413_and_the_connection_stays_open(server: ServerProcess) -> None:
     with Connection(server) as connection:
         connection.send(head(length=900_000), b" " * 900_000)
         assert connection.answer()[0] == 413
@@ -177,17 +178,19 @@ def test_queue_change__large_body_that_is_announced__413_and_the_connection_goes
         assert connection.answer()[0] == 202
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_queue_change__taken__subscribers_hear_it(server: ServerProcess, environment: Publisher, way: str) -> None:
+@pytest.mark.parametrize("path", PATHS)
+def test_queue_change__accepted__subscribers_get_the_event(
+    server: ServerProcess, environment: Publisher, path: str
+) -> None:
     with sse.connect(server.port, environment.key) as stream, Connection(server) as connection:
         before = stream.next_event().updated_at
         body = json.dumps({"updated_at": datetime.now(UTC).isoformat()})
-        connection.send(head(way, environment.key, length=len(body)) + body)
+        connection.send(head(path, environment.key, length=len(body)) + body)
         assert connection.answer()[0] == 202
         stream.event_after(before)
 
 
-def test_queue_change__killed_and_started_again__newest_times_are_still_there(
+def test_queue_change__killed_and_restarted__newest_versions_are_kept(
     start_server: Callable[..., ServerProcess], postgresql: PostgreSQL
 ) -> None:
     server = start_server(FLAVOURS[0], "postgresql", SSE_AUTHENTICATION_TOKEN=TOKEN, REALTIME_HOST="detached")
@@ -204,7 +207,7 @@ def test_queue_change__killed_and_started_again__newest_times_are_still_there(
     for key, moment in newest.items():
         with sse.connect(server.port, key) as stream:
             assert stream.next_event().fields["data"].endswith(f".{moment.microsecond:06d}" + "}")
-    # Here, since a server takes seconds to start: connections that the database has closed cost no call.
+    # In the same test, because a start takes seconds: no post fails if the database has closed the connections.
     with Connection(server) as connection:
         for _ in range(3):
             connection.send(posting(datetime.now(UTC), "key0"))

@@ -1,4 +1,4 @@
-"""Answers on the connection itself are HTTP's: in order, framed, and the same as the ordinary way's."""
+"""Responses of shortcuts are valid HTTP: in order, framed, and equal to those by ASGI."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ from tests.support.patience import PATIENCE
 from tests.support.server import MigratedSQLite, ServerProcess
 from tests.wire.conftest import FLAVOURS
 
-Told = tuple[int, dict[str, str], bytes]
+Response = tuple[int, dict[str, str], bytes]
 
 
 @pytest.fixture(scope="module", params=FLAVOURS)
@@ -29,7 +29,7 @@ def tenant(
 
 
 class Connection:
-    """A connection on which requests are written as they are given."""
+    """A connection on which raw requests are written."""
 
     def __init__(self, tenant: Tenant) -> None:
         self.key = tenant.environment.key
@@ -39,8 +39,8 @@ class Connection:
     def send(self, *requests: str) -> None:
         self.socket.sendall("".join(requests).encode())
 
-    def answer(self) -> Told:
-        """The next one. http.client reads it, as strictly as it does."""
+    def answer(self) -> Response:
+        """The next response, parsed by http.client."""
         response = http.client.HTTPResponse(Unclosed(self.file))  # type: ignore[arg-type]
         response.begin()
         headers = {name.lower(): value for name, value in response.getheaders()}
@@ -56,7 +56,7 @@ class Connection:
 
 
 class Unclosed:
-    """A socket for http.client that goes on with what another response has left."""
+    """A socket for http.client that several responses are read from."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file = file
@@ -68,7 +68,7 @@ class Unclosed:
         return getattr(self._file, name)
 
     def close(self) -> None:
-        """The connection is the test's."""
+        """Not closed: the connection belongs to the test."""
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def connection(tenant: Tenant) -> Iterator[Connection]:
         yield connection
 
 
-def test_flags__several_on_one_connection__each_answered(connection: Connection) -> None:
+def test_flags__several_on_one_connection__a_response_each(connection: Connection) -> None:
     for _ in range(3):
         connection.send(connection.request())
         status, headers, body = connection.answer()
@@ -87,13 +87,13 @@ def test_flags__several_on_one_connection__each_answered(connection: Connection)
         assert "x-flagsmith-document-updated-at" in headers
 
 
-def test_requests__all_sent_at_once__answered_in_their_order(connection: Connection) -> None:
+def test_requests__pipelined__responses_in_order(connection: Connection) -> None:
     connection.send(
         connection.request(),
         connection.request("/version/"),
-        connection.request(key="nobody's"),
-        connection.request("/api/v1/identities/?identifier=somebody-new"),
-        connection.request("/api/v1/identities/?identifier=somebody-new"),
+        connection.request(key="unknown"),
+        connection.request("/api/v1/identities/?identifier=new"),
+        connection.request("/api/v1/identities/?identifier=new"),
         connection.request(),
     )
     answers = [connection.answer() for _ in range(6)]
@@ -103,26 +103,26 @@ def test_requests__all_sent_at_once__answered_in_their_order(connection: Connect
     assert answers[0][2] == answers[5][2]
 
 
-def test_request__in_single_bytes__answered(connection: Connection) -> None:
+def test_request__in_single_bytes__response(connection: Connection) -> None:
     for character in connection.request():
         connection.send(character)
     assert connection.answer()[0] == 200
 
 
-def test_flags__client_that_wants_no_more__connection_is_closed(connection: Connection) -> None:
+def test_flags__connection_close__connection_is_closed(connection: Connection) -> None:
     connection.send(connection.request(more="Connection: close\r\n"))
     status, headers, _ = connection.answer()
     assert (status, headers["connection"].lower()) == (200, "close")
     assert connection.is_closed()
 
 
-def test_flags__http_1_0__answered_and_closed(connection: Connection) -> None:
+def test_flags__http_1_0__response_and_closed(connection: Connection) -> None:
     connection.send(connection.request(version="1.0"))
     assert connection.answer()[0] == 200
     assert connection.is_closed()
 
 
-def test_flags__with_a_body__the_body_is_no_request(connection: Connection) -> None:
+def test_flags__with_a_body__body_is_not_parsed_as_a_request(connection: Connection) -> None:
     hidden = connection.request("/version/")
     connection.send(connection.request(more=f"Content-Length: {len(hidden)}\r\n"), hidden, connection.request())
     first, second = connection.answer(), connection.answer()
@@ -131,32 +131,32 @@ def test_flags__with_a_body__the_body_is_no_request(connection: Connection) -> N
 
 
 @pytest.mark.parametrize("origin", ["", "Origin: https://shop.example\r\n"])
-@pytest.mark.parametrize("packed", ["", "Accept-Encoding: gzip\r\n"])
-def test_flags__on_the_connection_or_by_asgi__same_answer(connection: Connection, origin: str, packed: str) -> None:
+@pytest.mark.parametrize("encoding", ["", "Accept-Encoding: gzip\r\n"])
+def test_flags__shortcut_or_asgi__equal_responses(connection: Connection, origin: str, encoding: str) -> None:
     answers = []
-    # The second one's path has to be unquoted, so it is nothing plain.
+    # The second path has to be unquoted, so that it takes no shortcut.
     for path in ("/api/v1/flags/", "/api/v1/fl%61gs/"):
-        connection.send(connection.request(path, more=origin + packed))
+        connection.send(connection.request(path, more=origin + encoding))
         status, headers, body = connection.answer()
         headers.pop("date", "")
         answers.append((status, headers, body))
     assert answers[0] == answers[1]
 
 
-def test_flags__key_with_spaces_around__answered(connection: Connection) -> None:
+def test_flags__key_with_spaces_around__response(connection: Connection) -> None:
     connection.send(connection.request(key=f" {connection.key} \t"), connection.request())
     first, second = connection.answer(), connection.answer()
     assert (first[0], first[2]) == (200, second[2])
 
 
-def test_document__known_to_the_client__304_without_length_and_the_connection_goes_on(
+def test_document__client_has_it__304_without_length_and_the_connection_stays_open(
     connection: Connection, tenant: Tenant
 ) -> None:
     path, key = "/api/v1/environment-document/", tenant.environment.server_key
     connection.send(connection.request(path, key))
-    _, known, document = connection.answer()
-    condition = f"If-None-Match: {known['etag']}\r\n"
-    # On the connection, by ASGI (its path has to be unquoted), and once more, as bytes that are known.
+    _, first, document = connection.answer()
+    condition = f"If-None-Match: {first['etag']}\r\n"
+    # By the shortcut, by ASGI (the path has to be unquoted), and by the shortcut from its cache.
     paths = (path, "/api/v1/environment%2Ddocument/", path)
     connection.send(*(connection.request(each, key, condition) for each in paths), connection.request(path, key))
     answers = [connection.answer() for _ in range(4)]
@@ -164,25 +164,25 @@ def test_document__known_to_the_client__304_without_length_and_the_connection_go
     assert [status for status, *_ in answers] == [304, 304, 304, 200]
     assert answers[3][2] == document
     for _, headers, body in answers[:3]:
-        assert (headers["etag"], body) == (known["etag"], b"")
+        assert (headers["etag"], body) == (first["etag"], b"")
         assert {"content-length", "content-type", "transfer-encoding"}.isdisjoint(headers)
 
 
-def test_stream__requests_behind_it__are_not_answered(connection: Connection, tenant: Tenant) -> None:
+def test_stream__pipelined_requests_after_it__no_responses(connection: Connection, tenant: Tenant) -> None:
     connection.send(connection.request(f"/sse/environments/{connection.key}/stream"), connection.request())
-    head = connection.file.readline()
-    assert head == b"HTTP/1.1 200 OK\r\n"
+    status_line = connection.file.readline()
+    assert status_line == b"HTTP/1.1 200 OK\r\n"
     text = b""
     while b"environment_updated" not in text:
         text += connection.file.readline()
     assert b"red" not in text
 
 
-def test_clients__that_reset_at_any_moment__hurt_nobody(connection: Connection, tenant: Tenant) -> None:
+def test_clients__resets_at_any_moment__others_are_served(connection: Connection, tenant: Tenant) -> None:
     port = int(tenant.api.url.rpartition(":")[2])
     for request in (
         connection.request(),
-        connection.request(key="nobody's"),
+        connection.request(key="unknown"),
         connection.request("/api/v1/identities/?identifier=gone"),
         connection.request(f"/sse/environments/{connection.key}/stream"),
     ):
@@ -195,7 +195,7 @@ def test_clients__that_reset_at_any_moment__hurt_nobody(connection: Connection, 
 
 
 def reset(port: int, text: str) -> None:
-    """Send this, and break the connection off."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as gone:
-        gone.sendall(text.encode())
-        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    """Send this, and reset the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        client.sendall(text.encode())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")

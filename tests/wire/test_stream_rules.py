@@ -1,4 +1,4 @@
-"""What the six official SDKs force on the stream, rule by rule (docs/wire-protocol.md), on a real socket."""
+"""The rules that the six official SDKs impose on streams (docs/wire-protocol.md), on real sockets."""
 
 import http.client
 import signal
@@ -18,12 +18,11 @@ from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 from tests.wire.conftest import FLAVOURS, REPEAT_SECONDS, Publisher
 
-# Seconds in which what takes three or twelve has ended, on a busy machine too. By the default a stream takes as many at
-# least.
-LATE = 24.0
+# The maximum duration of a stream of 3 s, or a drain of 12 s, on a busy machine. A stream of the default lasts longer.
+MAX_SECONDS = 24.0
 
-# How often ends are looked at that should be spread: a machine that stands still for half a second makes them one.
-TRIES = 5
+# If the machine stalls for half a second, the ends of streams are not spread.
+ATTEMPTS = 5
 
 # User-Agent headers, as these clients send them.
 BROWSERS = ["Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"]
@@ -56,7 +55,7 @@ def test_s1__two_accept_lines_with_json_first__200(server: ServerProcess, enviro
         assert stream.next_event().is_event
 
 
-def test_s1__wrong_credentials__are_not_looked_at(server: ServerProcess, environment: Publisher) -> None:
+def test_s1__wrong_credentials__are_ignored(server: ServerProcess, environment: Publisher) -> None:
     headers = {"Authorization": "Token nonsense", "X-Environment-Key": "nonsense", "Cookie": "a=b"}
     with sse.connect(server.port, environment.key, headers) as stream:
         assert stream.status == 200
@@ -70,26 +69,27 @@ def test_s2__any_key__200_and_an_event_stream(server: ServerProcess, key: str) -
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "HEAD"])
-def test_s2__another_method__200_all_the_same(server: ServerProcess, environment: Publisher, method: str) -> None:
+def test_s2__another_method__200(server: ServerProcess, environment: Publisher, method: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     connection.request(method, f"/sse/environments/{environment.key}/stream")
     assert connection.getresponse().status == 200
     connection.close()
 
 
-def test_s3__unknown_environment__comments_for_a_full_age_the_first_says_why(brief: ServerProcess) -> None:
+@pytest.mark.slow
+def test_s3__unknown_environment__only_comments_and_the_first_has_the_reason(short_streams: ServerProcess) -> None:
     body = b""
-    # A slow machine may not have read that in a full age.
+    # A slow machine may not have read the state before the stream ends.
     while UNKNOWN not in body:
         started = time.monotonic()
-        body = whole_stream(brief, "nobody-has-this-key")
-        assert 2.3 <= time.monotonic() - started <= LATE
+        body = whole_stream(short_streams, "unknown-key")
+        assert 2.3 <= time.monotonic() - started <= MAX_SECONDS
         assert all(line.startswith(":") for line in body.decode().splitlines() if line)
 
 
-def whole_stream(brief: ServerProcess, key: str) -> bytes:
-    """All that it holds, up to its clean end."""
-    with sse.connect(brief.port, key) as stream:
+def whole_stream(short_streams: ServerProcess, key: str) -> bytes:
+    """A whole stream's body, up to its clean end."""
+    with sse.connect(short_streams.port, key) as stream:
         assert stream.end() is sse.End.CLEAN
     return stream.body
 
@@ -103,7 +103,7 @@ def test_s4__response__chunked_neither_compressed_nor_buffered(server: ServerPro
         assert stream.headers["x-content-type-options"] == "nosniff"
         assert "content-encoding" not in stream.headers
         assert "content-length" not in stream.headers
-        # At once: not when a buffer is full, nor at the first event.
+        # At once, not with the first event or with a full buffer.
         assert stream.next_chunk() is not None
 
 
@@ -123,26 +123,26 @@ def test_s6__event__one_chunk_in_one_segment(server: ServerProcess, environment:
     events = [chunk.data for chunk in stream.chunks if b"event:" in chunk.data]
     assert len(events) >= 6
     assert all(event.startswith(b"event:") and event.endswith(b"\n\n") for event in events)
-    # A read may bring more than one, where the client was slow to read; none comes in two.
+    # A read of a slow client may return several events, but no event is split.
     assert all(any(event in read.data for read in stream.reads) for event in events)
 
 
-def test_s7__whole_stream__event_data_and_comment_lines_only(brief: ServerProcess) -> None:
-    lines = [line for line in whole_stream_with_event(brief).decode().split("\n") if line]
+def test_s7__whole_stream__event_data_and_comment_lines_only(short_streams: ServerProcess) -> None:
+    lines = [line for line in whole_stream_with_event(short_streams).decode().split("\n") if line]
     assert {line.partition(":")[0] for line in lines} == {"", "event", "data"}
     assert {line for line in lines if line.startswith("event")} == {"event: environment_updated"}
     assert all(line.startswith('data: {"updated_at": ') for line in lines if line.startswith("data"))
 
 
-def test_s8__whole_stream__no_retry_line(brief: ServerProcess) -> None:
-    assert b"retry" not in whole_stream_with_event(brief)
+def test_s8__whole_stream__no_retry_line(short_streams: ServerProcess) -> None:
+    assert b"retry" not in whole_stream_with_event(short_streams)
 
 
 @pytest.mark.parametrize("agent", BROWSERS)
 def test_s8__browser__retry_is_the_first_line_then_512_bytes_of_comment(
     server: ServerProcess, environment: Publisher, agent: str
 ) -> None:
-    # The second request has the bytes of the first, so the server does not parse it.
+    # The second request has the same bytes, so the server takes it from its cache.
     for _ in range(2):
         with sse.connect(server.port, environment.key, {"User-Agent": agent}) as stream:
             stream.next_event()
@@ -160,13 +160,13 @@ def test_s8__any_other_client__no_retry_line(server: ServerProcess, environment:
     assert b"retry" not in stream.body
 
 
-def whole_stream_with_event(brief: ServerProcess) -> bytes:
-    environment = Publisher(brief)
+def whole_stream_with_event(short_streams: ServerProcess) -> bytes:
+    environment = Publisher(short_streams)
     environment.publish()
     body = b""
-    # A slow machine may not have read it in a full age.
+    # A slow machine may not have read the state before the stream ends.
     while b"event:" not in body:
-        body = whole_stream(brief, environment.key)
+        body = whole_stream(short_streams, environment.key)
     return body
 
 
@@ -178,7 +178,7 @@ def test_s9__silence__a_comment_in_each_interval(server: ServerProcess, environm
             comment = stream.next_comment()
             assert comment.data == b":\n\n"
             at.append(comment.at)
-    # A busy machine lets some be late. By the default each would take 8 s at least.
+    # Some may be late on a busy machine. With the default, each would take at least 8 s.
     assert median(later - earlier for earlier, later in pairwise(at)) < 4.0
 
 
@@ -186,7 +186,7 @@ def test_s9__default__at_most_15_seconds() -> None:
     assert RealtimeSettings.KEEPALIVE_SECONDS.default <= 15
 
 
-def test_t6__posted_version_that_go_reads_as_newer__is_printed_a_microsecond_lower(
+def test_t6__version_that_go_parses_as_newer__printed_a_microsecond_lower(
     server: ServerProcess, environment: Publisher
 ) -> None:
     posted = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -210,55 +210,55 @@ def test_s10__each_connect__512_bytes_of_comment_then_the_newest_version(
             assert all(line.startswith(b":") for line in opening.split(b"\n") if line)
 
 
-def test_s11__forty_streams__end_cleanly_spread_over_the_last_fifth_of_the_age(
-    brief: ServerProcess,
+def test_s11__forty_streams__end_cleanly_spread_over_the_last_fifth(
+    short_streams: ServerProcess,
 ) -> None:
-    environment = Publisher(brief)
+    environment = Publisher(short_streams)
     environment.publish()
 
-    def live(_: int) -> float:
+    def duration(_: int) -> float:
         started = time.monotonic()
-        with sse.connect(brief.port, environment.key) as stream:
+        with sse.connect(short_streams.port, environment.key) as stream:
             assert stream.end() is sse.End.CLEAN
         return time.monotonic() - started
 
     def are_spread() -> bool:
         with ThreadPoolExecutor(40) as pool:
-            ages = sorted(pool.map(live, range(40)))
-        assert ages[0] >= 2.3
-        assert ages[-1] <= LATE
-        return ages[-1] - ages[0] >= 0.3
+            durations = sorted(pool.map(duration, range(40)))
+        assert durations[0] >= 2.3
+        assert durations[-1] <= MAX_SECONDS
+        return durations[-1] - durations[0] >= 0.3
 
-    assert any(are_spread() for _ in range(TRIES))
+    assert any(are_spread() for _ in range(ATTEMPTS))
 
 
-def test_s11__default__ten_minutes_and_half_a_minute_for_those_that_need_it() -> None:
+def test_s11__default__600_s_and_30_s_for_short_streams() -> None:
     assert RealtimeSettings.STREAM_SECONDS.default == 600
     assert RealtimeSettings().SHORT_STREAM_SECONDS == 30
 
 
-def test_s12__faraday__ends_right_after_the_first_newer_event(server: ServerProcess, environment: Publisher) -> None:
+def test_s12__faraday__ends_after_the_first_newer_event(server: ServerProcess, environment: Publisher) -> None:
     with sse.connect(server.port, environment.key, {"User-Agent": "Faraday v2.7.4"}) as stream:
         stream.next_event()
         data = environment.publish()
-        # If it went on, comments would follow.
+        # If it did not end, comments would follow.
         assert stream.end() is sse.End.CLEAN
         assert stream.body.endswith(f"data: {data}\n\n".encode())
 
 
-def test_s12__faraday_without_news__lives_a_full_age(brief: ServerProcess) -> None:
-    environment = Publisher(brief)
+def test_s12__faraday_without_an_update__lasts_the_full_duration(short_streams: ServerProcess) -> None:
+    environment = Publisher(short_streams)
     environment.publish()
     started = time.monotonic()
-    with sse.connect(brief.port, environment.key, {"User-Agent": "Faraday v1.0"}) as stream:
+    with sse.connect(short_streams.port, environment.key, {"User-Agent": "Faraday v1.0"}) as stream:
         assert stream.end() is sse.End.CLEAN
     assert time.monotonic() - started >= 2.3
 
 
-def test_s12__faraday_before_the_first_version__ends_with_it(server: ServerProcess) -> None:
+def test_s12__faraday_before_the_first_version__ends_after_it(server: ServerProcess) -> None:
     environment = Publisher(server)
     with sse.connect(server.port, environment.key, {"User-Agent": "faraday"}) as stream:
-        # Before that, on a slow machine it may say that the state cannot be read yet.
+        # On a slow machine, a comment that the state cannot be read yet may precede it.
         while UNKNOWN not in stream.next_comment().data:
             pass
         data = environment.publish()
@@ -278,10 +278,10 @@ def test_s13__shutdown__every_stream_ends_with_the_terminating_chunk(
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_s14__shutdown__streams_end_spread_over_the_window_and_newcomers_are_sent_on(
+def test_s14__shutdown__streams_end_spread_over_the_window_and_new_ones_get_503_or_close(
     flavour: str, start_server: Callable[..., ServerProcess]
 ) -> None:
-    # Long enough for all that is asked meanwhile, on a machine that stands still for some of it.
+    # Long enough for the requests below on a busy machine.
     server = start_server(flavour, REALTIME_DRAIN_SECONDS="12")
     streams = [sse.connect(server.port, f"key-{number}") for number in range(30)]
     started = time.perf_counter()
@@ -295,25 +295,26 @@ def test_s14__shutdown__streams_end_spread_over_the_window_and_newcomers_are_sen
         server.process.send(signal.SIGTERM)
         server.process.wait_for_log("drain_started")
         assert server.get("/health/readiness").status == 503
-        # A proxy that can ask another process has its newcomers sent there.
-        with sse.connect(server.port, "newcomer", {"X-Next-Upstream": "503"}) as sent_on:
-            assert sent_on.status == 503
-            assert sent_on.headers["connection"] == "close"
+        # A proxy that can retry at another process gets 503.
+        with sse.connect(server.port, "newcomer", {"X-Next-Upstream": "503"}) as retried:
+            assert retried.status == 503
+            assert retried.headers["connection"] == "close"
         with sse.connect(server.port, "newcomer") as newcomer:
             assert newcomer.status == 200
             assert newcomer.headers["connection"] == "close"
             assert newcomer.end() is sse.End.CLEAN
         ends = sorted(ending)
     server.process.wait()
-    assert ends[-1] <= LATE
+    assert ends[-1] <= MAX_SECONDS
     spread = ends[-1] - ends[0]
     assert spread >= 2.5
-    # Neither all at the beginning nor all at the end of it.
+    # Not only at the window's beginning and end.
     middle = [end for end in ends if ends[0] + spread / 6 < end < ends[-1] - spread / 6]
     assert len(middle) >= 8
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.slow
 def test_s14__second_signal__ends_at_once(flavour: str, start_server: Callable[..., ServerProcess]) -> None:
     server = start_server(flavour, REALTIME_DRAIN_SECONDS="60")
     with sse.connect(server.port, "key") as stream:
@@ -336,7 +337,7 @@ def test_t2__times_out_of_order__the_greatest_is_replayed(server: ServerProcess,
         assert stream.next_event().fields["data"] == data
 
 
-def test_stream__two_updates_close_together__the_last_is_said_again_once(
+def test_stream__two_updates_close_together__the_last_is_repeated_once(
     server: ServerProcess, environment: Publisher
 ) -> None:
     with sse.connect(server.port, environment.key) as stream:
@@ -347,11 +348,11 @@ def test_stream__two_updates_close_together__the_last_is_said_again_once(
             for _ in range(2):
                 environment.publish()
                 version = stream.event_after(version).updated_at
-            # On a busy machine they may not be.
+            # On a busy machine they may be too far apart.
             are_close = time.monotonic() - began < REPEAT_SECONDS
         assert stream.next_event().updated_at == version
-        said_again = time.monotonic()
-        while time.monotonic() < said_again + 1.5 * REPEAT_SECONDS:
+        repeated_at = time.monotonic()
+        while time.monotonic() < repeated_at + 1.5 * REPEAT_SECONDS:
             block = stream.next_block()
             assert block is not None
             assert not block.is_event

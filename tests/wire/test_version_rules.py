@@ -1,4 +1,4 @@
-"""What SDKs compare: the version in the event, in the response's header and in the document, on real servers."""
+"""The versions that SDKs compare: in events, response headers and documents, on real servers."""
 
 import threading
 from collections.abc import Iterator
@@ -48,14 +48,14 @@ def test_t1__after_a_change__event_headers_and_document_hold_the_same_microsecon
         before = stream.next_event().updated_at
         tenant.change(feature, enabled=True)
         event = stream.event_after(before)
-    said = event.fields["data"].removeprefix('{"updated_at": ').removesuffix("}")
+    version = event.fields["data"].removeprefix('{"updated_at": ').removesuffix("}")
     identity = {"identifier": "ada", "traits": []}
     document = sdk(tenant, "GET", "environment-document/", tenant.environment.server_key)
-    assert sdk(tenant, "GET", "flags/").headers[VERSION_HEADER] == said
-    assert sdk(tenant, "GET", "identities/?identifier=ada").headers[VERSION_HEADER] == said
-    assert sdk(tenant, "POST", "identities/", json=identity).headers[VERSION_HEADER] == said
-    assert document.headers[VERSION_HEADER] == said
-    assert epoch_seconds(datetime.fromisoformat(document.json()["updated_at"])) == said
+    assert sdk(tenant, "GET", "flags/").headers[VERSION_HEADER] == version
+    assert sdk(tenant, "GET", "identities/?identifier=ada").headers[VERSION_HEADER] == version
+    assert sdk(tenant, "POST", "identities/", json=identity).headers[VERSION_HEADER] == version
+    assert document.headers[VERSION_HEADER] == version
+    assert epoch_seconds(datetime.fromisoformat(document.json()["updated_at"])) == version
 
 
 def test_t2__many_changes__versions_only_rise(tenant: Tenant, feature: int) -> None:
@@ -80,7 +80,7 @@ def test_t3__fetch_on_each_event__never_an_older_state(tenant: Tenant, feature: 
             written.result()
 
 
-def test_t4__fetches_during_changes__the_header_is_never_ahead_of_the_flags(tenant: Tenant, feature: int) -> None:
+def test_t4__fetches_during_changes__header_is_never_newer_than_the_flags(tenant: Tenant, feature: int) -> None:
     state = tenant.state(feature)["id"]
     path = f"environments/{tenant.environment.key}/featurestates/{state}/"
     seen: list[tuple[Decimal, int]] = []
@@ -89,7 +89,7 @@ def test_t4__fetches_during_changes__the_header_is_never_ahead_of_the_flags(tena
     def fetch() -> None:
         is_last = False
         while not is_last:
-            # One more after all changes: on a slow machine there may have been none since the first.
+            # One more after the last change: a slow machine may not have fetched since the first one.
             is_last = done.is_set()
             answer = sdk(tenant, "GET", "flags/")
             values = {flag["feature"]["name"]: flag["feature_state_value"] for flag in answer.json()}
@@ -111,7 +111,7 @@ def test_t4__fetches_during_changes__the_header_is_never_ahead_of_the_flags(tena
     assert all(value >= number for number, value in labelled)
 
 
-def test_t5__page_of_another_origin__may_read_the_header(tenant: Tenant) -> None:
+def test_t5__page_of_another_origin__can_read_the_header(tenant: Tenant) -> None:
     origin = {"Origin": "https://app.example"}
     answer = sdk(tenant, "GET", "flags/", headers=origin)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -119,19 +119,19 @@ def test_t5__page_of_another_origin__may_read_the_header(tenant: Tenant) -> None
     assert VERSION_HEADER.lower() in exposed
 
 
-def test_t5__preflight__allows_what_sdks_send_and_lasts(tenant: Tenant) -> None:
-    wanted = (
+def test_t5__preflight__allows_the_sdks_headers_and_is_cached(tenant: Tenant) -> None:
+    sdk_headers = (
         "x-environment-key, content-type, flagsmith-sdk-user-agent, flagsmith-application-name, "
         "flagsmith-application-version"
     )
-    asked = {
+    preflight = {
         "Origin": "https://app.example",
         "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": wanted,
+        "Access-Control-Request-Headers": sdk_headers,
     }
-    answer = requests.options(f"{tenant.api.url}/api/v1/identities/", headers=asked, timeout=PATIENCE)
+    answer = requests.options(f"{tenant.api.url}/api/v1/identities/", headers=preflight, timeout=PATIENCE)
     assert answer.status_code == 200
     allowed = answer.headers["Access-Control-Allow-Headers"].lower()
-    assert all(name in allowed for name in wanted.split(", "))
+    assert all(name in allowed for name in sdk_headers.split(", "))
     assert {"GET", "POST", "OPTIONS"} <= set(answer.headers["Access-Control-Allow-Methods"].split(", "))
     assert int(answer.headers["Access-Control-Max-Age"]) >= 3600

@@ -1,4 +1,4 @@
-"""What the tests of change requests share: makers of them, people who approve them, and an ear for events."""
+"""Fixtures for tests of change requests: request factories, members with permissions, event listeners, schedulers."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,12 +26,12 @@ Body = dict[str, Any]
 
 
 def text(value: str | None) -> Body:
-    """A text value in the object form, whole."""
+    """The columns of a text value."""
     return {"type": "unicode", "string_value": value, "integer_value": None, "boolean_value": None}
 
 
 def in_a(**duration: float) -> str:
-    """A time from now on, as a client sends it."""
+    """The time after this duration from now, in ISO 8601."""
     return (timezone.now() + timedelta(**duration)).isoformat()
 
 
@@ -53,7 +53,7 @@ def listing(environment: Environment) -> str:
 
 @pytest.fixture
 def propose(admin: APIClient, creation: str, feature: Feature) -> Callable[..., Body]:
-    """Make a change request by the admin: for ``feature``, on and "new", unless ``feature_states`` are given."""
+    """Create a change request as admin. Without ``feature_states`` it enables ``feature`` with the value "new"."""
 
     def make(*feature_states: Body, **body: Any) -> Body:
         states = list(feature_states) or [
@@ -61,23 +61,23 @@ def propose(admin: APIClient, creation: str, feature: Feature) -> Callable[..., 
         ]
         answer = admin.post(creation, {"title": "Turn it on", "feature_states": states, **body}, "json")
         assert answer.status_code == 201, answer.content
-        made: Body = answer.json()
-        return made
+        created: Body = answer.json()
+        return created
 
     return make
 
 
 @pytest.fixture
 def schedule(admin: APIClient, feature: Feature, propose: Callable[..., Body]) -> Callable[..., Body]:
-    """Make and commit a change request that turns features on at this time; all that the commit answers."""
+    """Create and commit a change request that enables features at ``live_from``; return the commit's response."""
 
     def make(live_from: str, *features: Feature) -> Body:
         states = [
             {"feature": each.pk, "enabled": True, "feature_state_value": text("new"), "live_from": live_from}
             for each in features or (feature,)
         ]
-        made = propose(*states)
-        answer = admin.post(f"{REQUESTS}{made['id']}/commit/")
+        created = propose(*states)
+        answer = admin.post(f"{REQUESTS}{created['id']}/commit/")
         assert answer.status_code == 200, answer.content
         committed: Body = answer.json()
         return committed
@@ -87,7 +87,7 @@ def schedule(admin: APIClient, feature: Feature, propose: Callable[..., Body]) -
 
 @pytest.fixture
 def make_member(organisation: Organisation, environment: Environment) -> Callable[..., APIClient]:
-    """A member of the organisation who sees the environment, and has these permissions there."""
+    """Create a client of a member with VIEW_ENVIRONMENT and these permissions in the environment."""
 
     def make(name: str, *keys: str) -> APIClient:
         user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name=name, last_name="M")
@@ -106,16 +106,18 @@ def approver(make_member: Callable[..., APIClient]) -> APIClient:
 
 @pytest.fixture
 def override(environment: Environment, feature: Feature, segment: Segment) -> FeatureSegment:
-    """``segment`` has ``feature`` on and "segment's" in ``environment``."""
-    place = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
-    state = FeatureState.objects.create(feature=feature, environment=environment, feature_segment=place, enabled=True)
+    """An override of ``feature`` for ``segment`` in ``environment``: enabled, with the value "segment's"."""
+    feature_segment = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
+    state = FeatureState.objects.create(
+        feature=feature, environment=environment, feature_segment=feature_segment, enabled=True
+    )
     FeatureStateValue.objects.create(feature_state=state, string_value="segment's")
-    return place
+    return feature_segment
 
 
 @pytest.fixture
 def flags(environment: Environment) -> Callable[[], dict[str, tuple[bool, Any]]]:
-    """What an SDK reads for everybody: feature name to (enabled, value)."""
+    """Read the SDK API's ``flags/``: (enabled, value) by feature name."""
 
     def read() -> dict[str, tuple[bool, Any]]:
         answer = APIClient().get("/api/v1/flags/", headers={"X-Environment-Key": environment.api_key})
@@ -125,50 +127,50 @@ def flags(environment: Environment) -> Callable[[], dict[str, tuple[bool, Any]]]
     return read
 
 
-class Ear(Heard):
-    """Hears events, and can wait for them. ``at_each`` is asked at the moment of each, in the sending thread."""
+class EventListener(Heard):
+    """Records events with their times and the results of ``on_event``, which is called in the sending thread."""
 
-    def __init__(self, key: str, at_each: Callable[[], Any]) -> None:
+    def __init__(self, key: str, on_event: Callable[[], Any]) -> None:
         super().__init__([key])
-        self.news = threading.Condition()
-        self.at_each = at_each
-        self.seen: list[Any] = []
+        self.condition = threading.Condition()
+        self.on_event = on_event
+        self.results: list[Any] = []
         self.times: list[datetime] = []
 
     def wake_threadsafe(self) -> None:
         super().wake_threadsafe()
-        with self.news:
+        with self.condition:
             self.times.append(timezone.now())
-            self.seen.append(self.at_each())
-            self.news.notify_all()
+            self.results.append(self.on_event())
+            self.condition.notify_all()
 
     def wait(self, number: int = 1) -> None:
-        """Wait until so many events have come in all."""
-        with self.news:
-            if not self.news.wait_for(lambda: len(self.seen) >= number, PATIENCE):
+        """Wait until this number of events was received in total."""
+        with self.condition:
+            if not self.condition.wait_for(lambda: len(self.results) >= number, PATIENCE):
                 raise TimeoutError(f"{len(self.seen)} events in {PATIENCE} s, not {number}")
 
 
 @pytest.fixture
-def ear(environment: Environment) -> Iterator[Callable[..., Ear]]:
-    """Listen to the environment: ``ear(flags)`` also keeps what ``flags()`` says at each event."""
+def listen(environment: Environment) -> Iterator[Callable[..., EventListener]]:
+    """Start an event listener of the environment, with an optional ``on_event`` callback."""
     from django_eventstream.views import get_listener_manager
 
-    ears: list[Ear] = []
+    listeners: list[EventListener] = []
 
-    def listen(at_each: Callable[[], Any] = lambda: None) -> Ear:
-        ears.append(Ear(environment.api_key, at_each))
-        get_listener_manager().add_listener(ears[-1])
-        return ears[-1]
+    def start(on_event: Callable[[], Any] = lambda: None) -> EventListener:
+        listeners.append(EventListener(environment.api_key, on_event))
+        get_listener_manager().add_listener(listeners[-1])
+        return listeners[-1]
 
-    yield listen
-    for each in ears:
+    yield start
+    for each in listeners:
         get_listener_manager().remove_listener(each)
 
 
 @contextmanager
-def running() -> Iterator[Scheduler]:
-    """A scheduler in a thread of its own, ended at the end."""
+def running_scheduler() -> Iterator[Scheduler]:
+    """A scheduler in its own thread, which ends with the context."""
     scheduler = Scheduler()
     thread = threading.Thread(target=scheduler.run, daemon=True)
     thread.start()
@@ -182,5 +184,5 @@ def running() -> Iterator[Scheduler]:
 
 @pytest.fixture
 def scheduler(transactional_db: None) -> Iterator[Scheduler]:
-    with running() as scheduler:
+    with running_scheduler() as scheduler:
         yield scheduler

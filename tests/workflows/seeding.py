@@ -1,4 +1,4 @@
-"""Many committed change requests at once, written in bulk: what the API would have written one by one."""
+"""Bulk creation of committed change requests, with the same rows that the API writes."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,7 +14,7 @@ from projects.models import Project
 
 
 def environment_with_features(number: int) -> Environment:
-    """A new environment, with so many features that are off."""
+    """Create an environment with this number of disabled features."""
     organisation = Organisation.objects.create(name="Acme")
     project = Project.objects.create(name="Web", organisation=organisation, enable_realtime_updates=True)
     environment = Environment.objects.create(name="Development", project=project)
@@ -23,7 +23,7 @@ def environment_with_features(number: int) -> Environment:
 
 
 def add_features(environment: Environment, number: int) -> None:
-    """So many features that are off in the environment."""
+    """Add this number of disabled features to the environment."""
     features = Feature.objects.bulk_create(
         Feature(name=f"f{each}", project=environment.project) for each in range(number)
     )
@@ -31,20 +31,20 @@ def add_features(environment: Environment, number: int) -> None:
 
 
 @transaction.atomic
-def scheduled(environment: Environment, moments: Iterable[datetime]) -> list[ChangeRequest]:
-    """A committed request for each of these times, that turns on two features of its own."""
-    moments = list(moments)
+def schedule_requests(environment: Environment, times: Iterable[datetime]) -> list[ChangeRequest]:
+    """Create a committed request for each time; each request enables two features of its own."""
+    times = list(times)
     now = timezone.now()
-    features = list(environment.project.features.all()[: 2 * len(moments)])
+    features = list(environment.project.features.all()[: 2 * len(times)])
     requests = ChangeRequest.objects.bulk_create(
         ChangeRequest(
-            environment=environment, project=environment.project, title=f"r{each}", committed_at=now, due_at=moment
+            environment=environment, project=environment.project, title=f"r{each}", committed_at=now, due_at=time
         )
-        for each, moment in enumerate(moments)
+        for each, time in enumerate(times)
     )
     drafts = _states(environment, features, version=None, enabled=True)
     for number, draft in enumerate(drafts):
-        draft.change_request, draft.live_from = requests[number // 2], moments[number // 2]
+        draft.change_request, draft.live_from = requests[number // 2], times[number // 2]
     FeatureState.objects.bulk_update(drafts, ["change_request", "live_from"])
     PlannedChange.objects.bulk_create(
         PlannedChange(

@@ -1,4 +1,4 @@
-"""Change requests that are not committed: made, shown, listed, edited, and invisible."""
+"""Draft change requests: creating, reading, listing and editing them, and their invisibility elsewhere."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,7 @@ CREATED = [
 ]
 
 
-def test_creation__whole_body__answered_in_flagsmiths_shape(
+def test_create__all_fields__response_in_flagsmiths_format(
     admin: APIClient,
     user: FFAdminUser,
     member_user: FFAdminUser,
@@ -59,13 +59,13 @@ def test_creation__whole_body__answered_in_flagsmiths_shape(
     }
     answer = admin.post(creation, body, "json")
     assert answer.status_code == 201, answer.content
-    made = answer.json()
-    assert list(made) == CREATED
-    (shown,) = made["feature_states"]
+    created = answer.json()
+    assert list(created) == CREATED
+    (shown,) = created["feature_states"]
     assert shown == {**state, "id": shown["id"], "feature_segment": None, "multivariate_feature_state_values": []}
-    (approval,) = made["approvals"]
+    (approval,) = created["approvals"]
     assert approval == {"id": approval["id"], "user": member_user.pk, "approved_at": None}
-    assert {name: made[name] for name in CREATED[3:5] + CREATED[6:9] + CREATED[10:]} == {
+    assert {name: created[name] for name in CREATED[3:5] + CREATED[6:9] + CREATED[10:]} == {
         "title": "t",
         "description": "d",
         "deleted_at": None,
@@ -80,11 +80,11 @@ def test_creation__whole_body__answered_in_flagsmiths_shape(
     }
 
 
-def test_retrieval__draft__whole(
+def test_retrieve__draft__all_fields(
     admin: APIClient, propose: Callable[..., Any], environment: Environment, user: FFAdminUser
 ) -> None:
-    made = propose()
-    answer = admin.get(f"{REQUESTS}{made['id']}/")
+    created = propose()
+    answer = admin.get(f"{REQUESTS}{created['id']}/")
     assert answer.status_code == 200
     assert list(answer.json()) == [
         "id",
@@ -108,14 +108,14 @@ def test_retrieval__draft__whole(
         "conflicts",
         "ignore_conflicts",
     ]
-    found = answer.json()
-    assert {name: found[name] for name in made} == made
-    assert found["is_approved"] is True
-    assert found["is_committed"] is False
-    assert (found["segments"], found["conflicts"]) == ([], [])
+    retrieved = answer.json()
+    assert {name: retrieved[name] for name in created} == created
+    assert retrieved["is_approved"] is True
+    assert retrieved["is_committed"] is False
+    assert (retrieved["segments"], retrieved["conflicts"]) == ([], [])
 
 
-def test_draft__what_it_leaves_out__is_as_in_the_live_state(
+def test_draft__omitted_fields__copied_from_the_live_state(
     propose: Callable[..., Any], environment: Environment, feature: Feature, state: FeatureState
 ) -> None:
     option = MultivariateFeatureOption.objects.create(feature=feature, string_value="a")
@@ -131,7 +131,7 @@ def test_draft__what_it_leaves_out__is_as_in_the_live_state(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_draft__everywhere__invisible(
+def test_draft__all_other_endpoints__not_shown(
     admin: APIClient,
     propose: Callable[..., Any],
     environment: Environment,
@@ -140,23 +140,23 @@ def test_draft__everywhere__invisible(
     segment: Segment,
     flags: Callable[[], Any],
 ) -> None:
-    place = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
+    feature_segment = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
     key = EnvironmentAPIKey.objects.create(environment=environment, name="k").key
     Identity.objects.create(environment=environment, identifier="u1")
-    objects = f"/api/v1/features/featurestates/?environment={environment.pk}"
-    in_environment = f"/api/v1/environments/{environment.api_key}/"
-    of_project = f"/api/v1/projects/{environment.project_id}/"
+    feature_states = f"/api/v1/features/featurestates/?environment={environment.pk}"
+    environment_path = f"/api/v1/environments/{environment.api_key}/"
+    project_path = f"/api/v1/projects/{environment.project_id}/"
     paths = (
-        f"{in_environment}featurestates/",
-        f"{in_environment}featurestates/?feature={feature.pk}",
-        f"{in_environment}featurestates/?anyIdentity=1",
-        objects,
-        f"{objects}&feature_segment={place.pk}",
-        f"{in_environment}metrics/",
-        f"{of_project}features/?environment={environment.pk}&segment={segment.pk}",
-        f"{of_project}features/?environment={environment.pk}&is_enabled=true",
-        f"{of_project}features/?environment={environment.pk}&value_search=new",
-        f"{of_project}segments/{segment.pk}/associated-features/",
+        f"{environment_path}featurestates/",
+        f"{environment_path}featurestates/?feature={feature.pk}",
+        f"{environment_path}featurestates/?anyIdentity=1",
+        feature_states,
+        f"{feature_states}&feature_segment={feature_segment.pk}",
+        f"{environment_path}metrics/",
+        f"{project_path}features/?environment={environment.pk}&segment={segment.pk}",
+        f"{project_path}features/?environment={environment.pk}&is_enabled=true",
+        f"{project_path}features/?environment={environment.pk}&value_search=new",
+        f"{project_path}segments/{segment.pk}/associated-features/",
     )
 
     def read() -> list[Any]:
@@ -166,21 +166,26 @@ def test_draft__everywhere__invisible(
         return [flags(), identity.json(), document.json(), *(admin.get(path).json() for path in paths)]
 
     before = read()
-    with listening(environment) as heard:
-        made = propose(
+    with listening(environment) as events:
+        created = propose(
             {"feature": feature.pk, "enabled": True, "feature_state_value": text("new")},
-            {"feature": feature.pk, "feature_segment": place.pk, "enabled": True, "feature_state_value": text("new")},
+            {
+                "feature": feature.pk,
+                "feature_segment": feature_segment.pk,
+                "enabled": True,
+                "feature_state_value": text("new"),
+            },
         )
-        answer = admin.put(f"{REQUESTS}{made['id']}/", {**made, "title": "u"}, "json")
+        answer = admin.put(f"{REQUESTS}{created['id']}/", {**created, "title": "u"}, "json")
         assert answer.status_code == 200, answer.content
         assert read() == before
-        assert heard.of(environment) == []
-    for shown in made["feature_states"]:
-        assert admin.get(f"{in_environment}featurestates/{shown['id']}/").status_code == 404
+        assert events.of(environment) == []
+    for shown in created["feature_states"]:
+        assert admin.get(f"{environment_path}featurestates/{shown['id']}/").status_code == 404
         assert admin.patch(f"/api/v1/features/featurestates/{shown['id']}/", {}, "json").status_code == 404
 
 
-def test_clone__of_an_environment_with_a_draft__without_it(
+def test_clone_environment__with_a_draft__draft_not_copied(
     admin: APIClient, propose: Callable[..., Any], environment: Environment
 ) -> None:
     propose()
@@ -190,9 +195,9 @@ def test_clone__of_an_environment_with_a_draft__without_it(
     assert ChangeRequest.objects.filter(environment=answer.json()["id"]).count() == 0
 
 
-def test_edit__the_object_as_it_was_read__changes_nothing(admin: APIClient, propose: Callable[..., Any]) -> None:
-    made = propose()
-    path = f"{REQUESTS}{made['id']}/"
+def test_edit__unchanged_object__nothing_changes(admin: APIClient, propose: Callable[..., Any]) -> None:
+    created = propose()
+    path = f"{REQUESTS}{created['id']}/"
     before = admin.get(path).json()
     answer = admin.put(path, before, "json")
     assert answer.status_code == 200, answer.content
@@ -208,15 +213,15 @@ def test_edit__states__kept_changed_added_and_removed(
     override: FeatureSegment,
 ) -> None:
     second, third = make_feature("second"), make_feature("third")
-    made = propose({"feature": feature.pk, "enabled": True}, {"feature": second.pk, "enabled": True})
-    first_id = made["feature_states"][0]["id"]
+    created = propose({"feature": feature.pk, "enabled": True}, {"feature": second.pk, "enabled": True})
+    first_id = created["feature_states"][0]["id"]
     later = in_a(days=1)
     states = [
         {"feature": third.pk, "enabled": True},
         {"feature": feature.pk, "feature_state_value": text("edited"), "live_from": later},
         {"feature": feature.pk, "feature_segment": {"id": override.pk, "segment": 1}, "enabled": False},
     ]
-    answer = admin.patch(f"{REQUESTS}{made['id']}/", {"feature_states": states}, "json")
+    answer = admin.patch(f"{REQUESTS}{created['id']}/", {"feature_states": states}, "json")
     assert answer.status_code == 200, answer.content
     shown = answer.json()["feature_states"]
     assert [(each["feature"], each["feature_segment"], each["enabled"]) for each in shown] == [
@@ -241,22 +246,22 @@ def test_edit__shares__replaced(admin: APIClient, propose: Callable[..., Any], f
             for option, percentage in zip(options, percentages, strict=True)
         ]
 
-    made = propose({"feature": feature.pk, "multivariate_feature_state_values": shares(10, 20)})
+    created = propose({"feature": feature.pk, "multivariate_feature_state_values": shares(10, 20)})
     states = [{"feature": feature.pk, "multivariate_feature_state_values": shares(30, 40)}]
-    answer = admin.patch(f"{REQUESTS}{made['id']}/", {"feature_states": states}, "json")
-    found = answer.json()["feature_states"][0]["multivariate_feature_state_values"]
-    assert [share["percentage_allocation"] for share in found] == [30, 40]
+    answer = admin.patch(f"{REQUESTS}{created['id']}/", {"feature_states": states}, "json")
+    retrieved = answer.json()["feature_states"][0]["multivariate_feature_state_values"]
+    assert [share["percentage_allocation"] for share in retrieved] == [30, 40]
 
 
 def test_edit__reviewers__replaced(
     admin: APIClient, propose: Callable[..., Any], user: FFAdminUser, member_user: FFAdminUser
 ) -> None:
-    made = propose(approvals=[{"user": member_user.pk}])
-    answer = admin.patch(f"{REQUESTS}{made['id']}/", {"approvals": [{"user": user.pk}, {"user": user.pk}]}, "json")
+    created = propose(approvals=[{"user": member_user.pk}])
+    answer = admin.patch(f"{REQUESTS}{created['id']}/", {"approvals": [{"user": user.pk}, {"user": user.pk}]}, "json")
     assert [approval["user"] for approval in answer.json()["approvals"]] == [user.pk]
 
 
-def test_list__filters__as_the_dashboard_asks(
+def test_list__filters__applied(
     admin: APIClient,
     listing: str,
     propose: Callable[..., Any],
@@ -266,7 +271,7 @@ def test_list__filters__as_the_dashboard_asks(
     override: FeatureSegment,
 ) -> None:
     draft = propose(title="A draft")["id"]
-    of_segment = propose({"feature": feature.pk, "feature_segment": override.pk}, title="Of a segment")["id"]
+    segment_override = propose({"feature": feature.pk, "feature_segment": override.pk}, title="Of a segment")["id"]
     live = propose(title="Live")["id"]
     admin.post(f"{REQUESTS}{live}/commit/")
     second = make_feature("second")
@@ -278,20 +283,20 @@ def test_list__filters__as_the_dashboard_asks(
         return [item["id"] for item in answer.json()["results"]]
 
     now = in_a(seconds=0).replace("+", "%2B")
-    assert ids() == [scheduled, live, of_segment, draft]
-    assert ids("committed=false") == [of_segment, draft]
+    assert ids() == [scheduled, live, segment_override, draft]
+    assert ids("committed=false") == [segment_override, draft]
     assert ids("committed=true") == [scheduled, live]
     assert ids(f"committed=true&live_from_after={now}") == [scheduled]
     assert ids("search=DRAFT") == [draft]
     assert ids(f"feature_id={second.pk}") == [scheduled]
-    assert ids(f"segment_id={override.segment_id}") == [of_segment]
+    assert ids(f"segment_id={override.segment_id}") == [segment_override]
     assert ids("committed=&search=&feature_id=") == ids()
     assert ids("page_size=1") == [scheduled]
 
 
-def test_list__item__in_flagsmiths_shape(admin: APIClient, listing: str, schedule: Callable[..., Any]) -> None:
+def test_list__item__in_flagsmiths_format(admin: APIClient, listing: str, schedule: Callable[..., Any]) -> None:
     later = in_a(days=1)
-    made = schedule(later)
+    created = schedule(later)
     answer = admin.get(listing).json()
     (item,) = answer.pop("results")
     assert answer == {"count": 1, "next": None, "previous": None}
@@ -299,7 +304,7 @@ def test_list__item__in_flagsmiths_shape(admin: APIClient, listing: str, schedul
     assert live_from[:19] == later[:19]
     names = ("id", "created_at", "updated_at", "title", "description", "user", "committed_at", "committed_by")
     assert item == {
-        **{name: made[name] for name in names},
+        **{name: created[name] for name in names},
         "deleted_at": None,
         "environment_feature_versions": [],
         "ignore_conflicts": False,

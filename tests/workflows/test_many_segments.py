@@ -1,4 +1,4 @@
-"""A project's change request of several segments: written in bulk, and told as if they were written one by one."""
+"""Change requests of several segments: bulk writes with the same audit log entries as single writes, and one event."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from environments.models import Environment
 from projects.models import Project
 from tests.support.heard import listening
 
-# Events go out with commits.
+# Events are published on commit.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Body = dict[str, Any]
@@ -34,24 +34,24 @@ def segments(admin: APIClient, path: str) -> list[Body]:
 
 @pytest.fixture
 def commit(admin: APIClient, path: str) -> Callable[..., None]:
-    def make(*wanted: Body) -> None:
-        made = admin.post(f"{path}change-requests/", {"title": "t", "segments": wanted}, "json")
-        assert made.status_code == 201, made.content
-        assert admin.post(f"{path}change-requests/{made.json()['id']}/commit/").status_code == 200
+    def make(*requested: Body) -> None:
+        created = admin.post(f"{path}change-requests/", {"title": "t", "segments": requested}, "json")
+        assert created.status_code == 201, created.content
+        assert admin.post(f"{path}change-requests/{created.json()['id']}/commit/").status_code == 200
 
     return make
 
 
 @pytest.fixture
 def entries(admin: APIClient, path: str) -> Callable[[], list[tuple[str, list[str]]]]:
-    """The newest two of the log but for the change request's own: what they say, and which fields they name."""
+    """The two newest audit log entries of segments: message and changed fields."""
 
     def read() -> list[tuple[str, list[str]]]:
-        found = [
+        listed = [
             entry for entry in admin.get(f"{path}audit/").json()["results"] if entry["related_object_type"] == "SEGMENT"
         ]
-        whole = [admin.get(f"{path}audit/{entry['id']}/").json() for entry in found[:2]]
-        return [(entry["log"], [each["field"] for each in entry["change_details"]]) for entry in reversed(whole)]
+        retrieved = [admin.get(f"{path}audit/{entry['id']}/").json() for entry in listed[:2]]
+        return [(entry["log"], [each["field"] for each in entry["change_details"]]) for entry in reversed(retrieved)]
 
     return read
 
@@ -66,12 +66,12 @@ def test_commit__several_segments__each_changed_and_logged_with_one_event(
     production: Environment,
 ) -> None:
     first, second = segments
-    with listening(environment, production) as heard:
+    with listening(environment, production) as events:
         commit(
             {"name": "renamed", "description": "d", "rules": rules("old"), "version_of": first["id"]},
             {"name": "second", "rules": [*rules("new"), *rules("newer")], "version_of": second["id"]},
         )
-        assert (len(heard.of(environment)), len(heard.of(production))) == (1, 1)
+        assert (len(events.of(environment)), len(events.of(production))) == (1, 1)
     after = [admin.get(f"{path}segments/{each['id']}/").json() for each in segments]
     assert [each["name"] for each in after] == ["renamed", "second"]
     values = [[rule["rules"][0]["conditions"][0]["value"] for rule in each["rules"]] for each in after]
@@ -80,17 +80,17 @@ def test_commit__several_segments__each_changed_and_logged_with_one_event(
     assert entries() == [("Segment updated: renamed", ["name", "description"]), ("Segment updated: second", ["rules"])]
 
 
-def test_commit__nothing_that_sdks_read__logged_without_an_event(
+def test_commit__change_invisible_to_sdks__logged_without_an_event(
     segments: list[Body], commit: Callable[..., None], entries: Callable[[], Any], environment: Environment
 ) -> None:
-    with listening(environment) as heard:
+    with listening(environment) as events:
         commit(
             *(
                 {"name": each["name"], "description": "d", "rules": rules("old", "why"), "version_of": each["id"]}
                 for each in segments
             )
         )
-        assert heard.of(environment) == []
+        assert events.of(environment) == []
     assert entries() == [
         ("Segment updated: first", ["description", "rules"]),
         ("Segment updated: second", ["description", "rules"]),

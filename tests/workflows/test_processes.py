@@ -1,4 +1,4 @@
-"""Schedulers in processes of their own, and inside of real servers, on both databases."""
+"""Schedulers in separate processes and in real servers, on SQLite and PostgreSQL."""
 
 import json
 import sqlite3
@@ -30,39 +30,39 @@ from django.utils import timezone
 from features.workflows.core.models import ChangeRequest
 from tests.workflows import seeding
 environment = seeding.environment_with_features({features})
-seeding.scheduled(environment, [timezone.now()] * {requests})
+seeding.schedule_requests(environment, [timezone.now()] * {requests})
 ChangeRequest.objects.update(due_at=None)
 """
 
 
 class Database:
-    """A database of its own, and the schedulers that run on it."""
+    """A database of the test, and the scheduler processes that use it."""
 
     def __init__(self, variables: dict[str, str]) -> None:
         self.variables = {"DJANGO_SETTINGS_MODULE": "settings.dev", **variables}
         self._processes = ExitStack()
 
     def seed(self, requests: int) -> None:
-        """So many committed requests, that turn on two features each once they are ``released``."""
+        """Create committed requests that enable two features each; they are not due before ``release``."""
         manage("shell", "-c", SEED.format(features=2 * requests, requests=requests), variables=self.variables)
 
-    def release(self, which: str = "applied_at IS NULL") -> None:
-        """Make these requests due, in one moment; none that a scheduler is about to apply is made due again."""
-        self.execute(f"UPDATE workflows_core_changerequest SET due_at = committed_at WHERE {which}")  # noqa: S608
+    def release(self, where: str = "applied_at IS NULL") -> None:
+        """Make these requests due in one statement: by default the unpublished ones, so that none is due twice."""
+        self.execute(f"UPDATE workflows_core_changerequest SET due_at = committed_at WHERE {where}")  # noqa: S608
 
-    def set_time(self, request: int, moment: datetime) -> None:
-        """Let a committed request of this SQLite database go live at this moment.
+    def set_time(self, request: int, time: datetime) -> None:
+        """Set the time at which a committed request of this SQLite database goes live.
 
-        Tests commit what is due in an hour, and then set the time: so no commit comes after it, however long it takes.
+        Tests commit requests that are due in an hour and set the time then, so a slow commit cannot miss it.
         """
-        at = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+        at = f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
         with self._connected() as connection:
-            for table, column, which in (
+            for table, column, where in (
                 ("workflows_core_changerequest", "due_at", "id"),
                 ("workflows_core_plannedchange", "live_from", "change_request_id"),
                 ("features_featurestate", "live_from", "change_request_id"),
             ):
-                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {which} = ?", (at, request))  # noqa: S608
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where} = ?", (at, request))  # noqa: S608
             connection.commit()
 
     def start_schedulers(self, number: int) -> list[Process]:
@@ -88,14 +88,14 @@ class Database:
             return closing(psycopg.connect(self.variables["DATABASE_URL"]))
         return closing(sqlite3.connect(Path(self.variables["VAR_DIR"]) / "db.sqlite3", timeout=PATIENCE))
 
-    def waiting(self) -> int:
+    def count_due(self) -> int:
         return int(self.query("SELECT count(*) FROM workflows_core_changerequest WHERE due_at IS NOT NULL")[0][0])
 
     def close(self) -> None:
         self._processes.close()
 
-    def assert_each_applied_once(self, requests: int) -> None:
-        """Each of these has both of its states live, each state is the second of its place, and each has one entry."""
+    def assert_each_published_once(self, requests: int) -> None:
+        """Assert that both states of each request are live as version 2, each with one audit log entry."""
         states = "SELECT enabled, version, count(*) FROM features_featurestate GROUP BY enabled, version"
         assert self.query(states) == [(True, 2, 2 * requests)]
         entries = "SELECT count(*) FROM audit_auditlog WHERE related_object_type = 'FEATURE_STATE'"
@@ -112,38 +112,40 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 def published(process: Process) -> list[int]:
-    """The requests that it says it has applied."""
+    """The requests that the process has logged as published."""
     lines = [line for line in process.log.splitlines() if "change_request_published" in line]
     return [json.loads(line)["change_request"] for line in lines]
 
 
 @pytest.mark.timeout(600)
-def test_four_schedulers__200_due_requests_and_one_is_killed__each_applied_once_and_whole(database: Database) -> None:
+@pytest.mark.slow
+def test_four_schedulers__one_is_killed__each_of_200_requests_published_once_and_completely(database: Database) -> None:
     database.seed(REQUESTS)
     schedulers = database.start_schedulers(4)
-    # The others when one was killed: so there is something left to do then, however late it comes.
+    # A tenth is released after one process was killed, so that there are requests left to publish.
     database.release("id % 10 > 0")
     schedulers[0].wait_until(lambda: any(len(published(each)) >= 10 for each in schedulers))
     killed = max(schedulers, key=lambda each: len(published(each)))
     killed.send(SIGKILL)
     killed.wait()
     others = [each for each in schedulers if each is not killed]
-    halves = (
+    partly_published = (
         "SELECT change_request_id FROM features_featurestate WHERE change_request_id IS NOT NULL"
         " GROUP BY change_request_id HAVING count(version) = 1"
     )
-    assert database.query(halves) == []
+    assert database.query(partly_published) == []
     database.release()
-    while (left := database.waiting()) > 0:
-        others[0].wait_until(lambda left=left: database.waiting() < left)
+    while (remaining := database.count_due()) > 0:
+        others[0].wait_until(lambda remaining=remaining: database.count_due() < remaining)
     assert [scheduler.stop() for scheduler in others] == [0, 0, 0]
     assert all("scheduler_ended" in scheduler.log for scheduler in others)
-    done = [pk for scheduler in (killed, *others) for pk in published(scheduler)]
-    assert len(done) == len(set(done))
-    database.assert_each_applied_once(REQUESTS)
+    published_requests = [pk for scheduler in (killed, *others) for pk in published(scheduler)]
+    assert len(published_requests) == len(set(published_requests))
+    database.assert_each_published_once(REQUESTS)
 
 
-def test_scheduler__database_away_for_a_while__goes_on_when_it_is_back(
+@pytest.mark.slow
+def test_scheduler__database_restarted__recovers(
     postgresql: PostgreSQL, postgresql_template: Any, tmp_path: Path
 ) -> None:
     with closing(Database(postgresql_template.copy(tmp_path))) as database:
@@ -157,14 +159,14 @@ def test_scheduler__database_away_for_a_while__goes_on_when_it_is_back(
         scheduler.wait_for_log("scheduler_recovered", START)
         database.release()
         scheduler.wait_for_log("change_request_published")
-        # The pool waits ten seconds for each connection that the server's restart has cut.
+        # The pool waits ten seconds for each connection that the restart of PostgreSQL closed.
         assert scheduler.stop() == 0
         assert scheduler.log.count("scheduler_failing") == 1
-        database.assert_each_applied_once(1)
+        database.assert_each_published_once(1)
 
 
 @pytest.mark.parametrize("flavour", ["uvicorn", "daphne"])
-def test_server__live_from_reached__event_on_the_stream_and_flags_serve_it(
+def test_server__live_from_reached__event_on_the_stream_and_flags_updated(
     start_server: Callable[..., ServerProcess], flavour: str
 ) -> None:
     server = start_server(flavour)
@@ -182,14 +184,14 @@ def test_server__live_from_reached__event_on_the_stream_and_flags_serve_it(
         assert float(event.updated_at) >= live_from.timestamp()
 
 
-def test_server__down_over_the_time__applied_at_the_start(start_server: Callable[..., ServerProcess]) -> None:
+def test_server__stopped_at_live_from__published_at_the_start(start_server: Callable[..., ServerProcess]) -> None:
     server = start_server()
     tenant = Tenant.create(AdminAPI.registered(server.url))
     tenant.schedule(tenant.add_feature("banner")["id"], timezone.now() + timedelta(hours=1), "new")
     server.stop()
     assert "scheduler_ended" in server.log
     with closing(Database(server.variables)) as database:
-        # As if an hour had gone by.
+        # Simulates that an hour has passed.
         database.execute("UPDATE workflows_core_plannedchange SET live_from = '2020-01-01 00:00:00+00:00'")
         database.release()
     server.start()
@@ -197,7 +199,8 @@ def test_server__down_over_the_time__applied_at_the_start(start_server: Callable
     assert tenant.flags() == {"banner": (True, "new")}
 
 
-def test_server__that_leaves_it_to_a_process__the_process_applies_and_the_stream_hears(
+@pytest.mark.slow
+def test_server__scheduler_in_another_process__event_on_the_stream(
     start_server: Callable[..., ServerProcess],
 ) -> None:
     server = start_server("uvicorn", "sqlite", RUN_SCHEDULER="false")

@@ -1,4 +1,4 @@
-"""Committed change requests go live: at once, whole, with one event."""
+"""Publication of committed change requests: immediately, completely and with one event."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from segments.models import Segment
 from tests.support.heard import listening
 from tests.workflows.conftest import REQUESTS, in_a, text
 
-# Events go out with commits.
+# Events are published on commit.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 Propose = Callable[..., dict[str, Any]]
@@ -35,7 +35,7 @@ def commit(admin: APIClient) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("live_from", [None, "2020-01-01T00:00:00Z"])
-def test_commit__without_a_date_or_with_a_past_one__live_with_one_event(
+def test_commit__live_from_null_or_past__live_with_one_event(
     propose: Propose,
     commit: Callable[..., Any],
     admin: APIClient,
@@ -46,25 +46,27 @@ def test_commit__without_a_date_or_with_a_past_one__live_with_one_event(
     flags: Callable[[], Any],
     live_from: str | None,
 ) -> None:
-    made = propose({"feature": feature.pk, "enabled": True, "feature_state_value": text("new"), "live_from": live_from})
-    with listening(environment, production) as heard:
-        committed = commit(made)
-        (updated_at,) = heard.of(environment)
-        assert heard.of(production) == []
+    created = propose(
+        {"feature": feature.pk, "enabled": True, "feature_state_value": text("new"), "live_from": live_from}
+    )
+    with listening(environment, production) as events:
+        committed = commit(created)
+        (updated_at,) = events.of(environment)
+        assert events.of(production) == []
     environment.refresh_from_db()
     assert environment.updated_at == updated_at
     assert flags() == {"banner": (True, "new")}
     live = FeatureState.objects.get(environment=environment, feature=feature)
-    assert live.pk == made["feature_states"][0]["id"]
+    assert live.pk == created["feature_states"][0]["id"]
     assert live.version == state.version + 1
     assert committed["feature_states"][0]["live_from"] == committed["committed_at"]
     listed = admin.get(f"/api/v1/environments/{environment.api_key}/featurestates/?feature={feature.pk}").json()
     (shown,) = listed["results"]
-    assert (shown["id"], shown["change_request"], shown["version"]) == (live.pk, made["id"], 2)
+    assert (shown["id"], shown["change_request"], shown["version"]) == (live.pk, created["id"], 2)
     assert admin.get(f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/").status_code == 404
 
 
-def test_commit__several_states__live_together_with_one_event(
+def test_commit__several_states__live_with_one_event(
     propose: Propose,
     commit: Callable[..., Any],
     environment: Environment,
@@ -74,14 +76,14 @@ def test_commit__several_states__live_together_with_one_event(
     flags: Callable[[], Any],
 ) -> None:
     second = make_feature("second")
-    made = propose(
+    created = propose(
         {"feature": feature.pk, "enabled": True, "feature_state_value": text("one")},
         {"feature": feature.pk, "feature_segment": override.pk, "feature_state_value": text("two")},
         {"feature": second.pk, "enabled": True, "feature_state_value": {"type": "int", "integer_value": 3}},
     )
-    with listening(environment) as heard:
-        commit(made)
-        assert len(heard.of(environment)) == 1
+    with listening(environment) as events:
+        commit(created)
+        assert len(events.of(environment)) == 1
     assert flags() == {"banner": (True, "one"), "second": (True, 3)}
     live = FeatureState.objects.get(feature_segment=override)
     assert (live.enabled, live.version, live.feature_state_value.value) == (True, 2, "two")
@@ -89,37 +91,37 @@ def test_commit__several_states__live_together_with_one_event(
     assert FeatureStateValue.objects.count() == 3
 
 
-def test_commit__override_that_has_no_state_yet__created(
+def test_commit__feature_segment_without_a_state__override_created(
     propose: Propose,
     commit: Callable[..., Any],
     environment: Environment,
     feature: Feature,
     segment: Segment,
 ) -> None:
-    place = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
-    made = propose({"feature": feature.pk, "feature_segment": place.pk, "enabled": True})
-    with listening(environment) as heard:
-        commit(made)
-        assert len(heard.of(environment)) == 1
-    live = FeatureState.objects.get(feature_segment=place)
+    feature_segment = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
+    created = propose({"feature": feature.pk, "feature_segment": feature_segment.pk, "enabled": True})
+    with listening(environment) as events:
+        commit(created)
+        assert len(events.of(environment)) == 1
+    live = FeatureState.objects.get(feature_segment=feature_segment)
     assert (live.enabled, live.version) == (True, 1)
 
 
-def test_commit__nothing_in_it__committed_without_an_event(
+def test_commit__no_states__committed_without_an_event(
     admin: APIClient, creation: str, commit: Callable[..., Any], environment: Environment
 ) -> None:
-    made = admin.post(creation, {"title": "t", "feature_states": []}, "json").json()
-    with listening(environment) as heard:
-        assert commit(made)["is_committed"] is True
-        assert heard.of(environment) == []
+    created = admin.post(creation, {"title": "t", "feature_states": []}, "json").json()
+    with listening(environment) as events:
+        assert commit(created)["is_committed"] is True
+        assert events.of(environment) == []
 
 
-def test_draft_edit_approval_deletion_and_refusals__no_event(
+def test_draft__edited_approved_rejected_and_deleted__no_event(
     admin: APIClient, approver: APIClient, propose: Propose, environment: Environment, feature: Feature
 ) -> None:
     Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=2)
     before = Environment.objects.values("updated_at", "revision").get(pk=environment.pk)
-    with listening(environment) as heard:
+    with listening(environment) as events:
         path = f"{REQUESTS}{propose()['id']}/"
         edited = [{"feature": feature.pk, "enabled": False, "live_from": in_a(days=1)}]
         statuses = [
@@ -129,7 +131,7 @@ def test_draft_edit_approval_deletion_and_refusals__no_event(
             admin.delete(path).status_code,
         ]
         assert statuses == [200, 200, 400, 204]
-        assert heard.of(environment) == []
+        assert events.of(environment) == []
     assert Environment.objects.values("updated_at", "revision").get(pk=environment.pk) == before
 
 
@@ -137,16 +139,16 @@ def test_commit__scheduled__no_event_and_nothing_served(
     schedule: Callable[..., Any], environment: Environment, flags: Callable[[], Any], feature: Feature
 ) -> None:
     before = Environment.objects.values("updated_at", "revision").get(pk=environment.pk)
-    with listening(environment) as heard:
+    with listening(environment) as events:
         committed = schedule(in_a(days=1))
-        assert heard.of(environment) == []
+        assert events.of(environment) == []
     assert (committed["is_committed"], committed["committed_at"] is not None) == (True, True)
     assert Environment.objects.values("updated_at", "revision").get(pk=environment.pk) == before
     assert flags() == {"banner": (False, None)}
 
 
-@pytest.mark.parametrize("gone", ["feature", "segment", "override", "moved", "made anew"])
-def test_commit__of_what_is_gone__refused_and_nothing_changed(
+@pytest.mark.parametrize("missing", ["feature", "segment", "override", "moved", "recreated"])
+def test_commit__target_missing_or_replaced__rejected_and_nothing_changed(
     admin: APIClient,
     propose: Propose,
     environment: Environment,
@@ -155,16 +157,16 @@ def test_commit__of_what_is_gone__refused_and_nothing_changed(
     segment: Segment,
     override: FeatureSegment,
     flags: Callable[[], Any],
-    gone: str,
+    missing: str,
 ) -> None:
     second = make_feature("second")
-    made = propose(
+    created = propose(
         {"feature": second.pk, "enabled": True},
         {"feature": feature.pk, "feature_segment": override.pk, "enabled": False},
     )
     other = Segment.objects.create(name="others", project=segment.project)
     project = f"/api/v1/projects/{environment.project_id}/"
-    match gone:
+    match missing:
         case "feature":
             admin.delete(f"{project}features/{feature.pk}/")
         case "segment":
@@ -173,28 +175,28 @@ def test_commit__of_what_is_gone__refused_and_nothing_changed(
             admin.delete(f"/api/v1/features/feature-segments/{override.pk}/")
         case "moved":
             admin.patch(f"/api/v1/features/feature-segments/{override.pk}/", {"segment": other.pk}, "json")
-        case "made anew":
+        case "recreated":
             FeatureState.objects.filter(feature_segment=override, version=1).delete()
             path = f"/api/v1/environments/{environment.api_key}/features/{feature.pk}/create-segment-override/"
             body = {"feature_segment": {"segment": segment.pk}, "enabled": True, "feature_state_value": text("x")}
             assert admin.post(path, body, "json").status_code == 201
     before = flags()
-    with listening(environment) as heard:
-        answer = admin.post(f"{REQUESTS}{made['id']}/commit/")
-        assert heard.of(environment) == []
+    with listening(environment) as events:
+        answer = admin.post(f"{REQUESTS}{created['id']}/commit/")
+        assert events.of(environment) == []
     message = {
         "feature": "The feature banner no longer exists.",
         "segment": "The segment professionals no longer exists.",
         "override": "The override of banner for professionals no longer exists.",
         "moved": "The override of banner for professionals now belongs to another segment.",
-        "made anew": "The override of banner for professionals was deleted and created again.",
-    }[gone]
+        "recreated": "The override of banner for professionals was deleted and created again.",
+    }[missing]
     assert (answer.status_code, answer.json()) == (400, {"detail": message, "message": message})
     assert flags() == before
-    assert admin.get(f"{REQUESTS}{made['id']}/").json()["is_committed"] is False
+    assert admin.get(f"{REQUESTS}{created['id']}/").json()["is_committed"] is False
 
 
-def test_live_request__after_later_changes__still_shows_what_it_did(
+def test_live_request__state_changed_later__shows_the_published_content(
     admin: APIClient, propose: Propose, commit: Callable[..., Any], environment: Environment, feature: Feature
 ) -> None:
     committed = commit(propose())
@@ -206,7 +208,7 @@ def test_live_request__after_later_changes__still_shows_what_it_did(
     assert admin.get(f"{REQUESTS}{committed['id']}/").json() == committed
 
 
-def test_conflicts__another_request_of_the_same_place_went_live__named(
+def test_conflicts__same_target_published_by_another_request__listed(
     admin: APIClient,
     propose: Propose,
     commit: Callable[..., Any],
@@ -214,24 +216,24 @@ def test_conflicts__another_request_of_the_same_place_went_live__named(
     feature: Feature,
     override: FeatureSegment,
 ) -> None:
-    elsewhere = make_feature("elsewhere")
+    other = make_feature("elsewhere")
     before = commit(propose())
-    made = propose(
+    created = propose(
         {"feature": feature.pk, "enabled": False},
         {"feature": feature.pk, "feature_segment": override.pk, "enabled": False},
     )
-    path = f"{REQUESTS}{made['id']}/"
-    commit(propose({"feature": elsewhere.pk, "enabled": True}))
+    path = f"{REQUESTS}{created['id']}/"
+    commit(propose({"feature": other.pk, "enabled": True}))
     assert admin.get(path).json()["conflicts"] == []
     default = commit(propose())
-    of_segment = commit(propose({"feature": feature.pk, "feature_segment": override.pk, "enabled": True}))
+    segment_override = commit(propose({"feature": feature.pk, "feature_segment": override.pk, "enabled": True}))
     conflicts = admin.get(path).json()["conflicts"]
     assert conflicts == [
         {
-            "original_cr_id": of_segment["id"],
+            "original_cr_id": segment_override["id"],
             "segment_id": override.segment_id,
             "is_environment_default": False,
-            "published_at": of_segment["committed_at"],
+            "published_at": segment_override["committed_at"],
         },
         {
             "original_cr_id": default["id"],
@@ -240,7 +242,7 @@ def test_conflicts__another_request_of_the_same_place_went_live__named(
             "published_at": default["committed_at"],
         },
     ]
-    committed = commit(made)
+    committed = commit(created)
     assert committed["conflicts"] == []
     assert before["conflicts"] == []
 
@@ -260,21 +262,21 @@ def test_commit__multivariate__identities_keep_their_variants(
     key = EnvironmentAPIKey.objects.create(environment=environment, name="k").key
 
     def variants() -> list[Any]:
-        found = []
+        values = []
         for number in range(40):
             path = f"/api/v1/identities/?identifier=u{number}&transient=true"
             answer = APIClient().get(path, headers={"X-Environment-Key": environment.api_key})
-            found.append(answer.json()["flags"][0]["feature_state_value"])
-        return found
+            values.append(answer.json()["flags"][0]["feature_state_value"])
+        return values
 
     before = variants()
     assert len(set(before)) > 1
     for _ in range(2):
-        made = propose({"feature": feature.pk, "enabled": True})
-        shares = list(reversed(made["feature_states"][0]["multivariate_feature_state_values"]))
+        created = propose({"feature": feature.pk, "enabled": True})
+        shares = list(reversed(created["feature_states"][0]["multivariate_feature_state_values"]))
         states = [{"feature": feature.pk, "multivariate_feature_state_values": shares}]
-        assert admin.patch(f"{REQUESTS}{made['id']}/", {"feature_states": states}, "json").status_code == 200
-        live = commit(made)["feature_states"][0]["id"]
+        assert admin.patch(f"{REQUESTS}{created['id']}/", {"feature_states": states}, "json").status_code == 200
+        live = commit(created)["feature_states"][0]["id"]
         assert variants() == before
     document = APIClient().get("/api/v1/environment-document/", headers={"X-Environment-Key": key}).json()
     (shown,) = document["feature_states"]
@@ -283,7 +285,7 @@ def test_commit__multivariate__identities_keep_their_variants(
     assert answer[0]["id"] == live
 
 
-def test_commit__of_20_states__as_many_queries_as_of_2(
+def test_commit__20_states__as_many_queries_as_for_2(
     admin: APIClient,
     propose: Propose,
     environment: Environment,
@@ -296,29 +298,29 @@ def test_commit__of_20_states__as_many_queries_as_of_2(
             live = FeatureState.objects.get(feature=feature)
             live.multivariate_feature_state_values.create(multivariate_feature_option=option, percentage_allocation=5)
         states = [{"feature": feature.pk, "enabled": True, "feature_state_value": text("a")} for feature in features]
-        found = []
+        counts = []
         path = f"/api/v1/environments/{environment.api_key}/create-change-request/"
         with CaptureQueriesContext(connection) as queries:
-            made = admin.post(path, {"title": "t", "feature_states": states}, "json").json()
-        found.append(len(queries))
-        path = f"{REQUESTS}{made['id']}/"
-        whole = admin.get(path).json()
-        for state in whole["feature_states"]:
+            created = admin.post(path, {"title": "t", "feature_states": states}, "json").json()
+        counts.append(len(queries))
+        path = f"{REQUESTS}{created['id']}/"
+        retrieved = admin.get(path).json()
+        for state in retrieved["feature_states"]:
             state["feature_state_value"] = text("b")
         for call in (
-            lambda: admin.put(path, whole, "json"),
+            lambda: admin.put(path, retrieved, "json"),
             lambda: admin.get(path),
             lambda: admin.post(f"{path}commit/"),
         ):
             with CaptureQueriesContext(connection) as queries:
                 assert call().status_code == 200
-            found.append(len(queries))
-        return found
+            counts.append(len(queries))
+        return counts
 
     assert counted(2) == counted(20)
 
 
-def test_commit__more_states_than_a_statement_takes__live(
+def test_commit__more_states_than_parameters_of_a_statement__live(
     propose: Propose, commit: Callable[..., Any], environment: Environment, project: Any, flags: Callable[[], Any]
 ) -> None:
     features = Feature.objects.bulk_create(Feature(name=f"f{number}", project=project) for number in range(400))
@@ -330,7 +332,7 @@ def test_commit__more_states_than_a_statement_takes__live(
     assert {enabled for name, (enabled, _) in flags().items() if name != "banner"} == {True}
 
 
-def test_deletion__of_environment_and_project_with_requests__allowed(
+def test_delete__environment_and_project_with_requests__allowed(
     admin: APIClient,
     propose: Propose,
     commit: Callable[..., Any],
@@ -346,16 +348,16 @@ def test_deletion__of_environment_and_project_with_requests__allowed(
     assert MultivariateFeatureStateValue.objects.count() == 0
 
 
-def test_log__of_a_request__all_that_happened(
+def test_audit_log__request_created_approved_committed_deleted__entries(
     admin: APIClient,
     approver: APIClient,
     propose: Propose,
     commit: Callable[..., Any],
     environment: Environment,
 ) -> None:
-    made = propose()
-    approver.post(f"{REQUESTS}{made['id']}/approve/")
-    commit(made)
+    created = propose()
+    approver.post(f"{REQUESTS}{created['id']}/approve/")
+    commit(created)
     admin.delete(f"{REQUESTS}{propose(title='Another')['id']}/")
     entries = AuditLog.objects.filter(environment_id=environment.pk).order_by("pk")
     assert [(entry.log, entry.related_object_type, entry.is_system_event) for entry in entries] == [

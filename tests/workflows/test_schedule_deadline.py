@@ -1,4 +1,4 @@
-"""The deadline of schedules, on a real server: when a subscriber hears of ``live_from``, and what is served then."""
+"""Latency of scheduled changes on a real server: time from ``live_from`` to the event, and the flags served then."""
 
 import json
 import threading
@@ -16,20 +16,20 @@ from tests.support.api import VERSION_HEADER, AdminAPI, Tenant
 from tests.support.patience import PATIENCE, START
 from tests.support.server import ServerProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SCHEDULES = 50
 
-APART_SECONDS = 0.2
+INTERVAL_SECONDS = 0.2
 
-DEADLINE_MS = 1000
+MAX_LATENCY_MS = 1000
 
 PROBE_SECONDS = 0.25
 
-# A plain write of the Admin API, of which an idle machine makes several in that time.
+# Upper bound of one write of the Admin API on an idle machine.
 WRITE_SECONDS = 0.05
 
-# In a process of its own, all in one moment, so that no call of ours competes with the scheduler.
+# Runs in another process and in bulk, so that requests of the test do not delay the scheduler.
 SCHEDULE_ALL = """
 import json
 from datetime import timedelta
@@ -39,75 +39,74 @@ from tests.workflows import seeding
 environment = Environment.objects.get(pk={environment})
 seeding.add_features(environment, {features})
 first = timezone.now() + timedelta(seconds=4)
-seeding.scheduled(environment, [first + number * timedelta(seconds={apart}) for number in range({schedules})])
+seeding.schedule_requests(environment, [first + number * timedelta(seconds={apart}) for number in range({schedules})])
 print(json.dumps([first.timestamp(), timezone.now().timestamp()]))
 """
 
 
 @dataclass(frozen=True)
 class Plan:
-    """When the schedules are due, in seconds since the epoch."""
+    """Times of the schedules, in seconds since the epoch."""
 
     due: list[float]
     committed: float
-    """Since when the server can know of them: one that was due before is late by nobody's fault."""
+    """The commit of the schedules. The latency of one that was due earlier is measured from here."""
 
 
 @dataclass(frozen=True)
-class News:
-    """An event, and what the server answered to a fetch at once after it."""
+class Observation:
+    """An event, and the response to a request of ``flags/`` immediately after it."""
 
     at: float
-    """When the event came, in seconds since the epoch."""
+    """Time of the event, in seconds since the epoch."""
     version: Decimal
     served_version: Decimal
     served: int
-    """How many of the schedules are live in what was served."""
+    """Number of schedules that are live in the response."""
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_50_schedules__of_one_environment__on_the_stream_within_a_second_and_served_then(
+def test_schedules__50_in_one_environment__event_within_a_second_and_served_by_then(
     start_server: Callable[..., ServerProcess], database: str
 ) -> None:
     server = start_server("uvicorn", database)
     tenant = Tenant.create(AdminAPI.registered(server.url))
     with (
-        plain_writes(AdminAPI.registered(server.url)) as writes,
+        unrelated_writes(AdminAPI.registered(server.url)) as writes,
         sse.connect(server.port, tenant.environment.key) as stream,
         ThreadPoolExecutor(1) as other,
     ):
         before = stream.next_event().updated_at
         scheduled = other.submit(schedule_all, server, tenant)
-        news = listen(stream, before, tenant)
+        observations = listen(stream, before, tenant)
         plan = scheduled.result()
 
-    for number, each in enumerate(news, start=1):
-        assert each.served >= number, "an event, but the state that it is about is not served"
+    for number, each in enumerate(observations, start=1):
+        assert each.served >= number, "event before its state was served"
         assert each.served_version >= each.version
         assert each.served_version >= Decimal(plan.due[each.served - 1]), "live before its time"
-    late = sorted(lateness(plan, news))
-    figures = f"{database}: p50 {late[24]:.0f} ms, p99 {late[48]:.0f} ms, last {late[49]:.0f} ms; {len(news)} events"
-    held_up = sum(max(0.0, took - WRITE_SECONDS) for took in writes)
-    figures += f"; {len(writes)} plain writes, held up for {held_up:.3f} s"
-    print(figures)
-    # The p99 of 50: one may be later. And later by as much as plain writes were held up, by whatever else runs here:
-    # who gets a core only now and then falls behind with what is due five times a second.
-    assert late[48] < DEADLINE_MS + 2000 * held_up, figures
+    latencies = sorted(measure_latencies(plan, observations))
+    delay = sum(max(0.0, duration - WRITE_SECONDS) for duration in writes)
+    summary = (
+        f"{database}: p50 {latencies[24]:.0f} ms, p99 {latencies[48]:.0f} ms, last {latencies[49]:.0f} ms; "
+        f"{len(observations)} events; {len(writes)} unrelated writes, delayed by {delay:.3f} s"
+    )
+    print(summary)
+    # The p99 of 50 schedules: one may be later. The bound grows with the delay of unrelated writes, since on a busy
+    # machine the scheduler falls behind a schedule every 0.2 s.
+    assert latencies[48] < MAX_LATENCY_MS + 2000 * delay, summary
 
 
 @contextmanager
-def plain_writes(api: AdminAPI) -> Iterator[list[float]]:
-    """How many seconds each of some writes took that were made meanwhile.
-
-    They are those of somebody who has no part in this, and wait for what all wait for: a core, the disk, the database.
-    """
+def unrelated_writes(api: AdminAPI) -> Iterator[list[float]]:
+    """Durations (seconds) of unrelated writes of another tenant, which wait for the same CPU, disk and database."""
     tenant, ended, writes = Tenant.create(api), threading.Event(), list[float]()
 
     def write() -> None:
         while not ended.wait(PROBE_SECONDS):
-            began = time.perf_counter()
-            tenant.api.patch(f"projects/{tenant.project}/", name=f"Web {began}")
-            writes.append(time.perf_counter() - began)
+            started = time.perf_counter()
+            tenant.api.patch(f"projects/{tenant.project}/", name=f"Web {started}")
+            writes.append(time.perf_counter() - started)
 
     with ThreadPoolExecutor(1) as prober:
         writing = prober.submit(write)
@@ -119,39 +118,43 @@ def plain_writes(api: AdminAPI) -> Iterator[list[float]]:
 
 
 def schedule_all(server: ServerProcess, tenant: Tenant) -> Plan:
-    """Write all of them as committed. Each turns two flags of its own on."""
-    said = server.manage(
+    """Create all schedules as committed. Each enables two features of its own."""
+    output = server.manage(
         "shell",
         "-c",
         SCHEDULE_ALL.format(
-            environment=tenant.environment.id, features=2 * SCHEDULES, apart=APART_SECONDS, schedules=SCHEDULES
+            environment=tenant.environment.id, features=2 * SCHEDULES, apart=INTERVAL_SECONDS, schedules=SCHEDULES
         ),
     )
-    first, committed = json.loads(said.splitlines()[-1])
-    return Plan([first + number * APART_SECONDS for number in range(SCHEDULES)], committed)
+    first, committed = json.loads(output.splitlines()[-1])
+    return Plan([first + number * INTERVAL_SECONDS for number in range(SCHEDULES)], committed)
 
 
-def listen(stream: sse.Stream, before: Decimal, tenant: Tenant) -> list[News]:
-    """Fetch after each event, until all schedules are live."""
-    news: list[News] = []
-    since_the_epoch = time.time() - time.perf_counter()
-    while not news or news[-1].served < SCHEDULES or news[-1].served_version > news[-1].version:
-        event = stream.event_after(news[-1].version if news else before, START)
+def listen(stream: sse.Stream, before: Decimal, tenant: Tenant) -> list[Observation]:
+    """Request the flags after each event, until all schedules are live."""
+    observations: list[Observation] = []
+    epoch_offset = time.time() - time.perf_counter()
+    while (
+        not observations
+        or observations[-1].served < SCHEDULES
+        or observations[-1].served_version > observations[-1].version
+    ):
+        event = stream.event_after(observations[-1].version if observations else before, START)
         answer = tenant.flags_response()
         on = {flag["feature"]["name"] for flag in answer.json() if flag["enabled"]}
-        assert on == {f"f{number}" for number in range(len(on))}, "not in the order of their times"
-        assert len(on) % 2 == 0, "half of a change request"
+        assert on == {f"f{number}" for number in range(len(on))}, "published out of order"
+        assert len(on) % 2 == 0, "change request published in part"
         version = Decimal(answer.headers[VERSION_HEADER])
-        news.append(News(event.at + since_the_epoch, event.updated_at, version, len(on) // 2))
-    return news
+        observations.append(Observation(event.at + epoch_offset, event.updated_at, version, len(on) // 2))
+    return observations
 
 
-def lateness(plan: Plan, news: list[News]) -> list[float]:
-    """How many milliseconds after its time each one was heard of.
+def measure_latencies(plan: Plan, observations: list[Observation]) -> list[float]:
+    """The latency of each schedule in milliseconds.
 
-    Two that go live in one moment may be one event. An event whose own version was served after it is about what was
-    served. So the first of those that serves a schedule is the schedule's event, or one that came after it.
+    Two schedules may share an event. The response to a request may be newer than the event, so only observations whose
+    versions are equal count: the first that serves a schedule is at or after the schedule's event.
     """
-    exact = [each for each in news if each.served_version == each.version]
-    heard = [next(each.at for each in exact if each.served >= number) for number in range(1, SCHEDULES + 1)]
-    return [1000 * (at - max(moment, plan.committed)) for at, moment in zip(heard, plan.due, strict=True)]
+    exact = [each for each in observations if each.served_version == each.version]
+    event_times = [next(each.at for each in exact if each.served >= number) for number in range(1, SCHEDULES + 1)]
+    return [1000 * (at - max(due, plan.committed)) for at, due in zip(event_times, plan.due, strict=True)]

@@ -1,4 +1,4 @@
-"""A project's change requests: they change segments."""
+"""Change requests of projects, which change segments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,19 +16,19 @@ from tests.support.heard import listening
 from tests.workflows.conftest import client_of
 from users.models import FFAdminUser
 
-# Events go out with commits.
+# Events are published on commit.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 Body = dict[str, Any]
 
 
 def rules(value: str) -> list[Body]:
-    """As they are stored: the trait ``plan`` is this."""
+    """Stored rules: the trait ``plan`` has this value."""
     condition = {"operator": "EQUAL", "property": "plan", "value": value, "description": None}
     return [{"type": "ALL", "conditions": [], "rules": [{"type": "ANY", "conditions": [condition]}]}]
 
 
-def refused(answer: Any, message: str) -> bool:
+def rejected(answer: Any, message: str) -> bool:
     return (answer.status_code, answer.json()) == (400, {"detail": message, "message": message})
 
 
@@ -44,21 +44,21 @@ def segments(project: Project) -> str:
 
 @pytest.fixture
 def propose(admin: APIClient, path: str, segment: Segment) -> Callable[..., Body]:
-    """Ask for ``segment`` to be of another name and of other rules."""
+    """Create a change request that changes the name and the rules of ``segment``."""
 
     def make(value: str = "max", **body: Any) -> Body:
-        wanted = {"name": f"{value}s", "description": "d", "rules": rules(value), "version_of": segment.pk}
-        answer = admin.post(path, {"title": "t", "segments": [wanted], **body}, "json")
+        requested = {"name": f"{value}s", "description": "d", "rules": rules(value), "version_of": segment.pk}
+        answer = admin.post(path, {"title": "t", "segments": [requested], **body}, "json")
         assert answer.status_code == 201, answer.content
-        made: Body = answer.json()
-        return made
+        created: Body = answer.json()
+        return created
 
     return make
 
 
 @pytest.fixture
 def make_member(organisation: Organisation, project: Project) -> Callable[..., APIClient]:
-    """A member of the organisation who sees the project, and has these permissions there."""
+    """Create a client of a member with VIEW_PROJECT and these permissions in the project."""
 
     def make(name: str, *keys: str) -> APIClient:
         user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name=name, last_name="M")
@@ -69,11 +69,11 @@ def make_member(organisation: Organisation, project: Project) -> Callable[..., A
     return make
 
 
-def test_draft__made_shown_and_listed__in_flagsmiths_shapes(
+def test_draft__created_retrieved_and_listed__in_flagsmiths_formats(
     admin: APIClient, path: str, propose: Callable[..., Body], project: Project, segment: Segment, user: FFAdminUser
 ) -> None:
-    made = propose()
-    assert list(made) == [
+    created = propose()
+    assert list(created) == [
         "id",
         "approvals",
         "committed_at",
@@ -88,7 +88,7 @@ def test_draft__made_shown_and_listed__in_flagsmiths_shapes(
         "updated_at",
         "user",
     ]
-    (shown,) = made["segments"]
+    (shown,) = created["segments"]
     times = {name: shown[name] for name in ("id", "uuid", "created_at", "updated_at")}
     assert shown == {
         **times,
@@ -101,10 +101,10 @@ def test_draft__made_shown_and_listed__in_flagsmiths_shapes(
         "metadata": [],
         "membership_counts": [],
         "managed_by": "",
-        "change_request": made["id"],
+        "change_request": created["id"],
     }
-    found = admin.get(f"{path}{made['id']}/").json()
-    assert list(found) == [
+    retrieved = admin.get(f"{path}{created['id']}/").json()
+    assert list(retrieved) == [
         "id",
         "created_at",
         "updated_at",
@@ -123,12 +123,12 @@ def test_draft__made_shown_and_listed__in_flagsmiths_shapes(
         "change_sets",
         "conflicts",
     ]
-    assert (found["environment"], found["user"], found["segments"]) == (None, user.pk, made["segments"])
+    assert (retrieved["environment"], retrieved["user"], retrieved["segments"]) == (None, user.pk, created["segments"])
     listed = admin.get(path).json()
-    assert (listed["count"], listed["results"][0]["id"], listed["results"][0]["live_from"]) == (1, made["id"], None)
+    assert (listed["count"], listed["results"][0]["id"], listed["results"][0]["live_from"]) == (1, created["id"], None)
 
 
-def test_list__filters__as_the_dashboard_asks(
+def test_list__filters__applied(
     admin: APIClient, path: str, propose: Callable[..., Body], segment: Segment, environment: Environment
 ) -> None:
     first, second = propose(title="first")["id"], propose(title="second")["id"]
@@ -147,7 +147,7 @@ def test_list__filters__as_the_dashboard_asks(
     assert admin.get(f"{path}?committed=perhaps").status_code == 400
 
 
-def test_commit__the_segment_changes__with_one_event_per_environment(
+def test_commit__draft__segment_changed_with_one_event_per_environment(
     admin: APIClient,
     path: str,
     segments: str,
@@ -156,24 +156,24 @@ def test_commit__the_segment_changes__with_one_event_per_environment(
     production: Environment,
     segment: Segment,
 ) -> None:
-    made = propose()
+    created = propose()
     before = admin.get(f"{segments}{segment.pk}/").json()
     assert before["name"] == "professionals"
-    with listening(environment, production) as heard:
-        answer = admin.post(f"{path}{made['id']}/commit/")
+    with listening(environment, production) as events:
+        answer = admin.post(f"{path}{created['id']}/commit/")
         assert answer.status_code == 200, answer.content
-        assert (len(heard.of(environment)), len(heard.of(production))) == (1, 1)
+        assert (len(events.of(environment)), len(events.of(production))) == (1, 1)
     assert answer.json()["is_committed"] is True
     after = admin.get(f"{segments}{segment.pk}/").json()
     assert (after["id"], after["uuid"]) == (before["id"], before["uuid"])
     assert (after["name"], after["description"]) == ("maxs", "d")
     assert after["rules"][0]["rules"][0]["conditions"][0]["value"] == "max"
-    assert refused(admin.post(f"{path}{made['id']}/commit/"), "This change request has been committed already.")
+    assert rejected(admin.post(f"{path}{created['id']}/commit/"), "This change request has been committed already.")
     message = "A change request that has been committed and is live cannot be deleted."
-    assert refused(admin.delete(f"{path}{made['id']}/"), message)
+    assert rejected(admin.delete(f"{path}{created['id']}/"), message)
 
 
-def test_draft_edit_approval_and_deletion__no_event(
+def test_draft__edited_approved_and_deleted__no_event(
     admin: APIClient,
     make_member: Callable[..., APIClient],
     path: str,
@@ -181,18 +181,18 @@ def test_draft_edit_approval_and_deletion__no_event(
     environment: Environment,
 ) -> None:
     approver = make_member("approver", "APPROVE_PROJECT_LEVEL_CHANGE_REQUESTS")
-    with listening(environment) as heard:
-        made = propose()
-        own = f"{path}{made['id']}/"
-        edited = [{**made["segments"][0], "name": "edited"}]
-        answer = admin.put(own, {"title": "u", "segments": edited}, "json")
+    with listening(environment) as events:
+        created = propose()
+        request_path = f"{path}{created['id']}/"
+        edited = [{**created["segments"][0], "name": "edited"}]
+        answer = admin.put(request_path, {"title": "u", "segments": edited}, "json")
         assert (answer.status_code, answer.json()["segments"][0]["name"]) == (200, "edited")
-        assert approver.post(f"{own}approve/").status_code == 200
-        assert admin.delete(own).status_code == 204
-        assert heard.of(environment) == []
+        assert approver.post(f"{request_path}approve/").status_code == 200
+        assert admin.delete(request_path).status_code == 204
+        assert events.of(environment) == []
 
 
-def test_approvals__as_the_project_wants(
+def test_approvals__required_by_the_project__commit_and_edit_checked(
     admin: APIClient,
     make_member: Callable[..., APIClient],
     path: str,
@@ -200,47 +200,47 @@ def test_approvals__as_the_project_wants(
     project: Project,
 ) -> None:
     Project.objects.filter(pk=project.pk).update(minimum_change_request_approvals=1)
-    own = f"{path}{propose()['id']}/"
-    assert refused(admin.post(f"{own}approve/"), "User cannot approve their own Change Request.")
+    request_path = f"{path}{propose()['id']}/"
+    assert rejected(admin.post(f"{request_path}approve/"), "User cannot approve their own Change Request.")
     message = "Change request has not been approved by all required approvers."
-    assert refused(admin.post(f"{own}commit/"), message)
+    assert rejected(admin.post(f"{request_path}commit/"), message)
     approver = make_member("approver", "APPROVE_PROJECT_LEVEL_CHANGE_REQUESTS")
-    answer = approver.post(f"{own}approve/")
+    answer = approver.post(f"{request_path}approve/")
     assert (answer.status_code, answer.json()["is_approved"]) == (200, True)
-    whole = admin.get(own).json()
-    assert admin.put(own, {**whole, "title": "u"}, "json").status_code == 200
-    changed = {**whole, "segments": [{**whole["segments"][0], "name": "other"}]}
-    assert admin.put(own, changed, "json").status_code == 400
-    assert admin.post(f"{own}commit/").status_code == 200
+    request = admin.get(request_path).json()
+    assert admin.put(request_path, {**request, "title": "u"}, "json").status_code == 200
+    changed = {**request, "segments": [{**request["segments"][0], "name": "other"}]}
+    assert admin.put(request_path, changed, "json").status_code == 400
+    assert admin.post(f"{request_path}commit/").status_code == 200
 
 
-@pytest.mark.parametrize("gone", ["segment", "feature"])
-def test_commit__of_what_is_gone__refused_and_nothing_changed(
-    admin: APIClient, path: str, segments: str, segment: Segment, feature: Feature, project: Project, gone: str
+@pytest.mark.parametrize("missing", ["segment", "feature"])
+def test_commit__segment_or_feature_deleted__rejected_and_nothing_changed(
+    admin: APIClient, path: str, segments: str, segment: Segment, feature: Feature, project: Project, missing: str
 ) -> None:
     other = Segment.objects.create(name="others", project=project)
-    wanted = [
+    requested = [
         {"name": "first", "rules": rules("a"), "version_of": other.pk},
         {"name": "second", "rules": rules("b"), "version_of": segment.pk, "feature": feature.pk},
     ]
-    made = admin.post(path, {"title": "t", "segments": wanted}, "json").json()
-    if gone == "segment":
+    created = admin.post(path, {"title": "t", "segments": requested}, "json").json()
+    if missing == "segment":
         admin.delete(f"{segments}{segment.pk}/")
         message = "The segment professionals no longer exists."
     else:
         admin.delete(f"/api/v1/projects/{project.pk}/features/{feature.pk}/")
         message = "The feature that the segment second is for no longer exists."
-    assert refused(admin.post(f"{path}{made['id']}/commit/"), message)
+    assert rejected(admin.post(f"{path}{created['id']}/commit/"), message)
     other.refresh_from_db()
     assert other.name == "others"
 
 
-def test_conflicts__another_request_changed_the_segment_since__named(
+def test_conflicts__segment_changed_by_another_request__listed(
     admin: APIClient, path: str, propose: Callable[..., Body], segment: Segment
 ) -> None:
-    made, other = propose("a"), propose("b")
+    created, other = propose("a"), propose("b")
     committed = admin.post(f"{path}{other['id']}/commit/").json()
-    assert admin.get(f"{path}{made['id']}/").json()["conflicts"] == [
+    assert admin.get(f"{path}{created['id']}/").json()["conflicts"] == [
         {
             "original_cr_id": other["id"],
             "segment_id": segment.pk,
@@ -251,23 +251,23 @@ def test_conflicts__another_request_changed_the_segment_since__named(
     assert committed["conflicts"] == []
 
 
-def test_creation__bad_segments__refused_by_name(
+def test_create__invalid_segments__rejected_with_field(
     admin: APIClient, path: str, segment: Segment, organisation: Organisation
 ) -> None:
-    elsewhere = Segment.objects.create(
+    in_other_project = Segment.objects.create(
         name="elsewhere", project=Project.objects.create(name="Other", organisation=organisation)
     )
-    good = {"name": "n", "rules": rules("a"), "version_of": segment.pk}
+    valid = {"name": "n", "rules": rules("a"), "version_of": segment.pk}
     for item, error in (
         (
-            {**good, "version_of": elsewhere.pk},
-            {"version_of": [f'Invalid pk "{elsewhere.pk}" - object does not exist.']},
+            {**valid, "version_of": in_other_project.pk},
+            {"version_of": [f'Invalid pk "{in_other_project.pk}" - object does not exist.']},
         ),
-        ({**good, "rules": []}, {"rules": {"non_field_errors": ["This list may not be empty."]}}),
+        ({**valid, "rules": []}, {"rules": {"non_field_errors": ["This list may not be empty."]}}),
         ({"name": "n", "rules": rules("a")}, {"version_of": ["This field is required."]}),
-        (good, {"version_of": ["This request changes the same segment already."]}),
+        (valid, {"version_of": ["This request changes the same segment already."]}),
     ):
-        answer = admin.post(path, {"title": "t", "segments": [good, item]}, "json")
+        answer = admin.post(path, {"title": "t", "segments": [valid, item]}, "json")
         assert (answer.status_code, answer.json()) == (400, {"segments": [{}, error]})
     assert ChangeRequest.objects.count() == 0
 
@@ -282,20 +282,20 @@ CALLS = (
 )
 
 
-@pytest.mark.parametrize(("method", "rest", "body", "keys"), CALLS)
-def test_call__with_its_permissions__allowed_and_without_one_forbidden(
+@pytest.mark.parametrize(("method", "suffix", "body", "keys"), CALLS)
+def test_endpoint__required_permissions__allowed_and_forbidden_without_one(
     make_member: Callable[..., APIClient],
     outsider: APIClient,
     path: str,
     propose: Callable[..., Body],
     method: str,
-    rest: str,
+    suffix: str,
     body: Any,
     keys: tuple[str, ...],
 ) -> None:
-    whole = f"{path}{propose()['id']}/{rest}"
-    assert getattr(outsider, method)(whole, body, "json").status_code == 404
+    url = f"{path}{propose()['id']}/{suffix}"
+    assert getattr(outsider, method)(url, body, "json").status_code == 404
     for key in keys:
-        without = make_member(key.lower(), *(other for other in keys if other != key))
-        assert getattr(without, method)(whole, body, "json").status_code == 403
-    assert getattr(make_member("with", *keys), method)(whole, body, "json").status_code in (200, 204)
+        without_key = make_member(key.lower(), *(other for other in keys if other != key))
+        assert getattr(without_key, method)(url, body, "json").status_code == 403
+    assert getattr(make_member("with", *keys), method)(url, body, "json").status_code in (200, 204)

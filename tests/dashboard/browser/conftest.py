@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, on a real server process: each test has a tenant, and a window, of its own."""
+"""Fixtures: the dashboard in a real browser, on a real server process. Each test has its own tenant and window."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -16,12 +16,12 @@ from tests.support.patience import PATIENCE
 from tests.support.server import MigratedSQLite, ServerProcess
 
 AXE = programs.E2E / "node_modules" / "axe-core" / "axe.min.js"
-WIDTHS = {"phone": 360, "desk": 1440}
+WIDTHS = (360, 1440)
 SCHEMES = ("light", "dark")
 SERIOUS = {"serious", "critical"}
 
-# All tests come from one address, and most of them sign in. An account's own limit is reached with few passwords, each
-# of which is hashed.
+# All tests have one client address, and most of them sign in. The limit of an account is low: each attempt costs the
+# hash of a password.
 LIMITS = {
     "LOGIN_THROTTLE_RATE": "1000/min",
     "CODE_THROTTLE_RATE": "1000/min",
@@ -34,7 +34,7 @@ expect.set_options(timeout=PATIENCE * 1_000)
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account, and a client of the API that is signed in as them."""
+    """A user account with an API client that is signed in."""
 
     email: str
     password: str
@@ -50,13 +50,13 @@ def server(sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFac
 def register(server: ServerProcess) -> Person:
     email, password = f"{secrets.token_hex(8)}@example.com", secrets.token_urlsafe(16)
     names = {"first_name": "Ada", "last_name": "Admin"}
-    answer = AdminAPI(server.url).post("auth/users/", email=email, password=password, **names)
-    return Person(email, password, AdminAPI(server.url, answer["key"]))
+    response = AdminAPI(server.url).post("auth/users/", email=email, password=password, **names)
+    return Person(email, password, AdminAPI(server.url, response["key"]))
 
 
 @pytest.fixture(scope="session")
 def person(server: ServerProcess) -> Person:
-    """The admin of every tenant. To register takes long, since that hashes a password."""
+    """The admin of every tenant. One for the session, because registration is slow: it hashes a password."""
     return register(server)
 
 
@@ -66,12 +66,12 @@ def tenant(person: Person) -> Tenant:
 
 
 @pytest.fixture
-def place(tenant: Tenant) -> str:
-    """The beginning of the paths of the tenant's environment."""
+def base_path(tenant: Tenant) -> str:
+    """The common prefix of the paths of the environment's pages."""
     return f"/projects/{tenant.project}/environments/{tenant.environment.key}/"
 
 
-# Not for the session: while it is open, no test of this process that runs an event loop can.
+# Not session-scoped: Playwright's event loop prevents other tests of this process from running theirs.
 @pytest.fixture(scope="module")
 def chromium_browser() -> Iterator[Browser]:
     with chromium() as browser:
@@ -80,7 +80,7 @@ def chromium_browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def session_cookies(chromium_browser: Browser, server: ServerProcess, person: Person) -> Any:
-    """What a browser keeps of a sign-in through the page."""
+    """The storage state of a browser after a sign-in through the page."""
     context = chromium_browser.new_context(base_url=server.url)
     context.set_default_timeout(PATIENCE * 1_000)
     page = context.new_page()
@@ -100,9 +100,9 @@ def sign_in(page: Page, person: Person) -> None:
 
 @pytest.fixture
 def open_window(chromium_browser: Browser, server: ServerProcess) -> Iterator[Callable[..., Page]]:
-    """Open a window in which nobody is signed in; more options of Playwright's ``new_context`` as keywords.
+    """Open a window that is not signed in. Keywords are options of Playwright's ``new_context``.
 
-    What a page logs as an error, a script's or the policy's, fails the test.
+    A JavaScript error or a violation of the Content-Security-Policy fails the test.
     """
     contexts, errors = [], []
 
@@ -114,7 +114,7 @@ def open_window(chromium_browser: Browser, server: ServerProcess) -> Iterator[Ca
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: errors.append(line.text) if _is_our_error(line) else None)
+        page.on("console", lambda line: errors.append(line.text) if _is_page_error(line) else None)
         return page
 
     yield open_one
@@ -129,42 +129,42 @@ def new_window(open_window: Callable[..., Page], session_cookies: Any) -> Callab
     return partial(open_window, storage_state=session_cookies)
 
 
-def _is_our_error(line: Any) -> bool:
-    """A refusal (403, 404, 400) is logged by the browser as an error too: that is the server's answer, not a fault."""
+def _is_page_error(line: Any) -> bool:
+    """Whether a console message is an error of the page. Browsers log 4xx responses as errors too."""
     return line.type == "error" and "Failed to load resource" not in line.text
 
 
 @pytest.fixture
 def visitor(open_window: Callable[..., Page]) -> Page:
-    """Nobody is signed in, 1440 pixels wide, with scripts."""
+    """A window that is not signed in."""
     return open_window()
 
 
 @pytest.fixture
 def window(new_window: Callable[..., Page]) -> Page:
-    """Signed in, 1440 pixels wide, with scripts."""
+    """A window that is signed in."""
     return new_window()
 
 
 @pytest.fixture
 def plain_window(new_window: Callable[..., Page]) -> Page:
-    """Signed in, and without JavaScript."""
+    """A window that is signed in, without JavaScript."""
     return new_window(java_script_enabled=False)
 
 
 @pytest.fixture
 def axe(new_window: Callable[..., Page]) -> Callable[[str], None]:
-    """Look at a page on a phone and on a desk, light and dark: nothing serious, and nothing wider than the window."""
+    """Check a page's accessibility and width on a phone and a desktop, in light and dark mode."""
     if not AXE.is_file():
         raise programs.ProgramMissingError("axe-core is not installed (scripts/test installs it with npm)")
     source = AXE.read_text()
-    # Otherwise it may look while colours are on their way from light to dark.
+    # Without transitions: axe would measure the contrast of intermediate colours.
     page = new_window(reduced_motion="reduce")
 
-    def look(path: str) -> None:
+    def check(path: str) -> None:
         page.goto(path)
         page.evaluate(source)
-        for width in WIDTHS.values():
+        for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             for scheme in SCHEMES:
                 page.emulate_media(color_scheme=scheme)
@@ -173,10 +173,10 @@ def axe(new_window: Callable[..., Page]) -> Callable[[str], None]:
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} is {wide} pixels wide in a window of {width}"
 
-    return look
+    return check
 
 
 def serious(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """What axe finds serious: its rule, and the first element."""
+    """The serious violations that axe has found: rule and first element."""
     violations = [each for each in found["violations"] if each["impact"] in SERIOUS]
     return [(each["id"], each["nodes"][0]["html"]) for each in violations]

@@ -1,8 +1,9 @@
-"""Signing in, and the settings by which an application is connected, as a person sees them and as the SDK does."""
+"""Sign-in and SDK settings in a browser. An SDK runs with the snippet from the page."""
 
 import threading
 from collections.abc import Callable
 
+import pytest
 from flagsmith import Flagsmith
 from playwright.sync_api import Page, expect
 
@@ -12,14 +13,16 @@ from tests.support.api import Tenant
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 
+pytestmark = pytest.mark.slow
 
-def test_session__ends_while_a_page_is_open__sign_in_leads_back_and_out_again(
-    window: Page, tenant: Tenant, person: Person, place: str
+
+def test_session__ends_while_a_page_is_open__sign_in_returns_to_the_page(
+    window: Page, tenant: Tenant, person: Person, base_path: str
 ) -> None:
     tenant.add_feature("banner")
     tenant.add_environment("Production")
-    window.goto(f"{place}features/?search=ban")
-    # Not the one that other tests share: signing out below would end that.
+    window.goto(f"{base_path}features/?search=ban")
+    # Other tests share the session, and the sign-out below would end it.
     window.context.clear_cookies()
     window.get_by_role("link", name="Segments").click()
     window.fill("[name=email]", person.email)
@@ -38,11 +41,11 @@ def test_session__ends_while_a_page_is_open__sign_in_leads_back_and_out_again(
 
     window.get_by_role("button", name="Sign out").click()
     expect(window.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
-    window.goto(f"{place}features/")
+    window.goto(f"{base_path}features/")
     expect(window.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
 
 
-def test_sdk_settings__switch_key_and_lines_from_the_page__stream_and_python_sdk_follow(
+def test_sdk_settings__switch_key_and_snippet__stream_and_python_sdk_work(
     new_window: Callable[..., Page], tenant: Tenant, server: ServerProcess
 ) -> None:
     feature = tenant.add_feature("banner")["id"]
@@ -57,31 +60,31 @@ def test_sdk_settings__switch_key_and_lines_from_the_page__stream_and_python_sdk
         tenant.change(feature, enabled=True)
         switch.click()
         expect(window.get_by_text("Real-time updates are on.")).to_be_visible()
-        # The first that comes is the newest: the change meanwhile made none.
+        # The change while updates were off caused no event.
         assert stream.event_after(version).updated_at == tenant.version()
 
     window.get_by_label("Name of a new key").fill("Backend")
     window.get_by_role("button", name="Create key").click()
     expect(window.get_by_text("Backend", exact=True)).to_be_visible()
     window.get_by_text("Python", exact=True).click()
-    # The button says so for a moment only, and a slow machine would look too late.
+    # Keeps the label “Copied”, which a slow machine would miss.
     window.evaluate("window.setTimeout = () => 0")
     window.get_by_role("button", name="Copy the lines for Python").click()
     expect(window.get_by_role("button", name="Copy the lines for Python")).to_have_text("Copied")
     lines = window.evaluate("navigator.clipboard.readText()")
 
     names: dict[str, Flagsmith] = {}
-    exec(lines, names)  # noqa: S102 - they are there to be run
+    exec(lines, names)  # noqa: S102 - runs the snippet
     sdk = names["flagsmith"]
     assert sdk.get_environment_flags().is_feature_enabled("banner")
     fetched = threading.Event()
     update = sdk.update_environment
 
-    def update_and_tell() -> None:
+    def update_and_notify() -> None:
         update()
         fetched.set()
 
-    sdk.update_environment = update_and_tell  # type: ignore[method-assign]
+    sdk.update_environment = update_and_notify  # type: ignore[method-assign]
     try:
         tenant.change(feature, enabled=False)
         assert fetched.wait(PATIENCE)

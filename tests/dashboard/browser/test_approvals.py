@@ -1,4 +1,4 @@
-"""An environment whose flags need approval, in browsers with and without scripts: no click there changes a flag."""
+"""An environment whose flags need approval, in browsers with and without JavaScript: no click changes a flag."""
 
 import re
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.dashboard.browser.test_feature import order, segments
 from tests.support.api import Tenant
+
+pytestmark = pytest.mark.slow
 
 REQUEST = re.compile(r"/change-requests/\d+/$")
 
@@ -21,7 +23,7 @@ def require_approval(tenant: Tenant) -> None:
     tenant.api.patch(f"environments/{tenant.environment.key}/", minimum_change_request_approvals=1)
 
 
-def proposed(tenant: Tenant) -> list[dict[str, object]]:
+def proposed_states(tenant: Tenant) -> list[dict[str, object]]:
     """The states of the environment's only change request."""
     [listed] = tenant.api.get(f"environments/{tenant.environment.key}/list-change-requests/")["results"]
     states: list[dict[str, object]] = tenant.api.get(f"features/workflows/change-requests/{listed['id']}/")[
@@ -30,19 +32,19 @@ def proposed(tenant: Tenant) -> list[dict[str, object]]:
     return states
 
 
-def never_refreshed(page: Page) -> None:
-    """Keep the page as it was when it was opened: no event reaches it."""
+def block_stream(page: Page) -> None:
+    """Block the stream, so that no event reloads the page."""
 
-    def refuse(route: Route) -> None:
+    def abort(route: Route) -> None:
         route.abort()
 
-    page.route("**/sse/**", refuse)
+    page.route("**/sse/**", abort)
 
 
-def test_list__switch_where_others_approve__leads_to_the_proposal(page: Page, tenant: Tenant, place: str) -> None:
+def test_list__approval_required__switch_leads_to_the_proposal(page: Page, tenant: Tenant, base_path: str) -> None:
     tenant.add_feature("banner", initial_value="red")
     require_approval(tenant)
-    page.goto(f"{place}features/")
+    page.goto(f"{base_path}features/")
     page.get_by_role("switch", name="banner").click()
     page.get_by_role("heading", name="banner", level=1).wait_for()
     expect(page.get_by_role("switch", name="On", exact=True)).to_be_checked()
@@ -50,15 +52,15 @@ def test_list__switch_where_others_approve__leads_to_the_proposal(page: Page, te
     page.get_by_role("button", name="Propose this change").click()
     page.wait_for_url(REQUEST)
     assert tenant.flags()["banner"] == (False, "red")
-    assert [each["enabled"] for each in proposed(tenant)] == [True]
+    assert [each["enabled"] for each in proposed_states(tenant)] == [True]
 
 
-def test_list__approval_required_since_it_was_opened__switch_leads_to_the_proposal(
-    page: Page, tenant: Tenant, place: str
+def test_list__approval_required_after_it_was_opened__switch_leads_to_the_proposal(
+    page: Page, tenant: Tenant, base_path: str
 ) -> None:
     tenant.add_feature("banner")
-    never_refreshed(page)
-    page.goto(f"{place}features/")
+    block_stream(page)
+    page.goto(f"{base_path}features/")
     require_approval(tenant)
     page.get_by_role("switch", name="banner").click()
     page.get_by_role("heading", name="banner", level=1).wait_for()
@@ -68,50 +70,50 @@ def test_list__approval_required_since_it_was_opened__switch_leads_to_the_propos
     assert tenant.flags()["banner"] == (False, None)
 
 
-def test_override__switched_or_removed_where_others_approve__leads_to_the_proposal(
-    page: Page, tenant: Tenant, place: str
+def test_override__switched_or_removed_with_approval_required__leads_to_the_proposal(
+    page: Page, tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner", initial_value="red")["id"]
     segments(tenant, feature)
     require_approval(tenant)
-    page.goto(f"{place}features/{feature}/")
+    page.goto(f"{base_path}features/{feature}/")
     page.get_by_role("switch", name="On for second").click()
     expect(page.locator(".opened").get_by_role("switch", name="On", exact=True)).not_to_be_checked()
-    page.goto(f"{place}features/{feature}/")
+    page.goto(f"{base_path}features/{feature}/")
     page.get_by_role("link", name="Remove the override for second").click()
     opened = page.locator(".opened")
     expect(opened.get_by_role("textbox", name="Value")).to_have_value("red")
     assert order(tenant, feature) == ["first", "second", "third"]
     opened.get_by_role("button", name="Propose this change").click()
     page.wait_for_url(REQUEST)
-    [state] = proposed(tenant)
+    [state] = proposed_states(tenant)
     assert (state["enabled"], state["feature_state_value"]["string_value"]) == (False, "red")  # type: ignore[index]
     assert order(tenant, feature) == ["first", "second", "third"]
 
 
-def test_overrides__approval_required_since_they_were_opened__order_and_overrides_stay(
-    page: Page, tenant: Tenant, place: str
+def test_overrides__approval_required_after_they_were_opened__order_and_overrides_stay(
+    page: Page, tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner", initial_value="red")["id"]
     segments(tenant, feature)
-    never_refreshed(page)
-    page.goto(f"{place}features/{feature}/")
+    block_stream(page)
+    page.goto(f"{base_path}features/{feature}/")
     require_approval(tenant)
     page.get_by_role("button", name="Move third up").click()
     expect(page.get_by_text("order of overrides")).to_be_visible()
     assert order(tenant, feature) == ["first", "second", "third"]
-    # The page that came offers none of it.
+    # The new page has no controls for the order.
     expect(page.get_by_role("button", name="Move third up")).to_have_count(0)
     expect(page.locator("[data-grip]")).to_have_count(0)
 
 
-def test_overrides__dragged_where_approval_is_required_meanwhile__order_stays(
-    window: Page, tenant: Tenant, place: str
+def test_overrides__dragged_after_approval_became_required__order_stays(
+    window: Page, tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner")["id"]
     segments(tenant, feature)
-    never_refreshed(window)
-    window.goto(f"{place}features/{feature}/")
+    block_stream(window)
+    window.goto(f"{base_path}features/{feature}/")
     require_approval(tenant)
     rows = window.locator("[data-order] > li")
     grip, target = rows.nth(0).locator("[data-grip]").bounding_box(), rows.nth(2).bounding_box()
@@ -125,9 +127,9 @@ def test_overrides__dragged_where_approval_is_required_meanwhile__order_stays(
     assert order(tenant, feature) == ["first", "second", "third"]
 
 
-def test_approvals__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, place: str) -> None:
+def test_approvals__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, base_path: str) -> None:
     feature = tenant.add_feature("banner", initial_value="red")["id"]
     first, *_ = segments(tenant, feature)
     require_approval(tenant)
     for path in ("", f"{feature}/?enabled=true", f"{feature}/overrides/{first}/?as=everybody"):
-        axe(f"{place}features/{path}")
+        axe(f"{base_path}features/{path}")

@@ -1,9 +1,10 @@
-"""A change request in browsers, from its author and an approver to what streams and SDKs see."""
+"""Change requests in a browser: schedule, commit, delete; streams receive the event and SDKs the change."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
@@ -18,12 +19,12 @@ def propose(tenant: Tenant, feature: dict[str, Any], title: str) -> int:
     return number
 
 
-def test_change_request__scheduled_then_committed__counts_down_and_goes_out(
-    window: Page, tenant: Tenant, place: str, server: ServerProcess
+def test_change_request__scheduled_or_committed__countdown_or_event(
+    window: Page, tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     feature = tenant.add_feature("banner")
     propose(tenant, feature, "Turn the banner on")
-    window.goto(f"{place}change-requests/")
+    window.goto(f"{base_path}change-requests/")
     window.get_by_role("link", name="Turn the banner on").click()
     window.get_by_role("heading", name="Turn the banner on", level=1).wait_for()
     row = window.get_by_role("row", name="Enabled")
@@ -43,7 +44,7 @@ def test_change_request__scheduled_then_committed__counts_down_and_goes_out(
     expect(window.get_by_text("will not go live: it is deleted.")).to_be_visible()
 
     propose(tenant, feature, "At once")
-    window.goto(f"{place}change-requests/")
+    window.goto(f"{base_path}change-requests/")
     window.get_by_role("link", name="At once").click()
     with sse.connect(server.port, tenant.environment.key) as stream:
         before = stream.next_event().updated_at
@@ -53,30 +54,31 @@ def test_change_request__scheduled_then_committed__counts_down_and_goes_out(
     assert tenant.flags()["banner"] == (True, "new")
 
 
-def test_change_request__scheduled_for_a_moment_away__open_page_shows_it_live(
-    window: Page, tenant: Tenant, place: str, server: ServerProcess
+def test_change_request__scheduled_in_six_seconds__open_page_shows_it_live(
+    window: Page, tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     feature = tenant.add_feature("banner")
     before = tenant.version()
     committed = tenant.schedule(feature["id"], datetime.now(UTC) + timedelta(seconds=6), "later")
     with sse.connect(server.port, tenant.environment.key) as stream:
-        window.goto(f"{place}change-requests/{committed['id']}/")
+        window.goto(f"{base_path}change-requests/{committed['id']}/")
         stream.event_after(before)
-    # Nobody has touched the page: the environment's stream has told it.
+    # The page reloads after the stream's event.
     expect(window.get_by_text("Went live: banner")).to_be_visible()
     expect(window.locator("time[data-countdown]")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_change_requests__axe_and_without_scripts__nothing_serious(
-    axe: Callable[[str], None], plain_window: Page, tenant: Tenant, place: str
+    axe: Callable[[str], None], plain_window: Page, tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner")
     pk = propose(tenant, feature, "Turn the banner on, with a title that is so long that it has to be broken somewhere")
     propose(tenant, tenant.add_feature("a_long_feature_name_without_any_place_to_break_it_somewhere"), "Another")
     tenant.schedule(feature["id"], datetime.now(UTC) + timedelta(days=3), "later")
     for path in ("?show=all", f"{pk}/", f"{pk}/edit/"):
-        axe(f"{place}change-requests/{path}")
-    plain_window.goto(f"{place}change-requests/{pk}/edit/")
+        axe(f"{base_path}change-requests/{path}")
+    plain_window.goto(f"{base_path}change-requests/{pk}/edit/")
     plain_window.get_by_label("Title").fill("Shorter")
     plain_window.get_by_role("button", name="Save").click()
     plain_window.get_by_role("heading", name="Shorter").wait_for()

@@ -1,9 +1,10 @@
-"""The page of one feature in a browser: what is saved, dragged and scheduled there is what SDKs and streams get."""
+"""The page of one feature in a browser: saved, reordered and scheduled changes reach SDKs and streams."""
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
@@ -14,27 +15,27 @@ SAVED = re.compile(r"Saved\.")
 
 
 def segments(tenant: Tenant, feature: int) -> list[int]:
-    """Three of them, which override the feature in this order."""
-    made = [tenant.add_segment(name, plan=name)["id"] for name in ("first", "second", "third")]
-    for each in made:
+    """Create three segments that override the feature in this order. Returns their ids."""
+    created = [tenant.add_segment(name, plan=name)["id"] for name in ("first", "second", "third")]
+    for each in created:
         tenant.override(feature, each, feature_state_value=text("override"))
-    return made
+    return created
 
 
 def order(tenant: Tenant, feature: int) -> list[str]:
-    """The segments by their priorities, as the API has them."""
+    """The names of the segments by priority, read from the API."""
     path = f"features/feature-segments/?environment={tenant.environment.id}&feature={feature}"
     return [each["segment_name"] for each in tenant.api.get(path)["results"]]
 
 
 def test_save__number_and_switch__one_event_and_sdk_reads_both(
-    window: Page, tenant: Tenant, place: str, server: ServerProcess
+    window: Page, tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     feature = tenant.add_feature("banner")["id"]
-    window.goto(f"{place}features/{feature}/")
+    window.goto(f"{base_path}features/{feature}/")
     value = window.get_by_role("textbox", name="Value")
     window.get_by_role("switch", name="On", exact=True).check()
-    # What is no number does not leave the browser, which says why.
+    # An invalid number is not submitted.
     window.get_by_label("Number", exact=True).check()
     value.fill("many")
     expect(window.get_by_text("A whole number between")).to_be_visible()
@@ -56,33 +57,33 @@ def test_save__number_and_switch__one_event_and_sdk_reads_both(
     expect(window.get_by_text("This is not JSON")).to_be_hidden()
 
 
-def test_weights__typed__rest_is_shown_and_too_much_is_said(window: Page, tenant: Tenant, place: str) -> None:
+def test_weights__typed__control_share_and_error_shown(window: Page, tenant: Tenant, base_path: str) -> None:
     feature = tenant.add_feature("ranking", initial_value="control")["id"]
-    window.goto(f"{place}features/{feature}/variations/new/")
+    window.goto(f"{base_path}features/{feature}/variations/new/")
     window.get_by_role("textbox", name="Value").fill("neural")
     window.get_by_label("Percent in new environments").fill("30")
     window.get_by_role("button", name="Add variation").click()
     expect(window.get_by_text("The variation is added")).to_be_visible()
     window.get_by_role("link", name="Value", exact=True).click()
-    rest, share = window.locator("[data-control]"), window.get_by_role("textbox", name="neural")
-    expect(rest).to_have_text("70")
+    control, share = window.locator("[data-control]"), window.get_by_role("textbox", name="neural")
+    expect(control).to_have_text("70")
     share.fill("120")
     expect(window.get_by_text("Each is a number between 0 and 100.")).to_be_hidden()
     expect(window.get_by_text("which is more than everybody")).to_be_visible()
     share.fill("100")
-    expect(rest).to_have_text("0")
+    expect(control).to_have_text("0")
     window.get_by_role("button", name="Save").click()
     expect(window.get_by_text(SAVED)).to_be_visible()
     shares = tenant.state(feature)["multivariate_feature_state_values"]
     assert [each["percentage_allocation"] for each in shares] == [100.0]
 
 
-def test_overrides__dragged_and_moved_by_keyboard__order_of_the_api(
-    window: Page, tenant: Tenant, place: str, server: ServerProcess
+def test_overrides__dragged_and_moved_by_keyboard__order_in_the_api(
+    window: Page, tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     feature = tenant.add_feature("banner")["id"]
     segments(tenant, feature)
-    window.goto(f"{place}features/{feature}/")
+    window.goto(f"{base_path}features/{feature}/")
     rows = window.locator("[data-order] > li")
     with sse.connect(server.port, tenant.environment.key) as stream:
         before = stream.next_event().updated_at
@@ -103,10 +104,10 @@ def test_overrides__dragged_and_moved_by_keyboard__order_of_the_api(
     assert order(tenant, feature) == ["first", "second", "third"]
 
 
-def test_override__removed__asked_first(window: Page, tenant: Tenant, place: str) -> None:
+def test_override__removed__confirmation_first(window: Page, tenant: Tenant, base_path: str) -> None:
     feature = tenant.add_feature("banner")["id"]
     segments(tenant, feature)
-    window.goto(f"{place}features/{feature}/")
+    window.goto(f"{base_path}features/{feature}/")
     remove = window.get_by_role("button", name="Remove the override for second")
     remove.click()
     window.get_by_role("dialog").get_by_role("button", name="Cancel").click()
@@ -117,12 +118,12 @@ def test_override__removed__asked_first(window: Page, tenant: Tenant, place: str
 
 
 def test_schedule__time_of_the_browser__live_at_that_time_in_utc(
-    new_window: Callable[..., Page], tenant: Tenant, place: str
+    new_window: Callable[..., Page], tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner")["id"]
-    # Five and a half hours ahead, in summer and in winter.
+    # UTC+5:30 all year.
     window = new_window(timezone_id="Asia/Kolkata")
-    window.goto(f"{place}features/{feature}/")
+    window.goto(f"{base_path}features/{feature}/")
     window.get_by_role("switch", name="On", exact=True).check()
     window.get_by_text("Schedule a change").click()
     expect(window.get_by_text("Asia/Kolkata", exact=False).or_(window.get_by_text("Asia/Calcutta"))).to_be_visible()
@@ -137,10 +138,10 @@ def test_schedule__time_of_the_browser__live_at_that_time_in_utc(
     assert tenant.flags()["banner"] == (False, None)
 
 
-def test_propose__where_others_approve__leads_to_the_request(window: Page, tenant: Tenant, place: str) -> None:
+def test_propose__approval_required__leads_to_the_request(window: Page, tenant: Tenant, base_path: str) -> None:
     feature = tenant.add_feature("banner")["id"]
     tenant.api.patch(f"environments/{tenant.environment.key}/", minimum_change_request_approvals=1)
-    window.goto(f"{place}features/{feature}/")
+    window.goto(f"{base_path}features/{feature}/")
     window.get_by_role("switch", name="On", exact=True).check()
     window.get_by_label("Title").fill("Turn it on")
     window.get_by_role("button", name="Propose this change").click()
@@ -149,10 +150,12 @@ def test_propose__where_others_approve__leads_to_the_request(window: Page, tenan
     assert tenant.flags()["banner"] == (False, None)
 
 
-def test_no_script__value_override_and_removal__all_the_same(plain_window: Page, tenant: Tenant, place: str) -> None:
+def test_feature__without_javascript__value_order_and_removal_saved(
+    plain_window: Page, tenant: Tenant, base_path: str
+) -> None:
     feature = tenant.add_feature("banner")["id"]
     segments(tenant, feature)
-    plain_window.goto(f"{place}features/{feature}/")
+    plain_window.goto(f"{base_path}features/{feature}/")
     plain_window.get_by_role("switch", name="On", exact=True).check()
     plain_window.get_by_label("Boolean").check()
     plain_window.get_by_label("true", exact=True).check()
@@ -169,9 +172,10 @@ def test_no_script__value_override_and_removal__all_the_same(plain_window: Page,
     expect(plain_window.get_by_text("in UTC")).to_have_count(1)
 
 
-def test_feature__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, place: str) -> None:
+@pytest.mark.slow
+def test_feature__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, base_path: str) -> None:
     feature = tenant.add_feature("a_name_so_long_that_it_has_to_be_broken_somewhere_on_a_phone", initial_value="x" * 90)
-    page = f"{place}features/{feature['id']}/"
+    page = f"{base_path}features/{feature['id']}/"
     first, *_ = segments(tenant, feature["id"])
     options = f"projects/{tenant.project}/features/{feature['id']}/mv-options/"
     option = tenant.api.post(options, type="unicode", string_value="y" * 90, default_percentage_allocation=30)["id"]

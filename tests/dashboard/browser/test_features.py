@@ -1,7 +1,8 @@
-"""The list of features in a browser: what is toggled there reaches streams and other browsers."""
+"""The list of features in a browser: toggles reach streams and other browsers."""
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support import sse
@@ -9,13 +10,13 @@ from tests.support.api import Tenant
 from tests.support.server import ServerProcess
 
 
-def test_toggle__two_windows__stream_and_other_window_see_it(
-    new_window: Callable[..., Page], tenant: Tenant, place: str, server: ServerProcess
+def test_toggle__two_windows__stream_and_other_window_follow(
+    new_window: Callable[..., Page], tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     tenant.add_feature("banner")
     here, there = new_window(), new_window()
     for page in (here, there):
-        page.goto(f"{place}features/")
+        page.goto(f"{base_path}features/")
     with sse.connect(server.port, tenant.environment.key) as stream:
         before = stream.next_event().updated_at
         here.get_by_role("switch", name="banner").click()
@@ -24,14 +25,15 @@ def test_toggle__two_windows__stream_and_other_window_see_it(
         expect(page.get_by_role("switch", name="banner")).to_have_attribute("aria-checked", "true")
 
 
-def test_features__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, place: str) -> None:
+def test_features__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, base_path: str) -> None:
     for name in ("banner", "search", "checkout_with_a_very_long_name_that_has_to_be_broken_somewhere"):
         tenant.add_feature(name)
-    axe(f"{place}features/")
+    axe(f"{base_path}features/")
 
 
-def test_page__answers_fail_for_a_while__what_is_shown_stays_and_catches_up(
-    window: Page, tenant: Tenant, place: str
+@pytest.mark.slow
+def test_page__stream_and_reload_fail_once__page_stays_and_is_reloaded_later(
+    window: Page, tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner")
     failed: list[str] = []
@@ -44,7 +46,7 @@ def test_page__answers_fail_for_a_while__what_is_shown_stays_and_catches_up(
         failed.append(kind)
         route.fulfill(status=502, content_type="text/html", body="<main id=main>Bad gateway</main>")
 
-    window.goto(f"{place}features/")
+    window.goto(f"{base_path}features/")
     window.route("**/sse/**", fail_once)
     window.reload()
     window.route("**/features/", fail_once)
@@ -52,7 +54,7 @@ def test_page__answers_fail_for_a_while__what_is_shown_stays_and_catches_up(
     expect(window.get_by_role("switch", name="banner")).to_be_checked()
     assert failed == ["stream", "page"]
 
-    # Another page begins at its top, and the keyboard is there.
+    # A new page starts at its top, with the focus on its content.
     window.set_viewport_size({"width": 360, "height": 200})
     window.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     window.get_by_role("link", name="banner", exact=True).click()
@@ -61,11 +63,11 @@ def test_page__answers_fail_for_a_while__what_is_shown_stays_and_catches_up(
     assert window.evaluate("window.scrollY") == 0
 
 
-def test_page__typed_while_a_newer_one_is_on_its_way__stays_until_asked_for(
-    window: Page, tenant: Tenant, place: str
+def test_page__input_typed_during_a_reload__stays_until_the_user_reloads(
+    window: Page, tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner")
-    window.goto(f"{place}features/")
+    window.goto(f"{base_path}features/")
     search = window.get_by_role("searchbox", name="Search features")
 
     def type_meanwhile(route: Route) -> None:

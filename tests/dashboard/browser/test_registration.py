@@ -1,14 +1,17 @@
-"""A new person in a browser, from the sign-up to a first flag that an application gets."""
+"""Registration in a browser, from the sign-up to the first flag that an SDK reads."""
 
 import re
 import secrets
 
+import pytest
 from flagsmith import Flagsmith
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 FEATURES = re.compile(r"/projects/\d+/environments/(\w+)/features/$")
 

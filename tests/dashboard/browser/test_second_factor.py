@@ -1,8 +1,9 @@
-"""A second factor in a browser: set up, asked for and turned off, as the log-in of the API has it."""
+"""The second factor in a browser: set up, sign in with it, turn off."""
 
 import time
 from base64 import b32decode
 
+import pytest
 from django_otp.oath import TOTP
 from playwright.sync_api import Page, expect
 
@@ -11,22 +12,24 @@ from tests.support.api import AdminAPI
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 STEP = 30
 
 
 def code(secret: str, *, ahead: int = 0) -> str:
-    """What an app with this secret shows now, or so many codes later."""
+    """The code that an authenticator app shows now, or ``ahead`` codes later."""
     app = TOTP(b32decode(secret), step=STEP)
     app.time = time.time() + ahead * STEP
     return f"{app.token():06}"
 
 
 def log_in(server: ServerProcess, person: Person) -> set[str]:
-    """What the password alone gets from the API."""
+    """The fields of the API's response to a log-in with the password alone."""
     return set(AdminAPI(server.url).post("auth/login/", email=person.email, password=person.password))
 
 
-def test_second_factor__set_up_asked_for_and_turned_off__password_alone_opens_nothing_meanwhile(
+def test_second_factor__set_up_used_and_turned_off__password_alone_is_not_enough_meanwhile(
     visitor: Page, server: ServerProcess
 ) -> None:
     person = register(server)
@@ -34,9 +37,9 @@ def test_second_factor__set_up_asked_for_and_turned_off__password_alone_opens_no
     visitor.get_by_role("link", name=person.email).click()
     visitor.get_by_role("link", name="Set it up").click()
     visitor.get_by_role("button", name="Begin").click()
-    picture = visitor.get_by_role("img", name="QR code")
-    expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    qr_code = visitor.get_by_role("img", name="QR code")
+    expect(qr_code).to_be_visible()
+    assert qr_code.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     secret = visitor.locator("pre code").inner_text().replace(" ", "")
     visitor.get_by_label("Code").fill(code(secret))
     visitor.get_by_role("button", name="Turn it on").click()
@@ -53,7 +56,7 @@ def test_second_factor__set_up_asked_for_and_turned_off__password_alone_opens_no
     visitor.get_by_role("button", name="Sign in").click()
     visitor.get_by_role("heading", name="Your second factor").wait_for()
     assert visitor.request.get("/account/", max_redirects=0, timeout=PATIENCE * 1_000).status == 302
-    # No code is taken twice; the next one is taken, since an app's clock may be ahead of the server's.
+    # A code is accepted once. The next one is accepted early, because an app's clock may be ahead of the server's.
     visitor.get_by_label("Code").fill(code(secret, ahead=1))
     visitor.get_by_role("button", name="Sign in").click()
     visitor.get_by_role("heading", name="Your account").wait_for()

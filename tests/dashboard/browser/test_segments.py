@@ -1,7 +1,8 @@
-"""Segments in a browser: what is built there, SDKs and streams get."""
+"""Segments in a browser: SDKs and streams receive the changes."""
 
 from collections.abc import Callable
 
+import pytest
 import requests
 from playwright.sync_api import Page, expect
 
@@ -12,19 +13,19 @@ from tests.support.server import ServerProcess
 
 
 def flag_for(tenant: Tenant, traits: dict[str, object]) -> object:
-    """What the flag ``banner`` is for somebody with these traits, who is not stored."""
-    given = [{"trait_key": name, "trait_value": value} for name, value in traits.items()]
-    answer = requests.post(
+    """The value of ``banner`` for a transient identity with these traits."""
+    trait_data = [{"trait_key": name, "trait_value": value} for name, value in traits.items()]
+    response = requests.post(
         f"{tenant.api.url}/api/v1/identities/",
-        json={"identifier": "somebody", "transient": True, "traits": given},
+        json={"identifier": "transient", "transient": True, "traits": trait_data},
         headers={"X-Environment-Key": tenant.environment.key},
         timeout=PATIENCE,
     )
-    (flag,) = answer.json()["flags"]
+    (flag,) = response.json()["flags"]
     return flag["feature_state_value"]
 
 
-def test_segment__built_checked_changed_and_deleted__sdk_and_stream_see_it(
+def test_segment__created_checked_changed_and_deleted__sdk_and_stream_follow(
     window: Page, new_window: Callable[..., Page], tenant: Tenant, server: ServerProcess
 ) -> None:
     feature = tenant.add_feature("banner", initial_value="plain")
@@ -38,7 +39,7 @@ def test_segment__built_checked_changed_and_deleted__sdk_and_stream_see_it(
     window.get_by_label("Operator", exact=True).select_option("GREATER_THAN_INCLUSIVE")
     expect(window.get_by_text("A number, or a version", exact=False).first).to_be_visible()
     window.get_by_label("Value", exact=True).fill("18")
-    # By keyboard: the new condition's first field has the focus.
+    # The first field of the new condition has the focus.
     window.get_by_role("button", name="Add condition to group 1").press("Enter")
     second = window.get_by_role("group", name="Condition 2")
     expect(second.get_by_label("Property", exact=True)).to_be_focused()
@@ -54,7 +55,7 @@ def test_segment__built_checked_changed_and_deleted__sdk_and_stream_see_it(
     expect(window).to_have_url(f"{server.url}{path}new/")
     window.get_by_role("button", name="Create segment").last.click()
     window.get_by_role("heading", name="Grown-ups", level=1).wait_for()
-    # The other window has heard of it by the environment's stream.
+    # The other window reloads after the stream's event.
     expect(other.get_by_role("link", name="Grown-ups")).to_be_visible()
 
     (segment,) = tenant.api.get(f"projects/{tenant.project}/segments/")["results"]
@@ -64,11 +65,11 @@ def test_segment__built_checked_changed_and_deleted__sdk_and_stream_see_it(
 
     check = window.locator("#check")
     window.get_by_label("Name", exact=True).fill("not saved yet")
-    for traits, said in {"age=18": "It matches", "age=18\ncountry=US": "It does not match"}.items():
+    for traits, verdict in {"age=18": "It matches", "age=18\ncountry=US": "It does not match"}.items():
         check.get_by_label("Traits").fill(traits)
         check.get_by_role("button", name="Check").click()
-        expect(check.get_by_text(said, exact=True)).to_be_visible()
-    # What was being typed elsewhere on the page is still there.
+        expect(check.get_by_text(verdict, exact=True)).to_be_visible()
+    # The check does not replace the segment's form.
     expect(window.get_by_label("Name", exact=True)).to_have_value("not saved yet")
 
     window.reload()
@@ -99,7 +100,7 @@ def test_segment__without_javascript__changed_and_deleted(plain_window: Page, te
     second = plain_window.get_by_role("group", name="Condition 2")
     second.get_by_label("Property", exact=True).fill("country")
     second.get_by_label("Value", exact=True).fill("FR")
-    # Enter saves; it is not the first of the other buttons.
+    # Enter uses the save button, not the first button of the form.
     second.get_by_label("Value", exact=True).press("Enter")
     plain_window.get_by_text("Professionals is saved.").wait_for()
     (rule,) = tenant.api.get(path)["rules"]
@@ -109,6 +110,7 @@ def test_segment__without_javascript__changed_and_deleted(plain_window: Page, te
     plain_window.get_by_text("Professionals is deleted.").wait_for()
 
 
+@pytest.mark.slow
 def test_segments__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant) -> None:
     feature = tenant.add_feature("banner")
     segment = tenant.add_segment("a_segment_with_a_very_long_name_that_has_to_be_broken_somewhere", plan="pro " * 50)

@@ -1,12 +1,15 @@
-"""Usage in a browser: what an SDK asks for and the streams it opens are counted, drawn and told."""
+"""The usage page in a browser: requests and streams are counted and plotted."""
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
 from tests.support.api import Tenant
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
 
 
 def test_usage__requests_and_a_stream__counted_and_drawn(
@@ -17,7 +20,7 @@ def test_usage__requests_and_a_stream__counted_and_drawn(
         tenant.flags()
     with sse.connect(server.port, tenant.environment.key) as stream:
         stream.next_event()
-    # The counts are written every now and then, and those of the stream may come later than the others.
+    # The counts are written periodically, and the stream's may be written later than the others.
     today = window.get_by_role("region", name="Figures by day").get_by_role("row").nth(1)
     window.goto(path)
     while today.get_by_role("cell").all_inner_texts() != ["3", "0", "0", "0", "3", "1"]:

@@ -1,4 +1,4 @@
-"""A feature with overrides and variations, and its page."""
+"""Fixtures: the path of a feature's page, segments, segment overrides and multivariate options."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from tests.dashboard.features.forms import text
 
 
 @pytest.fixture
-def page(place: str, feature: Feature) -> str:
-    """The feature's own page."""
-    return f"{place}features/{feature.pk}/"
+def page(base_path: str, feature: Feature) -> str:
+    """The path of the feature's page."""
+    return f"{base_path}features/{feature.pk}/"
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def segments(project: Project) -> list[Segment]:
 
 @pytest.fixture
 def overrides(environment: Environment, feature: Feature, segments: list[Segment]) -> list[FeatureState]:
-    """Of each segment, in the order of the segments."""
+    """An override for each segment, in the order of ``segments``."""
     return [create_override(environment, feature, each, value=text(each.name)) for each in segments]
 
 
 @pytest.fixture
 def options(feature: Feature) -> list[Any]:
-    """Two, of which each gets 20 %."""
+    """Two options with 20 % each."""
     return [
         add_option(feature, type="unicode", string_value=name, default_percentage_allocation=20.0)
         for name in ("a", "b")

@@ -1,4 +1,4 @@
-"""A feature's overrides for segments, and their order."""
+"""Segment overrides of a feature, and their order."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from environments.models import Environment
 from features.feature_segments.services import create_override
 from features.models import Feature, FeatureSegment, FeatureState
 from segments.models import Segment
-from tests.dashboard.features.forms import form, order, said
+from tests.dashboard.features.forms import live_state, override_order, state_form
 
 pytestmark = pytest.mark.django_db
 
@@ -20,14 +20,14 @@ def test_override__added_changed_toggled_removed(
     segment = segments[0]
 
     def override() -> tuple[bool, Any]:
-        return said(environment, feature, feature_segment=FeatureSegment.objects.get(segment=segment))
+        return live_state(environment, feature, feature_segment=FeatureSegment.objects.get(segment=segment))
 
     assert "first" in browser.get(f"{page}overrides/new/").content.decode()
-    answer = browser.post(f"{page}overrides/new/", form("number", "5", enabled="on", chosen=str(segment.pk)))
-    assert (answer.status_code, answer["Location"], override()) == (303, page, (True, 5))
+    response = browser.post(f"{page}overrides/new/", state_form("number", "5", enabled="on", chosen=str(segment.pk)))
+    assert (response.status_code, response["Location"], override()) == (303, page, (True, 5))
     content = browser.get(f"{page}overrides/{segment.pk}/").content.decode()
     assert f'id="segment-{segment.pk}-value"' in content
-    browser.post(f"{page}overrides/{segment.pk}/", form("text", "5", enabled="on"))
+    browser.post(f"{page}overrides/{segment.pk}/", state_form("text", "5", enabled="on"))
     assert override() == (True, "5")
     browser.post(f"{page}overrides/{segment.pk}/toggle/", {"enabled": "false"})
     assert override() == (False, "5")
@@ -35,48 +35,48 @@ def test_override__added_changed_toggled_removed(
     browser.post(f"{page}overrides/{segment.pk}/delete/")
     assert not FeatureSegment.objects.filter(feature=feature).exists()
     for path in (f"overrides/{segment.pk}/", f"overrides/{segment.pk}/delete/", f"overrides/{segment.pk}/toggle/"):
-        assert browser.post(f"{page}{path}", form()).status_code == 404
+        assert browser.post(f"{page}{path}", state_form()).status_code == 404
 
 
 @pytest.mark.parametrize("chosen", ["", "x", "999999", "99999999999999999999"])
-def test_override__no_segment_of_the_project__said_beside_it(
+def test_override__no_segment_of_the_project__error_at_the_field(
     chosen: str, browser: Client, page: str, segments: list[Segment]
 ) -> None:
-    answer = browser.post(f"{page}overrides/new/", form("text", "kept", chosen=chosen))
-    content = answer.content.decode()
-    assert answer.status_code == 400
+    response = browser.post(f"{page}overrides/new/", state_form("text", "kept", chosen=chosen))
+    content = response.content.decode()
+    assert response.status_code == 400
     assert "new-chosen-wrong" in content
     assert "kept</textarea>" in content
     assert not FeatureSegment.objects.exists()
 
 
-def test_order__by_buttons_and_as_dragged__priorities_follow(
+def test_order__by_buttons_and_as_dragged__priorities_saved(
     browser: Client, page: str, feature: Feature, overrides: list[FeatureState], segments: list[Segment]
 ) -> None:
     first, second, third = (each.feature_segment_id for each in overrides)
-    answer = browser.post(f"{page}overrides/order/", {"feature_segment": third, "move": "up"}, follow=True)
-    assert order(feature) == ["first", "third", "second"]
-    assert "third is now number 2." in answer.content.decode()
+    response = browser.post(f"{page}overrides/order/", {"feature_segment": third, "move": "up"}, follow=True)
+    assert override_order(feature) == ["first", "third", "second"]
+    assert "third is now number 2." in response.content.decode()
     browser.post(f"{page}overrides/order/", {"feature_segment": first, "move": "down"})
-    assert order(feature) == ["third", "first", "second"]
-    # At the end of the list there is nowhere to go.
+    assert override_order(feature) == ["third", "first", "second"]
+    # The first and the last override stay at the ends of the list.
     browser.post(f"{page}overrides/order/", {"feature_segment": third, "move": "up"})
     browser.post(f"{page}overrides/order/", {"feature_segment": second, "move": "down"})
-    assert order(feature) == ["third", "first", "second"]
+    assert override_order(feature) == ["third", "first", "second"]
     browser.post(f"{page}overrides/order/", {"order": f"{second},{first},{third}"})
-    assert order(feature) == ["second", "first", "third"]
+    assert override_order(feature) == ["second", "first", "third"]
     assert browser.post(f"{page}overrides/order/", {"feature_segment": "x", "move": "up"}).status_code == 404
-    for nonsense in ("1,x", f"{first},999999", ","):
-        answer = browser.post(f"{page}overrides/order/", {"order": nonsense}, follow=True)
-        assert 'class="message error"' in answer.content.decode()
-    assert order(feature) == ["second", "first", "third"]
+    for invalid in ("1,x", f"{first},999999", ","):
+        response = browser.post(f"{page}overrides/order/", {"order": invalid}, follow=True)
+        assert 'class="message error"' in response.content.decode()
+    assert override_order(feature) == ["second", "first", "third"]
 
 
-def test_order__place_without_a_state__is_passed_over(
+def test_order__feature_segment_without_a_state__skipped(
     browser: Client, page: str, environment: Environment, feature: Feature, segments: list[Segment]
 ) -> None:
     create_override(environment, feature, segments[0])
     FeatureSegment.objects.create(environment=environment, feature=feature, segment=segments[1], priority=1)
     last = create_override(environment, feature, segments[2])
     browser.post(f"{page}overrides/order/", {"feature_segment": last.feature_segment_id, "move": "up"})
-    assert order(feature) == ["third", "first", "second"]
+    assert override_order(feature) == ["third", "first", "second"]

@@ -1,4 +1,4 @@
-"""What a feature is in all environments."""
+"""The tab "Settings" of a feature."""
 
 import pytest
 from django.test import Client
@@ -6,7 +6,7 @@ from django.test import Client
 from features.models import Feature
 from projects.models import Project
 from projects.tags.models import Tag
-from tests.dashboard.features.forms import checked
+from tests.dashboard.features.forms import checked_values
 from users.models import FFAdminUser
 
 pytestmark = pytest.mark.django_db
@@ -18,17 +18,17 @@ def test_settings__description_tags_owners(
     tags = [Tag.objects.create(label=label, project=project) for label in ("shop", "later")]
     feature.tags.add(tags[1])
     sent = {"description": "What it\r\ndoes", "tags": [str(tags[0].pk)], "is_server_key_only": "on"}
-    answer = browser.post(f"{page}settings/", sent, follow=True)
-    content = answer.content.decode()
+    response = browser.post(f"{page}settings/", sent, follow=True)
+    content = response.content.decode()
     feature.refresh_from_db()
     assert (feature.description, feature.is_server_key_only) == ("What it\ndoes", True)
     assert [each.label for each in feature.tags.all()] == ["shop"]
-    assert checked(content, "tags") == [str(tags[0].pk)]
-    answer = browser.post(f"{page}settings/", {"tags": ["999999"], "description": "kept"})
-    assert (answer.status_code, "kept</textarea>" in answer.content.decode()) == (400, True)
+    assert checked_values(content, "tags") == [str(tags[0].pk)]
+    response = browser.post(f"{page}settings/", {"tags": ["999999"], "description": "kept"})
+    assert (response.status_code, "kept</textarea>" in response.content.decode()) == (400, True)
     browser.post(f"{page}settings/owners/", {"action": "add", "user": str(user.pk)})
     assert list(feature.owners.all()) == [user]
     browser.post(f"{page}settings/owners/", {"action": "remove", "user": str(user.pk)})
     assert not feature.owners.exists()
-    answer = browser.post(f"{page}settings/owners/", {"action": "add", "user": ""}, follow=True)
-    assert 'class="message error"' in answer.content.decode()
+    response = browser.post(f"{page}settings/owners/", {"action": "add", "user": ""}, follow=True)
+    assert 'class="message error"' in response.content.decode()

@@ -1,4 +1,4 @@
-"""What must not make an event. Each time a change that does make one follows, and must be the next thing to come."""
+"""Changes that must not cause an event. A change that causes one follows, and its event must be the next one."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.e2e
 
 def sdk_post(tenant: Tenant, path: str, **body: object) -> None:
     headers = {"X-Environment-Key": tenant.environment.key}
-    answer = requests.post(f"{tenant.api.url}/api/v1/{path}", json=body, headers=headers, timeout=TIMEOUT)
-    answer.raise_for_status()
+    response = requests.post(f"{tenant.api.url}/api/v1/{path}", json=body, headers=headers, timeout=TIMEOUT)
+    response.raise_for_status()
 
 
 def new_identity(tenant: Tenant) -> str:
@@ -42,13 +42,13 @@ def override_for_an_identity(tenant: Tenant, feature: int) -> None:
     tenant.api.delete(f"{path}{override['id']}/")
 
 
-def refused_value(tenant: Tenant, feature: int) -> None:
+def rejected_value(tenant: Tenant, feature: int) -> None:
     state = tenant.state(feature)
     path = f"environments/{tenant.environment.key}/featurestates/{state['id']}/"
     assert tenant.api.response("PUT", path, {"enabled": True, "feature_state_value": {"a": 1}}).status_code == 400
 
 
-def refused_feature(tenant: Tenant, feature: int) -> None:
+def rejected_feature(tenant: Tenant, feature: int) -> None:
     path = f"projects/{tenant.project}/features/"
     assert tenant.api.response("POST", path, {"name": FEATURE}).status_code == 400
 
@@ -68,15 +68,13 @@ def another_environment(tenant: Tenant, feature: int) -> None:
         set_trait,
         set_trait_as_admin,
         override_for_an_identity,
-        refused_value,
-        refused_feature,
+        rejected_value,
+        rejected_feature,
         same_state_again,
         another_environment,
     ],
 )
-def test_stream__nothing_that_concerns_it_changes__silent_until_a_marker(
-    act: Callable[[Tenant, int], None], tenant: Tenant
-) -> None:
+def test_stream__change_without_effect_on_sdks__no_event(act: Callable[[Tenant, int], None], tenant: Tenant) -> None:
     tenant.add_environment("Production")
     feature = tenant.add_feature(FEATURE, initial_value="old")["id"]
     before = tenant.version()

@@ -1,8 +1,9 @@
-"""The inspector in a browser, on a real server: streams as they open, and a change as it goes out to them."""
+"""The inspector page in a browser, on a real server: open streams, and the delivery of an event."""
 
 from collections.abc import Callable
 from decimal import Decimal
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.browser.conftest import Person
@@ -11,11 +12,11 @@ from tests.support.api import Tenant
 from tests.support.server import ServerProcess
 
 
-def test_live__two_clients_and_a_toggle__streams_event_cause_and_own_stream(
-    window: Page, tenant: Tenant, place: str, server: ServerProcess, person: Person
+def test_inspector__two_clients_and_a_toggle__streams_event_cause_and_own_stream(
+    window: Page, tenant: Tenant, base_path: str, server: ServerProcess, person: Person
 ) -> None:
     feature = tenant.add_feature("banner")
-    window.goto(f"{place}live/")
+    window.goto(f"{base_path}live/")
     tries = window.locator("[data-try]")
     expect(tries.get_by_role("status")).to_have_text("Connected")
     streams = window.locator("[data-streams]")
@@ -32,13 +33,13 @@ def test_live__two_clients_and_a_toggle__streams_event_cause_and_own_stream(
         expect(newest).to_contain_text("Flag state updated for feature: banner")
         expect(newest).to_contain_text(person.email)
         expect(newest).to_contain_text("p50")
-        # An event is said once more after a while.
+        # The server repeats an event after a while.
         received = tries.get_by_role("listitem").filter(has_text="ms after the change").first
         expect(received).to_contain_text("event: environment_updated")
         expect(received).to_contain_text(str(version))
         assert one.event_after(version - Decimal(1)).updated_at == version
 
-        # Unfolded stays unfolded when what is around it is replaced.
+        # The table stays open when the panel is replaced.
         window.get_by_text("As a table").click()
         tries.get_by_role("button", name="Disconnect").click()
         expect(tries.get_by_role("status")).to_have_text("Disconnected")
@@ -47,21 +48,22 @@ def test_live__two_clients_and_a_toggle__streams_event_cause_and_own_stream(
         tries.get_by_role("button", name="Connect", exact=True).click()
         expect(streams).to_have_text("3")
     expect(streams).to_have_text("1")
-    # Whoever goes on to another page closes the stream of this one; that page has its own.
+    # The next page closes this page's stream and opens its own.
     window.get_by_role("link", name="Features", exact=True).click()
     window.get_by_role("heading", name="Features", level=1).wait_for()
 
 
-def test_live__axe_and_without_scripts__nothing_serious(
-    axe: Callable[[str], None], plain_window: Page, tenant: Tenant, place: str, server: ServerProcess
+@pytest.mark.slow
+def test_inspector__axe_and_without_scripts__nothing_serious(
+    axe: Callable[[str], None], plain_window: Page, tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     feature = tenant.add_feature("banner")
     with sse.connect(server.port, tenant.environment.key) as stream:
         before = stream.next_event().updated_at
         tenant.change(feature["id"], enabled=True)
         stream.event_after(before)
-        axe(f"{place}live/")
-        plain_window.goto(f"{place}live/")
+        axe(f"{base_path}live/")
+        plain_window.goto(f"{base_path}live/")
         expect(plain_window.locator(".events > li").first).to_contain_text("Flag state updated")
         expect(plain_window.get_by_text("Needs JavaScript")).to_be_visible()
         expect(plain_window.get_by_text(f"/sse/environments/{tenant.environment.key}/stream")).to_be_visible()

@@ -1,4 +1,4 @@
-"""A tenant in which there is as much of everything as one wants, written in bulk."""
+"""A tenant with a given amount of everything, written in bulk."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from users.models import FFAdminUser
 
 
 @dataclass
-class Crowd:
+class TenantOfSize:
     """A project with ``size`` environments, features, segments, identities, and so on, each with ``size`` of its own.
 
     Every segment and every identity overrides every feature in every environment. The features are multivariate, with
@@ -35,7 +35,7 @@ class Crowd:
         UserOrganisation.objects.create(user=self.admin, organisation=self.organisation, role=OrganisationRole.ADMIN)
         self.project = Project.objects.create(name="p", organisation=self.organisation, enable_realtime_updates=True)
         self.members = [self._member(number) for number in range(self.size)]
-        self.newcomer = self._member(self.size)
+        self.other_member = self._member(self.size)
         for member in self.members:
             self.project.userpermission.create(user=member).permissions.add("VIEW_PROJECT")
         self.environments = Environment.objects.bulk_create(
@@ -87,12 +87,12 @@ class Crowd:
         )
 
     def shares(self, number: int, percentage: float) -> list[dict[str, Any]]:
-        """So much for each option of a feature."""
+        """The same percentage for each option of a feature, for requests."""
         options = [option for option in self.options if option.feature_id == self.features[number].pk]
         return [{"multivariate_feature_option": each.pk, "percentage_allocation": percentage} for each in options]
 
     def rules(self, value: str) -> list[dict[str, Any]]:
-        """As many rules, and as many conditions in each, for requests."""
+        """``size`` rules with ``size`` conditions each, for requests."""
         conditions = [{"operator": "EQUAL", "property": f"t{number}", "value": value} for number in range(self.size)]
         nested = [{"type": "ANY", "conditions": conditions}]
         return [{"type": "ALL", "conditions": [], "rules": nested} for _ in range(self.size)]
@@ -113,8 +113,8 @@ class Crowd:
         return segment
 
     def _write_states(self) -> None:
-        """Defaults with shares, and all overrides."""
-        self.places = FeatureSegment.objects.bulk_create(
+        """Write the default states with shares, and all overrides."""
+        self.feature_segments = FeatureSegment.objects.bulk_create(
             FeatureSegment(feature=feature, environment=environment, segment=segment, priority=priority)
             for environment, feature, (priority, segment) in product(
                 self.environments, self.features, enumerate(self.segments)
@@ -125,8 +125,13 @@ class Crowd:
             for environment, feature in product(self.environments, self.features)
         ]
         overrides = [
-            FeatureState(feature=place.feature, environment=place.environment, feature_segment=place, enabled=True)
-            for place in self.places
+            FeatureState(
+                feature=feature_segment.feature,
+                environment=feature_segment.environment,
+                feature_segment=feature_segment,
+                enabled=True,
+            )
+            for feature_segment in self.feature_segments
         ]
         of_identities = [
             FeatureState(feature=feature, environment=identity.environment, identity=identity, enabled=True)

@@ -1,4 +1,4 @@
-"""Who gets into which page: every address that there is, by GET and by POST."""
+"""Access to every page of the dashboard: sign-in, visibility and CSRF protection."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,41 +19,39 @@ PAGES = [route for route in routes.every() if routes.is_of_dashboard(route) and 
 METHODS = ("GET", "POST")
 
 
-def addresses(project: Project, environment: Environment) -> Iterator[tuple[Route, str]]:
-    """Each page below a project or an organisation, with theirs."""
-    known: dict[str, Any] = {
+def page_paths(project: Project, environment: Environment) -> Iterator[tuple[Route, str]]:
+    """The pages below a project or an organisation, each with a path."""
+    arguments: dict[str, Any] = {
         "project_pk": project.pk,
         "environment_api_key": environment.api_key,
         "organisation_pk": project.organisation_id,
     }
     for route in PAGES:
-        if known.keys() & set(route.arguments):
-            yield route, route.filled(dict.fromkeys(route.arguments, 1) | known)
+        if arguments.keys() & set(route.arguments):
+            yield route, route.filled(dict.fromkeys(route.arguments, 1) | arguments)
 
 
-def test_pages_of_a_project__whoever_may_not_see_it__sign_in_or_404(
+def test_pages__project_not_visible__sign_in_or_404(
     client: Client, stranger: Client, member_browser: Client, project: Project, environment: Environment
 ) -> None:
     wrong = []
-    pages = list(addresses(project, environment))
+    pages = list(page_paths(project, environment))
     assert len(pages) > 40
     for route, path in pages:
-        # A member of the organisation sees that there is one, and none of its projects.
-        callers = {"nobody": client, "stranger": stranger}
+        # A member without permissions may see the organisation, but none of its projects.
+        callers = {"anonymous": client, "stranger": stranger}
         if "project_pk" in route.arguments:
             callers["member"] = member_browser
         for who, caller in callers.items():
             for method in METHODS:
-                answer = caller.generic(method, path)
-                signs_in = answer.status_code == 302 and answer["Location"].startswith("/sign-in/?next=")
-                if not (signs_in if who == "nobody" else answer.status_code in (404, 405)):
-                    wrong.append((who, method, path, answer.status_code))
+                response = caller.generic(method, path)
+                signs_in = response.status_code == 302 and response["Location"].startswith("/sign-in/?next=")
+                if not (signs_in if who == "anonymous" else response.status_code in (404, 405)):
+                    wrong.append((who, method, path, response.status_code))
     assert wrong == []
 
 
-def test_pages__posted_to_from_elsewhere__403_each(
-    user: FFAdminUser, project: Project, environment: Environment
-) -> None:
+def test_pages__post_without_csrf_token__403(user: FFAdminUser, project: Project, environment: Environment) -> None:
     forger = Client(enforce_csrf_checks=True)
     forger.force_login(user)
     wrong = []

@@ -1,38 +1,41 @@
-"""A password that is guessed at and then forgotten, in a browser: locked, and opened by the link of a message."""
+"""Lock-out after wrong passwords, and password reset by mail, in a browser."""
 
 import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.browser.conftest import register, sign_in
 from tests.support.api import AdminAPI
 from tests.support.server import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 LINK = re.compile(r"https?://[^/\s]+(/password-reset/confirm/\S+)")
-# What Django writes after each message of a file.
+# Django's file-based mail backend writes this line after each message.
 END = "-" * 79
 
 
 def link_to(server: ServerProcess, email: str) -> str:
-    """Wait for the message to this address, and return the path that its link leads to."""
+    """Wait for the mail to this address. Returns the path of its link."""
     found: list[str] = []
 
-    def look() -> bool:
+    def find_link() -> bool:
         for file in Path(server.variables["VAR_DIR"], "mail").glob("*.log"):
             text = file.read_text()
             if f"To: {email}\n" in text and END in text:
                 found.extend(LINK.findall(text))
         return found != []
 
-    server.process.wait_until(look)
+    server.process.wait_until(find_link)
     (link,) = found
     return link
 
 
-def test_password__wrong_too_often_then_forgotten__locked_until_the_link_in_the_mail(
+def test_password__wrong_too_often_then_reset__locked_until_the_reset(
     visitor: Page, open_window: Callable[..., Page], server: ServerProcess
 ) -> None:
     person = register(server)
@@ -49,19 +52,19 @@ def test_password__wrong_too_often_then_forgotten__locked_until_the_link_in_the_
     for _ in range(3):
         password.fill("nope")
         password.press("Enter")
-        # Only in the page that comes next.
+        # The field is empty on the new page.
         expect(password).to_have_value("")
         expect(visitor.get_by_role("alert")).to_contain_text("Unable to log in")
     password.fill(person.password)
     password.press("Enter")
     expect(visitor.get_by_role("alert")).to_have_text(re.compile(r"Too many attempts\. Try again in 1\d minutes\."))
     assert log_in(person.password) == 429
-    # Whoever is signed in stays so.
+    # The lock-out does not end sessions.
     elsewhere.reload()
     elsewhere.get_by_role("heading", name="Projects", level=1).wait_for()
 
     visitor.get_by_role("link", name="Forgotten your password?").click()
-    # Both pages ask for an e-mail.
+    # Both pages have a field “E-mail”.
     visitor.wait_for_url("**/password-reset/")
     visitor.get_by_label("E-mail").fill(person.email)
     visitor.get_by_role("button", name="Send the link").click()

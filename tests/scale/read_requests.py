@@ -1,4 +1,4 @@
-"""Everything that can be read, as a list of calls."""
+"""GET requests of all endpoints."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from tests.permissions import calls
 
 
 @dataclass(frozen=True)
-class Reading:
-    says: str
+class ReadRequest:
+    name: str
     path: str
     headers: dict[str, str]
 
 
-def readings(world: WholeWorld, routes: list[Route]) -> Iterator[Reading]:
-    """A GET of every route that has one, and the lists of features in their costlier forms."""
+def read_requests(world: WholeWorld, routes: list[Route]) -> Iterator[ReadRequest]:
+    """A GET of every route that has one, and expensive variants of the list of features."""
     for route in routes:
         if "GET" in route.methods and calls.rule("GET", route) is not NOT_AVAILABLE:
             call = next(calls.call("GET", route, world))
-            yield Reading(f"GET {route.path.removeprefix('api/v1/')}", call.path, headers(route, world))
+            yield ReadRequest(f"GET {route.path.removeprefix('api/v1/')}", call.path, headers(route, world))
     admin = {"Authorization": world.admin._credentials["HTTP_AUTHORIZATION"]}
-    for says, query in (
+    for name, query in (
         ("with states", f"environment={world.a.pk}"),
         ("with states and a segment's", f"environment={world.a.pk}&segment={world.segment['id']}"),
         ("with states, 10 of them", f"environment={world.a.pk}&page_size=10"),
         ("searched by value", f"environment={world.a.pk}&value_search=e"),
     ):
-        yield Reading(f"GET features {says}", f"/api/v1/{world.features}?{query}", admin)
+        yield ReadRequest(f"GET features {name}", f"/api/v1/{world.features}?{query}", admin)
 
 
 def headers(route: Route, world: WholeWorld) -> dict[str, str]:

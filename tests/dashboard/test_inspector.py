@@ -1,4 +1,4 @@
-"""The inspector's page: what it shows of the rows that servers write, and to whom."""
+"""The inspector page: streams, events and their causes, from the rows that servers write."""
 
 import re
 from collections.abc import Callable
@@ -45,13 +45,13 @@ def processes() -> list[InspectedProcess]:
 
 
 @pytest.fixture
-def told(environment: Environment, processes: list[InspectedProcess]) -> Callable[..., InspectedEvent]:
-    """That a process has written an event; by default the environment's present version, to two streams."""
+def record_event(environment: Environment, processes: list[InspectedProcess]) -> Callable[..., InspectedEvent]:
+    """Create the row of a delivered event; by default of the environment's version, delivered to two streams."""
 
-    def note(process: int = 0, **columns: Any) -> InspectedEvent:
+    def record(process: int = 0, **columns: Any) -> InspectedEvent:
         environment.refresh_from_db()
         at = columns.get("updated_at", environment.updated_at)
-        usual = {
+        defaults = {
             "updated_at": at,
             "noted_at": timezone.now(),
             "written_at": at + timedelta(milliseconds=9),
@@ -62,27 +62,27 @@ def told(environment: Environment, processes: list[InspectedProcess]) -> Callabl
             "times": times(9, 24),
         }
         return InspectedEvent.objects.create(
-            process=processes[process].pk, environment=environment.api_key, **usual | columns
+            process=processes[process].pk, environment=environment.api_key, **defaults | columns
         )
 
-    return note
+    return record
 
 
 def minute(process: InspectedProcess, environment: Environment, at: datetime, **columns: Any) -> None:
-    usual = {"streams": 2, "published": 1, "heard": 1, "written": 2, "superseded": 0, "times": times(9, 24)}
+    defaults = {"streams": 2, "published": 1, "heard": 1, "written": 2, "superseded": 0, "times": times(9, 24)}
     InspectedMinute.objects.create(
-        process=process.pk, environment=environment.api_key, minute=minute_of(at), **usual | columns
+        process=process.pk, environment=environment.api_key, minute=minute_of(at), **defaults | columns
     )
 
 
-def text_of(answer: Any) -> str:
-    """The page's text alone."""
-    assert answer.status_code == 200, answer.content
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", answer.content.decode())).split())
+def page_text(response: Any) -> str:
+    """The text of a page without tags."""
+    assert response.status_code == 200, response.content
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", response.content.decode())).split())
 
 
-def address_of(panel: Any) -> str:
-    """Where the panel asks for what is newer than itself."""
+def refresh_url(panel: Any) -> str:
+    """The URL from which the panel is refreshed."""
     found = re.search(rb'hx-get="([^"]+)"', panel.content)
     assert found is not None
     return found[1].decode()
@@ -91,35 +91,35 @@ def address_of(panel: Any) -> str:
 def toggle(admin: APIClient, environment: Environment, state: FeatureState, **headers: str) -> None:
     path = f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/"
     state.refresh_from_db()
-    answer = admin.patch(path, {"enabled": not state.enabled}, "json", headers=headers)
-    assert answer.status_code == 200, answer.content
+    response = admin.patch(path, {"enabled": not state.enabled}, "json", headers=headers)
+    assert response.status_code == 200, response.content
 
 
-def test_live__streams_and_events__figures_causes_and_who(
+def test_inspector__streams_and_events__figures_causes_and_authors(
     browser: Client,
     admin: APIClient,
-    place: str,
+    base_path: str,
     environment: Environment,
     state: FeatureState,
     organisation: Organisation,
     processes: list[InspectedProcess],
-    told: Callable[..., InspectedEvent],
+    record_event: Callable[..., InspectedEvent],
 ) -> None:
     now = timezone.now()
     minute(processes[0], environment, now, streams=3)
     minute(processes[1], environment, now - timedelta(minutes=20), streams=4, times=times(40))
     toggle(admin, environment, state)
-    told()
-    told(process=1, written=1, superseded=5, healed=True, times=times(504))
-    old = told(updated_at=now - timedelta(minutes=30), written=0, times={}, written_at=None, committed_at=None)
+    record_event()
+    record_event(process=1, written=1, superseded=5, healed=True, times=times(504))
+    old = record_event(updated_at=now - timedelta(minutes=30), written=0, times={}, written_at=None, committed_at=None)
 
-    answer = browser.get(f"{place}live/")
-    assert "<web>" not in answer.content.decode()
-    page = text_of(answer)
+    response = browser.get(f"{base_path}live/")
+    assert "<web>" not in response.content.decode()
+    page = page_text(response)
     assert "Streams open now 7 in 2 of 2 processes" in page
     assert "<web>-1 4001" in page
     assert "Flag state updated for feature: banner by admin@example.com" in page
-    # Since the commit, four milliseconds after the version's time.
+    # Measured from the commit, 4 ms after the version's time.
     figures = re.search(r"3 streams p50 ([\d.]+) · p99 ([\d.]+) ms", page)
     assert figures is not None, page
     assert [float(each) for each in figures.groups()] == pytest.approx([20, 500], rel=0.01)
@@ -130,54 +130,54 @@ def test_live__streams_and_events__figures_causes_and_who(
     assert (
         f"Changed outside of the API: the log has no entry. version {epoch_seconds(old.updated_at)} no stream" in page
     )
-    # One of the two minutes is far to the right, or next to it if another has begun meanwhile; both have their dots.
-    assert answer.content.decode().count("h0") == 4
-    assert re.search(r"M5[89]\.5", answer.content.decode())
+    # Two minutes with two dots each. The newest minute is the last one, or the one before if a minute has just begun.
+    assert response.content.decode().count("h0") == 4
+    assert re.search(r"M5[89]\.5", response.content.decode())
     assert "curl -N http://testserver/sse/environments/" in page
 
-    # A key of the organisation has no e-mail address.
+    # A master API key has a name instead of an e-mail address.
     _, key = MasterAPIKey.objects.create_key(name="deploys", organisation=organisation)
     toggle(APIClient(), environment, state, Authorization=f"Api-Key {key}")
-    told()
-    assert "by API key deploys" in text_of(browser.get(f"{place}live/"))
+    record_event()
+    assert "by API key deploys" in page_text(browser.get(f"{base_path}live/"))
 
 
-def test_panel__unchanged__no_content_until_something_is_new(
-    browser: Client, place: str, told: Callable[..., InspectedEvent]
+def test_panel__unchanged__204_until_a_new_event(
+    browser: Client, base_path: str, record_event: Callable[..., InspectedEvent]
 ) -> None:
-    first = browser.get(f"{place}live/panel/")
+    first = browser.get(f"{base_path}live/panel/")
     assert first.content.startswith(b'<div id="inspection"')
     assert float(first["X-Server-Time"]) == pytest.approx(timezone.now().timestamp() * 1_000, abs=60_000)
-    again = browser.get(address_of(first))
-    if again.status_code == 200:  # A minute has begun meanwhile, and the plots with it.
-        again = browser.get(address_of(again))
+    again = browser.get(refresh_url(first))
+    if again.status_code == 200:  # A new minute has begun, so the plots have changed.
+        again = browser.get(refresh_url(again))
     assert (again.status_code, again.content) == (204, b"")
-    told()
-    assert "2 streams" in text_of(browser.get(address_of(first)))
+    record_event()
+    assert "2 streams" in page_text(browser.get(refresh_url(first)))
 
 
-def test_live__member_of_the_environment__causes_only_with_the_audit_log(
-    place: str,
+def test_inspector__viewer__causes_only_with_view_audit_log(
+    base_path: str,
     environment: Environment,
     project: Project,
     organisation: Organisation,
     admin: APIClient,
     state: FeatureState,
-    told: Callable[..., InspectedEvent],
+    record_event: Callable[..., InspectedEvent],
     member_browser: Client,
     django_assert_max_num_queries: Any,
 ) -> None:
-    assert member_browser.get(f"{place}live/").status_code == 404
-    assert member_browser.get(f"{place}live/panel/").status_code == 404
+    assert member_browser.get(f"{base_path}live/").status_code == 404
+    assert member_browser.get(f"{base_path}live/panel/").status_code == 404
     toggle(admin, environment, state)
-    told()
+    record_event()
     viewer = FFAdminUser.objects.create_user("v@example.com", "pa55-word-1", first_name="V", last_name="V")
     UserOrganisation.objects.create(user=viewer, organisation=organisation, role=OrganisationRole.USER)
     rights = project.userpermission.create(user=viewer)
     rights.permissions.add("VIEW_PROJECT")
     environment.userpermission.create(user=viewer).permissions.add("VIEW_ENVIRONMENT")
     window = signed_in_browser(viewer)
-    page = text_of(window.get(f"{place}live/"))
+    page = page_text(window.get(f"{base_path}live/"))
     assert "2 streams" in page
     assert "admin@example.com" not in page
     assert "Flag state updated" not in page
@@ -185,17 +185,17 @@ def test_live__member_of_the_environment__causes_only_with_the_audit_log(
     rights.permissions.add("VIEW_AUDIT_LOG")
     for path in ("", "panel/"):
         with django_assert_max_num_queries(12):
-            page = text_of(window.get(f"{place}live/{path}"))
+            page = page_text(window.get(f"{base_path}live/{path}"))
         assert "Flag state updated for feature: banner by admin@example.com" in page
 
 
-def test_live__very_many_events_with_many_entries__twelve_queries_and_few_lines_each(
+def test_inspector__many_events_with_many_entries__twelve_queries_and_three_entries_each(
     browser: Client,
     admin: APIClient,
-    place: str,
+    base_path: str,
     environment: Environment,
     state: FeatureState,
-    told: Callable[..., InspectedEvent],
+    record_event: Callable[..., InspectedEvent],
     django_assert_max_num_queries: Any,
 ) -> None:
     toggle(admin, environment, state)
@@ -207,29 +207,29 @@ def test_live__very_many_events_with_many_entries__twelve_queries_and_few_lines_
             project=entry.project,
             transaction=entry.transaction,
         )
-    told()
+    record_event()
     now = timezone.now()
     for number in range(120):
-        told(process=number % 2, updated_at=now - timedelta(seconds=number + 1))
-    browser.get(f"{place}live/")
+        record_event(process=number % 2, updated_at=now - timedelta(seconds=number + 1))
+    browser.get(f"{base_path}live/")
     for path in ("", "panel/"):
         with django_assert_max_num_queries(12):
-            answer = browser.get(f"{place}live/{path}")
-        assert b"<b>0</b>" not in answer.content
-        page = text_of(answer)
+            response = browser.get(f"{base_path}live/{path}")
+        assert b"<b>0</b>" not in response.content
+        page = page_text(response)
         assert page.count("2 streams") == 50
         assert "and 18 more entries of the same change" in page
 
 
-def test_live__real_time_off__says_so_and_leads_to_the_settings(
-    browser: Client, place: str, project: Project, feature: Feature
+def test_inspector__real_time_off__warning_with_a_link_to_the_settings(
+    browser: Client, base_path: str, project: Project, feature: Feature
 ) -> None:
-    page = text_of(browser.get(f"{place}live/"))
+    page = page_text(browser.get(f"{base_path}live/"))
     assert "Real-time updates are off" not in page
     assert "Nothing was sent in the last hour." in page
     Project.objects.filter(pk=project.pk).update(enable_realtime_updates=False)
-    answer = browser.get(f"{place}live/")
-    assert "Real-time updates are off in Web" in text_of(answer)
-    assert f'href="/projects/{project.pk}/settings/sdk/"' in answer.content.decode()
-    # This server keeps no record in tests, and says that as well.
-    assert "REALTIME_INSPECTION is off" in text_of(answer)
+    response = browser.get(f"{base_path}live/")
+    assert "Real-time updates are off in Web" in page_text(response)
+    assert f'href="/projects/{project.pk}/settings/sdk/"' in response.content.decode()
+    # Inspection is off in the test settings.
+    assert "REALTIME_INSPECTION is off" in page_text(response)

@@ -1,4 +1,4 @@
-"""Two people at the same form, each in a browser of their own: neither's save undoes the other's."""
+"""Two users with the same form in two browsers: neither save undoes the other."""
 
 from collections.abc import Callable
 
@@ -14,17 +14,17 @@ def mine(request: pytest.FixtureRequest, new_window: Callable[..., Page]) -> Pag
     return new_window(java_script_enabled=request.param)
 
 
-def test_value__saved_after_somebody_turned_it_off__refused_and_named_then_saved_beside_it(
-    mine: Page, new_window: Callable[..., Page], tenant: Tenant, place: str
+def test_value__saved_after_another_user_turned_it_off__conflict_named_then_both_changes_saved(
+    mine: Page, new_window: Callable[..., Page], tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner", initial_value="old", default_enabled=True)["id"]
     theirs = new_window()
-    mine.goto(f"{place}features/{feature}/")
+    mine.goto(f"{base_path}features/{feature}/")
     value, on = mine.get_by_role("textbox", name="Value"), mine.get_by_role("switch", name="On", exact=True)
     value.fill("new")
-    theirs.goto(f"{place}features/")
+    theirs.goto(f"{base_path}features/")
     theirs.get_by_role("switch", name="banner").click()
-    # It is what was clicked at once, and this for as long as that is not sure.
+    # Wait for the response: until then the switch has this attribute.
     expect(theirs.locator("[data-before]")).to_have_count(0)
     assert tenant.flags()["banner"] == (False, "old")
 
@@ -38,15 +38,15 @@ def test_value__saved_after_somebody_turned_it_off__refused_and_named_then_saved
     assert tenant.flags()["banner"] == (False, "new")
 
 
-def test_override__saved_after_somebody_saved_it__refused_and_named_then_replaced_knowingly(
-    mine: Page, new_window: Callable[..., Page], tenant: Tenant, place: str
+def test_override__saved_after_another_user_saved_it__conflict_named_then_replaced(
+    mine: Page, new_window: Callable[..., Page], tenant: Tenant, base_path: str
 ) -> None:
     feature = tenant.add_feature("banner")["id"]
     segment = tenant.add_segment("staff", plan="staff")["id"]
     tenant.override(feature, segment, enabled=True, feature_state_value=text("old"))
     theirs = new_window()
     for page in (mine, theirs):
-        page.goto(f"{place}features/{feature}/overrides/{segment}/")
+        page.goto(f"{base_path}features/{feature}/overrides/{segment}/")
     forms = {page: page.locator(".opened") for page in (mine, theirs)}
     forms[mine].get_by_role("textbox", name="Value").fill("mine")
     forms[theirs].get_by_role("textbox", name="Value").fill("theirs")
@@ -64,11 +64,9 @@ def test_override__saved_after_somebody_saved_it__refused_and_named_then_replace
     expect(mine.get_by_text("The override is saved.")).to_be_visible()
 
 
-def test_refused_form__changed_once_more_meanwhile__what_was_typed_stays(
-    window: Page, tenant: Tenant, place: str
-) -> None:
+def test_conflict_page__flag_changed_once_more__input_stays(window: Page, tenant: Tenant, base_path: str) -> None:
     feature = tenant.add_feature("banner", initial_value="old", default_enabled=True)["id"]
-    window.goto(f"{place}features/{feature}/")
+    window.goto(f"{base_path}features/{feature}/")
     value = window.get_by_role("textbox", name="Value")
     value.fill("new")
     tenant.change(feature, enabled=False)

@@ -1,4 +1,4 @@
-"""Forms that were opened before somebody else's change: nothing of it is undone, and the form says what it is."""
+"""Forms that were opened before another user's change: the save is rejected with the changed fields."""
 
 import html
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from segments.models import Segment
 from segments.services import create_segment
 from segments.trees import RuleData
 from tests.dashboard.conftest import signed_in_browser
-from tests.dashboard.features.forms import filled, form, order, said, text
+from tests.dashboard.features.forms import form_data, live_state, override_order, state_form, text
 from users.models import FFAdminUser
 
 
@@ -36,30 +36,30 @@ def rules(plan: str) -> list[RuleData]:
 
 @dataclass(frozen=True)
 class Case:
-    """A form, what is typed in one field of it, and what somebody else does meanwhile to another one."""
+    """A form with input in one field, while another user changes another field."""
 
     path: str
     typed: dict[str, Any]
-    theirs: Callable[[], Any]
-    sentence: str
+    other_change: Callable[[], Any]
+    message: str
     stored: Callable[[], Any]
-    """Of the fields that they changed and that was typed in."""
+    """Reads both fields."""
 
-    refused: Any
-    saved: Any
-    """The same after the first save, and after the second."""
+    after_conflict: Any
+    after_save: Any
+    """The stored fields after the first save, and after the second."""
 
 
 @pytest.fixture
 def cases(
-    admin: APIClient, place: str, project: Project, environment: Environment, feature: Feature
+    admin: APIClient, base_path: str, project: Project, environment: Environment, feature: Feature
 ) -> dict[str, Case]:
-    page = f"{place}features/{feature.pk}/"
+    page = f"{base_path}features/{feature.pk}/"
     tag = Tag.objects.create(label="shop", project=project)
     segment = create_segment(project, name="staff", rules=rules("1"))
     override = create_override(environment, feature, segment, value=text("old"), enabled=True)
     identity = Identity.objects.create(environment=environment, identifier="ada")
-    of_identity = create_state(environment, feature=feature, identity=identity, enabled=True)
+    identity_override = create_state(environment, feature=feature, identity=identity, enabled=True)
     option = add_option(feature, type="unicode", string_value="a", default_percentage_allocation=20.0)
     state = FeatureState.objects.get(environment=environment, feature=feature, identity=None, feature_segment=None)
     request = ChangeRequest.objects.create(environment=environment, project=project, title="Old", description="Why")
@@ -67,8 +67,8 @@ def cases(
     def patch(path: str, **body: Any) -> Callable[[], Any]:
         return lambda: admin.patch(f"/api/v1/{path}", body, format="json")
 
-    def of(**where: Any) -> Callable[[], Any]:
-        return lambda: said(environment, feature, **where)
+    def state_of(**override: Any) -> Callable[[], Any]:
+        return lambda: live_state(environment, feature, **override)
 
     def columns(model: Any, pk: int, *names: str) -> Callable[[], Any]:
         return lambda: model.objects.values_list(*names).get(pk=pk)
@@ -79,7 +79,7 @@ def cases(
             {"value": "new"},
             patch(f"environments/{environment.api_key}/featurestates/{state.pk}/", enabled=True),
             "The switch is on now.",
-            of(),
+            state_of(),
             (True, None),
             (True, "new"),
         ),
@@ -88,16 +88,16 @@ def cases(
             {"value": "new"},
             patch(f"features/featurestates/{override.pk}/", enabled=False),
             "The switch is off now.",
-            of(feature_segment=override.feature_segment),
+            state_of(feature_segment=override.feature_segment),
             (False, "old"),
             (False, "new"),
         ),
         "identity": Case(
             f"{page}identities/{identity.pk}/",
             {"value": "new"},
-            patch(f"features/featurestates/{of_identity.pk}/", enabled=False),
+            patch(f"features/featurestates/{identity_override.pk}/", enabled=False),
             "The switch is off now.",
-            of(identity=identity),
+            state_of(identity=identity),
             (False, None),
             (False, "new"),
         ),
@@ -146,7 +146,7 @@ def cases(
             ("2", "mine"),
         ),
         "change request": Case(
-            f"{place}change-requests/{request.pk}/edit/",
+            f"{base_path}change-requests/{request.pk}/edit/",
             {"description": "Mine"},
             patch(f"features/workflows/change-requests/{request.pk}/", title="Theirs"),
             "The title is “Theirs” now.",
@@ -162,25 +162,25 @@ NAMES = ("value", "override", "identity", "variation", "feature settings", "proj
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", NAMES)
-def test_form__saved_after_somebody_else__refused_and_named_then_saved_beside_it(
+def test_form__saved_after_another_user__conflict_named_then_both_changes_saved(
     name: str, cases: dict[str, Case], browser: Client
 ) -> None:
     case = cases[name]
-    opened = filled(browser.get(case.path).content.decode(), case.path)
-    case.theirs()
-    refused = browser.post(case.path, {**opened, **case.typed})
-    content = refused.content.decode()
-    assert refused.status_code == 409
-    assert f"{CONFLICT} {case.sentence}" in html.unescape(content)
-    assert case.stored() == case.refused
-    # What they changed is in the form now, beside what was typed.
-    saved = browser.post(case.path, filled(content, case.path))
-    assert (saved.status_code, case.stored()) == (303, case.saved)
+    form = form_data(browser.get(case.path).content.decode(), case.path)
+    case.other_change()
+    conflict = browser.post(case.path, {**form, **case.typed})
+    content = conflict.content.decode()
+    assert conflict.status_code == 409
+    assert f"{CONFLICT} {case.message}" in html.unescape(content)
+    assert case.stored() == case.after_conflict
+    # The form contains the other user's change and the input.
+    saved = browser.post(case.path, form_data(content, case.path))
+    assert (saved.status_code, case.stored()) == (303, case.after_save)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("action", ["propose", "schedule"])
-def test_proposal__made_after_somebody_else_changed_the_flag__refused_and_named(
+def test_proposal__made_after_another_user_changed_the_flag__conflict_named(
     action: str, browser: Client, page: str, admin: APIClient, environment: Environment, feature: Feature
 ) -> None:
     content = browser.get(page).content.decode()
@@ -189,83 +189,83 @@ def test_proposal__made_after_somebody_else_changed_the_flag__refused_and_named(
         f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/", {"enabled": True}, format="json"
     )
     typed = {"value": "new", "action": action, "when": "2999-01-01T00:00"}
-    answer = browser.post(page, {**filled(content, page), **typed})
-    assert answer.status_code == 409
-    assert f"{CONFLICT} The switch is on now." in answer.content.decode()
+    response = browser.post(page, {**form_data(content, page), **typed})
+    assert response.status_code == 409
+    assert f"{CONFLICT} The switch is on now." in response.content.decode()
     assert not ChangeRequest.objects.exists()
-    assert browser.post(page, {**filled(answer.content.decode(), page), "action": action}).status_code == 303
+    assert browser.post(page, {**form_data(response.content.decode(), page), "action": action}).status_code == 303
     draft = FeatureState.objects.get(change_request=ChangeRequest.objects.get())
     assert (draft.enabled, draft.feature_state_value.value) == (True, "new")
 
 
 @pytest.mark.django_db
-def test_order__saved_after_somebody_else_ordered__refused_and_named(
+def test_order__saved_after_another_user_reordered__conflict_named(
     browser: Client, page: str, feature: Feature, overrides: list[FeatureState]
 ) -> None:
     first, second, third = (each.feature_segment_id for each in overrides)
     content = browser.get(page).content.decode()
-    mine = filled(content, f"{page}overrides/order/")[DIGESTS]
-    browser.post(f"{page}overrides/order/", {"order": f"{third},{first},{second}", "digests": mine})
-    assert order(feature) == ["third", "first", "second"]
+    digests = form_data(content, f"{page}overrides/order/")[DIGESTS]
+    browser.post(f"{page}overrides/order/", {"order": f"{third},{first},{second}", "digests": digests})
+    assert override_order(feature) == ["third", "first", "second"]
     for sent in ({"order": f"{second},{first},{third}"}, {"feature_segment": first, "move": "down"}):
-        answer = browser.post(f"{page}overrides/order/", {**sent, "digests": mine}, follow=True)
-        assert f"{CONFLICT} The order is third, first, second now." in answer.content.decode()
-        assert order(feature) == ["third", "first", "second"]
+        response = browser.post(f"{page}overrides/order/", {**sent, "digests": digests}, follow=True)
+        assert f"{CONFLICT} The order is third, first, second now." in response.content.decode()
+        assert override_order(feature) == ["third", "first", "second"]
 
 
 @pytest.mark.django_db
-def test_new_override__segment_was_overridden_meanwhile__refused_and_theirs_stays(
+def test_new_override__segment_was_overridden_meanwhile__conflict_and_the_other_override_stays(
     browser: Client, page: str, environment: Environment, feature: Feature, segments: list[Segment]
 ) -> None:
     content = browser.get(f"{page}overrides/new/").content.decode()
     theirs = create_override(environment, feature, segments[0], value=text("theirs"), enabled=True)
     typed = {"value": "mine", "chosen": str(segments[0].pk)}
-    answer = browser.post(f"{page}overrides/new/", {**filled(content, f"{page}overrides/new/"), **typed})
-    assert answer.status_code == 409
-    assert "This segment overrides the feature already." in answer.content.decode()
-    assert said(environment, feature, feature_segment=theirs.feature_segment) == (True, "theirs")
+    response = browser.post(f"{page}overrides/new/", {**form_data(content, f"{page}overrides/new/"), **typed})
+    assert response.status_code == 409
+    assert "This segment overrides the feature already." in response.content.decode()
+    assert live_state(environment, feature, feature_segment=theirs.feature_segment) == (True, "theirs")
 
 
 @pytest.mark.django_db
-def test_schedule__time_was_set_meanwhile__refused_and_named(
-    browser: Client, admin: APIClient, place: str, environment: Environment, feature: Feature
+def test_schedule__time_was_set_meanwhile__conflict_named(
+    browser: Client, admin: APIClient, base_path: str, environment: Environment, feature: Feature
 ) -> None:
     body = {"title": "Now", "feature_states": [{"feature": feature.pk, "enabled": True, "live_from": None}]}
     path = f"/api/v1/environments/{environment.api_key}/create-change-request/"
     pk = admin.post(path, body, format="json").json()["id"]
-    request = f"{place}change-requests/{pk}/"
-    mine = filled(browser.get(request).content.decode(), f"{request}schedule/")
+    request = f"{base_path}change-requests/{pk}/"
+    form = form_data(browser.get(request).content.decode(), f"{request}schedule/")
     for expected in (303, 409):
-        answer = browser.post(f"{request}schedule/", {**mine, "live_from": "2999-01-01T00:00"})
-        assert answer.status_code == expected
-    assert "The time is “2999-01-01T00:00” now." in answer.content.decode()
+        response = browser.post(f"{request}schedule/", {**form, "live_from": "2999-01-01T00:00"})
+        assert response.status_code == expected
+    assert "The time is “2999-01-01T00:00” now." in response.content.decode()
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("sent", ["", "[", "[1]", '{"enabled": 1}', 100_000 * "["])
-def test_form__digests_that_no_page_made__refused_as_an_older_state(
+def test_form__invalid_digests__conflict(
     sent: str, browser: Client, page: str, environment: Environment, feature: Feature
 ) -> None:
-    answer = browser.post(page, form("text", "new", enabled="on", digests=sent))
-    assert answer.status_code == 409
-    assert said(environment, feature) == (False, None)
+    response = browser.post(page, state_form("text", "new", enabled="on", digests=sent))
+    assert response.status_code == 409
+    assert live_state(environment, feature) == (False, None)
 
 
 @pytest.mark.database
 @pytest.mark.django_db(transaction=True)
-def test_form__saved_by_four_at_once__one_saves_and_the_others_are_refused(
+def test_form__saved_by_four_users_at_once__one_saves_and_the_others_conflict(
     user: FFAdminUser, organisation: Any, page: str, environment: Environment, feature: Feature
 ) -> None:
     browsers = [signed_in_browser(user) for _ in range(4)]
-    opened = [filled(browser.get(page).content.decode(), page) for browser in browsers]
+    forms = [form_data(browser.get(page).content.decode(), page) for browser in browsers]
 
     def save(number: int) -> int:
         try:
-            return browsers[number].post(page, {**opened[number], "value": str(number)}).status_code
+            return browsers[number].post(page, {**forms[number], "value": str(number)}).status_code
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(4) as threads:
         statuses = list(threads.map(save, range(4)))
     assert sorted(statuses) == [303, 409, 409, 409]
-    assert said(environment, feature) == (False, str(statuses.index(303)))
+    assert live_state(environment, feature) == (False, str(statuses.index(303)))

@@ -1,4 +1,4 @@
-"""``metrics/``: what an environment comes to, in numbers."""
+"""``metrics/``: counts of an environment's features, overrides and change requests."""
 
 from typing import Any
 
@@ -39,32 +39,31 @@ def workflow(open_requests: int, scheduled: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_metrics__change_requests_on__open_and_scheduled_ones_are_counted(
+def test_metrics__change_requests_enabled__open_and_scheduled_ones_counted(
     admin: APIClient, environment: Environment, production: Environment, feature: Feature
 ) -> None:
     path = f"/api/v1/environments/{environment.api_key}/"
 
-    def request(live_from: str | None = None, *, at: str = path, commit: bool = False) -> None:
+    def add_request(live_from: str | None = None, *, environment_path: str = path, commit: bool = False) -> None:
         state = {"feature": feature.pk, "enabled": True, "live_from": live_from}
-        made = admin.post(
-            f"{at}create-change-request/", {"title": "t", "feature_states": [state]}, format="json"
-        ).json()
+        body = {"title": "t", "feature_states": [state]}
+        created = admin.post(f"{environment_path}create-change-request/", body, format="json").json()
         if commit:
-            admin.post(f"/api/v1/features/workflows/change-requests/{made['id']}/commit/")
+            admin.post(f"/api/v1/features/workflows/change-requests/{created['id']}/commit/")
 
     assert admin.get(f"{path}metrics/").json() == {"metrics": FLAGS}
     assert admin.patch(path, {"minimum_change_request_approvals": 0}, format="json").status_code == 200
     assert admin.get(f"{path}metrics/").json() == {"metrics": FLAGS + workflow(0, 0)}
 
-    request()
-    request("2100-01-01T00:00:00Z")
-    request("2100-01-01T00:00:00Z", commit=True)
-    request(at=f"/api/v1/environments/{production.api_key}/")
+    add_request()
+    add_request("2100-01-01T00:00:00Z")
+    add_request("2100-01-01T00:00:00Z", commit=True)
+    add_request(environment_path=f"/api/v1/environments/{production.api_key}/")
     assert admin.get(f"{path}metrics/").json()["metrics"][4:] == workflow(2, 1)
-    # What is live is nothing any more that waits.
-    with CaptureQueriesContext(connection) as few:
+    # A request that is live is not counted.
+    with CaptureQueriesContext(connection) as before:
         admin.get(f"{path}metrics/")
-    request(commit=True)
-    with CaptureQueriesContext(connection) as many:
+    add_request(commit=True)
+    with CaptureQueriesContext(connection) as after:
         assert admin.get(f"{path}metrics/").json()["metrics"][4:] == workflow(2, 1)
-    assert len(few) == len(many)
+    assert len(before) == len(after)

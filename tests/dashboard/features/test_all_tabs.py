@@ -1,4 +1,4 @@
-"""All pages of a feature: what they show as text, who may do what, and how much they ask the database."""
+"""All pages of a feature: escaping of HTML, permissions, and the number of queries."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,30 +14,30 @@ from features.multivariate.services import add_option
 from projects.models import Project
 from projects.tags.models import Tag
 from segments.models import Segment
-from tests.dashboard.features.forms import form, text
+from tests.dashboard.features.forms import state_form, text
 from users.models import FFAdminUser
 
 pytestmark = pytest.mark.django_db
 
-NASTY = "<script>alert(1)</script>\"'&"
+HTML = "<script>alert(1)</script>\"'&"
 
 
-def test_page__html_everywhere__shown_as_text(
+def test_page__html_in_every_text__escaped(
     browser: Client,
-    place: str,
+    base_path: str,
     project: Project,
     environment: Environment,
     make_feature: Callable[..., Feature],
 ) -> None:
-    Environment.objects.filter(pk=environment.pk).update(name=NASTY)
-    feature = make_feature(NASTY, initial_value=NASTY, description=NASTY)
-    feature.tags.add(Tag.objects.create(label=NASTY, project=project))
-    segment = Segment.objects.create(name=NASTY, project=project)
-    create_override(environment, feature, segment, value=text(NASTY))
-    identity = Identity.objects.create(environment=environment, identifier=NASTY)
+    Environment.objects.filter(pk=environment.pk).update(name=HTML)
+    feature = make_feature(HTML, initial_value=HTML, description=HTML)
+    feature.tags.add(Tag.objects.create(label=HTML, project=project))
+    segment = Segment.objects.create(name=HTML, project=project)
+    create_override(environment, feature, segment, value=text(HTML))
+    identity = Identity.objects.create(environment=environment, identifier=HTML)
     FeatureState.objects.create(environment=environment, feature=feature, identity=identity)
-    option = add_option(feature, type="unicode", string_value=NASTY, default_percentage_allocation=10.0)
-    below = f"{place}features/{feature.pk}/"
+    option = add_option(feature, type="unicode", string_value=HTML, default_percentage_allocation=10.0)
+    page = f"{base_path}features/{feature.pk}/"
     paths = (
         "",
         "overrides/new/",
@@ -51,16 +51,16 @@ def test_page__html_everywhere__shown_as_text(
         "settings/",
     )
     for path in paths:
-        answer = browser.get(f"{below}{path}")
-        assert answer.status_code == 200, path
-        assert b"<script>alert" not in answer.content, path
-        assert b"&lt;script&gt;" in answer.content, path
+        response = browser.get(f"{page}{path}")
+        assert response.status_code == 200, path
+        assert b"<script>alert" not in response.content, path
+        assert b"&lt;script&gt;" in response.content, path
 
 
-def test_elsewhere__state_of_those_environments_alone_that_one_may_see(
+def test_other_environments__not_visible_to_the_user__not_shown(
     viewer: Client, browser: Client, page: str, production: Environment, feature: Feature
 ) -> None:
-    # The feature is older than the environment here: it has no state there yet.
+    # The fixture creates the feature before this environment, so it has no state there yet.
     state = FeatureState.objects.create(environment=production, feature=feature, enabled=True)
     assert f"{production.api_key}/features/{feature.pk}/" in browser.get(page).content.decode()
     assert production.api_key not in viewer.get(page).content.decode()
@@ -70,19 +70,19 @@ def test_elsewhere__state_of_those_environments_alone_that_one_may_see(
 def forms(
     page: str, segment: Segment, identity: Identity, option: Any, user: FFAdminUser
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Every form of the feature's pages, with something that would change."""
-    new, identified = form(chosen=str(segment.pk)), form(chosen="somebody")
-    later = form(action="schedule", when="2999-01-01T00:00", enabled="on")
-    yield page, form(enabled="on")
-    yield page, later
-    yield f"{page}overrides/new/", new
-    yield f"{page}overrides/{segment.pk}/", form(enabled="on")
-    yield f"{page}overrides/{segment.pk}/", later
+    """Path and form data of each form of a feature's pages. Each would change something."""
+    new_override, new_identity = state_form(chosen=str(segment.pk)), state_form(chosen="bob")
+    scheduled = state_form(action="schedule", when="2999-01-01T00:00", enabled="on")
+    yield page, state_form(enabled="on")
+    yield page, scheduled
+    yield f"{page}overrides/new/", new_override
+    yield f"{page}overrides/{segment.pk}/", state_form(enabled="on")
+    yield f"{page}overrides/{segment.pk}/", scheduled
     yield f"{page}overrides/{segment.pk}/toggle/", {"enabled": "true"}
     yield f"{page}overrides/{segment.pk}/delete/", {}
     yield f"{page}overrides/order/", {"order": str(FeatureSegment.objects.get().pk)}
-    yield f"{page}identities/new/", identified
-    yield f"{page}identities/{identity.pk}/", form(enabled="on")
+    yield f"{page}identities/new/", new_identity
+    yield f"{page}identities/{identity.pk}/", state_form(enabled="on")
     yield f"{page}identities/{identity.pk}/toggle/", {"enabled": "true"}
     yield f"{page}identities/{identity.pk}/delete/", {}
     yield f"{page}variations/new/", {"kind": "text", "value": "c", "weight": "1"}
@@ -92,7 +92,7 @@ def forms(
     yield f"{page}settings/owners/", {"action": "add", "user": str(user.pk)}
 
 
-def test_forms__who_may_only_look_and_who_is_a_stranger__nothing_changes(
+def test_forms__viewer_or_user_of_another_organisation__nothing_changes(
     viewer: Client,
     stranger: Client,
     page: str,
@@ -109,9 +109,9 @@ def test_forms__who_may_only_look_and_who_is_a_stranger__nothing_changes(
     before = Environment.objects.get(pk=environment.pk).revision
     for path, body in forms(page, segment, identity, options[0], user):
         assert stranger.post(path, body).status_code == 404, path
-        answer = viewer.post(path, body, follow=True)
+        response = viewer.post(path, body, follow=True)
         refusal = "You do not have permission to perform this action."
-        assert refusal in answer.content.decode(), (path, answer.status_code)
+        assert refusal in response.content.decode(), (path, response.status_code)
     assert list(FeatureState.objects.values()) == states
     assert Environment.objects.get(pk=environment.pk).revision == before
     assert (feature.owners.count(), feature.multivariate_options.count()) == (0, 2)
@@ -126,7 +126,7 @@ def test_forms__who_may_only_look_and_who_is_a_stranger__nothing_changes(
 
 def test_pages__200_segments_50_environments__dozen_queries(
     browser: Client,
-    place: str,
+    base_path: str,
     project: Project,
     environment: Environment,
     make_feature: Callable[..., Feature],
@@ -141,7 +141,7 @@ def test_pages__200_segments_50_environments__dozen_queries(
         create_override(environment, feature, segment)
     identity = Identity.objects.create(environment=environment, identifier="ada")
     FeatureState.objects.create(environment=environment, feature=feature, identity=identity)
-    page = f"{place}features/{feature.pk}/"
+    page = f"{base_path}features/{feature.pk}/"
     browser.get(page)
     paths = (
         "",

@@ -1,4 +1,4 @@
-"""A feature in a browser, from the form that makes it to its end, as streams and SDKs see it."""
+"""The lifecycle of a feature in a browser: create, archive, restore, delete."""
 
 from collections.abc import Callable
 
@@ -9,20 +9,19 @@ from tests.support.api import Tenant
 from tests.support.server import ServerProcess
 
 
-def test_feature__created_archived_restored_and_deleted__stream_sdk_and_other_window_see_it(
-    window: Page, new_window: Callable[..., Page], tenant: Tenant, place: str, server: ServerProcess
+def test_feature__created_archived_restored_and_deleted__stream_sdk_and_other_window_follow(
+    window: Page, new_window: Callable[..., Page], tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     tenant.add_feature("search")
     other = new_window()
-    other.goto(f"{place}features/")
-    window.goto(f"{place}features/")
+    other.goto(f"{base_path}features/")
+    window.goto(f"{base_path}features/")
     window.get_by_role("link", name="New feature").click()
     window.get_by_label("Name").fill("search")
     window.get_by_label("Value").fill("12")
     window.get_by_label("On in all environments from the beginning").check()
     window.get_by_role("button", name="Create feature").click()
     expect(window.get_by_role("alert")).to_contain_text("The feature was not created.")
-    # What was typed is still there.
     expect(window.get_by_label("Value")).to_have_value("12")
     window.get_by_label("Name").fill("banner")
     with sse.connect(server.port, tenant.environment.key) as stream:
@@ -60,6 +59,6 @@ def test_feature__created_archived_restored_and_deleted__stream_sdk_and_other_wi
         window.get_by_text("banner is deleted.").wait_for()
         assert stream.event_after(created).updated_at == tenant.version()
     assert set(tenant.flags()) == {"search"}
-    expect(window).to_have_url(f"{server.url}{place}features/")
+    expect(window).to_have_url(f"{server.url}{base_path}features/")
     expect(window.get_by_role("link", name="banner", exact=True)).to_have_count(0)
     other.get_by_role("heading", name="There is no such page").wait_for()

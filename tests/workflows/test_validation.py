@@ -1,4 +1,4 @@
-"""Bodies and queries that a change request's endpoints refuse."""
+"""Validation of bodies and query parameters of change requests."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,44 +25,44 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
         ("live_from_after=soon", "live_from_after"),
     ],
 )
-def test_list__bad_filter__refused_by_name(admin: APIClient, listing: str, query: str, field: str) -> None:
+def test_list__invalid_parameter__rejected_with_field(admin: APIClient, listing: str, query: str, field: str) -> None:
     answer = admin.get(f"{listing}?{query}")
     assert answer.status_code == 400
     assert list(answer.json()) == [field]
 
 
-def unknown(pk: int) -> list[str]:
+def does_not_exist(pk: int) -> list[str]:
     return [f'Invalid pk "{pk}" - object does not exist.']
 
 
 NO_VERSIONS = ["Feature versioning v2 is not supported. Send feature_states instead."]
-NO_LIST = {"non_field_errors": ['Expected a list of items but got type "dict".']}
+NOT_A_LIST = {"non_field_errors": ['Expected a list of items but got type "dict".']}
 
 
 @pytest.mark.parametrize(
-    ("change", "error"),
+    ("fields", "error"),
     [
         ({"title": None}, {"title": ["This field may not be null."]}),
         ({"title": "x" * 501}, {"title": ["Ensure this field has no more than 500 characters."]}),
         ({"feature_states": None}, {"feature_states": ["This field may not be null."]}),
-        ({"feature_states": {}}, {"feature_states": NO_LIST}),
+        ({"feature_states": {}}, {"feature_states": NOT_A_LIST}),
         ({"feature_states": [{}]}, {"feature_states": [{"feature": ["This field is required."]}]}),
-        ({"feature_states": [{"feature": 999_999}]}, {"feature_states": [{"feature": unknown(999_999)}]}),
-        ({"approvals": [{"user": 999_999}]}, {"approvals": [{"user": unknown(999_999)}]}),
-        ({"group_assignments": [{"group": 1}]}, {"group_assignments": [{"group": unknown(1)}]}),
+        ({"feature_states": [{"feature": 999_999}]}, {"feature_states": [{"feature": does_not_exist(999_999)}]}),
+        ({"approvals": [{"user": 999_999}]}, {"approvals": [{"user": does_not_exist(999_999)}]}),
+        ({"group_assignments": [{"group": 1}]}, {"group_assignments": [{"group": does_not_exist(1)}]}),
         ({"change_sets": [{"feature": 1}]}, {"change_sets": NO_VERSIONS}),
         ({"environment_feature_versions": ["6f3b6e0e"]}, {"environment_feature_versions": NO_VERSIONS}),
     ],
 )
-def test_creation__bad_body__refused_by_name_and_nothing_stored(
-    admin: APIClient, creation: str, change: dict[str, Any], error: dict[str, Any]
+def test_create__invalid_field__rejected_with_field_and_nothing_stored(
+    admin: APIClient, creation: str, fields: dict[str, Any], error: dict[str, Any]
 ) -> None:
-    answer = admin.post(creation, {"title": "t", "feature_states": [], **change}, "json")
+    answer = admin.post(creation, {"title": "t", "feature_states": [], **fields}, "json")
     assert (answer.status_code, answer.json()) == (400, error)
     assert ChangeRequest.objects.count() == 0
 
 
-def test_creation__bad_states__refused_in_their_order(
+def test_create__invalid_states__errors_in_their_order(
     admin: APIClient,
     creation: str,
     environment: Environment,
@@ -71,32 +71,32 @@ def test_creation__bad_states__refused_in_their_order(
     feature: Feature,
     segment: Segment,
 ) -> None:
-    second = make_feature("second")
-    elsewhere = FeatureSegment.objects.create(feature=feature, environment=production, segment=segment)
-    of_second = FeatureSegment.objects.create(feature=second, environment=environment, segment=segment)
-    option = MultivariateFeatureOption.objects.create(feature=second)
+    other = make_feature("second")
+    in_production = FeatureSegment.objects.create(feature=feature, environment=production, segment=segment)
+    of_other = FeatureSegment.objects.create(feature=other, environment=environment, segment=segment)
+    option = MultivariateFeatureOption.objects.create(feature=other)
     share = {"multivariate_feature_option": option.pk, "percentage_allocation": 60}
     states = [
         {"feature": feature.pk},
-        {"feature": feature.pk, "feature_segment": elsewhere.pk},
-        {"feature": feature.pk, "feature_segment": of_second.pk},
+        {"feature": feature.pk, "feature_segment": in_production.pk},
+        {"feature": feature.pk, "feature_segment": of_other.pk},
         {"feature": feature.pk, "multivariate_feature_state_values": [share]},
-        {"feature": second.pk, "multivariate_feature_state_values": [share, share]},
+        {"feature": other.pk, "multivariate_feature_state_values": [share, share]},
     ]
     answer = admin.post(creation, {"title": "t", "feature_states": states}, "json")
     assert answer.status_code == 400
     assert answer.json() == {
         "feature_states": [
             {},
-            {"feature_segment": unknown(elsewhere.pk)},
+            {"feature_segment": does_not_exist(in_production.pk)},
             {"feature_segment": ["Feature segment does not belong to feature."]},
-            {"multivariate_feature_state_values": [{"multivariate_feature_option": unknown(option.pk)}]},
+            {"multivariate_feature_state_values": [{"multivariate_feature_option": does_not_exist(option.pk)}]},
             {"non_field_errors": ["Multivariate percentage values exceed 100%."]},
         ]
     }
 
 
-def test_creation__two_states_of_one_place__refused(admin: APIClient, creation: str, feature: Feature) -> None:
+def test_create__two_states_of_one_target__rejected(admin: APIClient, creation: str, feature: Feature) -> None:
     body = {"title": "t", "feature_states": [{"feature": feature.pk}, {"feature": feature.pk, "enabled": True}]}
     answer = admin.post(creation, body, "json")
     assert answer.status_code == 400
@@ -104,7 +104,7 @@ def test_creation__two_states_of_one_place__refused(admin: APIClient, creation: 
     assert answer.json() == {"feature_states": [{}, {"feature": [message]}]}
 
 
-def test_creation__environment_with_versions__refused_in_both_words(
+def test_create__environment_with_v2_versioning__rejected(
     admin: APIClient, creation: str, environment: Environment
 ) -> None:
     Environment.objects.filter(pk=environment.pk).update(use_v2_feature_versioning=True)
@@ -114,7 +114,7 @@ def test_creation__environment_with_versions__refused_in_both_words(
 
 
 @pytest.mark.parametrize(("field", "name"), [("feature_states", "feature"), ("approvals", "user")])
-def test_edit__item_without_what_it_needs__refused_by_name(
+def test_edit__required_field_of_an_item_missing__rejected_with_field(
     admin: APIClient, propose: Callable[..., Any], field: str, name: str
 ) -> None:
     answer = admin.patch(f"{REQUESTS}{propose()['id']}/", {field: [{}]}, "json")
