@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from realtime.changes import versions
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -43,13 +43,13 @@ def test_versions__transaction_that_began_earlier_commits_later__has_the_later_v
         toggle(environment, feature)
         other_committed.set()
 
-    with listening(environment) as heard, ThreadPoolExecutor(2) as sessions:
+    with recorded_events(environment) as recorded, ThreadPoolExecutor(2) as sessions:
         for done in [sessions.submit(in_a_session_of_its_own, work) for work in (early_bird, late_comer)]:
             done.result(PATIENCE)
-    assert heard.of(environment) == sorted(heard.of(environment))
-    assert len(heard.of(environment)) == 2
+    assert recorded.of(environment) == sorted(recorded.of(environment))
+    assert len(recorded.of(environment)) == 2
     environment.refresh_from_db()
-    assert heard.of(environment)[-1] == environment.updated_at
+    assert recorded.of(environment)[-1] == environment.updated_at
 
 
 def test_versions__many_sessions_at_once__strictly_rising_and_none_is_lost(
@@ -60,13 +60,13 @@ def test_versions__many_sessions_at_once__strictly_rising_and_none_is_lost(
             with transaction.atomic():
                 versions.announce([production.pk, environment.pk])
 
-    with listening(environment, production) as heard, ThreadPoolExecutor(6) as sessions:
+    with recorded_events(environment, production) as recorded, ThreadPoolExecutor(6) as sessions:
         for done in [sessions.submit(in_a_session_of_its_own, work) for _ in range(6)]:
             done.result(PATIENCE)
     for place in (environment, production):
         place.refresh_from_db()
-        assert len(heard.of(place)) == len(set(heard.of(place))) == 90
-        assert max(heard.of(place)) == place.updated_at
+        assert len(recorded.of(place)) == len(set(recorded.of(place))) == 90
+        assert max(recorded.of(place)) == place.updated_at
 
 
 def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_deadlock(
@@ -84,11 +84,11 @@ def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_
 
         in_a_session_of_its_own(work)
 
-    with listening(*many) as heard, ThreadPoolExecutor(2) as sessions:
+    with recorded_events(*many) as recorded, ThreadPoolExecutor(2) as sessions:
         for done in [sessions.submit(delete, feature) for feature in features]:
             done.result(PATIENCE)
     for place in many:
-        assert len(set(heard.of(place))) == 2
+        assert len(set(recorded.of(place))) == 2
     assert not FeatureState.objects.exists()
 
 
