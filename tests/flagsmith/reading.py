@@ -74,7 +74,7 @@ class Read:
 
         Expected values are given by path: ``flags.banner``, ``identity.banner``, ``local_flags.banner``,
         ``local_identity.banner`` (None if not served), ``document.name``, ``segments``, ``options``.
-        ``everyone.banner`` is in both the flags and the document; ``identified.banner`` is the same of the identity.
+        ``everyone.banner`` is in the flags and in the document; ``identified.banner`` is the same for the identity.
         """
         return {
             place: seen

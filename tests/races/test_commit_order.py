@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from realtime.changes import versions
-from tests.support.event_log import listening
+from tests.support.events import recorded_events
 from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -43,13 +43,13 @@ def test_versions__transaction_that_began_earlier_commits_later__has_the_later_v
         toggle(environment, feature)
         other_committed.set()
 
-    with listening(environment) as event_log, ThreadPoolExecutor(2) as sessions:
+    with recorded_events(environment) as recorded, ThreadPoolExecutor(2) as sessions:
         for done in [sessions.submit(in_new_session, work) for work in (begin_first, commit_first)]:
             done.result(PATIENCE)
-    assert event_log.of(environment) == sorted(event_log.of(environment))
-    assert len(event_log.of(environment)) == 2
+    assert recorded.of(environment) == sorted(recorded.of(environment))
+    assert len(recorded.of(environment)) == 2
     environment.refresh_from_db()
-    assert event_log.of(environment)[-1] == environment.updated_at
+    assert recorded.of(environment)[-1] == environment.updated_at
 
 
 def test_versions__concurrent_sessions__strictly_rising_and_none_is_lost(
@@ -60,13 +60,13 @@ def test_versions__concurrent_sessions__strictly_rising_and_none_is_lost(
             with transaction.atomic():
                 versions.announce([production.pk, environment.pk])
 
-    with listening(environment, production) as event_log, ThreadPoolExecutor(6) as sessions:
+    with recorded_events(environment, production) as recorded, ThreadPoolExecutor(6) as sessions:
         for done in [sessions.submit(in_new_session, work) for _ in range(6)]:
             done.result(PATIENCE)
     for each in (environment, production):
         each.refresh_from_db()
-        assert len(event_log.of(each)) == len(set(event_log.of(each))) == 90
-        assert max(event_log.of(each)) == each.updated_at
+        assert len(recorded.of(each)) == len(set(recorded.of(each))) == 90
+        assert max(recorded.of(each)) == each.updated_at
 
 
 def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_deadlock(
@@ -84,11 +84,11 @@ def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_
 
         in_new_session(work)
 
-    with listening(*many) as event_log, ThreadPoolExecutor(2) as sessions:
+    with recorded_events(*many) as recorded, ThreadPoolExecutor(2) as sessions:
         for done in [sessions.submit(delete, feature) for feature in features]:
             done.result(PATIENCE)
     for each in many:
-        assert len(set(event_log.of(each))) == 2
+        assert len(set(recorded.of(each))) == 2
     assert not FeatureState.objects.exists()
 
 

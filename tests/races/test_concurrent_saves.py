@@ -1,6 +1,6 @@
 """Concurrent saves of one row, by the ORM and by the Admin API: no lost updates and no deadlocks.
 
-``RACE_ROUNDS`` is the number of rounds of random pairs of writers; 200 make the long version.
+``RACE_ROUNDS`` is the number of rounds of random pairs of writers.
 """
 
 import os
@@ -30,13 +30,14 @@ from realtime.changes import versions
 from tests.conftest import signed_in
 from tests.sdk.conftest import application
 from tests.sdk.test_cache import check
-from tests.support.event_log import EventLog, listening
+from tests.support.events import Recorder, recorded_events
 from tests.support.patience import PATIENCE
+from tests.support.samples import size
 from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "60"))
+ROUNDS = size("RACE_ROUNDS", some=40, many=200)
 
 Write = Callable[[], object]
 
@@ -85,28 +86,28 @@ def save_in_autocommit(state: FeatureState, enabled: bool) -> None:
     models.Model.save(state)
 
 
-def assert_served(environment: Environment, event_log: EventLog, enabled: bool) -> None:
+def assert_served(environment: Environment, recorded: Recorder, enabled: bool) -> None:
     """Assert that the API serves the last state, with a version that was announced."""
     (flag,) = application(environment.api_key).get("/api/v1/flags/").json()
     assert flag["enabled"] is enabled
     check(environment)
     environment.refresh_from_db()
-    assert event_log.of(environment)[-1] == environment.updated_at
+    assert recorded.of(environment)[-1] == environment.updated_at
 
 
 def test_save__another_transaction_has_written_the_row_and_not_committed__the_last_state_is_announced(
     postgresql_only: None, environment: Environment, state: FeatureState
 ) -> None:
     other = FeatureState.objects.get(pk=state.pk)
-    with listening(environment) as event_log, sessions() as run:
+    with recorded_events(environment) as recorded, sessions() as run:
         with transaction.atomic():
             save(state, True)
             # It reads ``False``, and will write ``False``.
             saving = run(lambda: save(other, False))
             wait_until_blocked()
         saving.result(PATIENCE)
-        assert_served(environment, event_log, False)
-        assert len(event_log.of(environment)) == 2
+        assert_served(environment, recorded, False)
+        assert len(recorded.of(environment)) == 2
 
 
 @pytest.mark.parametrize("announced_between", [False, True])
@@ -123,7 +124,7 @@ def test_save__in_autocommit_and_another_one_between_reading_and_writing__the_la
 
     pre_save.connect(pause, sender=FeatureState)
     try:
-        with listening(environment) as event_log, sessions() as run:
+        with recorded_events(environment) as recorded, sessions() as run:
             saving = run(lambda: save_in_autocommit(other, False))
             assert has_read.wait(PATIENCE)
             save_in_autocommit(state, True)
@@ -131,18 +132,18 @@ def test_save__in_autocommit_and_another_one_between_reading_and_writing__the_la
                 assert application(environment.api_key).get("/api/v1/flags/").json()[0]["enabled"] is True
             may_write.set()
             saving.result(PATIENCE)
-            assert_served(environment, event_log, False)
+            assert_served(environment, recorded, False)
     finally:
         pre_save.disconnect(pause, sender=FeatureState)
 
 
 def test_save__in_autocommit_that_changes_nothing__is_no_event(environment: Environment, state: FeatureState) -> None:
-    with listening(environment) as event_log:
+    with recorded_events(environment) as recorded:
         save_in_autocommit(state, state.enabled)
         models.Model.save(state, update_fields=["live_from"])
-        assert event_log.of(environment) == []
+        assert recorded.of(environment) == []
         save_in_autocommit(state, not state.enabled)
-        assert len(event_log.of(environment)) == 1
+        assert len(recorded.of(environment)) == 1
 
 
 def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
@@ -154,7 +155,7 @@ def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
         feature_state=FeatureState.objects.get(pk=state.pk), type="unicode", string_value="old"
     )
     assert value.feature_state.version is None
-    with listening(environment) as event_log, sessions() as run:
+    with recorded_events(environment) as recorded, sessions() as run:
         with transaction.atomic():
             lock_environment(environment.pk)
             FeatureState.objects.filter(pk=state.pk).update(version=1)
@@ -169,7 +170,7 @@ def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
         editing.result(PATIENCE)
         (flag,) = application(environment.api_key).get("/api/v1/flags/").json()
         assert flag["feature_state_value"] == "new"
-        assert len(event_log.of(environment)) == 2
+        assert len(recorded.of(environment)) == 2
         check(environment)
 
 
@@ -177,14 +178,14 @@ def test_save__while_the_api_holds_the_environments_lock__waits_and_is_no_deadlo
     postgresql_only: None, environment: Environment, state: FeatureState
 ) -> None:
     other = FeatureState.objects.get(pk=state.pk)
-    with listening(environment) as event_log, sessions() as run:
+    with recorded_events(environment) as recorded, sessions() as run:
         with transaction.atomic():
             lock_environment(environment.pk)
             saving = run(lambda: save(other, True))
             wait_until_blocked()
             state.save()
         saving.result(PATIENCE)
-        assert_served(environment, event_log, True)
+        assert_served(environment, recorded, True)
 
 
 def test_save__project_while_the_api_holds_the_projects_lock__waits_and_is_no_deadlock(
@@ -258,9 +259,9 @@ def test_delete__state_that_was_read_as_a_draft_and_is_published_since__is_annou
     FeatureState.objects.filter(pk=state.pk).update(version=1)
     versions.announce([environment.pk])
     assert application(environment.api_key).get("/api/v1/flags/").json()
-    with listening(environment) as event_log:
+    with recorded_events(environment) as recorded:
         draft.delete()
-        assert len(event_log.of(environment)) == 1
+        assert len(recorded.of(environment)) == 1
     check(environment)
 
 
@@ -435,7 +436,7 @@ def test_pairs_of_writers__at_random__no_deadlock_and_every_final_state_is_serve
             for client in clients:
                 assert client.get("/api/v1/flags/").status_code == 200
 
-    with listening(*environments) as event_log, sessions(3) as run:
+    with recorded_events(*environments) as recorded, sessions(3) as run:
         fetching = run(fetch)
         try:
             for _ in range(ROUNDS):
@@ -446,7 +447,7 @@ def test_pairs_of_writers__at_random__no_deadlock_and_every_final_state_is_serve
                 for each in environments:
                     check(each)
                     each.refresh_from_db()
-                    assert not event_log.of(each) or max(event_log.of(each)) == each.updated_at, kinds
+                    assert not recorded.of(each) or max(recorded.of(each)) == each.updated_at, kinds
         finally:
             ended.set()
         fetching.result(PATIENCE)

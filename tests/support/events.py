@@ -10,7 +10,7 @@ from realtime.bus import eventstream
 from realtime.types import EnvironmentKey, UpdatedAt
 
 
-class EventLog(Listener):
+class Recorder(Listener):
     """The SDK events of some environments. ``of(environment)`` returns the versions in their order."""
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -33,11 +33,11 @@ class EventLog(Listener):
 
 
 @contextmanager
-def listening(*environments: object) -> Iterator[EventLog]:
+def recorded_events(*environments: object) -> Iterator[Recorder]:
     """Collect the events of these environments."""
-    event_log = EventLog(environment.api_key for environment in environments)  # type: ignore[attr-defined]
-    get_listener_manager().add_listener(event_log)
+    recorded = Recorder(environment.api_key for environment in environments)  # type: ignore[attr-defined]
+    get_listener_manager().add_listener(recorded)
     try:
-        yield event_log
+        yield recorded
     finally:
-        get_listener_manager().remove_listener(event_log)
+        get_listener_manager().remove_listener(recorded)
