@@ -145,7 +145,7 @@ MUTATIONS = (
     Mutation(
         "reconcile-changes-ignored",
         f"{DELIVERY}/reconcile.py",
-        "                topics[changed.key].accept_from_reconcile(changed)\n",
+        "                topics[state.key].accept_from_reconcile(state)\n",
         "                pass\n",
         STREAM,
     ),
@@ -166,7 +166,7 @@ MUTATIONS = (
     Mutation(
         "stream-limit-off",
         f"{DELIVERY}/limits.py",
-        "if self.admitted >= bounds.process:",
+        "if self.admitted >= current.process:",
         "if False:",
         ("tests/realtime/test_limits.py",),
     ),
@@ -201,7 +201,7 @@ MUTATIONS = (
     Mutation(
         "drain-ends-no-stream",
         "realtime/http/drain.py",
-        "                await streams.drain(seconds)\n",
+        "                await current_hub.drain(seconds)\n",
         "                pass\n",
         ("tests/realtime/test_drain.py", "tests/wire/test_stream_rules.py"),
     ),

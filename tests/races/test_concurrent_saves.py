@@ -1,6 +1,6 @@
 """Concurrent saves of one row, by the ORM and by the Admin API: none is lost, and none ends in a deadlock.
 
-``RACE_ROUNDS`` is the number of rounds of random pairs of writers; 200 make the long version.
+``RACE_ROUNDS`` is the number of rounds of random pairs of writers.
 """
 
 import os
@@ -32,11 +32,12 @@ from tests.sdk.conftest import application
 from tests.sdk.test_cache import check
 from tests.support.heard import Heard, listening
 from tests.support.patience import PATIENCE
+from tests.support.samples import size
 from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "60"))
+ROUNDS = size("RACE_ROUNDS", some=40, many=200)
 
 Write = Callable[[], object]
 

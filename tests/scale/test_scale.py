@@ -82,10 +82,10 @@ def creations(world: WholeWorld, name: str) -> dict[str, Callable[[], Any]]:
         return world.admin.post(f"/api/v1/{path}", {"name": name, **body}, "json")
 
     return {
-        "feature": lambda: post(world.features, initial_value="v"),
+        "feature": lambda: post(f"projects/{world.project.pk}/features/", initial_value="v"),
         "environment": lambda: post("environments/", project=world.project.pk),
-        "clone": lambda: post(f"{world.of_a}clone/", name=f"{name} clone"),
-        "segment": lambda: post(world.segments, rules=world.segment["rules"]),
+        "clone": lambda: post(f"environments/{world.a.api_key}/clone/", name=f"{name} clone"),
+        "segment": lambda: post(f"projects/{world.project.pk}/segments/", rules=world.segment["rules"]),
     }
 
 
