@@ -67,10 +67,10 @@ def creations(world: WholeWorld) -> dict[str, Callable[[], Any]]:
         return world.admin.post(f"/api/v1/{path}", {"name": f"new-{next(numbers)}", **body}, "json")
 
     return {
-        "POST a feature": lambda: post(world.features, initial_value="v"),
+        "POST a feature": lambda: post(f"projects/{world.project.pk}/features/", initial_value="v"),
         "POST an environment": lambda: post("environments/", project=world.project.pk),
-        "POST a clone of an environment": lambda: post(f"{world.of_a}clone/"),
-        "POST a segment": lambda: post(world.segments, rules=world.segment["rules"]),
+        "POST a clone of an environment": lambda: post(f"environments/{world.a.api_key}/clone/"),
+        "POST a segment": lambda: post(f"projects/{world.project.pk}/segments/", rules=world.segment["rules"]),
     }
 
 

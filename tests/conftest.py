@@ -1,7 +1,6 @@
-"""Fixtures for all: a tenant with a project and two environments, clients that are signed in to it, and servers.
+"""Fixtures for all tests: a tenant with a project and two environments, its clients, and servers.
 
-The tenant needs the database, so a test that asks for any of it also asks for ``pytest.mark.django_db``. A real server
-has a database of its own, and needs no mark.
+Tests that use the tenant need ``pytest.mark.django_db``. A server has a database of its own and needs no mark.
 """
 
 import logging
@@ -16,7 +15,7 @@ import pytest
 from asgiref.sync import SyncToAsync
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from pytest_django import DjangoDbBlocker
 from rest_framework.authtoken.models import Token
@@ -44,16 +43,20 @@ from tests.support.server import (
 from tests.support.together import Together
 from users.models import FFAdminUser
 
-# How long an example takes says how busy the machine is. All else is as Hypothesis has it there.
+# The duration of an example depends on how busy the machine is. All else is Hypothesis' default.
 examples.register_profile(
     "any machine", parent=examples.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+# For tests/mutations, which only asks whether a test fails.
+examples.register_profile(
+    "without shrinking", parent=examples.get_profile("any machine"), phases=set(Phase) - {Phase.shrink, Phase.explain}
 )
 examples.load_profile("any machine")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup() -> Generator[None, Any, Any]:
-    """Where a program is missing: skip, with the reason. Under continuous integration fail."""
+    """Skip a test whose program is missing; under continuous integration, let it fail."""
     try:
         return (yield)
     except ProgramMissingError as missing:
@@ -133,7 +136,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
 def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[None]:
-    """In place of pytest-django's, which migrates a database for each process."""
+    """Replaces pytest-django's fixture, which migrates a database for each process."""
     with ExitStack() as stack:
         with django_db_blocker.unblock():
             stack.enter_context(own_database())
@@ -144,7 +147,7 @@ def django_db_setup(
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """For tests that are refused thousands of times: no line in the log for each."""
+    """No log lines of warnings, for tests with thousands of refused calls."""
     logging.disable(logging.WARNING)
     yield
     logging.disable(logging.NOTSET)
@@ -152,14 +155,14 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    """A private PostgreSQL. A test that stops it starts it again."""
+    """A private PostgreSQL. A test that stops it has to start it again."""
     with migrated_cluster() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
-    """A private Redis. A test that stops it starts it again."""
+    """A private Redis. A test that stops it has to start it again."""
     with Redis() as server:
         yield server
 
@@ -176,9 +179,9 @@ def postgresql_template(postgresql: PostgreSQL) -> MigratedPostgreSQL:
 
 @pytest.fixture
 def start_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
-    """Start a real server on a new database, which the test's end stops: ``start_server("daphne", "postgresql")``.
+    """A function that starts a server on a new database: ``start_server("daphne", "postgresql")``.
 
-    More of the server's environment variables may follow as keywords.
+    Keywords are environment variables of the server, which is stopped at the end of the test.
     """
     with ExitStack() as servers:
 
@@ -193,7 +196,7 @@ def start_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
 
 
 def signed_in(user: FFAdminUser) -> APIClient:
-    """A client that sends the user's token with each request."""
+    """A client with the user's token."""
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {Token.objects.get_or_create(user=user)[0].key}")
     return client
@@ -208,7 +211,7 @@ def make_organisation(name: str, admin: FFAdminUser) -> Organisation:
 
 @pytest.fixture
 def anonymous() -> APIClient:
-    """A client without credentials; it needs no database."""
+    """A client without credentials."""
     return APIClient()
 
 
@@ -244,7 +247,7 @@ def member(member_user: FFAdminUser) -> APIClient:
 
 @pytest.fixture
 def outsider(db: None) -> APIClient:
-    """Signed in as the admin of another organisation: nothing of ``organisation`` exists for it."""
+    """Signed in as the admin of another organisation, who sees nothing of ``organisation``."""
     stranger = FFAdminUser.objects.create_user(
         "stranger@example.com", "pa55-word-1", first_name="Sam", last_name="Stranger"
     )
@@ -254,7 +257,7 @@ def outsider(db: None) -> APIClient:
 
 @pytest.fixture
 def project(organisation: Organisation) -> Project:
-    """A project with real time on."""
+    """A project with real time enabled."""
     return Project.objects.create(name="Web", organisation=organisation, enable_realtime_updates=True)
 
 
@@ -271,7 +274,7 @@ def production(project: Project) -> Environment:
 
 @pytest.fixture
 def make_feature(project: Project) -> Callable[..., Feature]:
-    """Make a feature of ``project``, with a live state in each environment that exists by then."""
+    """A function that creates a feature of ``project``, with a default in each existing environment."""
 
     def make(name: str = "banner", **fields: object) -> Feature:
         feature = Feature.objects.create(name=name, project=project, **fields)
@@ -283,7 +286,7 @@ def make_feature(project: Project) -> Callable[..., Feature]:
 
 @pytest.fixture
 def feature(environment: Environment, make_feature: Callable[..., Feature]) -> Feature:
-    """A feature that is off and has no value; ``state`` is what ``environment`` says of it."""
+    """A feature that is off and has no value; ``state`` is its default in ``environment``."""
     return make_feature()
 
 

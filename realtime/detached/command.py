@@ -1,8 +1,9 @@
 """``flagsmith-realtime``, or ``python -m realtime.detached``: the drop-in real-time server for a Flagsmith.
 
-flagsmith-realtime serve [--host H] [--port P] [--workers N]
+flagsmith-realtime [serve] [--host H] [--port P] [--workers N]
 
-Other Django commands work as well (``check``, ``migrate``).
+Without a command it serves, on 0.0.0.0:8000 by default, as Flagsmith's own server does. Other Django commands work as
+well (``check``, ``migrate``).
 """
 
 import os
@@ -18,6 +19,11 @@ from django.db import Error
 from realtime.serving import command_line
 
 NAME = "flagsmith-realtime"
+SERVE = "serve"
+ALL_INTERFACES = "--host=0.0.0.0"
+
+REQUIRED_VARIABLE = "SSE_AUTHENTICATION_TOKEN"
+HELP = {"-h", "--help"}
 
 # If several processes start at once, all but one fail to create a table. Each attempt continues after the existing
 # tables: those of up to three migrations per app, and Django's own.
@@ -27,16 +33,31 @@ RETRIES = 5
 def main() -> None:
     """Run the command line. ``serve`` creates missing tables first."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "realtime.detached.settings")
-    with command_line.one_line_failures(NAME, sys.argv):
+    arguments = [sys.argv[0], *with_defaults(sys.argv[1:])]
+    is_help = bool(HELP.intersection(arguments))
+    if is_help:
+        # The settings need a token, a help text does not.
+        os.environ.setdefault(REQUIRED_VARIABLE, "help")
+    with command_line.one_line_failures(NAME, arguments):
         try:
             django.setup()
         except ImproperlyConfigured as error:
             sys.exit(f"{NAME}: {error}")
-        if sys.argv[1:2] == ["serve"] and not {"-h", "--help"} & set(sys.argv):
+        if arguments[1] == SERVE and not is_help:
             if problem := command_line.problem_of_database():
                 sys.exit(f"{NAME}: {problem}")
             _migrate()
-    command_line.execute(NAME, sys.argv)
+    command_line.execute(NAME, arguments)
+
+
+def with_defaults(arguments: list[str]) -> list[str]:
+    """The arguments with the command and the host that apply if they are left out."""
+    if not arguments or (arguments[0].startswith("-") and not HELP.intersection(arguments)):
+        arguments = [SERVE, *arguments]
+    if arguments[0] == SERVE:
+        # The last of two equal options wins.
+        return [SERVE, ALL_INTERFACES, *arguments[1:]]
+    return arguments
 
 
 def _migrate() -> None:

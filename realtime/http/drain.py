@@ -2,7 +2,8 @@
 
 The drain replaces the server's signal handlers (uvicorn's or daphne's), and calls the server's own after the window, or
 at once at a second signal. During the window new requests still get responses, with ``Connection: close``, because a
-proxy may take as long to stop sending them. SIGINT (Ctrl+C) waits only until the streams have ended.
+proxy may take as long to stop sending them. SIGINT (Ctrl+C) waits only until the streams have ended. A drop-in server
+without streams stops at once: it has no API that a proxy sends requests to.
 """
 
 import asyncio
@@ -81,7 +82,7 @@ class Drain:
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
                 await current_hub.drain(seconds)
-                if signum == signal.SIGTERM:
+                if signum == signal.SIGTERM and (self._streams_at_start or conf.HOST != "detached"):
                     await asyncio.sleep(self._began_at + seconds - self._loop.time())
                     # Streams that have been opened meanwhile.
                     await current_hub.wait_until_empty()

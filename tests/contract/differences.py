@@ -1,4 +1,4 @@
-"""Where this product is not to answer as the recorded Flagsmith did."""
+"""The responses in which this product deliberately differs from the recorded Flagsmith."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -15,14 +15,14 @@ ANY_INDEX = "*"
 
 @dataclass(frozen=True)
 class Difference:
-    """What is expected of us in place of a part of a recorded answer."""
+    """The expected value of a part of a recorded response."""
 
     call: str
-    way: tuple[Step, ...]
-    """From the answer to the part; "*" stands for each item of a list. Empty: the answer as a whole."""
+    path: tuple[Step, ...]
+    """The path to the part; "*" stands for each item of a list. An empty path is the whole response."""
     expected: Any
-    """The part, or a function from the recorded part to it. ``...`` takes the part out of the answer."""
-    why: str
+    """The part, or a function of the recorded part. ``...`` removes the part."""
+    reason: str
     status: int | None = None
 
 
@@ -32,12 +32,12 @@ SEATS = "the seats were raised by hand together with the recorded plan"
 # "New Segment created", which names the revision that Flagsmith stores when a segment is changed.
 REVISION_ENTRY = 124
 REVISION = "segments have no revisions here, so none is logged"
-# Entries about the value and the state that one request changed; their numbers, and those of the states'.
+# Ids of entries about a value and the state that the same request changed.
 STATES_AFTER_VALUES = {116: 117, 130: 131}
 
 
 def logged(recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The recorded log as ours is: without the entry about a revision, and of one request the state's entry first."""
+    """The recorded log without the entry about a revision, and with a state's entry before that of its value."""
     entries = {entry["id"]: entry for entry in recorded if entry["id"] != REVISION_ENTRY}
     for value, state in STATES_AFTER_VALUES.items():
         entries[value], entries[state] = entries[state], entries[value]
@@ -73,19 +73,19 @@ DELIBERATE: tuple[Difference, ...] = (
 
 
 def expected(call: Call) -> tuple[int, Any]:
-    """The status and the answer that are right for us."""
+    """The expected status and response."""
     status, answer = call.status, deepcopy(call.answer)
     for difference in DELIBERATE:
         if difference.call == call.name:
             status = difference.status or status
-            answer = _replaced(answer, difference.way, difference.expected)
+            answer = _replaced(answer, difference.path, difference.expected)
     return status, answer
 
 
-def _replaced(part: Any, way: tuple[Step, ...], expected: Any) -> Any:
-    if not way:
+def _replaced(part: Any, path: tuple[Step, ...], expected: Any) -> Any:
+    if not path:
         return expected(part) if isinstance(expected, Callable) else deepcopy(expected)
-    first, rest = way[0], way[1:]
+    first, rest = path[0], path[1:]
     steps = range(len(part)) if first == ANY_INDEX else (first,)
     for step in steps:
         if not rest and expected is ...:

@@ -1,4 +1,4 @@
-"""The recorded calls of a real Flagsmith, and the same calls made to this product."""
+"""The recorded calls of a Flagsmith, and their replay against this product."""
 
 import json
 import re
@@ -16,7 +16,7 @@ LONG_VALUE = "value of 20,001 characters"
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
-# What later calls need, by the call whose answer has it, and the way to it there.
+# Values that later calls need: the call whose response has the value, and the path to it.
 FOUND_IN: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "token": ("login", ("key",)),
     "org": ("org create", ("id",)),
@@ -43,7 +43,7 @@ FOUND_IN: dict[str, tuple[str, tuple[str | int, ...]]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """One recorded call. ``auth`` is none, user, env or server: whose key it carried."""
+    """A recorded call. ``auth`` is the kind of its key: none, user, env or server."""
 
     name: str
     method: str
@@ -63,7 +63,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What this product answered, or why the call could not be made."""
+    """The response of this product, or the reason why the call could not be made."""
 
     status: int = 0
     body: Any = None
@@ -78,17 +78,17 @@ def calls() -> tuple[Call, ...]:
 
 
 class MissingError(LookupError):
-    """An earlier answer did not have what this call needs."""
+    """An earlier response does not have a value that this call needs."""
 
 
 class Session:
-    """The recorded session once more, against this product."""
+    """A replay of the recorded session against this product."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
 
     def replay(self) -> dict[str, Answer]:
-        """Make every call in the recorded order; the answers by the calls' names."""
+        """Make every call in the recorded order. The responses by call name."""
         for call in calls():
             try:
                 self.answers[call.name] = self._make(call)
@@ -113,7 +113,7 @@ class Session:
                 yield "X-Environment-Key", self._value(call.auth)
 
     def _filled(self, body: Any) -> Any:
-        """The body with each "#{name}" replaced by the number that it stands for."""
+        """The body with each "#{name}" replaced by its value."""
         match body:
             case dict():
                 return {key: self._filled(value) for key, value in body.items()}
@@ -124,11 +124,11 @@ class Session:
         return body
 
     def _value(self, name: str) -> Any:
-        call, way = FOUND_IN[name]
+        call, path = FOUND_IN[name]
         found = self.answers[call].body
         try:
-            for step in way:
+            for step in path:
                 found = found[step]
         except (KeyError, IndexError, TypeError):
-            raise MissingError(f"{call!r} was to give {name!r} ({way}), but answered {self.answers[call]}") from None
+            raise MissingError(f"{call!r} has no {name!r} ({path}) in its response {self.answers[call]}") from None
         return found

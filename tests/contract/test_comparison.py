@@ -1,4 +1,4 @@
-"""The comparison itself: it must see what would break a client, and pass over what differs in every run."""
+"""The comparison finds differences that would break a client, and ignores those that occur in every run."""
 
 from copy import deepcopy
 from typing import Any
@@ -16,7 +16,7 @@ def differences(recorded: Any, ours: Any) -> list[str]:
     return Comparison().differences(recorded, ours, "featurestates")
 
 
-def test_comparison__the_recording_with_itself__no_difference() -> None:
+def test_comparison__recording_with_itself__no_difference() -> None:
     comparison = Comparison()
     for call in recording.calls():
         assert comparison.differences(call.answer, deepcopy(call.answer), call.resource) == []
@@ -29,7 +29,7 @@ def test_comparison__other_ids_keys_and_times__no_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "says"),
+    ("ours", "message"),
     [
         ({key: value for key, value in STATE.items() if key != "value"}, "missing ['value']"),
         ({**STATE, "more": 1}, "unknown ['more']"),
@@ -42,22 +42,22 @@ def test_comparison__other_ids_keys_and_times__no_difference() -> None:
         ([STATE], "answer: recorded {"),
     ],
 )
-def test_comparison__what_breaks_a_client__said(ours: Any, says: str) -> None:
+def test_comparison__difference_that_breaks_a_client__reported(ours: Any, message: str) -> None:
     found = differences(STATE, ours)
     assert len(found) == 1
-    assert says in found[0]
+    assert message in found[0]
 
 
-def test_comparison__another_form_of_time__said() -> None:
+def test_comparison__other_format_of_time__reported() -> None:
     assert differences(TIMES, {"created_date": "2026-11-24T06:45:33.253504+00:00"}) != []
 
 
-def test_comparison__refers_to_another_object_than_before__said() -> None:
+def test_comparison__refers_to_another_object_than_before__reported() -> None:
     two = [STATE, {**STATE, "id": 6, "feature": 2}]
     assert differences(two, [{**STATE, "feature": 31}, {**STATE, "id": 6, "feature": 32}]) == []
     assert differences(two, [{**STATE, "feature": 31}, {**STATE, "id": 6, "feature": 31}]) != []
     assert differences([STATE, STATE], [STATE, {**STATE, "feature": 2}]) != []
 
 
-def test_comparison__a_list_of_another_length__said() -> None:
+def test_comparison__list_of_another_length__reported() -> None:
     assert differences([1, 2], [1]) == ["answer: recorded 2 items, got 1"]

@@ -1,4 +1,4 @@
-"""The recorded calls of a real Flagsmith, made to this product in their order: same status, same answer."""
+"""The recorded calls of a Flagsmith, replayed against this product: same status, same response."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from tests.contract import differences, recording
 from tests.contract.comparison import Comparison
 from tests.contract.recording import Answer, Call
 
-# The session below is made outside of any test. Without the second mark, and run alone, it would be made to, and then
-# flushed from, the database that the developer works with.
+# The session is replayed outside of any test. Without the second mark it would write to, and then flush, the
+# developer's own database.
 pytestmark = [pytest.mark.database, pytest.mark.django_db]
 
-# An identity's share of the multivariate feature follows from its environment's random key: value and variant.
+# An identity's option of the multivariate feature depends on the random key of its environment: value and variant.
 BY_CHANCE = {("a", None), ("b", None), ("ctrl", "control")}
 
 
 @pytest.fixture(scope="module")
 def answers(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[dict[str, Answer]]:
-    """Ours to every recorded call, all made once, in one session, with real commits."""
+    """The responses of this product to all calls, replayed once with real commits."""
     with django_db_blocker.unblock():
         yield recording.Session().replay()
         call_command("flush", interactive=False, verbosity=0)
@@ -31,7 +31,7 @@ def answers(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterat
 
 @pytest.fixture(scope="module")
 def found(answers: dict[str, Answer]) -> dict[str, list[str]]:
-    """What differs, by the calls' names. All are compared in their order: objects must correspond over the session."""
+    """The differences by call name. Responses are compared in order, since objects must correspond over the session."""
     comparison = Comparison()
     result: dict[str, list[str]] = {}
     for call in recording.calls():
@@ -70,11 +70,11 @@ def test_difference__every_listed_one__changes_what_is_expected() -> None:
     calls = {call.name: call for call in recording.calls()}
     for difference in differences.DELIBERATE:
         call = calls[difference.call]
-        assert differences.expected(call) != (call.status, call.answer), difference.why
+        assert differences.expected(call) != (call.status, call.answer), difference.reason
 
 
 def _with_recorded_chance(recorded: Any, ours: Any) -> Any:
-    """Ours, with the recorded value and variant wherever an identity's own share of ``flag_mv`` stands."""
+    """Our response, with the recorded value and variant of ``flag_mv`` in place of an identity's own option."""
     match recorded, ours:
         case {"feature": {"name": "flag_mv"}, "variant": variant}, {"feature": {"name": "flag_mv"}}:
             if (ours.get("feature_state_value"), ours.get("variant")) in BY_CHANCE:

@@ -133,7 +133,30 @@ def test_detached__other_commands__run_with_its_settings(tmp_path: Path) -> None
 
     assert "no issues" in done.stdout
     assert list(tmp_path.iterdir()) == []
-    assert "--workers" in command("serve", "--help", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path)).stdout
+
+
+@pytest.mark.parametrize("arguments", [("serve", "--help"), ("serve", "-h")])
+def test_detached__help__needs_no_token(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = command(*arguments, VAR_DIR=str(tmp_path))
+
+    assert done.returncode == 0
+    assert "--workers" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+class PlainServer(DetachedServer):
+    """The drop-in server, started without the name of its command and without a host."""
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "realtime.detached", f"--port={self.port}"]
+
+
+def test_detached__no_command_and_no_host__serves_on_all_interfaces_and_ends_at_once(tmp_path: Path) -> None:
+    with PlainServer(tmp_path, REALTIME_DRAIN_SECONDS="600") as server:
+        # A server of 127.0.0.1 alone does not listen here.
+        socket.create_connection(("127.0.0.2", server.port), timeout=PATIENCE).close()
+        assert server.stop() == 0
+        assert "drain_finished" in server.log
 
 
 def test_detached__endless_body_on_another_path__response_without_reading_it(server: DetachedServer) -> None:

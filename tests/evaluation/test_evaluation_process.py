@@ -82,10 +82,10 @@ def test_queue__call_has_waited_too_long__busy_and_not_run(
 ) -> None:
     settings.EVALUATION_WAIT_SECONDS = 0.0
     ran: list[int] = []
-    late = queue.submit(1, "late", lambda: ran.append(1))
+    expired = queue.submit(1, "expired", lambda: ran.append(1))
     release_process.set()
     with pytest.raises(Busy):
-        late.result(PATIENCE)
+        expired.result(PATIENCE)
     settings.EVALUATION_WAIT_SECONDS = PATIENCE
     assert queue.submit(1, "next", lambda: len(ran)).result(PATIENCE) == 0
 

@@ -1,1 +1,1 @@
-"""What goes wrong between and inside of several server processes, and that no subscriber is left behind by it."""
+"""Faults of and between server processes, after which every subscriber has the newest state."""

@@ -1,10 +1,10 @@
-"""All faults, over and over, in any order: ``python -m tests.faults --rounds 20``.
+"""Repeats all faults in random order: ``python -m tests.faults --rounds 20``.
 
-A round is each fault once. Exit status 1 when a subscriber was left behind, when one had the newest state later than
-one reconcile and a second, or when anything went wrong that the fault itself does not bring with it. It is measured
-from the end of the fault ("healed"), from a change that was made after it ("later"), and, where the fault spares the
-database, from a moment while it lasts ("meanwhile"). The times are elapsed ones, so let nothing else run on the
-machine: "no core" is the part of one of them for which it was busy otherwise, at most.
+A round has each fault once. The exit status is 1 if a subscriber did not get the newest state, got it later than one
+reconcile and a second, or if there were failures that the fault does not explain. Times are measured from the end of
+the fault ("recovered"), from a change after it ("later"), and, if the database stays reachable, from a moment during
+the fault ("meanwhile"). They are elapsed times, so nothing else should run on the machine: "no core" is the largest
+part of one of them for which the machine was busy with other work.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from statistics import median
 
-from tests.faults.cluster import MOST_SECONDS, Bus, Story, cluster
+from tests.faults.cluster import MAX_RECOVERY_SECONDS, Bus, Report, cluster
 from tests.faults.faults import Fault, of
 
 
@@ -26,50 +26,50 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=5.0, help="changes, in each environment")
     options = parser.parse_args()
     buses: list[Bus] = options.bus or ["postgres", "redis"]
-    stories: list[tuple[Bus, Fault, Story]] = []
+    reports: list[tuple[Bus, Fault, Report]] = []
     for bus in buses:
         print(f"{bus}: {options.rounds} rounds, seed {options.seed}", flush=True)
         with cluster(bus, streams=options.streams, per_second=options.per_second, seed=options.seed) as running:
             for _ in range(options.rounds):
                 for fault in running.chance.sample(of(bus), len(of(bus))):
-                    story = running.survive(fault)
-                    stories.append((bus, fault, story))
-                    for complaint in complaints(fault, story):
-                        print(f"{bus}: {fault.name}: {complaint}", flush=True)
-    tell(stories)
-    sys.exit(any(complaints(fault, story) for _, fault, story in stories))
+                    report = running.survive(fault)
+                    reports.append((bus, fault, report))
+                    for failure in failures_of(fault, report):
+                        print(f"{bus}: {fault.name}: {failure}", flush=True)
+    print_table(reports)
+    sys.exit(any(failures_of(fault, report) for _, fault, report in reports))
 
 
-def complaints(fault: Fault, story: Story) -> list[str]:
-    """What must not be."""
+def failures_of(fault: Fault, report: Report) -> list[str]:
+    """Failures that the fault does not explain, and recoveries that took too long."""
     late = [
-        f"healed after {healing.seconds:.2f} s, {healing.contention_seconds:.2f} s of them for want of a core"
-        for healing in story.healings
-        if healing.seconds > MOST_SECONDS
+        f"recovered after {recovery.seconds:.2f} s, {recovery.contention_seconds:.2f} s of them without a core"
+        for recovery in report.recoveries
+        if recovery.seconds > MAX_RECOVERY_SECONDS
     ]
-    return story.complaints(fault) + late
+    return report.failures_of(fault) + late
 
 
-def tell(stories: list[tuple[Bus, Fault, Story]]) -> None:
-    """By fault: how often, changes meanwhile, subscribers left behind, the times of healing, and calls that failed."""
+def print_table(reports: list[tuple[Bus, Fault, Report]]) -> None:
+    """By fault: repetitions, updates, subscribers without the newest state, recovery times, and failed calls."""
     print(
-        f"{'fault':<58}{'times':>6}{'updates':>9}{'lost':>6}{'healed: median':>16}{'most':>8}{'later':>8}"
+        f"{'fault':<58}{'times':>6}{'updates':>9}{'lost':>6}{'recovered: median':>16}{'max':>8}{'later':>8}"
         f"{'meanwhile':>11}{'no core':>9}{'failed calls':>14}"
     )
-    for name in dict.fromkeys(f"{bus}: {fault.name}" for bus, fault, _ in stories):
-        own = [story for bus, fault, story in stories if f"{bus}: {fault.name}" == name]
-        healed = [story.healed.seconds for story in own]
-        later = max(story.healed_afterwards.seconds for story in own)
-        meanwhile = [story.healed_meanwhile.seconds for story in own if story.healed_meanwhile is not None]
-        contention = max(healing.contention_seconds for story in own for healing in story.healings)
-        calls = sum((story.calls for story in own), Counter[str]()).total()
+    for name in dict.fromkeys(f"{bus}: {fault.name}" for bus, fault, _ in reports):
+        own = [report for bus, fault, report in reports if f"{bus}: {fault.name}" == name]
+        recovered = [report.recovery.seconds for report in own]
+        later = max(report.recovery_later.seconds for report in own)
+        meanwhile = [report.recovery_during.seconds for report in own if report.recovery_during is not None]
+        contention = max(recovery.contention_seconds for report in own for recovery in report.recoveries)
+        calls = sum((report.calls for report in own), Counter[str]()).total()
         print(
-            f"{name:<58}{len(own):>6}{sum(story.updates for story in own):>9}{sum(story.behind for story in own):>6}"
-            f"{median(healed):>14.3f} s{max(healed):>8.3f}{later:>8.3f}"
+            f"{name:<58}{len(own):>6}{sum(each.updates for each in own):>9}{sum(each.behind for each in own):>6}"
+            f"{median(recovered):>16.3f} s{max(recovered):>8.3f}{later:>8.3f}"
             f"{f'{max(meanwhile):.3f}' if meanwhile else '':>11}{contention:>9.3f}{calls:>14}"
         )
-    updates, lost = (sum(getattr(story, name) for _, _, story in stories) for name in ("updates", "behind"))
-    print(f"{len(stories)} faults, {updates} updates, lost {lost}")
+    updates, lost = (sum(getattr(report, name) for _, _, report in reports) for name in ("updates", "behind"))
+    print(f"{len(reports)} faults, {updates} updates, lost {lost}")
 
 
 if __name__ == "__main__":

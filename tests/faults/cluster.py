@@ -1,6 +1,6 @@
-"""Three server processes with a bus between them, nginx in front, streams and an admin at work all along.
+"""A cluster for fault tests: three server processes, a bus, nginx, open streams, and an admin who toggles flags.
 
-Each process reaches PostgreSQL and Redis through valves of its own, so that each way can be cut by itself.
+Each process connects to PostgreSQL and Redis through its own valves, so that each connection can be cut separately.
 """
 
 import json
@@ -38,27 +38,28 @@ Bus = Literal["postgres", "redis"]
 
 RECONCILE_SECONDS = 1.0
 
-# From a fault's end to the last subscriber that has the newest state: one reconcile (promise I5), and a second.
-MOST_SECONDS = RECONCILE_SECONDS + 1
+# From the end of a fault until every subscriber has the newest state: one reconcile (promise I5), and a second.
+MAX_RECOVERY_SECONDS = RECONCILE_SECONDS + 1
 
-# One process's clock is so far ahead of the others'.
+# The clock of one process is ahead by this time.
 AHEAD_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class Healing:
-    """The time until every subscriber has the newest state. No change is made meanwhile: a process that has missed one
-    would deliver the next one that is its own.
+class Recovery:
+    """The time until every subscriber has the newest state.
+
+    No change is made meanwhile, since a process that has missed a change would deliver its own next one.
     """
 
     complete: bool
-    """Whether they have it at all, after ``PATIENCE``."""
+    """Whether all subscribers have the newest state, within ``PATIENCE``."""
 
     seconds: float
-    """Elapsed, with the time until the API has answered what the newest state is."""
+    """Elapsed seconds, including the request for the newest state."""
 
     contention_seconds: float
-    """Of these, the ones for which the machine was busy with other work (``Contention``)."""
+    """The part for which the machine was busy with other work (``Contention``)."""
 
     @property
     def net_seconds(self) -> float:
@@ -66,49 +67,50 @@ class Healing:
 
 
 @dataclass
-class Story:
-    """What came of one fault."""
+class Report:
+    """The effects of one fault."""
 
     updates: int
-    """Changes that the API has confirmed meanwhile."""
+    """The number of changes that the API has confirmed."""
 
-    healed: Healing
-    """From the end of the fault. It ends when what was away is back: a server that was started answers as ready, and
-    PostgreSQL and Redis accept connections. So their own start and recovery are not counted, and everything that
-    follows is: new connections of the processes, the API's first answer, the reconcile.
+    recovery: Recovery
+    """From the end of the fault: when a started server is ready, and PostgreSQL and Redis accept connections.
+
+    Their own start is not counted; new connections of the processes, the first response of the API, and the reconcile
+    are.
     """
 
-    healed_meanwhile: Healing | None
-    """From a moment while the fault lasts. None where it keeps a process from the database."""
+    recovery_during: Recovery | None
+    """From a moment during the fault. None if the fault separates a process from the database."""
 
-    healed_afterwards: Healing
-    """From the last of the changes that were made after the fault."""
+    recovery_later: Recovery
+    """From the last change after the fault."""
 
     streams: Counter[str] = field(default_factory=Counter)
-    """What went wrong on streams: another status than 200, a broken chunk, a value that fell, a reset."""
+    """Failures of streams: a status other than 200, a broken chunk, a falling version, a reset."""
 
     calls: Counter[str] = field(default_factory=Counter)
     """Calls of the Admin API that failed."""
 
     @property
-    def healings(self) -> list[Healing]:
-        measured = (self.healed_meanwhile, self.healed, self.healed_afterwards)
-        return [healing for healing in measured if healing is not None]
+    def recoveries(self) -> list[Recovery]:
+        measured = (self.recovery_during, self.recovery, self.recovery_later)
+        return [recovery for recovery in measured if recovery is not None]
 
     @property
     def behind(self) -> int:
-        """How often a subscriber was left without the newest state."""
-        return sum(not healing.complete for healing in self.healings)
+        """The number of recoveries after which a subscriber did not have the newest state."""
+        return sum(not recovery.complete for recovery in self.recoveries)
 
-    def complaints(self, fault: "Fault") -> list[str]:
-        """What the fault itself does not bring with it."""
-        allowed = [f"answered with {status}:" for status in fault.fails_calls]
-        said = Counter({what: n for what, n in self.calls.items() if not any(status in what for status in allowed)})
+    def failures_of(self, fault: "Fault") -> list[str]:
+        """Failures that the fault does not explain."""
+        allowed = [f" got {status}:" for status in fault.fails_calls]
+        found = Counter({name: n for name, n in self.calls.items() if not any(status in name for status in allowed)})
         if not fault.breaks_streams:
-            said += self.streams
+            found += self.streams
         if self.behind:
-            said["subscribers were left behind"] += self.behind
-        return [f"{times} × {what}" for what, times in said.items()]
+            found["subscribers without the newest state"] += self.behind
+        return [f"{times} × {name}" for name, times in found.items()]
 
 
 @dataclass
@@ -120,20 +122,20 @@ class Cluster:
     servers: list[ServerProcess]
     database_valves: list[Valve]
     bus_valves: list[Valve]
-    """To what carries the bus: Redis, or PostgreSQL as above."""
+    """The valves to the bus: to Redis, or the database valves."""
 
     nginx: Nginx
     demo: Mapping[str, Any]
     clients: StreamClients
     per_second: float
-    """Changes of each environment while a fault goes by."""
+    """Changes per second in each environment during a fault."""
 
     @property
     def keys(self) -> list[str]:
         return [environment["api_key"] for environment in self.demo["environments"]]
 
     def versions(self) -> dict[str, int]:
-        """The newest version of each environment, as the API says it: by key, in microseconds."""
+        """The newest version of each environment by the API: by key, in microseconds."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -144,8 +146,8 @@ class Cluster:
                     raise
                 time.sleep(0.02)
 
-    def heard(self) -> dict[str, int]:
-        """The version that each environment's slowest subscriber has."""
+    def received(self) -> dict[str, int]:
+        """The oldest version that a subscriber has, by environment key."""
         oldest: dict[str, int] = {}
         streams = 0
         for answer in self.clients.ask("newest"):
@@ -153,52 +155,52 @@ class Cluster:
             for path, version in answer["versions"].items():
                 key = path.split("/")[3]
                 oldest[key] = min(version, oldest.get(key, version))
-        # One that connects again has none.
+        # A stream that is being opened again has no version.
         return oldest if streams == self.clients.number else {}
 
-    def wait_until_heard(self, versions: Mapping[str, int], seconds: float = PATIENCE) -> bool:
+    def wait_until_received(self, versions: Mapping[str, int], seconds: float = PATIENCE) -> bool:
         """Whether each subscriber has these versions, or newer ones, in that time."""
         deadline = time.monotonic() + seconds
-        while not self._has_heard(versions):
+        while not self._has_received(versions):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
         return True
 
-    def survive(self, fault: "Fault") -> Story:
-        """Let the fault come and go while flags are toggled."""
-        self._complaints()
+    def survive(self, fault: "Fault") -> Report:
+        """Apply the fault while flags are toggled."""
+        self._new_failures()
         with ExitStack() as work:
             toggles = [work.enter_context(self._toggling(key)) for key in self.keys]
             with fault.act(self):
-                healed_meanwhile = self._heal(toggles) if fault.spares_database else None
-            healed = self._heal(toggles)
+                recovery_during = self._recover(toggles) if fault.spares_database else None
+            recovery = self._recover(toggles)
             self._wait_for_another(toggles)
-            healed_afterwards = self._heal(toggles)
+            recovery_later = self._recover(toggles)
         self._wait_for_all_servers()
-        return Story(
+        return Report(
             updates=_made(toggles),
-            healed=healed,
-            healed_meanwhile=healed_meanwhile,
-            healed_afterwards=healed_afterwards,
-            streams=self._complaints(),
+            recovery=recovery,
+            recovery_during=recovery_during,
+            recovery_later=recovery_later,
+            streams=self._new_failures(),
             calls=sum((toggling.failures for toggling in toggles), Counter()),
         )
 
-    def _heal(self, toggles: list[ToggleCalls]) -> Healing:
-        """Wait until every subscriber has what is the newest state now."""
+    def _recover(self, toggles: list[ToggleCalls]) -> Recovery:
+        """Wait until every subscriber has the newest state."""
         with Contention() as contention:
             began = time.monotonic()
             for toggling in toggles:
                 toggling.is_paused = True
-            complete = self.wait_until_heard(self.versions())
+            complete = self.wait_until_received(self.versions())
             seconds = time.monotonic() - began
         for toggling in toggles:
             toggling.is_paused = False
-        return Healing(complete, seconds, contention.seconds)
+        return Recovery(complete, seconds, contention.seconds)
 
     def _wait_for_another(self, toggles: list[ToggleCalls]) -> None:
-        """Changes go on after a fault, however short it was."""
+        """Wait for a change after the fault."""
         before, deadline = _made(toggles), time.monotonic() + PATIENCE
         while _made(toggles) == before:
             if time.monotonic() > deadline:
@@ -206,7 +208,7 @@ class Cluster:
             time.sleep(0.01)
 
     def _wait_for_all_servers(self) -> None:
-        """Others answer meanwhile for one that has no database again yet: what it fails is not the next fault's."""
+        """Wait until all servers are ready, so that their failures are not attributed to the next fault."""
         for server in self.servers:
             server.process.wait_until(server.is_ready)
 
@@ -220,20 +222,20 @@ class Cluster:
         assert answer.status_code == 200, answer.text
         return microseconds(answer.headers[VERSION_HEADER])
 
-    def _has_heard(self, versions: Mapping[str, int]) -> bool:
-        heard = self.heard()
-        return all(heard.get(key, 0) >= version for key, version in versions.items())
+    def _has_received(self, versions: Mapping[str, int]) -> bool:
+        received = self.received()
+        return all(received.get(key, 0) >= version for key, version in versions.items())
 
-    def _complaints(self) -> Counter[str]:
-        """Of the streams, since this was asked the last time."""
-        said: Counter[str] = Counter()
+    def _new_failures(self) -> Counter[str]:
+        """New failures of streams since the last call."""
+        total: Counter[str] = Counter()
         for outcome in self.clients.ask("outcome"):
-            said += outcome["faults"]
-        new = said - self._said
-        self._said = said
+            total += outcome["faults"]
+        new = total - self._reported
+        self._reported = total
         return new
 
-    _said: Counter[str] = field(default_factory=Counter, init=False)
+    _reported: Counter[str] = field(default_factory=Counter, init=False)
 
 
 def _made(toggles: list[ToggleCalls]) -> int:
@@ -242,7 +244,7 @@ def _made(toggles: list[ToggleCalls]) -> int:
 
 @contextmanager
 def cluster(bus: Bus, *, streams: int = 60, per_second: float = 5.0, seed: int | None = None) -> Iterator[Cluster]:
-    """Serve the demo from three processes; ``streams`` in all, toggles ``per_second`` in each environment."""
+    """Serve the demo data by three processes. ``streams`` is a total, ``per_second`` toggles are per environment."""
     chance = random.Random(seed)
     cores.raise_file_limit()
     with ExitStack() as stack:
@@ -283,13 +285,13 @@ def cluster(bus: Bus, *, streams: int = 60, per_second: float = 5.0, seed: int |
 
 
 def clock_ahead(seconds: int) -> dict[str, str]:
-    """Environment variables of a process whose clock is ahead. The monotonic one is as it is."""
+    """Environment variables of a process whose clock is ahead. Its monotonic clock is unchanged."""
     command = [str(programs.require("faketime")), "--exclude-monotonic", "-f", f"+{seconds}s", "env"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     wanted = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC")
     variables = {name: value for name, _, value in (line.partition("=") for line in lines) if name in wanted}
-    # libfaketime's own way with condition variables makes threads that wait for Python's interpreter lock spin: two
-    # busy threads take 5 times as long, and 6 times as much of the processor, as without it and as with this.
+    # By default, libfaketime's condition variables let threads that wait for the GIL spin: two busy threads take 5
+    # times as long and 6 times as much CPU time as without libfaketime, or with this variable.
     return variables | {"FAKETIME_FORCE_MONOTONIC_FIX": "0"}
 
 

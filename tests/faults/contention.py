@@ -10,17 +10,16 @@ import time
 from types import TracebackType
 from typing import Self
 
-# In turns, so that the thread needs a core for a third of the time: about what a server needs that reconnects, reads
-# and delivers.
+# The thread needs a core for a third of the time, about as much as a server that reconnects, reads and delivers.
 SLEEP_SECONDS = 0.006
 RUN_SECONDS = 0.003
 
 
 class Contention:
-    """Measures with a thread of its own, while it is entered.
+    """A context manager that measures contention with a thread.
 
-    The result is the elapsed time, less that for which the thread sleeps and that for which it runs: near 0 on an idle
-    machine. A busy machine holds up the processes under test in the same way, so what they take is judged without it.
+    ``seconds`` is the elapsed time without the time for which the thread sleeps or runs: near 0 on an idle machine. A
+    busy machine delays the processes under test equally, so it is subtracted from their times.
     """
 
     def __init__(self) -> None:

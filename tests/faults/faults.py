@@ -1,4 +1,4 @@
-"""The faults themselves: each comes when it is entered and is gone when it is left."""
+"""The faults: context managers, each of which lasts until its end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,36 +14,36 @@ from tests.faults.valve import Valve
 
 @dataclass(frozen=True)
 class Fault:
-    """``breaks_streams``: nobody can end the streams of a process that is killed. ``fails_calls``: what a call may be
-    answered with that is under way then, or that needs what is away. ``spares_database``: while it lasts, every process
-    that runs reaches the database, so that its subscribers have each new state one reconcile later.
+    """``breaks_streams``: streams may be cut, as those of a killed process. ``fails_calls``: allowed statuses of calls.
+    ``spares_database``: every running process reaches the database, so its subscribers have each new state one
+    reconcile later.
     """
 
     name: str
     act: Callable[[Cluster], AbstractContextManager[None]]
     bus: str = ""
-    """Where there is no other bus than this one; empty: any."""
+    """The only bus that the fault applies to; empty for any bus."""
 
     breaks_streams: bool = False
     fails_calls: tuple[int, ...] = ()
     spares_database: bool = False
 
 
-def _pass(cluster: Cluster, least: float, most: float) -> None:
-    """Let the fault last, for changes to go on meanwhile."""
+def _last(cluster: Cluster, least: float, most: float) -> None:
+    """Let the fault last for a random time, during which changes are made."""
     time.sleep(cluster.chance.uniform(least, most))
 
 
 def _begin(cluster: Cluster) -> None:
-    """What is gone in a moment comes in the middle of changes, not before the first."""
-    _pass(cluster, 0.3, 0.6)
+    """Wait for changes before a fault that takes only a moment."""
+    _last(cluster, 0.3, 0.6)
 
 
 @contextmanager
 def redis_killed(cluster: Cluster) -> Iterator[None]:
     cluster.redis.stop()
     try:
-        _pass(cluster, 1, 3)
+        _last(cluster, 1, 3)
         yield
     finally:
         cluster.redis.start()
@@ -51,7 +51,7 @@ def redis_killed(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def redis_restarted(cluster: Cluster) -> Iterator[None]:
-    """It keeps nothing, so it is empty."""
+    """Redis is empty afterwards."""
     _begin(cluster)
     cluster.redis.stop()
     cluster.redis.start()
@@ -80,7 +80,7 @@ def postgresql_restarted(cluster: Cluster) -> Iterator[None]:
 def postgresql_away(cluster: Cluster) -> Iterator[None]:
     cluster.postgresql.stop()
     try:
-        _pass(cluster, 1, 3)
+        _last(cluster, 1, 3)
         server = cluster.chance.choice(cluster.servers)
         assert server.get("/health/readiness").status == 503
         assert server.get("/health/liveness").status == 200
@@ -105,7 +105,7 @@ def server_killed(cluster: Cluster) -> Iterator[None]:
     server = cluster.chance.choice(cluster.servers)
     server.process.kill()
     try:
-        _pass(cluster, 0.5, 1.5)
+        _last(cluster, 0.5, 1.5)
         yield
     finally:
         server.start()
@@ -148,10 +148,10 @@ def database_swallowed(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def messages_garbled(cluster: Cluster) -> Iterator[None]:
-    """Lost, doubled, late and reordered, at all processes."""
+    """Lose, repeat, delay and reorder messages to all processes."""
     _garble(cluster, True)
     try:
-        _pass(cluster, 2, 4)
+        _last(cluster, 2, 4)
         yield
     finally:
         _garble(cluster, False)
@@ -160,17 +160,17 @@ def messages_garbled(cluster: Cluster) -> Iterator[None]:
 def _garble(cluster: Cluster, garbling: bool) -> None:
     for valve in cluster.bus_valves:
         valve.garbling = garbling
-        # Only new connections are what is wanted.
+        # Existing connections are not changed.
         valve.reset()
 
 
 @contextmanager
 def _closed(cluster: Cluster, valves: list[Valve], close: Callable[[Valve], None]) -> Iterator[None]:
-    """The way of one process."""
+    """Close the valve of one process."""
     valve = cluster.chance.choice(valves)
     close(valve)
     try:
-        _pass(cluster, 2, 6)
+        _last(cluster, 2, 6)
         yield
     finally:
         valve.open()
@@ -189,7 +189,7 @@ FAULTS = (
     Fault("PostgreSQL behind a black hole for one process", database_swallowed, fails_calls=(503,)),
     Fault("server process killed", server_killed, breaks_streams=True, fails_calls=(502,), spares_database=True),
     Fault("server process paused for 5 s", server_paused),
-    # PostgreSQL's own messages come on the connection that is reset for it.
+    # Calls may fail, since all connections to PostgreSQL are reset.
     Fault("messages lost, doubled, late and reordered", messages_garbled, fails_calls=(503,), spares_database=True),
 )
 

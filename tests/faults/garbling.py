@@ -1,4 +1,4 @@
-"""Messages of a bus that are lost, said twice, or late, so that others overtake them. All else passes as it is."""
+"""Loses, repeats and delays messages of a bus, so that they are reordered. Other messages pass unchanged."""
 
 import random
 import struct
@@ -9,26 +9,26 @@ LATE_SECONDS = 0.5
 
 
 class Messages:
-    """Cuts one connection's bytes into messages, and lets chance decide about those of the bus."""
+    """Splits the bytes of a connection into messages, and garbles messages of the bus at random."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self._held = b""
+        self._buffer = b""
 
     def garble(self, data: bytes) -> list[tuple[float, bytes]]:
-        self._held += data
+        self._buffer += data
         return [fate for message in self._take() for fate in self._fates(message)]
 
     def is_of_bus(self, message: bytes) -> bool:
         raise NotImplementedError
 
-    def length(self, held: bytes) -> int | None:
-        """Of the message that these bytes begin with; None: more has to come first."""
+    def length(self, buffer: bytes) -> int | None:
+        """The length of the first message in the buffer; None if more bytes are needed."""
         raise NotImplementedError
 
     def _take(self) -> Iterator[bytes]:
-        while self._held and (length := self.length(self._held)) is not None and length <= len(self._held):
-            message, self._held = self._held[:length], self._held[length:]
+        while self._buffer and (length := self.length(self._buffer)) is not None and length <= len(self._buffer):
+            message, self._buffer = self._buffer[:length], self._buffer[length:]
             yield message
 
     def _fates(self, message: bytes) -> list[tuple[float, bytes]]:
@@ -55,21 +55,21 @@ class RedisMessages(Messages):
     def is_of_bus(self, message: bytes) -> bool:
         return message.startswith(self.PUSHED)
 
-    def length(self, held: bytes) -> int | None:
-        return self._end(held, 0)
+    def length(self, buffer: bytes) -> int | None:
+        return self._end(buffer, 0)
 
-    def _end(self, held: bytes, start: int) -> int | None:
-        line_end = held.find(b"\r\n", start)
+    def _end(self, buffer: bytes, start: int) -> int | None:
+        line_end = buffer.find(b"\r\n", start)
         if line_end < 0:
             return None
-        kind, end = held[start : start + 1], line_end + 2
+        kind, end = buffer[start : start + 1], line_end + 2
         if kind in b"$=!":
-            size = int(held[start + 1 : line_end])
+            size = int(buffer[start + 1 : line_end])
             return end if size < 0 else end + size + 2
         if kind in b"*>~%":
-            parts = int(held[start + 1 : line_end]) * (2 if kind == b"%" else 1)
+            parts = int(buffer[start + 1 : line_end]) * (2 if kind == b"%" else 1)
             for _ in range(parts):
-                found = self._end(held, end)
+                found = self._end(buffer, end)
                 if found is None:
                     return None
                 end = found
@@ -87,14 +87,14 @@ class PostgreSQLMessages(Messages):
         # NotificationResponse
         return message[:1] == b"A"
 
-    def length(self, held: bytes) -> int | None:
+    def length(self, buffer: bytes) -> int | None:
         if not self._began:
             self._began = True
-            # The one byte that answers a request for TLS, which a client may send first. All else begins with
-            # AuthenticationOk.
-            if held[:1] == b"N":
+            # The response to a request for TLS, which a client may send first, has one byte. Otherwise the first
+            # message is AuthenticationOk.
+            if buffer[:1] == b"N":
                 return 1
-        if len(held) < 5:
+        if len(buffer) < 5:
             return None
-        size: int = struct.unpack_from("!I", held, 1)[0]
+        size: int = struct.unpack_from("!I", buffer, 1)[0]
         return 1 + size

@@ -1,4 +1,4 @@
-"""A TCP connection's middle, which can be cut, closed to everything, or made to garble what it carries.
+"""A TCP proxy that can cut connections, stop their data, or garble their messages.
 
 with Valve(redis.port) as valve:
     ... connect to valve.port ...
@@ -19,19 +19,19 @@ READ_BYTES = 65_536
 
 
 class Garbler(Protocol):
-    """What becomes of the bytes that the far end sends on one connection."""
+    """Garbles the data of the upstream on one connection."""
 
     def garble(self, data: bytes) -> list[tuple[float, bytes]]:
-        """Whole messages, and by how many seconds each is late."""
+        """Complete messages, each with its delay in seconds."""
 
 
 class Valve:
-    """Listens on a port of its own, and passes everything on to ``upstream``, a port of the loopback interface."""
+    """Listens on a free port, and forwards connections to ``upstream``, a port of the loopback interface."""
 
     def __init__(self, upstream: int, garbler: Callable[[], Garbler] | None = None) -> None:
         self.port = ports.free_port()
         self.garbling = False
-        """Whether new connections are garbled; those that are there stay as they are."""
+        """Whether new connections are garbled; existing ones are not changed."""
 
         self._upstream = upstream
         self._garbler = garbler
@@ -62,15 +62,15 @@ class Valve:
         self.reset()
 
     def reset(self) -> None:
-        """Reset all connections that there are."""
+        """Reset all existing connections."""
         self._do(self._reset())
 
     def swallow(self) -> None:
-        """A black hole until ``open``: connections stay, new ones are taken, and nothing passes."""
+        """Stop all data until ``open``: connections stay open, and new ones are accepted."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def open(self) -> None:
-        """Let everything pass again; what was swallowed comes late."""
+        """Forward all data again, including the data that was stopped."""
         self._refusing = False
         self._loop.call_soon_threadsafe(self._flowing.set)
 
@@ -96,14 +96,16 @@ class Valve:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._upstream, limit=READ_BYTES)
+            upstream_reader, upstream_writer = await asyncio.open_connection(
+                "127.0.0.1", self._upstream, limit=READ_BYTES
+            )
         except OSError:
             writer.transport.abort()
             return
         garbler = self._garbler() if self._garbler is not None and self.garbling else None
-        ends = (writer, far_writer)
+        ends = (writer, upstream_writer)
         self._writers.update(ends)
-        pumps = [self._pump(reader, far_writer, None), self._pump(far_reader, writer, garbler)]
+        pumps = [self._pump(reader, upstream_writer, None), self._pump(upstream_reader, writer, garbler)]
         tasks = [asyncio.ensure_future(pump) for pump in pumps]
         self._tasks.update(tasks)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +116,7 @@ class Valve:
         self._writers.difference_update(ends)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, garbler: Garbler | None) -> None:
-        """Until either end is gone."""
+        """Forward data until one of the connections ends."""
         try:
             while data := await reader.read(READ_BYTES):
                 await self._flowing.wait()

@@ -1,4 +1,4 @@
-"""A real Flagsmith with this app installed: one line in INSTALLED_APPS, and one process more, which has the streams."""
+"""A Flagsmith with this app in INSTALLED_APPS, and a further process that serves the streams."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ SETTINGS = (programs.ROOT / "deploy" / "monolith" / f"{MODULE}.py").read_text()
 """The settings module of an installation."""
 
 
-# What tests follow is to outlast a task processor's delays.
+# Streams outlast the delays of a task processor.
 STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 3600\n"
 
 
@@ -22,7 +22,7 @@ FOLLOWING = 'REALTIME_FLAGSMITH = "follow"\nREALTIME_RECONCILE_SECONDS = 0.1\n'
 
 
 class FlagsmithWithApp(Flagsmith):
-    """It, and its streams on a port of their own. ``lines`` are further lines of its settings module."""
+    """A Flagsmith with streams on another port. ``lines`` are further lines of its settings module."""
 
     def __init__(self, *arguments: Any, lines: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -39,7 +39,7 @@ class FlagsmithWithApp(Flagsmith):
 
     @property
     def flagsmith(self) -> Flagsmith:
-        """The one whose API an admin calls."""
+        """The Flagsmith with the Admin API."""
         return self
 
     @property
@@ -53,13 +53,13 @@ class FlagsmithWithApp(Flagsmith):
         self.streams = self.serve_streams(self.stream_port)
 
     def serve_streams(self, port: int, *arguments: str) -> Process:
-        """Serve its streams on this port, too, in one process more, and wait until it does."""
+        """Start a further process that serves streams on this port, and wait until it is ready."""
         streams = self.spawn(f"streams-{port}", "serve_realtime", f"--port={port}", *arguments)
         streams.wait_until(lambda: accepts_connections(port), START_SECONDS)
         return streams
 
     def check(self) -> str:
-        """What ``manage.py check`` prints."""
+        """The output of ``manage.py check``."""
         process = self.spawn("check", "check")
         process.wait(START_SECONDS)
         process.stop()

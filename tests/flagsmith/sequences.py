@@ -1,6 +1,6 @@
-"""Sequences of changes to a real Flagsmith, of all kinds that it announces. Each can be gone through again and again.
+"""Endless sequences of changes to a Flagsmith, of all kinds that it announces.
 
-A sequence is made for a tenant of its own. What of the API shows a change is said beside it (``Read.unlike``).
+Each sequence has a tenant of its own. Each change has the expected content of the API (``Read.unlike``).
 """
 
 import time
@@ -10,7 +10,10 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from tests.e2e.changes import TRAITS, Act
-from tests.support.api import Body, Tenant, rules, text
+from tests.operations.catalogue import BY_NAME
+from tests.operations.objects import SEGMENTS, rules
+from tests.operations.tenant_world import TenantWorld
+from tests.support.api import Body, Tenant, text
 
 # Its task processor looks for tasks twice a second.
 PATIENCE = 60
@@ -27,99 +30,92 @@ class Step(NamedTuple):
     """Calls of the API that it makes. With the app in Flagsmith's processes each one is an event."""
 
     rows: int = 1
-    """How often Flagsmith announces it at most. It commits what one call changes in so many pieces, each announced by
-    itself: only the last event tells of all."""
+    """The maximum number of events. Flagsmith may commit the changes of one call in several transactions with an event
+    each. After the last event, all changes are served."""
 
 
 Sequence = Callable[[Tenant], Iterator[Step]]
 
 
+class SequenceWorld(TenantWorld):
+    """The objects of a sequence."""
+
+    def operation(self, name: str, **values: Any) -> Act:
+        """An operation of the catalogue, with these values."""
+
+        def act() -> Any:
+            self.__dict__ |= values
+            return self.perform(BY_NAME[name])
+
+        return act
+
+    def creation(self, name: str) -> Act:
+        """The creation of an object, which may have existed and been deleted before."""
+
+        def act() -> Any:
+            self.__dict__.pop(name, None)
+            return getattr(self, name)
+
+        return act
+
+
 def states(tenant: Tenant) -> Iterator[Step]:
-    """What an environment says of a feature to everybody."""
-    feature = tenant.add_feature("banner", initial_value="old")["id"]
+    """The default of a feature."""
+    world = SequenceWorld(tenant)
+    old = world.state["feature_state_value"]
     for number in count():
-        yield Step(
-            "toggle", lambda: tenant.change(feature, enabled=True), {"everybody.banner": (True, _value(number - 1))}
-        )
-        value = _value(number)
-        yield Step(
-            "value", partial(tenant.change, feature, feature_state_value=value), {"everybody.banner": (True, value)}
-        )
-        yield Step("toggle", lambda: tenant.change(feature, enabled=False), {"everybody.banner": (False, value)})
+        value, other = f"value {number}", f"value {number}, both"
+        both = "default: on and value in one call"
+        yield Step("toggle", world.operation("default: on", toggled=True), {"everyone.banner": (True, old)})
+        yield Step("value", world.operation("default: value", value=value), {"everyone.banner": (True, value)})
+        yield Step("toggle", world.operation("default: on", toggled=False), {"everyone.banner": (False, value)})
         yield Step(
             "toggle and value",
-            partial(tenant.change, feature, enabled=True, feature_state_value=f"{value}, both"),
-            {"everybody.banner": (True, f"{value}, both")},
+            world.operation(both, toggled=True, value=other),
+            {"everyone.banner": (True, other)},
             rows=2,
         )
         yield Step(
             "toggle and value",
-            partial(tenant.change, feature, enabled=False, feature_state_value=value),
-            {"everybody.banner": (False, value)},
+            world.operation(both, toggled=False, value=value),
+            {"everyone.banner": (False, value)},
             rows=2,
         )
-
-
-def _value(number: int) -> str:
-    return f"value {number}" if number >= 0 else "old"
+        old = value
 
 
 def overrides(tenant: Tenant) -> Iterator[Step]:
-    """What a segment's identities get of a feature."""
-    feature = tenant.add_feature("banner", initial_value="old")["id"]
-    segment = tenant.add_segment("professionals", **TRAITS)["id"]
-    made: Body = {}
-
-    def create() -> None:
-        made.update(tenant.override(feature, segment, feature_state_value=text("for professionals")))
-
-    def change(enabled: bool, value: str) -> None:
-        tenant.api.put(
-            f"features/featurestates/{made['id']}/",
-            environment=tenant.environment.id,
-            feature=feature,
-            feature_segment=made["feature_segment"]["id"],
-            enabled=enabled,
-            feature_state_value=text(value),
-        )
-
-    def remove() -> None:
-        tenant.api.delete(f"features/feature-segments/{made['feature_segment']['id']}/")
-
+    """The override of a feature for a segment."""
+    world = SequenceWorld(tenant)
+    assert world.feature
+    assert world.segment
+    changed = world.operation("override: value", object_value=text("changed"))
+    toggled = world.operation("override: enabled and value in one call", object_value=text("changed"))
     while True:
-        # Its state is announced when it has no value yet, and its value as a change.
-        yield Step("override created", create, {"identified.banner": (True, "for professionals")}, rows=2)
-        yield Step("override's value", lambda: change(True, "changed"), {"identified.banner": (True, "changed")})
-        yield Step("override toggled", lambda: change(False, "changed"), {"identified.banner": (False, "changed")})
-        yield Step("override removed", remove, {"identified.banner": (False, "old")})
+        # Flagsmith announces the new state before it has a value, and then its value as a change.
+        yield Step("override created", world.creation("override"), {"identified.banner": (True, "red")}, rows=2)
+        yield Step("override's value", changed, {"identified.banner": (True, "changed")})
+        yield Step("override toggled", toggled, {"identified.banner": (False, "changed")})
+        yield Step("override removed", world.operation("override: removed"), {"identified.banner": (False, "red")})
 
 
 def segments(tenant: Tenant) -> Iterator[Step]:
-    """Who is in a segment, and which there are."""
-    feature = tenant.add_feature("banner", initial_value="old")["id"]
-    segment = tenant.add_segment("professionals", plan="basic")["id"]
-    tenant.override(feature, segment, feature_state_value=text("for professionals"))
-    path = f"projects/{tenant.project}/segments/"
-    made: Body = {}
-
-    def define(**traits: str) -> None:
-        tenant.api.put(f"{path}{segment}/", name="professionals", rules=rules(**traits))
-
-    def create() -> None:
-        other = tenant.add_segment("others", **TRAITS)["id"]
-        made.update(id=other)
-
+    """The rules of a segment, and the list of segments."""
+    world = SequenceWorld(tenant)
+    world.segment = tenant.add_segment("professionals", plan="basic")
+    assert world.override
+    names = {"segments": ["beginners", "professionals"]}
     while True:
-        yield Step("segment's definition", lambda: define(**TRAITS), {"identified.banner": (True, "for professionals")})
-        yield Step("segment's definition", lambda: define(plan="basic"), {"identified.banner": (False, "old")})
-        yield Step("segment created", create, {"segments": ["others", "professionals"]})
-        yield Step(
-            "segment deleted", lambda: tenant.api.delete(f"{path}{made['id']}/"), {"segments": ["professionals"]}
-        )
+        for plan, enabled in (("pro", True), ("basic", False)):
+            rules_changed = world.operation("segment: rules", new_rules=rules(plan))
+            yield Step("segment's definition", rules_changed, {"identified.banner": (enabled, "red")})
+        yield Step("segment created", world.creation("other_segment"), names)
+        deleted = partial(world.call, "DELETE", f"{SEGMENTS}{{other_segment}}/")
+        yield Step("segment deleted", deleted, {"segments": ["professionals"]})
 
 
 def multivariate(tenant: Tenant) -> Iterator[Step]:
-    """A feature's options, and the share that each has."""
+    """The options of a feature, and their percentages."""
     options = [_option(name, share) for name, share in {"first": 100, "second": 0}.items()]
     feature = tenant.add_feature(
         "banner", type="MULTIVARIATE", initial_value="old", default_enabled=True, multivariate_options=options
@@ -149,7 +145,7 @@ def _option(name: str, share: int) -> Body:
 
 
 def features(tenant: Tenant) -> Iterator[Step]:
-    """Which features there are."""
+    """The list of features."""
     path = f"projects/{tenant.project}/features/"
     made: Body = {}
 
@@ -163,16 +159,16 @@ def features(tenant: Tenant) -> Iterator[Step]:
         tenant.api.delete(f"{path}{made['id']}/")
 
     while True:
-        yield Step("feature created", lambda: create(initial_value="new"), {"everybody.other": (False, "new")}, rows=2)
-        yield Step("feature deleted", delete, {"everybody.other": None}, rows=3)
-        yield Step("feature created", lambda: create(default_enabled=True), {"everybody.other": (True, None)}, rows=2)
-        # With an environment's server key, and to who is not one, it is not served.
+        yield Step("feature created", lambda: create(initial_value="new"), {"everyone.other": (False, "new")}, rows=2)
+        yield Step("feature deleted", delete, {"everyone.other": None}, rows=3)
+        yield Step("feature created", lambda: create(default_enabled=True), {"everyone.other": (True, None)}, rows=2)
+        # It is not in the flags of the client-side key.
         yield Step("feature for servers", lambda: patch(is_server_key_only=True), {"flags.other": None})
-        yield Step("feature deleted", delete, {"everybody.other": None}, rows=3)
+        yield Step("feature deleted", delete, {"everyone.other": None}, rows=3)
 
 
 def settings(tenant: Tenant) -> Iterator[Step]:
-    """The environment's settings, and the project's, which are announced with the next change."""
+    """Settings of the environment and of the project. Flagsmith announces the latter with the next change."""
     tenant.add_feature("banner", initial_value="old")
     shown = tenant.add_feature("shown", default_enabled=True)["id"]
 
@@ -195,7 +191,7 @@ def settings(tenant: Tenant) -> Iterator[Step]:
         yield Step(
             "environment hides none",
             lambda: set_environment(hide_disabled_flags=None),
-            {"everybody.banner": (False, "old"), "document.hide_disabled_flags": None},
+            {"everyone.banner": (False, "old"), "document.hide_disabled_flags": None},
         )
         yield Step(
             "environment's traits",
@@ -205,33 +201,33 @@ def settings(tenant: Tenant) -> Iterator[Step]:
         yield Step(
             "project hides flags, and a value",
             partial(set_project, f"hiding {number}", hide_disabled_flags=True),
-            {**hidden, "everybody.shown": (True, f"hiding {number}")},
+            {**hidden, "everyone.shown": (True, f"hiding {number}")},
             calls=2,
         )
         yield Step(
             "project hides none, and a value",
             partial(set_project, f"showing {number}", hide_disabled_flags=False),
-            {"everybody.banner": (False, "old"), "everybody.shown": (True, f"showing {number}")},
+            {"everyone.banner": (False, "old"), "everyone.shown": (True, f"showing {number}")},
             calls=2,
         )
 
 
 def versions(tenant: Tenant) -> Iterator[Step]:
-    """Features' versions, in an environment that has them."""
+    """Feature versions, in an environment with versioning v2."""
     feature = tenant.add_feature("banner", initial_value="old")["id"]
     segment = tenant.add_segment("professionals", **TRAITS)["id"]
     use_versions(tenant)
 
-    def to_all(number: int) -> Step:
+    def default_version(number: int) -> Step:
         value = f"value {number}"
         state = {"feature_segment": None, "enabled": True, "feature_state_value": text(value)}
         return Step(
             "version published",
             lambda: publish(tenant, feature, feature_states_to_update=[state]),
-            {"everybody.banner": (True, value)},
+            {"everyone.banner": (True, value)},
         )
 
-    def to_segment(kind: str, value: str, **fields: Any) -> Step:
+    def override_version(kind: str, value: str, **fields: Any) -> Step:
         state = {
             "feature_segment": {"segment": segment, "priority": 0},
             "enabled": True,
@@ -244,9 +240,9 @@ def versions(tenant: Tenant) -> Iterator[Step]:
         )
 
     for number in count():
-        yield to_all(number)
-        yield to_segment("created", "for professionals", feature_states_to_create=True)
-        yield to_segment("changed", "changed", feature_states_to_update=True)
+        yield default_version(number)
+        yield override_version("created", "for professionals", feature_states_to_create=True)
+        yield override_version("changed", "changed", feature_states_to_update=True)
         yield Step(
             "version: override removed",
             lambda: publish(tenant, feature, segment_ids_to_delete_overrides=[segment]),
@@ -255,7 +251,7 @@ def versions(tenant: Tenant) -> Iterator[Step]:
 
 
 def use_versions(tenant: Tenant) -> None:
-    """Switch the environment to feature versioning v2, and wait until it is."""
+    """Enable feature versioning v2 in the environment, and wait until it is enabled."""
     path = f"environments/{tenant.environment.key}/"
     tenant.api.post(f"{path}enable-v2-versioning/")
     deadline = time.monotonic() + PATIENCE
@@ -264,7 +260,7 @@ def use_versions(tenant: Tenant) -> None:
 
 
 def publish(tenant: Tenant, feature: int, **fields: Any) -> Body:
-    """Make a new version of the feature, and publish it."""
+    """Create and publish a version of the feature."""
     path = f"environments/{tenant.environment.id}/features/{feature}/versions/"
     made: Body = tenant.api.post(path, publish_immediately=True, **fields)
     return made

@@ -1,4 +1,4 @@
-"""This app in the real Flagsmith: what ``manage.py check`` says there, and that its migrations are complete."""
+"""The app in Flagsmith: ``manage.py check``, and complete migrations."""
 
 import pytest
 

@@ -56,7 +56,7 @@ def test_app__no_streams_when_a_scheduled_change_goes_live__announced_when_they_
 
         with sse.connect(flagsmith.stream_port, tenant.environment.key) as stream:
             assert stream.event_after(before + MICROSECOND, PATIENCE).updated_at > live_from.timestamp()
-            assert Read.of(tenant).unlike({"everybody.banner": (True, "new")}) == {}
+            assert Read.of(tenant).unlike({"everyone.banner": (True, "new")}) == {}
 
 
 def test_app__version_cannot_be_raised__change_stands_and_flagsmiths_own_version_is_followed(

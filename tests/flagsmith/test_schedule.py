@@ -1,4 +1,4 @@
-"""A real Flagsmith's change requests, and what is to go live later: heard when it does, as far as Flagsmith tells."""
+"""Flagsmith's change requests and scheduled changes: events when they go live, as far as Flagsmith announces it."""
 
 import time
 from contextlib import ExitStack
@@ -17,11 +17,11 @@ from tests.flagsmith.sequences import PATIENCE, publish, use_versions
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant, text
 
-# Until what is scheduled goes live. It has to be committed before that, by a process that is still to end.
+# The time until a scheduled change goes live. It is long enough for the process that commits it.
 SECONDS = 10
 
-OFF = {"everybody.banner": (False, "old")}
-ON = {"everybody.banner": (True, "new")}
+OFF = {"everyone.banner": (False, "old")}
+ON = {"everyone.banner": (True, "new")}
 
 pytestmark = [pytest.mark.flagsmith, pytest.mark.timeout(600)]
 
@@ -31,7 +31,7 @@ def now() -> Decimal:
 
 
 def prepared(plugged: Plugged, api: AdminAPI, versions: bool, seconds: int = 0) -> ChangeRequest:
-    """A tenant with a feature that is off, without or with feature versioning v2."""
+    """A change request of a new tenant for a feature that is off, with or without versioning v2."""
     tenant = plugged.flagsmith.tenant(api)
     feature = tenant.add_feature("banner", initial_value="old")["id"]
     if versions:
@@ -40,7 +40,7 @@ def prepared(plugged: Plugged, api: AdminAPI, versions: bool, seconds: int = 0) 
 
 
 def wait_until(moment: datetime) -> None:
-    """Flagsmith compares with the same clock."""
+    """Wait until this time. Flagsmith uses the same clock."""
     time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
 
 
@@ -49,7 +49,7 @@ def listen(plugged: Plugged, tenant: Tenant) -> sse.Stream:
 
 
 def assert_silent(plugged: Plugged, api: AdminAPI, stream: sse.Stream, since: Decimal) -> None:
-    """What another tenant changes now is heard, and there was nothing before it."""
+    """Assert that the stream gets no event before that of a change by another tenant."""
     other = plugged.flagsmith.tenant(api)
     act = toggle(other)
     with listen(plugged, other) as marker:
@@ -60,7 +60,7 @@ def assert_silent(plugged: Plugged, api: AdminAPI, stream: sse.Stream, since: De
         stream.event_after(since, timeout=0.5)
 
 
-def test_plugged__change_request_committed__heard_and_served(plugged: Plugged, api: AdminAPI) -> None:
+def test_plugged__change_request_committed__event_and_served(plugged: Plugged, api: AdminAPI) -> None:
     requests = [prepared(plugged, api, versions) for versions in (False, True)]
     plugged.flagsmith.settle()
     with ExitStack() as stack:
@@ -74,7 +74,7 @@ def test_plugged__change_request_committed__heard_and_served(plugged: Plugged, a
             assert Read.of(request.tenant).unlike(ON) == {}
 
 
-def test_plugged__change_request_for_later__heard_when_it_goes_live(plugged: Plugged, api: AdminAPI) -> None:
+def test_plugged__change_request_for_later__event_when_it_goes_live(plugged: Plugged, api: AdminAPI) -> None:
     """Flagsmith schedules with its task processor alone. Without it, an environment with feature versioning v2 does not
     even get what is scheduled; the other one does, by the clock, and only the app announces that.
     """
@@ -101,7 +101,7 @@ def test_plugged__change_request_for_later__heard_when_it_goes_live(plugged: Plu
                 assert Read.of(request.tenant).unlike(OFF if versions else ON) == {}
 
 
-def test_plugged__version_published_for_later__heard_when_it_goes_live_by_the_app_alone(
+def test_plugged__version_published_for_later__event_when_it_goes_live_by_the_app_alone(
     plugged: Plugged, api: AdminAPI
 ) -> None:
     """Flagsmith announces it when it is published, which is too early, and then no more."""

@@ -206,7 +206,7 @@ def test_app__draft_of_a_version__silent_until_it_is_published(app: FlagsmithWit
         tenant.api.post(f"{path}{version}/publish/")
 
         published = stream.event_after(before, PATIENCE).updated_at
-        assert Read.of(tenant).unlike({"everybody.banner": (True, "new")}) == {}
+        assert Read.of(tenant).unlike({"everyone.banner": (True, "new")}) == {}
         settle(app)
         assert versions_until_quiet(stream, published) == []
 
@@ -241,7 +241,7 @@ def test_app__changes_that_flagsmith_does_not_announce__announced(app: Flagsmith
 
         app.manage("shell", "--command", FORGOTTEN.format(state=state))
         version = stream.event_after(version).updated_at
-        assert Read.of(tenant).unlike({"everybody.plain": (True, "old")}) == {}
+        assert Read.of(tenant).unlike({"everyone.plain": (True, "old")}) == {}
         settle(app)
         assert versions_until_quiet(stream, version) == []
 

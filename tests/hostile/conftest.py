@@ -9,7 +9,7 @@ from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
 from tests.hostile.whole_world import WholeWorld, make_world
-from tests.hostile.world import WorldInProcess
+from tests.operations.world import WorldInProcess
 from users.models import FFAdminUser
 
 
@@ -27,8 +27,8 @@ def world(
 
 @pytest.fixture(scope="module")
 def whole_world(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[WholeWorld]:
-    """One for all tests of a module, made outside of them: each test's end undoes what the test has done to it. So
-    tests/support/together.py keeps the module in one process.
+    """A world for all tests of a module, created outside of their transactions. ``tests/support/together.py`` keeps the
+    module in one process.
     """
     from tests.hostile.test_routes import ROUTES
 

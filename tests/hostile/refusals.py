@@ -1,4 +1,4 @@
-"""Whether a refusal is a clear one, and left everything as it was."""
+"""Checks that a response is a clear refusal, and that it has changed no row."""
 
 import json
 from typing import Any
@@ -8,13 +8,13 @@ from django.db import connection, transaction
 from django.http import HttpResponse
 from rest_framework.test import APIClient
 
-from tests.triggers.world import World
+from tests.operations.world import WorldInProcess as World
 
 TABLES = sorted({model._meta.db_table for model in apps.get_models(include_auto_created=True)})
 
 
 def rows() -> dict[str, list[str]]:
-    """Every row of every table. In plain SQL, since this is asked for thousands of times."""
+    """Every row of every table. In plain SQL, since tests read them thousands of times."""
     found = {}
     with connection.cursor() as cursor:
         for table in TABLES:
@@ -24,7 +24,7 @@ def rows() -> dict[str, list[str]]:
 
 
 def client_of(world: World, key: str) -> APIClient:
-    """A client that answers with a 500 where a view fails, as a server does."""
+    """A client with this kind of key. If a view fails, it returns a 500, as a server does."""
     client = APIClient(raise_request_exception=False)
     if key == "user":
         client.credentials(HTTP_AUTHORIZATION=world.admin._credentials["HTTP_AUTHORIZATION"])
@@ -35,49 +35,49 @@ def client_of(world: World, key: str) -> APIClient:
     return client
 
 
-def undone(client: APIClient, method: str, path: str, body: str) -> Any:
-    """Make the call and undo whatever it did."""
+def roll_back(client: APIClient, method: str, path: str, body: str) -> Any:
+    """Make the call, and roll back its changes."""
     with transaction.atomic():
         response = client.generic(method, path, body, content_type="application/json")
         transaction.set_rollback(True)
     return response
 
 
-def kept_if_refused(
+def roll_back_if_accepted(
     client: APIClient, method: str, path: str, body: str = "", headers: dict[str, str] | None = None
 ) -> Any:
-    """Make the call; undo it only where it was accepted, so that the next one meets the same rows."""
+    """Make the call, and roll it back if it was accepted, so that the next call finds the same rows."""
     with transaction.atomic():
         response = client.generic(method, path, body, content_type="application/json", headers=headers or {})
-        # A failing view has given the whole of the test's transaction up.
+        # A view that fails has marked the test's transaction for rollback.
         transaction.set_rollback(response.status_code < 400 or response.status_code >= 500)
     return response
 
 
 def complaint(response: HttpResponse, statuses: range | tuple[int, ...] = range(400, 500), name: str = "") -> str:
-    """What is wrong with this refusal, in words; empty: nothing. ``name`` is the field that it has to name."""
-    said = response.content[:300].decode(errors="replace")
+    """The fault of a refusal, or an empty string. ``name`` is the field that the refusal has to name."""
+    content = response.content[:300].decode(errors="replace")
     if response.status_code not in statuses:
-        return f"{response.status_code} {said}"
+        return f"{response.status_code} {content}"
     if response.headers.get("Content-Type") != "application/json":
-        return f"not JSON, but {response.headers.get('Content-Type')}: {said}"
+        return f"not JSON, but {response.headers.get('Content-Type')}: {content}"
     body = json.loads(response.content)
     if not (body and _all_text(body)):
-        return f"not in Django REST framework's shape: {said}"
+        return f"not in Django REST framework's shape: {content}"
     if name and response.status_code == 400 and not _excused(body) and not _names(body, name):
-        return f"does not name {name!r}: {said}"
+        return f"does not name {name!r}: {content}"
     return ""
 
 
 def _excused(body: Any) -> bool:
-    """Whether it need not name a field: no JSON at all, Flagsmith's bare list of messages, or its own words."""
+    """Whether a refusal need not name a field: a parse error, a list of messages, or a message of Flagsmith."""
     if isinstance(body, list):
         return all(isinstance(message, str) for message in body)
     return str(body.get("detail", "")).startswith(("JSON parse error", "Feature not provided"))
 
 
 def _all_text(body: Any) -> bool:
-    """Messages, in lists or under fields' names; what is right in a list of items is an empty object."""
+    """Whether all leaves are messages. In a list of items, an item without errors is an empty object."""
     match body:
         case str():
             return bool(body)
@@ -91,7 +91,7 @@ def _all_text(body: Any) -> bool:
 def _names(body: Any, name: str) -> bool:
     match body:
         case dict():
-            # Flagsmith names a scalar value after the column that it would have gone to.
+            # Flagsmith names a scalar value after its database column.
             names = {name, "string_value"} if name == "feature_state_value" else {name}
             return bool(names & set(body)) or any(_names(value, name) for value in body.values())
         case list():

@@ -1,4 +1,4 @@
-"""Every path that the API serves, read from its URL configuration."""
+"""All routes of the API, read from the URL configuration."""
 
 import re
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ ROOTS = ("api/v1/", "api/__future__/")
 
 @dataclass(frozen=True)
 class Route:
-    """A path with its arguments in braces, and the methods that it serves, in upper case."""
+    """A path with its arguments in braces, and its methods in upper case."""
 
     path: str
     methods: frozenset[str]
     callback: Any = field(default=None, compare=False, repr=False)
-    """What Django calls for it."""
+    """The view."""
 
     def __str__(self) -> str:
         return self.path
@@ -38,17 +38,17 @@ class Route:
 
 
 def api() -> list[Route]:
-    """The routes below ``ROOTS``, but for the schema's own."""
+    """The routes below ``ROOTS``, except those of the schema."""
     return [route for route in every() if route.path.startswith(ROOTS) and route.methods and _ours(route.path)]
 
 
 def every() -> list[Route]:
-    """All that Django serves, also what is no part of the API."""
+    """All routes of Django, also those outside of the API."""
     return [Route(path, _methods(pattern), pattern.callback) for path, pattern in _patterns(get_resolver(), "")]
 
 
 def is_of_dashboard(route: Route) -> bool:
-    """Whether it is a page, or a file for one: tests/dashboard/ says who may have those."""
+    """Whether it is a page or a static file of the dashboard, which ``tests/dashboard/`` tests."""
     return route.callback is static_file or issubclass(getattr(route.callback, "view_class", object), Page)
 
 

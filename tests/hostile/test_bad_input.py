@@ -1,4 +1,4 @@
-"""Bad bodies: each is refused in a way that a person can act on, and leaves every row as it was."""
+"""Invalid bodies: each is refused by a message that names the field, and changes no row."""
 
 import json
 from copy import deepcopy
@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from tests.hostile import flag_end_points, tenant_end_points, values
-from tests.hostile.end_points import EndPoint
-from tests.hostile.refusals import client_of, complaint, kept_if_refused, rows, undone
-from tests.triggers.world import World
+from tests.hostile import values
+from tests.hostile.endpoints import END_POINTS, EndPoint
+from tests.hostile.refusals import client_of, complaint, roll_back, roll_back_if_accepted, rows
+from tests.operations.world import WorldInProcess as World
 
 pytestmark = pytest.mark.django_db
 
-END_POINTS = (*tenant_end_points.TENANT, *flag_end_points.FLAGS, *flag_end_points.WORKFLOW, *flag_end_points.SDK)
 every_end_point = pytest.mark.parametrize("end_point", END_POINTS, ids=str)
 
 MISSING = object()
@@ -42,18 +41,18 @@ OTHER_TYPES = ("text/plain", "multipart/form-data; boundary=x", "x")
 def test_field__bad_value__refused_by_name_and_nothing_stored(end_point: EndPoint, world: World) -> None:
     path, body = end_point.url(world), end_point.body(world)
     client = client_of(world, end_point.key)
-    accepted = undone(client, end_point.method, path, values.encode(body))
-    assert accepted.status_code < 300, f"the body that has nothing wrong: {accepted.status_code} {accepted.content!r}"
+    accepted = roll_back(client, end_point.method, path, values.encode(body))
+    assert accepted.status_code < 300, f"the valid body: {accepted.status_code} {accepted.content!r}"
 
     bad = [(name, value) for name, refused in end_point.fields.items() for value in refused]
     bad += [(name, value) for name in end_point.required for value in (None, MISSING)]
-    if any(other.method == "PUT" and other.says == end_point.says for other in END_POINTS if other != end_point):
-        # PATCH goes by what PUT goes by.
+    if any(other.method == "PUT" and other.pattern == end_point.pattern for other in END_POINTS if other != end_point):
+        # PUT and PATCH share a serializer.
         bad = values.in_turn(bad, END_POINTS.index(end_point), 3)
     before = rows()
     wrong = []
     for name, value in bad:
-        response = kept_if_refused(client, end_point.method, path, values.encode(changed(body, name, value)))
+        response = roll_back_if_accepted(client, end_point.method, path, values.encode(changed(body, name, value)))
         if problem := complaint(response, name=named(name)):
             wrong.append(f"{name} {'missing' if value is MISSING else values.shown(value)}: {problem}")
     assert rows() == before
@@ -61,10 +60,10 @@ def test_field__bad_value__refused_by_name_and_nothing_stored(end_point: EndPoin
 
 
 @every_end_point
-def test_body__not_what_is_read__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
-    """No JSON, JSON of another type, another content type, and too much of it.
+def test_body__not_a_json_object_of_a_valid_size__refused_and_nothing_stored(end_point: EndPoint, world: World) -> None:
+    """No JSON, JSON of another type, another content type, and a body that is too large.
 
-    One parser reads all bodies: the first end point of each key is given everything, the others take turns.
+    One parser reads all bodies: the first endpoint of each key tries all values, the others a part of them.
     """
     number = END_POINTS.index(end_point)
     first = end_point.key not in {other.key for other in END_POINTS[:number]}
@@ -72,31 +71,33 @@ def test_body__not_what_is_read__refused_and_nothing_stored(end_point: EndPoint,
     client = client_of(world, end_point.key)
     wrong = {}
 
-    def refused(says: str, content: bytes, statuses: tuple[int, ...], content_type: str = "application/json") -> None:
+    def assert_refused(
+        name: str, content: bytes, statuses: tuple[int, ...], content_type: str = "application/json"
+    ) -> None:
         response = client.generic(end_point.method, path, content, content_type=content_type)
         if problem := complaint(response, statuses):
-            wrong[says] = problem
+            wrong[name] = problem
 
     before = rows()
-    for says, content in values.in_turn(NO_JSON.items(), number, 1 if first else 4):
-        refused(says, content, (400,))
+    for name, content in values.in_turn(NO_JSON.items(), number, 1 if first else 4):
+        assert_refused(name, content, (400,))
     for other in (5, "x", None, True, 1.5, [[]], [5], {} if isinstance(body, list) else []):
-        # Without a body that names the environment there is no saying whether the caller may.
-        refused(json.dumps(other), json.dumps(other).encode(), (400, 403))
+        # The body has to name the environment, otherwise the caller's permission is unknown: 403.
+        assert_refused(json.dumps(other), json.dumps(other).encode(), (400, 403))
     right = values.encode(body).encode()
     for content_type in values.in_turn(OTHER_TYPES, number, 1 if first else 4):
-        refused(content_type, right, (415,), content_type)
-    refused("above the limit", right.ljust(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1), (413,))
+        assert_refused(content_type, right, (415,), content_type)
+    assert_refused("above the limit", right.ljust(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1), (413,))
     assert rows() == before
     assert wrong == {}
 
 
 def changed(body: Any, name: str, value: Any) -> Any:
-    """A copy of the body, with the field of this name, "rules.0.type", set to the value or left out."""
+    """A copy of the body, with the field of this name, such as "rules.0.type", set to the value or removed."""
     copy = deepcopy(body)
-    *way, last = [int(step) if step.isdigit() else step for step in name.split(".")]
+    *parents, last = [int(step) if step.isdigit() else step for step in name.split(".")]
     part = copy
-    for step in way:
+    for step in parents:
         part = part.setdefault(step, {}) if isinstance(part, dict) else part[step]
     if value is MISSING:
         part.pop(last, None)
@@ -106,5 +107,5 @@ def changed(body: Any, name: str, value: Any) -> Any:
 
 
 def named(name: str) -> str:
-    """The name that the refusal of a field has to contain."""
+    """The name that the refusal of a field has to have: the last part that is no index."""
     return next((step for step in reversed(name.split(".")) if not step.isdigit()), "")

@@ -1,16 +1,14 @@
-"""Values that a field of some kind must refuse."""
+"""Values that a field of each type must refuse."""
 
 import json
-import os
 from collections.abc import Iterable
 from typing import Any
 
-# Otherwise end points take turns at what one place of the product refuses for all of them.
-EVERY = os.environ.get("HOSTILE") == "every"
+from tests.support.samples import ALL_CASES
 
 RAW = "raw number "
 
-# JSON of numbers that Python would write in another way, or not at all.
+# A number that Python's json module does not write in this form.
 INFINITE = f"{RAW}1e400"
 
 NULL_BYTE = "a\x00b"
@@ -39,17 +37,17 @@ TRAIT_VALUE = ("x" * 2_001, NULL_BYTE, 2**63, -(2**63) - 1, 10**400, INFINITE)
 
 
 def in_turn(items: Iterable[Any], number: int, out_of: int) -> list[Any]:
-    """The part of these that it is the turn of this number to try: one out of so many."""
-    return [item for place, item in enumerate(items) if EVERY or (place - number) % out_of == 0]
+    """Every ``out_of``-th item, beginning at an offset of ``number``; all items in ``scripts/test --all``."""
+    return [item for index, item in enumerate(items) if ALL_CASES or (index - number) % out_of == 0]
 
 
 def encode(body: Any) -> str:
-    """The body as JSON, with raw numbers as they are written."""
+    """The body as JSON, with raw numbers without quotes."""
     encoded = json.dumps(body)
     return encoded.replace(f'"{INFINITE}"', INFINITE.removeprefix(RAW))
 
 
 def shown(value: Any) -> str:
-    """The value for a message, cut short."""
+    """The value for a message, truncated."""
     text = repr(value)
     return text if len(text) < 50 else f"{text[:40]}… ({len(text)} characters)"

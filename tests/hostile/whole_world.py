@@ -1,4 +1,4 @@
-"""A tenant that has one of everything, for tests that call every end point about the same objects."""
+"""A tenant with an object of each kind, for tests that call all endpoints."""
 
 from functools import cached_property
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 from environments.models import Environment
 from projects.models import Project
 from tests.conftest import make_organisation, signed_in
+from tests.hostile.endpoints import END_POINTS
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import arguments
-from tests.hostile.world import WorldInProcess
-from tests.permissions.calls import end_points
-from tests.triggers.world import rules
+from tests.operations.objects import SEGMENTS, rules
+from tests.operations.world import WorldInProcess
 from users.models import FFAdminUser
 
 
 class WholeWorld(WorldInProcess):
-    """No two of its objects are in each other's way."""
+    """A world in which ``feature_segment`` has a segment of its own, so that it can exist beside ``override``."""
 
     @cached_property
     def feature_segment(self) -> Any:
-        third = self.call("POST", self.segments, {"name": "third", "rules": rules("third")})
-        body = {"feature": self.feature["id"], "segment": third["id"], "environment": self.a.pk}
+        third = self.call("POST", SEGMENTS, {"name": "third", "rules": rules("third")})
+        body = {"feature": "{feature}", "segment": third["id"], "environment": "{a.pk}"}
         return self.call("POST", "features/feature-segments/", body)
 
 
 def make_world(name: str, routes: list[Route]) -> WholeWorld:
-    """Everything that the routes' paths and bodies ask for exists afterwards. ``name`` is nowhere but in an e-mail."""
+    """Create all objects that paths and bodies of the routes refer to. ``name`` is used in the e-mail address only."""
     user = FFAdminUser.objects.create_user(f"{name}@example.com", "pa55-word-1", first_name="Ada", last_name="Admin")
     organisation = make_organisation("Acme", user)
     project = Project.objects.create(name="Web", organisation=organisation, enable_realtime_updates=True)
@@ -35,7 +35,7 @@ def make_world(name: str, routes: list[Route]) -> WholeWorld:
     assert world.server_key
     for route in routes:
         arguments(route, world)
-    for end_point in end_points():
-        end_point.path(world)
+    for end_point in END_POINTS:
+        end_point.url(world)
         end_point.body(world)
     return world

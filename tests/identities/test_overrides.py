@@ -157,8 +157,8 @@ def test_create__bad_body__400(admin: APIClient, overrides: str, body: Any, feat
 
 
 def test_create__feature_of_another_project__400(admin: APIClient, overrides: str, project: Project) -> None:
-    elsewhere = Project.objects.create(name="Other", organisation=project.organisation)
-    foreign = Feature.objects.create(name="f", project=elsewhere)
+    other_project = Project.objects.create(name="Other", organisation=project.organisation)
+    foreign = Feature.objects.create(name="f", project=other_project)
     response = admin.post(overrides, {"feature": foreign.pk}, format="json")
     assert (response.status_code, list(response.json())) == (400, ["feature"])
 
@@ -235,10 +235,10 @@ def test_all__disabled_flags_hidden__left_out(
 def test_clone__other_overrides__replaced_by_those_of_the_source(
     admin: APIClient, overrides: str, make_feature: MakeFeature, identity: Identity, other: Identity
 ) -> None:
-    both, new, gone, mv = (make_feature(name) for name in ("both", "new", "gone", "mv"))
-    kept = override(identity, both, 1, enabled=False)
-    split(both, kept, old=30)
-    override(identity, gone, "x")
+    both, new, removed, mv = (make_feature(name) for name in ("both", "new", "removed", "mv"))
+    existing = override(identity, both, 1, enabled=False)
+    split(both, existing, old=30)
+    override(identity, removed, "x")
     override(other, both, "two")
     override(other, new, True, enabled=False)
     split(mv, override(other, mv, "c"), a=30, b=20)
@@ -253,7 +253,7 @@ def test_clone__other_overrides__replaced_by_those_of_the_source(
         "new": (False, True, []),
         "mv": (True, "c", [30, 20]),
     }  # fmt: skip
-    assert FeatureState.objects.get(identity=identity, feature=both).pk == kept.pk
+    assert FeatureState.objects.get(identity=identity, feature=both).pk == existing.pk
 
 
 def test_clone__source_without_overrides__none_are_left(
@@ -294,8 +294,9 @@ def test_clone__bad_or_unknown_source__4xx(admin: APIClient, overrides: str, bod
 
 
 def test_clone__source_in_another_environment__404(admin: APIClient, overrides: str, production: Environment) -> None:
-    elsewhere = Identity.objects.create(environment=production, identifier="u1")
-    response = admin.post(f"{overrides}clone-from-given-identity/", {"source_identity_id": elsewhere.pk}, format="json")
+    foreign_identity = Identity.objects.create(environment=production, identifier="u1")
+    body = {"source_identity_id": foreign_identity.pk}
+    response = admin.post(f"{overrides}clone-from-given-identity/", body, format="json")
     assert (response.status_code, response.json()) == (404, {"detail": "No Identity matches the given query."})
 
 
@@ -335,7 +336,7 @@ def test_all_endpoints__other_tenant_or_environment__404(
     production: Environment,
 ) -> None:
     state = override(identity, feature)
-    elsewhere = f"/api/v1/environments/{production.api_key}/identities/{identity.pk}/featurestates/"
+    other_environment_path = f"/api/v1/environments/{production.api_key}/identities/{identity.pk}/featurestates/"
     of_another = overrides.replace(f"/{identity.pk}/", f"/{other.pk}/")
     calls = [("get", ""), ("post", ""), ("get", "all/"), ("post", "clone-from-given-identity/")]
     single = [(method, f"{state.pk}/") for method in ("get", "put", "patch", "delete")]
@@ -344,6 +345,6 @@ def test_all_endpoints__other_tenant_or_environment__404(
         sent = {} if method == "get" else {"format": "json"}
         assert getattr(outsider, method)(overrides + rest, body, **sent).status_code == 404
         assert getattr(anonymous, method)(overrides + rest).status_code == 401
-        assert getattr(admin, method)(elsewhere + rest, body, **sent).status_code == 404
+        assert getattr(admin, method)(other_environment_path + rest, body, **sent).status_code == 404
     for method, rest in single:
         assert getattr(admin, method)(of_another + rest).status_code == 404

@@ -147,13 +147,13 @@ def test_delete__one__others_unchanged(admin: APIClient, path: str, traits: str,
 def test_delete__all_matching__key_deleted_in_this_environment_only(
     admin: APIClient, traits: str, trait: Trait, production: Environment
 ) -> None:
-    elsewhere = Identity.objects.create(environment=production, identifier="u1")
-    here = Identity.objects.create(environment=trait.identity.environment, identifier="u2")
-    kept = {Trait.objects.create(identity=elsewhere, trait_key="plan", trait_value="pro").pk}
-    kept.add(Trait.objects.create(identity=here, trait_key="other", trait_value="pro").pk)
-    Trait.objects.create(identity=here, trait_key="plan", trait_value="free")
+    foreign_identity = Identity.objects.create(environment=production, identifier="u1")
+    other_identity = Identity.objects.create(environment=trait.identity.environment, identifier="u2")
+    unchanged_ids = {Trait.objects.create(identity=foreign_identity, trait_key="plan", trait_value="pro").pk}
+    unchanged_ids.add(Trait.objects.create(identity=other_identity, trait_key="other", trait_value="pro").pk)
+    Trait.objects.create(identity=other_identity, trait_key="plan", trait_value="free")
     assert admin.delete(f"{traits}{trait.pk}/?deleteAllMatchingTraits=true").status_code == 204
-    assert set(Trait.objects.values_list("pk", flat=True)) == kept
+    assert set(Trait.objects.values_list("pk", flat=True)) == unchanged_ids
 
 
 @pytest.mark.django_db(transaction=True)

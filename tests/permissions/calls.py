@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from permissions.enforcement import rule_of
 from permissions.rule import ByTarget, Rule
-from tests.hostile import flag_end_points, tenant_end_points, values
-from tests.hostile.end_points import EndPoint
+from tests.hostile import values
+from tests.hostile.endpoints import END_POINTS, EndPoint
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import NO_BODY, arguments
-from tests.hostile.world import WorldInProcess as World
+from tests.operations.world import WorldInProcess as World
 
 API = "/api/v1/"
 
@@ -22,7 +22,7 @@ QUERIES = {
     "api/v1/environments/": lambda w: f"?project={w.project.pk}",
     "api/v1/features/featurestates/": lambda w: f"?environment={w.a.pk}",
     "api/v1/features/feature-segments/": lambda w: f"?environment={w.a.pk}&feature={w.feature['id']}",
-    "api/v1/identities/": lambda w: "?identifier=u1",
+    "api/v1/identities/": lambda w: "?identifier=ada",
     "api/v1/projects/{project_pk}/features/{feature_pk}/evaluation-data/": lambda w: f"?environment_id={w.a.pk}",
 }
 
@@ -70,17 +70,11 @@ def rule(method: str, route: Route) -> Rule | None:
     return rule_of(view, action)
 
 
-def end_points() -> Iterator[EndPoint]:
-    """All entries of the tables of bodies."""
-    for table in (tenant_end_points.TENANT, flag_end_points.FLAGS, flag_end_points.WORKFLOW, flag_end_points.SDK):
-        yield from table
-
-
 def end_point_of(method: str, route: Route) -> EndPoint | None:
-    """The entry in the tables of bodies; None for a method without a body."""
-    for end_point in end_points():
-        path = end_point.root + end_point.says
-        if end_point.method == method and _without_names(path) == _without_names(route.path):
+    """The entry in the table of bodies; None for a method without a body."""
+    pattern = _without_names(f"/{route.path}")
+    for end_point in END_POINTS:
+        if end_point.method == method and end_point.pattern == pattern:
             return end_point
     has_no_body = method in ("GET", "HEAD", "DELETE") or f"{method} {route.path}" in NO_BODY
     assert has_no_body, f"tests/hostile has no body for {method} {route.path}"

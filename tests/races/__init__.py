@@ -1,10 +1,10 @@
-"""What several do at once."""
+"""Tests of concurrent writes."""
 
 from tests.support.patience import PATIENCE
 
 LOCK_PATIENCE = 5 * PATIENCE
-"""Seconds that a writer waits for a SQLite that others write to.
+"""Seconds that a writer waits for the lock of a SQLite database.
 
-It hands its lock on in no order. On a busy machine one of eight may have no luck until the others are nearly through,
-and the product tells it after 20 s, rightly, to try again.
+SQLite grants its lock in no order. On a busy machine one of eight writers may get it only when the others have nearly
+finished. The product's own timeout is 20 s; then it answers that the client should retry.
 """

@@ -1,4 +1,4 @@
-"""``settings.dev``, with more patience for a locked SQLite (``LOCK_PATIENCE``)."""
+"""``settings.dev``, with a longer timeout for a locked SQLite database (``LOCK_PATIENCE``)."""
 
 from settings.dev import *  # noqa: F403
 from settings.dev import DATABASES

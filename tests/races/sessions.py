@@ -1,4 +1,4 @@
-"""Database connections that a test moves forward one by one, each in a thread of its own."""
+"""Database sessions that a test controls step by step, each in a thread of its own."""
 
 import queue
 import threading
@@ -16,10 +16,10 @@ class RolledBackError(Exception):
 
 
 class Session:
-    """A connection, with the transaction and savepoints that are open in it.
+    """A connection, with its open transaction and savepoints.
 
-    ``levels`` is the model: for each open level, the environments that were changed in it. ``locked`` are those that
-    nobody else can change before the transaction ends.
+    ``levels`` has the environments that were changed in each open transaction or savepoint. ``locked`` are the
+    environments that other sessions cannot change before the transaction ends.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Session:
         self._thread.start()
 
     def do(self, work: Callable[[], Any]) -> Any:
-        """Do it in the session's thread, and wait for it."""
+        """Call the function in the session's thread, and wait for its result."""
         self._work.put(work)
         result, error = self._results.get(timeout=PATIENCE)
         if error is not None:
@@ -50,13 +50,13 @@ class Session:
         self.do(begin)
         self.levels.append(set())
 
-    def enter_by_hand(self) -> None:
-        """Set a savepoint that Django's commit hooks know nothing of."""
+    def enter_without_hooks(self) -> None:
+        """Set a savepoint that Django's commit hooks do not take into account."""
         self.do(lambda: self._open.append(transaction.savepoint()))
         self.levels.append(set())
 
     def leave(self, keep: bool) -> set[int]:
-        """Commit or roll back the innermost level; what the commit of the outermost one has changed."""
+        """Commit or roll back the innermost level. The environments that a commit of the transaction has changed."""
 
         def end() -> None:
             block = self._open.pop()

@@ -1,15 +1,13 @@
-"""Promises I1 to I3 and I8 for any order: sessions that interleave, with savepoints, rollbacks and failing requests,
-against a simple model.
+"""Promises I1 to I3 and I8 in any order: interleaved sessions with savepoints, rollbacks and failing requests, compared
+with a simple model.
 
-``ORDER_EXAMPLES`` is the number of orders that are tried; 500 make the long version.
+``ORDER_EXAMPLES`` is the number of orders that are tried.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from itertools import count
 from typing import Any
 
 import pytest
@@ -35,13 +33,14 @@ from projects.models import Project
 from realtime.bus import eventstream
 from realtime.types import epoch_seconds
 from segments.models import Segment
-from tests.races.operations import OPERATIONS, Operation, Site
+from tests.races.operations import OPERATIONS, Site, SiteOperation
 from tests.races.sessions import Session
 from tests.support.api import VERSION_HEADER
-from tests.support.heard import Heard, listening
+from tests.support.events import Recorder, recorded_events
+from tests.support.samples import size
 
-# On SQLite one session is alone: fewer orders show all that there is.
-EXAMPLES = int(os.environ.get("ORDER_EXAMPLES") or (10 if connection.vendor == "postgresql" else 5))
+# SQLite allows one session only, so fewer orders suffice.
+EXAMPLES = size("ORDER_EXAMPLES", some=10 if connection.vendor == "postgresql" else 5, many=50)
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -49,27 +48,27 @@ pytestmark = [
     pytest.mark.timeout(300 + EXAMPLES * 10),
 ]
 
-OPERATE, ENTER, ENTER_BY_HAND, KEEP, UNDO = "operate", "enter", "enter by hand", "keep", "undo"
+OPERATE, ENTER, ENTER_WITHOUT_HOOKS, KEEP, UNDO = "operate", "enter", "enter without hooks", "keep", "undo"
 ACTIONS = (
     *[(OPERATE,)] * 4,
     *[(ENTER,)] * 2,
     *[(KEEP,)] * 3,
     (UNDO,),
-    (ENTER_BY_HAND,),
-    # What would seldom come about by chance: all of a savepoint.
-    *((ENTER, enter, OPERATE, leave) for enter in (ENTER, ENTER_BY_HAND) for leave in (KEEP, UNDO)),
-    (ENTER, ENTER_BY_HAND, OPERATE, UNDO, KEEP),
+    (ENTER_WITHOUT_HOOKS,),
+    # A whole savepoint, which would be rare by chance.
+    *((ENTER, enter, OPERATE, leave) for enter in (ENTER, ENTER_WITHOUT_HOOKS) for leave in (KEEP, UNDO)),
+    (ENTER, ENTER_WITHOUT_HOOKS, OPERATE, UNDO, KEEP),
 )
-"""What a session does next: operations, begin a transaction or a savepoint, end the innermost of those."""
+"""The next steps of a session: operations, the begin of a transaction or savepoint, the end of the innermost one."""
 
 DEPTH = 3
 
-places = st.integers(0, 2)
+indexes = st.integers(0, 2)
 operations = st.sampled_from(OPERATIONS)
 
 
 def fetch(environment: Environment) -> tuple[Decimal, dict[str, Any]]:
-    """What ``flags/`` says: its header, and the flags by name."""
+    """The version header of ``flags/``, and the flags by name."""
     answer = APIClient().get("/api/v1/flags/", headers={"X-Environment-Key": environment.api_key})
     assert answer.status_code == 200, answer.content
     flags = {flag["feature"]["name"]: (flag["enabled"], flag["feature_state_value"]) for flag in answer.json()}
@@ -77,7 +76,7 @@ def fetch(environment: Environment) -> tuple[Decimal, dict[str, Any]]:
 
 
 def stored(environment: Environment) -> dict[str, Any]:
-    """What the database holds of that."""
+    """The flags in the database, in the same form."""
     own = environment.hide_disabled_flags
     hides = environment.project.hide_disabled_flags if own is None else own
     states = FeatureState.objects.filter(environment=environment, identity=None, feature_segment=None)
@@ -89,54 +88,54 @@ def stored(environment: Environment) -> dict[str, Any]:
     }
 
 
-class World:
-    """Rows that a whole run shares, and what was heard of them.
+class Run:
+    """The rows of a run, and their events.
 
-    At the moment of each event, in the thread that sends it, another session fetches.
+    On each event another session fetches the flags, before the sending thread continues.
     """
 
-    def __init__(self, site: Site, heard: Heard) -> None:
+    def __init__(self, site: Site, recorded: Recorder) -> None:
         self.site = site
-        self.heard = heard
+        self.recorded = recorded
         self.reader = Session()
-        self.late: list[str] = []
+        self.outdated: list[str] = []
         self._by_channel = {f"{environment.api_key}": environment for environment in site.environments}
-        self._take, heard.wake_threadsafe = heard.wake_threadsafe, self._fetch_at_each  # type: ignore[method-assign]
+        self._take, recorded.wake_threadsafe = recorded.wake_threadsafe, self._fetch_at_each  # type: ignore[method-assign]
 
     def _fetch_at_each(self) -> None:
-        before = len(self.heard.events)
+        before = len(self.recorded.events)
         self._take()
-        for event in self.heard.events[before:]:
+        for event in self.recorded.events[before:]:
             (environment,) = (each for key, each in self._by_channel.items() if event.channel.endswith(key))
             version, _ = self.reader.do(lambda environment=environment: fetch(environment))
             announced = Decimal(epoch_seconds(eventstream.parse(event.data)))
             if version < announced:
-                self.late.append(f"{announced} of {environment} was announced, {version} was served")
+                self.outdated.append(f"{announced} of {environment} was announced, {version} was served")
 
     def machine(self) -> type[RuleBasedStateMachine]:
-        return type("BoundMachine", (AnyOrder,), {"world": self})
+        return type("BoundMachine", (AnyOrder,), {"run": self})
 
 
 class AnyOrder(RuleBasedStateMachine):
-    world: World
+    run: Run
 
     @initialize()
     def open(self) -> None:
         # SQLite has one writer at a time, so there nothing interleaves; savepoints and rollbacks remain.
         self.sessions = [Session() for _ in range(2 if connection.vendor == "postgresql" else 1)]
-        self.world.heard.clear()
-        self.world.late.clear()
-        self.expected: dict[int, int] = dict.fromkeys(self.world.site.everywhere, 0)
+        self.run.recorded.clear()
+        self.run.outdated.clear()
+        self.expected: dict[int, int] = dict.fromkeys(self.run.site.all_environments, 0)
         self.committed = True
 
-    @rule(number=st.integers(0, 1), actions=st.sampled_from(ACTIONS), place=places, operation=operations)
-    def step(self, number: int, actions: tuple[str, ...], place: int, operation: Operation) -> None:
-        """One rule for all, so that hypothesis leaves none of them out for a whole order."""
+    @rule(number=st.integers(0, 1), actions=st.sampled_from(ACTIONS), index=indexes, operation=operations)
+    def step(self, number: int, actions: tuple[str, ...], index: int, operation: SiteOperation) -> None:
+        """A single rule, since hypothesis leaves out some rules for a whole order."""
         session = self.sessions[number % len(self.sessions)]
         for action in actions:
-            self.act(session, action, self.world.site.environments[place], operation)
+            self.act(session, action, self.run.site.environments[index], operation)
 
-    def act(self, session: Session, action: str, environment: Environment, operation: Operation) -> None:
+    def act(self, session: Session, action: str, environment: Environment, operation: SiteOperation) -> None:
         if action == OPERATE:
             self.operate(session, environment, operation)
         elif action in (KEEP, UNDO) and session.levels:
@@ -144,17 +143,17 @@ class AnyOrder(RuleBasedStateMachine):
             self.committed |= not session.levels
         elif len(session.levels) < DEPTH:
             # A savepoint needs a transaction.
-            (session.enter_by_hand if action == ENTER_BY_HAND and session.levels else session.enter)()
+            (session.enter_without_hooks if action == ENTER_WITHOUT_HOOKS and session.levels else session.enter)()
 
-    def operate(self, session: Session, environment: Environment, operation: Operation) -> None:
-        """In what is open in the session, otherwise in a transaction of its own."""
-        needs = self.world.site.everywhere if operation.locks_project else {environment.pk}
+    def operate(self, session: Session, environment: Environment, operation: SiteOperation) -> None:
+        """Perform the operation, in the session's transaction if one is open."""
+        needs = self.run.site.all_environments if operation.locks_project else {environment.pk}
         if any(needs & other.locked for other in self.sessions if other is not session):
-            # It would wait for the other session.
+            # The operation would wait for the other session.
             return
-        changed = session.do(lambda: operation.do(self.world.site, environment))
+        changed = session.do(lambda: operation.perform(self.run.site, environment))
         if session.levels:
-            # Locks last to the end of the transaction, also where nothing changed.
+            # Locks last until the end of the transaction, even if nothing changed.
             session.locked |= needs
             session.levels[-1] |= changed
         else:
@@ -166,34 +165,34 @@ class AnyOrder(RuleBasedStateMachine):
             self.expected[environment] += 1
 
     @invariant()
-    def every_commit_was_told_once_and_what_is_served_is_what_was_told(self) -> None:
+    def every_commit_has_one_event_and_the_newest_version_is_served(self) -> None:
         if not hasattr(self, "sessions"):
             return
-        assert self.world.late == []
+        assert self.run.outdated == []
         rows = Environment.objects.select_related("project").in_bulk(list(self.expected))
         for environment in rows.values():
-            self.events_are_the_models(environment)
-            self.header_is_the_served_states(environment)
+            self.events_match_the_model(environment)
+            self.flags_match_the_database(environment)
             if self.committed:
-                self.document_is_as_built_anew(environment)
+                self.cached_document_matches_a_new_one(environment)
         self.committed = False
 
-    def events_are_the_models(self, environment: Environment) -> None:
-        versions = self.world.heard.of(environment)
+    def events_match_the_model(self, environment: Environment) -> None:
+        versions = self.run.recorded.of(environment)
         assert len(versions) == self.expected[environment.pk]
         assert versions == sorted(set(versions))
         assert versions[-1:] in ([], [environment.updated_at])
 
-    def header_is_the_served_states(self, environment: Environment) -> None:
-        """The header says the database's version, and with it comes exactly what the database holds."""
+    def flags_match_the_database(self, environment: Environment) -> None:
+        """The header has the version of the database, and the flags are those of the database."""
         version, flags = fetch(environment)
         assert version == Decimal(epoch_seconds(environment.updated_at))
         assert flags == stored(environment)
 
-    def document_is_as_built_anew(self, environment: Environment) -> None:
-        kept = document_cache.get(Version.of(environment)).document_body.encoded
-        assert kept == CompiledDocument(build(read_environment_row(environment.pk))).document_body.encoded
-        assert datetime.fromisoformat(json.loads(kept)["updated_at"]) == environment.updated_at
+    def cached_document_matches_a_new_one(self, environment: Environment) -> None:
+        cached = document_cache.get(Version.of(environment)).document_body.encoded
+        assert cached == CompiledDocument(build(read_environment_row(environment.pk))).document_body.encoded
+        assert datetime.fromisoformat(json.loads(cached)["updated_at"]) == environment.updated_at
 
     def teardown(self) -> None:
         for session in getattr(self, "sessions", []):
@@ -201,24 +200,25 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def world(
+def run(
     admin: APIClient, environment: Environment, production: Environment, feature: Feature, project: Project
-) -> Iterator[World]:
+) -> Iterator[Run]:
     staging = Environment.objects.create(name="Staging", project=project)
     create_default_states([feature], [staging])
-    places = [environment, production, staging]
-    Identity.objects.bulk_create(Identity(identifier="u", environment=each) for each in places)
-    segments = [Segment.objects.create(name="segment", project=project) for _ in range(2)]
-    with listening(*places) as heard:
-        world = World(Site(admin, project, places, feature, segments, count()), heard)
+    environments = [environment, production, staging]
+    Identity.objects.bulk_create(Identity(identifier="u", environment=each) for each in environments)
+    for _ in range(2):
+        Segment.objects.create(name="segment", project=project)
+    with recorded_events(*environments) as recorded:
+        run = Run(Site(admin, project, environments, feature), recorded)
         try:
-            yield world
+            yield run
         finally:
-            world.reader.close()
+            run.reader.close()
 
 
-def test_any_order__sessions_savepoints_rollbacks_and_requests__one_event_for_each_commit(world: World) -> None:
+def test_any_order__sessions_savepoints_rollbacks_and_requests__one_event_for_each_commit(run: Run) -> None:
     run_state_machine_as_test(
-        world.machine(),
+        run.machine(),
         settings=settings(max_examples=EXAMPLES, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )

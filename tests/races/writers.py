@@ -1,4 +1,4 @@
-"""Many writers at once, as scripts are: each on a connection of its own, on objects that all of them share."""
+"""Concurrent writers with a connection each, which change the same objects by operations of the catalogue."""
 
 import random
 from collections import Counter
@@ -8,39 +8,73 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import requests
-
+from tests.operations.catalogue import BY_NAME
+from tests.operations.objects import CHANGE_REQUESTS, change_request, rules
+from tests.operations.tenant_world import TenantWorld
 from tests.races import LOCK_PATIENCE
 from tests.races.watcher import Watcher
-from tests.support.api import AdminAPI, Tenant, rules, text
+from tests.support.api import AdminAPI, EnvironmentOfTenant, Tenant
 from tests.support.patience import PATIENCE
-
-CHANGE_REQUESTS = "features/workflows/change-requests/"
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What all writers change."""
+    """The objects that all writers change."""
 
     tenant: Tenant
     segment: int
     features: list[int]
     states: dict[tuple[str, int], int]
-    """The live states as somebody last saw them, by environment and feature: a change request puts others there."""
+    """The states by environment and feature. A change request replaces them, so they may be out of date."""
 
     @classmethod
     def create(cls, tenant: Tenant) -> "Shared":
         segment = tenant.add_segment("shared", plan="0")["id"]
         features = [tenant.add_feature(f"shared-{number}")["id"] for number in range(3)]
-        places = [(place, feature) for place in tenant.environments for feature in features]
-        states = {(place.key, feature): tenant.state(feature, place)["id"] for place, feature in places}
+        pairs = [(environment, feature) for environment in tenant.environments for feature in features]
+        states = {
+            (environment.key, feature): tenant.state(feature, environment)["id"] for environment, feature in pairs
+        }
         return cls(tenant, segment, features, states)
 
 
-class Writer:
-    """One script: random operations, each of them one request or more.
+class WriterWorld(TenantWorld):
+    """The objects and values of one operation of a writer."""
 
-    Other writers come in between its requests, so some may be refused; each call names the answers that there may be.
+    def __init__(self, writer: "Writer", environment: EnvironmentOfTenant, feature: int) -> None:
+        shared, chance = writer.shared, writer.random
+        super().__init__(shared.tenant, environment, writer.api)
+        self.answers = writer.answers
+        self.feature = {"id": feature}
+        self.segment = {"id": shared.segment}
+        self.state = {"id": shared.states.get((environment.key, feature))}
+        self.toggled = self.disabled_flags_hidden = chance.random() < 0.5
+        self.value = chance.randrange(1000)
+        self.object_value = {"type": "unicode", "string_value": str(self.value)}
+        self.new_rules = rules(str(self.value))
+        self.new_name = f"writer-{writer.number}-{writer.answers.total()}"
+
+    def answer(self, method: str, path: str, body: Any, key: str) -> tuple[int, bytes]:
+        status, content = super().answer(method, path, body, key)
+        self.answers[status] += 1
+        return status, content
+
+    def status(self, name: str) -> int:
+        """Perform the operation of this name, and return the status of the response."""
+        operation = BY_NAME[name]
+        return self.answer(operation.method, operation.path(self), operation.content(self), operation.key)[0]
+
+    def schedule(self, after: timedelta) -> Any:
+        """Commit a change request that becomes due after this time."""
+        body = change_request((datetime.now(UTC) + after).isoformat())
+        request = self.call("POST", "environments/{a}/create-change-request/", body)
+        return self.call("POST", f"{CHANGE_REQUESTS}{request['id']}/commit/")
+
+
+class Writer:
+    """A script: random operations, each of which is one request or several.
+
+    Requests of other writers come in between, so some requests may be refused.
     """
 
     def __init__(self, shared: Shared, number: int) -> None:
@@ -52,142 +86,90 @@ class Writer:
         self.api.session.headers["Authorization"] = shared.tenant.api.session.headers["Authorization"]
         self.operations: Counter[str] = Counter()
         self.answers: Counter[int] = Counter()
-        self.unexpected: list[str] = []
         self._features: list[int] = []
-        self._made = 0
 
     def run(self, operations: int) -> None:
-        kinds: list[Callable[[], object]] = [
-            self.toggle,
-            self.toggle,
-            self.toggle,
-            self.set_value,
-            self.edit_segment,
-            self.create_feature,
-            self.delete_feature,
-            self.override,
-            self.change_settings,
-            self.commit_at_once,
-            self.delete_draft,
-            self.delete_scheduled,
-            self.delete_as_it_comes_due,
-            self.delete_what_is_scheduled,
-            self.commit_segment,
-        ]
-        for _ in range(operations):
-            kind = self.random.choice(kinds)
-            self.operations[kind.__name__] += 1
-            kind()
-
-    def call(self, method: str, path: str, body: Any, *may_be: int) -> requests.Response:
-        answer = self.api.response(method, path, body)
-        self.answers[answer.status_code] += 1
-        if answer.status_code not in may_be:
-            self.unexpected.append(f"{method} {path} {body}: {answer.status_code} {answer.text}")
-        return answer
-
-    # Feature states.
-
-    def toggle(self) -> None:
-        self._write_state("PATCH", {"enabled": self.random.random() < 0.5})
-
-    def set_value(self) -> None:
-        self._write_state("PUT", {"feature_state_value": self.random.randrange(1000)})
-
-    def _write_state(self, method: str, body: Any) -> None:
-        place = self.random.choice(list(self.shared.states))
-        path = f"environments/{place[0]}/featurestates/"
-        if self.call(method, f"{path}{self.shared.states[place]}/", body, 200, 404).status_code == 404:
-            # A change request has put another state there.
-            found = self.call("GET", f"{path}?feature={place[1]}", None, 200).json()
-            self.shared.states[place] = found["results"][0]["id"]
-
-    # Segments, features, settings.
-
-    def edit_segment(self) -> None:
-        path = f"projects/{self.shared.tenant.project}/segments/{self.shared.segment}/"
-        self.call("PUT", path, self._segment(), 200)
-
-    def create_feature(self) -> None:
-        self._made += 1
-        body = {"name": f"writer-{self.number}-{self._made}"}
-        answer = self.call("POST", f"projects/{self.shared.tenant.project}/features/", body, 201)
-        self._features.append(answer.json()["id"])
-
-    def delete_feature(self) -> None:
-        if not self._features:
-            self.create_feature()
-        self.call("DELETE", f"projects/{self.shared.tenant.project}/features/{self._features.pop()}/", None, 204)
-
-    def override(self) -> None:
-        """400: the segment overrides it already."""
-        if not self._features:
-            self.create_feature()
-        environment = self.random.choice(self.shared.tenant.environments)
-        path = f"environments/{environment.key}/features/{self._features[-1]}/create-segment-override/"
-        value = {"type": "unicode", "string_value": "v"}
-        body = {"feature_segment": {"segment": self.shared.segment}, "enabled": True, "feature_state_value": value}
-        self.call("POST", path, body, 201, 400)
-
-    def change_settings(self) -> None:
-        body = {"hide_disabled_flags": self.random.random() < 0.5}
-        self.call("PATCH", f"projects/{self.shared.tenant.project}/", body, 200)
-
-    # Change requests.
-
-    def commit_at_once(self) -> None:
-        place = self.random.choice(list(self.shared.states))
-        made = self._propose(place)
-        self._commit(made)
-        self.shared.states[place] = made["feature_states"][0]["id"]
-
-    def delete_draft(self) -> None:
-        made = self._propose(self.random.choice(list(self.shared.states)))
-        self.call("DELETE", f"{CHANGE_REQUESTS}{made['id']}/", None, 204)
-
-    def delete_scheduled(self) -> None:
-        made = self._propose(self.random.choice(list(self.shared.states)), timedelta(hours=1))
-        self._commit(made)
-        self.call("DELETE", f"{CHANGE_REQUESTS}{made['id']}/", None, 204)
-
-    def delete_as_it_comes_due(self) -> None:
-        """Against the scheduler. 400: that was quicker."""
-        place = self.random.choice(list(self.shared.states))
-        made = self._propose(place, timedelta(seconds=self.random.random() / 2))
-        self._commit(made)
-        self.call("DELETE", f"{CHANGE_REQUESTS}{made['id']}/", None, 204, 400)
-
-    def delete_what_is_scheduled(self) -> None:
-        """The feature goes as the request comes due: that is applied before, or fails."""
-        self.create_feature()
-        feature = self._features.pop()
-        environment = self.random.choice(self.shared.tenant.environments)
-        self._commit(self._propose((environment.key, feature), timedelta(seconds=self.random.random() / 2)))
-        self.call("DELETE", f"projects/{self.shared.tenant.project}/features/{feature}/", None, 204)
-
-    def commit_segment(self) -> None:
-        """A project's change request, at once."""
-        path = f"projects/{self.shared.tenant.project}/change-requests/"
-        wanted = {**self._segment(), "version_of": self.shared.segment}
-        made = self.call("POST", path, {"title": "segment", "segments": [wanted]}, 201).json()
-        self.call("POST", f"{path}{made['id']}/commit/", None, 200)
-
-    def _propose(self, place: tuple[str, int], after: timedelta | None = None) -> Any:
-        key, feature = place
-        state = {
-            "feature": feature,
-            "enabled": self.random.random() < 0.5,
-            "feature_state_value": text(str(self.random.randrange(1000))),
-            "live_from": (datetime.now(UTC) + after).isoformat() if after is not None else None,
+        kinds: dict[str, Callable[[str], object]] = {
+            "default: on, by PATCH": self.change_state,
+            "default: value": self.change_state,
+            "feature: created": self.create_feature,
+            "feature: deleted": self.delete_feature,
+            "override: in one step": self.override_own_feature,
+            "change request: committed, live now": self.commit,
+            "deleted as it becomes due": self.delete_due_request,
+            "feature deleted as a request becomes due": self.delete_scheduled_feature,
+            **dict.fromkeys(
+                (
+                    "segment: rules",
+                    "project: hide disabled flags",
+                    "change request: deleted",
+                    "change request: deleted before it is due",
+                    "segment change request: committed",
+                ),
+                self.perform,
+            ),
         }
-        body = {"title": "flag", "feature_states": [state]}
-        return self.call("POST", f"environments/{key}/create-change-request/", body, 201).json()
+        names = [*kinds, *2 * ["default: on, by PATCH"]]
+        for _ in range(operations):
+            name = self.random.choice(names)
+            self.operations[name] += 1
+            kinds[name](name)
 
-    def _commit(self, made: Any) -> None:
-        self.call("POST", f"{CHANGE_REQUESTS}{made['id']}/commit/", None, 200)
+    def world(self, feature: int | None = None) -> WriterWorld:
+        """A random environment, and a random shared feature if none is given."""
+        environment = self.random.choice(self.shared.tenant.environments)
+        return WriterWorld(self, environment, feature or self.random.choice(self.shared.features))
 
-    def _segment(self) -> dict[str, Any]:
-        return {"name": "shared", "rules": rules(plan=str(self.random.randrange(1000)))}
+    def perform(self, name: str) -> None:
+        self.world().perform(BY_NAME[name])
+
+    def change_state(self, name: str) -> None:
+        """404: a change request has replaced the state."""
+        world = self.world()
+        status = world.status(name)
+        assert status in (200, 404)
+        if status == 404:
+            del world.state
+            self._remember(world)
+
+    def commit(self, name: str) -> None:
+        world = self.world()
+        world.perform(BY_NAME[name])
+        del world.state
+        self._remember(world)
+
+    def _remember(self, world: WriterWorld) -> None:
+        self.shared.states[world.a.api_key, world.feature["id"]] = world.state["id"]
+
+    def create_feature(self, name: str) -> None:
+        self._features.append(self.world().perform(BY_NAME[name])["id"])
+
+    def delete_feature(self, name: str) -> None:
+        self.world(self._take_feature()).perform(BY_NAME[name])
+
+    def override_own_feature(self, name: str) -> None:
+        """400: the segment overrides it already."""
+        self._features.append(self._take_feature())
+        assert self.world(self._features[-1]).status(name) in (201, 400)
+
+    def delete_due_request(self, name: str) -> None:
+        """400: the scheduler was faster."""
+        world = self.world()
+        request = world.schedule(timedelta(seconds=self.random.random() / 2))
+        path = f"/api/v1/{CHANGE_REQUESTS}{request['id']}/"
+        assert world.answer("DELETE", path, None, "user")[0] in (204, 400)
+
+    def delete_scheduled_feature(self, name: str) -> None:
+        """The request is applied before, or fails."""
+        world = self.world(self._take_feature())
+        world.schedule(timedelta(seconds=self.random.random() / 2))
+        world.perform(BY_NAME["feature: deleted"])
+
+    def _take_feature(self) -> int:
+        """Take a feature from those that this writer has created."""
+        if not self._features:
+            self.create_feature("feature: created")
+        return self._features.pop()
 
 
 @dataclass
@@ -196,20 +178,19 @@ class Outcome:
     watchers: list[Watcher]
     operations: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
-    unexpected: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Figures, for whoever runs the long version."""
-        heard = {watcher.environment.name: len(watcher.versions) for watcher in self.watchers}
+        """The figures of the long version."""
+        versions = {watcher.environment.name: len(watcher.versions) for watcher in self.watchers}
         return (
             f"{self.operations.total()} operations {dict(self.operations)}\n"
             f"{self.answers.total()} requests {dict(sorted(self.answers.items()))}\n"
-            f"versions heard {heard}"
+            f"versions received {versions}"
         )
 
 
 def race(tenant: Tenant, writers: int, operations: int) -> Outcome:
-    """Let so many writers do so many operations each, with a subscriber of each environment."""
+    """Run writers concurrently, with a subscriber of each environment."""
     shared = Shared.create(tenant)
     watchers = [Watcher(tenant, environment) for environment in tenant.environments]
     outcome = Outcome(shared, watchers)
@@ -228,5 +209,4 @@ def race(tenant: Tenant, writers: int, operations: int) -> Outcome:
     for script in scripts:
         outcome.operations += script.operations
         outcome.answers += script.answers
-        outcome.unexpected += script.unexpected
     return outcome

@@ -45,7 +45,6 @@ EXCEPTIONS = {
     "features/workflows/core/drafts.py write_drafts": "drafts",
     "features/workflows/core/drafts.py _update": "drafts",
     "features/workflows/core/drafts.py _write_shares": "drafts",
-    "features/workflows/core/drafts.py remove": "drafts; of live states, publication announces",
     "sdk/identify.py _lock_identities": "identities without overrides are in no environment document",
     # Other tables, or no table.
     "app_analytics/store.py _upsert": "counts of usage",

@@ -30,7 +30,7 @@ def read_requests(world: WholeWorld, routes: list[Route]) -> Iterator[ReadReques
         ("with states, 10 of them", f"environment={world.a.pk}&page_size=10"),
         ("searched by value", f"environment={world.a.pk}&value_search=e"),
     ):
-        yield ReadRequest(f"GET features {name}", f"/api/v1/{world.features}?{query}", admin)
+        yield ReadRequest(f"GET features {name}", f"/api/v1/projects/{world.project.pk}/features/?{query}", admin)
 
 
 def headers(route: Route, world: WholeWorld) -> dict[str, str]:

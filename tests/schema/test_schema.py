@@ -1,8 +1,7 @@
-"""What the API's description promises, schemathesis tries: every operation, with bodies and queries that fit the
-description and some that do not, as three callers. No answer is a 5xx, and each has a status, a type and a shape that
-the description knows.
+"""Tests of the API against its OpenAPI description by schemathesis: every operation, with valid and invalid bodies and
+queries, as three callers. No response is a 5xx, and each has a status, a type and a schema of the description.
 
-``SCHEMA_EXAMPLES`` says how many cases of each kind an operation gets.
+``SCHEMA_EXAMPLES`` is the number of cases of each kind for an operation.
 """
 
 import os
@@ -40,7 +39,7 @@ from tests.hostile.whole_world import make_world
 from tests.permissions import calls
 from tests.permissions.calls import QUERIES, end_point_of
 
-# The world is made outside of any test, and stays for all of them; see tests/permissions/test_matrix.py.
+# The world is created outside of the tests' transactions; see tests/permissions/test_matrix.py.
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet"), pytest.mark.timeout(3600), pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "1"))
@@ -59,7 +58,7 @@ PATHS = sorted({route.path for route in ROUTES})
 
 
 class Described:
-    """The API as it describes itself, and a world to call it about."""
+    """The API's description, and the world that calls refer to."""
 
     def __init__(self) -> None:
         self.api = schemathesis.openapi.from_wsgi("/api/v1/swagger.json?format=json", get_wsgi_application())
@@ -83,7 +82,7 @@ def described(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iter
 
 @contextmanager
 def one_connection() -> Iterator[None]:
-    """No request closes the connection that a test's transaction is on. Django's own client sees to it too."""
+    """Requests do not close the connection of the test's transaction, as with Django's own client."""
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     try:
@@ -115,7 +114,7 @@ class Trial:
 
     @property
     def own(self) -> list[str]:
-        """The callers that the operation is for."""
+        """The callers that the operation accepts."""
         schemes = str(self.operation.definition.raw.get("security", ""))
         if "serverKey" in schemes:
             return ["server key"]
@@ -129,7 +128,7 @@ class Trial:
         valid = {"path_parameters": self.path, **({"query": self.query} if self.query else {})}
         self.examples(GenerationMode.POSITIVE, **valid)
         self.examples(GenerationMode.NEGATIVE, **valid)
-        # Of objects that there are not: every answer is a 404.
+        # Objects that do not exist: every response is a 404.
         self.examples(GenerationMode.POSITIVE, count=1)
 
     def examples(self, mode: GenerationMode, count: int = EXAMPLES, **fixed: Any) -> None:
@@ -153,7 +152,7 @@ class Trial:
     def call(self, case: Any, caller: str) -> None:
         cache.clear()
         with transaction.atomic(), one_connection():
-            # Packed answers are not unpacked on this way.
+            # The WSGI client does not decompress responses.
             response = case.call(headers={"Accept-Encoding": "identity", **self.callers[caller]})
             transaction.set_rollback(True)
         self.described.statuses[response.status_code] += 1
@@ -161,12 +160,12 @@ class Trial:
             case.validate_response(response, checks=CHECKS)
         except FailureGroup as group:
             for failure in group.exceptions:
-                said = f"{response.status_code} {response.text[:300]}"
-                self.wrong.add(f"{self.operation.label} as {caller}: {failure}\n    {said}\n    {case.body!r:.300}")
+                received = f"{response.status_code} {response.text[:300]}"
+                self.wrong.add(f"{self.operation.label} as {caller}: {failure}\n    {received}\n    {case.body!r:.300}")
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_operations__cases_that_fit_and_that_do_not__answered_as_described(path: str, described: Described) -> None:
+def test_operations__valid_and_invalid_cases__responses_as_described(path: str, described: Described) -> None:
     wrong = []
     for route in (route for route in ROUTES if route.path == path):
         for method in sorted(route.methods & {"GET", "POST", "PUT", "PATCH", "DELETE"}):
@@ -179,10 +178,12 @@ def test_operations__cases_that_fit_and_that_do_not__answered_as_described(path:
 def test_description__end_points__all_in_it(described: Described) -> None:
     served = {(method, _bare("/" + route.path)) for route in ROUTES for method in route.methods - {"HEAD"}}
     assert set(described.operations) == served
-    unsaid = [name for name, each in described.operations.items() if "x-permission" not in each.definition.raw]
-    assert unsaid == []
+    without_permission = [
+        name for name, each in described.operations.items() if "x-permission" not in each.definition.raw
+    ]
+    assert without_permission == []
 
 
 def _bare(path: str) -> str:
-    """Without arguments' names."""
+    """The path without the names of its arguments."""
     return re.sub(r"\{\w+\}", "{}", path)

@@ -163,7 +163,7 @@ TRAIT_VALUES = st.one_of(
 )
 
 IDENTITIES = st.tuples(
-    st.sampled_from((*IDENTIFIERS, "nobody")), st.dictionaries(st.sampled_from(TRAITS), TRAIT_VALUES, max_size=4)
+    st.sampled_from((*IDENTIFIERS, "unknown")), st.dictionaries(st.sampled_from(TRAITS), TRAIT_VALUES, max_size=4)
 )
 
 

@@ -1,9 +1,8 @@
 """The document cache: never stale, built once, bounded (promise I11).
 
-``CACHE_EXAMPLES`` is the number of generated sequences of operations. The long version uses 500.
+``CACHE_EXAMPLES`` is the number of generated sequences of operations.
 """
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +24,11 @@ from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureState
 from realtime.types import epoch_seconds
 from sdk import identify, responses
-from tests.sdk import operations
 from tests.sdk.conftest import application
-from tests.sdk.tenant import Tenant
+from tests.sdk.operations import BEGINNING, OPERATIONS, Tenant
+from tests.support.samples import size
 
-EXAMPLES = int(os.environ.get("CACHE_EXAMPLES", "10"))
+EXAMPLES = size("CACHE_EXAMPLES", some=10, many=50)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -86,9 +85,9 @@ def test_i11_responses__after_any_operations__equal_freshly_built_ones(
     data: st.DataObject, transactional_db: None
 ) -> None:
     tenant = Tenant(data.draw)
-    steps = data.draw(st.lists(st.sampled_from(operations.OPERATIONS), min_size=1, max_size=12))
-    for step in (*operations.BEGINNING, *steps):
-        step(tenant)
+    steps = data.draw(st.lists(st.sampled_from(OPERATIONS), min_size=1, max_size=12))
+    for operation in (*BEGINNING, *steps):
+        tenant.perform(operation)
         for environment in tenant.environments().select_related("project__organisation"):
             check(environment)
 

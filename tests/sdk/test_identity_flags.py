@@ -55,8 +55,8 @@ def test_flag__identity_override__precedes_segment_overrides(
 def test_flag__override_in_another_environment__ignored(
     sdk: APIClient, production: Environment, feature: Feature, override: Callable[..., FeatureState]
 ) -> None:
-    elsewhere = production.identities.create(identifier="ada")
-    override(feature, "elsewhere", identity=elsewhere, environment=production)
+    foreign_identity = production.identities.create(identifier="ada")
+    override(feature, "elsewhere", identity=foreign_identity, environment=production)
     (flag,) = identify(sdk, identifier="ada")["flags"]
     assert flag["feature_state_value"] is None
 

@@ -1,4 +1,4 @@
-"""What a person has beside the password: codes of an authenticator app, and links in messages."""
+"""Codes of a user's authenticator app, and the links of password messages."""
 
 import time
 
@@ -20,18 +20,18 @@ def device_of(user: FFAdminUser, *, confirmed: bool = True) -> TOTPDevice:
 
 
 def code_of(user: FFAdminUser, *, confirmed: bool = True, at: float | None = None) -> str:
-    """What the app shows now, or at this Unix time: six digits."""
+    """The six digits that the app shows now, or at this Unix time."""
     app = TOTP(device_of(user, confirmed=confirmed).bin_key)
     app.time = time.time() if at is None else at
     return f"{app.token():06}"
 
 
 def code_login(user: FFAdminUser) -> dict[str, str]:
-    """The second step of a log-in that will be accepted."""
+    """A valid body for the second step of a log-in."""
     return {"ephemeral_token": second_factor.ephemeral_token(user), "code": code_of(user)}
 
 
 def reset_link(user: FFAdminUser) -> dict[str, str]:
-    """What stands in the link of a message."""
+    """The parameters in the link of a password message."""
     uid = urlsafe_base64_encode(str(user.pk).encode())
     return {"uid": uid, "token": default_token_generator.make_token(user)}

@@ -20,8 +20,8 @@ from tests.support.patience import PATIENCE
 
 TIMEOUT = PATIENCE
 
-# Servers close a connection on which nothing was asked for five seconds. To ask in that very moment is an error, so one
-# that has been idle for a while is not used again.
+# Servers close a connection that is idle for five seconds. A request at that moment fails, so a connection that has
+# been idle for this time is not used again.
 IDLE_SECONDS = 2.0
 
 Body = dict[str, Any]
@@ -30,10 +30,10 @@ VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
 
 
 class AdminAPI:
-    """A signed-in caller of the Admin API, on one connection that is kept open. Paths are those below ``/api/v1/``,
-    or whole where they begin with a slash.
+    """A client of the Admin API with a user's token, on one open connection.
 
-    Any answer of 400 and up raises, with the body.
+    Paths are relative to ``/api/v1/``, or absolute if they begin with a slash. A status of 400 or more raises an
+    ``AssertionError`` with the body.
     """
 
     def __init__(self, url: str, token: str = "") -> None:
@@ -47,7 +47,7 @@ class AdminAPI:
 
     @classmethod
     def registered(cls, url: str) -> Self:
-        """Register a new user, and sign in as that one."""
+        """Register a new user, and return a client with the user's token."""
         answer = cls(url).post(
             "auth/users/",
             email=f"{secrets.token_hex(8)}@example.com",
@@ -58,7 +58,7 @@ class AdminAPI:
         return cls(url, answer["key"])
 
     def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Call it, and return the answer's JSON; None where it has no body."""
+        """Make a call, and return the JSON of the response, or None if it has no body."""
         answer = self.response(method, path, body, headers)
         if answer.status_code >= 400:
             raise AssertionError(f"{method} {path} {body}: {answer.status_code} {answer.text}")
@@ -67,7 +67,7 @@ class AdminAPI:
     def response(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> requests.Response:
-        """Call it, and return the answer, whatever its status."""
+        """Make a call, and return the response with any status."""
         url = self.url + (path if path.startswith("/") else f"/api/v1/{path}")
         if time.monotonic() > self._answered_at + IDLE_SECONDS:
             self.session.close()
@@ -105,7 +105,7 @@ class EnvironmentOfTenant:
 
 @dataclass
 class Tenant:
-    """An organisation with a project, real time on, and environments in it."""
+    """An organisation with a project that has real time enabled, and its environments."""
 
     api: AdminAPI
     organisation: int
@@ -134,23 +134,23 @@ class Tenant:
         return self.environments[-1]
 
     def add_feature(self, name: str, **fields: Any) -> Body:
-        """A new feature, as the API answers; ``initial_value``, ``default_enabled`` and so on may be given."""
+        """Create a feature. ``initial_value``, ``default_enabled`` and other fields may be given."""
         feature: Body = self.api.post(f"projects/{self.project}/features/", name=name, **fields)
         return feature
 
     def add_segment(self, name: str, **traits: str) -> Body:
-        """A new segment: the identities that have all of these traits."""
+        """Create a segment of the identities that have all of these traits."""
         segment: Body = self.api.post(f"projects/{self.project}/segments/", name=name, rules=rules(**traits))
         return segment
 
     def state(self, feature: int, environment: EnvironmentOfTenant | None = None) -> Body:
-        """What the environment says of the feature to everybody."""
+        """The feature's default in the environment."""
         environment = environment or self.environment
         state: Body = self.api.get(f"environments/{environment.key}/featurestates/?feature={feature}")["results"][0]
         return state
 
     def change(self, feature: int, environment: EnvironmentOfTenant | None = None, **fields: Any) -> Body:
-        """Change that: ``enabled``, ``feature_state_value`` (a plain value), ``multivariate_feature_state_values``."""
+        """Change the default. ``feature_state_value`` is a scalar."""
         environment = environment or self.environment
         state = self.state(feature, environment)
         changed: Body = self.api.put(f"environments/{environment.key}/featurestates/{state['id']}/", **fields)
@@ -184,7 +184,7 @@ class Tenant:
         return committed
 
     def flags(self, environment: EnvironmentOfTenant | None = None) -> dict[str, tuple[bool, Any]]:
-        """What an SDK reads for everybody: feature name to (enabled, value)."""
+        """The flags of an environment: feature name to (enabled, value)."""
         answer = self.flags_response(environment)
         return {flag["feature"]["name"]: (flag["enabled"], flag["feature_state_value"]) for flag in answer.json()}
 

@@ -1,4 +1,4 @@
-"""A client of the ASGI application itself: no server, no socket, everything in the test's own event loop."""
+"""A client of the ASGI application, without a server or sockets, in the test's event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +10,7 @@ from tests.support.patience import PATIENCE
 
 
 class Client:
-    """One stream, as an ASGI server sees it: the messages that the application sends."""
+    """One stream: the ASGI messages that the application sends."""
 
     def __init__(self, path: str, headers: dict[str, str] | None = None) -> None:
         self.scope = {
@@ -36,7 +36,7 @@ class Client:
         self._received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
 
     async def send(self, message: dict[str, Any]) -> None:
-        """What the application sends with; it waits while the client reads nothing."""
+        """The application's ``send``. It blocks while the client does not read."""
         self.blocked = not self.reading.is_set()
         await self.reading.wait()
         self.blocked = False
@@ -59,7 +59,7 @@ class Client:
         return bool(self.sent) and not self.sent[-1].get("more_body", True)
 
     async def until(self, holds: Callable[["Client"], object]) -> None:
-        """Wait until this holds of the client; a TimeoutError says what had been sent."""
+        """Wait until the condition is true. A ``TimeoutError`` has the messages that were sent."""
         try:
             async with asyncio.timeout(PATIENCE):
                 while not holds(self):
@@ -69,9 +69,9 @@ class Client:
             raise TimeoutError(f"sent so far: {self.sent}") from None
 
     async def opened(self) -> None:
-        """The stream has answered, and has said what the state is: an event or a comment.
+        """Wait for the response and the state: an event, or a comment in its place.
 
-        Before that, on a slow machine it may say that the state cannot be read yet.
+        On a slow machine, comments that the state cannot be read yet may come before.
         """
         await self.until(lambda client: sum(b"cannot be read" not in chunk for chunk in client.chunks) >= 2)
 
@@ -80,7 +80,7 @@ class Client:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    """Give the loop turns until this holds, for what nothing announces."""
+    """Poll the condition in the event loop until it is true, where there is no event to await."""
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -88,7 +88,7 @@ async def eventually(holds: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def stream(key: str, headers: dict[str, str] | None = None) -> AsyncIterator[Client]:
-    """Open an environment's stream; it is left, as by a client that goes away, at the end."""
+    """Open an environment's stream, and disconnect at the end."""
     client = Client(f"/sse/environments/{key}/stream", headers)
     task = asyncio.create_task(client.run())
     try:

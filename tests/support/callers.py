@@ -1,4 +1,4 @@
-"""Clients that ask a server without a pause while it ends, as a proxy does that has not noticed."""
+"""Clients that keep sending requests to a server while it shuts down, as a proxy does."""
 
 import socket
 import threading
@@ -9,12 +9,12 @@ from tests.support.patience import PATIENCE
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """What comes until the server closes the connection."""
+    """All bytes until the server closes the connection."""
     return b"".join(iter(partial(connection.recv, 65_536), b""))
 
 
 class Callers:
-    """Threads that ask on one new connection after another, until they are refused."""
+    """Threads that send requests on new connections until a connection is refused."""
 
     def __init__(self, port: int, number: int) -> None:
         self.answered = 0
@@ -37,7 +37,7 @@ class Callers:
                 return
             with connection:
                 try:
-                    # What a proxy does that has not noticed, with a pause in which the server may close its socket.
+                    # During the pause the server may close its listening socket.
                     time.sleep(0.02)
                     connection.sendall(b"GET /health/liveness HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
                     answer = rest_of(connection)

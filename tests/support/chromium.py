@@ -1,4 +1,4 @@
-"""A real browser, and pages for it from an origin of their own."""
+"""Chromium, and a server of test pages."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.support import programs
 
-# Without a sandbox, since root has none; and nothing that would talk to anybody but the servers under test.
+# Without a sandbox, which root cannot use, and without connections to other servers than those under test.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -25,7 +25,7 @@ FLAGS = (
 def chromium() -> Iterator[Browser]:
     """The distribution's Chromium, without a window.
 
-    While it is open, no other event loop can run in this thread: enter it for one module's tests at most.
+    No other event loop can run in this thread at the same time, so enter it for the tests of one module at most.
     """
     executable = programs.require("chromium")
     with sync_playwright() as playwright:
@@ -38,7 +38,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def pages(contents: Mapping[str, tuple[str, bytes]]) -> Iterator[str]:
-    """Serve these (path to content type and content) on a free port; gives the origin."""
+    """Serve pages (path to content type and content) on a free port. Yields the origin."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -50,7 +50,7 @@ def pages(contents: Mapping[str, tuple[str, bytes]]) -> Iterator[str]:
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Not into the tests' output."""
+            """Write nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, name="pages", daemon=True)

@@ -1,4 +1,4 @@
-"""The drop-in real-time server: what the wheel's command starts, in a process of its own."""
+"""The drop-in real-time server, started by the wheel's command in a process of its own."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ TOKEN = "publisher-t0ken"
 
 
 class DetachedServer(ServerProcess):
-    """It serves on a free port while this is entered, and keeps its state in the folder, or in a ``DATABASE_URL``."""
+    """A context manager. The server keeps its state in the folder, or in a ``DATABASE_URL``."""
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         own = {

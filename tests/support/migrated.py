@@ -1,6 +1,6 @@
-"""Databases with all tables and no rows, of which tests and servers get copies: a migration takes seconds, a copy none.
+"""Migrated databases without rows, of which tests and servers get copies: a migration takes seconds.
 
-They are made once for what the migrations are, and kept in ``.pytest_cache`` for all processes and for the next run.
+They are cached in ``.pytest_cache`` by a digest of the migrations, for all processes and later runs.
 """
 
 import fcntl
@@ -20,24 +20,24 @@ FOLDER = programs.ROOT / ".pytest_cache" / "d" / "migrated"
 DAY = 86_400
 
 # Folders without migrations.
-ELSEWHERE = {"benchmarks", "deploy", "docs", "scripts", "tests", "var"}
+OTHER_FOLDERS = {"benchmarks", "deploy", "docs", "scripts", "tests", "var"}
 
 
-def kept(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder that ``make`` has filled, now or for another process."""
-    place = FOLDER / f"{name}-{_migrations()}"
+def cached(name: str, make: Callable[[Path], None]) -> Path:
+    """The folder that ``make`` fills, in this process or in an earlier one."""
+    folder = FOLDER / f"{name}-{_migrations()}"
     with _locked(name):
-        if not place.exists():
+        if not folder.exists():
             for old in FOLDER.glob(f"{name}-*"):
-                # What is newer, a run of tests may be copying.
+                # Another run may be copying a newer one.
                 if time.time() - old.stat().st_mtime > DAY:
                     shutil.rmtree(old)
-            with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
-                # PostgreSQL runs as an account of its own.
-                Path(folder).chmod(0o755)
-                make(Path(folder) / "made")
-                shutil.move(Path(folder) / "made", place)
-    return place
+            with tempfile.TemporaryDirectory(prefix=f"{name}-") as temporary:
+                # PostgreSQL runs as another account.
+                Path(temporary).chmod(0o755)
+                make(Path(temporary) / "made")
+                shutil.move(Path(temporary) / "made", folder)
+    return folder
 
 
 @contextmanager
@@ -50,10 +50,12 @@ def _locked(name: str) -> Iterator[None]:
 
 @cache
 def _migrations() -> str:
-    """A name for all that decides what a migrated database holds."""
-    # Not the folder of node's modules, nor what a run leaves: to look through them takes longer than all the rest.
-    places = [place for place in programs.ROOT.iterdir() if place.name[0].isalpha() and place.name not in ELSEWHERE]
-    files = [file for place in places for file in place.glob("**/migrations/*.py")]
+    """A digest of all files that determine the content of a migrated database."""
+    # Without node_modules and the files of runs, which would take longer than all others.
+    folders = [
+        folder for folder in programs.ROOT.iterdir() if folder.name[0].isalpha() and folder.name not in OTHER_FOLDERS
+    ]
+    files = [file for folder in folders for file in folder.glob("**/migrations/*.py")]
     files += [programs.ROOT / "requirements.txt", programs.ROOT / "settings" / "base.py"]
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(files):

@@ -1,4 +1,4 @@
-"""nginx with the configuration that ``deploy/nginx`` ships, in front of servers of the tests.
+"""nginx with the configuration in ``deploy/nginx``, in front of servers of the tests.
 
 with Nginx([server.port for server in servers]) as nginx:
     requests.get(f"{nginx.url}/api/v1/flags/", ...)
@@ -22,14 +22,14 @@ CONFIGURATION = programs.ROOT / "deploy" / "nginx"
 
 NAME = "flags.example.com"
 
-# Where nginx keeps what it does not send at once; the compiled-in places belong to the system.
+# The folders of nginx's temporary files; the compiled-in ones belong to the system.
 TEMPORARY = "\n".join(
     f"{kind}_temp_path {{folder}}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 )
 
 
 class Nginx:
-    """The shipped files, changed in what is a machine's: ports, certificate, folders, number of open files."""
+    """The files of ``deploy/nginx``, with the ports, certificate, folders and number of open files of this machine."""
 
     def __init__(self, upstreams: Sequence[int], *, workers: int = 1, files: int = 4096) -> None:
         self._program = programs.require("nginx")
@@ -66,12 +66,12 @@ class Nginx:
 
     @property
     def certificate(self) -> Path:
-        """What a client has to trust."""
+        """The certificate that a client has to trust."""
         return self.folder / "tls" / "fullchain.pem"
 
     @property
     def log(self) -> str:
-        """What it has complained of."""
+        """The content of its error log."""
         file = self.folder / "error.log"
         return file.read_text() if file.exists() else ""
 
@@ -81,7 +81,7 @@ class Nginx:
         return [str(self._program), "-e", f"{folder}/error.log", "-p", folder, "-c", f"{folder}/nginx.conf"]
 
     def check(self) -> str:
-        """What ``nginx -t`` says of the files."""
+        """The output of ``nginx -t``, which checks the files."""
         done = subprocess.run([*self.command, "-t"], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
@@ -110,7 +110,7 @@ class Nginx:
         )
 
     def _change(self, name: str, *changes: tuple[str, str]) -> None:
-        """Each pattern has to be there: otherwise what is shipped has changed, and this has to follow."""
+        """Replace patterns in a file. Each has to occur, otherwise this class has to follow a change of the file."""
         file = self.folder / name
         text = file.read_text()
         for pattern, replacement in changes:
@@ -120,7 +120,7 @@ class Nginx:
         file.write_text(text)
 
     def _user(self) -> str:
-        # Its workers have to get into the folder.
+        # The workers need access to the folder.
         return "\nuser root;" if self.folder.owner() == "root" else ""
 
     def _make_certificate(self) -> None:

@@ -19,7 +19,7 @@ BY_PERMISSIONS = "django.contrib.auth.management.create_permissions"
 
 @contextmanager
 def own_database() -> Iterator[None]:
-    """Let Django's connections lead to a new database, which is a copy of a migrated one."""
+    """Connect Django to a new copy of a migrated database."""
     creation: Any = connection.creation
     before, name = connection.settings_dict["NAME"], creation._get_test_db_name()
     remove = _remove_file if connection.vendor == "sqlite" else _drop
@@ -27,25 +27,25 @@ def own_database() -> Iterator[None]:
         _copy_file(name)
     else:
         _copy_in_server(name)
-        # To truncate tables costs PostgreSQL a hundred times what it costs to delete a few rows.
+        # For PostgreSQL, truncating tables is a hundred times slower than deleting a few rows.
         connection.ops.sql_flush = _deletions  # type: ignore[method-assign]
-    _lead_to(name)
-    # A test that commits is followed by "flush", which has these two fill tables that nobody here reads.
+    _connect_to(name)
+    # A test that commits is followed by "flush", after which these two would fill tables that no test reads.
     post_migrate.disconnect(create_contenttypes)
     post_migrate.disconnect(dispatch_uid=BY_PERMISSIONS)
     try:
         yield
     finally:
-        _lead_to(before)
+        _connect_to(before)
         remove(name)
 
 
 def _deletions(style: Any, tables: Sequence[str], *, reset_sequences: bool = False, allow_cascade: bool = False) -> Any:
-    """All in one statement; what refers to what is looked at when it has ended."""
+    """Delete all rows in one statement, at the end of which PostgreSQL checks foreign keys."""
     return [";".join(f"DELETE FROM {_quoted(table)}" for table in tables)]  # noqa: S608
 
 
-def _lead_to(name: Any) -> None:
+def _connect_to(name: Any) -> None:
     connection.close()
     settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = name
 
@@ -70,7 +70,7 @@ def _copy_in_server(name: str) -> None:
 
 
 def _drop(name: str) -> None:
-    # Threads that a test has left may still be connected.
+    # Threads of a finished test may still be connected.
     _execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
 
 

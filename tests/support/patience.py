@@ -1,14 +1,13 @@
-"""How long tests wait."""
+"""Timeouts of tests."""
 
 PATIENCE = 60.0
-"""Seconds for what comes at once on an idle machine, however slow and busy this one is.
+"""Seconds for an event that comes immediately on an idle machine.
 
-Nobody waits longer than it takes, so that much costs nothing; only a failure shows after so long. What a test says
-about time itself has a figure of its own.
+A wait ends with the event, so a long timeout delays only failures. Tests of times have timeouts of their own.
 """
 
 START = 2 * PATIENCE
-"""Seconds until a process that was started serves: it has an application to import first."""
+"""Seconds until a started process serves, after it has imported the application."""
 
 FIRST_START = 8 * START
-"""Seconds until ``scripts/run`` serves for the first time: an environment, what goes into it, and migrations."""
+"""Seconds until ``scripts/run`` serves for the first time, with the installation of packages and migrations."""

@@ -1,4 +1,4 @@
-"""A private PostgreSQL, on a free port, in a folder of its own."""
+"""A private PostgreSQL on a free port, in a temporary folder."""
 
 import os
 import pwd
@@ -18,7 +18,7 @@ from psycopg import sql
 from tests.support import ports, programs
 from tests.support.patience import START
 
-# A test's data may be lost in a power failure.
+# Durability is not needed for tests.
 SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -34,10 +34,10 @@ INITDB = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync",
 
 
 class PostgreSQL:
-    """A cluster for tests: made when entered, removed when left. It may be stopped and started in between.
+    """A context manager: a cluster that may be stopped and started, and is removed at the end.
 
-    It is empty, or what ``saved`` is: the folder that another one was saved to. ``settings`` are PostgreSQL's own,
-    beside ours.
+    It is empty, or a copy of ``saved``, a folder that ``save`` has written. ``settings`` are further settings of
+    PostgreSQL.
     """
 
     def __init__(self, saved: Path | None = None, **settings: str) -> None:
@@ -71,21 +71,21 @@ class PostgreSQL:
         return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start it, and wait until it accepts connections."""
         settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self._folder)}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         log = self._folder / "log"
         self._run("pg_ctl", "start", *WAIT, "--silent", f"--log={log}", f"--options={options}")
 
     def stop(self) -> None:
-        """End it, and every connection to it, at once."""
+        """Stop it immediately, with all connections."""
         self._run("pg_ctl", "stop", *WAIT, "--silent", "--mode=immediate")
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop all its processes by SIGSTOP meanwhile: its connections stay, and new ones are never answered."""
+        """Pause all its processes by SIGSTOP: connections stay open, and get no responses."""
         server = int((self._data / "postmaster.pid").read_text().split()[0])
-        # The first one first: it would start others anew.
+        # The server process first, since it restarts the others.
         children = Path(f"/proc/{server}/task/{server}/children")
         processes = [server]
         os.kill(server, SIGSTOP)
@@ -101,7 +101,7 @@ class PostgreSQL:
                     os.kill(process, SIGCONT)
 
     def save(self, folder: Path) -> None:
-        """Save all its databases to a new folder, from which others start."""
+        """Save all its databases to a new folder, which other clusters can copy."""
         self._run("pg_ctl", "stop", *WAIT, "--silent", "--mode=fast")
         shutil.copytree(self._data, folder)
         self.start()
@@ -111,19 +111,19 @@ class PostgreSQL:
             connection.execute(statement)
 
     def create_database(self, template: str = "template0", name: str = "") -> str:
-        """Make a database, empty or a copy of another one, and return its name."""
+        """Create a database, empty or a copy of another one, and return its name."""
         self._databases += 1
         name = name or f"database_{self._databases}"
         self.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
         return name
 
     def _own(self, path: Path) -> None:
-        """Give it to the account that the server runs as."""
+        """Change the owner to the account that the server runs as."""
         if self._account:
             shutil.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def _run(self, program: str, *arguments: str) -> None:
-        """Run a program on the cluster, as the account that may: PostgreSQL refuses to run as root."""
+        """Run a program on the cluster, not as root, which PostgreSQL refuses."""
         account: dict[str, Any] = {}
         if self._account:
             account = {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
@@ -139,14 +139,16 @@ class PostgreSQL:
             )
         if done.returncode:
             log = self._folder / "log"
-            said = (self._folder / "output").read_text() + (log.read_text() if log.exists() else "")
-            raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{said}")
+            text = (self._folder / "output").read_text() + (log.read_text() if log.exists() else "")
+            raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{text}")
 
 
 def postgresql_version() -> str:
-    """The version of the programs, as a file's name."""
-    said = subprocess.run([programs.require("pg_ctl"), "--version"], check=True, capture_output=True, text=True).stdout
-    return said.split()[2]
+    """The version of the programs."""
+    output = subprocess.run(
+        [programs.require("pg_ctl"), "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    return output.split()[2]
 
 
 def _account() -> pwd.struct_passwd | None:

@@ -1,4 +1,4 @@
-"""Child processes that are waited for by what they do, and that leave nothing behind."""
+"""Child processes whose output is collected, and which are ended with all their children."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from tests.support.patience import PATIENCE
 
 
 class Process:
-    """A program in a process group of its own; its output is collected line by line."""
+    """A program in its own process group. Its output is collected by line."""
 
     def __init__(
         self, command: list[str], *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
@@ -48,12 +48,12 @@ class Process:
 
     @property
     def log(self) -> str:
-        """All that it has written so far, to stdout or stderr."""
+        """Its stdout and stderr so far."""
         with self._changed:
             return "\n".join(self.lines)
 
     def wait_for_log(self, text: str, timeout: float = PATIENCE) -> str:
-        """The first line that holds the text, as soon as it is there."""
+        """Wait for a line with this text, and return the first one."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
@@ -64,7 +64,7 @@ class Process:
                     raise TimeoutError(f"no line with {text!r} in {timeout} s:\n" + "\n".join(self.lines))
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = PATIENCE) -> None:
-        """Ask again and again, until ``ready`` says yes. An end of the process, or the timeout, raises with its log."""
+        """Poll until ``ready`` returns True. An exit of the process, or the timeout, raises with its log."""
         deadline = time.monotonic() + timeout
         while not ready():
             if time.monotonic() > deadline:
@@ -81,17 +81,17 @@ class Process:
         self._process.send_signal(number)
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Its exit status, when it has ended by itself."""
+        """Wait until it exits, and return its exit status."""
         return self._process.wait(timeout)
 
     def kill(self) -> None:
-        """End it at once, with all its children."""
+        """Kill it with all its children."""
         self._kill_group()
         self._process.wait()
         self._reader.join(PATIENCE)
 
     def stop(self, timeout: float = PATIENCE) -> int:
-        """Ask it to end, wait for that, and see that no child is left. What does not end in time is killed."""
+        """Terminate it, wait, and kill remaining children. A process that does not exit in time is killed."""
         if self.returncode is None:
             self.send(SIGTERM)
             try:
@@ -104,7 +104,7 @@ class Process:
         return self._process.returncode
 
     def _kill_group(self) -> None:
-        """Once: afterwards its number may be another's."""
+        """Kill the process group once, since its number may be used again afterwards."""
         if self._is_over:
             return
         self._is_over = True
@@ -120,7 +120,7 @@ class Process:
 
 
 def accepts_connections(port: int) -> bool:
-    """Whether somebody listens on this port of the loopback interface."""
+    """Whether a process listens on this port of the loopback interface."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     except OSError:

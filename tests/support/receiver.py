@@ -1,4 +1,4 @@
-"""Somebody who gets webhooks: a real HTTP server on a free port of the loopback interface.
+"""A receiver of webhooks: an HTTP server on a free port of the loopback interface.
 
 with Receiver() as receiver:
     receiver.answers.append(500)
@@ -22,7 +22,7 @@ from typing import Any, Self
 from tests.support.patience import PATIENCE
 
 Answer = int | Callable[[BaseHTTPRequestHandler], None]
-"""A status, or what is to be done with a request that was read."""
+"""A status, or a function that responds to a request."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Received:
 
 
 class Receiver:
-    """``answers`` are given one after the other; afterwards, and where there are none, 200."""
+    """Responds with ``answers`` in their order, and then with 200."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: deque[Answer] = deque()
         self.released = threading.Event()
-        """What ``held`` waits for."""
+        """Set to let ``wait_for_release`` return."""
         self._received: Queue[Received] = Queue()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -71,21 +71,21 @@ class Receiver:
         return f"{self._scheme}://127.0.0.1:{self.port}/hook"
 
     def next(self, timeout: float = PATIENCE) -> Received:
-        """The next request, as soon as it is there."""
+        """Wait for the next request."""
         try:
             return self._received.get(timeout=timeout)
         except Empty:
             raise TimeoutError(f"no request in {timeout} s") from None
 
     def rest(self) -> list[Received]:
-        """What has come by now, and was not asked for yet."""
+        """The requests so far that ``next`` has not returned."""
         found = []
         while not self._received.empty():
             found.append(self._received.get())
         return found
 
-    def held(self, handler: BaseHTTPRequestHandler) -> None:
-        """An answer that does not come before ``released`` is set."""
+    def wait_for_release(self, handler: BaseHTTPRequestHandler) -> None:
+        """An answer that sends nothing until ``released`` is set."""
         self.released.wait(PATIENCE)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -111,17 +111,17 @@ class Receiver:
                 try:
                     super().handle()
                 except OSError:
-                    self.close_connection = True  # The other side has gone.
+                    self.close_connection = True  # The client has disconnected.
 
             def log_message(self, *args: Any) -> None:
-                """Says nothing."""
+                """Write nothing."""
 
         return Handler
 
 
 @cache
 def shared() -> Receiver:
-    """One for the whole process, for tests that only want to be answered."""
+    """A receiver for all tests of the process that need only a response."""
     receiver = Receiver()
     receiver.__enter__()
     atexit.register(receiver.__exit__)

@@ -1,4 +1,4 @@
-"""A private Redis, on a free port, that keeps nothing."""
+"""A private Redis on a free port, without persistence."""
 
 import shutil
 import tempfile
@@ -11,7 +11,7 @@ from tests.support.processes import Process, accepts_connections
 
 
 class Redis:
-    """A Redis for tests: started when entered, ended when left. It may be stopped and started in between."""
+    """A context manager: a Redis that may be stopped and started."""
 
     def __init__(self) -> None:
         self._program = str(programs.require("redis-server"))
@@ -32,11 +32,11 @@ class Redis:
 
     @property
     def process(self) -> Process:
-        assert self._process is not None, "it was not started"
+        assert self._process is not None, "Redis was not started"
         return self._process
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start it, and wait until it accepts connections."""
         options = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -49,7 +49,7 @@ class Redis:
         self._process.wait_until(lambda: accepts_connections(self.port))
 
     def stop(self) -> None:
-        """End it, and every connection to it, at once."""
+        """Stop it immediately, with all connections."""
         if self._process:
             self._process.kill()
             self._process = None

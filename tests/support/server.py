@@ -28,9 +28,9 @@ ASGI = "settings.asgi:application"
 TEMPLATE = "migrated"
 
 Flavour = Literal["uvicorn", "daphne"]
-"""``manage.py serve``, and what the documentation names beside it."""
+"""``manage.py serve``, and the other server that the documentation names."""
 
-# A test's own surroundings must not decide how the server under test behaves.
+# Variables of the test's own environment that would configure the server under test.
 FOREIGN = (
     "DATABASE_",
     "REDIS_",
@@ -47,16 +47,16 @@ FOREIGN = (
 
 
 def environ(**variables: str) -> dict[str, str]:
-    """This process's environment without what would configure a server, and with these variables.
+    """This process's environment without variables that configure a server, and with these variables.
 
-    The settings are then those that ``manage.py`` chooses by itself: ``settings.dev``.
+    ``manage.py`` then chooses its default settings, ``settings.dev``.
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     return own | {"PYTHONUNBUFFERED": "1"} | variables
 
 
 def manage(*arguments: str, variables: Mapping[str, str], checkout: Path = programs.ROOT) -> str:
-    """Run ``manage.py`` and return what it prints; a failure raises with what it said."""
+    """Run ``manage.py`` and return its output. A failure raises a ``RuntimeError`` with its stderr."""
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=checkout,
@@ -71,10 +71,10 @@ def manage(*arguments: str, variables: Mapping[str, str], checkout: Path = progr
 
 
 class MigratedDatabase(Protocol):
-    """A database with all tables and no rows, from which servers get copies: a migration takes seconds, a copy none."""
+    """A migrated database without rows, of which servers get copies."""
 
     def copy(self, folder: Path) -> dict[str, str]:
-        """Make a new database, in the folder where it is a file, and return the variables that point to it."""
+        """Create a copy, in the folder if the database is a file, and return the variables that point to it."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class MigratedPostgreSQL:
 
 
 def migrated_sqlite() -> MigratedSQLite:
-    return MigratedSQLite(migrated.kept("sqlite", _migrate_sqlite) / "db.sqlite3")
+    return MigratedSQLite(migrated.cached("sqlite", _migrate_sqlite) / "db.sqlite3")
 
 
 def _migrate_sqlite(folder: Path) -> None:
@@ -109,12 +109,12 @@ def _migrate_sqlite(folder: Path) -> None:
 
 
 def migrated_cluster() -> PostgreSQL:
-    """A PostgreSQL, to be entered, that has a migrated database by the name of ``TEMPLATE``."""
-    return PostgreSQL(migrated.kept(f"postgresql-{postgresql_version()}", _migrate_postgresql))
+    """A context manager: a PostgreSQL with a migrated database named ``TEMPLATE``."""
+    return PostgreSQL(migrated.cached(f"postgresql-{postgresql_version()}", _migrate_postgresql))
 
 
 def migrated_postgresql(server: PostgreSQL) -> MigratedPostgreSQL:
-    """That database of a ``migrated_cluster``."""
+    """The migrated database of a ``migrated_cluster``."""
     return MigratedPostgreSQL(server, TEMPLATE)
 
 
@@ -129,10 +129,9 @@ def _migrate_postgresql(folder: Path) -> None:
 class ServerProcess:
     """The product, serving on a free port of the loopback interface while this is entered.
 
-    ``variables`` are its environment variables: a database's (``MigratedDatabase.copy``), and any setting. Its streams
-    end at once when it is asked to end, unless ``REALTIME_DRAIN_SECONDS`` is among them, and they do not grow old
-    while a slow machine does what the test is about, unless ``REALTIME_STREAM_SECONDS`` is. Its code is that of
-    ``checkout``.
+    ``variables`` are its environment variables: those of a database (``MigratedDatabase.copy``), and any setting. By
+    default its drain is short (``REALTIME_DRAIN_SECONDS``), and streams outlast a test on a slow machine
+    (``REALTIME_STREAM_SECONDS``). Its code is that of ``checkout``.
     """
 
     DEFAULTS: ClassVar = {
@@ -182,20 +181,20 @@ class ServerProcess:
 
     @property
     def log(self) -> str:
-        """All that the server wrote to its log so far."""
+        """The server's log so far."""
         return self.process.log
 
     def start(self, timeout: float = START) -> None:
-        """Start it, on the same port as before, and wait until it says that it is ready."""
+        """Start it, on the same port as before, and wait until it is ready."""
         self.launch()
         self.wait(timeout)
 
     def launch(self) -> None:
-        """Start it, and wait for nothing."""
+        """Start it without waiting."""
         self._process = Process(self._command(), environ=environ(**self.variables), cwd=self.checkout)
 
     def wait(self, timeout: float = START) -> None:
-        """Wait until it says that it is ready."""
+        """Wait until it is ready."""
         try:
             self.process.wait_until(self.is_ready, timeout)
         except BaseException:
@@ -203,11 +202,11 @@ class ServerProcess:
             raise
 
     def stop(self, timeout: float = PATIENCE) -> int:
-        """Ask it to end, wait, and return its exit status."""
+        """Terminate it, wait, and return its exit status."""
         return self.process.stop(timeout)
 
     def is_ready(self) -> bool:
-        """Whether it answers that new clients may be sent to it."""
+        """Whether its readiness check succeeds."""
         try:
             return self.get("/health/readiness").status == 200
         except OSError:
@@ -235,7 +234,7 @@ class ServerProcess:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered."""
+    """A response."""
 
     status: int
     body: bytes

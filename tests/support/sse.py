@@ -1,11 +1,11 @@
-"""A client of event streams on a bare socket, which sees what a library hides: chunks, segments, and how it ended.
+"""A client of event streams on a socket, which shows chunks, socket reads and the end of the response.
 
     with sse.connect(port, key) as stream:
         event = stream.next_event()
         assert stream.end() is End.CLEAN
 
-Every wait has a deadline (``timeout``, in seconds) and raises ``TimeoutError`` with what came until then. Times are of
-``time.perf_counter``, in seconds.
+Every wait has a ``timeout`` in seconds, and raises ``TimeoutError`` with the data received. Times are seconds of
+``time.perf_counter``.
 """
 
 import json
@@ -25,7 +25,7 @@ BLOCK = re.compile(rb".*?\n\n", re.DOTALL)
 
 
 class End(Enum):
-    """How a response ended."""
+    """The end of a response."""
 
     CLEAN = "with the terminating chunk"
     CUT = "the connection was closed without the terminating chunk"
@@ -34,7 +34,7 @@ class End(Enum):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk of the response's body, and when its last byte came."""
+    """A chunk of the response's body, and the time of its last byte."""
 
     data: bytes
     at: float
@@ -42,14 +42,14 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Block:
-    """Lines up to an empty one: an event, or comments."""
+    """The lines before an empty one: an event, or comments."""
 
     data: bytes
     at: float
 
     @property
     def fields(self) -> dict[str, str]:
-        """The lines that are no comments, by field name."""
+        """The fields of an event by name; empty for comments."""
         lines = [line for line in self.data.decode().splitlines() if line and not line.startswith(":")]
         return {name: value for name, _, value in (line.partition(": ") for line in lines)}
 
@@ -65,7 +65,7 @@ class Block:
 
 @dataclass
 class Stream:
-    """An open response. Made by ``connect``."""
+    """An open response, created by ``connect``."""
 
     connection: socket.socket
     status: int = 0
@@ -73,13 +73,13 @@ class Stream:
     """By name in lower case; values of a repeated header are joined by commas."""
 
     head: bytes = b""
-    """The status line and headers as they came."""
+    """The raw status line and headers."""
 
     reads: list[Chunk] = field(default_factory=list)
-    """What each read of the socket brought: what the server wrote in one go comes in one, on the loopback interface."""
+    """The data of each socket read. On the loopback interface, one write of the server is one read."""
 
     chunks: list[Chunk] = field(default_factory=list)
-    """All chunks so far, the terminating one left out."""
+    """All chunks so far, without the terminating one."""
 
     ended: End | None = None
     _raw: bytes = b""
@@ -100,12 +100,12 @@ class Stream:
 
     @property
     def body(self) -> bytes:
-        """All that the chunks held."""
+        """The content of all chunks."""
         return b"".join(chunk.data for chunk in self.chunks)
 
     @property
     def _tail(self) -> str:
-        """The body's end, for messages."""
+        """The last part of the body, for messages."""
         return repr(self.body[-1000:])
 
     def next_chunk(self, timeout: float = PATIENCE) -> Chunk | None:
@@ -132,22 +132,22 @@ class Stream:
         return Block(match.group(), self._at)
 
     def next_event(self, timeout: float = PATIENCE) -> Block:
-        """The next event; comments are passed over. An end of the response raises ``EOFError``."""
+        """The next event; comments are skipped. The end of the response raises ``EOFError``."""
         return self._next(True, timeout)
 
     def next_comment(self, timeout: float = PATIENCE) -> Block:
-        """The next block of comments; events are passed over. An end of the response raises ``EOFError``."""
+        """The next block of comments; events are skipped. The end of the response raises ``EOFError``."""
         return self._next(False, timeout)
 
     def event_after(self, updated_at: Decimal, timeout: float = PATIENCE) -> Block:
-        """The next event that is newer than this version; an event that is said again is passed over."""
+        """The next event that is newer than this version; repeated events are skipped."""
         deadline = time.monotonic() + timeout
         while (event := self.next_event(deadline - time.monotonic())).updated_at <= updated_at:
             pass
         return event
 
     def end(self, timeout: float = PATIENCE) -> End:
-        """Read on until the response ends, and say how it did."""
+        """Read until the response ends, and return its end."""
         deadline = time.monotonic() + timeout
         while self.ended is None:
             self._read(deadline)
@@ -163,7 +163,7 @@ class Stream:
                 return block
 
     def _receive(self, deadline: float) -> bytes | None:
-        """What the next read brings; None when there is an end, which is noted."""
+        """The data of the next read; None at the end, which sets ``ended``."""
         left = deadline - time.monotonic()
         try:
             if left <= 0:
@@ -171,7 +171,7 @@ class Stream:
             self.connection.settimeout(left)
             data = self.connection.recv(65_536)
         except TimeoutError:
-            raise TimeoutError(f"nothing more came in time; head {self.head!r}, body {self._tail}") from None
+            raise TimeoutError(f"no more data in time; head {self.head!r}, body {self._tail}") from None
         except ConnectionResetError:
             self.ended = End.RESET
             return None
@@ -183,20 +183,20 @@ class Stream:
         return data
 
     def _read(self, deadline: float) -> None:
-        """Read the socket once, and take the chunks that are complete."""
+        """Read the socket once, and take the complete chunks."""
         if not self._take_chunks():
             self._receive(deadline)
             self._take_chunks()
 
     def _take_chunks(self) -> bool:
-        """Move complete chunks from what was read to ``chunks``; whether there was any."""
+        """Move complete chunks from the data to ``chunks``. Returns whether there was any."""
         taken = False
         while self.ended is None and (line_end := self._raw.find(b"\r\n")) >= 0:
             size = int(self._raw[:line_end].split(b";")[0], 16)
             start, stop = line_end + 2, line_end + 2 + size
             if len(self._raw) < stop + 2:
                 break
-            assert self._raw[stop : stop + 2] == b"\r\n", f"a chunk that does not end: {self._raw!r}"
+            assert self._raw[stop : stop + 2] == b"\r\n", f"chunk without end: {self._raw!r}"
             taken = True
             if size == 0:
                 self.ended = End.CLEAN
@@ -208,7 +208,7 @@ class Stream:
     def _read_head(self, deadline: float) -> None:
         while b"\r\n\r\n" not in self._raw:
             if self._receive(deadline) is None:
-                raise ConnectionError(f"no response came: {self.ended and self.ended.value}; {self._raw!r}")
+                raise ConnectionError(f"no response: {self.ended and self.ended.value}; {self._raw!r}")
         self.head, self._raw = self._raw.split(b"\r\n\r\n", 1)
         status, *lines = self.head.decode("latin-1").split("\r\n")
         self.status = int(status.split()[1])
@@ -228,9 +228,9 @@ def connect(
     timeout: float = PATIENCE,
     receive_buffer: int | None = None,
 ) -> Stream:
-    """Ask for a stream, and return it when the response's head is there.
+    """Request a stream, and return it with the head of the response.
 
-    ``receive_buffer``: bytes that the kernel keeps for us, a small one for a client that reads nothing.
+    ``receive_buffer``: bytes of the kernel's buffer, a small one for a client that does not read.
     """
     connection = socket.socket()
     if receive_buffer is not None:

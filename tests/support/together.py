@@ -1,8 +1,8 @@
-"""How tests are given to several processes: those that share a server run in one of them, so that it starts once."""
+"""Scheduling of tests in several processes: tests that share a server run in one process, so it starts once."""
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Folders and files with fixtures that are made once for many tests.
+# Folders and files with fixtures that many tests share.
 TOGETHER = (
     "tests/bus/test_listening.py",
     "tests/bus/test_processes.py",
@@ -28,13 +28,13 @@ FLAVOURS = ("uvicorn on postgresql", "daphne", "uvicorn")
 
 
 class Together(LoadScopeScheduling):
-    """The largest groups first, then every other test by itself.
+    """The largest groups first, then all other tests one by one.
 
-    xdist's own groups need what pytest 9.2 has no longer: it finds them in ``_nodeid``.
+    xdist's own groups do not work with pytest 9.2, which has no ``_nodeid``.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        """The name of the group: the test's own, if it is in none."""
+        """The name of the test's group, or of the test if it is in none."""
         for place in TOGETHER:
             if nodeid.startswith(place):
                 flavours = [flavour for flavour in FLAVOURS if flavour in nodeid.partition("[")[2]]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from tests.support import migrated, programs
 
-# What the wheel's extras bring.
+# The packages of the wheel's extras.
 OF_EXTRAS = ("dj_database_url", "httptools", "psycopg", "psycopg_pool", "redis", "uvicorn", "uvloop")
 
-# Python imports it at its start. A module that is None in this mapping cannot be imported, nor found.
+# Python imports sitecustomize when it starts. A module that is None in sys.modules cannot be imported.
 WITHOUT_EXTRAS = f"import sys\nsys.modules.update(dict.fromkeys({OF_EXTRAS}))\n"
 
 
 def build(folder: Path) -> Path:
-    """Build it into this folder. Nothing is downloaded for that."""
+    """Build the wheel into this folder, without downloads."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", f"--outdir={folder}", str(programs.ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
@@ -23,10 +23,10 @@ def build(folder: Path) -> Path:
 
 
 def install(folder: Path, *, extras: bool = True, django: str = "") -> Path:
-    """Make an environment in this folder that has the wheel, and return its Python.
+    """Create a virtual environment with the wheel in this folder, and return its Python.
 
-    What the wheel depends on is there as we have pinned it, but for what its extras bring, unless they are asked for,
-    and for a Django of another minor version ("5.0").
+    Dependencies have our pinned versions. The packages of the extras are optional, and Django may have another minor
+    version ("5.0").
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], check=True)
     python = folder / "environment" / "bin" / "python"
@@ -43,11 +43,11 @@ def install(folder: Path, *, extras: bool = True, django: str = "") -> Path:
 
 
 def _django(minor: str) -> Path:
-    """A folder with the newest release of this minor version, and nothing else."""
+    """A folder with the newest release of this minor version."""
 
     def download(folder: Path) -> None:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
         if subprocess.run([*pip, f"--target={folder}", f"Django=={minor}.*"]).returncode:
-            raise programs.ProgramMissingError(f"Django {minor} is not to be had from pip's index")
+            raise programs.ProgramMissingError(f"Django {minor} is not in pip's index")
 
-    return migrated.kept(f"django-{minor}", download)
+    return migrated.cached(f"django-{minor}", download)

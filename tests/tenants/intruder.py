@@ -1,4 +1,4 @@
-"""Random calls of one tenant, with the other's ids wherever a call takes one: path, query and body."""
+"""Random calls of one tenant with ids of another one, in the path, the query and the body."""
 
 import random
 import re
@@ -11,10 +11,10 @@ from typing import Any
 from tests.hostile import values
 from tests.hostile.routes import Route
 from tests.hostile.test_routes import PAGE, PARAMETERS, arguments
-from tests.hostile.world import WorldInProcess as World
+from tests.operations.world import WorldInProcess as World
 from tests.permissions.calls import QUERIES, end_point_of
 
-# Fields that name something, also where a body need not have them.
+# Fields that refer to objects. They are also added to bodies that do not need them.
 REFERENCES = (
     "id",
     "user",
@@ -34,10 +34,10 @@ REFERENCES = (
 LISTS = ("tags", "owners", "group_owners", "user_ids", "group_ids", "users", "approvals", "group_assignments")
 QUERY = ("organisation", "project", "environment", "environment_id", "feature", "segment", "identity", "user", "uuid")
 
-# Who signs out, leaves, or changes the key that the paths hold would be refused ever after.
-UNSETTLING = re.compile(r"auth/|remove-users|update-role|users/join|leave|environments/\{\w+\}/$")
+# After these calls (sign-out, leaving, a new environment key) all later calls would be refused.
+ENDS_ACCESS = re.compile(r"auth/|remove-users|update-role|users/join|leave|environments/\{\w+\}/$")
 
-# These take secrets. Whoever has the other's password, code or invitation is the other, or is invited.
+# These take secrets: a caller with another user's password, code or invitation is rightly accepted.
 SECRETS = re.compile(r"/auth/|users/join/")
 
 
@@ -48,19 +48,19 @@ class Attempt:
     path: str
     body: str
     foreign: bool
-    """Something of the other tenant is in it."""
+    """Whether it has an id of the other tenant."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.body}"
 
     @property
     def kept(self) -> bool:
-        """Whether what it does may stay for the calls that follow."""
-        return self.method != "DELETE" and not UNSETTLING.search(self.route.path)
+        """Whether its changes may stay for the later calls."""
+        return self.method != "DELETE" and not ENDS_ACCESS.search(self.route.path)
 
 
 class Intruder:
-    """The tenant ``own``, who knows every id of ``other``."""
+    """The tenant ``own``, which has every id of ``other``."""
 
     def __init__(self, own: World, other: World, numbers: list[int], chance: random.Random) -> None:
         self.own = own
@@ -69,7 +69,7 @@ class Intruder:
         self.chance = chance
 
     def attempts(self, routes: list[Route], count: int) -> Iterator[Attempt]:
-        """At least so many; each end point and method as often as any other."""
+        """At least ``count`` attempts, the same number for each route and method."""
         targets = [(route, method) for route in routes for method in sorted(route.methods)]
         for _ in range(max(2, ceil(count / len(targets)))):
             self.chance.shuffle(targets)
@@ -77,15 +77,15 @@ class Intruder:
                 yield self.attempt(route, method)
 
     def attempt(self, route: Route, method: str) -> Attempt:
-        """With something of the other's in one place, mostly: in several it is refused for the first of them."""
-        where = [place for place, there in self._places(route, method).items() if there]
-        chosen = {self.chance.choice(where)} if where and self.chance.random() < 0.8 else set(where)
+        """An attempt with foreign ids, mostly in one part only: of several parts the first one is refused."""
+        parts = [part for part, takes_ids in self._parts(route, method).items() if takes_ids]
+        chosen = {self.chance.choice(parts)} if parts and self.chance.random() < 0.8 else set(parts)
         path = self._path(route, "path" in chosen)
         body = self._body(route, method, "body" in chosen)
         query = self._query(route, method, "query" in chosen)
         return Attempt(method, route, path + query, body, bool(chosen))
 
-    def _places(self, route: Route, method: str) -> dict[str, bool]:
+    def _parts(self, route: Route, method: str) -> dict[str, bool]:
         secret = SECRETS.search(route.path) is not None
         return {
             "path": bool(route.arguments) and not secret,
@@ -115,20 +115,20 @@ class Intruder:
         return values.encode(body)
 
     def _mixed(self, own: Any, other: Any) -> Any:
-        """The one's body with one value of the other's, or some: what differs between the two are ids."""
-        places = list(_differences(own, other))
-        if not places:
+        """The first body with one value, or all, of the second. The bodies differ only in ids."""
+        paths = list(_differences(own, other))
+        if not paths:
             return own
         body = deepcopy(own)
-        for way in self.chance.sample(places, self.chance.choice((1, 1, len(places)))):
-            part, theirs = body, other
-            for step in way[:-1]:
-                part, theirs = part[step], theirs[step]
-            part[way[-1]] = theirs[way[-1]]
+        for *parents, last in self.chance.sample(paths, self.chance.choice((1, 1, len(paths)))):
+            part, foreign = body, other
+            for step in parents:
+                part, foreign = part[step], foreign[step]
+            part[last] = foreign[last]
         return body
 
     def _extended(self, body: Any, fields: set[str]) -> Any:
-        """One more reference, or two, in the body or in an object somewhere in it: rather such as it knows."""
+        """The body with one or two more references, also in nested objects; mostly in fields of the endpoint."""
         body = deepcopy(body)
         objects = list(_objects(body))
         if not objects:
@@ -156,7 +156,7 @@ class Intruder:
         return required + "".join(f"&{name}={text}" for name, text in texts.items())
 
     def _value_for(self, name: str) -> Any:
-        """Something of the other's that such a field would name, mostly; otherwise any number of theirs."""
+        """An object of the other tenant that suits the field, mostly; otherwise any of its primary keys."""
         world, chance = self.other, self.chance
         people = (world.user.pk, world.member.pk)
         objects: dict[str, Any] = {
@@ -198,14 +198,14 @@ def _objects(body: Any) -> Iterator[dict[str, Any]]:
         yield from _objects(part)
 
 
-def _differences(own: Any, other: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The ways to all values in which two bodies of the same shape differ."""
+def _differences(own: Any, other: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths to all values in which two bodies of the same shape differ."""
     if isinstance(own, dict) and isinstance(other, dict):
-        # In the body's order: a set's would be another one in each process, and TENANT_SEED would say little.
+        # In the order of the body, so that TENANT_SEED gives the same calls in each process.
         for name in [name for name in own if name in other]:
-            yield from _differences(own[name], other[name], (*way, name))
+            yield from _differences(own[name], other[name], (*path, name))
     elif isinstance(own, list) and isinstance(other, list):
         for index, (mine, theirs) in enumerate(zip(own, other, strict=False)):
-            yield from _differences(mine, theirs, (*way, index))
-    elif own != other and way:
-        yield way
+            yield from _differences(mine, theirs, (*path, index))
+    elif own != other and path:
+        yield path

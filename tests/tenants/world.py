@@ -1,4 +1,4 @@
-"""What a tenant owns, and how to notice that somebody else reached it."""
+"""The rows of a tenant, and how to detect that another tenant reached them."""
 
 import hashlib
 import secrets
@@ -11,7 +11,7 @@ from django.db.models import Model
 
 from users.models import FFAdminUser
 
-# What both tenants call the same, on purpose; and what has no room for a text of one's own, or means something.
+# Columns that are the same for both tenants on purpose, have no space for a marker, or have a meaning.
 SAME = frozenset(
     {"name", "label", "identifier", "trait_key", "property", "operator", "key", "password", "color", "method", "status"}
 )
@@ -26,7 +26,7 @@ def all_keys() -> dict[type[Model], set[Any]]:
 
 
 class Property:
-    """The rows that one tenant owns: those that were not there ``before`` it."""
+    """The rows of a tenant: those that do not exist in ``before``."""
 
     def __init__(self, before: dict[type[Model], set[Any]]) -> None:
         self.keys = {model: keys - before[model] for model, keys in all_keys().items() if keys - before[model]}
@@ -39,11 +39,11 @@ class Property:
         return model._base_manager.filter(pk__in=self.keys[model])
 
     def numbers(self) -> list[int]:
-        """Primary keys, of whatever."""
+        """All primary keys that are integers."""
         return sorted({key for keys in self.keys.values() for key in keys if isinstance(key, int)})
 
     def digested(self) -> dict[str, str]:
-        """Of every table, a digest of the rows: it changes with each of their columns."""
+        """A digest of all columns of the rows, by table."""
         return {
             model._meta.label: hashlib.sha256(
                 repr(sorted(map(repr, self.rows(model).values_list()))).encode()
@@ -52,7 +52,7 @@ class Property:
         }
 
     def references(self) -> Iterator[str]:
-        """Rows of somebody else that refer to one of these."""
+        """Foreign rows that refer to one of these."""
         for model in tables():
             foreign = model._base_manager.exclude(pk__in=self.keys.get(model, ()))
             for field in model._meta.concrete_fields:
@@ -61,7 +61,7 @@ class Property:
                     yield f"{model._meta.label}.{field.name} of {[row.pk for row in found]}"
 
     def _mark(self) -> None:
-        """Texts that only this tenant has, in every column that takes one."""
+        """Write a text that only this tenant has into each column that takes one."""
         for model in self.keys:
             changes = {}
             for field in model._meta.concrete_fields:
@@ -75,7 +75,7 @@ class Property:
             FFAdminUser.objects.filter(pk=user.pk).update(email=f"{secrets.token_hex(6)}@example.com")
 
     def _identifying(self) -> Iterator[str]:
-        """What names a row, or opens something: UUIDs, keys, e-mails."""
+        """Values that identify a row or grant access: UUIDs, keys, e-mail addresses."""
         for model in self.keys:
             for field in model._meta.concrete_fields:
                 if isinstance(field, models.UUIDField) or (field.unique and isinstance(field, models.CharField)):

@@ -3,19 +3,19 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.server import MigratedSQLite
-from tests.triggers.served import House, ServedWorld, house
+from tests.triggers.server import StreamedWorld, TenantServer, tenant_server
 
 
 @pytest.fixture(scope="session")
 def served(
     request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
-    """One server for all tests here, with a tenant for each of them."""
+) -> Iterator[TenantServer]:
+    """One server for all tests of this folder, with a tenant for each."""
     tenants = sum("served" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    with house(sqlite_template.copy(tmp_path_factory.mktemp("triggers")), tenants) as served:
-        yield served
+    with tenant_server(sqlite_template.copy(tmp_path_factory.mktemp("triggers")), tenants) as server:
+        yield server
 
 
 @pytest.fixture
-def world(served: House) -> ServedWorld:
+def world(served: TenantServer) -> StreamedWorld:
     return served.world()

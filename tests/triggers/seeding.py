@@ -1,4 +1,4 @@
-"""Many tenants at once, and the people who act in all of them, written in bulk: what the API would write singly."""
+"""Creates many tenants at once, and the people who belong to all of them, by bulk inserts."""
 
 from typing import Any
 
@@ -9,24 +9,24 @@ from organisations.models import Organisation, OrganisationRole, Subscription, U
 from projects.models import Project
 from users.models import FFAdminUser
 
-PEOPLE = {"admin": OrganisationRole.ADMIN, "approver": OrganisationRole.ADMIN, "member": OrganisationRole.USER}
-"""Who is in each organisation, and as what. Nobody has a password, since hashing one takes long."""
+ROLES = {"admin": OrganisationRole.ADMIN, "approver": OrganisationRole.ADMIN, "member": OrganisationRole.USER}
+"""The people by name. They have no passwords, since hashing takes long."""
 
 ENVIRONMENTS = ("Development", "Production")
 
 
 def tenants(number: int) -> dict[str, Any]:
-    """Write them, real time on, and say what they are: ``people`` by name, and the ``tenants``."""
-    people = {name: FFAdminUser.objects.create_user(f"{name}@example.org", first_name=name) for name in PEOPLE}
+    """Create tenants with real time enabled. Primary keys and tokens of the people, by name, and the tenants."""
+    people = {name: FFAdminUser.objects.create_user(f"{name}@example.org", first_name=name) for name in ROLES}
     organisations = Organisation.objects.bulk_create(Organisation(name="Acme") for _ in range(number))
-    Subscription.objects.bulk_create(Subscription(organisation=each) for each in organisations)
+    Subscription.objects.bulk_create(Subscription(organisation=organisation) for organisation in organisations)
     UserOrganisation.objects.bulk_create(
-        UserOrganisation(user=people[name], organisation=each, role=role)
-        for each in organisations
-        for name, role in PEOPLE.items()
+        UserOrganisation(user=people[name], organisation=organisation, role=role)
+        for organisation in organisations
+        for name, role in ROLES.items()
     )
     projects = Project.objects.bulk_create(
-        Project(name="Web", organisation=each, enable_realtime_updates=True) for each in organisations
+        Project(name="Web", organisation=organisation, enable_realtime_updates=True) for organisation in organisations
     )
     return {
         "people": {
@@ -40,11 +40,11 @@ def tenants(number: int) -> dict[str, Any]:
 
 
 def _environments(projects: list[Project]) -> list[list[dict[str, Any]]]:
-    """Each project's, with a server key each."""
+    """The environments of each project, with a server-side key each."""
     rows = Environment.objects.bulk_create(
-        Environment(name=name, project=each) for each in projects for name in ENVIRONMENTS
+        Environment(name=name, project=project) for project in projects for name in ENVIRONMENTS
     )
-    keys = EnvironmentAPIKey.objects.bulk_create(EnvironmentAPIKey(environment=each, name="tests") for each in rows)
+    keys = EnvironmentAPIKey.objects.bulk_create(EnvironmentAPIKey(environment=row, name="tests") for row in rows)
     described = [
         {"pk": row.pk, "name": row.name, "api_key": row.api_key, "server_key": key.key}
         for row, key in zip(rows, keys, strict=True)

@@ -145,7 +145,7 @@ def send_no_http(handler: BaseHTTPRequestHandler) -> None:
 def test_receiver__slow__fails_at_the_time_limit(
     deliverer: Deliverer, receiver: Receiver, add_delivery: AddDelivery, answer: Any
 ) -> None:
-    receiver.answers.append(answer or receiver.held)
+    receiver.answers.append(answer or receiver.wait_for_release)
     started = time.monotonic()
     (delivery,) = finished(add_delivery())
     # The receiver responds after ``PATIENCE``.
@@ -194,7 +194,7 @@ def test_webhook__disabled_or_deleted_before_the_delivery__delivery_discarded(
 def test_receiver__does_not_respond__other_webhooks_are_delivered(
     deliverer: Deliverer, receiver: Receiver, environment: Environment, add_delivery: AddDelivery
 ) -> None:
-    receiver.answers.append(receiver.held)
+    receiver.answers.append(receiver.wait_for_release)
     hanging = add_delivery(0)
     assert receiver.next().json() == {"number": 0}
     waiting = add_delivery(1)
@@ -214,7 +214,7 @@ def test_deliverer__ended_during_a_request__releases_the_delivery(
     receiver: Receiver, add_delivery: AddDelivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhooks.deliverer.END_SECONDS", 0.2)
-    receiver.answers.append(receiver.held)
+    receiver.answers.append(receiver.wait_for_release)
     with delivering():
         delivery = add_delivery()
         receiver.next()
@@ -238,7 +238,7 @@ def test_deliverer__request_cannot_be_cancelled__releases_the_delivery(
     monkeypatch.setattr("webhooks.deliverer.END_SECONDS", 0.1)
     monkeypatch.setattr("webhooks.deliverer.CANCEL_SECONDS", 0.1)
     monkeypatch.setattr(Senders, "_cancel", block_the_loop)
-    receiver.answers.append(receiver.held)
+    receiver.answers.append(receiver.wait_for_release)
     with delivering():
         delivery = add_delivery()
         receiver.next()

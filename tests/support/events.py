@@ -1,4 +1,4 @@
-"""Listening where every process listens: at django-eventstream's door, without a stream."""
+"""Collects published events as a listener of django-eventstream, without a stream."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from realtime.bus import eventstream
 from realtime.types import EnvironmentKey, UpdatedAt
 
 
-class Heard(Listener):
-    """Collects the events for SDKs of some environments: ``heard.of(environment)`` are the versions, in their order."""
+class Recorder(Listener):
+    """The SDK events of some environments. ``of(environment)`` returns the versions in their order."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class Heard(Listener):
         self.events: list[Event] = []
 
     def wake_threadsafe(self) -> None:
-        """Called in the sending thread, with the manager's lock held: take the events at once."""
+        """Take the events. django-eventstream calls this in the sending thread, with its manager's lock held."""
         for items in self.channel_items.values():
             self.events += [event for event in items if event.type == eventstream.EVENT]
         self.channel_items = {}
@@ -33,11 +33,11 @@ class Heard(Listener):
 
 
 @contextmanager
-def listening(*environments: object) -> Iterator[Heard]:
-    """Hear what is published of these environments while this is open."""
-    heard = Heard(environment.api_key for environment in environments)  # type: ignore[attr-defined]
-    get_listener_manager().add_listener(heard)
+def recorded_events(*environments: object) -> Iterator[Recorder]:
+    """Collect the events of these environments."""
+    recorded = Recorder(environment.api_key for environment in environments)  # type: ignore[attr-defined]
+    get_listener_manager().add_listener(recorded)
     try:
-        yield heard
+        yield recorded
     finally:
-        get_listener_manager().remove_listener(heard)
+        get_listener_manager().remove_listener(recorded)
