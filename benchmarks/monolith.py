@@ -47,6 +47,24 @@ Object.defineProperty(window, "changes", {
 """
 
 
+class TimedClient(Client):
+    """The Python SDK, with the time of its last fetch that changed the feature."""
+
+    changed_to: bool | None = None
+    changed_at = 0.0
+
+    def update_environment(self) -> None:
+        super().update_environment()
+        if self.fetches == 1:
+            # The SDK is not complete yet.
+            return
+        with self.fetched:
+            enabled, _ = self.seen()
+            if enabled != self.changed_to:
+                self.changed_to, self.changed_at = enabled, time.perf_counter()
+            self.fetched.notify_all()
+
+
 def prepared(flagsmith: Flagsmith) -> tuple[Tenant, int]:
     tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
     return tenant, tenant.add_feature("banner", initial_value="old")["id"]
@@ -63,7 +81,7 @@ def toggle_each(flagsmith: FlagsmithWithApp, toggles: int) -> Figures:
         page.goto(stack.enter_context(sdk_origin()))
         page.evaluate(STAMPED)
         sdk = SDKPage(page, tenant, flagsmith.stream_url)
-        client = Client.of(tenant, flagsmith.stream_url)
+        client = TimedClient.of(tenant, flagsmith.stream_url)
         stack.callback(client.event_stream_thread.stop)
         stream = stack.enter_context(sse.connect(flagsmith.stream_port, tenant.environment.key))
         for number in range(WARM_UP + toggles):
@@ -74,10 +92,10 @@ def toggle_each(flagsmith: FlagsmithWithApp, toggles: int) -> Figures:
             before = Decimal(time.time_ns()) / 1_000_000_000
             tenant.api.put(path, enabled=enabled)
             answered, clock = time.perf_counter(), time.time()
-            with client.fetched:
-                assert client.fetched.wait_for(lambda: client.seen()[0] == enabled, PATIENCE)  # noqa: B023
-            python.append(time.perf_counter() - answered)
             events.append(stream.event_after(before, PATIENCE).at - answered)
+            with client.fetched:
+                assert client.fetched.wait_for(lambda: client.changed_to == enabled, PATIENCE)  # noqa: B023
+            python.append(client.changed_at - answered)
             sdk.wait_for((enabled, "old"))
             javascript.append(page.evaluate("window.stamp") / 1_000 - clock)
     return (

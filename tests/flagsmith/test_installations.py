@@ -1,4 +1,4 @@
-"""The app in Flagsmith's processes while parts of the installation are down, or do not have it."""
+"""Installations of the app in Flagsmith: with parts that are down, with Redis, and without code in its processes."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from tests.flagsmith.sequences import PATIENCE
 from tests.flagsmith.test_signals import MICROSECOND, settle, versions_until_quiet
 from tests.support import sse
 from tests.support.api import AdminAPI
+from tests.support.redis import Redis
 
 pytestmark = [pytest.mark.flagsmith, pytest.mark.timeout(600)]
 
@@ -91,3 +92,27 @@ def test_app__followed__versions_that_flagsmith_writes_are_found(checkout: Check
             tenant.change(feature, enabled=True)
             stream.event_after(version, PATIENCE)
             assert tenant.flags()["banner"] == (True, "old")
+
+
+def test_app__redis_as_bus_and_as_flagsmiths_cache__each_worker_serves_the_version_of_the_event(
+    checkout: Checkout,
+) -> None:
+    with Redis() as redis:
+        variables = {
+            "GUNICORN_WORKERS": "2",
+            "ENVIRONMENT_CACHE_BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "ENVIRONMENT_CACHE_LOCATION": redis.url,
+        }
+        lines = f'EVENTSTREAM_REDIS = {{"host": "127.0.0.1", "port": {redis.port}}}\n'
+        with FlagsmithWithApp(checkout, Tasks.THREADS, variables, lines=lines) as flagsmith:
+            tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
+            feature = tenant.add_feature("banner", initial_value="old")["id"]
+            settle(flagsmith)
+            with sse.connect(flagsmith.stream_port, tenant.environment.key) as stream:
+                version = stream.next_event().updated_at
+                for number in range(10):
+                    tenant.change(feature, feature_state_value=f"value {number}")
+                    version = stream.event_after(version).updated_at
+                    for _ in range(4):
+                        assert abs(tenant.version() - version) <= MICROSECOND
+                    assert tenant.flags()["banner"] == (False, f"value {number}")
