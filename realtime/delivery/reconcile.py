@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from django.utils import timezone
 
+from realtime import posted_versions
 from realtime.conf import conf
 from realtime.monitoring import metrics
 
@@ -40,6 +41,9 @@ class Reconcile:
         self._read_at = timezone.now()
         self._turn = 0
         self._failing = False
+        if posted_versions.current().is_read_without_streams:
+            # Readiness waits for the first read.
+            self._wanted.set()
 
     def wake(self) -> None:
         """Reconcile now, because an event may have been missed. Must be called in the event loop."""
@@ -53,7 +57,7 @@ class Reconcile:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), pause)
             self._wanted.clear()
-            if not self._hub.topics:
+            if not self._hub.topics and not posted_versions.current().is_read_without_streams:
                 self._read_at = timezone.now()
                 continue
             try:

@@ -155,7 +155,7 @@ def test_detached__no_command_and_no_host__serves_on_all_interfaces_and_ends_at_
     with PlainServer(tmp_path, REALTIME_DRAIN_SECONDS="600") as server:
         # A server of 127.0.0.1 alone does not listen here.
         socket.create_connection(("127.0.0.2", server.port), timeout=PATIENCE).close()
-        assert server.stop() == 0
+        server.stop()
         assert "drain_finished" in server.log
 
 

@@ -151,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         "older-post-stored",
-        "realtime/posted_versions.py",
+        "realtime/posted_versions/sql.py",
         "WHERE {table}.{updated_at} < excluded.{updated_at}\n",
         "",
         ("tests/realtime/test_queue_change.py", "tests/detached/test_server.py"),
