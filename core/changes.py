@@ -29,7 +29,7 @@ def report(change: object) -> None:
 
 
 @contextmanager
-def observed() -> Iterator[None]:
+def collecting() -> Iterator[None]:
     """The context in which receivers collect changes: a request or a scheduled change. Enter it in the transaction."""
     token = _collected.set({})
     try:
@@ -39,12 +39,12 @@ def observed() -> Iterator[None]:
 
 
 def collected() -> dict[str, Any] | None:
-    """The changes that receivers have collected, by receiver name; None outside of ``observed``."""
+    """The changes that receivers have collected, by receiver name; None outside of ``collecting``."""
     return _collected.get()
 
 
 def finish(changed_by: str | None = None) -> None:
-    """Send ``committing``. Call this before the end of ``observed``, unless the transaction is rolled back.
+    """Send ``committing``. Call this before the end of ``collecting``, unless the transaction is rolled back.
 
     ``changed_by`` is the e-mail address of the change's author. None: ``core.actor`` has the author.
     """

@@ -21,7 +21,7 @@ class AtomicWrites(APIView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method in SAFE_METHODS:
             return super().dispatch(request, *args, **kwargs)
-        with transaction.atomic(), actor.request(), changes.observed():
+        with transaction.atomic(), actor.request(), changes.collecting():
             response = super().dispatch(request, *args, **kwargs)
             if response.status_code >= 400:
                 transaction.set_rollback(True)

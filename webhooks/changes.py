@@ -1,4 +1,4 @@
-"""Flag changes of one transaction, collected for webhooks: each changed place's state before the change.
+"""Flag changes of one transaction, collected for webhooks: the changed states as they were before.
 
 At the end of the transaction ``webhooks.outbox`` reads the current states and compares. So a change that was undone
 within the transaction (by a savepoint, or by hand) is not delivered, and a change of several rows is delivered once.
@@ -28,7 +28,7 @@ class FlagChanges:
 
     def __init__(self) -> None:
         self.before: dict[StateKey, State | None] = {}
-        """The live states of the changed places at the beginning of the transaction; None: there was no state."""
+        """The changed states as they were at the beginning of the transaction, by their keys; None: there was none."""
         self.audit_log_ids: list[int] = []
         """The primary keys of the audit log entries that the transaction has written."""
         self.webhook_owners: dict[int, tuple[bool, int | None]] = {}
@@ -48,30 +48,30 @@ class FlagChanges:
         """The environments of a project whose changes are delivered."""
         return self._look_up([project_id])
 
-    def record_current(self, places: Iterable[StateKey]) -> None:
-        """Record the current states of these places. Call this before they change."""
-        new = [place for place in places if place not in self.before and self.has_webhooks(place.environment_id)]
+    def record_current(self, keys: Iterable[StateKey]) -> None:
+        """Record the current states of these keys. Call this before a change."""
+        new = [key for key in keys if key not in self.before and self.has_webhooks(key.environment_id)]
         if new:
-            states = payloads.read(states_at(new))
-            self.before.update((place, states.get(place)) for place in new)
+            states = payloads.read(states_of(new))
+            self.before.update((key, states.get(key)) for key in new)
 
     def record_states(self, states: QuerySet[FeatureState]) -> None:
         """Record these states, all of environments with webhooks. Call this before they are deleted."""
         self.before = {**payloads.read(states), **self.before}
 
-    def record_created(self, place: StateKey) -> None:
-        """Record that a state became live at a place that had none."""
-        if place not in self.before and self.has_webhooks(place.environment_id):
-            self.before[place] = None
+    def record_created(self, key: StateKey) -> None:
+        """Record that the key has got a live state and had none before."""
+        if key not in self.before and self.has_webhooks(key.environment_id):
+            self.before[key] = None
 
-    def record_previous(self, place: StateKey, undo: Callable[[State], None]) -> None:
+    def record_previous(self, key: StateKey, undo: Callable[[State], None]) -> None:
         """Record a state of which a row was saved already: ``undo`` turns the current state into the previous one."""
-        if place in self.before or not self.has_webhooks(place.environment_id):
+        if key in self.before or not self.has_webhooks(key.environment_id):
             return
-        state = payloads.read(states_at([place])).get(place)
+        state = payloads.read(states_of([key])).get(key)
         if state is not None:
             undo(state)
-        self.before[place] = state
+        self.before[key] = state
 
     def _look_up(self, projects: Any) -> list[int]:
         environments = []
@@ -112,16 +112,16 @@ def current() -> FlagChanges | None:
     return changes
 
 
-def states_at(places: Iterable[StateKey]) -> QuerySet[FeatureState]:
-    """The states of these places, drafts included. The query may also find states of other places."""
-    places = list(places)
+def states_of(keys: Iterable[StateKey]) -> QuerySet[FeatureState]:
+    """The states of these keys, drafts included. The query may also find states of other keys."""
+    keys = list(keys)
     of_identities = Q()
-    if any(place.identity_id is None for place in places):
+    if any(key.identity_id is None for key in keys):
         of_identities |= Q(identity=None)
-    if identities := {place.identity_id for place in places if place.identity_id is not None}:
+    if identities := {key.identity_id for key in keys if key.identity_id is not None}:
         of_identities |= Q(identity__in=identities)
     return FeatureState.objects.filter(
         of_identities,
-        environment__in={place.environment_id for place in places},
-        feature__in={place.feature_id for place in places},
+        environment__in={key.environment_id for key in keys},
+        feature__in={key.feature_id for key in keys},
     )

@@ -17,7 +17,7 @@ from environments.models import Webhook
 from organisations.models import OrganisationWebhook
 from users.models import FFAdminUser
 from webhooks import deliverer, payloads
-from webhooks.changes import FlagChanges, states_at
+from webhooks.changes import FlagChanges, states_of
 from webhooks.models import Delivery, EventType
 
 
@@ -60,13 +60,13 @@ def enqueue(changes: FlagChanges, changed_by: str | None = None) -> None:
 def _flag_events(changes: FlagChanges, changed_by: str | None) -> Iterator[Event]:
     if not changes.before:
         return
-    after = payloads.read(states_at(changes.before))
+    after = payloads.read(states_of(changes.before))
     name = _actor_name() if changed_by is None else changed_by
-    for place, before in changes.before.items():
-        change = payloads.change(before, after.get(place), name)
+    for key, before in changes.before.items():
+        change = payloads.change(before, after.get(key), name)
         if change is not None:
-            has_own, organisation_id = changes.webhook_owners[place.environment_id]
-            yield Event(*change, place.environment_id if has_own else None, organisation_id)
+            has_own, organisation_id = changes.webhook_owners[key.environment_id]
+            yield Event(*change, key.environment_id if has_own else None, organisation_id)
 
 
 def _audit_log_events(changes: FlagChanges) -> Iterator[Event]:

@@ -18,7 +18,7 @@ State = dict[str, Any]
 
 
 def read(states: QuerySet[FeatureState]) -> dict[StateKey, State]:
-    """The live ones of these states, by their places. At most three queries."""
+    """The live ones of these states, by their keys. At most three queries."""
     rows = (
         states.filter(version__isnull=False)
         .select_related(
@@ -36,7 +36,7 @@ def body(event_type: EventType, data: Any) -> str:
 
 
 def change(before: State | None, after: State | None, changed_by: str) -> tuple[EventType, dict[str, Any]] | None:
-    """The event of a change at a place; None if nothing has changed there that webhooks receive."""
+    """The event of a state's change; None if nothing has changed that webhooks receive."""
     origin = {"changed_by": changed_by, "timestamp": timestamp(timezone.now())}
     if after is None and before is None:
         return None

@@ -24,20 +24,20 @@ def feature_state(row: RowChange) -> None:
     changes, state = current(), row.instance
     if changes is None:
         return
-    place = StateKey.of(state)
+    key = StateKey.of(state)
     if row.operation is RowOperation.DELETED:
         if _is_direct(row):
-            changes.record_current([place])
+            changes.record_current([key])
     elif row.operation is RowOperation.CREATED:
         if state.version is not None:
-            changes.record_created(place)
+            changes.record_created(key)
     elif row.before is not None and row.changed:
         if row.before["version"] is None:
             if state.version is not None:
-                changes.record_created(place)
+                changes.record_created(key)
             return
         enabled = row.before["enabled"]
-        changes.record_previous(place, lambda current: current.update(enabled=enabled))
+        changes.record_previous(key, lambda current: current.update(enabled=enabled))
 
 
 def feature_state_value(row: RowChange) -> None:
@@ -76,10 +76,10 @@ def feature_segment(row: RowChange) -> None:
     changes, override = current(), row.instance
     if changes is None or row.operation is RowOperation.CREATED:
         return
-    place = StateKey(override.environment_id, override.feature_id, override.pk)
+    key = StateKey(override.environment_id, override.feature_id, override.pk)
     if row.operation is RowOperation.DELETED:
         if _is_direct(row):
-            changes.record_current([place])
+            changes.record_current([key])
         return
     before = row.before
     if before is not None and row.changed:
@@ -88,7 +88,7 @@ def feature_segment(row: RowChange) -> None:
         def undo(state: State) -> None:
             state["feature_segment"].update(segment=payloads.segment(Segment.objects.get(pk=segment_id)))
 
-        changes.record_previous(place, undo)
+        changes.record_previous(key, undo)
 
 
 def segment(row: RowChange) -> None:
@@ -118,7 +118,7 @@ def audit_log_entries(sender: object, entries: Iterable[AuditLog], **kwargs: Any
 
 
 def states(change: AboutToChangeStates, **kwargs: Any) -> None:
-    """Receiver of ``core.changes.reported``. Without webhooks the places are not iterated: they may take queries."""
+    """Receiver of ``core.changes.reported``. Without webhooks the keys are not iterated: they may take queries."""
     changes = current()
     if changes is not None:
         changes.record_current(change.keys)

@@ -16,13 +16,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import Error
 
+from realtime.detached import start
 from realtime.serving import command_line
 
 NAME = "flagsmith-realtime"
 SERVE = "serve"
 ALL_INTERFACES = "--host=0.0.0.0"
 
-TOKEN = "SSE_AUTHENTICATION_TOKEN"
+REQUIRED_VARIABLE = "SSE_AUTHENTICATION_TOKEN"
 HELP = {"-h", "--help"}
 
 # If several processes start at once, all but one fail to create a table. Each attempt continues after the existing
@@ -37,16 +38,18 @@ def main() -> None:
     is_help = bool(HELP.intersection(arguments))
     if is_help:
         # The settings need a token, a help text does not.
-        os.environ.setdefault(TOKEN, "help")
+        os.environ.setdefault(REQUIRED_VARIABLE, "help")
     with command_line.one_line_failures(NAME, arguments):
         try:
             django.setup()
         except ImproperlyConfigured as error:
             sys.exit(f"{NAME}: {error}")
         if arguments[1] == SERVE and not is_help:
-            if problem := command_line.problem_of_database():
+            start.log_configuration()
+            if problem := command_line.problem_of_database() or start.problem_of_redis():
                 sys.exit(f"{NAME}: {problem}")
-            _migrate()
+            if command_line.has_database():
+                _migrate()
     command_line.execute(NAME, arguments)
 
 

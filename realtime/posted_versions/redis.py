@@ -26,6 +26,9 @@ logger = structlog.get_logger(__name__)
 VERSIONS = "{flagsmith-realtime}:versions"
 RECEIVED = "{flagsmith-realtime}:received"
 
+CHECK_CHANNEL = "flagsmith-realtime-check"
+"""Messages to it have no receiver. They show at start that publishing is allowed."""
+
 # Beyond this number, those received least recently are removed. Redis takes about 30 MB for it, each process 20 MB.
 MAX_ENVIRONMENTS = 100_000
 

@@ -19,7 +19,7 @@ from projects.models import Project
 from realtime.changes import versions
 from realtime.types import epoch_seconds
 from segments.models import Segment
-from tests.support.heard import Heard, listening
+from tests.support.events import Recorder, recorded_events
 from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -30,9 +30,9 @@ class RollbackError(Exception):
 
 
 @pytest.fixture
-def heard(environment: Environment, production: Environment) -> Iterator[Heard]:
-    with listening(environment, production) as heard:
-        yield heard
+def recorded(environment: Environment, production: Environment) -> Iterator[Recorder]:
+    with recorded_events(environment, production) as recorded:
+        yield recorded
 
 
 class Event(NamedTuple):
@@ -71,9 +71,9 @@ def logs_of(events_of: EventsOf) -> Callable[[Event], list[str]]:
     ]
 
 
-def published_event(heard: Heard, environment: Environment) -> Event:
+def published_event(recorded: Recorder, environment: Environment) -> Event:
     """The only event that was published for the environment."""
-    (updated_at,) = heard.of(environment)
+    (updated_at,) = recorded.of(environment)
     return Event(environment.name, epoch_seconds(updated_at), True)
 
 
@@ -82,15 +82,15 @@ def test_state__changed__its_entries_have_its_event(
     environment_path: str,
     environment: Environment,
     state: FeatureState,
-    heard: Heard,
+    recorded: Recorder,
     events_of: EventsOf,
     logs_of: Callable[[Event], list[str]],
 ) -> None:
-    heard.clear()
+    recorded.clear()
     body = {"enabled": True, "feature_state_value": "v"}
     assert admin.put(f"{environment_path}featurestates/{state.pk}/", body, format="json").status_code == 200
 
-    event = published_event(heard, environment)
+    event = published_event(recorded, environment)
     assert logs_of(event) == [
         "Flag state updated for feature: banner",
         "Remote config value updated for feature: banner",
@@ -104,13 +104,13 @@ def test_feature__in_two_environments__each_event_has_entries_of_its_environment
     project_path: str,
     environment: Environment,
     production: Environment,
-    heard: Heard,
+    recorded: Recorder,
     events_of: EventsOf,
 ) -> None:
     assert admin.post(f"{project_path}features/", {"name": "f"}, format="json").status_code == 201
 
     text = "New Flag / Remote Config created: f"
-    events = [published_event(heard, each) for each in (environment, production)]
+    events = [published_event(recorded, each) for each in (environment, production)]
     for event, its_environment in zip(events, (environment, production), strict=True):
         entries = [entry for entry in AuditLog.objects.all() if event in events_of(entry)]
         assert {entry.environment_id for entry in entries} == {None, its_environment.pk}
@@ -124,16 +124,16 @@ def test_segment__changed__entry_has_the_events_of_all_environments(
     segment: Segment,
     environment: Environment,
     production: Environment,
-    heard: Heard,
+    recorded: Recorder,
     events_of: EventsOf,
     logs_of: Callable[[Event], list[str]],
 ) -> None:
-    heard.clear()
+    recorded.clear()
     condition = {"operator": "EQUAL", "property": "plan", "value": "basic"}
     body = {"name": segment.name, "rules": [{"type": "ALL", "conditions": [condition]}]}
     assert admin.put(f"{project_path}segments/{segment.pk}/", body, format="json").status_code == 200
 
-    events = [published_event(heard, each) for each in (environment, production)]
+    events = [published_event(recorded, each) for each in (environment, production)]
     assert [logs_of(event) for event in events] == [["Segment updated: professionals"]] * 2
     assert events_of(AuditLog.objects.get()) == events
 
@@ -143,17 +143,17 @@ def test_entries__of_two_requests__each_has_the_event_of_its_request(
     environment_path: str,
     environment: Environment,
     state: FeatureState,
-    heard: Heard,
+    recorded: Recorder,
     events_of: EventsOf,
 ) -> None:
-    heard.clear()
+    recorded.clear()
     for enabled in (True, False):
         body = {"enabled": enabled}
         assert admin.patch(f"{environment_path}featurestates/{state.pk}/", body, format="json").status_code == 200
 
     entries = AuditLog.objects.order_by("pk")
     assert [[event.updated_at for event in events_of(entry)] for entry in entries] == [
-        [epoch_seconds(updated_at)] for updated_at in heard.of(environment)
+        [epoch_seconds(updated_at)] for updated_at in recorded.of(environment)
     ]
 
 
@@ -162,38 +162,43 @@ def test_identity_override__created__entry_without_event(
     environment_path: str,
     environment: Environment,
     feature: Feature,
-    heard: Heard,
+    recorded: Recorder,
     events_of: EventsOf,
 ) -> None:
     identity = admin.post(f"{environment_path}identities/", {"identifier": "u1"}, format="json").json()["id"]
-    heard.clear()
+    recorded.clear()
     body = {"feature": feature.pk, "enabled": True}
     path = f"{environment_path}identities/{identity}/featurestates/"
     assert admin.post(path, body, format="json").status_code == 201
 
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert [events_of(entry) for entry in AuditLog.objects.all()] == [[]]
 
 
 def test_segment__only_its_description_changed__entry_without_event(
-    admin: APIClient, project_path: str, segment: Segment, environment: Environment, heard: Heard, events_of: EventsOf
+    admin: APIClient,
+    project_path: str,
+    segment: Segment,
+    environment: Environment,
+    recorded: Recorder,
+    events_of: EventsOf,
 ) -> None:
-    heard.clear()
+    recorded.clear()
     path = f"{project_path}segments/{segment.pk}/"
     assert admin.patch(path, {"description": "new"}, format="json").status_code == 200
 
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert events_of(AuditLog.objects.get()) == []
 
 
 def test_change__outside_of_a_request__event_without_entries(
-    environment: Environment, state: FeatureState, heard: Heard, logs_of: Callable[[Event], list[str]]
+    environment: Environment, state: FeatureState, recorded: Recorder, logs_of: Callable[[Event], list[str]]
 ) -> None:
-    heard.clear()
+    recorded.clear()
     state.enabled = True
     state.save()
 
-    assert logs_of(published_event(heard, environment)) == []
+    assert logs_of(published_event(recorded, environment)) == []
 
 
 def test_streaming_disabled__version_raised__event_is_not_published(
@@ -213,9 +218,13 @@ def test_streaming_disabled__version_raised__event_is_not_published(
 
 
 def test_savepoint__rolled_back_before_a_change__committed_entries_have_the_event(
-    environment: Environment, state: FeatureState, feature: Feature, heard: Heard, logs_of: Callable[[Event], list[str]]
+    environment: Environment,
+    state: FeatureState,
+    feature: Feature,
+    recorded: Recorder,
+    logs_of: Callable[[Event], list[str]],
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with actor.system(), transaction.atomic():
         try:
             with transaction.atomic():
@@ -227,19 +236,19 @@ def test_savepoint__rolled_back_before_a_change__committed_entries_have_the_even
         feature.description = "new"
         feature.save()
 
-    assert logs_of(published_event(heard, environment)) == ["Flag / Remote Config updated: banner"]
-    assert AnnouncedVersion.objects.filter(environment=environment).latest("id").updated_at in heard.of(environment)
+    assert logs_of(published_event(recorded, environment)) == ["Flag / Remote Config updated: banner"]
+    assert AnnouncedVersion.objects.filter(environment=environment).latest("id").updated_at in recorded.of(environment)
 
 
 def test_savepoint__rolled_back_between_changes__committed_entries_have_the_event(
     environment: Environment,
     state: FeatureState,
     feature: Feature,
-    heard: Heard,
+    recorded: Recorder,
     events_of: EventsOf,
     logs_of: Callable[[Event], list[str]],
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with actor.system(), transaction.atomic():
         feature.description = "new"
         feature.save()
@@ -251,12 +260,14 @@ def test_savepoint__rolled_back_between_changes__committed_entries_have_the_even
         state.enabled = True
         state.save()
 
-    event = published_event(heard, environment)
+    event = published_event(recorded, environment)
     assert logs_of(event) == ["Flag / Remote Config updated: banner", "Flag state updated for feature: banner"]
     assert events_of(AuditLog.objects.get(environment=environment.pk)) == [event]
 
 
-def test_transaction__rolled_back__nothing_stored(environment: Environment, state: FeatureState, heard: Heard) -> None:
+def test_transaction__rolled_back__nothing_stored(
+    environment: Environment, state: FeatureState, recorded: Recorder
+) -> None:
     before = AnnouncedVersion.objects.count()
     with actor.system(), transaction.atomic():
         state.enabled = True
@@ -270,19 +281,19 @@ def test_transaction__changes_two_projects__entries_have_only_events_of_their_pr
     organisation: Any,
     environment: Environment,
     feature: Feature,
-    heard: Heard,
+    recorded: Recorder,
     events_of: EventsOf,
     logs_of: Callable[[Event], list[str]],
 ) -> None:
     other = Project.objects.create(name="Other", organisation=organisation, enable_realtime_updates=True)
     other_feature = Feature.objects.create(name="other", project=other)
-    heard.clear()
+    recorded.clear()
     with actor.system(), transaction.atomic():
         for changed in (feature, other_feature):
             changed.description = "new"
             changed.save()
 
-    assert logs_of(published_event(heard, environment)) == ["Flag / Remote Config updated: banner"]
+    assert logs_of(published_event(recorded, environment)) == ["Flag / Remote Config updated: banner"]
     assert events_of(AuditLog.objects.get(project=other.pk)) == []
 
 
@@ -296,11 +307,11 @@ def test_environment__deleted__its_versions_are_deleted_and_its_entries_kept(
 
 
 def test_bulk_write__raises_the_version_and_records__entry_has_the_event(
-    environment: Environment, feature: Feature, heard: Heard, logs_of: Callable[[Event], list[str]]
+    environment: Environment, feature: Feature, recorded: Recorder, logs_of: Callable[[Event], list[str]]
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with actor.system(), transaction.atomic():
         versions.announce([environment.pk])
         record(bulk.overrides_reordered(environment, feature, ["a", "b"], ["b", "a"]))
 
-    assert logs_of(published_event(heard, environment)) == ["Segment overrides re-ordered for feature 'banner'."]
+    assert logs_of(published_event(recorded, environment)) == ["Segment overrides re-ordered for feature 'banner'."]

@@ -10,7 +10,7 @@ from environments.models import Environment, EnvironmentAPIKey, UserEnvironmentP
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from segments.models import Segment
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from users.models import FFAdminUser
 
 pytestmark = pytest.mark.django_db
@@ -176,9 +176,9 @@ def test_clone__created__no_event_for_source_and_other_environments(
 ) -> None:
     before = {each.pk: (each.updated_at, each.revision) for each in Environment.objects.all()}
 
-    with listening(source, production) as heard:
+    with recorded_events(source, production) as recorded:
         copy = clone(admin, source)
 
-    assert heard.events == []
+    assert recorded.events == []
     after = {each.pk: (each.updated_at, each.revision) for each in Environment.objects.exclude(pk=copy.pk)}
     assert after == before

@@ -12,7 +12,7 @@ from features.defaults import create_default_states
 from features.models import Feature, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
 from projects.models import Project
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 
 ENVIRONMENTS = "/api/v1/environments/"
 
@@ -108,20 +108,20 @@ def test_environment__created__one_event_for_it_only(
     new = Environment(api_key="staging-key")
     body = {"name": "Staging", "project": project.pk, "api_key": new.api_key}
 
-    with listening(environment, new) as heard:
+    with recorded_events(environment, new) as recorded:
         assert admin.post(ENVIRONMENTS, body, format="json").status_code == 201
 
-    assert heard.of(new) == [Environment.objects.get(api_key=new.api_key).updated_at]
-    assert heard.of(environment) == []
+    assert recorded.of(new) == [Environment.objects.get(api_key=new.api_key).updated_at]
+    assert recorded.of(environment) == []
 
 
 @pytest.mark.django_db(transaction=True)
 def test_environment__deleted__no_event(
     admin: APIClient, environment: Environment, production: Environment, features: list[Feature]
 ) -> None:
-    with listening(environment, production) as heard:
+    with recorded_events(environment, production) as recorded:
         assert admin.delete(f"{ENVIRONMENTS}{environment.api_key}/").status_code == 204
 
-    assert heard.events == []
+    assert recorded.events == []
     assert not FeatureState.objects.filter(environment=environment.pk).exists()
     assert FeatureState.objects.filter(environment=production).count() == len(features)

@@ -104,7 +104,7 @@ class Report:
 
     def failures_of(self, fault: "Fault") -> list[str]:
         """Failures that the fault does not explain."""
-        allowed = [f"answered with {status}:" for status in fault.fails_calls]
+        allowed = [f" got {status}:" for status in fault.fails_calls]
         found = Counter({name: n for name, n in self.calls.items() if not any(status in name for status in allowed)})
         if not fault.breaks_streams:
             found += self.streams

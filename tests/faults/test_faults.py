@@ -26,9 +26,21 @@ def running() -> Iterator[dict[Bus, Cluster]]:
         yield {"postgres": over_postgres, "redis": over_redis}
 
 
-@pytest.mark.parametrize(
-    ("bus", "fault"), [pytest.param(bus, fault, id=f"{bus}: {fault.name}") for bus in BUSES for fault in of(bus)]
-)
+# One fault of each kind: the bus, the database, a server process, and messages. The others are slow.
+QUICK = {
+    ("redis", "Redis killed, and back"),
+    ("postgres", "PostgreSQL restarted"),
+    ("postgres", "server process killed"),
+    ("redis", "messages lost, doubled, late and reordered"),
+}
+FAULTS = [
+    pytest.param(bus, fault, id=f"{bus}: {fault.name}", marks=[] if (bus, fault.name) in QUICK else pytest.mark.slow)
+    for bus in BUSES
+    for fault in of(bus)
+]
+
+
+@pytest.mark.parametrize(("bus", "fault"), FAULTS)
 def test_subscribers__fault_comes_and_goes__all_have_the_newest_state(
     running: dict[Bus, Cluster], bus: Bus, fault: Fault
 ) -> None:

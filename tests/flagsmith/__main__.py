@@ -1,6 +1,6 @@
-"""``python -m tests.flagsmith PATH``: start both, make something to look at, say where, and wait for Ctrl+C.
+"""``python -m tests.flagsmith PATH``: starts Flagsmith and our server with a sample feature, until Ctrl+C.
 
-With ``--own-tests`` it runs Flagsmith's own tests instead, without our app and with it, and compares.
+With ``--own-tests`` it runs Flagsmith's own tests without our app and with it, and compares the results.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from tests.flagsmith.own_tests import APPS, compare
 from tests.support.api import AdminAPI
 from tests.support.programs import ProgramMissingError
 
-SAID = """
+INSTRUCTIONS = """
 Flagsmith {version}, its tasks by {tasks}
   Admin API:  {url}/api/v1/
   Token:      {token}
@@ -44,7 +44,7 @@ def main() -> None:
         help=f"run Flagsmith's own unit tests of these apps ({', '.join(APPS)}) without our app and with it",
     )
     arguments = parser.parse_args()
-    # So that all that was started ends with this process.
+    # All started processes end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         checkout = Checkout(arguments.path)
@@ -57,7 +57,7 @@ def main() -> None:
             tenant = both.flagsmith.tenant(api)
             feature = tenant.add_feature("banner", initial_value="old")["id"]
             print(
-                SAID.format(
+                INSTRUCTIONS.format(
                     version=checkout.version,
                     tasks=arguments.tasks,
                     url=both.flagsmith.url,

@@ -1,4 +1,4 @@
-"""An unmodified Flagsmith, and the drop-in server that it posts to."""
+"""An unmodified Flagsmith, and a drop-in server that it posts to."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from tests.support.detached import TOKEN, DetachedServer
 
 
 class Beside:
-    """Both run while this is entered. The drop-in keeps its state in the folder, and has these variables."""
+    """A context manager of both. The drop-in server keeps its state in the folder, and has these variables."""
 
     def __init__(
         self,
@@ -22,10 +22,10 @@ class Beside:
         flagsmiths: Mapping[str, str] | None = None,
         **variables: str,
     ) -> None:
-        # What tests follow is to outlast a task processor's delays.
-        # With synchronous tasks Flagsmith posts before it commits, so that has to be said again, as documented.
-        again = {"REALTIME_REPEAT_ALL": "true"} if tasks is Tasks.SYNCHRONOUSLY else {}
-        self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "3600", **again, **variables})
+        # Streams outlast the delays of a task processor. With synchronous tasks Flagsmith posts before it commits, so
+        # events have to be repeated, as documented.
+        repeat = {"REALTIME_REPEAT_ALL": "true"} if tasks is Tasks.SYNCHRONOUSLY else {}
+        self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "3600", **repeat, **variables})
         pointing = {"SSE_SERVER_BASE_URL": self.drop_in.url, "SSE_AUTHENTICATION_TOKEN": TOKEN}
         self.flagsmith = Flagsmith(checkout, tasks, {**pointing, **(flagsmiths or {})})
         self._stack = ExitStack()

@@ -1,4 +1,4 @@
-"""Change requests of a real Flagsmith. Their end points are not open source, so these are committed by its models."""
+"""Change requests of Flagsmith, committed by its models, since its endpoints for them are not open source."""
 
 import json
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tests.flagsmith.monolith import Flagsmith
 from tests.support.api import Tenant
 
-# Run by its ``manage.py shell``. Tasks in threads end with their process, so it waits for them.
+# Code for Flagsmith's ``manage.py shell``. It waits for tasks in threads, which end with their process.
 COMMIT = """
 import json, threading
 from datetime import timedelta
@@ -58,7 +58,7 @@ print(json.dumps(live_from))
 
 
 class ChangeRequest(NamedTuple):
-    """What turns a feature on with this value, so many seconds after it was committed."""
+    """Turns a feature on with this value, a number of seconds after the commit."""
 
     tenant: Tenant
     feature: int
@@ -67,7 +67,7 @@ class ChangeRequest(NamedTuple):
 
 
 def commit(flagsmith: Flagsmith, *requests: ChangeRequest) -> list[datetime]:
-    """Make and commit these. Returns when each goes live."""
+    """Create and commit change requests. Returns the times at which they go live."""
     wanted = [
         {
             "environment": request.tenant.environment.key,

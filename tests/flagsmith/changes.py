@@ -1,4 +1,4 @@
-"""What an admin changes in a real Flagsmith that an SDK sees: our own list, as far as upstream tells of it."""
+"""Changes in Flagsmith that SDKs see: those of ``tests.e2e.changes`` that Flagsmith announces, and two more."""
 
 from tests.e2e.changes import CHANGES as OURS
 from tests.e2e.changes import FEATURE, Act, Change, banner
@@ -15,10 +15,10 @@ def deleted(tenant: Tenant) -> Act:
     return lambda: tenant.api.delete(f"projects/{tenant.project}/features/{feature}/")
 
 
-# What an SDK says of a feature that is not there: off, without a value.
+# A feature that does not exist, by the defaults of the tests' SDK clients: off, without a value.
 ABSENT = (False, None)
 
-# Upstream announces no change of a multivariate option.
+# Flagsmith announces no change of a multivariate option.
 SILENT = {"multivariate option"}
 
 CHANGES = {name: change for name, change in OURS.items() if name not in SILENT} | {

@@ -1,6 +1,7 @@
-"""A checkout of Flagsmith: its own environment with what its lock file names, and a database that it has migrated.
+"""A checkout of Flagsmith, its virtual environment with the packages of its lock file, and its migrated database.
 
-Both take minutes and are kept in ``var/flagsmith``, by what they were made from. Nothing is written to the checkout.
+Environment and database take minutes to create. They are cached in ``var/flagsmith`` by a digest of their sources.
+Nothing is written to the checkout.
 """
 
 import fcntl
@@ -23,28 +24,28 @@ from tests.support import programs
 from tests.support.postgresql import PostgreSQL, postgresql_version
 from tests.support.wheel import build
 
-KEPT = programs.ROOT / "var" / "flagsmith"
+CACHE = programs.ROOT / "var" / "flagsmith"
 
 UV = "uv==0.13.9"
 
 DATABASE = "flagsmith"
 
-# What the checkout calls the packages that its tests need.
+# The checkout's extra with the packages of its tests.
 DEVELOPMENT = "dev"
 
-# A package that the lock file takes from a repository is taken from the index, in the version that the lock names.
+# Packages from repositories are installed from the index, in the version of the lock file.
 FROM_REPOSITORY = re.compile(r"^(?P<name>[\w.-]+) @ git\+.*$", re.MULTILINE)
 
-# What of our surroundings a program needs that is not to be configured by them.
+# Prefixes of environment variables that Flagsmith's programs get from the tests' environment.
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "PIP_", "UV_", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 class NoCheckoutError(Exception):
-    """The folder holds no Flagsmith."""
+    """The folder is no checkout of Flagsmith."""
 
 
 class Checkout:
-    """Flagsmith's sources in this folder."""
+    """Flagsmith's sources in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -55,44 +56,44 @@ class Checkout:
 
     @cached_property
     def version(self) -> str:
-        """The release, such as 2.265.0."""
+        """The release, for example 2.265.0."""
         return str(json.loads((self.folder / ".release-please-manifest.json").read_text())["."])
 
     @cached_property
     def python(self) -> Path:
-        """The Python of an environment with exactly the packages that the lock file names."""
+        """The Python of an environment with exactly the packages of the lock file."""
         return self._environment()
 
     @cached_property
     def python_with_app(self) -> Path:
-        """The same with our wheel installed, as it is now. What it brings along fits what the lock file names."""
+        """The same with our current wheel. Its dependencies are constrained by the lock file."""
         return self._environment_with_app(self.python)
 
     @cached_property
     def python_for_tests(self) -> Path:
-        """As ``python``, with what Flagsmith's own tests need."""
+        """As ``python``, with the packages of Flagsmith's tests."""
         return self._environment(DEVELOPMENT)
 
     @cached_property
     def python_for_tests_with_app(self) -> Path:
-        """As ``python_with_app``, with what Flagsmith's own tests need."""
+        """As ``python_with_app``, with the packages of Flagsmith's tests."""
         return self._environment_with_app(self.python_for_tests, DEVELOPMENT)
 
     @cached_property
     def cluster(self) -> Path:
-        """A saved PostgreSQL whose database ``flagsmith`` has all tables and no rows of a user."""
+        """A saved PostgreSQL with a migrated database ``flagsmith``."""
         files = sorted(self.api.glob("**/migrations/*.py"))
         content = [str(path.relative_to(self.api)).encode() + path.read_bytes() for path in files]
         digest = _digest(postgresql_version().encode(), self._lock.read_bytes(), *content)
-        place = KEPT / f"database-{digest}"
-        with _locked(place.name):
-            if not place.exists():
-                print(f"Migrating a database of Flagsmith {self.version}: two minutes or three", flush=True)
-                self._migrate(place)
-        return place
+        folder = CACHE / f"database-{digest}"
+        with _locked(folder.name):
+            if not folder.exists():
+                print(f"Migrating a database of Flagsmith {self.version}, which takes two to three minutes", flush=True)
+                self._migrate(folder)
+        return folder
 
     def environ(self, **variables: str) -> dict[str, str]:
-        """What one of Flagsmith's programs finds as its environment: production's settings, and these."""
+        """The environment variables of a Flagsmith program: production settings, and these."""
         return {
             **passed_on(),
             "DJANGO_SETTINGS_MODULE": "app.settings.production",
@@ -105,72 +106,72 @@ class Checkout:
         }
 
     def command(self, *arguments: str, python: Path | None = None) -> list[str]:
-        """Its command line: ``migrate``, ``serve``, ``start task-processor``, or one of Django's."""
+        """A command line: ``migrate``, ``serve``, ``start task-processor``, or another management command."""
         return [str(python or self.python), "manage.py", *arguments]
 
     def run(self, *arguments: str, variables: Mapping[str, str], python: Path | None = None) -> str:
-        """Run that to its end, and return what it prints."""
+        """Run a command line, and return its output."""
         with tempfile.TemporaryDirectory(prefix="flagsmith-") as figures:
             environ = self.environ(**{"PROMETHEUS_MULTIPROC_DIR": figures, **variables})
             return _run(self.command(*arguments, python=python), cwd=self.api, environ=environ)
 
     def _environment(self, *extras: str) -> Path:
         named = [extra.encode() for extra in extras]
-        place = KEPT / f"environment-{_digest(sys.version.encode(), self._lock.read_bytes(), *named)}"
-        with _locked(place.name):
-            if not (place / "complete").exists():
-                print(f"Making an environment for Flagsmith {self.version}", flush=True)
-                self._install(place, *extras)
-                (place / "complete").touch()
-        return place / "bin" / "python"
+        folder = CACHE / f"environment-{_digest(sys.version.encode(), self._lock.read_bytes(), *named)}"
+        with _locked(folder.name):
+            if not (folder / "complete").exists():
+                print(f"Creating an environment for Flagsmith {self.version}", flush=True)
+                self._install(folder, *extras)
+                (folder / "complete").touch()
+        return folder / "bin" / "python"
 
     def _environment_with_app(self, python: Path, *extras: str) -> Path:
-        wheel = build(Path(tempfile.mkdtemp(dir=KEPT)))
-        place = KEPT / f"environment-with-app-{_digest(str(python).encode(), *_requirements(wheel))}"
-        with _locked(place.name):
-            if not (place / "complete").exists():
-                print(f"Making an environment for Flagsmith {self.version} and this app", flush=True)
-                self._install(place, *extras)
-                self._pip(place, "--constraint", str(place / "requirements.txt"), f"{wheel}[serve]")
-                (place / "complete").touch()
-            self._pip(place, "--no-deps", "--reinstall", str(wheel))
+        wheel = build(Path(tempfile.mkdtemp(dir=CACHE)))
+        folder = CACHE / f"environment-with-app-{_digest(str(python).encode(), *_requirements(wheel))}"
+        with _locked(folder.name):
+            if not (folder / "complete").exists():
+                print(f"Creating an environment for Flagsmith {self.version} and this app", flush=True)
+                self._install(folder, *extras)
+                self._pip(folder, "--constraint", str(folder / "requirements.txt"), f"{wheel}[serve]")
+                (folder / "complete").touch()
+            self._pip(folder, "--no-deps", "--reinstall", str(wheel))
         shutil.rmtree(wheel.parent)
-        return place / "bin" / "python"
+        return folder / "bin" / "python"
 
-    def _install(self, place: Path, *extras: str) -> None:
-        tools = KEPT / "tools"
+    def _install(self, folder: Path, *extras: str) -> None:
+        tools = CACHE / "tools"
         uv = tools / "bin" / "uv"
         if not uv.exists():
             _run([sys.executable, "-m", "venv", str(tools)])
         _run([str(tools / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV])
-        shutil.rmtree(place, ignore_errors=True)
-        _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(place)])
+        shutil.rmtree(folder, ignore_errors=True)
+        _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
         export = [str(uv), "export", "--quiet", "--frozen", "--no-emit-project", "--no-hashes", "--no-annotate"]
         chosen = [f"--extra={extra}" for extra in extras]
         listed = _run([*export, *chosen, "--no-header", "--python", sys.executable], cwd=self.api)
         versions = {package["name"]: package["version"] for package in self._packages() if "version" in package}
-        requirements = place / "requirements.txt"
+        requirements = folder / "requirements.txt"
         requirements.write_text(FROM_REPOSITORY.sub(lambda found: f"{found[1]}=={versions[found[1]]}", listed))
-        self._pip(place, "--no-deps", "-r", str(requirements))
+        self._pip(folder, "--no-deps", "-r", str(requirements))
 
-    def _pip(self, place: Path, *arguments: str) -> None:
-        uv, python = KEPT / "tools" / "bin" / "uv", place / "bin" / "python"
+    def _pip(self, folder: Path, *arguments: str) -> None:
+        uv, python = CACHE / "tools" / "bin" / "uv", folder / "bin" / "python"
         _run([str(uv), "pip", "install", "--quiet", "--python", str(python), *arguments])
 
     def _packages(self) -> list[dict[str, str]]:
         packages: list[dict[str, str]] = tomllib.loads(self._lock.read_text())["package"]
         return packages
 
-    def _migrate(self, place: Path) -> None:
-        with PostgreSQL() as server, tempfile.TemporaryDirectory(dir=KEPT) as folder:
+    def _migrate(self, folder: Path) -> None:
+        with PostgreSQL() as server, tempfile.TemporaryDirectory(dir=CACHE) as temporary:
             server.create_database(name=DATABASE)
             self.run("migrate", variables={"DATABASE_URL": server.url(DATABASE)})
-            server.save(Path(folder) / "saved")
-            (Path(folder) / "saved").rename(place)
+            server.save(Path(temporary) / "saved")
+            (Path(temporary) / "saved").rename(folder)
 
 
 def passed_on() -> dict[str, str]:
-    """Of our own environment variables, what any of Flagsmith's programs gets."""
+    """The environment variables that Flagsmith's programs get from this process."""
     return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
 
 
@@ -189,8 +190,8 @@ def _digest(*content: bytes) -> str:
 
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"{name}.lock").open("w") as file:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -200,6 +201,6 @@ def _run(command: list[str], cwd: Path | None = None, environ: Mapping[str, str]
         command, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
     if done.returncode:
-        said = (done.stdout + done.stderr)[-5000:]
-        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{said}")
+        output = (done.stdout + done.stderr)[-5000:]
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{output}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Tests with a real Flagsmith, which only ``scripts/test --flagsmith PATH`` runs: PATH is a checkout of it."""
+"""Fixtures with a Flagsmith. ``scripts/test --flagsmith PATH`` runs their tests with a checkout of Flagsmith."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ from tests.flagsmith.monolith import Tasks
 from tests.support.api import AdminAPI, Tenant
 
 Plugged = Beside | FlagsmithWithApp
-"""A Flagsmith, and where its changes are streamed."""
+"""A Flagsmith with real-time streams."""
 
-WAYS = ("drop-in", "app")
+KINDS = ("drop-in", "app")
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +30,13 @@ def checkout() -> Checkout:
     return Checkout(Path(folder))
 
 
-@pytest.fixture(scope="session", params=product(WAYS, Tasks), ids=lambda param: f"{param[0]}-{param[1].value.lower()}")
+@pytest.fixture(scope="session", params=product(KINDS, Tasks), ids=lambda param: f"{param[0]}-{param[1].value.lower()}")
 def plugged(
     request: pytest.FixtureRequest, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Plugged]:
-    """Ours beside an unmodified Flagsmith, and inside of one, for each way of running tasks."""
-    way, tasks = request.param
-    if way == "app":
+    """The drop-in server beside a Flagsmith, and the app in a Flagsmith, for each of its task modes."""
+    kind, tasks = request.param
+    if kind == "app":
         with FlagsmithWithApp(checkout, tasks, {}) as flagsmith:
             yield flagsmith
     else:
@@ -46,7 +46,7 @@ def plugged(
 
 @pytest.fixture(scope="session")
 def api(plugged: Plugged) -> AdminAPI:
-    """Signed in to the real one."""
+    """A client of Flagsmith's Admin API."""
     return AdminAPI.registered(plugged.flagsmith.url)
 
 
@@ -56,7 +56,7 @@ def tenant(api: AdminAPI, plugged: Plugged) -> Tenant:
 
 
 class RealClient(Client):
-    """A feature that is not there is off."""
+    """A client for which a feature that does not exist is off."""
 
     def __init__(self, **options: object) -> None:
         enabled, value = ABSENT

@@ -1,4 +1,4 @@
-"""A real Flagsmith with this app installed: one line in INSTALLED_APPS, and one process more, which has the streams."""
+"""A Flagsmith with this app in INSTALLED_APPS, and a further process that serves the streams."""
 
 import re
 from pathlib import Path
@@ -11,17 +11,17 @@ from tests.support.processes import accepts_connections
 PAGE = programs.ROOT / "docs" / "plugging-in.md"
 
 (SETTINGS,) = re.findall(r"```python\n(from app.*?)```", PAGE.read_text(), re.DOTALL)
-"""The settings module, as the documentation has it."""
+"""The settings module in the documentation."""
 
 MODULE = "settings_with_realtime"
 
 
-# What tests follow is to outlast a task processor's delays.
+# Streams outlast the delays of a task processor.
 STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 3600\n"
 
 
 class FlagsmithWithApp(Flagsmith):
-    """It, and its streams on a port of their own."""
+    """A Flagsmith with streams on another port."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -37,7 +37,7 @@ class FlagsmithWithApp(Flagsmith):
 
     @property
     def flagsmith(self) -> Flagsmith:
-        """The one whose API an admin calls."""
+        """The Flagsmith with the Admin API."""
         return self
 
     @property
@@ -51,12 +51,12 @@ class FlagsmithWithApp(Flagsmith):
         self.serve_streams(self.stream_port)
 
     def serve_streams(self, port: int, *arguments: str) -> None:
-        """Serve its streams on this port, too, in one process more, and wait until it does."""
+        """Start a further process that serves streams on this port, and wait until it is ready."""
         streams = self.spawn(f"streams-{port}", "serve_realtime", f"--port={port}", *arguments)
         streams.wait_until(lambda: accepts_connections(port), START_SECONDS)
 
     def check(self, **variables: str) -> str:
-        """What ``manage.py check`` says with these variables."""
+        """The output of ``manage.py check`` with these variables."""
         process = self.spawn("check", "check", variables=variables)
         process.wait(START_SECONDS)
         process.stop()

@@ -1,4 +1,4 @@
-"""A real Flagsmith that runs: its API under gunicorn, its task processor where tasks are for it, its PostgreSQL."""
+"""A running Flagsmith: its API under gunicorn, its PostgreSQL, and its task processor if it uses one."""
 
 import secrets
 import tempfile
@@ -22,12 +22,12 @@ WAITING = "SELECT 1 FROM task_processor_task WHERE NOT completed AND num_failure
 
 PLAN = "UPDATE organisations_subscription SET plan = %s WHERE organisation_id = %s"
 
-# It imports a lot; on a busy machine a start takes most of a minute.
+# On a busy machine a start takes most of a minute.
 START_SECONDS = 180
 
 
 class Tasks(Enum):
-    """How it runs its tasks: the values of its TASK_RUN_METHOD."""
+    """The values of its setting TASK_RUN_METHOD."""
 
     PROCESSOR = "TASK_PROCESSOR"
     THREADS = "SEPARATE_THREAD"
@@ -35,9 +35,9 @@ class Tasks(Enum):
 
 
 class Flagsmith:
-    """One installation with a database of its own, which runs while this is entered.
+    """A context manager: an installation with its own database.
 
-    ``variables`` are settings of it, beside those that any installation has: such as SSE_SERVER_BASE_URL.
+    ``variables`` are further settings, for example SSE_SERVER_BASE_URL.
     """
 
     def __init__(self, checkout: Checkout, tasks: Tasks, variables: Mapping[str, str]) -> None:
@@ -77,12 +77,12 @@ class Flagsmith:
 
     @property
     def python(self) -> Path:
-        """What runs it."""
+        """The Python that runs it."""
         return self.checkout.python
 
     @property
     def log(self) -> str:
-        """What its processes wrote to their logs so far."""
+        """The logs of its processes so far."""
         return "\n".join(process.log for process in self._processes)
 
     @property
@@ -91,18 +91,18 @@ class Flagsmith:
         return {**self._settings, "DATABASE_URL": self._postgresql.url(DATABASE)}
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it, and wait until it serves."""
         api = self.spawn("api", "start", "--bind", f"127.0.0.1:{self.port}", "api")
         if self.tasks is Tasks.PROCESSOR:
             port = ports.free_port()
-            # To the processor the variable says the same by another name, which its own command sets.
+            # The processor's own command sets its task mode.
             processor = self.spawn("processor", "start", "--bind", f"127.0.0.1:{port}", "task-processor")
             processor.wait_until(lambda: accepts_connections(port), START_SECONDS)
         api.wait_until(self.is_ready, START_SECONDS)
 
     def spawn(self, name: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Process:
-        """Start its command line in one more process, which ends with the others."""
-        # Each process shares its figures among its workers in a folder, and leaves it behind.
+        """Run a command line in a further process, which ends with the others."""
+        # The workers of each process share metrics in a folder, which Flagsmith does not delete.
         figures = self._folder / name
         figures.mkdir(exist_ok=True)
         own = {**self.settings, "PROMETHEUS_MULTIPROC_DIR": str(figures), **(variables or {})}
@@ -113,7 +113,7 @@ class Flagsmith:
         return process
 
     def tenant(self, api: AdminAPI) -> Tenant:
-        """A new organisation that may use real time, and a project that does. Its API refuses that without a plan."""
+        """A new organisation and a project with real time, which Flagsmith's API refuses without a plan."""
         made = Tenant.create(api)
         with psycopg.connect(self.settings["DATABASE_URL"]) as connection:
             connection.execute(PLAN, ["enterprise", made.organisation])
@@ -121,18 +121,20 @@ class Flagsmith:
         return made
 
     def manage(self, *arguments: str) -> str:
-        """Run its command line to its end, and return what it prints."""
+        """Run a command line, and return its output."""
         return self.checkout.run(*arguments, variables=self.settings, python=self.python)
 
     def settle(self) -> None:
-        """Wait until it has done all its tasks. Of changes in quick succession a processor may take the last one first:
-        then the environment has an older one's time in the end, and nothing tells of the newest.
+        """Wait until all tasks are done.
+
+        A processor may run the tasks of changes in quick succession in another order. Then the environment's time is
+        that of an older change, and the newest change has no event.
         """
         with psycopg.connect(self.settings["DATABASE_URL"], autocommit=True) as connection:
             self._processes[0].wait_until(lambda: connection.execute(WAITING).fetchone() is None, START_SECONDS)
 
     def is_ready(self) -> bool:
-        """Whether it answers requests."""
+        """Whether it serves requests."""
         try:
             return requests.get(f"{self.url}/health/liveness/", timeout=5).ok
         except requests.ConnectionError:

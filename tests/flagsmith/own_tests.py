@@ -1,8 +1,7 @@
-"""Flagsmith's own unit tests, without this app and with it installed: ``scripts/flagsmith PATH --own-tests``.
+"""Runs Flagsmith's own unit tests without this app and with it: ``scripts/flagsmith PATH --own-tests``.
 
-The app is installed as docs/plugging-in.md has it, on Flagsmith's settings for tests. Nothing is written to the
-checkout. A test that fails without the app too is Flagsmith's, or this machine's: it is counted and named, and is no
-failure of ours.
+The app is installed as in docs/plugging-in.md, on Flagsmith's settings for tests. Nothing is written to the checkout.
+A test that also fails without the app is counted and named, but is no failure of the app.
 """
 
 import os
@@ -19,7 +18,7 @@ from tests.flagsmith.checkout import DATABASE, Checkout, passed_on
 from tests.flagsmith.installed import SETTINGS
 from tests.support.postgresql import PostgreSQL
 
-# Those whose models the app follows, whoever tells of their changes, and who posts to a server of streams.
+# Flagsmith's apps whose models this app watches, and those that announce changes.
 APPS = ("features", "segments", "environments", "projects", "audit", "sse")
 
 TEST_SETTINGS = "app.settings.test"
@@ -28,18 +27,18 @@ MODULE = "test_settings_with_realtime"
 
 ANALYTICS = "analytics"
 
-# As Flagsmith's own compose file has it: a test of a migration takes more locks than there are by default.
+# The value of Flagsmith's compose file. A test of a migration takes more locks than the default.
 LOCKS = "256"
 
 OUTCOMES = ("passed", "failed", "skipped", "error")
 
-# Pytest's exit statuses: all passed, and some did not. After any other one the counts say nothing.
+# Pytest's exit statuses: all passed, and some failed. With any other status the counts are incomplete.
 RAN = (0, 1)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one test."""
+    """The result of a test."""
 
     test: str
     """Its module and name, with dots: ``tests.unit.sse.test_tasks.test_...``."""
@@ -49,20 +48,20 @@ class Result:
 
     @property
     def app(self) -> str:
-        """Whose test it is."""
+        """The app of the test."""
         return self.test.split(".")[2]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs of the same tests."""
+    """Compares two runs of the same tests."""
 
     without: list[Result]
     with_app: list[Result]
 
     @property
     def only_with(self) -> list[Result]:
-        """What came of tests with the app, and did not come of them without it."""
+        """Results with the app that are no results without it."""
         return _rest(self.with_app, self.without)
 
     @property
@@ -71,11 +70,11 @@ class Comparison:
 
     @property
     def is_no_worse(self) -> bool:
-        """Whether each test that passes without the app passes with it."""
+        """Whether every test that passes without the app passes with it."""
         return not any(result.outcome == "passed" for result in self.only_without)
 
     def __str__(self) -> str:
-        """A table of counts, and the names of the tests that did not pass."""
+        """A table of counts, and the names of failed tests."""
         apps = list(dict.fromkeys(result.app for result in [*self.without, *self.with_app]))
         lines = ["| tests of | " + " | ".join(f"{name}, without | with" for name in OUTCOMES) + " |"]
         lines.append("|---" * (1 + 2 * len(OUTCOMES)) + "|")
@@ -96,7 +95,7 @@ class Comparison:
 
 
 def compare(checkout: Checkout, apps: Iterable[str] = APPS) -> Comparison:
-    """Run the tests of these apps twice. All of them take an hour and ten minutes on two idle cores."""
+    """Run the tests of these apps twice. All apps take 70 minutes on two idle cores."""
     apps = list(apps)
     without = run(checkout.python_for_tests, checkout, apps, TEST_SETTINGS)
     return Comparison(without, run(checkout.python_for_tests_with_app, checkout, apps, MODULE))
@@ -110,10 +109,10 @@ def run(python: Path, checkout: Checkout, apps: Iterable[str], settings: str) ->
         for database in (DATABASE, ANALYTICS):
             server.create_database(name=database)
         (folder / f"{MODULE}.py").write_text(SETTINGS.replace("app.settings.production", TEST_SETTINGS))
-        told = folder / "told.xml"
+        report = folder / "report.xml"
         command = [str(python), "-m", "pytest", *(f"tests/unit/{app}" for app in apps), f"--ds={settings}"]
         # As in Flagsmith's own CI: one database is migrated, and each process gets a copy of it.
-        command += ["--ci", f"--numprocesses={os.cpu_count()}", "-p", "no:cacheprovider", f"--junitxml={told}"]
+        command += ["--ci", f"--numprocesses={os.cpu_count()}", "-p", "no:cacheprovider", f"--junitxml={report}"]
         environ = {
             **passed_on(),
             "DATABASE_URL": server.url(DATABASE),
@@ -126,24 +125,24 @@ def run(python: Path, checkout: Checkout, apps: Iterable[str], settings: str) ->
         ).returncode
         if status not in RAN:
             raise RuntimeError(f"pytest ended with status {status}")
-        return results(told.read_text())
+        return results(report.read_text())
 
 
-def results(told: str) -> list[Result]:
-    """Those of the XML that pytest writes."""
+def results(report: str) -> list[Result]:
+    """The results in a JUnit XML report of pytest."""
     return [
         Result(f"{case.get('classname')}.{case.get('name')}", _outcome({child.tag for child in case}))
-        for case in ElementTree.fromstring(told).iter("testcase")  # noqa: S314
+        for case in ElementTree.fromstring(report).iter("testcase")  # noqa: S314
     ]
 
 
-def _outcome(said: set[str]) -> str:
+def _outcome(tags: set[str]) -> str:
     names = {"error": "error", "failure": "failed", "skipped": "skipped"}
-    return next((names[tag] for tag in names if tag in said), "passed")
+    return next((names[tag] for tag in names if tag in tags), "passed")
 
 
 def _rest(results: list[Result], others: list[Result]) -> list[Result]:
-    """The results less the others. Several tests may have one name."""
+    """The results that are not in the others. Several tests may have the same name."""
     rest = Counter(results) - Counter(others)
     return sorted(rest.elements(), key=lambda result: result.test)
 

@@ -1,4 +1,4 @@
-"""What SDKs read from a real Flagsmith at one moment, in all three ways: flags, an identity's flags, the document."""
+"""The content that SDKs read from Flagsmith: flags, an identity's flags, and the environment document."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,22 +13,22 @@ from tests.e2e.changes import IDENTITY, TRAITS
 from tests.support.api import TIMEOUT, VERSION_HEADER, Body, Tenant
 
 Seen = dict[str, tuple[bool, Any]]
-"""A feature's name to (enabled, value). One that is not there is not served."""
+"""Feature name to (enabled, value), without features that are not served."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """What was read. ``IDENTITY`` is the one that the identity's flags are of."""
+    """The content at one time. The identity is ``IDENTITY``."""
 
     flags: Seen
     identity: Seen
     document: Body
     local_flags: Seen
-    """The flags that the Python SDK makes of the document."""
+    """The flags that the Python SDK evaluates from the document."""
 
     local_identity: Seen
     header: Decimal
-    """The version that is told beside the flags."""
+    """The version in the header of the flags."""
 
     @classmethod
     def of(cls, tenant: Tenant) -> "Read":
@@ -41,7 +41,7 @@ class Read:
             {"identifier": IDENTITY, "transient": True, **_TRAITS},
         )
         document: Body = call(tenant, "GET", "environment-document/", tenant.environment.server_key)
-        local = Flagsmith(offline_mode=True, offline_handler=_Kept(document))
+        local = Flagsmith(offline_mode=True, offline_handler=_OfflineHandler(document))
         return cls(
             flags=_served(answer.json()),
             identity=_served(identity["flags"]),
@@ -53,7 +53,7 @@ class Read:
 
     @property
     def version(self) -> Decimal:
-        """The document's."""
+        """The version of the document."""
         return Decimal(datetime.fromisoformat(self.document["updated_at"]).timestamp())
 
     @property
@@ -70,16 +70,16 @@ class Read:
         return sorted(share["multivariate_feature_option"]["value"] for share in shares)
 
     def unlike(self, expected: Body) -> Body:
-        """What of this is not as expected.
+        """The content that differs from the expected one.
 
-        Expected are values by paths: ``flags.banner``, ``identity.banner``, ``local_flags.banner``,
-        ``local_identity.banner`` (None: not there), ``document.name``, ``segments``, ``options``. ``everyone.banner``
-        is both that the API serves and that the document says; ``identified.banner`` is the same of the identity.
+        Expected values are given by path: ``flags.banner``, ``identity.banner``, ``local_flags.banner``,
+        ``local_identity.banner`` (None if not served), ``document.name``, ``segments``, ``options``.
+        ``everyone.banner`` is in the flags and in the document; ``identified.banner`` is the same for the identity.
         """
         return {
             place: seen
             for path, value in expected.items()
-            for place in _places(path)
+            for place in _expanded(path)
             if (seen := self._at(place)) != value
         }
 
@@ -94,21 +94,21 @@ _TRAITS = {"traits": [{"trait_key": name, "trait_value": value} for name, value 
 _BOTH = {"everyone": ("flags", "local_flags"), "identified": ("identity", "local_identity")}
 
 
-def _places(path: str) -> list[str]:
+def _expanded(path: str) -> list[str]:
     where, _, name = path.partition(".")
     return [f"{place}.{name}" for place in _BOTH[where]] if where in _BOTH else [path]
 
 
 def call(tenant: Tenant, method: str, path: str, key: str, body: Body | None = None) -> Any:
-    """Call the SDKs' API with this key, and return what it answers."""
+    """Call the SDK API with this key, and return the JSON of the response."""
     url = f"{tenant.api.url}/api/v1/{path}"
     answer = requests.request(method, url, headers={"X-Environment-Key": key}, json=body, timeout=TIMEOUT)
     answer.raise_for_status()
     return answer.json()
 
 
-class _Kept:
-    """A document for the SDK."""
+class _OfflineHandler:
+    """Gives the document to the SDK."""
 
     def __init__(self, document: Body) -> None:
         self._document = document

@@ -1,4 +1,4 @@
-"""This app in the real Flagsmith: what ``manage.py check`` says there, and that its migrations are complete."""
+"""The app in Flagsmith: ``manage.py check``, and complete migrations."""
 
 import pytest
 
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.flagsmith, pytest.mark.timeout(300)]
 
 def test_app__as_flagsmith_is_shipped__checks_warn_of_its_cache_alone(checkout: Checkout) -> None:
     with FlagsmithWithApp(checkout, Tasks.THREADS, {}) as flagsmith:
-        said = {seconds: flagsmith.check(ENVIRONMENT_CACHE_SECONDS=seconds) for seconds in ("60", "0")}
+        output = {seconds: flagsmith.check(ENVIRONMENT_CACHE_SECONDS=seconds) for seconds in ("60", "0")}
         flagsmith.manage("makemigrations", "--check", "--dry-run", "realtime")
-    assert said["60"].count("realtime.") == said["60"].count("(realtime.W020) ENVIRONMENT_CACHE_SECONDS is 60") == 1
-    assert "realtime." not in said["0"]
+    assert output["60"].count("realtime.") == output["60"].count("(realtime.W020) ENVIRONMENT_CACHE_SECONDS is 60") == 1
+    assert "realtime." not in output["0"]

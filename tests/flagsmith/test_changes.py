@@ -1,4 +1,4 @@
-"""A real Flagsmith with ours beside it or inside of it: what its Admin API changes reaches who streams from ours."""
+"""Changes by Flagsmith's Admin API reach the streams of the drop-in server and of the app."""
 
 import time
 from collections.abc import Callable
@@ -15,19 +15,19 @@ from tests.support import programs, sse
 from tests.support.api import TIMEOUT, Tenant
 from tests.support.processes import Process
 
-# Its task processor looks for tasks once a second, and a change takes three of them, one after the other.
+# Flagsmith's task processor polls once a second, and a change takes three tasks in sequence.
 PATIENCE = 30
 
 pytestmark = [pytest.mark.flagsmith, pytest.mark.timeout(300)]
 
 
 def now() -> Decimal:
-    """As versions are told: Flagsmith's are the moment of the change, by the clock of this machine."""
+    """The current time as a version: Flagsmith's versions are times by the clock of this machine."""
     return Decimal(time.time_ns()) / 1_000_000_000
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_plugged__admin_changes_something__stream_and_python_sdk_hear_of_it(
+def test_plugged__admin_changes_something__event_on_the_stream_and_python_sdk_is_updated(
     change: Change, tenant: Tenant, plugged: Plugged, start_client: Callable[[], Client]
 ) -> None:
     act = change.prepare(tenant)
@@ -87,7 +87,7 @@ def test_plugged__setting_off__silent(tenant: Tenant, plugged: Plugged) -> None:
 
         tenant.change(feature, enabled=True)
 
-        # Flagsmith itself has raised the version, and what came after that has reached its streams.
+        # Flagsmith has raised the version, and a later event has reached other streams.
         wait_for_document(tenant, off)
         before = now()
         toggle_other()
@@ -100,7 +100,7 @@ def test_plugged__setting_off__silent(tenant: Tenant, plugged: Plugged) -> None:
 
 
 def wait_for_document(tenant: Tenant, moment: Decimal) -> None:
-    """Wait until the API's own document is newer than this."""
+    """Wait until the document of the API is newer than this time."""
     deadline = time.monotonic() + PATIENCE
     while document_time(tenant) <= moment:
         assert time.monotonic() < deadline, "Flagsmith has not raised the version"

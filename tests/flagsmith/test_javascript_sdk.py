@@ -1,4 +1,4 @@
-"""The official JavaScript SDK in a browser: flags from the real API, streams from ours, the page from elsewhere."""
+"""The official JavaScript SDK in a browser, with flags of Flagsmith, our streams, and a page of another origin."""
 
 from collections.abc import Iterator
 

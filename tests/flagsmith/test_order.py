@@ -18,7 +18,7 @@ from tests.flagsmith.sequences import PATIENCE, SEQUENCES, Step
 from tests.support import sse
 from tests.support.api import AdminAPI, Body
 
-# So many for each way of plugging in and of running tasks. FLAGSMITH_CHANGES=2000 is what docs/plugging-in.md tells of.
+# The number for each kind of streams and each task mode. docs/plugging-in.md reports FLAGSMITH_CHANGES=2000.
 CHANGES = int(os.environ.get("FLAGSMITH_CHANGES", "42"))
 
 # Flagsmith's header is a float's text.
@@ -28,18 +28,18 @@ pytestmark = [pytest.mark.flagsmith, pytest.mark.timeout(10_800)]
 
 
 class Outcome(NamedTuple):
-    """What came of one change."""
+    """The effects of one change."""
 
     kind: str
     events: int
     early: list[Body]
-    """What was not as it had to be after each event but the last."""
+    """The differences from the expected content after each event but the last."""
 
     old: Body
-    """And after the last."""
+    """The differences after the last event."""
 
     behind: list[str]
-    """Where the version that is told was below the last event's: in the ``header``, in the ``document``."""
+    """The places with a version below that of the last event: ``header``, ``document``."""
 
 
 class Lane:
@@ -47,40 +47,40 @@ class Lane:
 
     def __init__(self, name: str, plugged: Plugged, token: str) -> None:
         self.name = name
-        # A session is one thread's. Its server closes a connection that is idle, maybe as the next call is sent.
+        # A session belongs to one thread. The server closes idle connections, perhaps while the next call is sent.
         api = AdminAPI(plugged.flagsmith.url, token)
         api.session.headers["Connection"] = "close"
         self.tenant = plugged.flagsmith.tenant(api)
         self.steps: Iterator[Step] = SEQUENCES[name](self.tenant)
-        # Made before its first step: what it begins with.
+        # This creates the objects that the sequence begins with.
         self.next = next(self.steps)
         self._port = plugged.stream_port
         self.stream = sse.connect(self._port, self.tenant.environment.key)
-        # With synchronous tasks Flagsmith may post before it commits, several times. So the drop-in says it again.
-        self.again = isinstance(plugged, Beside) and plugged.flagsmith.tasks is Tasks.SYNCHRONOUSLY
+        # With synchronous tasks Flagsmith may post several times before it commits, so the drop-in repeats events.
+        self.repeats = isinstance(plugged, Beside) and plugged.flagsmith.tasks is Tasks.SYNCHRONOUSLY
 
     def step(self) -> Outcome:
-        """Make the next change; on each of its events fetch, until all is as it has to be."""
+        """Make the next change, and read the content after each of its events, until it is as expected."""
         step = self.next
         before = Decimal(time.time_ns()) / 1_000_000_000
         step.act()
         early: list[Body] = []
         while True:
-            # Those of the change before are passed over, and those that are said again, where one suffices.
-            known = before - 2 * MICROSECOND if self.again and early else before
+            # Skip events of the change before, and repeated ones.
+            known = before - 2 * MICROSECOND if self.repeats and early else before
             event = self._event_after(known)
             before = event.updated_at
             read = Read.of(self.tenant)
             unlike = read.unlike(step.expected)
-            if not unlike or (not self.again and len(early) + 1 == step.rows):
+            if not unlike or (not self.repeats and len(early) + 1 == step.rows):
                 self.next = next(self.steps)
-                told = {"header": read.header, "document": read.version}
-                behind = [place for place, version in told.items() if version < before - MICROSECOND]
+                versions = {"header": read.header, "document": read.version}
+                behind = [place for place, version in versions.items() if version < before - MICROSECOND]
                 return Outcome(step.kind, len(early) + 1, early, unlike, behind)
             early.append(unlike)
 
     def _event_after(self, known: Decimal) -> sse.Block:
-        """The next one; on a new stream where the old one has come of age, as SDKs do."""
+        """The next event, on a new stream if the old one has ended."""
         try:
             return self.stream.event_after(known, PATIENCE)
         except EOFError:
@@ -90,7 +90,7 @@ class Lane:
 
 
 def test_plugged__each_event__api_already_serves_the_change(plugged: Plugged, api: AdminAPI) -> None:
-    """All tenants make a change each at the same time, and then Flagsmith's tasks come to an end."""
+    """All tenants make a change at the same time, and then wait for Flagsmith's tasks."""
     token = str(api.session.headers["Authorization"]).removeprefix("Token ")
     with ThreadPoolExecutor(len(SEQUENCES)) as threads:
         lanes = list(threads.map(lambda name: Lane(name, plugged, token), SEQUENCES))
@@ -102,12 +102,12 @@ def test_plugged__each_event__api_already_serves_the_change(plugged: Plugged, ap
     for lane in lanes:
         lane.stream.close()
 
-    told = {
+    summary = {
         "changes": len(outcomes),
         "events with a fetch": sum(outcome.events for outcome in outcomes),
         "before another of the same call": Counter(outcome.kind for outcome in outcomes if outcome.early),
         "versions behind": Counter(place for outcome in outcomes for place in outcome.behind),
         "old": Counter(outcome.kind for outcome in outcomes if outcome.old),
     }
-    print(plugged.flagsmith.tasks.value, told)
-    assert [outcome for outcome in outcomes if outcome.old] == [], told
+    print(plugged.flagsmith.tasks.value, summary)
+    assert [outcome for outcome in outcomes if outcome.old] == [], summary

@@ -1,8 +1,8 @@
-"""How the two runs of Flagsmith's own tests are compared. Running them needs a checkout; this does not."""
+"""The comparison of two runs of Flagsmith's own tests. These tests need no checkout."""
 
 from tests.flagsmith.own_tests import Comparison, Result, results
 
-TOLD = """<testsuites><testsuite>
+REPORT = """<testsuites><testsuite>
 <testcase classname="tests.unit.sse.test_tasks" name="test_posts"/>
 <testcase classname="tests.unit.sse.test_tasks" name="test_posts"/>
 <testcase classname="tests.unit.audit.test_views.TestList" name="test_lists"><failure/></testcase>
@@ -16,9 +16,9 @@ TWICE = Result("tests.unit.sse.test_tasks.test_posts", "passed")
 
 
 def test_results__xml_of_pytest__each_test_with_its_app_and_outcome() -> None:
-    read = [(result.app, result.outcome) for result in results(TOLD)]
+    read = [(result.app, result.outcome) for result in results(REPORT)]
     assert read == [("sse", "passed"), ("sse", "passed"), ("audit", "failed"), ("audit", "skipped"), ("audit", "error")]
-    assert results(TOLD)[2] == FAILING
+    assert results(REPORT)[2] == FAILING
 
 
 def test_comparison__fails_both_ways__counted_and_named_and_no_worse() -> None:

@@ -1,4 +1,4 @@
-"""Several processes of each kind: what any of Flagsmith's own changes reaches the streams of each of ours."""
+"""Several processes of Flagsmith and of our server: a change by any worker reaches the streams of all servers."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,25 +19,25 @@ from tests.support.redis import Redis
 
 pytestmark = [pytest.mark.flagsmith, pytest.mark.timeout(600)]
 
-# Each process has a cache of its own, which only time ends.
+# The cache of each process would serve old flags until it expires.
 SEVERAL = {"GUNICORN_WORKERS": "3", "ENVIRONMENT_CACHE_SECONDS": "0"}
 
 CHANGES = 12
 
-# Streams of one server, so that each of its workers has some.
+# The number of streams of one server, so that each of its workers has some.
 STREAMS = 6
 
 
 def prepared(flagsmith: Flagsmith) -> tuple[Tenant, int]:
-    """A tenant whose every call is a new connection, which any of Flagsmith's workers may take."""
+    """A tenant with a feature. Each call has a new connection, which any of Flagsmith's workers may accept."""
     api = AdminAPI.registered(flagsmith.url)
     api.session.headers["Connection"] = "close"
     tenant = flagsmith.tenant(api)
     return tenant, tenant.add_feature("banner", initial_value="old")["id"]
 
 
-def assert_all_hear(flagsmith: Flagsmith, tenant: Tenant, feature: int, servers: list[int]) -> None:
-    """Change something again and again; each of these ports' streams hears of it, and the API shows it then."""
+def assert_all_receive(flagsmith: Flagsmith, tenant: Tenant, feature: int, servers: list[int]) -> None:
+    """Make changes. Each stream of these ports gets an event, after which the API serves the change."""
     with ExitStack() as stack:
         streams = [
             stack.enter_context(sse.connect(port, tenant.environment.key)) for port in servers for _ in range(STREAMS)
@@ -51,20 +51,20 @@ def assert_all_hear(flagsmith: Flagsmith, tenant: Tenant, feature: int, servers:
                 assert tenant.flags()["banner"] == (False, f"value {number}")
 
 
-def test_app__several_processes__each_stream_hears_what_any_worker_changes(checkout: Checkout) -> None:
+def test_app__several_processes__changes_of_any_worker_reach_each_stream(checkout: Checkout) -> None:
     with FlagsmithWithApp(checkout, Tasks.THREADS, SEVERAL) as flagsmith:
         others = [ports.free_port(), ports.free_port()]
         flagsmith.serve_streams(others[0])
         flagsmith.serve_streams(others[1], "--workers=2")
         tenant, feature = prepared(flagsmith)
-        assert_all_hear(flagsmith, tenant, feature, [flagsmith.stream_port, *others])
+        assert_all_receive(flagsmith, tenant, feature, [flagsmith.stream_port, *others])
 
 
 @pytest.mark.parametrize("bus", ["postgresql", "redis"])
-def test_drop_in__several_servers_on_one_database__each_stream_hears_what_any_worker_changes(
+def test_drop_in__several_servers_on_one_database__changes_of_any_worker_reach_each_stream(
     checkout: Checkout, tmp_path: Path, bus: str
 ) -> None:
-    """Flagsmith posts to one of them, as one address would have it."""
+    """Flagsmith posts to one of the servers."""
     with ExitStack() as stack:
         database = stack.enter_context(PostgreSQL())
         shared = {"DATABASE_URL": database.url(database.create_database())}
@@ -76,4 +76,4 @@ def test_drop_in__several_servers_on_one_database__each_stream_hears_what_any_wo
             stack.enter_context(DetachedServer(tmp_path, *arguments, **options)) for arguments in ([], ["--workers=2"])
         ]
         tenant, feature = prepared(both.flagsmith)
-        assert_all_hear(both.flagsmith, tenant, feature, [both.stream_port, *(other.port for other in others)])
+        assert_all_receive(both.flagsmith, tenant, feature, [both.stream_port, *(other.port for other in others)])

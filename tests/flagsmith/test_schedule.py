@@ -1,4 +1,4 @@
-"""A real Flagsmith's change requests, and what is to go live later: heard when it does, as far as Flagsmith tells."""
+"""Flagsmith's change requests and scheduled changes: events when they go live, as far as Flagsmith announces it."""
 
 import time
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from tests.flagsmith.sequences import PATIENCE, publish, use_versions
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant, text
 
-# Until what is scheduled goes live. It has to be committed before that, by a process that is still to end.
+# The time until a scheduled change goes live. It is long enough for the process that commits it.
 SECONDS = 10
 
 OFF = {"everyone.banner": (False, "old")}
@@ -30,7 +30,7 @@ def now() -> Decimal:
 
 
 def prepared(plugged: Plugged, api: AdminAPI, versions: bool, seconds: int = 0) -> ChangeRequest:
-    """A tenant with a feature that is off, without or with feature versioning v2."""
+    """A change request of a new tenant for a feature that is off, with or without versioning v2."""
     tenant = plugged.flagsmith.tenant(api)
     feature = tenant.add_feature("banner", initial_value="old")["id"]
     if versions:
@@ -39,7 +39,7 @@ def prepared(plugged: Plugged, api: AdminAPI, versions: bool, seconds: int = 0) 
 
 
 def wait_until(moment: datetime) -> None:
-    """Flagsmith compares with the same clock."""
+    """Wait until this time. Flagsmith uses the same clock."""
     time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
 
 
@@ -48,7 +48,7 @@ def listen(plugged: Plugged, tenant: Tenant) -> sse.Stream:
 
 
 def assert_silent(plugged: Plugged, api: AdminAPI, stream: sse.Stream, since: Decimal) -> None:
-    """What another tenant changes now is heard, and there was nothing before it."""
+    """Assert that the stream gets no event before that of a change by another tenant."""
     other = plugged.flagsmith.tenant(api)
     act = toggle(other)
     with listen(plugged, other) as marker:
@@ -59,7 +59,7 @@ def assert_silent(plugged: Plugged, api: AdminAPI, stream: sse.Stream, since: De
         stream.event_after(since, timeout=0.5)
 
 
-def test_plugged__change_request_committed__heard_and_served(plugged: Plugged, api: AdminAPI) -> None:
+def test_plugged__change_request_committed__event_and_served(plugged: Plugged, api: AdminAPI) -> None:
     requests = [prepared(plugged, api, versions) for versions in (False, True)]
     plugged.flagsmith.settle()
     with ExitStack() as stack:
@@ -73,9 +73,9 @@ def test_plugged__change_request_committed__heard_and_served(plugged: Plugged, a
             assert Read.of(request.tenant).unlike(ON) == {}
 
 
-def test_plugged__change_request_for_later__heard_when_it_goes_live(plugged: Plugged, api: AdminAPI) -> None:
-    """Flagsmith schedules with its task processor alone. Without it, it tells nothing, and does not even do what is
-    scheduled for an environment with feature versioning v2.
+def test_plugged__change_request_for_later__event_when_it_goes_live(plugged: Plugged, api: AdminAPI) -> None:
+    """Flagsmith schedules with its task processor only. Without it there is no event, and with versioning v2 the change
+    does not go live.
     """
     requests = [prepared(plugged, api, versions, SECONDS) for versions in (False, True)]
     plugged.flagsmith.settle()
@@ -87,7 +87,7 @@ def test_plugged__change_request_for_later__heard_when_it_goes_live(plugged: Plu
 
         for request, stream, moment in zip(requests, streams, moments, strict=True):
             if plugged.flagsmith.tasks is Tasks.PROCESSOR:
-                # The first that is heard at all.
+                # The first event of the stream.
                 event = stream.event_after(before, SECONDS + PATIENCE)
                 assert datetime.now(UTC) >= moment
                 assert event.updated_at >= Decimal(moment.timestamp()) - Decimal("0.000001")
@@ -99,10 +99,10 @@ def test_plugged__change_request_for_later__heard_when_it_goes_live(plugged: Plu
                 assert Read.of(request.tenant).unlike(OFF if versions else ON) == {}
 
 
-def test_plugged__version_published_for_later__heard_at_once_and_not_when_it_goes_live(
+def test_plugged__version_published_for_later__event_at_once_and_none_when_it_goes_live(
     plugged: Plugged, api: AdminAPI
 ) -> None:
-    """Flagsmith tells of it when it is published, which is too early, and then no more."""
+    """Flagsmith announces it when it is published, which is too early, and not when it goes live."""
     tenant, feature, value, _ = prepared(plugged, api, versions=True)
     plugged.flagsmith.settle()
     live_from = datetime.now(UTC) + timedelta(seconds=SECONDS)

@@ -15,8 +15,9 @@ from tests.hostile import routes
 from tests.hostile.endpoints import END_POINTS
 from tests.hostile.refusals import client_of, complaint, roll_back_if_accepted, rows
 from tests.hostile.routes import Route
-from tests.hostile.values import EVERY, MANY_DIGITS, in_turn
+from tests.hostile.values import MANY_DIGITS, in_turn
 from tests.operations.world import WorldInProcess as World
+from tests.support.samples import ALL_CASES
 
 pytestmark = pytest.mark.django_db
 
@@ -149,7 +150,9 @@ def queries(route: Route) -> dict[str, tuple[str, ...]]:
 
 def worth_trying(hostile: tuple[str, ...]) -> list[str]:
     """On SQLite all values; on PostgreSQL those whose results may differ."""
-    return [value for value in hostile if EVERY or connection.vendor == "sqlite" or value not in DATABASE_INDEPENDENT]
+    return [
+        value for value in hostile if ALL_CASES or connection.vendor == "sqlite" or value not in DATABASE_INDEPENDENT
+    ]
 
 
 def test_routes__all_apps__found() -> None:

@@ -1,12 +1,10 @@
 """Values that a field of each type must refuse."""
 
 import json
-import os
 from collections.abc import Iterable
 from typing import Any
 
-# By default each endpoint tries a part of the values that one function of the product refuses for all of them.
-EVERY = os.environ.get("HOSTILE") == "every"
+from tests.support.samples import ALL_CASES
 
 RAW = "raw number "
 
@@ -39,8 +37,8 @@ TRAIT_VALUE = ("x" * 2_001, NULL_BYTE, 2**63, -(2**63) - 1, 10**400, INFINITE)
 
 
 def in_turn(items: Iterable[Any], number: int, out_of: int) -> list[Any]:
-    """Every ``out_of``-th item, beginning at an offset of ``number``; all items with ``HOSTILE=every``."""
-    return [item for index, item in enumerate(items) if EVERY or (index - number) % out_of == 0]
+    """Every ``out_of``-th item, beginning at an offset of ``number``; all items in ``scripts/test --all``."""
+    return [item for index, item in enumerate(items) if ALL_CASES or (index - number) % out_of == 0]
 
 
 def encode(body: Any) -> str:

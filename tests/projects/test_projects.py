@@ -8,7 +8,7 @@ from organisations.models import Organisation, Subscription
 from projects.models import Project, UserProjectPermission
 from segments.models import Segment
 from tests.api_keys.clients import with_master_key
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from users.models import FFAdminUser
 
 PROJECTS = "/api/v1/projects/"
@@ -213,10 +213,10 @@ def test_realtime_updates__changed_by_a_member_with_view_permission__403_and_no_
 ) -> None:
     project.userpermission.create(user=member_user).permissions.set(["VIEW_PROJECT", "CREATE_ENVIRONMENT"])
 
-    with listening(environment) as heard:
+    with recorded_events(environment) as recorded:
         assert member.patch(path, {"enable_realtime_updates": False, "name": "Mine"}, format="json").status_code == 403
 
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert Project.objects.get().name == "Web"
 
 

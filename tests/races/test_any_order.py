@@ -1,11 +1,10 @@
 """Promises I1 to I3 and I8 in any order: interleaved sessions with savepoints, rollbacks and failing requests, compared
 with a simple model.
 
-``ORDER_EXAMPLES`` is the number of orders that are tried; 500 make the long version.
+``ORDER_EXAMPLES`` is the number of orders that are tried.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -37,10 +36,11 @@ from segments.models import Segment
 from tests.races.operations import OPERATIONS, Site, SiteOperation
 from tests.races.sessions import Session
 from tests.support.api import VERSION_HEADER
-from tests.support.heard import Heard, listening
+from tests.support.events import Recorder, recorded_events
+from tests.support.samples import size
 
 # SQLite allows one session only, so fewer orders suffice.
-EXAMPLES = int(os.environ.get("ORDER_EXAMPLES") or (10 if connection.vendor == "postgresql" else 5))
+EXAMPLES = size("ORDER_EXAMPLES", some=10 if connection.vendor == "postgresql" else 5, many=50)
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -94,18 +94,18 @@ class Run:
     On each event another session fetches the flags, before the sending thread continues.
     """
 
-    def __init__(self, site: Site, heard: Heard) -> None:
+    def __init__(self, site: Site, recorded: Recorder) -> None:
         self.site = site
-        self.heard = heard
+        self.recorded = recorded
         self.reader = Session()
         self.outdated: list[str] = []
         self._by_channel = {f"{environment.api_key}": environment for environment in site.environments}
-        self._take, heard.wake_threadsafe = heard.wake_threadsafe, self._fetch_at_each  # type: ignore[method-assign]
+        self._take, recorded.wake_threadsafe = recorded.wake_threadsafe, self._fetch_at_each  # type: ignore[method-assign]
 
     def _fetch_at_each(self) -> None:
-        before = len(self.heard.events)
+        before = len(self.recorded.events)
         self._take()
-        for event in self.heard.events[before:]:
+        for event in self.recorded.events[before:]:
             (environment,) = (each for key, each in self._by_channel.items() if event.channel.endswith(key))
             version, _ = self.reader.do(lambda environment=environment: fetch(environment))
             announced = Decimal(epoch_seconds(eventstream.parse(event.data)))
@@ -123,7 +123,7 @@ class AnyOrder(RuleBasedStateMachine):
     def open(self) -> None:
         # SQLite has one writer at a time, so there nothing interleaves; savepoints and rollbacks remain.
         self.sessions = [Session() for _ in range(2 if connection.vendor == "postgresql" else 1)]
-        self.run.heard.clear()
+        self.run.recorded.clear()
         self.run.outdated.clear()
         self.expected: dict[int, int] = dict.fromkeys(self.run.site.all_environments, 0)
         self.committed = True
@@ -178,7 +178,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.committed = False
 
     def events_match_the_model(self, environment: Environment) -> None:
-        versions = self.run.heard.of(environment)
+        versions = self.run.recorded.of(environment)
         assert len(versions) == self.expected[environment.pk]
         assert versions == sorted(set(versions))
         assert versions[-1:] in ([], [environment.updated_at])
@@ -209,8 +209,8 @@ def run(
     Identity.objects.bulk_create(Identity(identifier="u", environment=each) for each in environments)
     for _ in range(2):
         Segment.objects.create(name="segment", project=project)
-    with listening(*environments) as heard:
-        run = Run(Site(admin, project, environments, feature), heard)
+    with recorded_events(*environments) as recorded:
+        run = Run(Site(admin, project, environments, feature), recorded)
         try:
             yield run
         finally:

@@ -1,6 +1,6 @@
-"""Concurrent saves of one row, by the ORM and by the Admin API: none is lost, and none ends in a deadlock.
+"""Concurrent saves of one row, by the ORM and by the Admin API: no lost updates and no deadlocks.
 
-``RACE_ROUNDS`` is the number of rounds of random pairs of writers; 200 make the long version.
+``RACE_ROUNDS`` is the number of rounds of random pairs of writers.
 """
 
 import os
@@ -30,13 +30,14 @@ from realtime.changes import versions
 from tests.conftest import signed_in
 from tests.sdk.conftest import application
 from tests.sdk.test_cache import check
-from tests.support.heard import Heard, listening
+from tests.support.events import Recorder, recorded_events
 from tests.support.patience import PATIENCE
+from tests.support.samples import size
 from users.models import FFAdminUser
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "60"))
+ROUNDS = size("RACE_ROUNDS", some=40, many=200)
 
 Write = Callable[[], object]
 
@@ -49,7 +50,7 @@ def postgresql_only() -> None:
 
 @contextmanager
 def sessions(number: int = 2) -> Iterator[Callable[[Write], Future[None]]]:
-    """Run each function that is passed in a thread with a database connection of its own."""
+    """A function that runs a write in a thread with a database connection of its own."""
 
     def run(work: Write) -> None:
         try:
@@ -66,7 +67,7 @@ def wait_until_blocked() -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:
-            # Not ``pg_stat_activity``, of which a transaction sees the same snapshot each time.
+            # A transaction would always see the same snapshot of ``pg_stat_activity``.
             cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
             if cursor.fetchone() == (True,):
                 return
@@ -80,33 +81,33 @@ def save(state: FeatureState, enabled: bool) -> None:
 
 
 def save_in_autocommit(state: FeatureState, enabled: bool) -> None:
-    """As a model saves that is not atomic by itself: each statement is a transaction of its own."""
+    """Save without a transaction: each statement is a transaction of its own."""
     state.enabled = enabled
     models.Model.save(state)
 
 
-def assert_served(environment: Environment, heard: Heard, enabled: bool) -> None:
-    """The API answers with the last state, by a version that was announced."""
+def assert_served(environment: Environment, recorded: Recorder, enabled: bool) -> None:
+    """Assert that the API serves the last state, with a version that was announced."""
     (flag,) = application(environment.api_key).get("/api/v1/flags/").json()
     assert flag["enabled"] is enabled
     check(environment)
     environment.refresh_from_db()
-    assert heard.of(environment)[-1] == environment.updated_at
+    assert recorded.of(environment)[-1] == environment.updated_at
 
 
 def test_save__another_transaction_has_written_the_row_and_not_committed__the_last_state_is_announced(
     postgresql_only: None, environment: Environment, state: FeatureState
 ) -> None:
     other = FeatureState.objects.get(pk=state.pk)
-    with listening(environment) as heard, sessions() as run:
+    with recorded_events(environment) as recorded, sessions() as run:
         with transaction.atomic():
             save(state, True)
-            # It reads ``False``, which it is also going to write.
+            # It reads ``False``, and will write ``False``.
             saving = run(lambda: save(other, False))
             wait_until_blocked()
         saving.result(PATIENCE)
-        assert_served(environment, heard, False)
-        assert len(heard.of(environment)) == 2
+        assert_served(environment, recorded, False)
+        assert len(recorded.of(environment)) == 2
 
 
 @pytest.mark.parametrize("announced_between", [False, True])
@@ -123,7 +124,7 @@ def test_save__in_autocommit_and_another_one_between_reading_and_writing__the_la
 
     pre_save.connect(pause, sender=FeatureState)
     try:
-        with listening(environment) as heard, sessions() as run:
+        with recorded_events(environment) as recorded, sessions() as run:
             saving = run(lambda: save_in_autocommit(other, False))
             assert has_read.wait(PATIENCE)
             save_in_autocommit(state, True)
@@ -131,18 +132,18 @@ def test_save__in_autocommit_and_another_one_between_reading_and_writing__the_la
                 assert application(environment.api_key).get("/api/v1/flags/").json()[0]["enabled"] is True
             may_write.set()
             saving.result(PATIENCE)
-            assert_served(environment, heard, False)
+            assert_served(environment, recorded, False)
     finally:
         pre_save.disconnect(pause, sender=FeatureState)
 
 
 def test_save__in_autocommit_that_changes_nothing__is_no_event(environment: Environment, state: FeatureState) -> None:
-    with listening(environment) as heard:
+    with recorded_events(environment) as recorded:
         save_in_autocommit(state, state.enabled)
         models.Model.save(state, update_fields=["live_from"])
-        assert heard.of(environment) == []
+        assert recorded.of(environment) == []
         save_in_autocommit(state, not state.enabled)
-        assert len(heard.of(environment)) == 1
+        assert len(recorded.of(environment)) == 1
 
 
 def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
@@ -154,7 +155,7 @@ def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
         feature_state=FeatureState.objects.get(pk=state.pk), type="unicode", string_value="old"
     )
     assert value.feature_state.version is None
-    with listening(environment) as heard, sessions() as run:
+    with recorded_events(environment) as recorded, sessions() as run:
         with transaction.atomic():
             lock_environment(environment.pk)
             FeatureState.objects.filter(pk=state.pk).update(version=1)
@@ -169,7 +170,7 @@ def test_save__value_of_a_draft_that_is_published_meanwhile__is_announced(
         editing.result(PATIENCE)
         (flag,) = application(environment.api_key).get("/api/v1/flags/").json()
         assert flag["feature_state_value"] == "new"
-        assert len(heard.of(environment)) == 2
+        assert len(recorded.of(environment)) == 2
         check(environment)
 
 
@@ -177,14 +178,14 @@ def test_save__while_the_api_holds_the_environments_lock__waits_and_is_no_deadlo
     postgresql_only: None, environment: Environment, state: FeatureState
 ) -> None:
     other = FeatureState.objects.get(pk=state.pk)
-    with listening(environment) as heard, sessions() as run:
+    with recorded_events(environment) as recorded, sessions() as run:
         with transaction.atomic():
             lock_environment(environment.pk)
             saving = run(lambda: save(other, True))
             wait_until_blocked()
             state.save()
         saving.result(PATIENCE)
-        assert_served(environment, heard, True)
+        assert_served(environment, recorded, True)
 
 
 def test_save__project_while_the_api_holds_the_projects_lock__waits_and_is_no_deadlock(
@@ -258,9 +259,9 @@ def test_delete__state_that_was_read_as_a_draft_and_is_published_since__is_annou
     FeatureState.objects.filter(pk=state.pk).update(version=1)
     versions.announce([environment.pk])
     assert application(environment.api_key).get("/api/v1/flags/").json()
-    with listening(environment) as heard:
+    with recorded_events(environment) as recorded:
         draft.delete()
-        assert len(heard.of(environment)) == 1
+        assert len(recorded.of(environment)) == 1
     check(environment)
 
 
@@ -291,11 +292,11 @@ def test_lock__several_environments__in_the_order_of_their_primary_keys(
     environment: Environment, production: Environment
 ) -> None:
     third = Environment.objects.create(name="Third", project=environment.project)
-    # PostgreSQL finds the row that was written last at the end of the table.
+    # PostgreSQL stores the row that was written last at the end of the table.
     Environment.objects.filter(pk=environment.pk).update(description="moved")
     ids = sorted((environment.pk, production.pk, third.pk))
     if connection.vendor != "postgresql":
-        # SQLite locks no rows. What is left of the order is that of the rows that are read.
+        # SQLite locks no rows, so only the order of the query can be tested.
         with CaptureQueriesContext(connection) as queries, transaction.atomic():
             versions.lock(reversed(ids))
         (query,) = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
@@ -311,14 +312,14 @@ def test_lock__several_environments__in_the_order_of_their_primary_keys(
 
             locking = run(lock_all)
             wait_until_blocked()
-            # It waits for the first one, and has none of the others yet.
+            # It waits for the first environment, and has locked none of the others yet.
             for pk in ids[1:]:
                 Environment.objects.select_for_update(no_key=True, nowait=True).get(pk=pk)
         locking.result(PATIENCE)
 
 
 class Writers:
-    """The kinds of writers of which each round takes two, on the same rows."""
+    """Kinds of writers. Each round runs two of them on the same rows."""
 
     def __init__(self, environments: list[Environment], feature: Feature, admin: FFAdminUser) -> None:
         self.environments = environments
@@ -377,7 +378,7 @@ class Writers:
         body, client = {"enabled": chance.random() < 0.5}, self.client()
 
         def work() -> None:
-            # 404: a change request has put another state in its place.
+            # 404: a change request has replaced the state.
             assert client.patch(path, body).status_code in (200, 404)
 
         return work
@@ -420,22 +421,22 @@ def test_pairs_of_writers__at_random__no_deadlock_and_every_final_state_is_serve
         try:
             write()
         except OperationalError:
-            # Two transactions that save rows of two environments each can wait for each other. No other pair can.
+            # Only two transactions that each save rows of two environments can wait for each other.
             assert kinds == 2 * [writers.two_saved_in_a_transaction]
         except DatabaseError:
-            # The row of the instance is gone: a change request has put another one in its place.
+            # The row does not exist any more: a change request has replaced it.
             assert writers.committed_as_a_change_request in kinds
 
-    # Applications that fetch all the time find what is served between the commits, and it is kept by its version.
+    # Clients that fetch continuously fill the caches between the commits.
     ended = threading.Event()
 
     def fetch() -> None:
-        clients = [application(place.api_key) for place in environments]
+        clients = [application(each.api_key) for each in environments]
         while not ended.is_set():
             for client in clients:
                 assert client.get("/api/v1/flags/").status_code == 200
 
-    with listening(*environments) as heard, sessions(3) as run:
+    with recorded_events(*environments) as recorded, sessions(3) as run:
         fetching = run(fetch)
         try:
             for _ in range(ROUNDS):
@@ -443,10 +444,10 @@ def test_pairs_of_writers__at_random__no_deadlock_and_every_final_state_is_serve
                 writes = [kind(chance) for kind in kinds]
                 for done in [run(lambda write=write: attempt(write)) for write in writes]:
                     done.result(PATIENCE)
-                for place in environments:
-                    check(place)
-                    place.refresh_from_db()
-                    assert not heard.of(place) or max(heard.of(place)) == place.updated_at, kinds
+                for each in environments:
+                    check(each)
+                    each.refresh_from_db()
+                    assert not recorded.of(each) or max(recorded.of(each)) == each.updated_at, kinds
         finally:
             ended.set()
         fetching.result(PATIENCE)

@@ -1,10 +1,8 @@
 """Promises I1 to I3 with concurrent writers, on real servers and both databases.
 
-``RACE_OPERATIONS`` is the number of operations of each of the eight writers; 500 make the long version, whose figures
-``-s`` shows.
+``RACE_OPERATIONS`` is the number of operations of each of the eight writers. ``-s`` prints figures.
 """
 
-import os
 import time
 from collections.abc import Callable
 
@@ -13,9 +11,10 @@ import pytest
 from tests.races import LOCK_PATIENCE
 from tests.races.writers import Outcome, race
 from tests.support.api import AdminAPI, Tenant
+from tests.support.samples import size
 from tests.support.server import ServerProcess
 
-OPERATIONS = int(os.environ.get("RACE_OPERATIONS", "10"))
+OPERATIONS = size("RACE_OPERATIONS", some=10, many=50)
 WRITERS = 8
 
 # Parts of log lines about failures. (The line about a change request whose feature was deleted is none of these.)

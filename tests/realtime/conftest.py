@@ -8,7 +8,7 @@ from environments.models import Environment
 from realtime.delivery import hub
 from tests.realtime import clock
 from tests.realtime.clock import DAY
-from tests.support.heard import Heard, listening
+from tests.support.events import Recorder, recorded_events
 
 
 def pytest_asyncio_loop_factories(item: Any) -> Any:
@@ -33,7 +33,7 @@ async def streams(long_periods: Settings) -> AsyncIterator[hub.Hub]:
 
 
 @pytest.fixture
-def heard(environment: Environment, production: Environment) -> Iterator[Heard]:
+def recorded(environment: Environment, production: Environment) -> Iterator[Recorder]:
     """Records the events published for the project's two environments."""
-    with listening(environment, production) as heard:
-        yield heard
+    with recorded_events(environment, production) as recorded:
+        yield recorded

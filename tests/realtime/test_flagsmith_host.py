@@ -16,7 +16,7 @@ from realtime.changes import versions
 from realtime.hosts import EmbeddedHost
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from tests.support.server import MigratedSQLite, ServerProcess, manage
 
 OBSERVED = """
@@ -67,10 +67,10 @@ def flagsmith(settings: object) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_flagsmith_host__announce__writes_and_publishes_nothing(environment: Environment, flagsmith: None) -> None:
     version = Environment.objects.get(pk=environment.pk).updated_at
-    with listening(environment) as heard:
+    with recorded_events(environment) as recorded:
         versions.lock([environment.pk])
         versions.announce([environment.pk])
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert Environment.objects.get(pk=environment.pk).updated_at == version
 
 
@@ -115,8 +115,8 @@ def test_detached_host__watched_model_saved__nothing_is_published(
 ) -> None:
     settings.REALTIME_HOST = "detached"
     version = Environment.objects.get(pk=environment.pk).updated_at
-    with listening(environment) as heard:
+    with recorded_events(environment) as recorded:
         feature.description = "changed"
         feature.save()
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert Environment.objects.get(pk=environment.pk).updated_at == version

@@ -9,16 +9,16 @@ from django.db import connection, connections, transaction
 from environments.models import Environment
 from features.models import FeatureState
 from tests.realtime.test_versions import toggle, version
-from tests.support.heard import Heard
+from tests.support.events import Recorder
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 def test_commit__manual_transactions__each_raises_the_version(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
     """Django keeps the ``on_commit`` hooks of such transactions until autocommit is on again."""
-    heard.clear()
+    recorded.clear()
     transaction.set_autocommit(False)
     try:
         toggle(state)
@@ -36,11 +36,11 @@ def test_commit__manual_transactions__each_raises_the_version(
     finally:
         transaction.set_autocommit(True)
     assert first < second == version(environment)
-    assert heard.of(environment) == [second]
+    assert recorded.of(environment) == [second]
 
 
 def test_rollback__connection_opened_inside_an_execute_wrapper__wrapper_is_removed_and_rollbacks_are_detected(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
     """As with a middleware that counts queries: a thread's first request opens the connection inside of it."""
     seen: list[str] = []
@@ -54,13 +54,13 @@ def test_rollback__connection_opened_inside_an_execute_wrapper__wrapper_is_remov
     with connection.execute_wrapper(count):
         before = version(environment)
     seen.clear()
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         savepoint = transaction.savepoint()
         toggle(state)
         transaction.savepoint_rollback(savepoint)
     assert seen == []
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert version(environment) == before
 
 
@@ -75,20 +75,20 @@ def other_alias() -> Iterator[str]:
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite lets one connection write at a time")
 def test_commit__row_in_another_database__version_is_raised_and_published(
-    heard: Heard, state: FeatureState, environment: Environment, other_alias: str
+    recorded: Recorder, state: FeatureState, environment: Environment, other_alias: str
 ) -> None:
     before = version(environment)
-    heard.clear()
+    recorded.clear()
     state.enabled = not state.enabled
     with transaction.atomic(using=other_alias):
         state.save(using=other_alias)
-        assert heard.of(environment) == []
+        assert recorded.of(environment) == []
     assert before < version(environment)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
 def test_version__reads_from_a_replica__published_version_is_the_written_one(
-    heard: Heard, state: FeatureState, environment: Environment, settings: Any, other_alias: str
+    recorded: Recorder, state: FeatureState, environment: Environment, settings: Any, other_alias: str
 ) -> None:
     """The replica does not contain uncommitted changes."""
 
@@ -99,7 +99,7 @@ def test_version__reads_from_a_replica__published_version_is_the_written_one(
         def db_for_write(self, model: Any, **hints: Any) -> str:
             return "default"
 
-    heard.clear()
+    recorded.clear()
     settings.DATABASE_ROUTERS = [Router()]
     toggle(state)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]

@@ -28,7 +28,7 @@ from realtime.posted_versions import sql
 from realtime.posted_versions.sql import SQLStore
 from realtime.types import EnvironmentKey, EnvironmentState
 from settings.asgi import application
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -113,7 +113,7 @@ async def test_intake__many_concurrent_posts__few_transactions_and_newest_versio
     random.shuffle(posts)
     keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
     with (
-        listening(*keys) as heard,
+        recorded_events(*keys) as recorded,
         mock.patch.object(SQLStore, "store_newer", autospec=True, side_effect=SQLStore.store_newer) as writes,
     ):
         answers = await asyncio.gather(*(post(time, key) for key, time in posts))
@@ -121,8 +121,8 @@ async def test_intake__many_concurrent_posts__few_transactions_and_newest_versio
     assert await sync_to_async(stored)() == {f"key{number}": at(190 + number) for number in range(10)}
     assert writes.call_count <= 3
     for number, key in enumerate(keys):
-        assert heard.of(key)[-1] == at(190 + number)
-        assert len(heard.of(key)) <= writes.call_count
+        assert recorded.of(key)[-1] == at(190 + number)
+        assert len(recorded.of(key)) <= writes.call_count
 
 
 async def test_intake__more_rows_than_one_statement_holds__all_are_stored() -> None:
@@ -132,12 +132,12 @@ async def test_intake__more_rows_than_one_statement_holds__all_are_stored() -> N
 
 
 async def test_intake__environment_of_our_database__its_own_version_is_published(environment: Environment) -> None:
-    with listening(environment, Key) as heard:
+    with recorded_events(environment, Key) as recorded:
         answers = await asyncio.gather(post(at(1), environment.api_key), post(at(2)))
     assert answers == [(202, {})] * 2
     await environment.arefresh_from_db()
-    assert heard.of(environment) == [environment.updated_at]
-    assert heard.of(Key) == [at(2)]
+    assert recorded.of(environment) == [environment.updated_at]
+    assert recorded.of(Key) == [at(2)]
     assert await sync_to_async(stored)() == {Key.api_key: at(2)}
 
 

@@ -16,7 +16,7 @@ from realtime import hosts
 from realtime.changes import versions
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey
-from tests.support.heard import Heard, listening
+from tests.support.events import Recorder, recorded_events
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -62,41 +62,41 @@ def stored() -> datetime | None:
     ],
 )
 def test_queue_change__unknown_environment__stored_and_published(text: str, moment: datetime) -> None:
-    with listening(Key) as heard:
+    with recorded_events(Key) as recorded:
         assert post({"updated_at": text}) == (202, {})
-    assert heard.of(Key) == [moment]
+    assert recorded.of(Key) == [moment]
     assert stored() == moment
     assert hosts.current().states([EnvironmentKey(Key.api_key)])[EnvironmentKey(Key.api_key)].updated_at == moment
 
 
 def test_queue_change__older_or_equal_version__not_stored_and_not_published() -> None:
     post({"updated_at": "2026-01-02T00:00:00"})
-    with listening(Key) as heard:
+    with recorded_events(Key) as recorded:
         assert post({"updated_at": "2026-01-01T00:00:00"}) == (202, {})
         assert post({"updated_at": "2026-01-02T00:00:00"}) == (202, {})
-        assert heard.events == []
+        assert recorded.events == []
         post({"updated_at": "2026-01-03T00:00:00"})
-    assert heard.of(Key) == [datetime(2026, 1, 3, tzinfo=UTC)]
+    assert recorded.of(Key) == [datetime(2026, 1, 3, tzinfo=UTC)]
 
 
 def test_queue_change__environment_of_our_database__its_own_version_is_published(
-    heard: Heard, environment: Environment
+    recorded: Recorder, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     assert post({"updated_at": "2026-01-01T00:00:00"}, key=environment.api_key) == (202, {})
     environment.refresh_from_db()
-    assert heard.of(environment) == [environment.updated_at]
+    assert recorded.of(environment) == [environment.updated_at]
     assert not ExternalEnvironment.objects.exists()
 
 
 def test_queue_change__gate_closed_in_our_database__not_published(
-    heard: Heard, environment: Environment, project: Project
+    recorded: Recorder, environment: Environment, project: Project
 ) -> None:
     project.enable_realtime_updates = False
     project.save()
-    heard.clear()
+    recorded.clear()
     assert post({"updated_at": "2026-01-01T00:00:00"}, key=environment.api_key) == (202, {})
-    assert heard.events == []
+    assert recorded.events == []
 
 
 @pytest.mark.parametrize("authorization", ["", "Token", "Token wrong", f"Bearer {TOKEN}", TOKEN, "Token tökén"])
@@ -189,12 +189,12 @@ def test_queue_change__versions_in_any_order__newest_is_kept(times: list[datetim
 
 
 def test_queue_change__detached__only_the_apps_own_table_is_used(
-    heard: Heard, environment: Environment, settings: object
+    recorded: Recorder, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_HOST = "detached"  # type: ignore[attr-defined]
-    heard.clear()
+    recorded.clear()
     assert post({"updated_at": "2026-01-01T00:00:00"}, key=environment.api_key)[0] == 202
-    assert heard.of(environment) == [datetime(2026, 1, 1, tzinfo=UTC)]
+    assert recorded.of(environment) == [datetime(2026, 1, 1, tzinfo=UTC)]
     versions.lock([environment.pk])
     versions.announce([environment.pk])
-    assert len(heard.events) == 1
+    assert len(recorded.events) == 1

@@ -8,84 +8,86 @@ from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from projects.models import Project
 from segments.models import Segment
-from tests.support.heard import Heard
+from tests.support.events import Recorder
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 def test_save__new_instance_with_an_existing_primary_key__event(
-    heard: Heard, feature: Feature, project: Project, environment: Environment
+    recorded: Recorder, feature: Feature, project: Project, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     Feature(
         pk=feature.pk, uuid=feature.uuid, created_date=feature.created_date, name="replaced", project=project
     ).save()
-    assert len(heard.of(environment)) == 1
+    assert len(recorded.of(environment)) == 1
 
 
-def test_save__fixture__no_event(heard: Heard, feature: Feature) -> None:
+def test_save__fixture__no_event(recorded: Recorder, feature: Feature) -> None:
     feature.description = "from a fixture"
     text = serializers.serialize("json", [feature])
-    heard.clear()
+    recorded.clear()
     for row in serializers.deserialize("json", text):
         row.save()
-    assert heard.events == []
+    assert recorded.events == []
 
 
-def test_save__only_a_column_that_sdks_do_not_read__no_event(heard: Heard, feature: Feature) -> None:
+def test_save__only_a_column_that_sdks_do_not_read__no_event(recorded: Recorder, feature: Feature) -> None:
     feature.is_archived, feature.name = True, "not saved"
-    heard.clear()
+    recorded.clear()
     feature.save(update_fields=["is_archived"])
-    assert heard.events == []
+    assert recorded.events == []
 
 
 def test_save__instance_older_than_the_row__compared_with_the_row(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
     old = FeatureState.objects.get(pk=state.pk)
     state.enabled = True
     state.save()
-    heard.clear()
+    recorded.clear()
     old.save()
-    assert len(heard.of(environment)) == 1
+    assert len(recorded.of(environment)) == 1
 
 
-def test_save__expression__event(heard: Heard, state: FeatureState, segment: Segment, environment: Environment) -> None:
+def test_save__expression__event(
+    recorded: Recorder, state: FeatureState, segment: Segment, environment: Environment
+) -> None:
     override = FeatureSegment.objects.create(feature=state.feature, segment=segment, environment=environment)
     FeatureState.objects.create(feature=state.feature, environment=environment, feature_segment=override)
-    heard.clear()
+    recorded.clear()
     override.priority = F("priority") + 1
     override.save()
-    assert len(heard.of(environment)) == 1
+    assert len(recorded.of(environment)) == 1
 
 
-def test_save__draft__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
-    heard.clear()
+def test_save__draft__no_event(recorded: Recorder, state: FeatureState, environment: Environment) -> None:
+    recorded.clear()
     FeatureState.objects.create(feature=state.feature, environment=environment, version=None, enabled=True)
-    assert heard.events == []
+    assert recorded.events == []
 
 
 def test_save__published_state_made_a_draft_and_published_again__event_each_time(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     for version, enabled, events in ((None, False, 1), (None, True, 1), (2, True, 2), (3, True, 2)):
         state.version, state.enabled = version, enabled
         state.save()
-        assert len(heard.of(environment)) == events
+        assert len(recorded.of(environment)) == events
 
 
 def test_delete__override_without_a_state__no_event(
-    heard: Heard, feature: Feature, segment: Segment, environment: Environment
+    recorded: Recorder, feature: Feature, segment: Segment, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     FeatureSegment.objects.create(feature=feature, segment=segment, environment=environment).delete()
-    assert heard.events == []
+    assert recorded.events == []
 
 
 @pytest.mark.parametrize(("version", "events"), [(None, 0), (1, 1)], ids=["draft", "published"])
 def test_create__override_equal_to_the_default_beside_another_one__event_if_that_is_published(
-    heard: Heard,
+    recorded: Recorder,
     state: FeatureState,
     segment: Segment,
     project: Project,
@@ -102,7 +104,7 @@ def test_create__override_equal_to_the_default_beside_another_one__event_if_that
         feature=state.feature, environment=environment, feature_segment=overrides[0], enabled=True, version=version
     )
     FeatureStateValue.objects.create(feature_state=other)
-    heard.clear()
+    recorded.clear()
     added = FeatureState.objects.create(feature=state.feature, environment=environment, feature_segment=overrides[1])
     FeatureStateValue.objects.create(feature_state=added)
-    assert len(heard.of(environment)) == events
+    assert len(recorded.of(environment)) == events

@@ -21,7 +21,7 @@ from realtime.bus import eventstream
 from realtime.changes import versions
 from realtime.hosts import EmbeddedHost
 from realtime.types import TICK, first_readable
-from tests.support.heard import Heard
+from tests.support.events import Recorder
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -55,29 +55,29 @@ def toggle(state: FeatureState) -> None:
 
 
 def test_commit__one_change__one_event_with_the_version_of_the_row(
-    heard: Heard, state: FeatureState, environment: Environment, production: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment, production: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     toggle(state)
-    assert heard.of(environment) == [version(environment)]
-    assert heard.of(production) == []
+    assert recorded.of(environment) == [version(environment)]
+    assert recorded.of(production) == []
 
 
 def test_commit__several_changes_in_one_transaction__one_event_per_environment(
-    heard: Heard, state: FeatureState, feature: Feature, environment: Environment, production: Environment
+    recorded: Recorder, state: FeatureState, feature: Feature, environment: Environment, production: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         for _ in range(5):
             toggle(state)
         feature.description = "new"
         feature.save()
-    assert heard.of(environment) == [version(environment)]
-    assert heard.of(production) == [version(production)]
+    assert recorded.of(environment) == [version(environment)]
+    assert recorded.of(production) == [version(production)]
 
 
 def test_commit__several_changes_in_one_transaction__versions_are_raised_once(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         for _ in range(5):
@@ -89,78 +89,82 @@ def test_commit__several_changes_in_one_transaction__versions_are_raised_once(
 
 
 def test_rollback__whole_transaction__no_event_and_the_old_version(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
     before = version(environment)
-    heard.clear()
+    recorded.clear()
     with rolled_back():
         toggle(state)
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert version(environment) == before
 
 
-def test_rollback__atomic_savepoint_only__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
+def test_rollback__atomic_savepoint_only__no_event(
+    recorded: Recorder, state: FeatureState, environment: Environment
+) -> None:
     before = version(environment)
-    heard.clear()
+    recorded.clear()
     with transaction.atomic(), rolled_back():
         toggle(state)
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert version(environment) == before
 
 
 def test_rollback__savepoint_then_another_change__one_event_with_the_later_version(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
     before = version(environment)
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         with rolled_back():
             toggle(state)
         state.refresh_from_db()
         toggle(state)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
     assert version(environment) != before
 
 
 def test_rollback__savepoint_after_a_change__first_change_is_published(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         toggle(state)
         with rolled_back():
             toggle(state)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
-def test_rollback__manual_savepoint__no_event(heard: Heard, state: FeatureState, environment: Environment) -> None:
+def test_rollback__manual_savepoint__no_event(
+    recorded: Recorder, state: FeatureState, environment: Environment
+) -> None:
     before = version(environment)
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         savepoint = transaction.savepoint()
         toggle(state)
         transaction.savepoint_rollback(savepoint)
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert version(environment) == before
 
 
 def test_rollback__manual_savepoint_then_another_change__one_event(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         savepoint = transaction.savepoint()
         toggle(state)
         transaction.savepoint_rollback(savepoint)
         state.refresh_from_db()
         toggle(state)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
 def test_rollback__manual_savepoint_between_two_changes__one_event(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         toggle(state)
         savepoint = transaction.savepoint()
@@ -168,10 +172,10 @@ def test_rollback__manual_savepoint_between_two_changes__one_event(
         transaction.savepoint_rollback(savepoint)
         state.refresh_from_db()
         toggle(state)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
-def test_version__clock_set_back__increases(heard: Heard, state: FeatureState, environment: Environment) -> None:
+def test_version__clock_set_back__increases(recorded: Recorder, state: FeatureState, environment: Environment) -> None:
     before = version(environment)
     with mock.patch("django.utils.timezone.now", return_value=timezone.now() - timedelta(hours=1)):
         toggle(state)
@@ -180,7 +184,7 @@ def test_version__clock_set_back__increases(heard: Heard, state: FeatureState, e
 
 
 def test_version__environment_saved_from_an_old_instance__unchanged(
-    heard: Heard, state: FeatureState, environment: Environment
+    recorded: Recorder, state: FeatureState, environment: Environment
 ) -> None:
     old = Environment.objects.get(pk=environment.pk)
     toggle(state)
@@ -192,51 +196,53 @@ def test_version__environment_saved_from_an_old_instance__unchanged(
 
 
 def test_version__environment_created__is_published_once(project: Project) -> None:
-    from tests.support.heard import listening
+    from tests.support.events import recorded_events
 
     environment = Environment(name="Staging", project=project)
-    with listening(environment) as heard:
+    with recorded_events(environment) as recorded:
         environment.save()
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
-def test_announce__silent__raises_only_the_revision(heard: Heard, environment: Environment) -> None:
+def test_announce__silent__raises_only_the_revision(recorded: Recorder, environment: Environment) -> None:
     before, revision_before = version(environment), revision(environment)
-    heard.clear()
+    recorded.clear()
     versions.announce([environment.pk], silent=True)
-    assert heard.of(environment) == []
+    assert recorded.of(environment) == []
     assert (version(environment), revision(environment)) == (before, revision_before + 1)
 
 
-def test_announce__silent_and_not_silent_in_one_transaction__one_event(heard: Heard, environment: Environment) -> None:
-    heard.clear()
+def test_announce__silent_and_not_silent_in_one_transaction__one_event(
+    recorded: Recorder, environment: Environment
+) -> None:
+    recorded.clear()
     with transaction.atomic():
         versions.announce([environment.pk], silent=True)
         versions.announce([environment.pk])
         versions.announce([environment.pk], silent=True)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
-def test_announce__no_environments__does_nothing(heard: Heard, environment: Environment) -> None:
+def test_announce__no_environments__does_nothing(recorded: Recorder, environment: Environment) -> None:
     before = revision(environment)
     versions.announce([])
     assert revision(environment) == before
 
 
-def test_announce__unknown_environment__does_nothing(heard: Heard) -> None:
+def test_announce__unknown_environment__does_nothing(recorded: Recorder) -> None:
     versions.announce([999_999])
-    assert heard.events == []
+    assert recorded.events == []
 
 
 def test_gate__closed__versions_are_raised_and_not_published(
-    heard: Heard, project: Project, state: FeatureState, environment: Environment
+    recorded: Recorder, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     project.enable_realtime_updates = False
     project.save()
     before = version(environment)
-    heard.clear()
+    recorded.clear()
     toggle(state)
-    assert heard.events == []
+    assert recorded.events == []
     assert version(environment) > before
 
 
@@ -247,7 +253,7 @@ def in_one_transaction(*changes: Callable[[], None]) -> None:
 
 
 def test_gate__closed_in_the_transaction_of_a_change__no_event_in_either_order(
-    heard: Heard, project: Project, state: FeatureState, environment: Environment
+    recorded: Recorder, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     def close() -> None:
         project.enable_realtime_updates = False
@@ -257,14 +263,14 @@ def test_gate__closed_in_the_transaction_of_a_change__no_event_in_either_order(
         project.enable_realtime_updates = True
         project.save()
         before = version(environment)
-        heard.clear()
+        recorded.clear()
         in_one_transaction(*changes)
-        assert heard.events == []
+        assert recorded.events == []
         assert version(environment) > before
 
 
 def test_gate__opened_in_the_transaction_of_a_change__one_event_in_either_order(
-    heard: Heard, project: Project, state: FeatureState, environment: Environment
+    recorded: Recorder, project: Project, state: FeatureState, environment: Environment
 ) -> None:
     def open_gate() -> None:
         project.enable_realtime_updates = True
@@ -273,20 +279,20 @@ def test_gate__opened_in_the_transaction_of_a_change__one_event_in_either_order(
     for changes in (lambda: toggle(state), open_gate), (open_gate, lambda: toggle(state)):
         project.enable_realtime_updates = False
         project.save()
-        heard.clear()
+        recorded.clear()
         in_one_transaction(*changes)
-        assert heard.of(environment) == [version(environment)]
+        assert recorded.of(environment) == [version(environment)]
 
 
 def test_gate__announced_before_a_bulk_write__gate_at_the_commit_counts(
-    heard: Heard, project: Project, environment: Environment
+    recorded: Recorder, project: Project, environment: Environment
 ) -> None:
     for is_open in (False, True):
-        heard.clear()
+        recorded.clear()
         with transaction.atomic():
             versions.announce([environment.pk], gate=True)
             Project.objects.filter(pk=project.pk).update(enable_realtime_updates=is_open)
-        assert heard.of(environment) == ([version(environment)] if is_open else [])
+        assert recorded.of(environment) == ([version(environment)] if is_open else [])
 
 
 def test_gate__closed_before_a_savepoint_is_rolled_back__sent_to_the_bus(
@@ -318,49 +324,49 @@ def test_hook__read_fails_after_the_commit__change_is_kept_and_other_hooks_run(
 
 
 def test_plan__subscription_created_and_deleted__opens_and_closes_the_gate(
-    heard: Heard, organisation: Organisation, environment: Environment, settings: object
+    recorded: Recorder, organisation: Organisation, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_PLANS = "enterprise"  # type: ignore[attr-defined]
     organisation.subscription.delete()
     closed = version(environment)
-    heard.clear()
+    recorded.clear()
     Subscription.objects.create(organisation=organisation, plan="enterprise")
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
     assert version(environment) > closed
-    heard.clear()
+    recorded.clear()
     Subscription.objects.get(organisation=organisation).delete()
-    assert heard.events == []
+    assert recorded.events == []
 
 
 def test_gate__closed_after_a_change_and_rolled_back_with_its_savepoint__one_event(
-    heard: Heard, project: Project, state: FeatureState, environment: Environment
+    recorded: Recorder, project: Project, state: FeatureState, environment: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     with transaction.atomic():
         toggle(state)
         with rolled_back():
             project.enable_realtime_updates = False
             project.save()
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
 def test_gate__opened__newest_version_of_each_environment_is_published(
-    heard: Heard, project: Project, environment: Environment, production: Environment
+    recorded: Recorder, project: Project, environment: Environment, production: Environment
 ) -> None:
     project.enable_realtime_updates = False
     project.save()
-    heard.clear()
+    recorded.clear()
     project.enable_realtime_updates = True
     project.save()
-    assert heard.of(environment) == [version(environment)]
-    assert heard.of(production) == [version(production)]
+    assert recorded.of(environment) == [version(environment)]
+    assert recorded.of(production) == [version(production)]
 
 
 def test_bus__send_event_raises__change_is_kept_and_other_environments_are_notified(
-    heard: Heard, feature: Feature, environment: Environment, production: Environment
+    recorded: Recorder, feature: Feature, environment: Environment, production: Environment
 ) -> None:
 
-    heard.clear()
+    recorded.clear()
     send, calls = eventstream.send_event, []
 
     def failing_once(*args: object, **kwargs: object) -> None:
@@ -373,81 +379,81 @@ def test_bus__send_event_raises__change_is_kept_and_other_environments_are_notif
         feature.description = "kept"
         feature.save()
     assert len(calls) == 2
-    assert len(heard.events) == 1
+    assert len(recorded.events) == 1
     assert Feature.objects.get(pk=feature.pk).description == "kept"
 
 
 def test_identity_override__saved_and_deleted__raises_only_the_revision(
-    heard: Heard, feature: Feature, environment: Environment
+    recorded: Recorder, feature: Feature, environment: Environment
 ) -> None:
     identity = Identity.objects.create(identifier="u", environment=environment)
     before, revision_before = version(environment), revision(environment)
-    heard.clear()
+    recorded.clear()
     override = FeatureState.objects.create(feature=feature, environment=environment, identity=identity, enabled=True)
     toggle(override)
     override.delete()
-    assert heard.events == []
+    assert recorded.events == []
     assert version(environment) == before
     assert revision(environment) == revision_before + 3
 
 
 def test_identity_override__announced_by_the_setting__one_event(
-    heard: Heard, feature: Feature, environment: Environment, settings: object
+    recorded: Recorder, feature: Feature, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_ANNOUNCE_IDENTITY_OVERRIDES = "true"  # type: ignore[attr-defined]
     identity = Identity.objects.create(identifier="u", environment=environment)
-    heard.clear()
+    recorded.clear()
     FeatureState.objects.create(feature=feature, environment=environment, identity=identity, enabled=True)
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
 def test_delete__feature_with_states_in_two_environments__one_event_each(
-    heard: Heard, make_feature: Callable[..., Feature], environment: Environment, production: Environment
+    recorded: Recorder, make_feature: Callable[..., Feature], environment: Environment, production: Environment
 ) -> None:
     feature = make_feature("temporary")
-    heard.clear()
+    recorded.clear()
     feature.delete()
-    assert heard.of(environment) == [version(environment)]
-    assert heard.of(production) == [version(production)]
+    assert recorded.of(environment) == [version(environment)]
+    assert recorded.of(production) == [version(production)]
 
 
 def test_delete__queryset_of_a_watched_model__one_event(
-    heard: Heard, make_feature: Callable[..., Feature], environment: Environment
+    recorded: Recorder, make_feature: Callable[..., Feature], environment: Environment
 ) -> None:
     for name in ("a", "b", "c"):
         make_feature(name)
-    heard.clear()
+    recorded.clear()
     FeatureState.objects.filter(environment=environment).delete()
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
 def test_delete__environment__no_event(
-    heard: Heard, feature: Feature, environment: Environment, production: Environment
+    recorded: Recorder, feature: Feature, environment: Environment, production: Environment
 ) -> None:
-    heard.clear()
+    recorded.clear()
     environment.delete()
-    assert heard.events == []
+    assert recorded.events == []
 
 
 def test_plan__not_allowed_then_allowed__no_events_then_one_at_once(
-    heard: Heard, state: FeatureState, organisation: Organisation, environment: Environment, settings: object
+    recorded: Recorder, state: FeatureState, organisation: Organisation, environment: Environment, settings: object
 ) -> None:
     settings.REALTIME_PLANS = "enterprise"  # type: ignore[attr-defined]
     organisation.subscription.plan = "free"
     organisation.subscription.save()
-    heard.clear()
+    recorded.clear()
     toggle(state)
-    assert heard.events == []
+    assert recorded.events == []
     organisation.subscription.plan = "enterprise-2024"
     organisation.subscription.save()
-    assert heard.of(environment) == [version(environment)]
+    assert recorded.of(environment) == [version(environment)]
 
 
-def test_plan__all_plans_allowed__change_of_plan_is_no_event(heard: Heard, organisation: Organisation) -> None:
-    heard.clear()
+def test_plan__all_plans_allowed__change_of_plan_is_no_event(recorded: Recorder, organisation: Organisation) -> None:
+    recorded.clear()
     organisation.subscription.plan = "free"
     organisation.subscription.save()
-    assert heard.events == []
+    assert recorded.events == []
 
 
 def test_execute_wrapper__psycopg_sql_object__executed(state: FeatureState) -> None:

@@ -15,7 +15,7 @@ from tests.hostile import routes
 from tests.hostile.whole_world import WholeWorld, make_world
 from tests.scale.growth import SMALL, grow
 from tests.scale.read_requests import ReadRequest, read_requests
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 
 # Real commits: in a transaction of the test, all announcements would share the queries of one.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600), pytest.mark.slow]
@@ -101,9 +101,9 @@ def test_creation__larger_project__no_more_queries_one_transaction_one_event_eac
     large, events, commits = {}, {}, {}
     for what, create in creations(world, "large").items():
         made_before = len(committed)
-        with listening(*present) as heard:
+        with recorded_events(*present) as recorded:
             large[what] = len(queries(create))
-        events[what] = {len(heard.of(environment)) for environment in present}
+        events[what] = {len(recorded.of(environment)) for environment in present}
         commits[what] = len(committed) - made_before
     assert large == small
     assert commits == dict.fromkeys(large, 1)

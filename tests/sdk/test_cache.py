@@ -1,9 +1,8 @@
 """The document cache: never stale, built once, bounded (promise I11).
 
-``CACHE_EXAMPLES`` is the number of generated sequences of operations. The long version uses 500.
+``CACHE_EXAMPLES`` is the number of generated sequences of operations.
 """
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +26,9 @@ from realtime.types import epoch_seconds
 from sdk import identify, responses
 from tests.sdk.conftest import application
 from tests.sdk.operations import BEGINNING, OPERATIONS, Tenant
+from tests.support.samples import size
 
-EXAMPLES = int(os.environ.get("CACHE_EXAMPLES", "10"))
+EXAMPLES = size("CACHE_EXAMPLES", some=10, many=50)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

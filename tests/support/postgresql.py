@@ -139,8 +139,8 @@ class PostgreSQL:
             )
         if done.returncode:
             log = self._folder / "log"
-            output = (self._folder / "output").read_text() + (log.read_text() if log.exists() else "")
-            raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{output}")
+            text = (self._folder / "output").read_text() + (log.read_text() if log.exists() else "")
+            raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{text}")
 
 
 def postgresql_version() -> str:

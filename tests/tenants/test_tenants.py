@@ -17,10 +17,11 @@ from rest_framework.test import APIClient
 from tests.hostile import routes
 from tests.hostile.test_routes import key_of
 from tests.hostile.whole_world import WholeWorld, make_world
+from tests.support.samples import size
 from tests.tenants.intruder import SECRETS, Attempt, Intruder
 from tests.tenants.world import Property, all_keys
 
-CALLS = int(os.environ.get("TENANT_CALLS", "600"))
+CALLS = size("TENANT_CALLS", some=400, many=2_000)
 SEED = int(os.environ.get("TENANT_SEED", "4"))
 
 # The number of calls before their changes are rolled back.
@@ -87,7 +88,7 @@ class Watch:
 
 @pytest.mark.django_db
 @pytest.mark.timeout(3600)
-def test_tenant__random_calls_with_anothers_ids__neither_reads_nor_changes(quiet: None) -> None:
+def test_tenant__random_calls_with_ids_of_another__neither_reads_nor_changes(quiet: None) -> None:
     served = routes.api()
     # The other tenant's rows are those that were created by this call.
     before = all_keys()

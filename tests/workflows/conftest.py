@@ -16,7 +16,7 @@ from features.models import Feature, FeatureSegment, FeatureState, FeatureStateV
 from features.workflows.core.scheduler import Scheduler
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from segments.models import Segment
-from tests.support.heard import Heard
+from tests.support.events import Recorder
 from tests.support.patience import PATIENCE
 from users.models import FFAdminUser
 
@@ -127,7 +127,7 @@ def flags(environment: Environment) -> Callable[[], dict[str, tuple[bool, Any]]]
     return read
 
 
-class EventListener(Heard):
+class EventListener(Recorder):
     """Records events with their times and the results of ``on_event``, which is called in the sending thread."""
 
     def __init__(self, key: str, on_event: Callable[[], Any]) -> None:

@@ -12,7 +12,7 @@ from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
 from features.workflows.core.models import ChangeRequest, PlannedChange
 from segments.models import Segment
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from tests.workflows.conftest import REQUESTS, in_a, text
 from users.models import FFAdminUser
 
@@ -166,7 +166,7 @@ def test_draft__all_other_endpoints__not_shown(
         return [flags(), identity.json(), document.json(), *(admin.get(path).json() for path in paths)]
 
     before = read()
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         created = propose(
             {"feature": feature.pk, "enabled": True, "feature_state_value": text("new")},
             {

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment
 from projects.models import Project
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 
 # Events are published on commit.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,7 +66,7 @@ def test_commit__several_segments__each_changed_and_logged_with_one_event(
     production: Environment,
 ) -> None:
     first, second = segments
-    with listening(environment, production) as events:
+    with recorded_events(environment, production) as events:
         commit(
             {"name": "renamed", "description": "d", "rules": rules("old"), "version_of": first["id"]},
             {"name": "second", "rules": [*rules("new"), *rules("newer")], "version_of": second["id"]},
@@ -83,7 +83,7 @@ def test_commit__several_segments__each_changed_and_logged_with_one_event(
 def test_commit__change_invisible_to_sdks__logged_without_an_event(
     segments: list[Body], commit: Callable[..., None], entries: Callable[[], Any], environment: Environment
 ) -> None:
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         commit(
             *(
                 {"name": each["name"], "description": "d", "rules": rules("old", "why"), "version_of": each["id"]}

@@ -14,7 +14,7 @@ from features.models import Feature, FeatureSegment, FeatureState, FeatureStateV
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.workflows.core.models import ChangeRequest
 from segments.models import Segment
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from tests.workflows.conftest import REQUESTS, in_a, text
 
 # Events are published on commit.
@@ -49,7 +49,7 @@ def test_commit__live_from_null_or_past__live_with_one_event(
     created = propose(
         {"feature": feature.pk, "enabled": True, "feature_state_value": text("new"), "live_from": live_from}
     )
-    with listening(environment, production) as events:
+    with recorded_events(environment, production) as events:
         committed = commit(created)
         (updated_at,) = events.of(environment)
         assert events.of(production) == []
@@ -81,7 +81,7 @@ def test_commit__several_states__live_with_one_event(
         {"feature": feature.pk, "feature_segment": override.pk, "feature_state_value": text("two")},
         {"feature": second.pk, "enabled": True, "feature_state_value": {"type": "int", "integer_value": 3}},
     )
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         commit(created)
         assert len(events.of(environment)) == 1
     assert flags() == {"banner": (True, "one"), "second": (True, 3)}
@@ -100,7 +100,7 @@ def test_commit__feature_segment_without_a_state__override_created(
 ) -> None:
     feature_segment = FeatureSegment.objects.create(feature=feature, environment=environment, segment=segment)
     created = propose({"feature": feature.pk, "feature_segment": feature_segment.pk, "enabled": True})
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         commit(created)
         assert len(events.of(environment)) == 1
     live = FeatureState.objects.get(feature_segment=feature_segment)
@@ -111,7 +111,7 @@ def test_commit__no_states__committed_without_an_event(
     admin: APIClient, creation: str, commit: Callable[..., Any], environment: Environment
 ) -> None:
     created = admin.post(creation, {"title": "t", "feature_states": []}, "json").json()
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         assert commit(created)["is_committed"] is True
         assert events.of(environment) == []
 
@@ -121,7 +121,7 @@ def test_draft__edited_approved_rejected_and_deleted__no_event(
 ) -> None:
     Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=2)
     before = Environment.objects.values("updated_at", "revision").get(pk=environment.pk)
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         path = f"{REQUESTS}{propose()['id']}/"
         edited = [{"feature": feature.pk, "enabled": False, "live_from": in_a(days=1)}]
         statuses = [
@@ -139,7 +139,7 @@ def test_commit__scheduled__no_event_and_nothing_served(
     schedule: Callable[..., Any], environment: Environment, flags: Callable[[], Any], feature: Feature
 ) -> None:
     before = Environment.objects.values("updated_at", "revision").get(pk=environment.pk)
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         committed = schedule(in_a(days=1))
         assert events.of(environment) == []
     assert (committed["is_committed"], committed["committed_at"] is not None) == (True, True)
@@ -181,7 +181,7 @@ def test_commit__target_missing_or_replaced__rejected_and_nothing_changed(
             body = {"feature_segment": {"segment": segment.pk}, "enabled": True, "feature_state_value": text("x")}
             assert admin.post(path, body, "json").status_code == 201
     before = flags()
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         answer = admin.post(f"{REQUESTS}{created['id']}/commit/")
         assert events.of(environment) == []
     message = {

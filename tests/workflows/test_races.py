@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from environments.models import Environment
 from features.models import Feature, FeatureState
 from features.workflows.core import scheduler
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from tests.support.patience import PATIENCE
 from tests.workflows.conftest import REQUESTS, in_a, running_scheduler
 from tests.workflows.test_schedule import make_due
@@ -39,7 +39,7 @@ def test_commit__four_concurrent_requests__one_commits(
     propose: Callable[..., Any], admin: APIClient, environment: Environment, feature: Feature
 ) -> None:
     path = f"{REQUESTS}{propose()['id']}/commit/"
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         answers = concurrently([lambda: admin.post(path).status_code for _ in range(4)])
         assert len(events.of(environment)) == 1
     assert sorted(answers) == [200, 400, 400, 400]
@@ -65,7 +65,7 @@ def test_delete__while_schedulers_publish__either_deleted_or_live(
         published.set()
 
     monkeypatch.setattr(scheduler, "publish", publish_and_notify)
-    with listening(environment) as events, running_scheduler(), running_scheduler():
+    with recorded_events(environment) as events, running_scheduler(), running_scheduler():
         assert published.wait(PATIENCE)
         statuses = {pk: admin.delete(f"{REQUESTS}{pk}/").status_code for pk in reversed(requests)}
     live = [statuses[pk] == 400 for pk in requests]

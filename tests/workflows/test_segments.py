@@ -12,7 +12,7 @@ from features.workflows.core.models import ChangeRequest
 from organisations.models import Organisation, OrganisationRole, UserOrganisation
 from projects.models import Project
 from segments.models import Segment
-from tests.support.heard import listening
+from tests.support.events import recorded_events
 from tests.workflows.conftest import client_of
 from users.models import FFAdminUser
 
@@ -159,7 +159,7 @@ def test_commit__draft__segment_changed_with_one_event_per_environment(
     created = propose()
     before = admin.get(f"{segments}{segment.pk}/").json()
     assert before["name"] == "professionals"
-    with listening(environment, production) as events:
+    with recorded_events(environment, production) as events:
         answer = admin.post(f"{path}{created['id']}/commit/")
         assert answer.status_code == 200, answer.content
         assert (len(events.of(environment)), len(events.of(production))) == (1, 1)
@@ -181,7 +181,7 @@ def test_draft__edited_approved_and_deleted__no_event(
     environment: Environment,
 ) -> None:
     approver = make_member("approver", "APPROVE_PROJECT_LEVEL_CHANGE_REQUESTS")
-    with listening(environment) as events:
+    with recorded_events(environment) as events:
         created = propose()
         request_path = f"{path}{created['id']}/"
         edited = [{**created["segments"][0], "name": "edited"}]

@@ -41,7 +41,7 @@ def publish_next() -> bool:
     Database connection errors are raised, and nothing is changed. A request that fails for another reason is marked as
     failed and not retried.
     """
-    with transaction.atomic(), changes.observed():
+    with transaction.atomic(), changes.collecting():
         request = _lock_due_request(timezone.now())
         if request is None:
             return False

@@ -10,7 +10,7 @@ from realtime.bus import eventstream
 from realtime.types import EnvironmentKey, UpdatedAt
 
 
-class Heard(Listener):
+class Recorder(Listener):
     """The SDK events of some environments. ``of(environment)`` returns the versions in their order."""
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -33,11 +33,11 @@ class Heard(Listener):
 
 
 @contextmanager
-def listening(*environments: object) -> Iterator[Heard]:
+def recorded_events(*environments: object) -> Iterator[Recorder]:
     """Collect the events of these environments."""
-    heard = Heard(environment.api_key for environment in environments)  # type: ignore[attr-defined]
-    get_listener_manager().add_listener(heard)
+    recorded = Recorder(environment.api_key for environment in environments)  # type: ignore[attr-defined]
+    get_listener_manager().add_listener(recorded)
     try:
-        yield heard
+        yield recorded
     finally:
-        get_listener_manager().remove_listener(heard)
+        get_listener_manager().remove_listener(recorded)
