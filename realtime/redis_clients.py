@@ -15,6 +15,14 @@ SETTING = "EVENTSTREAM_REDIS"
 DEFAULT_SENTINEL_PORT = 26_379
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """The exceptions of a Redis that cannot be used."""
+    from redis.exceptions import RedisClusterException, RedisError
+
+    # The second one is no RedisError.
+    return RedisError, RedisClusterException, OSError
+
+
 def options() -> dict[str, Any]:
     """The value of the setting."""
     value: dict[str, Any] = getattr(settings, SETTING)

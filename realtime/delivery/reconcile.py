@@ -62,9 +62,11 @@ class Reconcile:
                 continue
             try:
                 await self._reconcile()
-            except Exception:
+            except Exception as error:
                 if not self._failing:
-                    logger.exception("reconcile_failed")
+                    # A store logs its own failures.
+                    if not isinstance(error, posted_versions.StoreError):
+                        logger.exception("reconcile_failed")
                     # If the database has closed the connection, the next query uses a new one and may succeed.
                     self._wanted.set()
                 self._failing = True

@@ -46,7 +46,9 @@ globals().update(variables.redis_settings())
 _URL = os.environ.get("DATABASE_URL", "").strip()
 _FILE = Path(os.environ.get("VAR_DIR", ".")).resolve() / "flagsmith-realtime.sqlite3"
 _HAS_REDIS = variables.redis_variable() is not None
-REALTIME_STORE = environment.choice("REALTIME_STORE", "redis" if _HAS_REDIS and not _URL else "database", STORES)
+REALTIME_STORE = os.environ.get("REALTIME_STORE", "").strip() or ("redis" if _HAS_REDIS and not _URL else "database")
+if REALTIME_STORE not in STORES:
+    raise ImproperlyConfigured(f"REALTIME_STORE must be one of {', '.join(STORES)}, not {REALTIME_STORE!r}.")
 if REALTIME_STORE == "redis" and not _HAS_REDIS:
     raise ImproperlyConfigured("REALTIME_STORE is redis, and no Redis is configured: set REDIS_HOST or REDIS_URL.")
 if REALTIME_STORE == "redis" and not _URL:

@@ -45,8 +45,6 @@ def problem_of_redis() -> str | None:
     """
     if not hasattr(settings, redis_clients.SETTING):
         return None
-    from redis.exceptions import RedisError
-
     try:
         client = redis_clients.connect(redis_store.TIMEOUTS)
         try:
@@ -55,9 +53,10 @@ def problem_of_redis() -> str | None:
                 client.eval(redis_store.CHANGED, 2, redis_store.VERSIONS, redis_store.RECEIVED, 0)
         finally:
             client.close()
-    except (RedisError, OSError) as error:
+    except redis_clients.errors() as error:
         if problem := variables.explanation(error):
             return problem
-        where = "REDIS_URL" if variables.is_set("REDIS_URL") else "REDIS_HOST and REDIS_PORT"
-        logger.warning("redis_unavailable", error=repr(error), remedy=f"Check {where}. Redis is tried again.")
+        # A server without TLS does not answer a client with it.
+        where = "REDIS_URL" if variables.is_set("REDIS_URL") else "REDIS_HOST, REDIS_PORT and REDIS_USE_SSL"
+        logger.warning("redis_unavailable", error=str(error), remedy=f"Check {where}. Redis is tried again.")
     return None

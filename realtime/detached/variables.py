@@ -88,9 +88,11 @@ def explanation(error: BaseException) -> str | None:
     """The variable to correct, for an error of Redis that no retry cures; None for others."""
     is_url = is_set("REDIS_URL")
     text = " ".join(str(error).split()) or type(error).__name__
-    if re.search(r"NOAUTH|WRONGPASS|invalid username-password|invalid password|Authentication required", text):
-        return f"{'REDIS_URL' if is_url else 'REDIS_PASSWORD or REDIS_USERNAME'} is wrong: {text}"
-    if re.search(r"NOPERM|no permission", text, re.IGNORECASE):
+    kind = type(error).__name__
+    if kind.startswith("Authentication") or re.search("NOAUTH|WRONGPASS", text):
+        names = "REDIS_URL" if is_url else "REDIS_PASSWORD or REDIS_USERNAME"
+        return f"{names} is wrong or missing: {text}"
+    if kind == "NoPermissionError" or "NOPERM" in text:
         user = "The user in REDIS_URL" if is_url else "The user REDIS_USERNAME"
         return f"{user} may not use Redis as this server does (docs/drop-in.md has the ACL): {text}"
     if re.search("CERTIFICATE_VERIFY_FAILED", text):
@@ -101,7 +103,7 @@ def explanation(error: BaseException) -> str | None:
         return f"Redis does not answer with TLS: {remedy}, or the port of TLS. {text}"
     if re.search(r"cluster (mode|support).*(not enabled|disabled)", text, re.IGNORECASE):
         return f"USE_CLUSTER_MODE is true, and this Redis is not a cluster: {text}"
-    if re.search(r"MOVED|CROSSSLOT", text) or type(error).__name__ == "MovedError":
+    if kind == "MovedError" or "MOVED" in text:
         return "USE_CLUSTER_MODE is not true, and this Redis is a node of a cluster."
     if re.search("Connection closed by server|Connection reset", text):
         variable = "REDIS_URL (rediss:// for TLS)" if is_url else "REDIS_HOST, REDIS_PORT and REDIS_USE_SSL"

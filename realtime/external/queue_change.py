@@ -20,7 +20,7 @@ from django.utils.dateparse import parse_datetime
 from realtime import hosts, posted_versions
 from realtime.changes import publish
 from realtime.conf import conf
-from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
+from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 MAX_BODY_BYTES = 4096
 

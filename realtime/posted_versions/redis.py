@@ -186,20 +186,20 @@ class RedisStore(Store):
         return result
 
     def _call(self, command: str, *arguments: Any, **options: Any) -> Any:
-        """Call the client's method. If Redis had closed the connection since its last use, the client connects again."""
-        from redis.exceptions import RedisError
-
+        """Call the client's method. The client reconnects if Redis had closed a connection."""
         try:
             if self._client is None:
                 with self._connecting:
                     self._client = self._client or redis_clients.connect(TIMEOUTS, retries=1)
             result = getattr(self._client, command)(*arguments, **options)
-        except (RedisError, OSError) as error:
+        except redis_clients.errors() as error:
             self._is_complete = False
+            # The representations of redis-py's errors have no message.
+            text = f"{type(error).__name__}: {error}"
             if self._health.is_available or not self._health.last_error:
-                logger.warning("store_unavailable", store="redis", error=repr(error))
-            self._set_health(is_available=False, last_error=repr(error))
-            raise StoreError(f"Redis: {error}") from error
+                logger.warning("store_unavailable", store="redis", error=text)
+            self._set_health(is_available=False, last_error=text)
+            raise StoreError(text) from error
         if not self._health.is_available:
             logger.info("store_available", store="redis")
             self._set_health(is_available=True)

@@ -12,7 +12,6 @@ from redis import Redis as Client
 from tests.support import ports, programs
 from tests.support.processes import Process, accepts_connections
 
-
 PROGRAMS = ("redis-server", "valkey-server")
 
 SLOTS = 16_384
@@ -21,8 +20,9 @@ SLOTS = 16_384
 class Redis:
     """A context manager: a Redis that may be stopped and started. ``options`` are those of its configuration."""
 
-    def __init__(self, *, program: str = "redis-server", **options: str) -> None:
+    def __init__(self, *, program: str = "redis-server", is_tls: bool = False, **options: str) -> None:
         self._program = str(programs.require(program))
+        self._is_tls = is_tls
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self._process: Process | None = None
@@ -48,7 +48,8 @@ class Redis:
         """Start it, and wait until it accepts connections."""
         options = {
             "bind": "127.0.0.1",
-            "port": str(self.port),
+            "port": "0" if self._is_tls else str(self.port),
+            "tls-port": str(self.port) if self._is_tls else "0",
             "save": "",
             "appendonly": "no",
             "dir": str(self._folder),
