@@ -187,6 +187,24 @@ def test_get__inside_a_transaction__not_shared(environment: Environment, state: 
     assert b'"enabled":true' not in after.client_side_flags.encoded
 
 
+def test_document__requested_in_a_transaction_that_is_rolled_back__not_shared(
+    environment: Environment, feature: Feature, override: Callable[..., FeatureState]
+) -> None:
+    """A silent change raises only the revision, so another one after the rollback has the same version."""
+    key = EnvironmentAPIKey.objects.create(environment=environment, name="server").key
+    path = "/api/v1/environment-document/"
+    with transaction.atomic():
+        override(feature, "hers", identity=environment.identities.create(identifier="ada"))
+        rolled_back = version_of(environment)
+        assert b'"ada"' in application(key).get(path).content
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        override(feature, "his", identity=environment.identities.create(identifier="bob"))
+    assert version_of(environment) == rolled_back
+    response = application(key).get(path)
+    assert (b'"ada"' in response.content, b'"bob"' in response.content) == (False, True)
+
+
 def test_get__environment_deleted__raises(environment: Environment) -> None:
     version = version_of(environment)
     environment.delete()
