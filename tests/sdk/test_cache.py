@@ -28,7 +28,7 @@ from tests.sdk.conftest import application
 from tests.sdk.operations import BEGINNING, OPERATIONS, Tenant
 from tests.support.samples import size
 
-EXAMPLES = size("CACHE_EXAMPLES", some=10, many=50)
+EXAMPLES = size("CACHE_EXAMPLES", some=10, many=25)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
