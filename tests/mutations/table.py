@@ -196,7 +196,7 @@ MUTATIONS = (
         "core/views.py",
         "                transaction.set_rollback(True)\n",
         "                pass\n",
-        ("tests/core", "tests/features"),
+        ("tests/core/test_atomic_writes.py",),
     ),
     Mutation(
         "drain-ends-no-stream",
