@@ -5,15 +5,17 @@ for which the engine would raise are replaced by one that is never met: otherwis
 of its environment unavailable.
 """
 
+import re
+import uuid
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
 from flag_engine.context.types import FeatureContext, FeatureValue, SegmentCondition, SegmentContext, SegmentRule
 from flag_engine.segments.evaluator import get_flag_result_from_context
 
-from segments.evaluability import condition_errors
-
-Json = dict[str, Any]
+from realtime.evaluation.document import Condition, FeatureState, MultivariateValue, Rule, Segment, Value
+from realtime.evaluation.evaluability import condition_errors
 
 IDENTITY_PRIORITY = float("-inf")
 """The priority of identity overrides. Lower numbers take precedence, so they precede all segment overrides."""
@@ -27,38 +29,43 @@ RULE_TYPES = frozenset({"ALL", "ANY", "NONE"})
 OPERATORS_THAT_MAY_RAISE = frozenset({"REGEX", "MODULO", "IN"})
 JSON_PATH = "$."
 
+# A JSONPath that reads only the identity or the environment's name and key. "$" again: a filter that reads the rest.
+PATH_WITHOUT_FEATURES = re.compile(r"\$\.(identity|environment)(?![^.\[])[^$]*")
 
-def feature_context(state: Json, metadata: Any, priority: float | None = None) -> FeatureContext[Any]:
+
+def feature_context(state: FeatureState, metadata: Any, priority: float | None = None) -> FeatureContext[Any]:
     """Convert a feature state. The result of an evaluation contains ``metadata``."""
     context: FeatureContext[Any] = {
-        "key": str(state["django_id"]),
+        "key": str(state.get("django_id") or state.get("featurestate_uuid", "")),
         "name": state["feature"]["name"],
         "enabled": state["enabled"],
         "value": state["feature_state_value"],
         "metadata": metadata,
     }
-    if values := state["multivariate_feature_state_values"]:
+    if values := state.get("multivariate_feature_state_values"):
         context["variants"] = [_variant(value) for value in values]
-    if state["feature_segment"] is not None:
-        context["priority"] = state["feature_segment"]["priority"]
+    own_priority = (state.get("feature_segment") or {}).get("priority")
+    if own_priority is not None:
+        context["priority"] = own_priority
     if priority is not None:
         context["priority"] = priority
     return context
 
 
-def _variant(multivariate_value: Json) -> FeatureValue:
+def _variant(multivariate_value: MultivariateValue) -> FeatureValue:
     option = multivariate_value["multivariate_feature_option"]
     variant: FeatureValue = {
         "value": option["value"],
         "weight": multivariate_value["percentage_allocation"],
-        "priority": multivariate_value["id"],
+        "priority": multivariate_value.get("id") or uuid.UUID(multivariate_value["mv_fs_value_uuid"]).int,
     }
-    if option["key"] is not None:
-        variant["key"] = option["key"]
+    key = option.get("key")
+    if key is not None:
+        variant["key"] = key
     return variant
 
 
-def segment_context(segment: Json, overrides: list[FeatureContext[Any]]) -> SegmentContext[Any, Any]:
+def segment_context(segment: Segment, overrides: list[FeatureContext[Any]]) -> SegmentContext[Any, Any]:
     return {
         "key": str(segment["id"]),
         "name": segment["name"],
@@ -72,20 +79,33 @@ def identity_context(overrides: list[FeatureContext[Any]]) -> SegmentContext[Any
     return {"key": "", "name": "identity_overrides", "rules": [{"type": "ALL"}], "overrides": overrides}
 
 
-def _rule(rule: Json) -> SegmentRule:
+def read_features(segments: Iterable[SegmentContext[Any, Any]]) -> bool:
+    """Return whether a condition of these segments can read features, flags or segments of the context."""
+    properties = (prop for segment in segments for rule in segment["rules"] for prop in _properties(rule))
+    return any(prop.startswith(JSON_PATH) and not PATH_WITHOUT_FEATURES.fullmatch(prop) for prop in properties)
+
+
+def _properties(rule: SegmentRule) -> Iterator[str]:
+    for condition in rule.get("conditions", ()):
+        yield condition["property"]
+    for nested in rule.get("rules", ()):
+        yield from _properties(nested)
+
+
+def _rule(rule: Rule) -> SegmentRule:
     if rule["type"] not in RULE_TYPES:
         return {"type": "ALL", "conditions": [NEVER_MET]}
     return {
         "type": rule["type"],
-        "conditions": [_condition(condition) for condition in rule["conditions"]],
-        "rules": [_rule(nested) for nested in rule["rules"]],
+        "conditions": [_condition(condition) for condition in rule.get("conditions", ())],
+        "rules": [_rule(nested) for nested in rule.get("rules", ())],
     }
 
 
-def _condition(condition: Json) -> SegmentCondition:
+def _condition(condition: Condition) -> SegmentCondition:
     operator, prop, value = condition["operator"], condition["property_"] or "", condition["value"] or ""
     may_raise = operator in OPERATORS_THAT_MAY_RAISE or prop.startswith(JSON_PATH)
-    if may_raise and not _is_evaluable(operator, prop, value):
+    if may_raise and not _is_evaluable(operator, prop, value if isinstance(value, str) else ""):
         return NEVER_MET
     return {"property": prop, "operator": operator, "value": value}
 
@@ -96,7 +116,8 @@ def _is_evaluable(operator: str, prop: str, value: str) -> bool:
     return not condition_errors(operator, prop, value)
 
 
-def value_for(state: Json, hashing_key: str) -> Any:
+def value_for(state: FeatureState, hashing_key: str) -> Value:
     """The value of a feature state for an identity with this hashing key: an option's value or the state's own."""
     identity: Any = {"identity": {"key": hashing_key}}
-    return get_flag_result_from_context(identity, feature_context(state, None), reason="")["value"]
+    value: Value = get_flag_result_from_context(identity, feature_context(state, None), reason="")["value"]
+    return value
