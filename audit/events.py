@@ -23,7 +23,7 @@ def store_versions(sender: object, states: Mapping[EnvironmentID, EnvironmentSta
             transaction=transaction,
             environment_id=environment_id,
             updated_at=state.updated_at,
-            live=state.streaming_enabled,
+            streaming_enabled=state.streaming_enabled,
         )
         for environment_id, state in states.items()
     )

@@ -84,7 +84,7 @@ class AuditLog(models.Model):
 class AnnouncedVersion(models.Model):
     """A version of an environment with the transaction that raised it: links events and entries (audit/events.py).
 
-    ``live`` is true if the event was published, that is, if streaming was enabled for the environment.
+    ``streaming_enabled`` is false if the event was not published, because the gate was closed.
     """
 
     transaction = models.UUIDField(db_index=True)
@@ -92,7 +92,7 @@ class AnnouncedVersion(models.Model):
         "environments.Environment", on_delete=models.CASCADE, related_name="announced_versions", db_index=False
     )
     updated_at = models.DateTimeField()
-    live = models.BooleanField()
+    streaming_enabled = models.BooleanField()
 
     class Meta:
         ordering = ["-updated_at", "-id"]

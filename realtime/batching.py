@@ -79,7 +79,8 @@ class Batcher(Generic[K, V]):
     it leaves out gets None. If it raises, all requests of the batch get the exception, and ``failure_event`` is logged,
     once until a batch succeeds again. ``min_interval``: the seconds between the starts of two batches.
     ``max_batch``: the number of requests in one batch. ``group``: returns the group of a request; groups take turns, so
-    that many requests of one group do not delay another's.
+    that many requests of one group do not delay another's. ``timeout``: the seconds after which a request without a
+    result gets TimeoutError; its batch continues.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Batcher(Generic[K, V]):
         min_interval: float = MIN_INTERVAL_SECONDS,
         max_batch: int = MAX_BATCH,
         group: Callable[[K], Hashable] | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._thread = thread
         self._process = process
@@ -97,6 +99,9 @@ class Batcher(Generic[K, V]):
         self._min_interval = min_interval
         self._max_batch = max_batch
         self._group = group
+        self._timeout = timeout
+        self._unanswered: deque[tuple[float, asyncio.Future[V | None]]] = deque()
+        """The futures without a result, with their deadlines, if there is a timeout."""
         self._last_batch_of: dict[Hashable, int] = {}
         """The number of the last batch with a request of the group, by group that has pending requests."""
         self._batch_number = 0
@@ -109,10 +114,27 @@ class Batcher(Generic[K, V]):
         future = self._pending.get(request)
         if future is None or future.done():
             # If a caller has cancelled the future nevertheless, the others get a new one.
-            future = self._pending[request] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            future = self._pending[request] = loop.create_future()
+            if self._timeout is not None:
+                self._unanswered.append((loop.time() + self._timeout, future))
+                if len(self._unanswered) == 1:
+                    loop.call_later(self._timeout, self._expire)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return future
+
+    def _expire(self) -> None:
+        """Fail the futures that are past their deadlines, and come back at the next deadline."""
+        loop = asyncio.get_running_loop()
+        while self._unanswered:
+            deadline, future = self._unanswered[0]
+            if not future.done():
+                if deadline > loop.time():
+                    loop.call_at(deadline, self._expire)
+                    return
+                _fail(future, TimeoutError())
+            self._unanswered.popleft()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -160,14 +182,18 @@ class Batcher(Generic[K, V]):
                 self._pending.clear()
             for future in futures:
                 if not future.done():
-                    future.set_exception(error)
-                    # Mark it as retrieved: if all waiting tasks were cancelled, asyncio would log it as unretrieved.
-                    future.exception()
+                    _fail(future, error)
             return
         self._failing = False
         for request, future in batch.items():
             if not future.done():
                 future.set_result(results.get(request))
+
+
+def _fail(future: "asyncio.Future[V]", error: Exception) -> None:
+    future.set_exception(error)
+    # Mark it as retrieved: if all waiting tasks were cancelled, asyncio would log it as unretrieved.
+    future.exception()
 
 
 def _leave_pools() -> None:

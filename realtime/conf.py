@@ -159,6 +159,18 @@ class RealtimeSettings:
     BUS_DATABASE_URL = _text("")
     """The database on which the postgres bus listens, if the default one is reached through a pooler."""
 
+    STORE = _text("database")
+    """The store of posted versions: "database" or "redis" (posted_versions/)."""
+
+    REDIS_CLUSTER = _flag(False)
+    """The Redis of ``EVENTSTREAM_REDIS`` is a node of a cluster."""
+
+    REDIS_SENTINELS = _names()
+    """Addresses of Sentinels, which know the address of Redis."""
+
+    REDIS_SERVICE = _text("")
+    """The name of the Sentinels' service."""
+
     WEDGED_SECONDS = _number(15.0)
     """Liveness fails if a part of the process has made no progress for this time."""
 

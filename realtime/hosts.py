@@ -5,9 +5,9 @@ Three kinds of host, chosen by ``REALTIME_HOST``:
 *Embedded*: a model of the project that this app is installed in, with a key, an ``updated_at``, optionally a
 ``revision`` and a ``last_modified``, and related to it the project's switch and the organisation's plan.
 *Flagsmith*: as embedded, but the project is a real Flagsmith, which raises its environments' versions itself.
-*Detached*: no such model, only the app's own table (``ExternalEnvironment``), filled by an external publisher.
+*Detached*: no such model, only the versions that an external publisher posts (``posted_versions``).
 
-The other two hosts use that table as well, for keys that the project's database does not have.
+The other two hosts use those as well, for keys that the project's database does not have.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,7 +22,6 @@ from django.utils import timezone
 
 from realtime import posted_versions, prepared
 from realtime.conf import conf
-from realtime.models import ExternalEnvironment
 from realtime.types import TICK, EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
 
 MAX_KEY_LENGTH = 100
@@ -33,16 +32,17 @@ MAX_TASK_DELAY = timedelta(hours=1)
 
 
 class Host:
-    """The detached host: environments of the app's own table. The other hosts extend it."""
+    """The detached host: environments that publishers have posted. The other hosts extend it."""
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         """The current state of each of these environments. Unknown keys are left out."""
-        found = self._external(ExternalEnvironment.objects.filter(key__in=filter(is_valid_key, keys)))
-        return {state.key: state for state in found}
+        found = posted_versions.current().read(list(filter(is_valid_key, keys)))
+        return {key: EnvironmentState(key, updated_at, True) for key, updated_at in found.items()}
 
     def changed_since(self, moment: datetime) -> list[EnvironmentState]:
         """The states of the environments that changed after this moment, by the clock of the server that wrote them."""
-        return self._external(ExternalEnvironment.objects.filter(received_at__gt=moment))
+        found = posted_versions.current().changed_since(moment)
+        return [EnvironmentState(key, updated_at, True) for key, updated_at in found.items()]
 
     def accept_posted(self, times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
         """Store the versions that external publishers have posted, and return the states to publish.
@@ -50,7 +50,7 @@ class Host:
         An environment of the host's own database keeps its version: its current state is published.
         """
         own = self._own(times)
-        stored = posted_versions.store_newer({key: time for key, time in times.items() if key not in own})
+        stored = posted_versions.current().store_newer({key: time for key, time in times.items() if key not in own})
         return [*own.values(), *(EnvironmentState(key, times[key], True) for key in stored)]
 
     def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
@@ -85,10 +85,6 @@ class Host:
 
     def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         return {}
-
-    def _external(self, environments: QuerySet[ExternalEnvironment]) -> list[EnvironmentState]:
-        rows = environments.values_list("key", "updated_at")
-        return [EnvironmentState(EnvironmentKey(key), updated_at, True) for key, updated_at in rows]
 
     def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
         return {}
@@ -126,11 +122,13 @@ class EmbeddedHost(Host):
     def changed_since(self, moment: datetime) -> list[EnvironmentState]:
         # Without ``order_by()`` the model's default ordering makes SQLite scan the table instead of using the index.
         changed = self._read(self.environments.filter(updated_at__gt=moment).order_by())
-        return [*changed.values(), *super().changed_since(moment)]
+        return [*changed.values(), *self._posted_since(moment)]
 
-    def _external(self, environments: QuerySet[ExternalEnvironment]) -> list[EnvironmentState]:
+    def _posted_since(self, moment: datetime) -> list[EnvironmentState]:
         """Posted states, without keys that the project's database has by now: it overrules what was posted."""
-        return super()._external(environments.exclude(key__in=self.environments.values("api_key")))
+        posted = super().changed_since(moment)
+        own = self._own([state.key for state in posted]) if posted else {}
+        return [state for state in posted if state.key not in own]
 
     def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         return {state.key: state for state in self._states(keys).values()}

@@ -15,7 +15,7 @@ import pytest
 from asgiref.sync import SyncToAsync
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from pytest_django import DjangoDbBlocker
 from rest_framework.authtoken.models import Token
@@ -46,6 +46,10 @@ from users.models import FFAdminUser
 # The duration of an example depends on how busy the machine is. All else is Hypothesis' default.
 examples.register_profile(
     "any machine", parent=examples.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+# For tests/mutations, which only asks whether a test fails.
+examples.register_profile(
+    "without shrinking", parent=examples.get_profile("any machine"), phases=set(Phase) - {Phase.shrink, Phase.explain}
 )
 examples.load_profile("any machine")
 

@@ -25,7 +25,7 @@ EPHEMERAL_SECONDS = 15 * 60
 SALT = "users.second_factor"
 
 BACKUP_CODES = 5
-# 16 of 57 characters without look-alikes: 93 bits.
+# 16 of 57 characters that look different: 93 bits.
 BACKUP_CODE_LENGTH = 16
 BACKUP_CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 

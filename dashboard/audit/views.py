@@ -61,7 +61,7 @@ class LogPage(ProjectPage):
                     "environment": names.get(version.environment_id, "an environment that you do not see"),
                     "updated_at": epoch_seconds(version.updated_at),
                     "at": version.updated_at,
-                    "streaming_enabled": version.live,
+                    "streaming_enabled": version.streaming_enabled,
                 }
                 for version in raised[entry.pk]
             ]

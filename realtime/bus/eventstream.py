@@ -7,7 +7,7 @@ django-eventstream, its Redis fan-out) receive the same event. Workarounds for d
 1. ``send_event`` with ``EVENTSTREAM_REDIS`` publishes to Redis within the call: it blocks while Redis is slow, raises
    while Redis is unavailable, and reaches the listeners of this process only through Redis. So ``deliver`` gives the
    event directly to these listeners, and a thread of ``RedisBus`` calls ``publish_in_redis``.
-2. Its Redis client retries to connect for several seconds, while newer events wait (``shorten_retries``).
+2. Its Redis client retries to connect for several seconds, while newer events wait (``use_redis_client``).
 3. Its Redis listener ends with its first lost connection. ``RedisBus`` replaces it (``disable_redis_listener``), also
    for channels of other applications.
 4. ``send_event`` also publishes to GRIP proxies, from which clients receive the event. So the event of a closed gate,
@@ -149,16 +149,9 @@ def disable_redis_listener() -> None:
     get_listener_manager().redis_listener = None
 
 
-def shorten_retries(timeouts: dict[str, Any]) -> None:
-    """Let django-eventstream's Redis client retry only once, without a pause, and use these timeouts.
-
-    One retry is needed: if Redis has closed an idle connection, its next use fails.
-    """
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    eventstream.redis_client.set_retry(Retry(NoBackoff(), 1))
-    eventstream.redis_client.get_connection_kwargs().update(timeouts)
+def use_redis_client(client: Any) -> None:
+    """Let django-eventstream publish with this client, which retries less and knows clusters and Sentinels."""
+    eventstream.redis_client = client
 
 
 class EnvironmentListener(Listener):  # type: ignore[misc]

@@ -3,19 +3,17 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.conf import settings
-
+from realtime import redis_clients
 from realtime.bus import eventstream
 from realtime.bus.publisher import Publisher
 from realtime.bus.spec import Health
 from realtime.bus.supervised import ANSWER_SECONDS, SILENCE_SECONDS, SupervisedBus
 from realtime.types import EnvironmentState
-
-SETTING = "EVENTSTREAM_REDIS"
 
 # Timeouts, unless ``EVENTSTREAM_REDIS`` sets them. Only the threads of the bus wait for Redis.
 TIMEOUTS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
@@ -31,8 +29,8 @@ class RedisBus(SupervisedBus):
 
     def __init__(self, on_connect: Callable[[], None]) -> None:
         super().__init__(on_connect)
-        self.publisher = Publisher("realtime-bus-redis-publisher", eventstream.publish_in_redis)
-        eventstream.shorten_retries({name: value for name, value in TIMEOUTS.items() if name not in _options()})
+        self.publisher = Publisher("realtime-bus-redis-publisher", self._publish)
+        self._has_client = False
 
     def send(self, states: Sequence[EnvironmentState]) -> None:
         self.publisher.put(states)
@@ -48,7 +46,11 @@ class RedisBus(SupervisedBus):
         return health
 
     def listen(self, ended: threading.Event) -> None:
-        with _client() as client, client.pubsub() as pubsub, self.interruptible(partial(_disconnect, client)):
+        with closing(redis_clients.connect(TIMEOUTS)) as client:
+            self._listen(redis_clients.of_any_node(client), ended)
+
+    def _listen(self, node: Any, ended: threading.Event) -> None:
+        with node.pubsub() as pubsub, self.interruptible(partial(redis_clients.disconnect, node)):
             pubsub.subscribe(eventstream.REDIS_CHANNEL)
             pinged_at: float | None = None
             while not ended.is_set():
@@ -63,28 +65,15 @@ class RedisBus(SupervisedBus):
                 elif time.monotonic() - pinged_at > ANSWER_SECONDS:
                     raise TimeoutError(f"Redis has not answered for {ANSWER_SECONDS:g} s")
 
+    def _publish(self, state: EnvironmentState) -> None:
+        if not self._has_client:
+            # One retry is needed: if Redis has closed an idle connection, its next use fails.
+            eventstream.use_redis_client(redis_clients.connect(TIMEOUTS, retries=1))
+            self._has_client = True
+        eventstream.publish_in_redis(state)
+
     def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             self.connected()
         elif message["type"] == "message":
             self.receive(message["data"])
-
-
-def _options() -> dict[str, Any]:
-    options: dict[str, Any] = getattr(settings, SETTING)
-    return options
-
-
-def _client() -> Any:
-    """A client for listening, which raises connection errors immediately instead of retrying."""
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    ours = {"decode_responses": False, "socket_keepalive": True, "retry": Retry(NoBackoff(), 0)}
-    return Redis(**{**TIMEOUTS, **_options(), **ours})
-
-
-def _disconnect(client: Any) -> None:
-    """Close all connections of the client, also one that a thread waits on."""
-    client.connection_pool.disconnect(inuse_connections=True)

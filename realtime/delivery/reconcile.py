@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from django.utils import timezone
 
+from realtime import posted_versions
 from realtime.conf import conf
 from realtime.monitoring import metrics
 
@@ -40,6 +41,9 @@ class Reconcile:
         self._read_at = timezone.now()
         self._turn = 0
         self._failing = False
+        if posted_versions.current().is_read_without_streams:
+            # Readiness waits for the first read.
+            self._wanted.set()
 
     def wake(self) -> None:
         """Reconcile now, because an event may have been missed. Must be called in the event loop."""
@@ -53,14 +57,16 @@ class Reconcile:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), pause)
             self._wanted.clear()
-            if not self._hub.topics:
+            if not self._hub.topics and not posted_versions.current().is_read_without_streams:
                 self._read_at = timezone.now()
                 continue
             try:
                 await self._reconcile()
-            except Exception:
+            except Exception as error:
                 if not self._failing:
-                    logger.exception("reconcile_failed")
+                    # A store logs its own failures.
+                    if not isinstance(error, posted_versions.StoreError):
+                        logger.exception("reconcile_failed")
                     # If the database has closed the connection, the next query uses a new one and may succeed.
                     self._wanted.set()
                 self._failing = True

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import Error
 
+from realtime.detached import start
 from realtime.serving import command_line
 
 NAME = "flagsmith-realtime"
@@ -44,9 +45,11 @@ def main() -> None:
         except ImproperlyConfigured as error:
             sys.exit(f"{NAME}: {error}")
         if arguments[1] == SERVE and not is_help:
-            if problem := command_line.problem_of_database():
+            start.log_configuration()
+            if problem := command_line.problem_of_database() or start.problem_of_redis():
                 sys.exit(f"{NAME}: {problem}")
-            _migrate()
+            if command_line.has_database():
+                _migrate()
     command_line.execute(NAME, arguments)
 
 

@@ -31,6 +31,9 @@ MAX_DISCARDED_BYTES = 1_048_576
 # take an eighth of a core at most. A single publisher that waits for each response is not delayed.
 MIN_INTERVAL_SECONDS = 0.005
 
+# A post is answered before Flagsmith's own timeout of 2 s: with 503, after which Flagsmith's task processor retries.
+TIMEOUT_SECONDS = 1.8
+
 ACCEPTED = 202, b"{}"
 NOT_STORED = 503, json.dumps(queue_change.UNAVAILABLE).encode()
 STATUS_LINES = {202: b"HTTP/1.1 202 Accepted\r\n", 503: b"HTTP/1.1 503 Service Unavailable\r\n"}
@@ -145,7 +148,7 @@ def _shared() -> Writes:
         thread = DatabaseThread("realtime-intake")
         pair = _writes[loop] = (
             thread,
-            Batcher(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS),
+            Batcher(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS, timeout=TIMEOUT_SECONDS),
         )
     return pair[1]
 

@@ -2,10 +2,10 @@
 
 ``POST /sse/environments/{key}/queue-change`` with ``Authorization: Token <SSE_AUTHENTICATION_TOKEN>`` and the body
 ``{"updated_at": "<ISO 8601, UTC without an offset>"}``. For an environment in the host's own database, the post is a
-hint to read its state again; the version of any other key is stored in a table, in which the greatest time wins.
+hint to read its state again; the version of any other key is stored (``posted_versions``), and the greatest wins.
 
 Status: 202 when that is committed; 401 for a wrong token; 400 and 413 for an invalid body; 404 if no token is
-configured; 503 if the database is not available. ``intake.py`` is a fast path ahead of the view in ``views.py``.
+configured; 503 if the store is not available. ``intake.py`` is a fast path ahead of the view in ``views.py``.
 """
 
 import json
@@ -13,24 +13,19 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from django.db import Error, connections, router
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.dateparse import parse_datetime
 
-from realtime import hosts
+from realtime import hosts, posted_versions
 from realtime.changes import publish
 from realtime.conf import conf
-from realtime.models import ExternalEnvironment
-from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
+from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 MAX_BODY_BYTES = 4096
 
 # A publisher's clock may be ahead of ours. A version far in the future would block all later ones until then.
 MAX_AHEAD = timedelta(days=1)
-
-# After a restart of its server, a pool can hold as many dead connections.
-MAX_TRIES = 20
 
 UNAVAILABLE = {"detail": "The change could not be stored. Send it again."}
 
@@ -79,32 +74,16 @@ def read(key: str, body: bytes) -> PostedVersion:
 
 
 def store(posted: Collection[PostedVersion]) -> dict[PostedVersion, bool]:
-    """Commit these versions in one transaction, then publish those that are newer. Raises the database's errors.
+    """Commit these versions in one transaction, then publish those that are newer. Raises the store's errors.
 
     Returns True for each of them, as ``Batcher`` needs a result for each.
     """
     newest: dict[EnvironmentKey, UpdatedAt] = {}
     for key, updated_at in posted:
         newest[key] = max(updated_at, newest.get(key, EPOCH))
-    publish.publish(_stored(newest))
+    # A repetition changes nothing.
+    publish.publish(posted_versions.current().run(lambda: hosts.current().accept_posted(newest)))
     return dict.fromkeys(posted, True)
-
-
-def _stored(newest: dict[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
-    """Store the versions, again if the connection had been closed since its last use: a repetition changes nothing."""
-    connection = connections[router.db_for_write(ExternalEnvironment)]
-    for _ in range(MAX_TRIES):
-        connection.ensure_connection()
-        before = connection.connection
-        try:
-            return hosts.current().accept_posted(newest)
-        except Error:
-            # At the end of the transaction Django replaces a dead connection; there is none if it could not connect.
-            now = connection.connection
-            if connection.in_atomic_block or now is None or (now is before and connection.is_usable()):
-                raise
-            connection.close()
-    return hosts.current().accept_posted(newest)
 
 
 def _time(text: object) -> UpdatedAt:

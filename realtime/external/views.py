@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 
 from realtime.conf import conf
 from realtime.external.queue_change import MAX_BODY_BYTES, UNAVAILABLE, InvalidPost, authenticate, read, store
+from realtime.posted_versions import StoreError
 
 logger = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ def queue_change(request: HttpRequest, key: str) -> JsonResponse:
         store([read(key, request.read(MAX_BODY_BYTES + 1))])
     except InvalidPost as invalid:
         return JsonResponse(invalid.errors, status=invalid.status)
-    except Error as error:
+    except (Error, StoreError) as error:
         logger.warning("changes_unwritable", error=repr(error))
         return JsonResponse(UNAVAILABLE, status=503)
     return JsonResponse({}, status=202)

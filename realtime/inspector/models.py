@@ -60,7 +60,7 @@ class InspectedMinute(models.Model):
     """Open streams at the end of the minute, or now."""
     published = models.IntegerField()
     """Events committed in this process."""
-    heard = models.IntegerField()
+    delivered = models.IntegerField()
     """Events that this process delivered to at least one stream."""
     written = models.IntegerField()
     """Deliveries: an event written to 1,000 streams counts 1,000."""

@@ -258,9 +258,9 @@ def _minute(begins_at: datetime, now: datetime, processes: Mapping[int, _Process
     return Minute(
         begins_at=begins_at,
         streams=streams,
-        # Every process with a stream counts all events as ``heard``. ``published`` counts each event in one process,
-        # but not those committed in processes that serve no streams. So the maximum is the best number.
-        events=max(sum(row.published for row in rows), *(row.heard for row in rows), 0),
+        # Every process with a stream counts all events as ``delivered``. Only the process that commits an event counts
+        # it as ``published``, unless that process serves no streams. So the maximum is the best number.
+        events=max(sum(row.published for row in rows), *(row.delivered for row in rows), 0),
         written=sum(row.written for row in rows),
         superseded=sum(row.superseded for row in rows),
         p50_ms=times.percentile(50),

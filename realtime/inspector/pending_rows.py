@@ -76,7 +76,7 @@ class Totals:
     streams: int
     published: int = 0
     delivered: int = 0
-    """Events, not deliveries. The column is ``heard``."""
+    """Events that were delivered to at least one stream, each counted once."""
     written: int = 0
     superseded: int = 0
     times: Durations = field(default_factory=Durations)
@@ -181,7 +181,7 @@ class PendingRows:
             minute=minute,
             streams=totals.streams,
             published=totals.published,
-            heard=totals.delivered,
+            delivered=totals.delivered,
             written=totals.written,
             superseded=totals.superseded,
             times=totals.times.stored(),

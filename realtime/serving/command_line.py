@@ -19,7 +19,7 @@ from django.core.management import BaseCommand, ManagementUtility
 from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.utils import ConnectionHandler
 
-from realtime.serving.databases import SQLITE
+from realtime.serving.databases import NONE, SQLITE
 
 # Commands that run as a server: their threads share a pool's connections.
 SERVERS = ("serve", "serve_realtime", "runserver", "run_scheduler", "deliver_webhooks")
@@ -40,7 +40,7 @@ class Commands(ManagementUtility):
     """Django's commands. Those that are no servers use no pool, which would hide the reason of a failed connection."""
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
-        if subcommand not in SERVERS:
+        if subcommand not in SERVERS and has_database():
             database = settings.DATABASES[DEFAULT_DB_ALIAS]
             database["OPTIONS"] = without_pool(database)["OPTIONS"]
         return super().fetch_command(subcommand)
@@ -65,10 +65,12 @@ def one_line_failures(name: str, arguments: list[str]) -> Iterator[None]:
 
 
 def problem_of_database() -> str | None:
-    """The reason why the database cannot be used, with the remedy; None if it can.
+    """The reason why the database cannot be used, with the remedy; None if it can, or if there is none.
 
     Uses a connection without a pool, which would hide the reason.
     """
+    if not has_database():
+        return None
     handler = ConnectionHandler({DEFAULT_DB_ALIAS: without_pool(settings.DATABASES[DEFAULT_DB_ALIAS])})
     connection = handler[DEFAULT_DB_ALIAS]
     try:
@@ -80,6 +82,11 @@ def problem_of_database() -> str | None:
     finally:
         connection.close()
     return None
+
+
+def has_database() -> bool:
+    """False for a drop-in server that stores versions in Redis."""
+    return bool(settings.DATABASES[DEFAULT_DB_ALIAS]["ENGINE"] != NONE)
 
 
 def without_pool(database: dict[str, Any]) -> dict[str, Any]:

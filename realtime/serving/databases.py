@@ -23,6 +23,8 @@ TCP_TIMEOUTS = {
 
 POSTGRESQL = "django.db.backends.postgresql"
 SQLITE = "django.db.backends.sqlite3"
+NONE = "django.db.backends.dummy"
+"""The back end of a server without a database."""
 
 
 def sqlite(path: Path) -> dict[str, Any]:

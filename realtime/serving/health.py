@@ -10,10 +10,11 @@ import structlog
 from django.db import Error, OperationalError, ProgrammingError, connection
 from django.http import HttpRequest, JsonResponse
 
-from realtime import bus, hosts
+from realtime import bus, hosts, posted_versions
 from realtime.external.intake import PLAIN, AddedHeaders, plain
 from realtime.http import drain
 from realtime.monitoring import liveness as realtime_liveness
+from realtime.serving import command_line
 from realtime.types import Application, EnvironmentKey, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
@@ -68,21 +69,28 @@ def liveness(request: HttpRequest) -> JsonResponse:
 def readiness(request: HttpRequest) -> JsonResponse:
     """200 if the process can serve new clients. 503 while the database is away or has no tables, and during a shutdown.
 
-    While the bus is away the status is 200, "degraded": the reconcile delivers the events about a second later.
+    While the bus is away the status is 200, "degraded": the reconcile delivers the events about a second later. If the
+    store of posted versions is Redis, the status is 503 until it has been read once, and 200, "degraded", while it is
+    away later: streams continue, and posts get 503.
     """
-    health = bus.health()
+    health, store = bus.health(), posted_versions.current().health()
     problems = {}
     if drain.in_progress():
         problems["drain"] = "the process is shutting down"
-    if problem := _database_check.problem():
+    if store is not None and not store.has_been_read:
+        problems["store"] = f"{store.name} has not been read since the start of this process"
+    if command_line.has_database() and (problem := _database_check.problem()):
         problems["database"] = problem
-    report: dict[str, Any] = dict(problems) or {"status": "degraded" if health.degraded else "ok"}
+    is_degraded = health.degraded or (store is not None and not store.is_available)
+    report: dict[str, Any] = dict(problems) or {"status": "degraded" if is_degraded else "ok"}
     report["bus"] = {
         "name": health.name,
         "connected": health.connected,
         "since": health.since and health.since.isoformat(),
         "reconnects": health.reconnects,
     }
+    if store is not None and not problems:
+        report["store"] = {"name": store.name, "available": store.is_available, "since": store.since.isoformat()}
     return JsonResponse(report, status=503 if problems else 200)
 
 

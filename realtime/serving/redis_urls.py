@@ -2,6 +2,7 @@
 
 import os
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -9,6 +10,8 @@ from realtime import extras
 
 # Timeouts of publishing and listening, in seconds. Both run in threads, so no request waits for them.
 TIMEOUTS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+
+SENTINEL = "redis+sentinel"
 
 
 def url() -> str:
@@ -19,6 +22,31 @@ def url() -> str:
 def from_environment() -> dict[str, Any] | None:
     """The arguments for ``REDIS_URL``; None if it is not set. Raises ImproperlyConfigured."""
     return arguments(url()) if url() else None
+
+
+def settings(url: str) -> dict[str, Any]:
+    """The Django settings for a URL, which may also be ``redis+sentinel://user:password@host:port,host/service/db``."""
+    if not url.startswith(f"{SENTINEL}://"):
+        return {"EVENTSTREAM_REDIS": arguments(url)}
+    parts = urlsplit(url)
+    credentials, _, addresses = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    if not service or not addresses or (database and not database.isdecimal()):
+        raise ImproperlyConfigured(f"REDIS_URL must be {SENTINEL}://:password@host:port,host:port/service.")
+    username, _, password = credentials.partition(":")
+    return {
+        "EVENTSTREAM_REDIS": {
+            **TIMEOUTS,
+            # Of no use: the Sentinels have the address.
+            "host": addresses.split(",")[0].partition(":")[0],
+            "port": 6379,
+            "username": unquote(username) or None,
+            "password": unquote(password) or None,
+            "db": int(database or 0),
+        },
+        "REALTIME_REDIS_SENTINELS": addresses,
+        "REALTIME_REDIS_SERVICE": service,
+    }
 
 
 def arguments(url: str) -> dict[str, Any]:

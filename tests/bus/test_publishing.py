@@ -183,7 +183,9 @@ def test_redis_client__setting_without_a_timeout__gets_the_default(
 ) -> None:
     settings.EVENTSTREAM_REDIS = {"port": redis_server.port, "socket_timeout": 7.0}
     monkeypatch.setattr(eventstream, "redis_client", Client(**settings.EVENTSTREAM_REDIS))
-    redis.RedisBus(lambda: None)
+    bus = redis.RedisBus(lambda: None)
+    bus.send([state()])
+    assert bus.publisher.flush(PATIENCE)
     arguments = eventstream.redis_client.get_connection_kwargs()
     assert (arguments["socket_timeout"], arguments["socket_connect_timeout"]) == (7.0, 1.0)
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -98,6 +98,28 @@ def test_changed_since__very_many_environments__uses_the_index_and_returns_chang
     assert by_index, plan(query)
     assert "scan on environments_environment" not in plan(query).lower()
     assert "scan environments_environment" not in plan(query).lower()
+
+
+async def test_reconcile__environments_changed_without_events__one_run_delivers_all(
+    project: Project, settings: Settings
+) -> None:
+    """Each topic is also read in turn. With an interval of half the overlap, half of them have their turn in a run."""
+    settings.REALTIME_RECONCILE_SECONDS = reconcile.OVERLAP.total_seconds() / 2
+    environments = [
+        await Environment.objects.acreate(name=str(number), api_key=f"key-{number}", project=project)
+        for number in range(6)
+    ]
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(stream(environment.api_key)) for environment in environments]
+        for client in clients:
+            await client.opened()
+        frames = [await raise_unannounced(environment) for environment in environments]
+        runs = counters.sums()[metrics.reconciles["done"].name]
+        hub.current().reconcile_now()
+        for client, frame in zip(clients, frames, strict=True):
+            await client.until(lambda client, frame=frame: client.events[-1:] == [frame])
+        assert counters.sums()[metrics.reconciles["done"].name] <= runs + 1
+    await hub.current().close()
 
 
 async def test_reconcile_now__called_in_another_thread__newest_state_is_delivered(

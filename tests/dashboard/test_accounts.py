@@ -58,8 +58,8 @@ def test_second_factor__required_and_missing__only_its_setup_is_allowed(
 
     page = browser.post("/account/second-factor/").content.decode()
     assert 'src="data:image/svg+xml' in page
-    wrong = browser.post("/account/second-factor/", {"code": "000000"})
-    assert (wrong.status_code, 'id="code-wrong"' in wrong.content.decode()) == (400, True)
+    invalid = browser.post("/account/second-factor/", {"code": "000000"})
+    assert (invalid.status_code, 'id="code-wrong"' in invalid.content.decode()) == (400, True)
     TOTPDevice.objects.update(throttling_failure_count=0)
     code = code_of(user, confirmed=False)
     codes = re.findall(
@@ -103,13 +103,13 @@ def test_session__page__user_and_second_factor_requirement_in_one_query(
 
 
 def test_password__changed__this_session_stays_and_others_end(browser: Client, user: FFAdminUser) -> None:
-    elsewhere = signed_in_browser(user)
+    other_session = signed_in_browser(user)
     form = {"current_password": CREDENTIALS["password"], "new_password": NEW, "re_new_password": NEW}
-    wrong = browser.post("/account/", {**form, "current_password": "nope"})
-    assert (wrong.status_code, 'id="current_password-wrong"' in wrong.content.decode()) == (400, True)
+    invalid = browser.post("/account/", {**form, "current_password": "nope"})
+    assert (invalid.status_code, 'id="current_password-wrong"' in invalid.content.decode()) == (400, True)
     assert browser.post("/account/", form, follow=True).redirect_chain == [("/account/", 303)]
     assert browser.get("/").status_code == 200
-    assert elsewhere.get("/").status_code == 302
+    assert other_session.get("/").status_code == 302
 
 
 def test_sign_up__new_user__signed_in_and_creates_an_organisation(client: Client, db: None) -> None:

@@ -126,9 +126,9 @@ def test_log__filters__only_matching_entries(
     assert shown(since="2026-03-02", until="2026-03-02") == [2]
     assert shown(search="nothing") == []
     assert b"No entry is like that" in browser.get(log, {"search": "nothing"}).content
-    wrong = browser.get(log, {"since": "yesterday", "search": "x" * 257})
-    assert wrong.status_code == 400
-    assert wrong.content.count(b'aria-invalid="true"') == 2
+    invalid = browser.get(log, {"since": "yesterday", "search": "x" * 257})
+    assert invalid.status_code == 400
+    assert invalid.content.count(b'aria-invalid="true"') == 2
     assert browser.get(log, {"environments": "x", "page": "x"}).status_code == 400
 
 

@@ -220,9 +220,9 @@ def test_schedule__then_unschedule__countdown_and_no_change(
     browser: Client, requests_path: str, propose: Callable[..., int], environment: Environment, feature: Feature
 ) -> None:
     pk = propose()
-    wrong = browser.post(f"{requests_path}{pk}/schedule/", {"live_from": "tomorrow"})
-    assert wrong.status_code == 400
-    page = unescape(wrong.content.decode())
+    invalid = browser.post(f"{requests_path}{pk}/schedule/", {"live_from": "tomorrow"})
+    assert invalid.status_code == 400
+    page = unescape(invalid.content.decode())
     assert 'value="tomorrow" aria-invalid="true"' in page
     assert "Datetime has wrong format" in page
 
@@ -271,9 +271,9 @@ def test_edit__title_description_reviewers__saved_or_errors_at_the_fields(
     eve = colleague("eve", "CREATE_CHANGE_REQUEST")
     reviewer = FFAdminUser.objects.get(email="eve@example.com")
     assert "eve@example.com" in page_text(browser, f"{requests_path}{pk}/edit/")
-    wrong = browser.post(f"{requests_path}{pk}/edit/", {"title": "", "description": "kept", "reviewer": [0]})
-    assert wrong.status_code == 400
-    page = unescape(wrong.content.decode())
+    invalid = browser.post(f"{requests_path}{pk}/edit/", {"title": "", "description": "kept", "reviewer": [0]})
+    assert invalid.status_code == 400
+    page = unescape(invalid.content.decode())
     assert 'aria-invalid="true" aria-describedby="wrong-title"' in page
     assert "kept</textarea>" in page
     saved = browser.post(

@@ -97,8 +97,8 @@ def test_features__user_of_another_organisation__every_page_404(
 
 
 def test_feature_of_another_project__404(browser: Client, base_path: str, project: Project) -> None:
-    elsewhere = Project.objects.create(name="Elsewhere", organisation=project.organisation)
-    feature = Feature.objects.create(name="banner", project=elsewhere)
+    other_project = Project.objects.create(name="Elsewhere", organisation=project.organisation)
+    feature = Feature.objects.create(name="banner", project=other_project)
     assert browser.post(f"{base_path}features/{feature.pk}/delete/").status_code == 404
 
 

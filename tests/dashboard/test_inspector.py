@@ -69,7 +69,7 @@ def record_event(environment: Environment, processes: list[InspectedProcess]) ->
 
 
 def minute(process: InspectedProcess, environment: Environment, at: datetime, **columns: Any) -> None:
-    defaults = {"streams": 2, "published": 1, "heard": 1, "written": 2, "superseded": 0, "times": times(9, 24)}
+    defaults = {"streams": 2, "published": 1, "delivered": 1, "written": 2, "superseded": 0, "times": times(9, 24)}
     InspectedMinute.objects.create(
         process=process.pk, environment=environment.api_key, minute=minute_of(at), **defaults | columns
     )

@@ -34,7 +34,7 @@ def page_paths(project: Project, environment: Environment) -> Iterator[tuple[Rou
 def test_pages__project_not_visible__sign_in_or_404(
     client: Client, stranger: Client, member_browser: Client, project: Project, environment: Environment
 ) -> None:
-    wrong = []
+    failures = []
     pages = list(page_paths(project, environment))
     assert len(pages) > 40
     for route, path in pages:
@@ -42,25 +42,25 @@ def test_pages__project_not_visible__sign_in_or_404(
         callers = {"anonymous": client, "stranger": stranger}
         if "project_pk" in route.arguments:
             callers["member"] = member_browser
-        for who, caller in callers.items():
+        for name, caller in callers.items():
             for method in METHODS:
                 response = caller.generic(method, path)
                 signs_in = response.status_code == 302 and response["Location"].startswith("/sign-in/?next=")
-                if not (signs_in if who == "anonymous" else response.status_code in (404, 405)):
-                    wrong.append((who, method, path, response.status_code))
-    assert wrong == []
+                if not (signs_in if name == "anonymous" else response.status_code in (404, 405)):
+                    failures.append((name, method, path, response.status_code))
+    assert failures == []
 
 
 def test_pages__post_without_csrf_token__403(user: FFAdminUser, project: Project, environment: Environment) -> None:
     forger = Client(enforce_csrf_checks=True)
     forger.force_login(user)
-    wrong = []
+    failures = []
     for route in PAGES:
         if not hasattr(route.callback.view_class, "post"):
             continue
-        known = {"project_pk": project.pk, "environment_api_key": environment.api_key}
-        path = route.filled({name: known.get(name, 1) for name in route.arguments})
+        arguments = {"project_pk": project.pk, "environment_api_key": environment.api_key}
+        path = route.filled({name: arguments.get(name, 1) for name in route.arguments})
         status = forger.post(path).status_code
         if status != 403:
-            wrong.append((path, status))
-    assert wrong == []
+            failures.append((path, status))
+    assert failures == []

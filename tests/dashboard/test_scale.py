@@ -100,20 +100,22 @@ def test_pages__large_project__a_dozen_queries_and_a_tenth_of_a_second(
     arguments = url_arguments(environment)
     too_many, too_slow, failed = {}, {}, {}
     callers = {"admin": browser, "editor": editor}
-    for name, (who, client) in product(page_names(), callers.items()):
+    for name, (role, client) in product(page_names(), callers.items()):
         [[[template, parameters]], *_] = PAGES.reverse_dict.getlist(name)[0]
         path = f"/{template % {each: arguments[each] for each in parameters}}"
         # The first request compiles SQL and templates.
         client.get(path)
         with CaptureQueriesContext(connection) as captured:
             response = client.get(path)
-        if response.status_code != 200 and not (who == "editor" and name in ADMIN_ONLY and response.status_code == 403):
-            failed[who, name] = response.status_code
+        if response.status_code != 200 and not (
+            role == "editor" and name in ADMIN_ONLY and response.status_code == 403
+        ):
+            failed[role, name] = response.status_code
         if len(captured) > MAX_QUERIES:
-            too_many[who, name] = [query["sql"] for query in captured.captured_queries]
+            too_many[role, name] = [query["sql"] for query in captured.captured_queries]
         excess = relative_cpu_time(lambda client=client, path=path: client.get(path))
         if excess > 1:
-            too_slow[who, name] = excess
+            too_slow[role, name] = excess
     assert (failed, {each: len(queries) for each, queries in too_many.items()}, too_slow) == ({}, {}, {})
 
 

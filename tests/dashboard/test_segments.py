@@ -30,16 +30,16 @@ def segments(project: Project, environment: Environment) -> str:
 def fields(page: bytes) -> dict[str, str]:
     """The form data that a browser would send for the rule builder, without its buttons."""
     (form,) = re.findall(r'<form id="builder".*?</form>', page.decode(), re.DOTALL)
-    sent = {}
+    data = {}
     for tag in re.findall(r"<input[^>]*>", form):
-        sent[_attribute(tag, "name")] = _attribute(tag, "value")
+        data[_attribute(tag, "name")] = _attribute(tag, "value")
     for tag, content in re.findall(r"(<textarea[^>]*>)(.*?)</textarea>", form, re.DOTALL):
-        sent[_attribute(tag, "name")] = html.unescape(content)
+        data[_attribute(tag, "name")] = html.unescape(content)
     for tag, options in re.findall(r"(<select[^>]*>)(.*?)</select>", form, re.DOTALL):
         (chosen,) = re.findall(r'<option value="([^"]*)"[^>]* selected>', options)
-        sent[_attribute(tag, "name")] = html.unescape(chosen)
+        data[_attribute(tag, "name")] = html.unescape(chosen)
     # Browsers remove line breaks from single-line inputs.
-    return {name: re.sub("[\r\n]", "", text) for name, text in sent.items()}
+    return {name: re.sub("[\r\n]", "", text) for name, text in data.items()}
 
 
 def _attribute(tag: str, name: str) -> str:
@@ -145,9 +145,9 @@ def test_edit__rejected_by_the_api__errors_at_the_fields(browser: Client, segmen
     assert fields(response.content).items() >= typed.items()
     none = press(browser, url, page, "remove:rules.0")
     assert b"There is no rule any more" in none.content
-    refused = press(browser, url, none.content, "save")
-    assert refused.status_code == 400
-    assert b"This list may not be empty." in refused.content
+    rejected = press(browser, url, none.content, "save")
+    assert rejected.status_code == 400
+    assert b"This list may not be empty." in rejected.content
     assert Condition.objects.get().value == "pro"
 
 
@@ -203,11 +203,11 @@ def test_delete__confirmed__segment_and_its_overrides_deleted(
     assert b"plan is pro" in listed
     url = f"{segments}{segment.pk}/"
     assert b"banner" in browser.get(url).content
-    asked = browser.get(f"{url}delete/").content
-    assert b"Its overrides of 1 feature go as well: banner." in asked
-    refused = viewer.post(f"{url}delete/", follow=True)
-    assert refused.redirect_chain == [(url, 303)]
-    assert b'class="message error"' in refused.content
+    confirmation = browser.get(f"{url}delete/").content
+    assert b"Its overrides of 1 feature go as well: banner." in confirmation
+    rejected = viewer.post(f"{url}delete/", follow=True)
+    assert rejected.redirect_chain == [(url, 303)]
+    assert b'class="message error"' in rejected.content
     assert Segment.objects.exists()
     gone = browser.post(f"{url}delete/", follow=True)
     assert gone.redirect_chain == [(segments, 303)]

@@ -132,10 +132,13 @@ def test_environment_menu__other_environment__same_page_there(
     browser: Client, sdk: str, base_path: str, project: Project, make_feature: Callable[..., Feature]
 ) -> None:
     other = Environment.objects.create(project=project, name="Other")
-    there = f"/projects/{project.pk}/environments/{other.api_key}/"
+    other_path = f"/projects/{project.pk}/environments/{other.api_key}/"
     feature = make_feature("banner")
-    assert f'href="{there}features/{feature.pk}/"' in browser.get(f"{base_path}features/{feature.pk}/").content.decode()
-    assert f'href="{there}features/?search=a"' in browser.get(f"{base_path}features/?search=a").content.decode()
+    assert (
+        f'href="{other_path}features/{feature.pk}/"'
+        in browser.get(f"{base_path}features/{feature.pk}/").content.decode()
+    )
+    assert f'href="{other_path}features/?search=a"' in browser.get(f"{base_path}features/?search=a").content.decode()
     page = browser.get(sdk).content.decode()
     assert f'href="{sdk}?env={other.api_key}"' in page
     assert f'id="environment-key">{other.api_key}<' in browser.get(f"{sdk}?env={other.api_key}").content.decode()

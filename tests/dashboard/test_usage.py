@@ -90,10 +90,10 @@ def test_usage__not_admin_or_of_another_organisation__403_or_404(
         assert browser.get(usage, {"project": wanted}).status_code == 404
     # A project of another organisation is 404, even for a member of both organisations.
     other = Organisation.objects.create(name="Elsewhere")
-    theirs = Project.objects.create(name="Theirs", organisation=other)
-    assert browser.get(usage, {"project": theirs.pk}).status_code == 404
+    foreign_project = Project.objects.create(name="Theirs", organisation=other)
+    assert browser.get(usage, {"project": foreign_project.pk}).status_code == 404
     other.userorganisation_set.create(user=project.organisation.users.first(), role="ADMIN")
-    assert browser.get(usage, {"project": theirs.pk}).status_code == 404
+    assert browser.get(usage, {"project": foreign_project.pk}).status_code == 404
 
 
 def test_usage__many_figures__dozen_queries(

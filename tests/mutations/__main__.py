@@ -24,7 +24,7 @@ from pathlib import Path
 from tests.mutations.table import MUTATIONS, Mutation
 from tests.support.programs import ROOT
 
-PYTEST = (sys.executable, "-m", "pytest", "--exitfirst", "--quiet", "--no-header", "-p", "no:cacheprovider")
+PYTEST = (sys.executable, "-m", "pytest", "--exitfirst", "--quiet", "--hypothesis-profile", "without shrinking")
 ON_POSTGRESQL = (sys.executable, "-m", "tests.support.on_postgresql")
 SOME, EVERY = ("-m", "not slow"), ()
 # Not among the tracked files, and not written to by tests.

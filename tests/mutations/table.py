@@ -151,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         "older-post-stored",
-        "realtime/posted_versions.py",
+        "realtime/posted_versions/sql.py",
         "WHERE {table}.{updated_at} < excluded.{updated_at}\n",
         "",
         ("tests/realtime/test_queue_change.py", "tests/detached/test_server.py"),
@@ -196,7 +196,7 @@ MUTATIONS = (
         "core/views.py",
         "                transaction.set_rollback(True)\n",
         "                pass\n",
-        ("tests/core", "tests/features"),
+        ("tests/core/test_atomic_writes.py",),
     ),
     Mutation(
         "drain-ends-no-stream",

@@ -16,7 +16,7 @@ from tests.support.patience import PATIENCE
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-def in_a_session_of_its_own(work: Callable[[], None]) -> None:
+def in_new_session(work: Callable[[], None]) -> None:
     try:
         work()
     finally:
@@ -27,24 +27,24 @@ def test_versions__transaction_that_began_earlier_commits_later__has_the_later_v
     environment: Environment, production: Environment, feature: Feature
 ) -> None:
     if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time: who begins first commits first")
+        pytest.skip("SQLite has one writer at a time: the first to begin is the first to commit")
     began, other_committed = threading.Event(), threading.Event()
 
-    def early_bird() -> None:
+    def begin_first() -> None:
         with transaction.atomic():
-            # Its first statement, so that its transaction has begun; the change comes later.
+            # The first statement begins the transaction. The change follows.
             list(Feature.objects.all())
             began.set()
             assert other_committed.wait(PATIENCE)
             toggle(environment, feature)
 
-    def late_comer() -> None:
+    def commit_first() -> None:
         assert began.wait(PATIENCE)
         toggle(environment, feature)
         other_committed.set()
 
     with recorded_events(environment) as recorded, ThreadPoolExecutor(2) as sessions:
-        for done in [sessions.submit(in_a_session_of_its_own, work) for work in (early_bird, late_comer)]:
+        for done in [sessions.submit(in_new_session, work) for work in (begin_first, commit_first)]:
             done.result(PATIENCE)
     assert recorded.of(environment) == sorted(recorded.of(environment))
     assert len(recorded.of(environment)) == 2
@@ -52,7 +52,7 @@ def test_versions__transaction_that_began_earlier_commits_later__has_the_later_v
     assert recorded.of(environment)[-1] == environment.updated_at
 
 
-def test_versions__many_sessions_at_once__strictly_rising_and_none_is_lost(
+def test_versions__concurrent_sessions__strictly_rising_and_none_is_lost(
     environment: Environment, production: Environment, feature: Feature
 ) -> None:
     def work() -> None:
@@ -61,12 +61,12 @@ def test_versions__many_sessions_at_once__strictly_rising_and_none_is_lost(
                 versions.announce([production.pk, environment.pk])
 
     with recorded_events(environment, production) as recorded, ThreadPoolExecutor(6) as sessions:
-        for done in [sessions.submit(in_a_session_of_its_own, work) for _ in range(6)]:
+        for done in [sessions.submit(in_new_session, work) for _ in range(6)]:
             done.result(PATIENCE)
-    for place in (environment, production):
-        place.refresh_from_db()
-        assert len(recorded.of(place)) == len(set(recorded.of(place))) == 90
-        assert max(recorded.of(place)) == place.updated_at
+    for each in (environment, production):
+        each.refresh_from_db()
+        assert len(recorded.of(each)) == len(set(recorded.of(each))) == 90
+        assert max(recorded.of(each)) == each.updated_at
 
 
 def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_deadlock(
@@ -79,16 +79,16 @@ def test_delete__two_features_with_overrides_in_twenty_environments_at_once__no_
     def delete(feature: Feature) -> None:
         def work() -> None:
             with transaction.atomic():
-                versions.lock([place.pk for place in many])
+                versions.lock([each.pk for each in many])
                 services.delete_feature(feature)
 
-        in_a_session_of_its_own(work)
+        in_new_session(work)
 
     with recorded_events(*many) as recorded, ThreadPoolExecutor(2) as sessions:
         for done in [sessions.submit(delete, feature) for feature in features]:
             done.result(PATIENCE)
-    for place in many:
-        assert len(set(recorded.of(place))) == 2
+    for each in many:
+        assert len(set(recorded.of(each))) == 2
     assert not FeatureState.objects.exists()
 
 

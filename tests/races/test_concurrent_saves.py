@@ -1,4 +1,4 @@
-"""Concurrent saves of one row, by the ORM and by the Admin API: none is lost, and none ends in a deadlock.
+"""Concurrent saves of one row, by the ORM and by the Admin API: no lost updates and no deadlocks.
 
 ``RACE_ROUNDS`` is the number of rounds of random pairs of writers.
 """
@@ -50,7 +50,7 @@ def postgresql_only() -> None:
 
 @contextmanager
 def sessions(number: int = 2) -> Iterator[Callable[[Write], Future[None]]]:
-    """Run each function that is passed in a thread with a database connection of its own."""
+    """A function that runs a write in a thread with a database connection of its own."""
 
     def run(work: Write) -> None:
         try:
@@ -67,7 +67,7 @@ def wait_until_blocked() -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:
-            # Not ``pg_stat_activity``, of which a transaction sees the same snapshot each time.
+            # A transaction would always see the same snapshot of ``pg_stat_activity``.
             cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
             if cursor.fetchone() == (True,):
                 return
@@ -81,13 +81,13 @@ def save(state: FeatureState, enabled: bool) -> None:
 
 
 def save_in_autocommit(state: FeatureState, enabled: bool) -> None:
-    """As a model saves that is not atomic by itself: each statement is a transaction of its own."""
+    """Save without a transaction: each statement is a transaction of its own."""
     state.enabled = enabled
     models.Model.save(state)
 
 
 def assert_served(environment: Environment, recorded: Recorder, enabled: bool) -> None:
-    """The API answers with the last state, by a version that was announced."""
+    """Assert that the API serves the last state, with a version that was announced."""
     (flag,) = application(environment.api_key).get("/api/v1/flags/").json()
     assert flag["enabled"] is enabled
     check(environment)
@@ -102,7 +102,7 @@ def test_save__another_transaction_has_written_the_row_and_not_committed__the_la
     with recorded_events(environment) as recorded, sessions() as run:
         with transaction.atomic():
             save(state, True)
-            # It reads ``False``, which it is also going to write.
+            # It reads ``False``, and will write ``False``.
             saving = run(lambda: save(other, False))
             wait_until_blocked()
         saving.result(PATIENCE)
@@ -292,11 +292,11 @@ def test_lock__several_environments__in_the_order_of_their_primary_keys(
     environment: Environment, production: Environment
 ) -> None:
     third = Environment.objects.create(name="Third", project=environment.project)
-    # PostgreSQL finds the row that was written last at the end of the table.
+    # PostgreSQL stores the row that was written last at the end of the table.
     Environment.objects.filter(pk=environment.pk).update(description="moved")
     ids = sorted((environment.pk, production.pk, third.pk))
     if connection.vendor != "postgresql":
-        # SQLite locks no rows. What is left of the order is that of the rows that are read.
+        # SQLite locks no rows, so only the order of the query can be tested.
         with CaptureQueriesContext(connection) as queries, transaction.atomic():
             versions.lock(reversed(ids))
         (query,) = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
@@ -312,14 +312,14 @@ def test_lock__several_environments__in_the_order_of_their_primary_keys(
 
             locking = run(lock_all)
             wait_until_blocked()
-            # It waits for the first one, and has none of the others yet.
+            # It waits for the first environment, and has locked none of the others yet.
             for pk in ids[1:]:
                 Environment.objects.select_for_update(no_key=True, nowait=True).get(pk=pk)
         locking.result(PATIENCE)
 
 
 class Writers:
-    """The kinds of writers of which each round takes two, on the same rows."""
+    """Kinds of writers. Each round runs two of them on the same rows."""
 
     def __init__(self, environments: list[Environment], feature: Feature, admin: FFAdminUser) -> None:
         self.environments = environments
@@ -378,7 +378,7 @@ class Writers:
         body, client = {"enabled": chance.random() < 0.5}, self.client()
 
         def work() -> None:
-            # 404: a change request has put another state in its place.
+            # 404: a change request has replaced the state.
             assert client.patch(path, body).status_code in (200, 404)
 
         return work
@@ -421,17 +421,17 @@ def test_pairs_of_writers__at_random__no_deadlock_and_every_final_state_is_serve
         try:
             write()
         except OperationalError:
-            # Two transactions that save rows of two environments each can wait for each other. No other pair can.
+            # Only two transactions that each save rows of two environments can wait for each other.
             assert kinds == 2 * [writers.two_saved_in_a_transaction]
         except DatabaseError:
-            # The row of the instance is gone: a change request has put another one in its place.
+            # The row does not exist any more: a change request has replaced it.
             assert writers.committed_as_a_change_request in kinds
 
-    # Applications that fetch all the time find what is served between the commits, and it is kept by its version.
+    # Clients that fetch continuously fill the caches between the commits.
     ended = threading.Event()
 
     def fetch() -> None:
-        clients = [application(place.api_key) for place in environments]
+        clients = [application(each.api_key) for each in environments]
         while not ended.is_set():
             for client in clients:
                 assert client.get("/api/v1/flags/").status_code == 200
@@ -444,10 +444,10 @@ def test_pairs_of_writers__at_random__no_deadlock_and_every_final_state_is_serve
                 writes = [kind(chance) for kind in kinds]
                 for done in [run(lambda write=write: attempt(write)) for write in writes]:
                     done.result(PATIENCE)
-                for place in environments:
-                    check(place)
-                    place.refresh_from_db()
-                    assert not recorded.of(place) or max(recorded.of(place)) == place.updated_at, kinds
+                for each in environments:
+                    check(each)
+                    each.refresh_from_db()
+                    assert not recorded.of(each) or max(recorded.of(each)) == each.updated_at, kinds
         finally:
             ended.set()
         fetching.result(PATIENCE)

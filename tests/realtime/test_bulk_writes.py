@@ -49,7 +49,7 @@ EXCEPTIONS = {
     # Other tables, or no table.
     "app_analytics/store.py _upsert": "counts of usage",
     "realtime/bus/postgres.py PostgresBus.write": "notifies",
-    "realtime/posted_versions.py store_newer": "posted versions, which queue_change.store publishes",
+    "realtime/posted_versions/sql.py SQLStore.store_newer": "posted versions, which queue_change.store publishes",
     "realtime/prepared.py Prepared.rows": "reads",
     "webhooks/signals.py feature_state": "a dict",
     "webhooks/signals.py share": "a dict",

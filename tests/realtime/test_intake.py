@@ -18,13 +18,14 @@ from django.utils.crypto import constant_time_compare
 from structlog.testing import capture_logs
 
 from environments.models import Environment
-from realtime import posted_versions
 from realtime.changes import publish
 from realtime.external import intake, queue_change
 from realtime.external.intake import Intake
 from realtime.external.queue_change import PostedVersion
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
+from realtime.posted_versions import sql
+from realtime.posted_versions.sql import SQLStore
 from realtime.types import EnvironmentKey, EnvironmentState
 from settings.asgi import application
 from tests.support.events import recorded_events
@@ -113,7 +114,7 @@ async def test_intake__many_concurrent_posts__few_transactions_and_newest_versio
     keys = [type("Of", (), {"api_key": f"key{number}"}) for number in range(10)]
     with (
         recorded_events(*keys) as recorded,
-        mock.patch.object(posted_versions, "store_newer", wraps=posted_versions.store_newer) as writes,
+        mock.patch.object(SQLStore, "store_newer", autospec=True, side_effect=SQLStore.store_newer) as writes,
     ):
         answers = await asyncio.gather(*(post(time, key) for key, time in posts))
     assert answers == [(202, {})] * 200
@@ -199,7 +200,7 @@ async def test_intake__every_retry_fails__503() -> None:
         mock.patch.object(type(connections["default"]), "is_usable", return_value=False),
     ):
         assert await post(at(1)) == (503, queue_change.UNAVAILABLE)
-    assert accept.call_count == queue_change.MAX_TRIES + 1
+    assert accept.call_count == sql.MAX_TRIES + 1
 
 
 async def test_intake__several_tokens__each_listed_one_is_accepted(settings: Any) -> None:

@@ -28,7 +28,7 @@ from tests.sdk.conftest import application
 from tests.sdk.operations import BEGINNING, OPERATIONS, Tenant
 from tests.support.samples import size
 
-EXAMPLES = size("CACHE_EXAMPLES", some=10, many=50)
+EXAMPLES = size("CACHE_EXAMPLES", some=10, many=25)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -185,6 +185,24 @@ def test_get__inside_a_transaction__not_shared(environment: Environment, state: 
     after = document_cache.get(version_of(environment))
     assert after.version.revision == inside.version.revision == before.version.revision + 1
     assert b'"enabled":true' not in after.client_side_flags.encoded
+
+
+def test_document__requested_in_a_transaction_that_is_rolled_back__not_shared(
+    environment: Environment, feature: Feature, override: Callable[..., FeatureState]
+) -> None:
+    """A silent change raises only the revision, so another one after the rollback has the same version."""
+    key = EnvironmentAPIKey.objects.create(environment=environment, name="server").key
+    path = "/api/v1/environment-document/"
+    with transaction.atomic():
+        override(feature, "hers", identity=environment.identities.create(identifier="ada"))
+        rolled_back = version_of(environment)
+        assert b'"ada"' in application(key).get(path).content
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        override(feature, "his", identity=environment.identities.create(identifier="bob"))
+    assert version_of(environment) == rolled_back
+    response = application(key).get(path)
+    assert (b'"ada"' in response.content, b'"bob"' in response.content) == (False, True)
 
 
 def test_get__environment_deleted__raises(environment: Environment) -> None:

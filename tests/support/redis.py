@@ -1,20 +1,29 @@
-"""A private Redis on a free port, without persistence."""
+"""A private Redis or Valkey on a free port, without persistence, and a cluster of three."""
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from redis import Redis as Client
+
 from tests.support import ports, programs
 from tests.support.processes import Process, accepts_connections
 
+PROGRAMS = ("redis-server", "valkey-server")
+
+SLOTS = 16_384
+
 
 class Redis:
-    """A context manager: a Redis that may be stopped and started."""
+    """A context manager: a Redis that may be stopped and started. ``options`` are those of its configuration."""
 
-    def __init__(self) -> None:
-        self._program = str(programs.require("redis-server"))
+    def __init__(self, *, program: str = "redis-server", is_tls: bool = False, **options: str) -> None:
+        self._program = str(programs.require(program))
+        self._is_tls = is_tls
+        self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self._process: Process | None = None
         self.port = ports.free_port()
@@ -39,10 +48,12 @@ class Redis:
         """Start it, and wait until it accepts connections."""
         options = {
             "bind": "127.0.0.1",
-            "port": str(self.port),
+            "port": "0" if self._is_tls else str(self.port),
+            "tls-port": str(self.port) if self._is_tls else "0",
             "save": "",
             "appendonly": "no",
             "dir": str(self._folder),
+            **{name.replace("_", "-"): value for name, value in self._options.items()},
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._process = Process([self._program, *arguments])
@@ -53,3 +64,37 @@ class Redis:
         if self._process:
             self._process.kill()
             self._process = None
+
+
+class RedisCluster:
+    """A context manager: three nodes of a Redis cluster, each with a third of the slots."""
+
+    def __init__(self) -> None:
+        self.nodes = [Redis(cluster_enabled="yes") for _ in range(3)]
+
+    def __enter__(self) -> Self:
+        for node in self.nodes:
+            node.start()
+        clients = [Client.from_url(node.url) for node in self.nodes]
+        first = 0
+        for number, client in enumerate(clients, start=1):
+            last = SLOTS * number // 3
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
+            first = last
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        for node, client in zip(self.nodes, clients, strict=True):
+            node.process.wait_until(partial(_is_ready, client))
+            client.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for node in self.nodes:
+            node.__exit__(kind, error, traceback)
+
+
+def _is_ready(client: Client) -> bool:
+    """Return True if the node knows all slots, and all other nodes."""
+    info = client.execute_command("CLUSTER INFO")
+    return bool(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3")

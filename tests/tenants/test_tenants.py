@@ -88,7 +88,7 @@ class Watch:
 
 @pytest.mark.django_db
 @pytest.mark.timeout(3600)
-def test_tenant__random_calls_with_anothers_ids__neither_reads_nor_changes(quiet: None) -> None:
+def test_tenant__random_calls_with_ids_of_another__neither_reads_nor_changes(quiet: None) -> None:
     served = routes.api()
     # The other tenant's rows are those that were created by this call.
     before = all_keys()

@@ -84,7 +84,7 @@ def _shared_figures(workers: int) -> Iterator[None]:
     if workers == 1 or os.environ.get(shared_counters.DIRECTORY):
         yield
         return
-    with TemporaryDirectory(prefix="realtime-figures-") as directory:
+    with TemporaryDirectory(prefix="realtime-metrics-") as directory:
         os.environ[shared_counters.DIRECTORY] = directory
         try:
             yield

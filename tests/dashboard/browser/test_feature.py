@@ -133,8 +133,8 @@ def test_schedule__time_of_the_browser__live_at_that_time_in_utc(
     expect(window.get_by_text(moment.strftime("%Y-%m-%d %H:%M UTC."))).to_be_visible()
     window.get_by_role("button", name="Schedule", exact=True).click()
     expect(window.get_by_text("Scheduled. It goes live by itself")).to_be_visible()
-    made = tenant.api.get(f"environments/{tenant.environment.key}/list-change-requests/")["results"][0]
-    assert datetime.fromisoformat(made["live_from"]) == moment
+    change_request = tenant.api.get(f"environments/{tenant.environment.key}/list-change-requests/")["results"][0]
+    assert datetime.fromisoformat(change_request["live_from"]) == moment
     assert tenant.flags()["banner"] == (False, None)
 
 

@@ -14,14 +14,14 @@ def test_toggle__two_windows__stream_and_other_window_follow(
     new_window: Callable[..., Page], tenant: Tenant, base_path: str, server: ServerProcess
 ) -> None:
     tenant.add_feature("banner")
-    here, there = new_window(), new_window()
-    for page in (here, there):
+    first, second = new_window(), new_window()
+    for page in (first, second):
         page.goto(f"{base_path}features/")
     with sse.connect(server.port, tenant.environment.key) as stream:
         before = stream.next_event().updated_at
-        here.get_by_role("switch", name="banner").click()
+        first.get_by_role("switch", name="banner").click()
         stream.event_after(before)
-    for page in (here, there):
+    for page in (first, second):
         expect(page.get_by_role("switch", name="banner")).to_have_attribute("aria-checked", "true")
 
 

@@ -39,8 +39,8 @@ def test_password__wrong_too_often_then_reset__locked_until_the_reset(
     visitor: Page, open_window: Callable[..., Page], server: ServerProcess
 ) -> None:
     person = register(server)
-    elsewhere = open_window()
-    sign_in(elsewhere, person)
+    other_window = open_window()
+    sign_in(other_window, person)
     api = AdminAPI(server.url)
 
     def log_in(password: str) -> int:
@@ -60,8 +60,8 @@ def test_password__wrong_too_often_then_reset__locked_until_the_reset(
     expect(visitor.get_by_role("alert")).to_have_text(re.compile(r"Too many attempts\. Try again in 1\d minutes\."))
     assert log_in(person.password) == 429
     # The lock-out does not end sessions.
-    elsewhere.reload()
-    elsewhere.get_by_role("heading", name="Projects", level=1).wait_for()
+    other_window.reload()
+    other_window.get_by_role("heading", name="Projects", level=1).wait_for()
 
     visitor.get_by_role("link", name="Forgotten your password?").click()
     # Both pages have a field “E-mail”.
@@ -80,8 +80,8 @@ def test_password__wrong_too_often_then_reset__locked_until_the_reset(
             expect(visitor.get_by_text("didn't match")).to_be_visible()
     expect(visitor.get_by_text("Your password is changed. Sign in with the new one.")).to_be_visible()
 
-    elsewhere.reload()
-    elsewhere.get_by_role("heading", name="Sign in", level=1).wait_for()
+    other_window.reload()
+    other_window.get_by_role("heading", name="Sign in", level=1).wait_for()
     assert person.api.response("GET", "organisations/").status_code == 401
     assert (log_in(person.password), log_in(new)) == (400, 200)
     visitor.get_by_label("E-mail").fill(person.email)

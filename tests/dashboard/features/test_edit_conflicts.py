@@ -207,8 +207,8 @@ def test_order__saved_after_another_user_reordered__conflict_named(
     digests = form_data(content, f"{page}overrides/order/")[DIGESTS]
     browser.post(f"{page}overrides/order/", {"order": f"{third},{first},{second}", "digests": digests})
     assert override_order(feature) == ["third", "first", "second"]
-    for sent in ({"order": f"{second},{first},{third}"}, {"feature_segment": first, "move": "down"}):
-        response = browser.post(f"{page}overrides/order/", {**sent, "digests": digests}, follow=True)
+    for form in ({"order": f"{second},{first},{third}"}, {"feature_segment": first, "move": "down"}):
+        response = browser.post(f"{page}overrides/order/", {**form, "digests": digests}, follow=True)
         assert f"{CONFLICT} The order is third, first, second now." in response.content.decode()
         assert override_order(feature) == ["third", "first", "second"]
 
@@ -218,12 +218,12 @@ def test_new_override__segment_was_overridden_meanwhile__conflict_and_the_other_
     browser: Client, page: str, environment: Environment, feature: Feature, segments: list[Segment]
 ) -> None:
     content = browser.get(f"{page}overrides/new/").content.decode()
-    theirs = create_override(environment, feature, segments[0], value=text("theirs"), enabled=True)
+    other_override = create_override(environment, feature, segments[0], value=text("theirs"), enabled=True)
     typed = {"value": "mine", "chosen": str(segments[0].pk)}
     response = browser.post(f"{page}overrides/new/", {**form_data(content, f"{page}overrides/new/"), **typed})
     assert response.status_code == 409
     assert "This segment overrides the feature already." in response.content.decode()
-    assert live_state(environment, feature, feature_segment=theirs.feature_segment) == (True, "theirs")
+    assert live_state(environment, feature, feature_segment=other_override.feature_segment) == (True, "theirs")
 
 
 @pytest.mark.django_db
@@ -242,11 +242,11 @@ def test_schedule__time_was_set_meanwhile__conflict_named(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("sent", ["", "[", "[1]", '{"enabled": 1}', 100_000 * "["])
+@pytest.mark.parametrize("digests", ["", "[", "[1]", '{"enabled": 1}', 100_000 * "["])
 def test_form__invalid_digests__conflict(
-    sent: str, browser: Client, page: str, environment: Environment, feature: Feature
+    digests: str, browser: Client, page: str, environment: Environment, feature: Feature
 ) -> None:
-    response = browser.post(page, state_form("text", "new", enabled="on", digests=sent))
+    response = browser.post(page, state_form("text", "new", enabled="on", digests=digests))
     assert response.status_code == 409
     assert live_state(environment, feature) == (False, None)
 

@@ -28,8 +28,8 @@ def test_schedule__time_in_utc__committed_and_nothing_changed_yet(
 ) -> None:
     # With JavaScript ``when`` has the local time, and ``when_utc`` the time in UTC.
     times = {"when": utc} if name == "when" else {"when": "1999-01-01T00:00", "when_utc": f"{utc}:00.000Z"}
-    sent = state_form("number", "9", **{**times, "enabled": "on", "action": "schedule"})
-    response = browser.post(page, sent, follow=True)
+    form = state_form("number", "9", **{**times, "enabled": "on", "action": "schedule"})
+    response = browser.post(page, form, follow=True)
     assert response.redirect_chain == [(page, 303)]
     request = ChangeRequest.objects.get()
     assert request.is_committed

@@ -17,8 +17,8 @@ def test_settings__description_tags_owners(
 ) -> None:
     tags = [Tag.objects.create(label=label, project=project) for label in ("shop", "later")]
     feature.tags.add(tags[1])
-    sent = {"description": "What it\r\ndoes", "tags": [str(tags[0].pk)], "is_server_key_only": "on"}
-    response = browser.post(f"{page}settings/", sent, follow=True)
+    form = {"description": "What it\r\ndoes", "tags": [str(tags[0].pk)], "is_server_key_only": "on"}
+    response = browser.post(f"{page}settings/", form, follow=True)
     content = response.content.decode()
     feature.refresh_from_db()
     assert (feature.description, feature.is_server_key_only) == ("What it\ndoes", True)

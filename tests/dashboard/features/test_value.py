@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize(
-    "sent, stored, kind",
+    "form, stored, kind",
     [
         (state_form("text", "1"), "1", "text"),
         (state_form("number", "1"), 1, "number"),
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
     ],
 )
 def test_value__of_each_type__stored_and_shown_with_its_type(
-    sent: dict[str, str],
+    form: dict[str, str],
     stored: Any,
     kind: str,
     browser: Client,
@@ -34,7 +34,7 @@ def test_value__of_each_type__stored_and_shown_with_its_type(
     environment: Environment,
     feature: Feature,
 ) -> None:
-    response = browser.post(page, {**sent, "enabled": "on"}, follow=True)
+    response = browser.post(page, {**form, "enabled": "on"}, follow=True)
     assert response.redirect_chain == [(page, 303)]
     enabled, value = live_state(environment, feature)
     assert (enabled, value, type(value)) == (True, stored, type(stored))
@@ -42,7 +42,7 @@ def test_value__of_each_type__stored_and_shown_with_its_type(
     assert checked_values(content, "kind") == [kind]
     # A second save of the shown state changes nothing.
     before = Environment.objects.get(pk=environment.pk).updated_at
-    browser.post(page, {**sent, "enabled": "on"})
+    browser.post(page, {**form, "enabled": "on"})
     assert Environment.objects.get(pk=environment.pk).updated_at == before
 
 
@@ -54,7 +54,7 @@ def test_value__null_and_left_empty__stays_null(
 
 
 @pytest.mark.parametrize(
-    "sent, error",
+    "form, error",
     [
         (state_form("number", "twelve"), "is not a valid integer"),
         (state_form("number", "2147483648"), "is not a valid integer"),
@@ -65,15 +65,15 @@ def test_value__null_and_left_empty__stays_null(
     ],
 )
 def test_value__invalid__error_at_the_field_and_input_kept(
-    sent: dict[str, str], error: str, browser: Client, page: str, environment: Environment, feature: Feature
+    form: dict[str, str], error: str, browser: Client, page: str, environment: Environment, feature: Feature
 ) -> None:
-    response = browser.post(page, {**sent, "enabled": "on"})
+    response = browser.post(page, {**form, "enabled": "on"})
     content = response.content.decode()
     assert response.status_code == 400
     assert error in content.split("everybody-value-messages")[2]
     assert 'aria-invalid="true"' in content
-    assert checked_values(content, "kind") == [sent["kind"]]
-    assert sent["value"].replace("&", "&amp;") in content
+    assert checked_values(content, "kind") == [form["kind"]]
+    assert form["value"].replace("&", "&amp;") in content
     assert live_state(environment, feature) == (False, None)
 
 

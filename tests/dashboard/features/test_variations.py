@@ -9,8 +9,8 @@ pytestmark = pytest.mark.django_db
 
 
 def test_variation__added_changed_removed(browser: Client, page: str, feature: Feature) -> None:
-    sent = {"kind": "number", "value": "3", "weight": "30"}
-    response = browser.post(f"{page}variations/new/", sent, follow=True)
+    form = {"kind": "number", "value": "3", "weight": "30"}
+    response = browser.post(f"{page}variations/new/", form, follow=True)
     assert response.redirect_chain == [(f"{page}variations/", 303)]
     option = feature.multivariate_options.get()
     assert (option.value, option.default_percentage_allocation) == (3, 30.0)
