@@ -29,6 +29,8 @@ RULE_TYPES = frozenset({"ALL", "ANY", "NONE"})
 OPERATORS_THAT_MAY_RAISE = frozenset({"REGEX", "MODULO", "IN"})
 JSON_PATH = "$."
 
+PERCENTAGE_SPLIT = "PERCENTAGE_SPLIT"
+
 # A JSONPath that reads only the identity or the environment's name and key. "$" again: a filter that reads the rest.
 PATH_WITHOUT_FEATURES = re.compile(r"\$\.(identity|environment)(?![^.\[])[^$]*")
 
@@ -79,17 +81,33 @@ def identity_context(overrides: list[FeatureContext[Any]]) -> SegmentContext[Any
     return {"key": "", "name": "identity_overrides", "rules": [{"type": "ALL"}], "overrides": overrides}
 
 
+def decided_segment(segment: SegmentContext[Any, Any], matches: bool) -> SegmentContext[Any, Any]:
+    """The segment with rules that every identity matches, or none."""
+    return {**segment, "rules": [{"type": "ALL"}] if matches else []}
+
+
 def read_features(segments: Iterable[SegmentContext[Any, Any]]) -> bool:
     """Return whether a condition of these segments can read features, flags or segments of the context."""
-    properties = (prop for segment in segments for rule in segment["rules"] for prop in _properties(rule))
+    conditions = (each for segment in segments for rule in segment["rules"] for each in _conditions(rule))
+    properties = (condition["property"] for condition in conditions)
     return any(prop.startswith(JSON_PATH) and not PATH_WITHOUT_FEATURES.fullmatch(prop) for prop in properties)
 
 
-def _properties(rule: SegmentRule) -> Iterator[str]:
-    for condition in rule.get("conditions", ()):
-        yield condition["property"]
+def trait_names(segment: SegmentContext[Any, Any]) -> tuple[str, ...] | None:
+    """The traits that the segment's conditions read. None: its conditions depend on more of the context."""
+    names = set()
+    for rule in segment["rules"]:
+        for condition in _conditions(rule):
+            if condition["operator"] == PERCENTAGE_SPLIT or condition["property"].startswith(JSON_PATH):
+                return None
+            names.add(condition["property"])
+    return tuple(sorted(names))
+
+
+def _conditions(rule: SegmentRule) -> Iterator[SegmentCondition]:
+    yield from rule.get("conditions", ())
     for nested in rule.get("rules", ()):
-        yield from _properties(nested)
+        yield from _conditions(nested)
 
 
 def _rule(rule: Rule) -> SegmentRule:

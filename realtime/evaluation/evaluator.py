@@ -4,6 +4,8 @@ The document is converted to the engine's evaluation context once. Each evaluati
 that cannot change its flags:
 
 * Segments without overrides.
+* Segments whose conditions read only traits, if the engine has decided on the same values before
+  (``trait_segments.py``). They are replaced by segments without conditions.
 * Features that neither a segment nor the identity overrides, and that have no multivariate options: their flags are
   those of the environment. If a condition reads features or flags (``$.flags.banner.enabled``), all features are
   evaluated.
@@ -11,7 +13,7 @@ that cannot change its flags:
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
 import structlog
@@ -30,6 +32,7 @@ from realtime.evaluation.document import (
     hashing_key,
 )
 from realtime.evaluation.identity import Identity
+from realtime.evaluation.trait_segments import Matching, TraitSegments
 
 logger = structlog.get_logger(__name__)
 
@@ -41,6 +44,9 @@ CONTROL_VARIANT = "control"
 """The variant of a multivariate flag that has its feature state's own value instead of an option's."""
 
 MULTIVARIATE = "MULTIVARIATE"
+
+# Clients choose their traits. An entry has a dict of the document's segments.
+MAX_DECIDED_SEGMENTS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +95,14 @@ class Flag(NamedTuple):
     """The flag engine's reason for the state."""
 
 
+class Decided(NamedTuple):
+    """The segments to evaluate for identities with certain traits."""
+
+    segments: Segments
+    flags: Mapping[str, Flag] | None
+    """The flags in ``varying_names``, if they are equal for all these identities."""
+
+
 class Evaluator:
     """Evaluates one document. Threads share it."""
 
@@ -111,33 +125,68 @@ class Evaluator:
         )
         """The environment's defaults, by feature name."""
 
-        self._varying = self._varying_features()
+        reads_features = engine_context.read_features(self._segments.values())
+        self._varying = self._features if reads_features else self._varying_features()
+        # A condition that reads segments ("$.segments") must see their rules.
+        self._trait_segments = TraitSegments({} if reads_features else self._segments)
+        self._decided_segments: dict[Matching, Decided] = {}
+        self._depends_on_traits_only = self._trait_segments.keys == self._segments.keys() and not self._has_variants()
         self.varying_names = frozenset(self._varying)
         """The names of features whose flags can depend on the identity, without identity overrides."""
 
     def _varying_features(self) -> Features:
-        if engine_context.read_features(self._segments.values()):
-            return self._features
         overridden = {override["name"] for segment in self._segments.values() for override in segment["overrides"]}
         return {
             name: feature for name, feature in self._features.items() if name in overridden or feature.get("variants")
         }
 
-    def varying_flags(self, identity: Identity) -> dict[str, Flag]:
+    def _has_variants(self) -> bool:
+        overrides = (override for segment in self._segments.values() for override in segment["overrides"])
+        return any(feature.get("variants") for feature in (*self._varying.values(), *overrides))
+
+    def varying_flags(self, identity: Identity) -> Mapping[str, Flag]:
         """The identity's flags of the features in ``varying_names``, and of those that it overrides, by feature name.
 
         Its other flags are the environment's. Overrides of the document are found by the identifier.
         """
         overrides = self._override_contexts_of(identity)
-        features, segments = self._varying, self._segments
+        decided = self._decide(identity)
+        if decided.flags is not None and not overrides:
+            return decided.flags
+        features, segments = self._varying, decided.segments
         if overrides:
             own = {name: self._features[name] for name in _names(overrides) if name in self._features}
             # If conditions read flags, the order of features matters: all are in ``features`` then.
             features = {**features, **own}
             segments = {**segments, "": engine_context.identity_context(overrides)}
-        if not features:
-            return {}
         return self._flags(_evaluate({**self._identity_context(identity), "features": features}, segments))
+
+    def _decide(self, identity: Identity) -> Decided:
+        """The segments to evaluate for this identity, or already its flags, if they depend on its traits only."""
+        try:
+            matching = self._trait_segments.matching(identity.traits, partial(self._identity_context, identity))
+        except Exception:
+            # A segment raises for these traits. ``_evaluate`` finds it.
+            return Decided(self._segments, None)
+        decided = self._decided_segments.get(matching)
+        if decided is None:
+            if len(self._decided_segments) >= MAX_DECIDED_SEGMENTS:
+                self._decided_segments.clear()
+            decided = self._decided_segments[matching] = self._make_decided(matching)
+        return decided
+
+    def _make_decided(self, matching: Matching) -> Decided:
+        matching_keys = frozenset().union(*matching)
+        segments = {
+            key: engine_context.decided_segment(segment, key in matching_keys)
+            if key in self._trait_segments.keys
+            else segment
+            for key, segment in self._segments.items()
+        }
+        if not self._depends_on_traits_only:
+            return Decided(segments, None)
+        result = get_evaluation_result({**self._base, "features": self._varying, "segments": segments})
+        return Decided(segments, self._flags(result))
 
     def identity_flags(self, identity: Identity) -> list[Flag]:
         """An identity's flags, one for each feature that has a state in the environment."""

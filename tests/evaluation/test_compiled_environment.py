@@ -119,3 +119,28 @@ def test_identity__transient_trait__used_and_marked_in_the_response() -> None:
     assert body["traits"] == [{"id": None, "trait_key": "plan", "trait_value": "pro", "transient": True}]
     assert [flag["feature_state_value"] for flag in body["flags"]] == ["hello, professional"]
     assert [segment["name"] for segment in environment.evaluator.segments(identity)] == ["professionals"]
+
+
+@pytest.mark.parametrize("operator, value", [("EQUAL", "1"), ("EQUAL", "true"), ("REGEX", "-"), ("IN", "1,True")])
+def test_identity__equal_trait_values_of_other_types__decided_separately(operator: str, value: str) -> None:
+    """1, 1.0 and true are equal in Python, and 0.0 and -0.0."""
+    rule = {"type": "ALL", "conditions": [{"operator": operator, "property_": "n", "value": value}], "rules": []}
+    override = {**document()["feature_states"][0], "feature_state_value": "overridden", "django_id": 9}
+    content = document(project={"segments": [{"id": 2, "name": "s", "rules": [rule], "feature_states": [override]}]})
+    shared = CompiledEnvironment(content)
+    for number in (1, True, 1.0, "1", 0.0, -0.0, 0, False):
+        identity = Identity("ada", traits={"n": IdentityTrait(None, "n", number, False)})
+        alone = CompiledEnvironment(content).identity(identity, server_side=True)
+        assert shared.identity(identity, server_side=True) == alone
+
+
+def test_identity__very_many_trait_values__decided_correctly_for_each() -> None:
+    rule = {"type": "ALL", "conditions": [{"operator": "MODULO", "property_": "n", "value": "2|0"}], "rules": []}
+    override = {**document()["feature_states"][0], "feature_state_value": "even", "django_id": 9}
+    segments = [{"id": 2, "name": "even", "rules": [rule], "feature_states": [override]}]
+    environment = CompiledEnvironment(document(project={"segments": segments}))
+    for number in range(2_000):
+        (flag,) = environment.identity_flags(
+            Identity("ada", traits={"n": IdentityTrait(None, "n", number, False)}), True
+        )
+        assert flag.value == ("hello" if number % 2 else "even")
