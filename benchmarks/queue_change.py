@@ -2,8 +2,9 @@
 
 P7. A Flagsmith, or another publisher, posts for each change. On keep-alive connections; the response to a post is sent
 after its commit, and concurrent posts share a transaction. Keys take turns, and the posted times increase. *detached*
-is the drop-in server, ``python -m realtime.detached``, which stores the versions in its own table. *embedded* is the
-whole product, which finds the key in its database and reads the state. nchan only keeps the last message.
+is the drop-in server, ``python -m realtime.detached``, which stores the versions in its own table; *detached-redis* the
+same with Redis, which runs on the client's core, as store and bus. *embedded* is the whole product, which finds the key
+in its database and reads the state. nchan only keeps the last message.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from benchmarks.report import Report
 from benchmarks.server import product
 from benchmarks.wire import Answer, ProtocolError
 from tests.support.detached import TOKEN, DetachedServer
+from tests.support.redis import Redis
 
 
 class Publisher(NamedTuple):
@@ -59,6 +61,19 @@ def detached(keys: int) -> Iterator[Publisher]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with cores.pinned_to(cores.SERVER):
             server = stack.enter_context(DetachedServer(folder, LOG_LEVEL="WARNING"))
+        stack.enter_context(cores.pinned_to(cores.CLIENT))
+        yield publisher(server.port, [server.process.pid], [f"environment{index}" for index in range(keys)], TOKEN)
+
+
+@contextmanager
+def detached_redis(keys: int) -> Iterator[Publisher]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with cores.pinned_to(cores.CLIENT):
+            redis = stack.enter_context(Redis())
+        with cores.pinned_to(cores.SERVER):
+            variables = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port), "LOG_LEVEL": "WARNING"}
+            server = stack.enter_context(DetachedServer(folder, **variables))
         stack.enter_context(cores.pinned_to(cores.CLIENT))
         yield publisher(server.port, [server.process.pid], [f"environment{index}" for index in range(keys)], TOKEN)
 
@@ -106,6 +121,7 @@ def main() -> None:
     result.notes.append("embedded has one key, that of an environment in its database; without streams")
     subjects: dict[str, Callable[[], AbstractContextManager[Publisher]]] = {
         "detached": partial(detached, arguments.keys),
+        "detached-redis": partial(detached_redis, arguments.keys),
         "embedded": embedded,
         "nchan": partial(nginx, arguments.keys),
     }

@@ -34,6 +34,14 @@ FLAGSMITH_CACHES = {
     "CACHE_ENVIRONMENT_DOCUMENT_SECONDS": "the environment document",
 }
 
+# Without a cache of environments, each "flags/" reads one from the database.
+FLAGSMITH_CACHE_HINTS = {
+    "ENVIRONMENT_CACHE_SECONDS": (
+        "Leave it with one gunicorn worker, if SDKs may fetch once more after a reconnect. Otherwise set it to 0"
+        " in all Flagsmith processes, after ANALYZE or with jit=off in PostgreSQL: flags/ may take seconds otherwise."
+    ),
+}
+
 
 FLAGSMITH_MODES = {
     "signals": "REALTIME_FLAGSMITH is 'signals': changes are announced by Flagsmith's processes that have this app. "
@@ -133,7 +141,7 @@ def _check_caches() -> list[CheckMessage]:
     messages: list[CheckMessage] = [
         checks.Warning(
             f"{name} is {seconds}: for that time after an event, Flagsmith may return an older state of {what}.",
-            hint="Set it to 0 in all Flagsmith processes.",
+            hint=FLAGSMITH_CACHE_HINTS.get(name, "Set it to 0 in all Flagsmith processes."),
             id="realtime.W020",
         )
         for name, what in FLAGSMITH_CACHES.items()

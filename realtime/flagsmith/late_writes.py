@@ -97,8 +97,8 @@ class Rewriter:
         return execute(sql, params, many, context)
 
     def _without_falling(self, sql: str, params: Sequence[Any]) -> str:
-        is_entrys = sql.startswith(self._version_alone) and params[0] == _entry.created_at
-        return sql.replace('"updated_at" = %s', self._kept if is_entrys else self._greatest, 1)
+        is_of_entry = sql.startswith(self._version_alone) and params[0] == _entry.created_at
+        return sql.replace('"updated_at" = %s', self._kept if is_of_entry else self._greatest, 1)
 
 
 @never_fails

@@ -1,8 +1,8 @@
 """The raising thread: raises the versions of changed environments and publishes them, outside of Flagsmith's requests.
 
-It has a database connection of its own. So it holds no lock in a transaction of Flagsmith's, and no failure of it fails
-a change. It reads changes after their commit: a reader of a version also reads the changes that raised it. If the
-process ends before that, Flagsmith's own late write of the version is followed.
+It has its own database connection. So it holds no lock in a transaction of Flagsmith's, and no failure of it fails a
+change. It reads changes after their commit: a reader of a version also reads the changes that raised it. If the process
+ends before that, Flagsmith's own late write of the version is followed.
 """
 
 import atexit

@@ -77,7 +77,10 @@ def image(folder: Path) -> Path:
     assert {rule for rule in rules if not rule.startswith("!")} == {"*", "**/__pycache__", "**/*.pyc"}
     for rule in rules:
         source = programs.ROOT / rule[1:]
-        if rule.startswith("!") and source.is_dir():
+        if rule.startswith("!deploy/"):
+            (folder / "deploy").mkdir(exist_ok=True)
+            shutil.copy(source, folder / "deploy")
+        elif rule.startswith("!") and source.is_dir():
             shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         elif rule.startswith("!"):
             shutil.copy(source, folder / source.name)
@@ -113,17 +116,23 @@ def test_image__started_as_by_compose__migrates_serves_and_is_healthy(
     port = str(ports.free_port())
 
     def here(arguments: list[str]) -> list[str]:
-        assert arguments[0] == "python"
-        return [sys.executable, *(argument.replace("8000", port) for argument in arguments[1:])]
+        """The command of the image's entry point, in this environment."""
+        arguments = [argument.replace("8000", port) for argument in arguments]
+        if arguments[0] == "python":
+            return [sys.executable, *arguments[1:]]
+        assert arguments[0] == "product"
+        serve = ["serve", "--host", "0.0.0.0", "--port", port]
+        return [sys.executable, "manage.py", *(arguments[1:] or serve)]
 
     def is_healthy() -> bool:
         check = here(command("HEALTHCHECK"))
         return subprocess.run(check, cwd=folder, env=process_environ, capture_output=True).returncode == 0
 
     # When
-    migrate = here(compose(REQUIRED)["services"]["migrate"]["command"])
+    services = compose(REQUIRED)["services"]
+    migrate = here(services["migrate"]["command"])
     subprocess.run(migrate, cwd=folder, env=process_environ, check=True, capture_output=True)
-    server = Process(here(command("CMD")), environ=process_environ, cwd=folder)
+    server = Process(here(services["server-1"]["command"]), environ=process_environ, cwd=folder)
 
     # Then
     try:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from packaging.requirements import Requirement
 
-from tests.support import ports, programs, sse, wheel
+from tests.support import ports, programs, wheel
 from tests.support.patience import START
 from tests.support.processes import Process
+from tests.support.redis import Redis
 from tests.support.server import environ
 
 pytestmark = pytest.mark.slow
@@ -39,20 +41,56 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel.install(tmp_path_factory.mktemp("plain"), extras=False).parent
 
 
-def test_wheel__installed__documented_command_serves(installed: Path, tmp_path: Path) -> None:
-    port = ports.free_port()
-    page = (programs.ROOT / "docs" / "plugging-in.md").read_text()
-    ((token, documented),) = re.findall(r"^SSE_AUTHENTICATION_TOKEN=(\S+) \S+/bin/(.* serve .*)$", page, re.MULTILINE)
-    program, *arguments = documented.split()
-    variables = environ(SSE_AUTHENTICATION_TOKEN=token, REALTIME_DRAIN_SECONDS="0")
-    process = Process([str(installed / program), *arguments[:-1], str(port)], environ=variables, cwd=tmp_path)
-    try:
-        process.wait_for_log("Uvicorn running", START)
-        with sse.connect(port, "shop") as stream:
-            assert stream.status == 200
-    finally:
-        process.stop()
-    assert (tmp_path / "flagsmith-realtime.sqlite3").exists()
+def commands() -> list[str]:
+    """The commands of docs/drop-in.md, without those of Docker and SQL."""
+    page = (programs.ROOT / "docs" / "drop-in.md").read_text()
+    return [
+        line.strip()
+        for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+        for line in block.splitlines()
+        if line.strip()
+    ]
+
+
+def test_wheel__installed__documented_commands_start_a_server_and_stream_from_it(
+    installed: Path, tmp_path: Path
+) -> None:
+    build, start, url, token, look = commands()
+    assert build.startswith("docker build -f deploy/Dockerfile ")
+    port = str(ports.free_port())
+    with Redis() as redis:
+        *variables, program = start.split()
+        assert set(variables) == {token, "REDIS_HOST=localhost"}
+        given = dict(variable.split("=") for variable in variables)
+        process = Process(
+            [str(installed / program), f"--port={port}"],
+            environ=environ(**given, REDIS_PORT=str(redis.port)),
+            cwd=tmp_path,
+        )
+        try:
+            process.wait_for_log("Uvicorn running", START)
+            # Flagsmith's own request.
+            answer = requests.post(
+                f"{url.partition('=')[2]}/sse/environments/ENVIRONMENT_KEY/queue-change".replace(
+                    "sse:8000", f"127.0.0.1:{port}"
+                ),
+                json={"updated_at": "2026-01-01T00:00:00"},
+                headers={"Authorization": f"Token {token.partition('=')[2]}"},
+                timeout=START,
+            )
+            assert answer.status_code == 202
+            curl = Process(look.replace(":8000", f":{port}").split())
+            curl.wait_for_log('data: {"updated_at": 1767225600.000000}')
+            curl.kill()
+        finally:
+            process.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wheel__documented_extras__exist() -> None:
+    page = (programs.ROOT / "docs" / "drop-in.md").read_text()
+    (extras,) = re.findall(r"pip install '\.\[(.*?)\]'", page)
+    assert set(extras.split(",")) <= set(project()["optional-dependencies"])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from typing import Self
 from tests.flagsmith.checkout import Checkout
 from tests.flagsmith.monolith import Flagsmith, Tasks
 from tests.support.detached import TOKEN, DetachedServer
+from tests.support.nginx import Nginx
+from tests.support.redis import Redis
 
 
 class Beside:
@@ -42,6 +44,42 @@ class Beside:
         with ExitStack() as stack:
             stack.enter_context(self.drop_in)
             stack.enter_context(self.flagsmith)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+
+class BesideReplicas:
+    """A context manager: an unmodified Flagsmith, and three drop-in servers with one Redis behind nginx.
+
+    Flagsmith posts to nginx too. The servers have no database.
+    """
+
+    def __init__(self, checkout: Checkout, tasks: Tasks, folder: Path) -> None:
+        self.redis = Redis()
+        variables = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.redis.port)}
+        self.servers = [DetachedServer(folder, **variables) for _ in range(3)]
+        self.nginx = Nginx([server.port for server in self.servers])
+        pointing = {"SSE_SERVER_BASE_URL": self.nginx.url, "SSE_AUTHENTICATION_TOKEN": TOKEN}
+        self.flagsmith = Flagsmith(checkout, tasks, pointing)
+        self._stack = ExitStack()
+
+    @property
+    def stream_port(self) -> int:
+        return self.nginx.port
+
+    @property
+    def stream_url(self) -> str:
+        return self.nginx.url
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for part in (self.redis, *self.servers, self.nginx, self.flagsmith):
+                stack.enter_context(part)
             self._stack = stack.pop_all()
         return self
 

@@ -9,17 +9,22 @@ import pytest
 from flagsmith.models import DefaultFlag
 
 from tests.e2e.python_sdk import Client
-from tests.flagsmith.beside import Beside
+from tests.flagsmith.beside import Beside, BesideReplicas
 from tests.flagsmith.changes import ABSENT
 from tests.flagsmith.checkout import Checkout
 from tests.flagsmith.installed import FlagsmithWithApp
 from tests.flagsmith.monolith import Tasks
 from tests.support.api import AdminAPI, Tenant
 
-Plugged = Beside | FlagsmithWithApp
+Plugged = Beside | BesideReplicas | FlagsmithWithApp
 """A Flagsmith with real-time streams."""
 
-KINDS = ("drop-in", "app")
+# Synchronous tasks are Flagsmith's for tests, and need another setting of the drop-in server.
+KINDS = [
+    *product(("drop-in", "app"), Tasks),
+    ("replicas", Tasks.PROCESSOR),
+    ("replicas", Tasks.THREADS),
+]
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +35,18 @@ def checkout() -> Checkout:
     return Checkout(Path(folder))
 
 
-@pytest.fixture(scope="session", params=product(KINDS, Tasks), ids=lambda param: f"{param[0]}-{param[1].value.lower()}")
+@pytest.fixture(scope="session", params=KINDS, ids=lambda param: f"{param[0]}-{param[1].value.lower()}")
 def plugged(
     request: pytest.FixtureRequest, checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Plugged]:
-    """The drop-in server beside a Flagsmith, and the app in a Flagsmith, for each of its task modes."""
+    """The drop-in server beside a Flagsmith, the app in a Flagsmith, and replicas, for each task mode."""
     kind, tasks = request.param
     if kind == "app":
         with FlagsmithWithApp(checkout, tasks, {}) as flagsmith:
             yield flagsmith
+    elif kind == "replicas":
+        with BesideReplicas(checkout, tasks, tmp_path_factory.mktemp("drop-in")) as replicas:
+            yield replicas
     else:
         with Beside(checkout, tasks, tmp_path_factory.mktemp("drop-in")) as both:
             yield both

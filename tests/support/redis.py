@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -73,8 +74,19 @@ class RedisCluster:
         self.nodes = [Redis(cluster_enabled="yes") for _ in range(3)]
 
     def __enter__(self) -> Self:
-        for node in self.nodes:
-            node.start()
+        with ExitStack() as stack:
+            for node in self.nodes:
+                stack.enter_context(node)
+            self._join()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _join(self) -> None:
         clients = [Client.from_url(node.url) for node in self.nodes]
         first = 0
         for number, client in enumerate(clients, start=1):
@@ -85,13 +97,6 @@ class RedisCluster:
         for node, client in zip(self.nodes, clients, strict=True):
             node.process.wait_until(partial(_is_ready, client))
             client.close()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for node in self.nodes:
-            node.__exit__(kind, error, traceback)
 
 
 def _is_ready(client: Client) -> bool:

@@ -1,0 +1,131 @@
+"""The image, built from deploy/Dockerfile and run with the arguments, variables and probes of Flagsmith's chart."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.deploy.test_drop_in_files import FACTS
+from tests.support import sse
+from tests.support.image import Image
+from tests.support.patience import PATIENCE, START
+from tests.support.processes import Process
+from tests.support.redis import Redis
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+TOKEN = "publisher-t0ken"
+PORT = FACTS["container"]["port"]
+
+# The stand-in for the base has 184 MB.
+MAX_BYTES = 400_000_000
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    with Image() as image:
+        yield image
+
+
+@pytest.fixture(autouse=True)
+def port_is_free() -> None:
+    """The container has this machine's network, and the chart's port."""
+    try:
+        socket.create_server(("0.0.0.0", PORT)).close()
+    except OSError:
+        pytest.skip(f"port {PORT} is in use")
+
+
+def probe(path: str) -> int:
+    """Request the path as a kubelet does, on an address that is not 127.0.0.1. 0: no response."""
+    try:
+        return requests.get(
+            f"http://127.0.0.2:{PORT}{path}", timeout=FACTS["container"]["probe_timeout_seconds"]
+        ).status_code
+    except requests.RequestException:
+        return 0
+
+
+def server_pid(process: Process) -> int:
+    """The process that runs the server: the innermost child of buildah."""
+    pid = process.pid
+    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pid = int(children[-1])
+    return pid
+
+
+def test_image__configuration__not_root_labelled_and_small(image: Image) -> None:
+    configuration = image.configuration()
+    assert configuration["User"] == "10001:10001"
+    assert configuration["Entrypoint"] == ["flagsmith-realtime"]
+    assert configuration["Cmd"] == FACTS["container"]["args"]
+    assert configuration["Healthcheck"]["Test"][0] == "CMD"
+    assert configuration["Labels"]["org.opencontainers.image.title"] == "flagsmith-realtime"
+    assert image.size() < MAX_BYTES
+
+
+@pytest.mark.parametrize("arguments", [FACTS["container"]["args"], []], ids=["chart", "compose"])
+def test_image__started_by_flagsmith__ready_serves_and_ends_within_a_second(image: Image, arguments: list[str]) -> None:
+    with Redis() as redis:
+        variables = {"SSE_AUTHENTICATION_TOKEN": TOKEN, "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port)}
+        process = image.start(image.container(), arguments, **variables)
+        try:
+            process.wait_until(lambda: probe(FACTS["container"]["readinessProbe"]) == 200, START)
+            assert probe(FACTS["container"]["livenessProbe"]) == 200
+            pid = server_pid(process)
+            assert Path(f"/proc/{pid}").stat().st_uid == 10001
+            with sse.connect(PORT, "shop") as stream:
+                stream.next_comment()
+                answer = requests.post(
+                    f"http://127.0.0.2:{PORT}/sse/environments/shop/queue-change",
+                    json={"updated_at": "2026-01-01T00:00:00"},
+                    headers={"Authorization": f"Token {TOKEN}"},
+                    timeout=PATIENCE,
+                )
+                assert answer.status_code == 202
+                assert stream.next_event().updated_at == 1767225600
+            began = time.monotonic()
+            os.kill(pid, signal.SIGTERM)
+            process.wait()
+            assert time.monotonic() - began < 1.0
+        finally:
+            process.kill()
+
+
+def test_image__read_only_root_file_system__serves(image: Image) -> None:
+    """All files belong to root, and the server's user may write nothing."""
+    container = image.container()
+    root = Path(image.run("mount", container))
+    for folder in ("tmp", "var/tmp", "var/lib/flagsmith-realtime", "run"):
+        (root / folder).chmod(0o555)
+        os.chown(root / folder, 0, 0)
+    with Redis() as redis:
+        variables = {"SSE_AUTHENTICATION_TOKEN": TOKEN, "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port)}
+        process = image.start(container, ["serve"], **variables)
+        try:
+            process.wait_until(lambda: probe("/health/readiness/") == 200, START)
+        finally:
+            process.kill()
+
+
+def test_image__product__migrates_and_serves(image: Image, tmp_path: Path) -> None:
+    container = image.container()
+    variables = {
+        "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        "ALLOWED_HOSTS": "127.0.0.2",
+        "PUBLIC_URL": "https://flags.example.com",
+        "SECURE_SSL_REDIRECT": "false",
+    }
+    migrate = image.start(container, ["product", "migrate", "--no-input"], **variables)
+    assert migrate.wait(START) == 0, migrate.log
+    process = image.start(container, ["product"], **variables)
+    try:
+        process.wait_until(lambda: probe("/health/readiness") == 200, START)
+        assert probe("/api/v1/flags/") == 403
+    finally:
+        process.kill()
