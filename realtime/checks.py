@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from realtime import bus, flagsmith, hosts
+from realtime import bus, extras, flagsmith, hosts, posted_versions
 from realtime.changes.triggers import Watch
 from realtime.conf import conf
 from realtime.flagsmith import visibility
@@ -104,7 +104,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         messages += _check_models()
     if conf.HOST == "flagsmith":
         messages += _check_flagsmith() + _check_caches()
-    return messages + _check_times() + _check_limits() + _check_bus()
+    return messages + _check_times() + _check_limits() + _check_bus() + _check_store()
 
 
 def _check_flagsmith() -> list[CheckMessage]:
@@ -284,3 +284,15 @@ def _has_field(model: type[Model], path: str) -> bool:
             return False
         model = field.related_model or model
     return True
+
+
+def _check_store() -> list[CheckMessage]:
+    """Check that the chosen store of posted versions can be used."""
+    problem = ""
+    if conf.STORE not in posted_versions.STORES:
+        problem, hint = "is unknown", f"Use one of {', '.join(posted_versions.STORES)}."
+    elif conf.STORE == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
+        problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
+    if not problem:
+        return []
+    return [Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E014")]

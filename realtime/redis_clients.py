@@ -50,7 +50,7 @@ def connect(defaults: dict[str, Any], retries: int = 0) -> Any:
     if conf.REDIS_SENTINELS:
         timeouts = {name: value for name, value in arguments.items() if name.startswith("socket_")}
         del arguments["host"], arguments["port"]
-        sentinel = Sentinel(_addresses(), sentinel_kwargs=timeouts, **arguments)
+        sentinel: Any = Sentinel(_addresses(), sentinel_kwargs=timeouts, **arguments)  # type: ignore[no-untyped-call]
         return sentinel.master_for(conf.REDIS_SERVICE, redis_class=Redis)
     return Redis(**arguments)
 

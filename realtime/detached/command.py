@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import Error
 
+from realtime import extras
 from realtime.detached import start
 from realtime.serving import command_line
 
@@ -45,9 +46,11 @@ def main() -> None:
         except ImproperlyConfigured as error:
             sys.exit(f"{NAME}: {error}")
         if arguments[1] == SERVE and not is_help:
-            start.log_configuration()
-            if problem := command_line.problem_of_database() or start.problem_of_redis():
+            problem = extras.problem("serve", "uvicorn", "httptools", "uvloop")
+            problem = problem or command_line.problem_of_database() or start.problem_of_redis()
+            if problem:
                 sys.exit(f"{NAME}: {problem}")
+            start.log_configuration()
             if command_line.has_database():
                 _migrate()
     command_line.execute(NAME, arguments)

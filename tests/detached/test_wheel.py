@@ -96,7 +96,7 @@ def test_wheel__documented_extras__exist() -> None:
 @pytest.mark.parametrize(
     "variables, line",
     [
-        ({}, f"CommandError: Not installed: uvicorn, httptools, uvloop. {INSTALL.format('serve')}"),
+        ({}, f"{NAME}: Not installed: uvicorn, httptools, uvloop. {INSTALL.format('serve')}"),
         (
             {"DATABASE_URL": "postgres://host/name"},
             f"{NAME}: DATABASE_URL cannot be read. Not installed: dj_database_url. {INSTALL.format('serve')}",

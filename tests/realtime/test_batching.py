@@ -100,3 +100,23 @@ async def test_batch__many_requests_of_one_group__other_groups_are_in_the_next_b
     assert await asyncio.gather(first, *answers) == ["A0", "A1", "A2", "A3", "A4", "B1", "B2", "C1"]
     await thread.close()
     assert batches == [["a0"], ["a1", "b1"], ["c1", "a2"], ["b2", "a3"], ["a4"]]
+
+
+async def test_batch__no_result_within_the_timeout__timeout_error_and_later_requests_get_results() -> None:
+    released = threading.Event()
+
+    def process(requests: list[str]) -> dict[str, str]:
+        assert released.wait(PATIENCE)
+        return {request: request.upper() for request in requests}
+
+    thread = DatabaseThread("test")
+    batcher = Batcher(thread, process, timeout=0.05)
+    first = batcher.submit("first")
+    second = batcher.submit("second")
+    for late in (first, second):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(late), PATIENCE)
+    released.set()
+    batcher = Batcher(thread, process, timeout=PATIENCE)
+    assert await batcher.submit("third") == "THIRD"
+    await thread.close()

@@ -20,7 +20,7 @@ from realtime.posted_versions.store import Store, StoreError
 from realtime.serving import redis_urls
 from realtime.types import EnvironmentKey
 from tests.support.patience import PATIENCE
-from tests.support.redis import PROGRAMS, Redis, RedisCluster
+from tests.support.redis import PROGRAMS, SERVICE, Redis, RedisCluster, Sentinel
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -34,8 +34,8 @@ def at(microseconds: int) -> datetime:
     return START + timedelta(microseconds=microseconds)
 
 
-CLUSTER = "cluster"
-KINDS = (*PROGRAMS, CLUSTER)
+CLUSTER, SENTINEL = "cluster", "sentinel"
+KINDS = (*PROGRAMS, CLUSTER, SENTINEL)
 
 StartServer = Callable[[str], Redis]
 
@@ -50,6 +50,8 @@ def start_server() -> Iterator[StartServer]:
             if kind not in started:
                 if kind == CLUSTER:
                     started[kind] = stack.enter_context(RedisCluster()).nodes[0]
+                elif kind == SENTINEL:
+                    started[kind] = stack.enter_context(Sentinel(stack.enter_context(Redis())))
                 else:
                     started[kind] = stack.enter_context(Redis(program=kind))
             return started[kind]
@@ -59,8 +61,12 @@ def start_server() -> Iterator[StartServer]:
 
 def configure(settings: Any, server: Redis, kind: str) -> None:
     """Name the server in the settings, and empty it."""
-    settings.EVENTSTREAM_REDIS = redis_urls.arguments(f"{server.url}?socket_timeout={PATIENCE}")
     settings.REALTIME_REDIS_CLUSTER = kind == CLUSTER
+    if kind == SENTINEL:
+        for name, value in redis_urls.settings(f"redis+sentinel://127.0.0.1:{server.port}/{SERVICE}").items():
+            setattr(settings, name, value)
+    else:
+        settings.EVENTSTREAM_REDIS = redis_urls.arguments(f"{server.url}?socket_timeout={PATIENCE}")
     client().flushall()
 
 

@@ -67,6 +67,26 @@ class Redis:
             self._process = None
 
 
+SERVICE = "flagsmith"
+"""The name by which a Sentinel knows a Redis."""
+
+
+class Sentinel(Redis):
+    """A context manager: a Sentinel of this Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__()
+        self._file = self._folder / "sentinel.conf"
+        self._file.write_text(
+            f"bind 127.0.0.1\nport {self.port}\ndir {self._folder}\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {redis.port} 1\n"
+        )
+
+    def start(self) -> None:
+        self._process = Process([self._program, str(self._file), "--sentinel"])
+        self._process.wait_until(lambda: accepts_connections(self.port))
+
+
 class RedisCluster:
     """A context manager: three nodes of a Redis cluster, each with a third of the slots."""
 
