@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from realtime import bus, extras, flagsmith, hosts, posted_versions
+from realtime import bus, flagsmith, hosts, posted_versions
 from realtime.changes.triggers import Watch
 from realtime.conf import conf
 from realtime.flagsmith import visibility
@@ -111,7 +111,7 @@ def _check_flagsmith() -> list[CheckMessage]:
     """How changes of a real Flagsmith are announced, and what is missing for it."""
     if conf.FLAGSMITH not in FLAGSMITH_MODES:
         names = ", ".join(FLAGSMITH_MODES)
-        return [Error(f"REALTIME_FLAGSMITH is {conf.FLAGSMITH!r}.", hint=f"It is one of {names}.", id="realtime.E014")]
+        return [Error(f"REALTIME_FLAGSMITH is {conf.FLAGSMITH!r}.", hint=f"It is one of {names}.", id="realtime.E016")]
     messages: list[CheckMessage] = [checks.Info(FLAGSMITH_MODES[conf.FLAGSMITH], id="realtime.I002")]
     if conf.FLAGSMITH == "follow":
         return messages
