@@ -114,15 +114,19 @@ def _conditions(rule: SegmentRule) -> Iterator[SegmentCondition]:
 def _rule(rule: Rule) -> SegmentRule:
     if rule["type"] not in RULE_TYPES:
         return {"type": "ALL", "conditions": [NEVER_MET]}
+    kind: Any = rule["type"]
     return {
-        "type": cast(Any, rule["type"]),
+        "type": kind,
         "conditions": [_condition(condition) for condition in rule.get("conditions", ())],
         "rules": [_rule(nested) for nested in rule.get("rules", ())],
     }
 
 
 def _condition(condition: Condition) -> SegmentCondition:
-    operator, prop, value = condition["operator"], condition["property_"] or "", condition["value"] or ""
+    prop = condition["property_"] or ""
+    # The engine's types have only the operators and kinds of values that it knows.
+    operator: Any = condition["operator"]
+    value: Any = condition["value"] or ""
     may_raise = operator in OPERATORS_THAT_MAY_RAISE or prop.startswith(JSON_PATH)
     if may_raise and not _is_evaluable(operator, prop, value if isinstance(value, str) else ""):
         return NEVER_MET

@@ -273,7 +273,7 @@ def _names(features: Iterable[FeatureContext[Any]]) -> Iterable[str]:
     return (feature["name"] for feature in features)
 
 
-def _evaluate(context: Context, segments: Mapping[str, SegmentContext[Any, Any]]) -> EvaluationResult[Any, Any]:
+def _evaluate(context: Context, segments: Segments) -> EvaluationResult[Any, Any]:
     """Evaluate, and leave out segments that raise: an identity always gets flags.
 
     ``engine_context`` has replaced conditions that raise for every identity. Others raise for some traits only (MODULO
