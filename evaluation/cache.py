@@ -14,10 +14,9 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from evaluation import document
-from evaluation.document import EnvironmentDocument, Version
-from evaluation.encoding import FlagEncoder, encode
-from evaluation.evaluator import Evaluator, Flag
+from evaluation.document import Version, VersionedDocument
 from evaluation.snapshot import snapshot
+from realtime.evaluation import CompiledEnvironment
 from realtime.monitoring.metrics import Counter, LockedValue
 
 # Locks for building. Environments share them, so that no lock has to be removed with its environment. If two builds of
@@ -52,11 +51,14 @@ class EncodedBody:
 
 
 class CompiledDocument:
-    """An environment document with its evaluator and encoded bodies, which are created lazily. Threads share it."""
+    """An environment document, compiled, with its encoded bodies, which are created lazily. Threads share it."""
 
-    def __init__(self, document: EnvironmentDocument) -> None:
+    def __init__(self, document: VersionedDocument) -> None:
         self.document = document
-        self.document_body = EncodedBody(encode(document.content).encode())
+        self.environment = CompiledEnvironment(
+            document.content, identity_overrides=document.identity_overrides, stored_fields=document.stored_fields
+        )
+        self.document_body = EncodedBody(self.environment.environment_document())
         """The body of ``environment-document/``."""
 
     @property
@@ -72,39 +74,16 @@ class CompiledDocument:
         return MEMORY_PER_DOCUMENT_BYTE * len(self.document_body.encoded) + MEMORY_PER_FEATURE_STATE * states
 
     @cached_property
-    def evaluator(self) -> Evaluator:
-        return Evaluator(self.document)
-
-    @cached_property
-    def flag_encoder(self) -> FlagEncoder:
-        return FlagEncoder(self.document)
-
-    @cached_property
     def client_side_flags(self) -> EncodedBody:
         """The body of ``flags/`` for client-side keys."""
-        return self._encode_flags(server_side=False)
+        return EncodedBody(self.environment.flags(server_side=False))
 
     @cached_property
     def server_side_flags(self) -> EncodedBody:
         """The body of ``flags/`` for server-side keys."""
-        if self.document.content["project"]["server_key_only_feature_ids"]:
-            return self._encode_flags(server_side=True)
+        if self.environment.has_server_side_flags:
+            return EncodedBody(self.environment.flags(server_side=True))
         return self.client_side_flags
-
-    def visible_flags(self, flags: list[Flag], server_side: bool) -> list[Flag]:
-        """Leave out disabled flags if the environment hides them, and server-side flags for a client-side key."""
-        hides_disabled = self.document.hides_disabled_flags
-        if not hides_disabled and (server_side or not self.document.content["project"]["server_key_only_feature_ids"]):
-            return flags
-        return [
-            flag
-            for flag in flags
-            if (flag.state.enabled or not hides_disabled) and (server_side or not flag.state.feature.is_server_key_only)
-        ]
-
-    def _encode_flags(self, server_side: bool) -> EncodedBody:
-        flags = self.visible_flags(self.evaluator.environment_flags(), server_side)
-        return EncodedBody(encode([self.flag_encoder.flag(flag) for flag in flags]).encode())
 
 
 class DocumentCache:

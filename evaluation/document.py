@@ -13,13 +13,17 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from environments.models import Environment
-from evaluation.engine_context import JSON_PATH, Json, value_for
 from features.models import Feature as FeatureModel
 from features.models import FeatureState
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.values import Value, ValueType
+from realtime.evaluation import EnvironmentDocument, FeatureFields, StateFields, StoredFields
+from realtime.evaluation.document import HashingSettings, IdentityOverrides, hashing_key
+from realtime.evaluation.engine_context import JSON_PATH, value_for
 from realtime.types import UpdatedAt
 from segments.models import Condition, Segment, SegmentRule
+
+Json = dict[str, Any]
 
 Row = TypeVar("Row", bound=tuple[Any, ...] | dict[str, Any])
 
@@ -61,7 +65,7 @@ class Version(NamedTuple):
         return cls(environment.pk, environment.revision, environment.updated_at)
 
 
-class Feature(NamedTuple):
+class FeatureRow(NamedTuple):
     """The fields of a feature that SDKs get."""
 
     id: int
@@ -74,16 +78,6 @@ class Feature(NamedTuple):
     is_server_key_only: bool
 
 
-class StateScope(NamedTuple):
-    """A feature state's primary key, and its identity or segment. All None: the environment's default."""
-
-    state_id: int
-    identity_id: int | None = None
-    feature_segment_id: int | None = None
-    segment_id: int | None = None
-    segment_name: str | None = None
-
-
 @dataclass(frozen=True)
 class EnvironmentRow:
     """The row of the environment joined with its project and organisation: the snapshot's first query."""
@@ -93,34 +87,25 @@ class EnvironmentRow:
 
 
 @dataclass(frozen=True)
-class EnvironmentDocument:
-    """An environment at one version. Immutable: threads share it."""
+class VersionedDocument:
+    """The document of an environment at one version. Immutable: threads share it."""
 
     version: Version
 
     last_modified: int
     """Unix time in whole seconds, different for each revision. 0: unknown."""
 
-    content: Json
-    """The document in Flagsmith's format, as JSON values."""
+    content: EnvironmentDocument
 
-    identity_overrides: list[Json]
+    identity_overrides: list[IdentityOverrides]
     """All identity overrides. ``content`` has them only with ``use_identity_overrides_in_local_eval``."""
 
-    features: dict[int, Feature]
-    """By primary key."""
+    features: list[FeatureRow]
 
-    scopes: dict[int, StateScope]
-    """By ``django_id`` of the feature states in the document."""
+    stored_fields: StoredFields
 
     is_expensive: bool
     """The document exceeds the limits of a bounded one, or has a condition with a JSONPath query."""
-
-    @property
-    def hides_disabled_flags(self) -> bool:
-        """The environment's setting, or the project's if the environment has none."""
-        own = self.content["hide_disabled_flags"]
-        return bool(self.content["project"]["hide_disabled_flags"] if own is None else own)
 
 
 def read_environment_row(environment_id: int) -> EnvironmentRow:
@@ -154,20 +139,9 @@ def read_environment_row(environment_id: int) -> EnvironmentRow:
     return EnvironmentRow(Version(row["id"], row["revision"], row["updated_at"]), row)
 
 
-def build(environment_row: EnvironmentRow, *, bounded: bool = False) -> EnvironmentDocument:
+def build(environment_row: EnvironmentRow, *, bounded: bool = False) -> VersionedDocument:
     """Read the other tables, in the same snapshot. ``bounded``: raise ``TooExpensive`` for an expensive document."""
     return _DocumentBuilder(environment_row, bounded).document()
-
-
-def hashing_key(environment: Mapping[str, Any], identifier: str, identity_id: int | None) -> str:
-    """The key that is hashed for percentage splits of an identity. ``environment``: a document's content or the columns
-    of an environment's row.
-
-    SDKs that evaluate locally know only the composite key. Identities that are not stored have no other one.
-    """
-    if identity_id is None or environment["use_identity_composite_key_for_hashing"]:
-        return f"{environment['api_key']}_{identifier}"
-    return str(identity_id)
 
 
 class _DocumentBuilder:
@@ -179,8 +153,8 @@ class _DocumentBuilder:
         self._has_queries = False
         self._bounded = bounded
         project_id = self.columns["project_id"]
-        features = FeatureModel.objects.filter(project_id=project_id).values_list(*Feature._fields)
-        self.features = {row[0]: Feature(*row) for row in self._read(features)}
+        features = FeatureModel.objects.filter(project_id=project_id).values_list(*FeatureRow._fields)
+        self.features = {row[0]: FeatureRow(*row) for row in self._read(features)}
         segments = Segment.objects.filter(project_id=project_id).order_by("id").values_list("id", "name")
         self.segments: dict[int, Json] = {
             pk: {"id": pk, "name": name, "rules": [], "feature_states": []} for pk, name in self._read(segments)
@@ -188,7 +162,7 @@ class _DocumentBuilder:
         if self.segments:
             self._read_rules(project_id)
         self.multivariate_values = self._read_multivariate_values(project_id)
-        self.scopes: dict[int, StateScope] = {}
+        self.state_fields: dict[int, StateFields] = {}
         self.defaults: list[Json] = []
         self.identities: dict[int, Json] = {}
         self._read_states()
@@ -208,16 +182,16 @@ class _DocumentBuilder:
         if self.is_expensive and self._bounded:
             raise TooExpensive
 
-    def document(self) -> EnvironmentDocument:
-        overrides = list(self.identities.values())
+    def document(self) -> VersionedDocument:
+        overrides: Any = list(self.identities.values())
+        features = list(self.features.values())
+        stored = StoredFields({feature.id: _feature_fields(feature) for feature in features}, self.state_fields)
         content, date = self._content(overrides), self.columns["last_modified"]
-        return EnvironmentDocument(
-            self.version, date, content, overrides, self.features, self.scopes, self.is_expensive
-        )
+        return VersionedDocument(self.version, date, content, overrides, features, stored, self.is_expensive)
 
-    def _content(self, overrides: list[Json]) -> Json:
+    def _content(self, overrides: list[Json]) -> EnvironmentDocument:
         columns = self.columns
-        return {
+        content: Any = {
             "id": columns["id"],
             "api_key": columns["api_key"],
             "project": {
@@ -247,6 +221,8 @@ class _DocumentBuilder:
             "use_identity_composite_key_for_hashing": columns["use_identity_composite_key_for_hashing"],
             "use_identity_overrides_in_local_eval": columns["use_identity_overrides_in_local_eval"],
         }
+        document: EnvironmentDocument = content
+        return document
 
     def _read_rules(self, project_id: int) -> None:
         """Read the rules of all segments, with two queries for each level."""
@@ -324,26 +300,31 @@ class _DocumentBuilder:
             elif row["feature_segment_id"] is not None:
                 self._add_segment_override(row)
             else:
-                self.scopes[_django_id(row)] = StateScope(row["id"])
+                self.state_fields[_django_id(row)] = StateFields(row["id"])
                 self.defaults.append(self._state(row))
 
     def _add_segment_override(self, row: Mapping[str, Any]) -> None:
         segment = self.segments.get(row["feature_segment__segment_id"])
         if segment is None:
             return
-        scope = StateScope(row["id"], None, row["feature_segment_id"], segment["id"], segment["name"])
-        self.scopes[_django_id(row)] = scope
+        self.state_fields[_django_id(row)] = StateFields(row["id"], None, row["feature_segment_id"])
         segment["feature_states"].append(self._state(row))
 
     def _add_identity_override(self, row: Mapping[str, Any]) -> None:
         pk, identifier = row["identity_id"], row["identity__identifier"]
         if pk not in self.identities:
             self.identities[pk] = self._identity(pk, identifier, row["identity__created_date"])
-        state = self._state(row)
+        state: Any = self._state(row)
         # SDKs ignore the options of an identity's override, so the value of its option is set here.
-        state["feature_state_value"] = value_for(state, hashing_key(self.columns, identifier, pk))
-        self.scopes[_django_id(row)] = StateScope(row["id"], pk)
+        state["feature_state_value"] = value_for(state, hashing_key(self._hashing_settings, identifier, pk))
+        self.state_fields[_django_id(row)] = StateFields(row["id"], pk)
         self.identities[pk]["identity_features"].append(state)
+
+    @property
+    def _hashing_settings(self) -> HashingSettings:
+        columns: Any = self.columns
+        settings: HashingSettings = columns
+        return settings
 
     def _identity(self, pk: int, identifier: str, created_date: datetime) -> Json:
         return {
@@ -393,6 +374,11 @@ def _value(row: Mapping[str, Any], prefix: str = "") -> Value:
     )
     value: Value = row[prefix + column]
     return value
+
+
+def _feature_fields(row: FeatureRow) -> FeatureFields:
+    created_date = row.created_date.isoformat().replace("+00:00", "Z")
+    return FeatureFields(created_date, row.description, row.initial_value, row.default_enabled)
 
 
 def _with_microseconds(moment: datetime) -> str:

@@ -30,7 +30,7 @@ from evaluation import worker
 from evaluation.cache import CompiledDocument, document_cache
 from evaluation.document import TooExpensive, Version
 from evaluation.evaluation_process import evaluation_process
-from segments import patterns
+from realtime.evaluation import patterns
 
 logger = structlog.get_logger(__name__)
 
@@ -150,7 +150,7 @@ def run_in_server_process(version: Version, work: Work[T], cheap_seconds: float)
 def _compile_bounded(version: Version) -> CompiledDocument:
     with patterns.time_limit(TRIAL_SECONDS):
         compiled = document_cache.get(version, bounded=True)
-        _ = compiled.evaluator
+        _ = compiled.environment.evaluator
         return compiled
 
 
@@ -174,7 +174,7 @@ def _run_without_fallback(version: Version, work: Work[T]) -> WorkResult[T]:
     try:
         with patterns.time_limit(worker.CALL_SECONDS):
             compiled = document_cache.get(version)
-            _ = compiled.evaluator
+            _ = compiled.environment.evaluator
         with patterns.time_limit(settings.EVALUATION_SECONDS):
             value = work(compiled)
     except patterns.TimeLimitExceeded:

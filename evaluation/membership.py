@@ -10,11 +10,15 @@ from flag_engine.segments.evaluator import context_matches_condition, context_ma
 
 from environments.identities.models import Identity
 from environments.identities.traits.models import TraitValue
-from evaluation import engine_context, isolation
+from evaluation import isolation
 from evaluation.cache import CompiledDocument
-from evaluation.document import hashing_key, read_environment_row
+from evaluation.document import read_environment_row
 from evaluation.isolation import Work
 from evaluation.worker import evaluation_time_limit
+from realtime.evaluation import EnvironmentDocument, IdentityTrait, engine_context
+from realtime.evaluation import Identity as EvaluatedIdentity
+from realtime.evaluation.document import Segment as DocumentSegment
+from realtime.evaluation.document import hashing_key
 from segments.models import Segment
 
 logger = structlog.get_logger(__name__)
@@ -31,11 +35,12 @@ class Candidate(NamedTuple):
     traits: Mapping[str, TraitValue]
     identity_id: int | None = None
 
-    @classmethod
-    def of(cls, identity: Identity) -> "Candidate":
-        """A stored identity with its stored traits."""
-        traits = {trait.trait_key: trait.trait_value for trait in identity.identity_traits.all()}
-        return cls(identity.identifier, traits, identity.pk)
+
+def evaluated_identity(identity: Identity) -> EvaluatedIdentity:
+    """A stored identity with its stored traits."""
+    stored = identity.identity_traits.all()
+    traits = {trait.trait_key: IdentityTrait(trait.pk, trait.trait_key, trait.trait_value, False) for trait in stored}
+    return EvaluatedIdentity(identity.identifier, identity.pk, traits)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Verdict:
 
 def segments_of(identity: Identity) -> list[int]:
     """The primary keys of the project's segments that the identity belongs to, by its stored traits."""
-    return _run(identity.environment_id, partial(_segments_of, candidate=Candidate.of(identity)))
+    return _run(identity.environment_id, partial(_segments_of, identity=evaluated_identity(identity)))
 
 
 def verdict(environment_id: int, segment_id: int, candidate: Candidate) -> Verdict:
@@ -80,11 +85,9 @@ def _run(environment_id: int, work: Work[T]) -> T:
     return isolation.run(environment_row.version, environment_row.columns["project__organisation_id"], work).value
 
 
-def _segments_of(compiled: CompiledDocument, candidate: Candidate) -> list[int]:
-    content = compiled.document.content
-    context = _context(content, candidate)
+def _segments_of(compiled: CompiledDocument, identity: EvaluatedIdentity) -> list[int]:
     with evaluation_time_limit():
-        return [segment["id"] for segment in content["project"]["segments"] if _contains(segment, context)]
+        return [segment["id"] for segment in compiled.environment.evaluator.segments(identity)]
 
 
 def _verdict(compiled: CompiledDocument, segment_id: int, candidate: Candidate) -> Verdict:
@@ -99,7 +102,7 @@ def _verdict(compiled: CompiledDocument, segment_id: int, candidate: Candidate) 
         return Verdict(_contains(segment, context), rules)
 
 
-def _context(content: engine_context.Json, candidate: Candidate) -> Any:
+def _context(content: EnvironmentDocument, candidate: Candidate) -> Any:
     is_anonymous = not candidate.identifier and candidate.identity_id is None
     key = None if is_anonymous else hashing_key(content, candidate.identifier, candidate.identity_id)
     return {
@@ -108,7 +111,7 @@ def _context(content: engine_context.Json, candidate: Candidate) -> Any:
     }
 
 
-def _contains(segment: engine_context.Json, context: Any) -> bool:
+def _contains(segment: DocumentSegment, context: Any) -> bool:
     try:
         return is_context_in_segment(context, engine_context.segment_context(segment, []))
     except Exception as error:
@@ -117,7 +120,7 @@ def _contains(segment: engine_context.Json, context: Any) -> bool:
         return False
 
 
-def _rule(rule: engine_context.Json, engine_rule: Any, context: Any, segment_key: str) -> RuleVerdict:
+def _rule(rule: Any, engine_rule: Any, context: Any, segment_key: str) -> RuleVerdict:
     """The verdict on a rule of the document. ``engine_rule`` is the same rule in the engine's context."""
     conditions = [
         ConditionVerdict(

@@ -6,7 +6,7 @@ All limits are processor time, so they do not depend on the load of the machine.
 import gc
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -18,7 +18,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from rest_framework.exceptions import APIException
 
 from core.connections import retried
-from segments.patterns import TimeLimitExceeded
+from realtime.evaluation.patterns import TimeLimitExceeded
 
 logger = structlog.get_logger(__name__)
 
@@ -56,17 +56,18 @@ def serve(connection: Connection) -> None:
             return
 
 
-@contextmanager
-def evaluation_time_limit() -> Iterator[None]:
+def evaluation_time_limit() -> AbstractContextManager[None]:
     """Raise ``TimeLimitExceeded`` in the block after ``EVALUATION_SECONDS``. Only in the evaluation process.
 
     The exception is raised at any point, so the block must not take locks. In other processes only regular expressions
-    can be interrupted (``segments/patterns.py``).
+    can be interrupted (``realtime/evaluation/patterns.py``).
     """
+    return _interrupted_evaluation() if _is_evaluation_process else nullcontext()
+
+
+@contextmanager
+def _interrupted_evaluation() -> Iterator[None]:
     global _interruptible
-    if not _is_evaluation_process:
-        yield
-        return
     signal.setitimer(signal.ITIMER_VIRTUAL, settings.EVALUATION_SECONDS)
     _interruptible = True
     try:

@@ -6,7 +6,8 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.AutoField"
 
     def ready(self) -> None:
-        from realtime import checks  # noqa: F401
+        from realtime import checks, flagsmith  # noqa: F401
         from realtime.changes import signals
 
         signals.connect()
+        flagsmith.connect()

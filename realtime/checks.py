@@ -2,6 +2,7 @@
 
 import math
 import resource
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,9 +15,10 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from realtime import bus, extras, hosts, posted_versions
+from realtime import bus, flagsmith, hosts, posted_versions
 from realtime.changes.triggers import Watch
 from realtime.conf import conf
+from realtime.flagsmith import visibility
 from realtime.http import addresses
 
 MAX_SILENCE_SECONDS = 15
@@ -38,6 +40,12 @@ FLAGSMITH_CACHE_HINTS = {
         "Leave it with one gunicorn worker, if SDKs may fetch once more after a reconnect. Otherwise set it to 0"
         " in all Flagsmith processes, after ANALYZE or with jit=off in PostgreSQL: flags/ may take seconds otherwise."
     ),
+}
+
+FLAGSMITH_MODES = {
+    "signals": "REALTIME_FLAGSMITH is 'signals': changes are announced by Flagsmith's processes that have this app. "
+    "All of them need it, the task processor too.",
+    "follow": "REALTIME_FLAGSMITH is 'follow': changes are found in Flagsmith's table of environments.",
 }
 
 
@@ -94,12 +102,41 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     elif conf.HOST != "detached":
         messages += _check_models()
     if conf.HOST == "flagsmith":
-        messages += _check_caches()
+        messages += _check_flagsmith() + _check_caches()
     return messages + _check_times() + _check_limits() + _check_bus() + _check_store()
+
+
+def _check_flagsmith() -> list[CheckMessage]:
+    """How changes of a real Flagsmith are announced, and what is missing for it."""
+    if conf.FLAGSMITH not in FLAGSMITH_MODES:
+        names = ", ".join(FLAGSMITH_MODES)
+        return [Error(f"REALTIME_FLAGSMITH is {conf.FLAGSMITH!r}.", hint=f"It is one of {names}.", id="realtime.E014")]
+    messages: list[CheckMessage] = [checks.Info(FLAGSMITH_MODES[conf.FLAGSMITH], id="realtime.I002")]
+    if conf.FLAGSMITH == "follow":
+        return messages
+    if not apps.is_installed(flagsmith.HISTORY):
+        messages.append(
+            Error(
+                f"{flagsmith.HISTORY} is not installed as an app, so no change can be announced.",
+                hint="Use Flagsmith's settings, or set REALTIME_FLAGSMITH to 'follow'.",
+                id="realtime.E015",
+            )
+        )
+    if bus.name() == "memory":
+        messages.append(
+            checks.Warning(
+                "There is no bus from Flagsmith's processes to serve_realtime: events come by the reconcile.",
+                hint="Use PostgreSQL as the default database, or set EVENTSTREAM_REDIS.",
+                id="realtime.W022",
+            )
+        )
+    return messages
 
 
 def _check_caches() -> list[CheckMessage]:
     """Warn of caches of a real Flagsmith that are not invalidated by a change."""
+    # Where this app raises the versions, it also removes environments from the cache.
+    removed = ("ENVIRONMENT_CACHE_SECONDS",) if conf.RAISES_IN_FLAGSMITH else ()
     messages: list[CheckMessage] = [
         checks.Warning(
             f"{name} is {seconds}: for that time after an event, Flagsmith may return an older state of {what}.",
@@ -107,7 +144,7 @@ def _check_caches() -> list[CheckMessage]:
             id="realtime.W020",
         )
         for name, what in FLAGSMITH_CACHES.items()
-        if (seconds := getattr(settings, name, 0))
+        if name not in removed and (seconds := getattr(settings, name, 0))
     ]
     mode = getattr(settings, "CACHE_ENVIRONMENT_DOCUMENT_MODE", None)
     if getattr(mode, "name", mode) == "PERSISTENT":
@@ -177,8 +214,6 @@ def _check_bus() -> list[CheckMessage]:
         problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
     elif name == "postgres" and connection.vendor != "postgresql":
         problem, hint = "needs PostgreSQL as the default database", "Remove REALTIME_BUS."
-    elif name == "postgres" and (missing := extras.problem("postgresql", "psycopg")):
-        problem, hint = "needs psycopg 3", missing
     if not problem:
         return []
     return [Error(f"REALTIME_BUS is {name!r}, which {problem}.", hint=hint, id="realtime.E008")]
@@ -214,20 +249,21 @@ def _check_models() -> list[CheckMessage]:
                 f"REALTIME_WATCH: {error}", hint="Set it to the dotted path of a tuple of Watch.", id="realtime.E007"
             ),
         ]
-    # A real Flagsmith's models are not watched, because it raises its environments' versions itself.
-    return messages if conf.HOST == "flagsmith" else messages + _check_watched(table)
+    if conf.HOST != "flagsmith":
+        return messages + _check_watched(watch.model for watch in table)
+    return messages + _check_watched(visibility.WATCHED if conf.RAISES_IN_FLAGSMITH else ())
 
 
-def _check_watched(table: tuple[Watch, ...]) -> list[CheckMessage]:
+def _check_watched(labels: Iterable[str]) -> list[CheckMessage]:
     """Inform of watched models that the project does not have."""
     return [
         checks.Info(
-            f"There is no model {watch.model!r}, so no change of it is watched.",
+            f"There is no model {label!r}, so no change of it is watched.",
             hint="If the project has such a model under another name, set REALTIME_WATCH. Otherwise ignore this.",
             id="realtime.I001",
         )
-        for watch in table
-        if not _is_model(watch.model)
+        for label in labels
+        if not _is_model(label)
     ]
 
 
@@ -258,4 +294,4 @@ def _check_store() -> list[CheckMessage]:
         problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
     if not problem:
         return []
-    return [Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E014")]
+    return [Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E016")]

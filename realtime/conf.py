@@ -119,6 +119,10 @@ class RealtimeSettings:
     """The storage of environments: "embedded" (the model below), "flagsmith" (a real Flagsmith's models, whose versions
     it raises itself) or "detached" (the app's own table)."""
 
+    FLAGSMITH = _text("signals")
+    """With the host "flagsmith": "signals" (signals in Flagsmith's own processes announce changes when they commit) or
+    "follow" (no code runs there, and the versions that its tasks write late are read)."""
+
     ENVIRONMENT_MODEL = _text("environments.Environment")
     """The model of environments, as a label."""
 
@@ -217,6 +221,11 @@ class RealtimeSettings:
     def SHORT_STREAM_SECONDS(self) -> float:  # noqa: N802
         """The age of short streams, and the time that the server waits for a client that does not read."""
         return min(SHORT_STREAM_SECONDS, self.STREAM_SECONDS)
+
+    @cached_property
+    def RAISES_IN_FLAGSMITH(self) -> bool:  # noqa: N802
+        """The host is a real Flagsmith, and its versions are raised by this app."""
+        return self.HOST == "flagsmith" and self.FLAGSMITH == "signals"
 
     @cached_property
     def INSPECTS(self) -> bool:  # noqa: N802

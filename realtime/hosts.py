@@ -208,19 +208,23 @@ class EmbeddedHost(Host):
 
 
 class FlagsmithHost(EmbeddedHost):
-    """Environments of a real Flagsmith that has this app installed.
-
-    It raises its environments' versions itself, some time after the change and by its own rules. This host only reads.
-    """
+    """Environments of a real Flagsmith whose own processes have this app: their versions are raised there."""
 
     gate_is_versioned = False
+    """The switch may also be changed by SQL. Then no version is raised."""
 
     def changed_since(self, moment: datetime) -> list[EnvironmentState]:
         """As above, but back to ``MAX_TASK_DELAY`` before the moment.
 
-        Flagsmith's version is the time of the change. A task writes it later, so it may appear with an old time.
+        If a process of Flagsmith does not have this app, a task writes the time of its changes later.
         """
         return super().changed_since(moment - MAX_TASK_DELAY)
+
+
+class FollowedFlagsmithHost(FlagsmithHost):
+    """The models of a real Flagsmith that raises its versions itself, some time after the change. Nothing of its is
+    written.
+    """
 
     def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         return {}
@@ -246,5 +250,7 @@ HOSTS: dict[str, type[Host]] = {"embedded": EmbeddedHost, "detached": Host, "fla
 
 
 def current() -> Host:
-    """The host that ``REALTIME_HOST`` names."""
+    """The host that ``REALTIME_HOST`` names, and ``REALTIME_FLAGSMITH`` for a real Flagsmith."""
+    if conf.HOST == "flagsmith" and not conf.RAISES_IN_FLAGSMITH:
+        return FollowedFlagsmithHost()
     return HOSTS.get(conf.HOST, EmbeddedHost)()

@@ -6,18 +6,21 @@ Traits are in no environment document, so storing them raises no version and pub
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypedDict
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from django.conf import settings
-from django.db import transaction
+from django.db import router, transaction
+from django.db.models import QuerySet
 
 from core.locks import lock_environment_shared
-from environments.identities.models import Identity
+from environments.identities.models import Identity as IdentityModel
 from environments.identities.traits.limits import TooManyTraits
 from environments.identities.traits.models import Trait, TraitValue
+from realtime import prepared
+from realtime.evaluation import Identity, IdentityTrait
 
 # The column of each type's value.
 VALUE_COLUMNS = {
@@ -26,6 +29,11 @@ VALUE_COLUMNS = {
     Trait.ValueType.BOOLEAN: "boolean_value",
     Trait.ValueType.FLOAT: "float_value",
 }
+
+VALUE_INDEXES = {kind: index for index, kind in enumerate(VALUE_COLUMNS)}
+
+# A query by more identifiers is compiled each time it runs.
+MAX_PREPARED_IDENTIFIERS = 128
 
 # Disk space of a row without its texts, with its index entries. Measured on SQLite and PostgreSQL: an identity of 13
 # characters takes 85 and 161 bytes, a trait of 17 characters 101 and 151 bytes.
@@ -46,27 +54,9 @@ class TraitInput(TypedDict):
     transient: bool | None
 
 
-class EffectiveTrait(NamedTuple):
-    """A trait that the flags are evaluated with. Without ``id``, it is not stored."""
-
-    id: int | None
-    trait_key: str
-    trait_value: TraitValue
-    transient: bool
-
-
 @dataclass
-class RequestIdentity:
+class RequestIdentity(Identity):
     """The identity of a request, and the traits that its flags are evaluated with. Without ``id``, it is not stored."""
-
-    identifier: str
-    id: int | None = None
-    traits: dict[str, EffectiveTrait] = field(default_factory=dict)
-    """By trait key."""
-
-    @property
-    def trait_values(self) -> dict[str, TraitValue]:
-        return {key: trait.trait_value for key, trait in self.traits.items()}
 
     def add_unstored(self, items: Iterable[TraitInput], transient: bool) -> None:
         """Add traits that are not stored, only for this response. A value of None removes the trait."""
@@ -75,7 +65,7 @@ class RequestIdentity:
             if value is None:
                 self.traits.pop(key, None)
             else:
-                self.traits[key] = EffectiveTrait(None, key, value, transient)
+                self.traits[key] = IdentityTrait(None, key, value, transient)
 
     def would_change(self, traits: Mapping[str, TraitValue]) -> bool:
         """Return whether storing these traits would change the stored ones."""
@@ -195,7 +185,7 @@ def _lock_identities(environment_id: int, identifiers: list[str]) -> dict[str, i
     left out, as if its traits had been stored before the deletion.
     """
     rows = (
-        Identity.objects.filter(environment_id=environment_id, identifier__in=identifiers)
+        IdentityModel.objects.filter(environment_id=environment_id, identifier__in=identifiers)
         .order_by("pk")
         .select_for_update(no_key=True)
         .values_list("identifier", "pk")
@@ -203,8 +193,8 @@ def _lock_identities(environment_id: int, identifiers: list[str]) -> dict[str, i
     found = dict(rows)
     missing = [identifier for identifier in identifiers if identifier not in found]
     if missing:
-        Identity.objects.bulk_create(
-            [Identity(environment_id=environment_id, identifier=identifier) for identifier in sorted(missing)],
+        IdentityModel.objects.bulk_create(
+            [IdentityModel(environment_id=environment_id, identifier=identifier) for identifier in sorted(missing)],
             ignore_conflicts=True,
         )
         found = dict(rows.all())
@@ -213,18 +203,29 @@ def _lock_identities(environment_id: int, identifiers: list[str]) -> dict[str, i
 
 def read(environment_id: int, identifiers: Collection[str]) -> dict[str, RequestIdentity]:
     """These identities with their stored traits, in one query. Those that are not stored have no ``id``."""
-    rows = Identity.objects.filter(environment_id=environment_id, identifier__in=identifiers)
-    paths = (f"identity_traits__{name}" for name in ("id", "trait_key", "value_type", *VALUE_COLUMNS.values()))
     found = {identifier: RequestIdentity(identifier) for identifier in identifiers}
-    for identifier, pk, trait, key, kind, *values in rows.order_by("identity_traits").values_list(
-        "identifier", "pk", *paths
-    ):
+    for identifier, pk, trait, key, kind, *values in _rows(environment_id, list(found)):
         identity = found[identifier]
         identity.id = pk
-        value = dict(zip(VALUE_COLUMNS, values, strict=True)).get(kind)
+        value = values[VALUE_INDEXES[kind]] if kind in VALUE_INDEXES else None
         if value is not None:
-            identity.traits[key] = EffectiveTrait(trait, key, value, False)
+            identity.traits[key] = IdentityTrait(trait, key, value, False)
     return found
+
+
+def _rows(environment_id: int, identifiers: list[str]) -> Iterable[Sequence[Any]]:
+    number = len(identifiers)
+    if not 0 < number <= MAX_PREPARED_IDENTIFIERS:
+        return _query(environment_id, *identifiers)
+    # The SQL depends on the number. It is compiled for powers of two, and the last identifier is repeated.
+    repeated = identifiers[-1:] * ((1 << (number - 1).bit_length()) - number)
+    return prepared.rows(_query, router.db_for_read(IdentityModel), _query, environment_id, *identifiers, *repeated)
+
+
+def _query(environment_id: int, *identifiers: str) -> "QuerySet[IdentityModel, tuple[Any, ...]]":
+    rows = IdentityModel.objects.filter(environment_id=environment_id, identifier__in=identifiers)
+    paths = (f"identity_traits__{name}" for name in ("id", "trait_key", "value_type", *VALUE_COLUMNS.values()))
+    return rows.order_by("identity_traits").values_list("identifier", "pk", *paths)
 
 
 def _equal(one: TraitValue, other: TraitValue) -> bool:

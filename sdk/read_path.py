@@ -15,7 +15,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -40,7 +40,7 @@ from evaluation.isolation import Work, WorkResult
 from realtime.batching import Batcher, DatabaseThread
 from realtime.delivery.spread import refetch_rate
 from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
-from realtime.types import Application, Message, Receive, Scope, Send
+from realtime.types import Application, Message, Receive, Scope, Send, UpdatedAt
 from sdk import authentication, identify, read_metrics, responses, views
 from sdk.authentication import SDKClient
 from sdk.identify import RequestIdentity
@@ -140,16 +140,37 @@ class ReadyResponse:
         self, accept_encoding: str, added_headers: MiddlewareHeaders, conditions: ConditionalHeaders
     ) -> tuple[bytes, bytes]:
         """Head and body of the HTTP/1.1 response."""
+        response = self.response
+        if isinstance(response, EncodedResponse) and response.is_uniform:
+            before, after = _uniform_head(self.resource, response.status, response.updated_at, added_headers)
+            return b"%b%d%b" % (before, len(response.body), after), response.body
         rendered = self._rendered.get((added_headers, accept_encoding, conditions))
         if rendered is None:
-            number, body, headers = self.render_for(accept_encoding, added_headers, conditions)
-            status = HTTPStatus(number)
-            lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
-            lines += [b"%b: %b\r\n" % header for header in headers]
+            status, body, headers = self.render_for(accept_encoding, added_headers, conditions)
             if len(self._rendered) >= MAX_RENDERED_RESPONSES:
                 self._rendered.clear()
-            rendered = self._rendered[added_headers, accept_encoding, conditions] = b"".join(lines), body
+            rendered = self._rendered[added_headers, accept_encoding, conditions] = _head(status, headers), body
         return rendered
+
+
+def _head(number: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The status line and the headers of an HTTP/1.1 response."""
+    status = HTTPStatus(number)
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
+    return b"".join(lines + [b"%b: %b\r\n" % header for header in headers])
+
+
+# An identity's response is sent once. Its head depends on the identity only by the length of the body.
+@lru_cache(maxsize=1_024)
+def _uniform_head(
+    resource: Resource, status: int, updated_at: UpdatedAt, added_headers: MiddlewareHeaders
+) -> tuple[bytes, bytes]:
+    """The parts of the head before and after the length of the body."""
+    empty = ReadyResponse(resource, None, EncodedResponse(updated_at, b"", status=status))
+    _, _, headers = empty.render_for("", added_headers, ConditionalHeaders())
+    position = [name for name, _ in headers].index(b"content-length")
+    before = _head(status, [*headers[:position], (b"content-length", b"")]).removesuffix(b"\r\n")
+    return before, b"\r\n" + b"".join([b"%b: %b\r\n" % header for header in headers[position + 1 :]])
 
 
 class IsolatedWork(NamedTuple):

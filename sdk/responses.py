@@ -9,8 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
 from evaluation.cache import CompiledDocument
-from evaluation.encoding import encode
-from evaluation.evaluator import Flag
+from evaluation.worker import evaluation_time_limit
 from realtime.types import UpdatedAt, epoch_seconds
 from sdk.authentication import HEADER
 from sdk.identify import RequestIdentity
@@ -87,6 +86,11 @@ class EncodedResponse(NamedTuple):
     status: int = 200
     validators: Validators | None = None
 
+    @property
+    def is_uniform(self) -> bool:
+        """Body and headers do not depend on the headers of the request."""
+        return self.gzipped is None and self.validators is None
+
     def for_conditions(self, conditions: ConditionalHeaders) -> "EncodedResponse":
         """This response, or 304 if the client has this version."""
         if self.validators is None or not self.validators.match(conditions):
@@ -144,35 +148,28 @@ def flags(compiled: CompiledDocument, server_side: bool) -> EncodedResponse:
 
 def flag(compiled: CompiledDocument, name: str, server_side: bool) -> EncodedResponse:
     """One flag of the environment, by its feature's name."""
-    for each in compiled.visible_flags(compiled.evaluator.environment_flags(), server_side):
-        if each.state.feature.name == name:
-            return _response(compiled, encode(compiled.flag_encoder.flag(each)).encode())
-    return _feature_not_found(compiled)
+    return _flag_response(compiled, compiled.environment.flag(name, server_side))
 
 
 def identity(compiled: CompiledDocument, identity: RequestIdentity, server_side: bool) -> EncodedResponse:
     """An identity with its flags and traits."""
-    traits = () if compiled.document.content["hide_sensitive_data"] else identity.traits.values()
-    traits_json = encode([trait._asdict() for trait in traits])
-    flags = _identity_flags(compiled, identity, server_side)
-    flags_json = ",".join([compiled.flag_encoder.identity_flag(each) for each in flags])
-    body = f'{{"identifier":{encode(identity.identifier)},"traits":{traits_json},"flags":[{flags_json}]}}'
-    return _response(compiled, body.encode())
+    with evaluation_time_limit():
+        body = compiled.environment.identity(identity, server_side)
+    return EncodedResponse(compiled.version.updated_at, body)
 
 
 def identity_flag(
     compiled: CompiledDocument, identity: RequestIdentity, name: str, server_side: bool
 ) -> EncodedResponse:
     """One flag of an identity, by its feature's name."""
-    for each in _identity_flags(compiled, identity, server_side):
-        if each.state.feature.name == name:
-            return _response(compiled, compiled.flag_encoder.identity_flag(each).encode())
-    return _feature_not_found(compiled)
+    with evaluation_time_limit():
+        body = compiled.environment.identity_flag(identity, name, server_side)
+    return _flag_response(compiled, body)
 
 
 def feature_ids(compiled: CompiledDocument, names: Collection[str]) -> dict[str, int]:
     """The primary keys of the project's features with these names, by name."""
-    return {feature.name: feature.id for feature in compiled.document.features.values() if feature.name in names}
+    return {feature.name: feature.id for feature in compiled.document.features if feature.name in names}
 
 
 def document(compiled: CompiledDocument) -> EncodedResponse:
@@ -181,14 +178,7 @@ def document(compiled: CompiledDocument) -> EncodedResponse:
     return EncodedResponse(compiled.version.updated_at, body.encoded, body.gzipped, validators=Validators.of(compiled))
 
 
-def _identity_flags(compiled: CompiledDocument, identity: RequestIdentity, server_side: bool) -> list[Flag]:
-    flags = compiled.evaluator.identity_flags(identity.identifier, identity.trait_values, identity.id)
-    return compiled.visible_flags(flags, server_side)
-
-
-def _feature_not_found(compiled: CompiledDocument) -> EncodedResponse:
-    return EncodedResponse(compiled.version.updated_at, b'{"detail":"Given feature not found"}', status=404)
-
-
-def _response(compiled: CompiledDocument, body: bytes) -> EncodedResponse:
+def _flag_response(compiled: CompiledDocument, body: bytes | None) -> EncodedResponse:
+    if body is None:
+        return EncodedResponse(compiled.version.updated_at, b'{"detail":"Given feature not found"}', status=404)
     return EncodedResponse(compiled.version.updated_at, body)

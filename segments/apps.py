@@ -6,7 +6,6 @@ class SegmentsConfig(AppConfig):
     label = "segments"
 
     def ready(self) -> None:
-        from segments import patterns, signals
+        from segments import signals
 
-        patterns.install()
         signals.connect()

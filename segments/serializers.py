@@ -9,7 +9,8 @@ from rest_framework.exceptions import ValidationError
 from core.fields import EmptyList
 from core.items import CompleteItem, Items
 from core.representation import QuickSerializer
-from segments import evaluability, patterns, services, tree_limits
+from realtime.evaluation import evaluability, patterns
+from segments import services, tree_limits
 from segments.models import Condition, Segment, SegmentRule
 
 

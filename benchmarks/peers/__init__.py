@@ -1,1 +1,1 @@
-"""What the product is measured beside, in the same run."""
+"""Peers: servers that benchmarks measure in the same run, for comparison."""

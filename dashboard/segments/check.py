@@ -17,7 +17,7 @@ from dashboard.segments.views import SegmentPage
 from environments.access import has_environment_permission
 from environments.identities.models import Identity
 from environments.models import Environment
-from evaluation.membership import Candidate, RuleVerdict, Verdict, verdict
+from evaluation.membership import Candidate, RuleVerdict, Verdict, evaluated_identity, verdict
 from sdk.serializers import IdentitiesSerializer
 
 NOT_TRAITS = "Line {line} is neither an object in JSON nor name=value."
@@ -116,7 +116,7 @@ class CheckPage(SegmentPage):
         if identity is None:
             note = f"{environment.name} has no such identity, so it is judged by the typed traits alone."
             return Candidate(identifier, given), [note]
-        merged = {**Candidate.of(identity).traits, **traits}
+        merged = {**evaluated_identity(identity).trait_values, **traits}
         present = {name: value for name, value in merged.items() if value is not None}
         stored_count = len(merged.keys() - traits.keys())
         note = f"Judged with {stored_count} stored trait{'' if stored_count == 1 else 's'} of it"

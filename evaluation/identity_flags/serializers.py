@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from evaluation.evaluator import Flag
+from realtime.evaluation import Flag
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}], "nullable": True})
@@ -20,8 +20,8 @@ class FlagFeatureSerializer(serializers.Serializer[Any]):
 
 
 class FlagSegmentSerializer(serializers.Serializer[Any]):
-    id = serializers.IntegerField(source="segment_id")
-    name = serializers.CharField(source="segment_name")
+    id = serializers.IntegerField()
+    name = serializers.CharField()
 
 
 class FlagOptionSerializer(serializers.Serializer[Any]):
@@ -47,7 +47,7 @@ class IdentityFlagSerializer(serializers.Serializer[Flag]):
 
     @extend_schema_field(FlagSegmentSerializer(allow_null=True))
     def get_segment(self, flag: Flag) -> Any:
-        return FlagSegmentSerializer(flag.state.scope).data if flag.state.overridden_by == "SEGMENT" else None
+        return None if flag.state.segment is None else FlagSegmentSerializer(flag.state.segment).data
 
 
 class SourceIdentitySerializer(serializers.Serializer[Any]):

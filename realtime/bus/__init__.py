@@ -6,7 +6,6 @@ all attached hubs reconcile.
 
 import os
 import threading
-from importlib.util import find_spec
 from typing import Protocol
 from weakref import WeakSet
 
@@ -47,14 +46,14 @@ _current: Bus | None = None
 def name() -> str:
     """The back end that ``REALTIME_BUS`` names.
 
-    If it is empty: redis if ``EVENTSTREAM_REDIS`` is set, else postgres if the default database is PostgreSQL and
-    psycopg 3 is installed, else memory.
+    If it is empty: redis if ``EVENTSTREAM_REDIS`` is set, else postgres if the default database is PostgreSQL, else
+    memory.
     """
     if conf.BUS:
         return conf.BUS
     if hasattr(settings, "EVENTSTREAM_REDIS"):
         return "redis"
-    return "postgres" if connection.vendor == "postgresql" and find_spec("psycopg") else "memory"
+    return "postgres" if connection.vendor == "postgresql" else "memory"
 
 
 def current() -> Bus:

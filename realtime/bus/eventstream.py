@@ -29,6 +29,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import structlog
+from django.dispatch import Signal
 from django_eventstream import eventstream, send_event
 from django_eventstream.event import Event
 from django_eventstream.views import Listener, get_listener_manager
@@ -49,6 +50,9 @@ REDIS_CHANNEL = "events_channel"
 """The Redis channel on which django-eventstream publishes the events of all its channels."""
 
 FIELDS = ("channel", "event_type", "data")
+
+environment_received = Signal()
+"""Sent when an event came over the bus, of this process too: ``key``, the environment's."""
 
 
 class _Data(str):
@@ -133,6 +137,8 @@ def receive(text: bytes) -> None:
     name = message["channel"]
     remote = _RemoteEvent(name, message["event_type"], message["data"], id=message.get("pub_id"))
     get_listener_manager().add_to_queues(name, remote)
+    if name.startswith(CHANNEL_PREFIX):
+        environment_received.send_robust(sender=None, key=EnvironmentKey(name.removeprefix(CHANNEL_PREFIX)))
 
 
 def publish_in_redis(state: EnvironmentState) -> None:

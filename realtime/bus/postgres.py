@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -22,6 +23,8 @@ from realtime.types import EnvironmentState
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
+
+    from realtime.bus.psycopg2_connection import Psycopg2Connection
 
 logger = structlog.get_logger(__name__)
 
@@ -106,7 +109,7 @@ class ListeningConnection:
     psycopg's own calls wait for an answer without a timeout. ``wait`` raises after ``ANSWER_SECONDS``.
     """
 
-    def __init__(self, pgconn: "PGconn") -> None:
+    def __init__(self, pgconn: "PGconn | Psycopg2Connection") -> None:
         self._pgconn = pgconn
         self._interrupting, self._interrupted = socket.socketpair()
         # Not ``select.select``, which rejects file descriptors above 1,023: each stream uses one.
@@ -173,16 +176,23 @@ class ListeningConnection:
 
 
 @contextmanager
-def _connection() -> "Iterator[PGconn]":
+def _connection() -> "Iterator[PGconn | Psycopg2Connection]":
     """A new connection, outside of Django's pool, because LISTEN belongs to a session."""
+    parameters: dict[str, Any] = connections[DEFAULT_DB_ALIAS].get_connection_params()
+    parameters = {name: value for name, value in parameters.items() if name not in CURSOR_PARAMETERS}
+    if find_spec("psycopg") is None:
+        from realtime.bus import psycopg2_connection
+
+        if conf.BUS_DATABASE_URL:
+            parameters = psycopg2_connection.parameters_of(conf.BUS_DATABASE_URL)
+        with psycopg2_connection.connect({**CONNECTION, **parameters}) as connection:
+            yield connection
+        return
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
     if conf.BUS_DATABASE_URL:
-        parameters: dict[str, Any] = dict(conninfo_to_dict(conf.BUS_DATABASE_URL))
-    else:
-        parameters = connections[DEFAULT_DB_ALIAS].get_connection_params()
-        parameters = {name: value for name, value in parameters.items() if name not in CURSOR_PARAMETERS}
+        parameters = dict(conninfo_to_dict(conf.BUS_DATABASE_URL))
     # Not psycopg's own context manager: its exit sends a COMMIT or ROLLBACK and waits for the answer.
-    with closing(psycopg.connect(**{**CONNECTION, **parameters, "autocommit": True})) as connection:
-        yield connection.pgconn
+    with closing(psycopg.connect(**{**CONNECTION, **parameters, "autocommit": True})) as psycopg_connection:
+        yield psycopg_connection.pgconn

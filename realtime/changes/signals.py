@@ -90,7 +90,7 @@ class Watcher:
 def connect() -> None:
     """Register listeners for the models of ``REALTIME_WATCH``, and for rollbacks of savepoints."""
     if conf.HOST == "flagsmith":
-        # Flagsmith raises its environments' versions itself.
+        # ``realtime.flagsmith`` collects its changes, or they are followed.
         return
     connection_created.connect(versions.watch_rollbacks, dispatch_uid="realtime:watch_rollbacks")
     table: tuple[Watch, ...] = import_string(conf.WATCH)

@@ -77,7 +77,7 @@ def project(instance: Any, operation: RowOperation) -> Effect:
 
 
 def organisation(instance: Any, operation: RowOperation) -> Effect:
-    """Its name and switches are in the environment document, but do not change a flag, so the change is silent."""
+    """The name and switches are in the environment document, but change no flag, so the change is silent."""
     if operation is not RowOperation.UPDATED:
         return NOTHING
     return Effect(environments_of(project__organisation_id=instance.pk), silent=True)

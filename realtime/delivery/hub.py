@@ -134,12 +134,12 @@ class Topic:
         return True
 
     def accept_from_reconcile(self, state: EnvironmentState) -> None:
-        """Accept a state that the reconcile has read, and count it if no event has announced it.
-
-        No event announces the changes of a real Flagsmith: the reconcile always finds them, so they are not counted.
-        """
-        announced = self._received >= state.updated_at or conf.HOST == "flagsmith"
+        """Accept a state that the reconcile has read, and count it if no event has announced it."""
+        announced = self._received >= state.updated_at
         if self.accept(state) and not self._new_subscribers and not announced:
+            if conf.HOST == "flagsmith":
+                metrics.flagsmith_events["following"].add()
+                return
             metrics.healed.add()
             self.hub.observer.healed(self.key, state.updated_at)
 
@@ -263,7 +263,7 @@ class Topic:
             return
         self._received = max(self._received, announced.updated_at)
         if not is_remote and abs(time.time() - announced.updated_at.timestamp()) < MAX_EVENT_AGE_SECONDS:
-            self.accept(announced)
+            self._accept_announced(announced)
         else:
             self.hub.reader.submit(self.key).add_done_callback(partial(self._accept_read, announced))
 
@@ -273,10 +273,14 @@ class Topic:
             return
         state = hosts.current().newest(read.result(), announced)
         if state is not None:
-            self.accept(state)
+            self._accept_announced(state)
         if state is None or state.updated_at < announced.updated_at:
             # A database replica lags.
             self.hub.refresh(self)
+
+    def _accept_announced(self, state: EnvironmentState) -> None:
+        if self.accept(state) and conf.HOST == "flagsmith":
+            metrics.flagsmith_events["signals"].add()
 
     def _schedule_repeat(self, first: bool) -> None:
         """Repeat the later of two close events (``REALTIME_REPEAT_ALL``: every event).

@@ -167,6 +167,8 @@ class Alias:
 # Label values. "other" is for values that are not listed.
 LIMITS = ("address", "environment", "process", "rate", "other")
 
+FLAGSMITH_SOURCES = ("signals", "following")
+
 BUSES = ("memory", "postgres", "redis", "other")
 
 streams_open = Gauge("realtime_streams_open", "Streams whose connection is open.")
@@ -181,6 +183,12 @@ delivered = Counter("realtime_events_delivered", "Events written to open streams
 superseded = Counter("realtime_events_superseded", "Events replaced by a later one before a slow client read them.")
 repeated = Counter("realtime_events_repeated", "Events written to streams a second time, counted per stream.")
 healed = Counter("realtime_events_healed", "Versions found by the reconcile before the bus delivered them.")
+flagsmith_events = Counter(
+    "realtime_flagsmith_events",
+    "Events of a real Flagsmith's database, counted per environment, by how they were found.",
+    "source",
+    FLAGSMITH_SOURCES,
+)
 propagation = Histogram(
     "realtime_propagation_seconds", "Seconds from an event's updated_at, set in its transaction, until it was written."
 )

@@ -7,6 +7,7 @@ from django.urls import get_resolver
 
 from realtime.delivery import hub
 from realtime.external import intake
+from realtime.flagsmith import schedule
 from realtime.http import drain
 from realtime.monitoring import shared_counters
 from realtime.monitoring.watchdog import Watchdog
@@ -31,8 +32,10 @@ def lifespan(urlconf: str | None = None) -> Application:
         # Before the watchdog starts, because on a busy machine this blocks the loop for seconds.
         _preload(urlconf)
         watchdog = Watchdog(pulse)
+        clock = schedule.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        clock.cancel()
         await intake.close()
         watchdog.stop()
         await hub.current().close()

@@ -201,14 +201,20 @@ def postgres_bus(
     bus.close(PATIENCE)
 
 
-@pytest.fixture(params=["postgres", "redis"])
+@pytest.fixture(params=["postgres", "psycopg2", "redis"])
 def peer(request: pytest.FixtureRequest, connects: "queue.SimpleQueue[float]", monkeypatch: pytest.MonkeyPatch) -> Peer:
     """A peer of a listening bus, whose timeout is long enough for a slow server."""
+    name = request.param
+    if name == "psycopg2":
+        pytest.importorskip("psycopg2")
+        # As in a project that has no psycopg 3.
+        monkeypatch.setattr(postgres, "find_spec", lambda name: None)
+        name = "postgres"
     for module in (postgres, redis):
         monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
-    bus = request.getfixturevalue(f"{request.param}_bus")
+    bus = request.getfixturevalue(f"{name}_bus")
     peer: Peer
-    if request.param == "postgres":
+    if name == "postgres":
         peer = PostgreSQLPeer(request.getfixturevalue("postgresql"), bus)
     else:
         peer = RedisPeer(request.getfixturevalue("redis_server"), bus)

@@ -1,10 +1,7 @@
 """System checks and health of a bus that is misconfigured."""
 
-import sys
-
 import pytest
 from django.core.checks import CheckMessage, run_checks
-from django.db import connection
 
 from realtime import bus
 from tests.bus.conftest import Settings
@@ -38,14 +35,3 @@ def test_health__unknown_bus__reported_as_not_connected(settings: Settings) -> N
 def test_checks__redis_with_eventstream_redis__no_message(settings: Settings) -> None:
     settings.REALTIME_BUS, settings.EVENTSTREAM_REDIS = "redis", {}
     assert messages() == []
-
-
-def test_checks__postgres_without_psycopg__error_names_the_extra(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.REALTIME_BUS = "postgres"
-    monkeypatch.setattr(connection, "vendor", "postgresql")
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-    (message,) = messages()
-    assert (message.id, "needs psycopg 3" in message.msg) == ("realtime.E008", True)
-    assert message.hint == "Not installed: psycopg. Run: pip install 'flagsmith-realtime[postgresql]'"

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from flagsmith import Flagsmith
 
@@ -17,7 +17,7 @@ class Client(Flagsmith):
     """The SDK, with a condition that is notified after each fetch of the environment document."""
 
     @classmethod
-    def of(cls, tenant: Tenant, realtime_url: str) -> "Client":
+    def of(cls, tenant: Tenant, realtime_url: str) -> Self:
         """A client of the tenant's environment that streams from ``realtime_url``."""
         return cls(
             environment_key=tenant.environment.server_key,

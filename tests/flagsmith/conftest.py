@@ -52,6 +52,13 @@ def plugged(
             yield both
 
 
+@pytest.fixture(scope="module", params=Tasks, ids=lambda tasks: tasks.value.lower())
+def app(request: pytest.FixtureRequest, checkout: Checkout) -> Iterator[FlagsmithWithApp]:
+    """A Flagsmith with this app in all of its processes, for each way of running tasks."""
+    with FlagsmithWithApp(checkout, request.param, {}) as flagsmith:
+        yield flagsmith
+
+
 @pytest.fixture(scope="session")
 def api(plugged: Plugged) -> AdminAPI:
     """A client of Flagsmith's Admin API."""

@@ -1,31 +1,33 @@
 """A Flagsmith with this app in INSTALLED_APPS, and a further process that serves the streams."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from tests.flagsmith.monolith import START_SECONDS, Flagsmith
 from tests.support import ports, programs
-from tests.support.processes import accepts_connections
-
-PAGE = programs.ROOT / "docs" / "plugging-in.md"
-
-(SETTINGS,) = re.findall(r"```python\n(from app.*?)```", PAGE.read_text(), re.DOTALL)
-"""The settings module in the documentation."""
+from tests.support.processes import Process, accepts_connections
 
 MODULE = "settings_with_realtime"
+
+SETTINGS = (programs.ROOT / "deploy" / "monolith" / f"{MODULE}.py").read_text()
+"""The settings module of an installation."""
 
 
 # Streams outlast the delays of a task processor.
 STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 3600\n"
 
 
-class FlagsmithWithApp(Flagsmith):
-    """A Flagsmith with streams on another port."""
+FOLLOWING = 'REALTIME_FLAGSMITH = "follow"\nREALTIME_RECONCILE_SECONDS = 0.1\n'
+"""Settings for an installation without code in Flagsmith's own processes."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+
+class FlagsmithWithApp(Flagsmith):
+    """A Flagsmith with streams on another port. ``lines`` are further lines of its settings module."""
+
+    def __init__(self, *arguments: Any, lines: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.stream_port = ports.free_port()
+        self.lines = lines
 
     @property
     def python(self) -> Path:
@@ -45,19 +47,20 @@ class FlagsmithWithApp(Flagsmith):
         return f"http://127.0.0.1:{self.stream_port}"
 
     def start(self) -> None:
-        (self._folder / f"{MODULE}.py").write_text(SETTINGS + STREAM_SECONDS)
+        (self._folder / f"{MODULE}.py").write_text(SETTINGS + STREAM_SECONDS + self.lines)
         self.manage("migrate", "realtime")
         super().start()
-        self.serve_streams(self.stream_port)
+        self.streams = self.serve_streams(self.stream_port)
 
-    def serve_streams(self, port: int, *arguments: str) -> None:
+    def serve_streams(self, port: int, *arguments: str) -> Process:
         """Start a further process that serves streams on this port, and wait until it is ready."""
         streams = self.spawn(f"streams-{port}", "serve_realtime", f"--port={port}", *arguments)
         streams.wait_until(lambda: accepts_connections(port), START_SECONDS)
+        return streams
 
-    def check(self, **variables: str) -> str:
-        """The output of ``manage.py check`` with these variables."""
-        process = self.spawn("check", "check", variables=variables)
+    def check(self) -> str:
+        """The output of ``manage.py check``."""
+        process = self.spawn("check", "check")
         process.wait(START_SECONDS)
         process.stop()
         return process.log

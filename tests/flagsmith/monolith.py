@@ -1,5 +1,6 @@
 """A running Flagsmith: its API under gunicorn, its PostgreSQL, and its task processor if it uses one."""
 
+import os
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ PLAN = "UPDATE organisations_subscription SET plan = %s WHERE organisation_id = 
 # On a busy machine a start takes most of a minute.
 START_SECONDS = 180
 
+WORKERS = os.environ.get("FLAGSMITH_WORKERS", "1")
+"""Processes that serve the API, each with a cache of its own."""
+
 
 class Tasks(Enum):
     """The values of its setting TASK_RUN_METHOD."""
@@ -47,7 +51,7 @@ class Flagsmith:
         self._settings = {
             "TASK_RUN_METHOD": tasks.value,
             "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
-            "GUNICORN_WORKERS": "1",
+            "GUNICORN_WORKERS": WORKERS,
             "GUNICORN_THREADS": "4",
             **variables,
         }
@@ -94,11 +98,16 @@ class Flagsmith:
         """Start it, and wait until it serves."""
         api = self.spawn("api", "start", "--bind", f"127.0.0.1:{self.port}", "api")
         if self.tasks is Tasks.PROCESSOR:
-            port = ports.free_port()
-            # The processor's own command sets its task mode.
-            processor = self.spawn("processor", "start", "--bind", f"127.0.0.1:{port}", "task-processor")
-            processor.wait_until(lambda: accepts_connections(port), START_SECONDS)
+            self.processor = self.start_processor()
         api.wait_until(self.is_ready, START_SECONDS)
+
+    def start_processor(self) -> Process:
+        """Start a task processor and wait until it runs."""
+        port = ports.free_port()
+        # To the processor the variable says the same by another name, which its own command sets.
+        processor = self.spawn("processor", "start", "--bind", f"127.0.0.1:{port}", "task-processor")
+        processor.wait_until(lambda: accepts_connections(port), START_SECONDS)
+        return processor
 
     def spawn(self, name: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Process:
         """Run a command line in a further process, which ends with the others."""

@@ -26,6 +26,9 @@ class Step(NamedTuple):
     act: Act
     expected: Body
 
+    calls: int = 1
+    """Calls of the API that it makes. With the app in Flagsmith's processes each one is an event."""
+
     rows: int = 1
     """The maximum number of events. Flagsmith may commit the changes of one call in several transactions with an event
     each. After the last event, all changes are served."""
@@ -199,11 +202,13 @@ def settings(tenant: Tenant) -> Iterator[Step]:
             "project hides flags, and a value",
             partial(set_project, f"hiding {number}", hide_disabled_flags=True),
             {**hidden, "everyone.shown": (True, f"hiding {number}")},
+            calls=2,
         )
         yield Step(
             "project hides none, and a value",
             partial(set_project, f"showing {number}", hide_disabled_flags=False),
             {"everyone.banner": (False, "old"), "everyone.shown": (True, f"showing {number}")},
+            calls=2,
         )
 
 

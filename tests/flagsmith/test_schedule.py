@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.changes import toggle
 from tests.flagsmith.change_requests import ChangeRequest, commit
 from tests.flagsmith.conftest import Plugged
+from tests.flagsmith.installed import FlagsmithWithApp
 from tests.flagsmith.monolith import Tasks
 from tests.flagsmith.reading import Read
 from tests.flagsmith.sequences import PATIENCE, publish, use_versions
@@ -74,8 +75,8 @@ def test_plugged__change_request_committed__event_and_served(plugged: Plugged, a
 
 
 def test_plugged__change_request_for_later__event_when_it_goes_live(plugged: Plugged, api: AdminAPI) -> None:
-    """Flagsmith schedules with its task processor only. Without it there is no event, and with versioning v2 the change
-    does not go live.
+    """Flagsmith schedules with its task processor alone. Without it, an environment with feature versioning v2 does not
+    even get what is scheduled; the other one does, by the clock, and only the app announces that.
     """
     requests = [prepared(plugged, api, versions, SECONDS) for versions in (False, True)]
     plugged.flagsmith.settle()
@@ -86,8 +87,10 @@ def test_plugged__change_request_for_later__event_when_it_goes_live(plugged: Plu
         moments = commit(plugged.flagsmith, *requests)
 
         for request, stream, moment in zip(requests, streams, moments, strict=True):
-            if plugged.flagsmith.tasks is Tasks.PROCESSOR:
-                # The first event of the stream.
+            versions = request is requests[1]
+            by_clock = isinstance(plugged, FlagsmithWithApp) and not versions
+            if by_clock or plugged.flagsmith.tasks is Tasks.PROCESSOR:
+                # The first event at all.
                 event = stream.event_after(before, SECONDS + PATIENCE)
                 assert datetime.now(UTC) >= moment
                 assert event.updated_at >= Decimal(moment.timestamp()) - Decimal("0.000001")
@@ -95,14 +98,13 @@ def test_plugged__change_request_for_later__event_when_it_goes_live(plugged: Plu
             else:
                 wait_until(moment)
                 assert_silent(plugged, api, stream, before)
-                versions = request is requests[1]
                 assert Read.of(request.tenant).unlike(OFF if versions else ON) == {}
 
 
-def test_plugged__version_published_for_later__event_at_once_and_none_when_it_goes_live(
+def test_plugged__version_published_for_later__event_when_it_goes_live_by_the_app_alone(
     plugged: Plugged, api: AdminAPI
 ) -> None:
-    """Flagsmith announces it when it is published, which is too early, and not when it goes live."""
+    """Flagsmith announces it when it is published, which is too early, and then no more."""
     tenant, feature, value, _ = prepared(plugged, api, versions=True)
     plugged.flagsmith.settle()
     live_from = datetime.now(UTC) + timedelta(seconds=SECONDS)
@@ -112,6 +114,11 @@ def test_plugged__version_published_for_later__event_at_once_and_none_when_it_go
 
         publish(tenant, feature, feature_states_to_update=[state], live_from=live_from.isoformat())
 
+        if isinstance(plugged, FlagsmithWithApp):
+            event = stream.event_after(before, SECONDS + PATIENCE)
+            assert event.updated_at >= Decimal(live_from.timestamp())
+            assert Read.of(tenant).unlike(ON) == {}
+            return
         published = stream.event_after(before, PATIENCE).updated_at
         if datetime.now(UTC) < live_from:
             assert Read.of(tenant).unlike(OFF) == {}

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from environments.models import Environment
 from features.models import FeatureState
 from realtime import bus
-from realtime.bus import Health
+from realtime.bus import Health, eventstream
 from realtime.delivery import hub
 from realtime.monitoring import metrics, watchdog
 from realtime.serving.lifespan import lifespan
@@ -143,7 +143,7 @@ async def test_healed__event_lost__counted(
     await eventually(lambda: rise("realtime_reconciles_total", "done") >= 1)
 
 
-async def test_healed__real_flagsmith__not_counted(
+async def test_flagsmith_events__version_without_an_event__counted_as_followed(
     streams: hub.Hub, environment: Environment, settings: Settings, rise: Rise
 ) -> None:
     settings.REALTIME_HOST = "flagsmith"
@@ -153,7 +153,11 @@ async def test_healed__real_flagsmith__not_counted(
         await sync_to_async(rows.update)(updated_at=timezone.now())
         streams.reconcile_now()
         await client.until(lambda client: len(client.events) == 2)
+        eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True))
+        await client.until(lambda client: len(client.events) == 3)
     assert rise("realtime_events_healed_total") == 0
+    assert rise("realtime_flagsmith_events_total", "following") == 1
+    assert rise("realtime_flagsmith_events_total", "signals") == 1
 
 
 async def test_propagation__version_in_the_future__counted_as_zero(

@@ -1,4 +1,4 @@
-"""Mutation testing of the core: does a test fail for each fault of ``tests.mutations.table``?
+"""Mutation testing of the core: checks that a test fails for each fault of ``tests.mutations.table``.
 
     python -m tests.mutations              # each fault: first its own tests, then those of scripts/test until one fails
     python -m tests.mutations --own        # each fault: only its own tests

@@ -1,4 +1,4 @@
-"""Faults of the core, each of which some test must find: a text of the source and what takes its place."""
+"""Faults of the core, each of which some test must find: a text of the source, and its replacement."""
 
 from pathlib import Path
 from typing import NamedTuple

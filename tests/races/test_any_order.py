@@ -1,4 +1,4 @@
-"""Promises I1 to I3 and I8 in any order: interleaved sessions with savepoints, rollbacks and failing requests, compared
+"""Promises I1 to I3 in any order: interleaved sessions with savepoints, rollbacks and failing requests, compared
 with a simple model.
 
 ``ORDER_EXAMPLES`` is the number of orders that are tried.

@@ -1,4 +1,7 @@
-"""``REALTIME_HOST=flagsmith``: Flagsmith raises its environments' versions itself, and this app only reads them."""
+"""``REALTIME_FLAGSMITH=follow``: Flagsmith raises its environments' versions itself, and this app only reads them.
+
+The project of these tests takes Flagsmith's place. ``tests/flagsmith`` has a real one, and tests of its signals.
+"""
 
 import sys
 from datetime import timedelta
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import WARNING, CheckMessage, run_checks
 from django.utils import timezone
 
 from environments.models import Environment
@@ -18,6 +21,8 @@ from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
 from tests.support.events import recorded_events
 from tests.support.server import MigratedSQLite, ServerProcess, manage
+
+FOLLOWING = {"REALTIME_HOST": "flagsmith", "REALTIME_FLAGSMITH": "follow"}
 
 OBSERVED = """
 from django.db import connection
@@ -37,7 +42,7 @@ def test_serve_realtime__other_process_raises_versions__streams_get_them_and_oth
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:
     variables = sqlite_template.copy(tmp_path)
-    following = {**variables, "REALTIME_HOST": "flagsmith", "REALTIME_RECONCILE_SECONDS": "0.05"}
+    following = {**variables, **FOLLOWING, "REALTIME_RECONCILE_SECONDS": "0.05"}
     with ServerProcess(variables) as server, Follower(following) as follower:
         tenant = Tenant.create(AdminAPI.registered(server.url))
         feature = tenant.add_feature("banner")["id"]
@@ -51,16 +56,18 @@ def test_serve_realtime__other_process_raises_versions__streams_get_them_and_oth
         assert follower.get("/api/v1/flags/").status == 404
 
 
-@pytest.mark.parametrize(("host", "wrapped"), [("flagsmith", "0"), ("embedded", "1")])
-def test_flagsmith_host__database_connection__no_execute_wrapper(tmp_path: Path, host: str, wrapped: str) -> None:
+@pytest.mark.parametrize(("host", "wrapped"), [(FOLLOWING, "0"), ({"REALTIME_HOST": "embedded"}, "1")])
+def test_flagsmith_host__database_connection__no_execute_wrapper(
+    tmp_path: Path, host: dict[str, str], wrapped: str
+) -> None:
     """``OBSERVED`` opens a connection and counts the execute wrappers of this app."""
-    variables = {"REALTIME_HOST": host, "VAR_DIR": str(tmp_path)}
+    variables = {**host, "VAR_DIR": str(tmp_path)}
     assert manage("shell", "-v0", "-c", OBSERVED, variables=variables).split() == [wrapped]
 
 
 @pytest.fixture
 def flagsmith(settings: object) -> None:
-    settings.REALTIME_HOST = "flagsmith"  # type: ignore[attr-defined]
+    settings.REALTIME_HOST, settings.REALTIME_FLAGSMITH = "flagsmith", "follow"  # type: ignore[attr-defined]
 
 
 # In a transaction, the fixture's announcement would count for this one too.
@@ -85,28 +92,58 @@ def test_flagsmith_host__version_written_long_after_its_time__in_changed_since(
     assert EmbeddedHost().changed_since(timezone.now()) == []
 
 
+def messages() -> list[CheckMessage]:
+    return [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+
+
+def warnings() -> list[CheckMessage]:
+    return [message for message in messages() if message.level >= WARNING]
+
+
+def test_checks__flagsmith_is_followed__an_information(flagsmith: None) -> None:
+    (message,) = messages()
+    assert message.id == "realtime.I002"
+    assert "'follow'" in message.msg
+
+
+@pytest.mark.parametrize(
+    ("mode", "ids"),
+    [
+        ("pull", ["realtime.E014"]),
+        # The project of the tests has no history and no feature versions, and SQLite has no bus.
+        ("signals", ["realtime.E015", "realtime.I001", "realtime.I002", "realtime.W022"]),
+    ],
+)
+def test_checks__flagsmith_mode_that_cannot_work__what_is_missing(
+    settings: Any, flagsmith: None, mode: str, ids: list[str]
+) -> None:
+    settings.REALTIME_FLAGSMITH = mode
+    settings.REALTIME_BUS = "memory"
+    assert sorted(message.id or "" for message in messages()) == ids
+
+
 @pytest.mark.parametrize("name", ["ENVIRONMENT_CACHE_SECONDS", "CACHE_ENVIRONMENT_DOCUMENT_SECONDS"])
 def test_checks__flagsmith_cache_with_a_timeout__warning_with_its_seconds(
     settings: object, flagsmith: None, name: str
 ) -> None:
     setattr(settings, name, 60)
 
-    (message,) = [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    (message,) = warnings()
 
     assert message.id == "realtime.W020"
     assert f"{name} is 60" in message.msg
     setattr(settings, name, 0)
-    assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    assert warnings() == []
 
 
 def test_checks__flagsmith_persistent_document_cache__warning(settings: object, flagsmith: None) -> None:
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "PERSISTENT"  # type: ignore[attr-defined]
 
-    (message,) = [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    (message,) = warnings()
 
     assert message.id == "realtime.W021"
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "EXPIRING"  # type: ignore[attr-defined]
-    assert not [message for message in run_checks() if (message.id or "").startswith("realtime.")]
+    assert warnings() == []
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Prepared queries return the same rows as newly compiled queries: by one key, and as subqueries."""
+"""Prepared queries return the same rows as newly compiled queries: by one key, by several, and as subqueries."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,13 +7,14 @@ import pytest
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from environments.identities.traits.models import TraitValue
 from environments.models import Environment, EnvironmentAPIKey
 from organisations.models import Organisation
 from projects.models import Project
 from realtime import hosts
 from realtime.prepared import PreparedSubquery
 from realtime.types import EnvironmentKey
-from sdk import authentication
+from sdk import authentication, identify
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -56,6 +57,30 @@ def test_clients__one_key_or_several__same_clients(environment: Environment, dja
     assert list(together.items()) == separately
     assert list(together) == [public, *secrets[:2]]
     assert [client.server_side for client in together.values()] == [False, True, True]
+
+
+def test_identities__any_number__same_as_separately(
+    environment: Environment, production: Environment, django_assert_num_queries: Any
+) -> None:
+    values: dict[str, TraitValue] = {"text": "ü", "number": -5, "share": 0.25, "yes": True, "no": False}
+    names = [f"person-{number}" for number in range(5)]
+    identify.store(environment.pk, {name: dict(list(values.items())[:number]) for number, name in enumerate(names, 1)})
+    identify.store(production.pk, {names[0]: {"text": "another environment's"}})
+    separately = {}
+    for name in [*names, "unknown"]:
+        with django_assert_num_queries(1):
+            separately |= identify.read(environment.pk, [name])
+    assert separately["person-4"].trait_values == values
+    assert [type(value) for value in separately["person-4"].trait_values.values()] == [str, int, float, bool, bool]
+    assert separately["unknown"].id is None
+    assert identify.read(environment.pk, []) == {}
+    for number in range(1, 7):
+        chosen = [*names, "unknown"][:number]
+        with django_assert_num_queries(1):
+            together = identify.read(environment.pk, chosen)
+        assert together == {name: separately[name] for name in chosen}
+    many = [*names, *(f"unknown-{number}" for number in range(identify.MAX_PREPARED_IDENTIFIERS))]
+    assert identify.read(environment.pk, many)["person-4"] == separately["person-4"]
 
 
 def projects_of(organisation: Any, name: str | None) -> QuerySet[Any, Any]:

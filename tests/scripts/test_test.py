@@ -58,7 +58,7 @@ def run(folder: Path, *arguments: str, **status: str) -> subprocess.CompletedPro
     return subprocess.run(
         ["scripts/test", *arguments],
         cwd=folder,
-        env=environ(**(GREEN | status)),
+        env=environ(**({"TEST_ALL": ""} | GREEN | status)),
         capture_output=True,
         text=True,
         timeout=PATIENCE,

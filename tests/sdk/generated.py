@@ -12,7 +12,7 @@ from features.models import Feature, FeatureSegment, FeatureState, FeatureStateV
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from organisations.models import Organisation
 from projects.models import Project
-from segments.evaluability import condition_errors
+from realtime.evaluation.evaluability import condition_errors
 from segments.models import Condition, Segment, SegmentRule
 
 Value = str | int | bool | None

@@ -151,7 +151,7 @@ def test_get__concurrent_calls__built_once(
     built, barrier = [], threading.Barrier(8)
     build = document.build
 
-    def counted(environment_row: document.EnvironmentRow, **options: Any) -> document.EnvironmentDocument:
+    def counted(environment_row: document.EnvironmentRow, **options: Any) -> document.VersionedDocument:
         built.append(environment_row.version)
         return build(environment_row, **options)
 

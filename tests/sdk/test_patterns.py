@@ -11,8 +11,7 @@ from flag_engine.segments.evaluator import context_matches_condition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation import engine_context
-from segments import patterns
+from realtime.evaluation import engine_context, patterns
 
 PARTS = st.sampled_from(
     [

@@ -370,7 +370,7 @@ async def test_read_path__one_environment_fails__others_of_the_batch_are_answere
 
     real = document.build
 
-    def build(environment_row: document.EnvironmentRow, **options: Any) -> document.EnvironmentDocument:
+    def build(environment_row: document.EnvironmentRow, **options: Any) -> document.VersionedDocument:
         if environment_row.version.environment_id == environment.pk:
             raise KeyError("a row that cannot be")
         return real(environment_row, **options)

@@ -12,6 +12,7 @@ from environments.models import Environment
 from evaluation import document
 from evaluation.cache import CompiledDocument
 from features.models import Feature, FeatureState
+from realtime.evaluation import Identity, IdentityTrait
 from segments.models import Condition, Segment, SegmentRule
 from tests.sdk import generated
 
@@ -161,6 +162,7 @@ def test_flags__any_condition_and_trait__served(
     Condition.objects.all().delete()
     Condition.objects.bulk_create(Condition(rule=rule, **condition) for condition in conditions)
     compiled = CompiledDocument(document.build(document.read_environment_row(environment.pk)))
-    flags = compiled.evaluator.identity_flags("ada", traits)
-    assert [flag.state.feature.name for flag in flags] == ["banner"]
+    identity = Identity("ada", traits={key: IdentityTrait(None, key, value, False) for key, value in traits.items()})
+    flags = compiled.environment.identity_flags(identity, server_side=True)
+    assert [flag.state.feature["name"] for flag in flags] == ["banner"]
     assert flags[0].value in (None, "professional")

@@ -1,4 +1,4 @@
-"""The rules that the six official SDKs impose on streams (docs/wire-protocol.md), on real sockets."""
+"""The rules that the seven official SDKs impose on streams (docs/wire-protocol.md), on real sockets."""
 
 import http.client
 import signal

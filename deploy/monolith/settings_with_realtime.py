@@ -1,0 +1,4 @@
+from app.settings.production import *
+
+INSTALLED_APPS = [*INSTALLED_APPS, "django_eventstream", "realtime"]
+REALTIME_HOST = "flagsmith"
