@@ -65,7 +65,16 @@ def _python(checkout: Path) -> Path:
         requirements = incomplete / "requirements.txt"
         # Without the line that installs the checkout itself.
         requirements.write_text("\n".join(line for line in lock.splitlines() if not line.startswith("-e ")))
-        install = [incomplete / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "-r", requirements]
+        install: list[str | Path] = [
+            incomplete / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "-r",
+            requirements,
+        ]
         subprocess.run(install, check=True)
         incomplete.rename(folder)
     return python

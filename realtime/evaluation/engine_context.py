@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from flag_engine.context.types import FeatureContext, FeatureValue, SegmentCondition, SegmentContext, SegmentRule
 from flag_engine.segments.evaluator import get_flag_result_from_context
@@ -46,7 +46,8 @@ def feature_context(state: FeatureState, metadata: Any, priority: float | None =
     }
     if values := state.get("multivariate_feature_state_values"):
         context["variants"] = [_variant(value) for value in values]
-    own_priority = (state.get("feature_segment") or {}).get("priority")
+    feature_segment = state.get("feature_segment")
+    own_priority = feature_segment.get("priority") if feature_segment else None
     if own_priority is not None:
         context["priority"] = own_priority
     if priority is not None:
@@ -114,7 +115,7 @@ def _rule(rule: Rule) -> SegmentRule:
     if rule["type"] not in RULE_TYPES:
         return {"type": "ALL", "conditions": [NEVER_MET]}
     return {
-        "type": rule["type"],
+        "type": cast(Any, rule["type"]),
         "conditions": [_condition(condition) for condition in rule.get("conditions", ())],
         "rules": [_rule(nested) for nested in rule.get("rules", ())],
     }
@@ -125,7 +126,7 @@ def _condition(condition: Condition) -> SegmentCondition:
     may_raise = operator in OPERATORS_THAT_MAY_RAISE or prop.startswith(JSON_PATH)
     if may_raise and not _is_evaluable(operator, prop, value if isinstance(value, str) else ""):
         return NEVER_MET
-    return {"property": prop, "operator": operator, "value": value}
+    return cast(SegmentCondition, {"property": prop, "operator": operator, "value": value})
 
 
 @lru_cache(maxsize=4096)

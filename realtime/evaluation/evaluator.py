@@ -14,7 +14,7 @@ that cannot change its flags:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import structlog
 from flag_engine.context.types import EvaluationContext, FeatureContext, SegmentContext
@@ -280,7 +280,7 @@ def _evaluate(context: Context, segments: Mapping[str, SegmentContext[Any, Any]]
     of a number with 400 digits). Then each segment is evaluated alone, and those that raise are left out.
     """
     try:
-        return get_evaluation_result({**context, "segments": segments})
+        return get_evaluation_result({**context, "segments": cast(dict[str, Any], segments)})
     except Exception as error:
         logger.warning("segment_not_evaluated", environment=context["environment"]["key"], error=repr(error))
     evaluable = {key: segment for key, segment in segments.items() if _is_evaluable(context, key, segment)}

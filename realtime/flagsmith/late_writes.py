@@ -6,9 +6,9 @@ entries are later than their change. In processes that have this app:
 
 * Each UPDATE of an environment's ``updated_at`` takes the greatest of the old and the new value. That also holds for
   ``Environment.save()`` of an instance that was read before another change.
-* The UPDATE for an audit log entry leaves the version as it is. The raising thread gets the entry, and raises the
-  version if the entry is about a change that shows and that no signal has announced. While the thread fails, the UPDATE
-  writes.
+* The UPDATE for an audit log entry about a watched object leaves the version as it is. The raising thread gets the
+  entry, and raises the version if the entry is about a change that shows and that no signal has announced. While the
+  thread fails, the UPDATE writes.
 
 Both are done by a wrapper of Django's for SQL statements (``connection.execute_wrappers``).
 """
@@ -31,6 +31,9 @@ from realtime.flagsmith.visibility import DeletedSegments, LoggedChange
 
 AUDIT_LOG = "audit.AuditLog"
 SEGMENT = "segments.Segment"
+
+# Flagsmith's names for what an entry may be about, as far as its changes are watched. Other entries write the version.
+WATCHED_TYPES = ("EF_VERSION", "ENVIRONMENT", "FEATURE", "FEATURE_STATE", "SEGMENT")
 
 
 class _Entry(threading.local):
@@ -57,7 +60,9 @@ def connect() -> None:
 @never_fails
 def entry_saved(instance: Any, created: bool, using: str, **kwargs: Any) -> None:
     """Take over from the hook of a new entry, which runs next and would write the version."""
-    if not created or not instance.project_id or not instance.environment_document_updated:
+    _entry.created_at = None
+    is_watched = instance.related_object_type in WATCHED_TYPES
+    if not created or not is_watched or not instance.project_id or not instance.environment_document_updated:
         return
     collect(LoggedChange(instance), using)
     _entry.created_at = None if raising.current().failing else instance.created_date

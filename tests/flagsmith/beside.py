@@ -1,10 +1,10 @@
 """An unmodified Flagsmith, and a drop-in server that it posts to."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.flagsmith.checkout import Checkout
 from tests.flagsmith.monolith import Flagsmith, Tasks
@@ -78,7 +78,8 @@ class BesideReplicas:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for part in (self.redis, *self.servers, self.nginx, self.flagsmith):
+            parts: list[AbstractContextManager[Any]] = [self.redis, *self.servers, self.nginx, self.flagsmith]
+            for part in parts:
                 stack.enter_context(part)
             self._stack = stack.pop_all()
         return self
