@@ -54,9 +54,19 @@ def probe(path: str) -> int:
 def server_pid(process: Process) -> int:
     """The process that runs the server: the innermost child of buildah."""
     pid = process.pid
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        pid = int(children[-1])
+    while children := [int(child) for child in _children(pid)]:
+        pid = children[-1]
     return pid
+
+
+def _children(pid: int) -> list[str]:
+    # Any thread of buildah may have started it.
+    return [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+
+
+def user_of(pid: int) -> int:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:")]
+    return int(line.split()[1])
 
 
 def test_image__configuration__not_root_labelled_and_small(image: Image) -> None:
@@ -78,7 +88,7 @@ def test_image__started_by_flagsmith__ready_serves_and_ends_within_a_second(imag
             process.wait_until(lambda: probe(FACTS["container"]["readinessProbe"]) == 200, START)
             assert probe(FACTS["container"]["livenessProbe"]) == 200
             pid = server_pid(process)
-            assert Path(f"/proc/{pid}").stat().st_uid == 10001
+            assert user_of(pid) == 10001
             with sse.connect(PORT, "shop") as stream:
                 stream.next_comment()
                 answer = requests.post(
