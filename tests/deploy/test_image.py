@@ -59,6 +59,13 @@ def server_pid(process: Process) -> int:
     return pid
 
 
+def end(process: Process) -> None:
+    """Kill the server, which outlives a buildah that is killed, and buildah."""
+    if process.returncode is None:
+        os.kill(server_pid(process), signal.SIGKILL)
+    process.kill()
+
+
 def _children(pid: int) -> list[str]:
     # Any thread of buildah may have started it.
     return [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
@@ -104,7 +111,7 @@ def test_image__started_by_flagsmith__ready_serves_and_ends_within_a_second(imag
             process.wait()
             assert time.monotonic() - began < 1.0
         finally:
-            process.kill()
+            end(process)
 
 
 def test_image__read_only_root_file_system__serves(image: Image) -> None:
@@ -120,7 +127,7 @@ def test_image__read_only_root_file_system__serves(image: Image) -> None:
         try:
             process.wait_until(lambda: probe("/health/readiness/") == 200, START)
         finally:
-            process.kill()
+            end(process)
 
 
 def test_image__product__migrates_and_serves(image: Image, tmp_path: Path) -> None:
@@ -138,4 +145,4 @@ def test_image__product__migrates_and_serves(image: Image, tmp_path: Path) -> No
         process.wait_until(lambda: probe("/health/readiness") == 200, START)
         assert probe("/api/v1/flags/") == 403
     finally:
-        process.kill()
+        end(process)
