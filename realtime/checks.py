@@ -42,7 +42,6 @@ FLAGSMITH_CACHE_HINTS = {
     ),
 }
 
-
 FLAGSMITH_MODES = {
     "signals": "REALTIME_FLAGSMITH is 'signals': changes are announced by Flagsmith's processes that have this app. "
     "All of them need it, the task processor too.",
@@ -295,4 +294,4 @@ def _check_store() -> list[CheckMessage]:
         problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
     if not problem:
         return []
-    return [Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E014")]
+    return [Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E016")]

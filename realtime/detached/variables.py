@@ -53,10 +53,7 @@ def redis_settings() -> dict[str, Any]:
     if problem := extras.problem("redis", "redis"):
         raise ImproperlyConfigured(f"{variable} cannot be used. {problem}")
     is_cluster = environment.flag("USE_CLUSTER_MODE")
-    if variable == "REDIS_URL":
-        settings = redis_urls.settings(redis_urls.url())
-    else:
-        settings = {"EVENTSTREAM_REDIS": {**redis_urls.TIMEOUTS, **_parts()}}
+    settings = redis_urls.settings(redis_urls.url()) if variable == "REDIS_URL" else {"EVENTSTREAM_REDIS": _parts()}
     if is_cluster:
         if settings["EVENTSTREAM_REDIS"].get("db"):
             raise ImproperlyConfigured("USE_CLUSTER_MODE: a cluster has only the database 0. Remove it from REDIS_URL.")

@@ -8,9 +8,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from realtime import extras
 
-# Timeouts of publishing and listening, in seconds. Both run in threads, so no request waits for them.
-TIMEOUTS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
-
 SENTINEL = "redis+sentinel"
 
 
@@ -36,7 +33,6 @@ def settings(url: str) -> dict[str, Any]:
     username, _, password = credentials.partition(":")
     return {
         "EVENTSTREAM_REDIS": {
-            **TIMEOUTS,
             # Of no use: the Sentinels have the address.
             "host": addresses.split(",")[0].partition(":")[0],
             "port": 6379,
@@ -50,9 +46,9 @@ def settings(url: str) -> dict[str, Any]:
 
 
 def arguments(url: str) -> dict[str, Any]:
-    """The arguments for a ``redis://``, ``rediss://`` (TLS) or ``unix://`` URL.
+    """The arguments for a ``redis://``, ``rediss://`` (TLS) or ``unix://`` URL. Raises ImproperlyConfigured.
 
-    Parameters in the URL's query take precedence over ours. Raises ImproperlyConfigured.
+    Timeouts are only among them if they are in the URL's query: those who connect have defaults.
     """
     if problem := extras.problem("redis", "redis"):
         raise ImproperlyConfigured(f"REDIS_URL cannot be used. {problem}")
@@ -70,4 +66,4 @@ def arguments(url: str) -> dict[str, Any]:
         parsed["ssl"] = True
     elif kind is UnixDomainSocketConnection:
         parsed["unix_socket_path"] = parsed.pop("path")
-    return {**TIMEOUTS, **parsed}
+    return parsed

@@ -166,3 +166,31 @@ def test_detached__endless_body_on_another_path__response_without_reading_it(ser
         head = b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n"
         connection.sendall(head + b"a" * 65_536)
         assert connection.recv(12) == b"HTTP/1.1 404"
+
+
+@pytest.mark.parametrize(
+    "variables, warned",
+    [
+        ({}, False),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, True),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0", "REALTIME_STORE": "database"}, True),
+    ],
+    ids=["one process", "Kubernetes", "Redis as bus"],
+)
+def test_detached__sqlite_file_that_replicas_do_not_share__warning_at_start(
+    tmp_path: Path, variables: dict[str, str], warned: bool
+) -> None:
+    # With an invalid port it ends after these lines.
+    done = command("serve", "--port=0", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path), **variables)
+
+    assert "store_is_sqlite" in done.stderr
+    assert ("store_is_not_shared" in done.stderr) is warned
+
+
+def test_detached__variables_without_effect__one_line_each(tmp_path: Path) -> None:
+    given = {"STREAM_DELAY": "1", "REDIS_SCAN_COUNT": "500"}
+    done = command("serve", "--port=0", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path), **given)
+
+    for name in given:
+        (line,) = [line for line in done.stderr.splitlines() if name in line]
+        assert "variable_has_no_effect" in line

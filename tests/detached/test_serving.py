@@ -77,8 +77,8 @@ def test_readiness__drain__503_with_the_reason() -> None:
         ("unix:///run/redis", {"unix_socket_path": "/run/redis"}),
     ],
 )
-def test_redis__by_url__arguments_with_timeouts(url: str, expected: dict[str, object]) -> None:
-    assert redis_urls.arguments(url) == {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, **expected}
+def test_redis__by_url__arguments(url: str, expected: dict[str, object]) -> None:
+    assert redis_urls.arguments(url) == expected
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def set_variables(monkeypatch: pytest.MonkeyPatch) -> Variables:
 
 def connection(**values: Any) -> dict[str, Any]:
     defaults = {"host": "localhost", "port": 6379, "username": None, "password": None}
-    return {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, **defaults, **values}
+    return {**defaults, **values}
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,8 @@ def test_checks__default_settings__no_message() -> None:
         ("REALTIME_TRUSTED_PROXIES", "10.0.0.0/8,nginx", "realtime.E012"),
         ("REALTIME_MAX_STREAMS", 1e12, "realtime.W011"),
         ("REALTIME_STREAM_SECOND", 3, "realtime.W002"),
-        ("REALTIME_STORE", "pigeon", "realtime.E014"),
-        ("REALTIME_STORE", "redis", "realtime.E014"),
+        ("REALTIME_STORE", "pigeon", "realtime.E016"),
+        ("REALTIME_STORE", "redis", "realtime.E016"),
     ],
 )
 def test_checks__invalid_setting__its_message(settings: object, name: str, value: object, expected: str) -> None:

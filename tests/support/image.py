@@ -87,13 +87,9 @@ class Image:
     def _make_base(self) -> None:
         limits = ", ".join(f'"{option.partition("=")[2]}"' for option in _ulimits())
         (self._folder / "containers.conf").write_text(f"[containers]\ndefault_ulimits = [{limits}]\n")
-        base = self._folder / "base"
-        base.mkdir()
-        (base / "root.tar").symlink_to(migrated.cached("image-base", _bootstrap) / "root.tar")
-        (base / "Dockerfile").write_text(
-            "FROM scratch\nADD root.tar /\nRUN ln -sf /usr/bin/python3 /usr/local/bin/python\n"
-        )
-        self.build(base, base / "Dockerfile", BASE)
+        file = self._folder / "Dockerfile"
+        file.write_text("FROM scratch\nADD root.tar /\nRUN ln -sf /usr/bin/python3 /usr/local/bin/python\n")
+        self.build(migrated.cached("image-base", _bootstrap), file, BASE)
 
 
 def _bootstrap(folder: Path) -> None:
