@@ -110,7 +110,7 @@ def _check_flagsmith() -> list[CheckMessage]:
     """How changes of a real Flagsmith are announced, and what is missing for it."""
     if conf.FLAGSMITH not in FLAGSMITH_MODES:
         names = ", ".join(FLAGSMITH_MODES)
-        return [Error(f"REALTIME_FLAGSMITH is {conf.FLAGSMITH!r}.", hint=f"It is one of {names}.", id="realtime.E016")]
+        return [Error(f"REALTIME_FLAGSMITH is {conf.FLAGSMITH!r}.", hint=f"It is one of {names}.", id="realtime.E014")]
     messages: list[CheckMessage] = [checks.Info(FLAGSMITH_MODES[conf.FLAGSMITH], id="realtime.I002")]
     if conf.FLAGSMITH == "follow":
         return messages

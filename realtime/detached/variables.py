@@ -53,7 +53,8 @@ def redis_settings() -> dict[str, Any]:
     if problem := extras.problem("redis", "redis"):
         raise ImproperlyConfigured(f"{variable} cannot be used. {problem}")
     is_cluster = environment.flag("USE_CLUSTER_MODE")
-    settings = redis_urls.settings(redis_urls.url()) if variable == "REDIS_URL" else {"EVENTSTREAM_REDIS": _parts()}
+    from_url = variable == "REDIS_URL"
+    settings: dict[str, Any] = redis_urls.settings(redis_urls.url()) if from_url else {"EVENTSTREAM_REDIS": _parts()}
     if is_cluster:
         if settings["EVENTSTREAM_REDIS"].get("db"):
             raise ImproperlyConfigured("USE_CLUSTER_MODE: a cluster has only the database 0. Remove it from REDIS_URL.")

@@ -109,7 +109,7 @@ def test_checks__flagsmith_is_followed__an_information(flagsmith: None) -> None:
 @pytest.mark.parametrize(
     ("mode", "ids"),
     [
-        ("pull", ["realtime.E016"]),
+        ("pull", ["realtime.E014"]),
         # The project of the tests has no history and no feature versions, and SQLite has no bus.
         ("signals", ["realtime.E015", "realtime.I001", "realtime.I002", "realtime.W022"]),
     ],
