@@ -239,6 +239,16 @@ def identity(instance: Any, operation: RowOperation) -> Effect:
 
 VALUE_COLUMNS = ("type", "string_value", "integer_value", "boolean_value")
 
+ENVIRONMENT_COLUMNS = (
+    "name",
+    "api_key",
+    "allow_client_traits",
+    "hide_disabled_flags",
+    "hide_sensitive_data",
+    "use_identity_composite_key_for_hashing",
+    "use_identity_overrides_in_local_eval",
+)
+
 
 def read_value(row: Row) -> Any:
     """What SDKs read of a typed value: only the column of its type. The other columns may hold old values."""
@@ -279,15 +289,7 @@ WATCHED = (
     ),
     Watch(
         "environments.Environment",
-        (
-            "name",
-            "api_key",
-            "allow_client_traits",
-            "hide_disabled_flags",
-            "hide_sensitive_data",
-            "use_identity_composite_key_for_hashing",
-            "use_identity_overrides_in_local_eval",
-        ),
+        ENVIRONMENT_COLUMNS,
         environment,
         locks=lambda row: [row.pk],
         locks_first=environments_project,

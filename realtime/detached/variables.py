@@ -92,7 +92,7 @@ def explanation(error: BaseException) -> str | None:
         return f"{names} is wrong or missing: {text}"
     if kind == "NoPermissionError" or "NOPERM" in text:
         user = "The user in REDIS_URL" if is_url else "The user REDIS_USERNAME"
-        return f"{user} may not use Redis as this server does (docs/drop-in.md has the ACL): {text}"
+        return f"{user} may not use Redis as this server does (docs/settings.md has the ACL): {text}"
     if re.search("CERTIFICATE_VERIFY_FAILED", text):
         remedy = "add ?ssl_ca_certs=FILE to REDIS_URL" if is_url else "set REDIS_CA_FILE"
         return f"Redis's certificate is not trusted: {remedy}, the file of its certificate authority. {text}"

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from realtime.changes.rows import Row
-from realtime.changes.triggers import VALUE_COLUMNS, read_value
+from realtime.changes.triggers import ENVIRONMENT_COLUMNS, VALUE_COLUMNS, read_value
 from realtime.flagsmith import models
 from realtime.types import EnvironmentID, EnvironmentKey
 
@@ -213,16 +213,8 @@ def _of_rule(rule: Any) -> Iterable[EnvironmentID]:
 
 
 def _environment(change: HistoryRecord) -> Iterable[EnvironmentID]:
-    columns = (
-        "name",
-        "api_key",
-        "allow_client_traits",
-        "hide_disabled_flags",
-        "hide_sensitive_data",
-        "use_identity_composite_key_for_hashing",
-        "use_identity_overrides_in_local_eval",
-    )
-    return [change.row_id] if change.record.history_type != DELETED and _is_seen(change, columns) else []
+    is_seen = change.record.history_type != DELETED and _is_seen(change, ENVIRONMENT_COLUMNS)
+    return [change.row_id] if is_seen else []
 
 
 def _feature_version(change: HistoryRecord) -> Iterable[EnvironmentID]:

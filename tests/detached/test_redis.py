@@ -55,14 +55,6 @@ def post(server: DetachedServer, key: str, version: datetime) -> int:
     return response.status_code
 
 
-def post_until_accepted(server: DetachedServer, key: str, version: datetime) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while (status := post(server, key, version)) != 202:
-        assert status in (0, 503)
-        assert time.monotonic() < deadline, "no post was accepted"
-        time.sleep(RETRY_SECONDS)
-
-
 def first_version(server: DetachedServer, key: str) -> datetime | None:
     """The version that a new stream gets at once. None: it gets a comment instead."""
     with sse.connect(server.port, key) as stream:
@@ -73,13 +65,6 @@ def first_version(server: DetachedServer, key: str) -> datetime | None:
                 return datetime.fromtimestamp(float(block.updated_at), UTC)
             if b"nothing has been posted" in block.data:
                 return None
-
-
-def wait_for_version(server: DetachedServer, key: str, version: datetime) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while first_version(server, key) != version:
-        assert time.monotonic() < deadline, f"{key} does not get {version}"
-        time.sleep(RETRY_SECONDS)
 
 
 def variables(redis: Redis) -> dict[str, str]:
@@ -184,7 +169,7 @@ def test_replicas__200_posts_under_faults__none_is_lost(count: int, start: Calla
             assert at <= len(posted)
         publisher.join()
         for server, key in itertools.product(servers, posted):
-            wait_for_version(server, key, posted[key])
+            server.process.wait_until(lambda server=server, key=key: first_version(server, key) == posted[key])
         for number, stream in enumerate(streams):
             stream.event_after(seconds(posted[f"key-{number}"]) - 1)
 

@@ -13,7 +13,38 @@ from tests.support.nginx import Nginx
 from tests.support.redis import Redis
 
 
-class Beside:
+class _Installation:
+    """A context manager of the parts of an installation: they start in their order, and stop in the reverse order."""
+
+    flagsmith: Flagsmith
+
+    def __init__(self, streams: DetachedServer | Nginx, *parts: AbstractContextManager[Any]) -> None:
+        self._streams = streams
+        self._parts = parts
+        self._stack = ExitStack()
+
+    @property
+    def stream_port(self) -> int:
+        return self._streams.port
+
+    @property
+    def stream_url(self) -> str:
+        return self._streams.url
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for part in self._parts:
+                stack.enter_context(part)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+
+class Beside(_Installation):
     """A context manager of both. The drop-in server keeps its state in the folder, and has these variables."""
 
     def __init__(
@@ -30,30 +61,10 @@ class Beside:
         self.drop_in = DetachedServer(folder, **{"REALTIME_STREAM_SECONDS": "3600", **repeat, **variables})
         pointing = {"SSE_SERVER_BASE_URL": self.drop_in.url, "SSE_AUTHENTICATION_TOKEN": TOKEN}
         self.flagsmith = Flagsmith(checkout, tasks, {**pointing, **(flagsmiths or {})})
-        self._stack = ExitStack()
-
-    @property
-    def stream_port(self) -> int:
-        return self.drop_in.port
-
-    @property
-    def stream_url(self) -> str:
-        return self.drop_in.url
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self.drop_in)
-            stack.enter_context(self.flagsmith)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+        super().__init__(self.drop_in, self.drop_in, self.flagsmith)
 
 
-class BesideReplicas:
+class BesideReplicas(_Installation):
     """A context manager: an unmodified Flagsmith, and three drop-in servers with one Redis behind nginx.
 
     Flagsmith posts to nginx too. The servers have no database.
@@ -66,25 +77,4 @@ class BesideReplicas:
         self.nginx = Nginx([server.port for server in self.servers])
         pointing = {"SSE_SERVER_BASE_URL": self.nginx.url, "SSE_AUTHENTICATION_TOKEN": TOKEN}
         self.flagsmith = Flagsmith(checkout, tasks, pointing)
-        self._stack = ExitStack()
-
-    @property
-    def stream_port(self) -> int:
-        return self.nginx.port
-
-    @property
-    def stream_url(self) -> str:
-        return self.nginx.url
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            parts: list[AbstractContextManager[Any]] = [self.redis, *self.servers, self.nginx, self.flagsmith]
-            for part in parts:
-                stack.enter_context(part)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+        super().__init__(self.nginx, self.redis, *self.servers, self.nginx, self.flagsmith)
