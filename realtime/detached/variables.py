@@ -19,6 +19,9 @@ SWITCHES = ("REDIS_USE_SSL", "USE_CLUSTER_MODE")
 
 MAX_PORT = 65_535
 
+# Kubernetes sets REDIS_PORT to such a value in each container, if there is a Service with the name "redis".
+KUBERNETES_PORT = "tcp://"
+
 # A negative MAX_STREAM_AGE: streams have no maximum age.
 ENDLESS_SECONDS = 10 * 365 * 86_400.0
 
@@ -31,10 +34,6 @@ RENAMED = {
     "MAX_STREAM_AGE": "REALTIME_STREAM_SECONDS",
     "CACHE_UPDATE_INTERVAL_SECONDS": "REALTIME_RECONCILE_SECONDS",
 }
-
-
-# Kubernetes sets REDIS_PORT to such a value in each container, if there is a Service with the name "redis".
-KUBERNETES_PORT = "tcp://"
 
 
 def is_set(name: str) -> bool:
@@ -65,6 +64,8 @@ def redis_settings() -> dict[str, Any]:
     if is_cluster:
         if settings["EVENTSTREAM_REDIS"].get("db"):
             raise ImproperlyConfigured("USE_CLUSTER_MODE: a cluster has only the database 0. Remove it from REDIS_URL.")
+        if "REALTIME_REDIS_SENTINELS" in settings:
+            raise ImproperlyConfigured("USE_CLUSTER_MODE: a cluster has no Sentinels. Name a node of it in REDIS_URL.")
         settings["REALTIME_REDIS_CLUSTER"] = True
     return settings
 

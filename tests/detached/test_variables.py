@@ -83,6 +83,7 @@ def test_redis_settings__flagsmiths_variables__become_settings(
         ("REDIS_USE_SSL", {"REDIS_HOST": "r", "REDIS_USE_SSL": "maybe"}),
         ("USE_CLUSTER_MODE", {"REDIS_HOST": "r", "USE_CLUSTER_MODE": "2"}),
         ("USE_CLUSTER_MODE", {"REDIS_URL": "redis://r/1", "USE_CLUSTER_MODE": "true"}),
+        ("USE_CLUSTER_MODE", {"REDIS_URL": "redis+sentinel://r/main", "USE_CLUSTER_MODE": "true"}),
         ("REDIS_PORT", {"REDIS_HOST": "r", "REDIS_PORT": "99999"}),
         ("REDIS_HOST", {"REDIS_HOST": "redis://r"}),
         ("REDIS_HOST", {"REDIS_HOST": "r:6379"}),
