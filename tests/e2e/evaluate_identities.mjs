@@ -1,6 +1,6 @@
 // Evaluates identities with the Node SDK, locally, and with the JavaScript SDK, which asks the server. It prints the flags
 // of each identity as JSON: {"node": [{feature: [enabled, value]}, …], "javascript": […]}.
-import { createFlagsmithInstance } from "@flagsmith/flagsmith/isomorphic.mjs";
+import { createFlagsmithInstance } from "@flagsmith/flagsmith/isomorphic";
 import { Flagsmith } from "flagsmith-nodejs";
 
 const [server, key, serverKey, identities] = JSON.parse(process.argv[2]);

@@ -105,7 +105,9 @@ def evaluate() -> Evaluate:
 
     def run(tenant: Tenant, identities: dict[str, Traits]) -> tuple[list[Flags], list[Flags]]:
         arguments = [tenant.api.url, tenant.environment.key, tenant.environment.server_key, list(identities.items())]
-        done = subprocess.run([*command, json.dumps(arguments)], capture_output=True, check=True, timeout=10 * PATIENCE)
+        done = subprocess.run(
+            [*command, json.dumps(arguments)], stdout=subprocess.PIPE, check=True, timeout=10 * PATIENCE
+        )
         found = json.loads(done.stdout)
         node, javascript = (
             [{name: tuple(flag) for name, flag in flags.items()} for flags in found[sdk]]
