@@ -36,7 +36,7 @@ def start_relay(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Re
 
         def start(*environments: Environment, folder: str = "relay", **options: object) -> RelayServer:
             (tmp_path / folder).mkdir(exist_ok=True)
-            made = RelayServer(tmp_path / folder, upstream, *environments, **options)
+            made = RelayServer(tmp_path / folder, upstream.api_url, *environments, **options)
             return stack.enter_context(made)
 
         yield start

@@ -14,7 +14,7 @@ import pytest
 from tests.support import programs
 from tests.support.patience import PATIENCE
 from tests.support.processes import Process
-from tests.support.relay import TOKEN, RelayServer
+from tests.support.relay import TOKEN, RelayServer, pairs
 from tests.support.server import environ
 from tests.support.upstream import DOCUMENT, Environment, Upstream, held, redirect
 
@@ -95,7 +95,7 @@ class RelayInFolder(RelayServer):
 def test_file__no_config_path__config_json_of_the_current_directory(
     tmp_path: Path, upstream: Upstream, shop: Environment
 ) -> None:
-    with RelayInFolder(tmp_path, upstream, shop) as relay:
+    with RelayInFolder(tmp_path, upstream.api_url, shop) as relay:
         assert relay.flags(shop)["banner"] == (False, "old")
 
 
@@ -135,7 +135,6 @@ def test_variables__without_a_file__are_enough(start_relay: StartRelay, upstream
 
 WRONG = [
     ("environment_key_pairs", None, {}),
-    ("environment_key_pairs", [], {}),
     ("environment_key_pairs", "ser.shop", {}),
     ("server_side_key", [{"server_side_key": "456", "client_side_key": "shop"}], {}),
     ("server_side_key", [{"server_side_key": "", "client_side_key": "shop"}], {}),
@@ -213,8 +212,8 @@ def test_check__upstream_refuses_a_key__status_1_and_the_reason(
 ) -> None:
     blog = upstream.add_environment("blog")
     blog.answer = status
-    pairs = [shop.pair, blog.pair]
-    done = run(tmp_path, "--check", configuration={**FULL, "api_url": upstream.api_url, "environment_key_pairs": pairs})
+    file = {**FULL, "api_url": upstream.api_url, "environment_key_pairs": pairs(shop, blog)}
+    done = run(tmp_path, "--check", configuration=file)
 
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if "blog" in line]
@@ -228,7 +227,7 @@ def test_check__upstream_away_or_value_wrong__status_1(tmp_path: Path, upstream:
     done = run(tmp_path, "--check", configuration={**FULL, "api_url": upstream.api_url})
     assert done.returncode == 1
     assert "shop" in done.stderr
-    assert_one_line(run(tmp_path, "--check", configuration={"environment_key_pairs": []}), "environment_key_pairs")
+    assert_one_line(run(tmp_path, "--check", configuration={"environment_key_pairs": 7}), "environment_key_pairs")
 
 
 @pytest.mark.parametrize("origins", [["https://one.example", "https://two.example"], "https://two.example"])
@@ -336,7 +335,7 @@ def test_upstream__certificate_of_a_private_authority__is_accepted(tmp_path: Pat
     tls.load_cert_chain(certificate, key)
     with Upstream(tls) as upstream:
         shop = upstream.add_environment("shop")
-        with RelayServer(tmp_path, upstream, shop, SSL_CERT_FILE=str(certificate)) as relay:
+        with RelayServer(tmp_path, upstream.api_url, shop, SSL_CERT_FILE=str(certificate)) as relay:
             assert relay.flags(shop)["banner"] == (False, "old")
 
 

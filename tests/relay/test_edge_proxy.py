@@ -57,7 +57,7 @@ def relay(
 ) -> Iterator[RelayServer]:
     folder = tmp_path_factory.mktemp("relay")
     configuration = {"endpoint_caches": {"flags": {"use_cache": True}, "identities": {"use_cache": True}}}
-    with RelayServer(folder, upstream, shop, hidden, away, server_only, configuration=configuration) as relay:
+    with RelayServer(folder, upstream.api_url, shop, hidden, away, server_only, configuration=configuration) as relay:
         yield relay
 
 

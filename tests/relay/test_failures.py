@@ -10,7 +10,7 @@ import pytest
 
 from tests.relay.test_versions import NEW, assert_silent, newest
 from tests.support.redis import Redis
-from tests.support.relay import RelayServer, by_name
+from tests.support.relay import RelayServer, by_name, pairs
 from tests.support.sse import End
 from tests.support.upstream import DOCUMENT, Answer, Environment, Upstream, body, held, seconds, truncated
 
@@ -281,7 +281,7 @@ def test_keys__added_removed_and_replaced__other_streams_stay_open(
         upstream.environments["ser.replaced"] = shop
         del upstream.environments[shop.server_key]
         old_key, shop.server_key = shop.server_key, "ser.replaced"
-        relay.write(environment_key_pairs=[shop.pair, news.pair])
+        relay.write(environment_key_pairs=pairs(shop, news))
         if signalled:
             relay.reload()
 

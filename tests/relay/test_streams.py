@@ -40,7 +40,7 @@ def relay(
     variables = {"REALTIME_KEEPALIVE_SECONDS": "0.5", "REALTIME_REPEAT_SECONDS": "1"}
     configuration = {"allow_origins": ["https://only.example"]}
     with RelayServer(
-        tmp_path_factory.mktemp("relay"), upstream, shop, empty, configuration=configuration, **variables
+        tmp_path_factory.mktemp("relay"), upstream.api_url, shop, empty, configuration=configuration, **variables
     ) as relay:
         yield relay
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from signal import SIGHUP
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import requests
 
 from tests.support import sse
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
-from tests.support.upstream import Environment, Upstream
+from tests.support.upstream import Environment
 
 TOKEN = "publisher-t0ken"
 
@@ -21,8 +21,23 @@ NEVER = 86_400
 """Seconds between polls, for a relay that does not poll after its start."""
 
 
+class Keys(Protocol):
+    """An environment's keys."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def server_key(self) -> str: ...
+
+
+def pairs(*environments: Keys) -> list[dict[str, str]]:
+    """The environments' entries in the configuration."""
+    return [{"server_side_key": each.server_key, "client_side_key": each.key} for each in environments]
+
+
 class RelayServer(ServerProcess):
-    """A context manager. It keeps its file and its state in the folder, and serves these environments of the upstream.
+    """A context manager. It keeps its file and its state in the folder, and serves these environments of an API.
 
     ``configuration`` replaces parts of the file, ``variables`` are environment variables.
     """
@@ -32,8 +47,8 @@ class RelayServer(ServerProcess):
     def __init__(
         self,
         folder: Path,
-        upstream: Upstream,
-        *environments: Environment,
+        api_url: str,
+        *environments: Keys,
         configuration: Mapping[str, Any] | None = None,
         **variables: str,
     ) -> None:
@@ -46,8 +61,8 @@ class RelayServer(ServerProcess):
         }
         super().__init__({**own, **variables})
         self.configuration: dict[str, Any] = {
-            "environment_key_pairs": [environment.pair for environment in environments],
-            "api_url": upstream.api_url,
+            "environment_key_pairs": pairs(*environments),
+            "api_url": api_url,
             "api_poll_frequency_seconds": NEVER,
             "server": {"host": "127.0.0.1", "port": self.port},
             **(configuration or {}),
@@ -75,7 +90,7 @@ class RelayServer(ServerProcess):
         url = self.url + (path if path.startswith("/") else f"/api/v1/{path}")
         return requests.request(method, url, headers=headers, timeout=PATIENCE, allow_redirects=False, **options)
 
-    def flags(self, environment: Environment) -> dict[str, tuple[bool, Any]]:
+    def flags(self, environment: Keys) -> dict[str, tuple[bool, Any]]:
         """The flags of the client-side key: name to (enabled, value)."""
         answer = self.request("GET", "flags/", environment.key)
         assert answer.status_code == 200, answer.text
@@ -90,7 +105,7 @@ class RelayServer(ServerProcess):
             headers={"Authorization": f"Token {token}"},
         ).status_code
 
-    def connect(self, environment: Environment, **options: Any) -> sse.Stream:
+    def connect(self, environment: Keys, **options: Any) -> sse.Stream:
         """A stream of the environment."""
         return sse.connect(self.port, environment.key, **options)
 

@@ -166,11 +166,6 @@ class Environment:
     _older: list[Json] = field(default_factory=list)
 
     @property
-    def pair(self) -> Json:
-        """The environment's entry in the relay's configuration."""
-        return {"server_side_key": self.server_key, "client_side_key": self.key}
-
-    @property
     def version(self) -> datetime:
         return datetime.fromisoformat(self.document["updated_at"])
 
