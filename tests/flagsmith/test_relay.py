@@ -271,7 +271,7 @@ class Lane:
         step.act()
         behind: list[str] = []
         took: list[float] = []
-        for number in range(1, step.rows + 1):
+        for versions in range(1, step.rows + 1):  # noqa: B007
             event = self.stream.event_after(before, PATIENCE)
             took += self._seconds_since_post(event)
             before = event.updated_at
@@ -282,7 +282,7 @@ class Lane:
             if not old:
                 break
         self.next = next(self.steps)
-        return Outcome(step.kind, number, old, behind, took)
+        return Outcome(step.kind, versions, old, behind, took)
 
     def _seconds_since_post(self, event: sse.Block) -> list[float]:
         """Empty if Flagsmith has not posted exactly this version."""

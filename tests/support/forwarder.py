@@ -22,13 +22,12 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 
 @dataclass(frozen=True)
 class Forwarded:
-    """A request, and the status of its response. Times are seconds of ``time.perf_counter``."""
+    """A request. Times are seconds of ``time.perf_counter``."""
 
     method: str
     path: str
     body: bytes
     at: float
-    status: int
 
 
 class Forwarder:
@@ -39,7 +38,7 @@ class Forwarder:
         """The other server's URL, without a path."""
 
         self.requests: list[Forwarded] = []
-        """In the order of their responses."""
+        """In the order of their arrival."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -66,8 +65,8 @@ class Forwarder:
             wbufsize = -1
 
             def do_GET(self) -> None:
-                at = time.perf_counter()
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                forwarder.requests.append(Forwarded(self.command, self.path, body, time.perf_counter()))
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
                 connection = HTTPConnection(urlsplit(forwarder.target).netloc, timeout=PATIENCE)
                 try:
@@ -76,7 +75,6 @@ class Forwarder:
                     content = response.read()
                 finally:
                     connection.close()
-                forwarder.requests.append(Forwarded(self.command, self.path, body, at, response.status))
                 self.send_response_only(response.status)
                 for name, value in response.getheaders():
                     if name.lower() not in HOP_BY_HOP:
