@@ -11,8 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks import cores
 from tests.flagsmith.checkout import Checkout
 from tests.flagsmith.monolith import Flagsmith, Tasks
+from tests.flagsmith.reading import Read
 from tests.support.api import AdminAPI, Tenant
 from tests.support.forwarder import Forwarder
 from tests.support.relay import TOKEN, RelayServer, pairs
@@ -22,14 +24,19 @@ class Relayed:
     """A context manager. The relay gets the keys of each tenant by a changed file, and polls too seldom for a test."""
 
     def __init__(
-        self, checkout: Checkout, tasks: Tasks, folder: Path, flagsmiths: Mapping[str, str] | None = None
+        self,
+        checkout: Checkout,
+        tasks: Tasks,
+        folder: Path,
+        flagsmiths: Mapping[str, str] | None = None,
+        **variables: str,
     ) -> None:
         self._tenants: list[Tenant] = []
         self._lock = threading.Lock()
         self.reads = Forwarder()
         """The relay's requests to Flagsmith."""
 
-        self.relay = RelayServer(folder, f"{self.reads.url}/api/v1")
+        self.relay = RelayServer(folder, f"{self.reads.url}/api/v1", **variables)
         self.posts = Forwarder(self.relay.url)
         """Flagsmith's posts to the relay."""
 
@@ -54,15 +61,16 @@ class Relayed:
             error.add_note(f"The relay's log:\n{self.relay.log[-5000:]}")
         self._stack.__exit__(kind, error, traceback)
 
-    def tenant(self, api: AdminAPI | None = None) -> Tenant:
-        """A new tenant, whose first environment the relay serves."""
+    def tenant(self, api: AdminAPI | None = None, relay_on: list[int] | None = None) -> Tenant:
+        """A new tenant, whose first environment the relay serves. ``relay_on``: the cores of a relay that this starts."""
         made = self.flagsmith.tenant(api or self.api)
         self.flagsmith.settle()
         with self._lock:
             self._tenants.append(made)
             self.relay.write(environment_key_pairs=pairs(*(each.environment for each in self._tenants)))
             if len(self._tenants) == 1:
-                self.relay.start()
+                with cores.pinned_to(relay_on or cores.CORES):
+                    self.relay.start()
             else:
                 self.relay.reload()
         self.relay.process.wait_until(lambda: self._serves(made))
@@ -71,6 +79,11 @@ class Relayed:
     def at_relay(self, tenant: Tenant) -> Tenant:
         """The same tenant for readers: its SDK API is the relay's."""
         return replace(tenant, api=AdminAPI(self.relay.url))
+
+    def wait_for_document(self, tenant: Tenant) -> None:
+        """Wait until the relay has the document of Flagsmith, whose tasks are done."""
+        expected, reader = Read.of(tenant).document, self.at_relay(tenant)
+        self.relay.process.wait_until(lambda: Read.of(reader).document == expected)
 
     def _serves(self, tenant: Tenant) -> bool:
         return self.relay.request("GET", "flags/", tenant.environment.key).status_code == 200

@@ -89,7 +89,7 @@ def test_relay__admin_changes_something__official_sdks_have_it(
     act = change.prepare(tenant)
     relayed.flagsmith.settle()
     reader, url = relayed.at_relay(tenant), relayed.relay.url
-    wait_for_version(relayed, tenant)
+    relayed.wait_for_document(tenant)
     local = RealClient.of(reader, url)
     remote = Flagsmith(environment_key=tenant.environment.key, api_url=f"{url}/api/v1/", default_flag_handler=absent)
     context = browser.new_context()
@@ -130,19 +130,12 @@ def seen(client: Flagsmith) -> tuple[bool, Any]:
     return flag.enabled, flag.value
 
 
-def wait_for_version(relayed: Relayed, tenant: Tenant) -> None:
-    """Wait until the relay has the document of Flagsmith, whose tasks are done."""
-    expected = Read.of(tenant).document
-    reader = relayed.at_relay(tenant)
-    relayed.relay.process.wait_until(lambda: Read.of(reader).document == expected, PATIENCE)
-
-
 def test_relay__setting_off_then_on__silent_then_the_newest(relayed: Relayed) -> None:
     tenant, other = relayed.tenant(), relayed.tenant()
     feature = banner(tenant)
     marker_feature = banner(other)
     relayed.flagsmith.settle()
-    wait_for_version(relayed, tenant)
+    relayed.wait_for_document(tenant)
     key, port = tenant.environment.key, relayed.relay.port
     with sse.connect(port, key) as stream, sse.connect(port, other.environment.key) as marker:
         known, marked = stream.next_event().updated_at, marker.next_event().updated_at
@@ -175,7 +168,7 @@ def test_relay__fifty_segments_and_forty_identities__answers_of_the_upstream(rel
         segment = tenant.api.post(f"projects/{tenant.project}/segments/", name=f"segment {number}", rules=[group])
         tenant.override(features[number % len(features)], segment["id"], feature_state_value=text(f"segment {number}"))
     relayed.flagsmith.settle()
-    wait_for_version(relayed, tenant)
+    relayed.wait_for_document(tenant)
     reader = relayed.at_relay(tenant)
 
     assert by_id(relayed, tenant, "GET", "flags/") == by_id(relayed, reader, "GET", "flags/")
