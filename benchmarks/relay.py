@@ -1,7 +1,7 @@
 """The relay beside the Edge Proxy, and in front of a real Flagsmith: ``python -m benchmarks.relay``.
 
-P8 and P9 in the relay: ``flags/`` and ``identities/`` requests per second and core, with 50 features and 5 segments with
-an override each. ``--edge-proxy PATH`` measures Flagsmith's Edge Proxy from a checkout of its sources by turns with it,
+P8 and P9 in the relay: ``flags/`` and ``identities/`` requests per second and core, with 50 features and 5 segments
+with an override each. ``--edge-proxy PATH`` measures Flagsmith's Edge Proxy from a checkout of its sources by turns with it,
 with the same document. The upstream of both is the product, which is idle meanwhile.
 
 P5 in front of a Flagsmith, with ``--flagsmith PATH``, a checkout: an admin toggles a flag by its API, and 10,000
@@ -44,9 +44,11 @@ PAUSE_SECONDS = 2.5
 @contextmanager
 def relay(api_url: str, environment: EnvironmentOfTenant) -> Iterator[RelayServer]:
     """Run it on the servers' core."""
-    with tempfile.TemporaryDirectory() as folder, cores.pinned_to(cores.SERVER):
-        with RelayServer(Path(folder), api_url, environment, **VARIABLES) as served:
-            yield served
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        with cores.pinned_to(cores.SERVER):
+            served = stack.enter_context(RelayServer(folder, api_url, environment, **VARIABLES))
+        yield served
 
 
 def measure_reads(served: Product, arguments: argparse.Namespace, result: Report) -> None:

@@ -62,7 +62,7 @@ class Relayed:
         self._stack.__exit__(kind, error, traceback)
 
     def tenant(self, api: AdminAPI | None = None, relay_on: list[int] | None = None) -> Tenant:
-        """A new tenant, whose first environment the relay serves. ``relay_on``: the cores of a relay that this starts."""
+        """A new tenant, whose first environment the relay serves. The first call starts the relay, on these cores."""
         made = self.flagsmith.tenant(api or self.api)
         self.flagsmith.settle()
         with self._lock:
