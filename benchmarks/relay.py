@@ -1,8 +1,8 @@
 """The relay beside the Edge Proxy, and in front of a real Flagsmith: ``python -m benchmarks.relay``.
 
 P8 and P9 in the relay: ``flags/`` and ``identities/`` requests per second and core, with 50 features and 5 segments
-with an override each. ``--edge-proxy PATH`` measures Flagsmith's Edge Proxy from a checkout of its sources by turns with it,
-with the same document. The upstream of both is the product, which is idle meanwhile.
+with an override each. ``--edge-proxy PATH`` measures Flagsmith's Edge Proxy from a checkout of its sources by turns
+with it, with the same document. The upstream of both is the product, which is idle meanwhile.
 
 P5 in front of a Flagsmith, with ``--flagsmith PATH``, a checkout: an admin toggles a flag by its API, and 10,000
 clients with a stream at the relay refetch from the relay. It counts Flagsmith's answers to the relay for that version.
