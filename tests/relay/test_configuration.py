@@ -79,7 +79,7 @@ def test_file__older_names__take_effect(start_relay: StartRelay, upstream: Upstr
     first = len(upstream.wait_for(DOCUMENT, 3))
     shop.answer = held(shop)
     upstream.wait_for(DOCUMENT, first + 2)
-    relay.process.wait_for_log("error_fetching_document")
+    relay.process.wait_for_log("upstream_failed")
 
 
 class RelayInFolder(RelayServer):
@@ -157,7 +157,7 @@ WRONG = [
 def assert_one_line(done: subprocess.CompletedProcess[str], name: str) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("flagsmith-realtime: ")
+    assert line.startswith("flagsmith-realtime relay: ")
     assert name in line
 
 
@@ -216,7 +216,7 @@ def test_check__upstream_refuses_a_key__status_1_and_the_reason(
     done = run(tmp_path, "--check", configuration=file)
 
     assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if "blog" in line]
+    (line,) = [line for line in done.stdout.splitlines() if "blog" in line]
     assert str(status) in line
     assert "ser.blog" not in done.stdout + done.stderr
 
@@ -226,7 +226,7 @@ def test_check__upstream_away_or_value_wrong__status_1(tmp_path: Path, upstream:
     upstream.stop()
     done = run(tmp_path, "--check", configuration={**FULL, "api_url": upstream.api_url})
     assert done.returncode == 1
-    assert "shop" in done.stderr
+    assert "shop" in done.stdout
     assert_one_line(run(tmp_path, "--check", configuration={"environment_key_pairs": 7}), "environment_key_pairs")
 
 

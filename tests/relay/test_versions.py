@@ -256,15 +256,12 @@ def test_polling__304_for_a_minute__whole_document_is_fetched(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("updated_at", [None, "yesterday"])
 def test_polling__document_without_a_version__served_without_real_time(
-    start_relay: StartRelay, upstream: Upstream, shop: Environment, updated_at: str | None
+    start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
     """As the Edge Proxy does: requests for it are unconditional."""
     document = deepcopy(shop.document)
     del document["updated_at"]
-    if updated_at is not None:
-        document["updated_at"] = updated_at
     shop.answer = body(json.dumps(document).encode())
     relay = start_relay(shop, configuration={"api_poll_frequency_seconds": 1})
     assert relay.flags(shop)["banner"] == (False, "old")
