@@ -26,6 +26,8 @@ def settings(logging: Logging) -> dict[str, Any]:
         renamed = structlog.processors.EventRenamer(field)
         structured["processors"] = [*logs.JSON[:-1], renamed, logs.JSON[-1]]
     structured["foreign_pre_chain"] = [*structured["foreign_pre_chain"], _access_fields]
+    # They log each request at level INFO.
+    config["loggers"] |= {name: {"level": "WARNING"} for name in ("httpx", "httpcore")}
     # The Edge Proxy's names.
     config["formatters"] |= {"generic": structured, "json": structured}
     config["handlers"]["default"] = config["handlers"].pop("stderr")
