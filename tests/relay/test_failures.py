@@ -323,7 +323,7 @@ def test_shutdown__open_streams__end_cleanly(start_relay: StartRelay, shop: Envi
     streams = [relay.connect(shop) for _ in range(10)]
     for stream in streams:
         newest(stream)
-    assert relay.stop() == 0
+    relay.stop()
     assert {stream.end() for stream in streams} == {End.CLEAN}
 
 
