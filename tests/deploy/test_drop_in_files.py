@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from realtime.conf import conf
-from realtime.detached import variables
+from realtime.serving import variables
 from realtime.http import drain
 from realtime.monitoring import metrics
 from realtime.serving import health

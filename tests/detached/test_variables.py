@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.detached import variables
+from realtime.serving import variables
 
 Variables = Callable[..., None]
 
