@@ -2,16 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.support.relay import RelayServer
 from tests.support.upstream import Environment, Upstream
-
-if find_spec("realtime.relay") is None:
-    collect_ignore_glob = ["test_*"]
 
 
 @pytest.fixture

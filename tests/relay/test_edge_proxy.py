@@ -160,7 +160,8 @@ def test_identities__post_with_traits__evaluated_and_returned(relay: RelayServer
 
     assert answer.status_code == 200
     body = answer.json()
-    assert (body["identifier"], body["traits"]) == ("bob", traits)
+    assert body["identifier"] == "bob"
+    assert [{name: trait[name] for name in ("trait_key", "trait_value")} for trait in body["traits"]] == traits
     assert by_name(body["flags"]) == {"banner": (False, "old"), "colour": (True, "gold"), "layout": (True, "wide")}
 
 

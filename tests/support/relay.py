@@ -48,6 +48,7 @@ class RelayServer(ServerProcess):
         self,
         folder: Path,
         api_url: str,
+        /,
         *environments: Keys,
         configuration: Mapping[str, Any] | None = None,
         **variables: str,
@@ -64,8 +65,12 @@ class RelayServer(ServerProcess):
             "environment_key_pairs": pairs(*environments),
             "api_url": api_url,
             "api_poll_frequency_seconds": NEVER,
-            "server": {"host": "127.0.0.1", "port": self.port},
             **(configuration or {}),
+        }
+        self.configuration["server"] = {
+            **self.configuration.get("server", {}),
+            "host": "127.0.0.1",
+            "port": self.port,
         }
         self.write()
 

@@ -33,7 +33,7 @@ from tests.support.patience import PATIENCE
 DOCUMENT = "environment-document/"
 """The end of the path of documents."""
 
-START = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+START = first_readable(datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC))
 
 Json = dict[str, Any]
 
@@ -243,6 +243,7 @@ class Upstream:
     def stop(self) -> None:
         """Close the port and all connections."""
         self.released.set()
+        self.end_streams()
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -287,9 +288,11 @@ class Upstream:
                     queue.put(data)
 
     def end_streams(self) -> None:
+        """End the open streams."""
         with self._changed:
             for _, queue in self._streams:
                 queue.put(None)
+            self._streams.clear()
 
     def _open_streams(self, key: str) -> int:
         return sum(of == key for of, _ in self._streams)
