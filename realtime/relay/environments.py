@@ -284,7 +284,7 @@ class Environments:
             return refused.result == "older"
         relay_metrics.fetches[result].add()
         if self._problems.pop(environment.key, None) is not None:
-            logger.info("upstream_recovered", environment=environment.key)
+            logger.info("upstream_recovered", client_side_key=environment.key)
         environment.problem = None
         environment.confirmed_at = time.time()
         if result != "changed":
