@@ -7,8 +7,10 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 from realtime.relay.document import Stored
 from realtime.relay.storage import Found, Storage, StorageError
@@ -40,32 +42,33 @@ class Directory(Storage):
                 modified = os.fstat(file.fileno()).st_mtime_ns
                 if version > EPOCH and self._seen.get(key) == modified:
                     return Found(modified / 1e9, None)
-                stored = _parse(file.readline(), file.read())
+                header = _header(file.readline())
+                is_newer = _version(header) > version
+                stored = Stored.parse(header, file.read()) if is_newer else None
         except FileNotFoundError:
             return None
         except ValueError:
             # It is replaced by the next document.
             return None
         self._seen[key] = modified
-        return Found(modified / 1e9, stored if stored.version > version else None)
+        return Found(modified / 1e9, stored)
 
     def store(self, key: EnvironmentKey, stored: Stored) -> None:
         path = self._path(key)
         with _storage_errors(), self._lock(key.encode()):
             try:
                 with path.open("rb") as file:
-                    if _parse(file.readline(), file.read()).version >= stored.version:
+                    header = _header(file.readline())
+                    if _version(header) >= stored.version:
+                        Stored.parse(header, file.read())
                         return
             except (FileNotFoundError, ValueError):
                 pass
-            header = json.dumps(stored.header()).encode()
-            _replace(path, header + b"\n" + stored.body)
+            _replace(path, json.dumps(stored.header()).encode() + b"\n" + stored.body)
 
     def confirm(self, key: EnvironmentKey, at: float) -> None:
         with _storage_errors(), suppress(FileNotFoundError):
-            path = self._path(key)
-            os.utime(path, (at, at))
-            self._seen[key] = path.stat().st_mtime_ns
+            os.utime(self._path(key), (at, at))
 
     def claim(self, name: str, seconds: float) -> bool:
         path = self._path(name).with_suffix(".claim")
@@ -98,11 +101,20 @@ class Directory(Storage):
         return self._directory / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.document"
 
 
-def _parse(header: bytes, body: bytes) -> Stored:
-    parsed = json.loads(header)
+def _header(line: bytes) -> dict[str, Any]:
+    """Raises ValueError."""
+    parsed = json.loads(line)
     if not isinstance(parsed, dict):
         raise ValueError("no stored document")
-    return Stored.parse(parsed, body)
+    return parsed
+
+
+def _version(header: dict[str, Any]) -> UpdatedAt:
+    """Raises ValueError."""
+    version = datetime.fromisoformat(str(header.get("version")))
+    if version.tzinfo is None:
+        raise ValueError("no time zone")
+    return version
 
 
 def _replace(path: Path, content: bytes) -> None:

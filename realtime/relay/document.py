@@ -137,10 +137,12 @@ def receive(
     if before is not None and source_version == before.source_version and _is_equal(document, before.body):
         return None
     version = _version(source_version, before)
+    body = raw
     if version != source_version:
         document["updated_at"] = version.isoformat()
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     date = max(int(version.timestamp()), before.last_modified + 1 if before is not None else 0)
-    stored = Stored(version, source_version, raw_digest, date, time.time(), _encode(document))
+    stored = Stored(version, source_version, raw_digest, date, time.time(), body)
     return _hold(key, stored, document, always_streams)
 
 
@@ -217,7 +219,7 @@ def _now() -> datetime:
 
 def _parse(key: EnvironmentKey, raw: bytes) -> dict[str, Any]:
     try:
-        document: Any = json.loads(raw)
+        document: Any = json.loads(raw.decode(), parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise Refused("invalid", f"it is not JSON: {error}") from None
     project = document.get("project") if isinstance(document, dict) else None
@@ -232,6 +234,10 @@ def _parse(key: EnvironmentKey, raw: bytes) -> dict[str, Any]:
     return parsed
 
 
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _source_version(document: dict[str, Any]) -> UpdatedAt:
     """``updated_at``, or 1970 if it is missing, as in old releases of Flagsmith."""
     text = document.get("updated_at")
@@ -242,14 +248,6 @@ def _source_version(document: dict[str, Any]) -> UpdatedAt:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         raise Refused("invalid", f"updated_at is no time: {text!r}") from None
-
-
-def _encode(document: dict[str, Any]) -> bytes:
-    try:
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode()
-    except (ValueError, RecursionError) as error:
-        raise Refused("invalid", f"it cannot be encoded: {error}") from None
 
 
 def _is_equal(document: dict[str, Any], body: bytes) -> bool:

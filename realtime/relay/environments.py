@@ -46,6 +46,9 @@ GIVE_UP_SECONDS = 150.0
 
 CONCURRENT_FETCHES = 10
 
+# So that one large document does not delay all others.
+COMPILERS = 3
+
 
 class Environment:
     """An environment with its keys, and the document that this process holds."""
@@ -112,7 +115,7 @@ class Environments:
         self._storage = storage
         self._loop = asyncio.get_running_loop()
         self._always_streams = configuration.streaming == "always"
-        self._compiling = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-compiler")
+        self._compiling = ThreadPoolExecutor(COMPILERS, thread_name_prefix="relay-compiler")
         self._storing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="relay-storage")
         self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
         self._storage_failed = False

@@ -44,8 +44,10 @@ def settings(logging: Logging) -> dict[str, Any]:
 
 
 def _access_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """The parts of a line of uvicorn's access log as fields."""
+    """Add the parts of a line of uvicorn's access log as fields."""
     arguments = event.pop("positional_args", ())
+    # Uvicorn's message again, for terminals.
+    event.pop("color_message", None)
     if event.get("logger") == "uvicorn.access" and len(arguments) == len(ACCESS_FIELDS):
         event.update(zip(ACCESS_FIELDS, arguments, strict=True))
     return event
