@@ -53,8 +53,8 @@ def invalid(shop: Environment) -> dict[str, Answer]:
 
 
 def documents(relay: RelayServer) -> list[Path]:
-    """The files of stored documents. Others have no secrets: the versions that were posted."""
-    found = [path for path in relay.state.rglob("*") if path.is_file() and "sqlite" not in path.name]
+    """The files of stored documents. Others have no secrets."""
+    found = list(relay.state.glob("*.document"))
     assert found
     return found
 
