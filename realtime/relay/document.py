@@ -19,6 +19,7 @@ from math import inf
 from typing import Any, NamedTuple, Self, cast
 
 from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
+from realtime.evaluation.document import hides_disabled_flags
 from realtime.http.responses import EncodedBody, EncodedResponse, Validators
 from realtime.relay.configuration import SERVER_KEY_PREFIX
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
@@ -89,7 +90,10 @@ class HeldDocument:
 
     key: EnvironmentKey
     stored: Stored
-    compiled: CompiledEnvironment
+    compiled: dict[bool, CompiledEnvironment]
+    """By whether the key is server-side. Server-side keys get disabled flags even if the project hides them, as in the
+    Edge Proxy; a Flagsmith hides them from both."""
+
     streaming_enabled: bool
     allows_client_traits: bool
     feature_names: frozenset[str]
@@ -149,13 +153,13 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
     """Compile a document, and encode its responses. Raises Refused if it cannot be evaluated."""
     project = document["project"]
     try:
-        compiled = CompiledEnvironment(cast(EnvironmentDocument, document))
-        bodies = {server_side: EncodedBody(compiled.flags(server_side)) for server_side in (False, True)}
-        seconds = _evaluation_seconds(compiled)
+        compiled = _compiled(cast(EnvironmentDocument, document))
+        bodies = {kind: EncodedBody(environment.flags(kind)) for kind, environment in compiled.items()}
+        seconds = _evaluation_seconds(compiled[False])
+        names = frozenset(compiled[False].evaluator.environment_flags)
         conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
     except Exception as error:
         raise Refused("invalid", f"it cannot be evaluated: {error!r}") from error
-    names = frozenset(compiled.evaluator.environment_flags)
     encoded = EncodedBody(stored.body)
     return HeldDocument(
         key=key,
@@ -174,6 +178,14 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         has_patterns=any(condition["operator"] == REGEX for condition in conditions),
         is_expensive=len(names) > MAX_FEATURES or len(conditions) > MAX_CONDITIONS or seconds > MAX_EVALUATION_SECONDS,
     )
+
+
+def _compiled(document: EnvironmentDocument) -> dict[bool, CompiledEnvironment]:
+    compiled = CompiledEnvironment(document)
+    if not hides_disabled_flags(document):
+        return {False: compiled, True: compiled}
+    showing: EnvironmentDocument = {**document, "hide_disabled_flags": False}
+    return {False: compiled, True: CompiledEnvironment(showing)}
 
 
 def _evaluation_seconds(compiled: CompiledEnvironment) -> float:

@@ -60,6 +60,9 @@ class Environment:
         self.problem: str | None = None
         """The result of the last fetch, if it failed: a label of ``relay_metrics.fetches``."""
 
+        self.problem_status: int | None = None
+        """The status of the upstream's answer, if it was an error."""
+
         self.notified: UpdatedAt = EPOCH
         """The newest version that was announced."""
 
@@ -83,6 +86,13 @@ class Environment:
     def is_behind(self) -> bool:
         """A newer version was announced."""
         return self.notified > self.source_version
+
+    @property
+    def failure(self) -> str | None:
+        """The problem, for people."""
+        if self.problem is None or self.problem_status is None:
+            return self.problem
+        return f"{self.problem}: the upstream answers {self.problem_status}"
 
     @property
     def server_key(self) -> str:
@@ -262,7 +272,7 @@ class Environments:
                 result = await self._receive(environment, fetched.body)
                 environment.whole_at = now
         except UpstreamError as error:
-            self._fail(environment, error.result, str(error))
+            self._fail(environment, error.result, str(error), error.status)
             if error.result == "unauthorized":
                 environment.key_index += 1
             if error.retry_after:
@@ -274,7 +284,7 @@ class Environments:
             return refused.result == "older"
         relay_metrics.fetches[result].add()
         if self._problems.pop(environment.key, None) is not None:
-            logger.info("upstream_recovered", environment=environment.key)
+            logger.info("upstream_recovered", client_side_key=environment.key)
         environment.problem = None
         environment.confirmed_at = time.time()
         if result != "changed":
@@ -303,9 +313,9 @@ class Environments:
         environment.held = received
         return True
 
-    def _fail(self, environment: Environment, result: str, reason: str) -> None:
+    def _fail(self, environment: Environment, result: str, reason: str, status: int | None = None) -> None:
         relay_metrics.fetches[result].add()
-        environment.problem = result
+        environment.problem, environment.problem_status = result, status
         if self._problems.get(environment.key) != result:
             self._problems[environment.key] = result
             logger.warning("error_fetching_document", client_side_key=environment.key, result=result, reason=reason)

@@ -65,6 +65,7 @@ def edge_proxy_health() -> Response:
         "status": "ok" if status == 200 else "error",
         "reason": reason,
         "last_successful_update": _iso(last_successful_update),
+        "failing": _failing(list(current.by_client_key.values())) if current is not None else {},
     }
     return json_response(status, content, b"", NO_STORE)
 
@@ -76,14 +77,14 @@ def documents() -> Part:
         return Part(None, "the relay has not started")
     every = list(current.by_client_key.values())
     missing = [environment for environment in every if environment.held is None]
-    failing = {environment.key: environment.problem for environment in every if environment.problem is not None}
+    failing = _failing(every)
     waiting = [environment for environment in missing if environment.problem not in REJECTED]
     if len(missing) == len(every):
         waiting = missing
     report: dict[str, Any] = {
         "environments": len(every),
         "missing": [environment.key for environment in missing[:MAX_LISTED]],
-        "failing": dict(list(failing.items())[:MAX_LISTED]),
+        "failing": failing,
         "oldest": _oldest(every),
     }
     problem = f"no document of {len(waiting)} of {len(every)} environments: {_reasons(waiting)}" if waiting else None
@@ -101,6 +102,13 @@ def _oldest(every: list[Environment]) -> dict[str, Any] | None:
         "updated_at": oldest.held.version.isoformat(),
         "age_seconds": round(max(0.0, time.time() - oldest.confirmed_at), 1),
     }
+
+
+def _failing(every: list[Environment]) -> dict[str, str]:
+    """The last failures by client-side key."""
+    failures = {environment.key: environment.failure for environment in every}
+    failing: dict[str, str] = {key: failure for key, failure in failures.items() if failure is not None}
+    return dict(list(failing.items())[:MAX_LISTED])
 
 
 def _reasons(waiting: list[Environment]) -> str:

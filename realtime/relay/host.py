@@ -31,10 +31,11 @@ class RelayHost(hosts.Host):
     def accept_posted(self, times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
         """Versions of configured environments are stored as well: a process that starts fetches until it has them."""
         configured = _configured(times)
-        stored = posted_versions.current().store_newer(times)
         current = environments.current()
         if current is not None and configured:
+            # First, because the store may be away.
             current.notify_threadsafe([(key, times[key]) for key in configured], "post")
+        stored = posted_versions.current().store_newer(times)
         return [EnvironmentState(key, times[key], True) for key in stored if key not in configured]
 
     def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:

@@ -26,6 +26,7 @@ def settings(logging: Logging) -> dict[str, Any]:
         renamed = structlog.processors.EventRenamer(field)
         structured["processors"] = [*logs.JSON[:-1], renamed, logs.JSON[-1]]
     structured["foreign_pre_chain"] = [*structured["foreign_pre_chain"], _access_fields]
+    structured["pass_foreign_args"] = True
     # They log each request at level INFO.
     config["loggers"] |= {name: {"level": "WARNING"} for name in ("httpx", "httpcore")}
     # The Edge Proxy's names.
@@ -44,8 +45,7 @@ def settings(logging: Logging) -> dict[str, Any]:
 
 def _access_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """The parts of a line of uvicorn's access log as fields."""
-    record = event.get("_record")
-    if record is not None and record.name == "uvicorn.access" and len(record.args) == len(ACCESS_FIELDS):
-        event.update(zip(ACCESS_FIELDS, record.args, strict=True))
-        event["path"] = event["path"].partition("?")[0]
+    arguments = event.pop("positional_args", ())
+    if event.get("logger") == "uvicorn.access" and len(arguments) == len(ACCESS_FIELDS):
+        event.update(zip(ACCESS_FIELDS, arguments, strict=True))
     return event

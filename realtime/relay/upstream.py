@@ -35,9 +35,10 @@ TOO_MANY_REQUESTS = 429
 class UpstreamError(Exception):
     """The upstream has not answered with a document. ``result`` is the label of the metric."""
 
-    def __init__(self, result: str, reason: str, retry_after: float = 0.0) -> None:
+    def __init__(self, result: str, reason: str, *, status: int | None = None, retry_after: float = 0.0) -> None:
         super().__init__(reason)
         self.result = result
+        self.status = status
         self.retry_after = retry_after
 
 
@@ -94,10 +95,11 @@ class Upstream:
         if status == NOT_MODIFIED and newer_than is not None:
             return Fetched(None)
         if status in UNAUTHORIZED:
-            raise UpstreamError(
-                "unauthorized", f"the upstream answers {status}: the server-side key is not valid there"
-            )
-        raise UpstreamError("failed", f"the upstream answers {status}", _retry_after(response))
+            reason = f"the upstream answers {status}: the server-side key is not valid there"
+            raise UpstreamError("unauthorized", reason, status=status)
+        raise UpstreamError(
+            "failed", f"the upstream answers {status}", status=status, retry_after=_retry_after(response)
+        )
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """Send usage or traits. Returns the status. Raises UpstreamError if there is no answer."""
