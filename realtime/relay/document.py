@@ -11,6 +11,7 @@ version, so that event, header and document agree.
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ MAX_CONDITIONS = 2_000
 MAX_EVALUATION_SECONDS = 0.005
 
 REGEX = "REGEX"
+
+# JSONPaths that read one value. Others can take any time.
+SIMPLE_PATH = re.compile(r"\$\.(identity\.(identifier|key|traits\.\w+)|environment\.(name|key))")
 
 
 class Refused(Exception):
@@ -178,7 +182,10 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
             validators=Validators(encoded.etag, stored.last_modified),
         ),
         has_patterns=any(condition["operator"] == REGEX for condition in conditions),
-        is_expensive=len(names) > MAX_FEATURES or len(conditions) > MAX_CONDITIONS or seconds > MAX_EVALUATION_SECONDS,
+        is_expensive=len(names) > MAX_FEATURES
+        or len(conditions) > MAX_CONDITIONS
+        or seconds > MAX_EVALUATION_SECONDS
+        or any(_is_query(condition) for condition in conditions),
     )
 
 
@@ -263,6 +270,11 @@ def _canonical(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(sorted(map(_canonical, value)))}]"
     return json.dumps(value)
+
+
+def _is_query(condition: dict[str, Any]) -> bool:
+    path = condition.get("property_") or ""
+    return path.startswith("$.") and SIMPLE_PATH.fullmatch(path) is None
 
 
 def _conditions(rules: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -143,6 +143,20 @@ def test_receive__many_features__evaluated_in_a_thread() -> None:
     assert (large.is_expensive, small.is_expensive) == (True, False)
 
 
+@pytest.mark.parametrize(
+    "path, is_expensive",
+    [("plan", False), ("$.identity.identifier", False), ("$.identity.traits.plan", False), ("$.features..name", True)],
+)
+def test_receive__condition_with_a_query__evaluated_in_a_thread(path: str, is_expensive: bool) -> None:
+    content = sample_document(KEY)
+    (rule,) = content["project"]["segments"][0]["rules"]
+    rule["rules"][0]["conditions"][0]["property_"] = path
+    held = received(content)
+
+    assert held is not None
+    assert held.is_expensive == is_expensive
+
+
 def test_stored__damaged__value_error() -> None:
     stored = held_sample().stored
     header = stored.header()
