@@ -60,6 +60,7 @@ def run(folder: Path, *arguments: str, configuration: Any = None, **variables: s
     )
 
 
+@pytest.mark.slow
 def test_file__every_setting_of_the_edge_proxy__serves(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -230,6 +231,7 @@ def test_check__upstream_away_or_value_wrong__status_1(tmp_path: Path, upstream:
     assert_one_line(run(tmp_path, "--check", configuration={"environment_key_pairs": 7}), "environment_key_pairs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("origins", [["https://one.example", "https://two.example"], "https://two.example"])
 def test_cors__listed_origins__others_cannot_read(
     start_relay: StartRelay, shop: Environment, origins: list[str] | str

@@ -190,6 +190,7 @@ def test_redis__away__serves_and_delivers(start_relay: StartRelay, shop: Environ
             assert relay.flags(shop)["banner"] == NEW
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403])
 def test_upstream__refuses_the_key__logged_once_shown_in_health_and_serves(
     start_relay: StartRelay, upstream: Upstream, shop: Environment, status: int
@@ -212,6 +213,7 @@ def test_upstream__refuses_the_key__logged_once_shown_in_health_and_serves(
     relay.process.wait_until(lambda: str(status) not in relay.request("GET", "/health/readiness").text)
 
 
+@pytest.mark.slow
 def test_health__all_documents_fetched__200_with_the_age(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -326,6 +328,7 @@ def test_keys__wrong_file_on_reload__old_configuration_and_one_log_line(
     assert relay.process.returncode is None
 
 
+@pytest.mark.slow
 def test_shutdown__open_streams__end_cleanly(start_relay: StartRelay, shop: Environment) -> None:
     relay = start_relay(shop)
     streams = [relay.connect(shop) for _ in range(10)]

@@ -64,6 +64,7 @@ def test_analytics__applications__counted_separately(
     assert evaluations(upstream, "Flagsmith-Application-Name") == {("web", "banner"): 2, ("app", "banner"): 1}
 
 
+@pytest.mark.slow
 def test_analytics_v2__evaluations__forwarded_with_the_same_sums(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:

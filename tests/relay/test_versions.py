@@ -82,16 +82,17 @@ def test_post__upstreams_caches_are_stale__asks_again_unconditionally_and_sends_
     relay = start_relay(shop)
     with relay.connect(shop) as stream:
         before = newest(stream)
-        shop.change(banner=NEW, stale=4)
+        shop.change(banner=NEW, stale=2)
         assert relay.post(shop) == 202
 
         assert stream.event_after(before).updated_at == seconds(shop.version)
         assert relay.flags(shop)["banner"] == NEW
     fetches = upstream.received(DOCUMENT)
-    assert len(fetches) == 1 + 4 + 1
+    assert len(fetches) == 1 + 2 + 1
     assert [each for each in fetches if "if-modified-since" in each.headers] == []
 
 
+@pytest.mark.slow
 def test_post__version_between_two_stale_ones__each_event_is_served(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -108,6 +109,7 @@ def test_post__version_between_two_stale_ones__each_event_is_served(
         assert relay.flags(shop)["banner"] == NEW
 
 
+@pytest.mark.slow
 def test_post__many_posts_and_clients__one_fetch(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -125,6 +127,7 @@ def test_post__many_posts_and_clients__one_fetch(
     assert len(upstream.received(DOCUMENT)) == 2
 
 
+@pytest.mark.slow
 def test_post__older_or_equal_version__no_fetch_and_no_event(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -140,6 +143,7 @@ def test_post__older_or_equal_version__no_fetch_and_no_event(
     assert len(upstream.received(DOCUMENT)) == 2
 
 
+@pytest.mark.slow
 def test_post__wrong_token_or_unknown_key__refused(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -151,6 +155,7 @@ def test_post__wrong_token_or_unknown_key__refused(
     assert len(upstream.received(DOCUMENT)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"updated_at": 7}', b'{"updated_at": "soon"}'])
 def test_post__wrong_body__400(start_relay: StartRelay, shop: Environment, body: bytes) -> None:
     relay = start_relay(shop)
@@ -159,6 +164,7 @@ def test_post__wrong_body__400(start_relay: StartRelay, shop: Environment, body:
     assert relay.request("POST", path, data=body, headers=headers).status_code == 400
 
 
+@pytest.mark.slow
 def test_document__older_than_ours__never_served(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -180,6 +186,7 @@ def test_document__older_than_ours__never_served(
         assert_silent(stream)
 
 
+@pytest.mark.slow
 def test_version_of_a_flagsmith__read_as_newer_by_go__event_is_a_microsecond_lower(
     start_relay: StartRelay, shop: Environment
 ) -> None:
@@ -195,6 +202,7 @@ def test_version_of_a_flagsmith__read_as_newer_by_go__event_is_a_microsecond_low
     assert Decimal(relay.request("GET", "flags/", shop.key).headers[VERSION_HEADER]) == seconds(version)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form", ["2026-03-01T12:00:00.123456", "2026-03-01T13:00:00.123456+01:00", "2026-03-01T12:00:00Z"]
 )
@@ -365,6 +373,7 @@ def test_gate__setting_off_then_on__only_comments_then_the_newest_at_once(
             assert closed.next_event().updated_at == seconds(shop.version)
 
 
+@pytest.mark.slow
 def test_gate__streaming_always__the_setting_has_no_effect(start_relay: StartRelay, shop: Environment) -> None:
     shop.update(project__enable_realtime_updates=False)
     relay = start_relay(shop, RELAY_STREAMING="always")
