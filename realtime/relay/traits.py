@@ -8,7 +8,7 @@ import structlog
 
 from realtime.http.responses import KEY_HEADER
 from realtime.relay import relay_metrics
-from realtime.relay.upstream import Upstream, UpstreamError
+from realtime.relay.upstream import Upstream, UpstreamError, is_temporary
 
 logger = structlog.get_logger(__name__)
 
@@ -116,7 +116,7 @@ class _Queue:
                 error = f"the upstream answers {status}"
             except UpstreamError as failure:
                 status, error = 500, str(failure)
-            if status < 500:
+            if not is_temporary(status):
                 self._failing = False
                 if status >= 400:
                     relay_metrics.dropped["traits"].add()

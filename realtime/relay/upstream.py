@@ -126,6 +126,11 @@ class Upstream:
         await self._streams.aclose()
 
 
+def is_temporary(status: int) -> bool:
+    """Return whether the same request may succeed later."""
+    return status >= 500 or status == TOO_MANY_REQUESTS
+
+
 def describe(error: Exception) -> str:
     """The error's class and message; some of httpx's have no message."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")

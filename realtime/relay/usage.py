@@ -7,17 +7,20 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
 
 from realtime.http.responses import KEY_HEADER
 from realtime.relay import relay_metrics
-from realtime.relay.upstream import Upstream, UpstreamError
+from realtime.relay.upstream import Upstream, UpstreamError, is_temporary
 
 logger = structlog.get_logger(__name__)
 
 INTERVAL_SECONDS = 10.0
+
+CLOSE_SECONDS = 2.0
 
 # Different counts that are kept. Identifiers are part of a count in version 2.
 MAX_COUNTS = 50_000
@@ -68,9 +71,11 @@ class Usage:
         counts[evaluation] = min(counts[evaluation] + number, MAX_COUNT)
 
     async def close(self) -> None:
-        """Send what is left."""
+        """Send what is left, for a short time."""
         self._task.cancel()
-        await self._send()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send()
 
     async def _run(self) -> None:
         while True:
@@ -81,18 +86,20 @@ class Usage:
                 logger.exception("usage_not_sent")
 
     async def _send(self) -> None:
+        """Send all counts. At the first failure, the rest is kept for the next time."""
         batches, self._counts, self._size, self._dropping = self._counts, {}, 0, False
-        for source, counts in batches.items():
-            if not counts:
-                continue
-            send = self._send_totals if source.version == 1 else self._send_evaluations
-            try:
-                await send(source, counts)
-                self._failing = False
-            except UpstreamError as error:
-                if not self._failing:
-                    logger.warning("usage_not_sent", error=str(error))
-                self._failing = True
+        try:
+            while batches:
+                source, counts = next(iter(batches.items()))
+                await (self._send_totals if source.version == 1 else self._send_evaluations)(source, counts)
+                del batches[source]
+            self._failing = False
+        except UpstreamError as error:
+            if not self._failing:
+                logger.warning("usage_not_sent", error=str(error))
+            self._failing = True
+        finally:
+            for source, counts in batches.items():
                 for evaluation, number in counts.items():
                     self.count(source, evaluation, number)
 
@@ -120,7 +127,7 @@ class Usage:
         labels = {name.decode("latin-1"): value.decode("latin-1") for name, value in source.labels}
         headers = {**labels, KEY_HEADER: source.key, "Content-Type": "application/json"}
         status = await self._upstream.send("POST", url, headers, json.dumps(content).encode())
-        if status >= 500:
+        if is_temporary(status):
             raise UpstreamError("failed", f"the upstream answers {status}")
         if status >= 400:
             # It would not accept them later either.
