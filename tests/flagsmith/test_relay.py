@@ -188,7 +188,7 @@ RULES: list[Body] = [
     {"operator": "CONTAINS", "property": "email", "value": "@example.com"},
     {"operator": "REGEX", "property": "email", "value": r"^user1\d*@"},
     {"operator": "IS_SET", "property": "beta", "value": ""},
-    {"operator": "PERCENTAGE_SPLIT", "property": "", "value": "50"},
+    {"operator": "PERCENTAGE_SPLIT", "property": None, "value": "50"},
     {"operator": "IN", "property": "country", "value": "DE,CH"},
     {"operator": "GREATER_THAN_INCLUSIVE", "property": "version", "value": "1.2.0:semver"},
 ]
