@@ -1,11 +1,14 @@
-"""Environments whose evaluation is expensive: it runs in a thread, and no other environment waits for it."""
+"""The SDK API of a relay in one process, without a server.
+
+Expensive environments are evaluated in a thread, and no other environment waits for them.
+"""
 
 import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -45,23 +48,60 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API with a slow and a usual environment."""
+async def sdk_api(tmp_path: Path) -> AsyncIterator[API]:
+    """An API with a slow and a usual environment."""
     configuration = Configuration(PAIRS)
     upstream = Upstream(configuration)
     environments = Environments(configuration, upstream, Directory(tmp_path))
     for key, content in ((SLOW, slow_document()), (SHOP, sample_document(SHOP))):
         environments.by_client_key[key].held = document.receive(key, json.dumps(content).encode(), None)
     evaluator, usage = Evaluator(), Usage(upstream)
-    made = API(environments, Origins(("*",)), evaluator, usage, None)
-    transport = httpx.ASGITransport(api.ahead_of(lambda: made, nothing), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://relay/api/v1/") as client:
-        yield client
+    yield API(environments, Origins(("*",)), evaluator, usage, None)
     await environments.close()
     await evaluator.close()
     await usage.close()
     await upstream.close()
     await hub.current().close()
+
+
+@pytest.fixture
+async def client(sdk_api: API) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(api.ahead_of(lambda: sdk_api, nothing), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://relay/api/v1/") as client:
+        yield client
+
+
+class Request:
+    """A request on a connection: the channel of a GET, or the deferred response of a POST."""
+
+    def __init__(self) -> None:
+        self.answered: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+
+    def defer(self) -> "Request":
+        return self
+
+    def reply(self, head: bytes, body: bytes) -> None:
+        self.answered.set_result((int(head[9:12]), body))
+
+    async def status(self) -> int:
+        return (await self.answered)[0]
+
+
+def scope_of(path: str, key: str = SHOP, query: bytes = b"") -> Scope:
+    return {"path": path, "query_string": query, "headers": [(b"x-environment-key", key.encode())]}
+
+
+def get(sdk_api: API, scope: Scope) -> Request:
+    answer, request = sdk_api.shortcut(scope), Request()
+    assert answer is not None
+    assert answer(cast(Any, request))
+    return request
+
+
+def post(sdk_api: API, scope: Scope, content: Any) -> Request:
+    request = Request()
+    assert sdk_api.post_shortcut(scope, json.dumps(content).encode(), cast(Any, request))
+    return request
 
 
 async def identify(client: httpx.AsyncClient, key: str, **traits: Any) -> httpx.Response:
@@ -222,6 +262,7 @@ async def test_requests__before_the_start_and_of_other_paths__are_passed_on() ->
     assert passed == ["/api/v1/flags/", "/metrics"]
 
 
+@pytest.mark.slow
 async def test_slow_pattern__in_the_event_loop__blocks_for_milliseconds(client: httpx.AsyncClient) -> None:
     began = time.thread_time()
     response = await identify(client, SLOW, text=TEXT)
@@ -229,3 +270,33 @@ async def test_slow_pattern__in_the_event_loop__blocks_for_milliseconds(client: 
     assert response.status_code == 422
     # The rest is the thread's.
     assert time.thread_time() - began < 0.2
+
+
+async def test_shortcuts__each_request__its_status(sdk_api: API) -> None:
+    identities_path = "/api/v1/identities/"
+    posted = {"identifier": "ben", "traits": [{"trait_key": "text", "trait_value": TEXT}]}
+
+    assert await get(sdk_api, scope_of("/api/v1/flags")).status() == 200
+    assert await get(sdk_api, scope_of("/api/v1/flags/", "unknown")).status() == 401
+    assert await get(sdk_api, scope_of(identities_path, query=b"identifier=ben")).status() == 200
+    assert await post(sdk_api, scope_of(identities_path), {"identifier": "ben"}).status() == 200
+    assert await post(sdk_api, scope_of(identities_path), []).status() == 422
+    # Later, from the thread.
+    assert await post(sdk_api, scope_of(identities_path, SLOW), posted).status() == 422
+    assert sdk_api.shortcut(scope_of("/api/v1/other/")) is None
+    assert not sdk_api.post_shortcut(scope_of("/api/v1/flags/"), b"", cast(Any, None))
+
+
+async def test_shortcuts__bug__500(sdk_api: API, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: object) -> bytes:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(identities.Evaluation, "run", failing)
+    path = "/api/v1/identities/"
+    assert await get(sdk_api, scope_of(path, query=b"identifier=ben")).status() == 500
+    assert await post(sdk_api, scope_of(path), {"identifier": "ben"}).status() == 500
+
+    environment, _ = sdk_api._environments.by_key[SHOP]
+    assert environment.held is not None
+    environment.held.is_expensive = True
+    assert await post(sdk_api, scope_of(path), {"identifier": "ben"}).status() == 500
