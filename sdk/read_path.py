@@ -40,6 +40,7 @@ from evaluation.document import Version
 from evaluation.isolation import Work, WorkResult
 from realtime.batching import Batcher, DatabaseThread
 from realtime.delivery.spread import refetch_rate
+from realtime.http.responses import ConditionalHeaders, EncodedResponse, ErrorResponse, http_head
 from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
 from realtime.types import Application, Message, Receive, Scope, Send, UpdatedAt
 from sdk import authentication, identify, identity_bodies, read_metrics, responses, views
@@ -47,7 +48,6 @@ from sdk.authentication import SDKClient
 from sdk.identify import RequestIdentity
 from sdk.identity_bodies import IdentityBody
 from sdk.response_cache import CachedResponse, RenderedResponses, ResponseKey, cached_responses
-from sdk.responses import ConditionalHeaders, EncodedResponse, ErrorResponse
 
 logger = structlog.get_logger(__name__)
 
@@ -156,15 +156,8 @@ class ReadyResponse:
             status, body, headers = self.render_for(accept_encoding, added_headers, conditions)
             if len(self._rendered) >= MAX_RENDERED_RESPONSES:
                 self._rendered.clear()
-            rendered = self._rendered[added_headers, accept_encoding, conditions] = _head(status, headers), body
+            rendered = self._rendered[added_headers, accept_encoding, conditions] = http_head(status, headers), body
         return rendered
-
-
-def _head(number: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The status line and the headers of an HTTP/1.1 response."""
-    status = HTTPStatus(number)
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
-    return b"".join(lines + [b"%b: %b\r\n" % header for header in headers])
 
 
 # An identity's response is sent once. Its head depends on the identity only by the length of the body.
@@ -176,7 +169,7 @@ def _uniform_head(
     empty = ReadyResponse(resource, None, EncodedResponse(updated_at, b"", status=status))
     _, _, headers = empty.render_for("", added_headers, ConditionalHeaders())
     position = [name for name, _ in headers].index(b"content-length")
-    before = _head(status, [*headers[:position], (b"content-length", b"")]).removesuffix(b"\r\n")
+    before = http_head(status, [*headers[:position], (b"content-length", b"")]).removesuffix(b"\r\n")
     return before, b"\r\n" + b"".join([b"%b: %b\r\n" % header for header in headers[position + 1 :]])
 
 

@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from realtime.conf import conf
-from realtime.detached import variables
 from realtime.http import drain
 from realtime.monitoring import metrics
-from realtime.serving import health
+from realtime.serving import health, variables
 from tests.deploy.test_files import DEPLOY, UVICORN_SECONDS, command, instructions
 from tests.support import ports, programs
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.detached import variables
+from realtime.serving import variables
 
 Variables = Callable[..., None]
 
