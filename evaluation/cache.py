@@ -4,8 +4,6 @@ An entry is valid for exactly one version. A caller passes the version that it h
 so the cache never returns a stale entry and needs no invalidation.
 """
 
-import gzip
-import hashlib
 from collections import OrderedDict
 from functools import cached_property
 from threading import Lock
@@ -17,6 +15,7 @@ from evaluation import document
 from evaluation.document import Version, VersionedDocument
 from evaluation.snapshot import snapshot
 from realtime.evaluation import CompiledEnvironment
+from realtime.http.responses import EncodedBody
 from realtime.monitoring.metrics import Counter, LockedValue
 
 # Locks for building. Environments share them, so that no lock has to be removed with its environment. If two builds of
@@ -28,26 +27,6 @@ BUILD_LOCKS = 64
 # and the overrides of 2,000 identities take 4.3 MB. The encoded flags of identities come on top.
 MEMORY_PER_DOCUMENT_BYTE = 4
 MEMORY_PER_FEATURE_STATE = 2_200
-
-# A body of this size fits into one network packet with its headers: compression would save no packet.
-MAX_UNCOMPRESSED_BYTES = 1_200
-
-
-class EncodedBody:
-    """The encoded body of a response. Its compressed form and its ETag are computed when first used."""
-
-    def __init__(self, encoded: bytes) -> None:
-        self.encoded = encoded
-
-    @cached_property
-    def gzipped(self) -> bytes | None:
-        """The body compressed by gzip. None if it fits into one packet uncompressed."""
-        return gzip.compress(self.encoded, mtime=0) if len(self.encoded) > MAX_UNCOMPRESSED_BYTES else None
-
-    @cached_property
-    def etag(self) -> str:
-        """A hash of the body, so all processes have the same. Weak, because the compressed body has it too."""
-        return f'W/"{hashlib.blake2b(self.encoded, digest_size=16).hexdigest()}"'
 
 
 class CompiledDocument:

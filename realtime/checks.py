@@ -99,7 +99,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="realtime.E003",
             )
         )
-    elif conf.HOST != "detached":
+    elif issubclass(hosts.HOSTS[conf.HOST], hosts.EmbeddedHost):
         messages += _check_models()
     if conf.HOST == "flagsmith":
         messages += _check_flagsmith() + _check_caches()

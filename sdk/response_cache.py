@@ -16,9 +16,9 @@ from evaluation import isolation
 from evaluation.cache import hits
 from evaluation.document import Version
 from evaluation.isolation import Work, WorkResult
+from realtime.http.responses import EncodedResponse
 from sdk import responses
 from sdk.authentication import SDKClient
-from sdk.responses import EncodedResponse
 
 
 class ResponseKey(NamedTuple):

@@ -31,14 +31,24 @@ def publish(
     It never raises: the change is committed, and the reconcile finds what could not be published.
     """
     states = list(states)
-    enabled = [state for state in states if state.streaming_enabled]
-    messages = states if include_closed else enabled
-    # Streams of this process do not depend on the bus.
+    deliver(states)
+    send(states, already_enqueued=already_enqueued, include_closed=include_closed)
+
+
+def deliver(states: Iterable[EnvironmentState]) -> None:
+    """Send states to the streams of this process, which do not depend on the bus. It never raises."""
     for state in states:
         try:
             eventstream.deliver(state)
         except Exception:
             log_failure([state])
+
+
+def send(states: Iterable[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False) -> None:
+    """Send states to the other processes. The parameters are those of ``publish``. It never raises."""
+    states = list(states)
+    enabled = [state for state in states if state.streaming_enabled]
+    messages = states if include_closed else enabled
     try:
         if not already_enqueued:
             enqueue(states, include_closed=include_closed)

@@ -8,17 +8,13 @@ well (``check``, ``migrate``).
 
 import os
 import sys
-from contextlib import suppress
 
 import django
-from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
-from django.db import Error
 
 from realtime import extras
 from realtime.detached import start
-from realtime.serving import command_line
+from realtime.serving import command_line, redis_check, tables
 
 NAME = "flagsmith-realtime"
 SERVE = "serve"
@@ -26,10 +22,6 @@ ALL_INTERFACES = "--host=0.0.0.0"
 
 REQUIRED_VARIABLE = "SSE_AUTHENTICATION_TOKEN"
 HELP = {"-h", "--help"}
-
-# If several processes start at once, all but one fail to create a table. Each attempt continues after the existing
-# tables: those of up to three migrations per app, and Django's own.
-RETRIES = 5
 
 
 def main() -> None:
@@ -47,12 +39,12 @@ def main() -> None:
             sys.exit(f"{NAME}: {error}")
         if arguments[1] == SERVE and not is_help:
             problem = extras.problem("serve", "uvicorn", "httptools", "uvloop")
-            problem = problem or command_line.problem_of_database() or start.problem_of_redis()
+            problem = problem or command_line.problem_of_database() or redis_check.problem()
             if problem:
                 sys.exit(f"{NAME}: {problem}")
             start.log_configuration()
             if command_line.has_database():
-                _migrate()
+                tables.create()
     command_line.execute(NAME, arguments)
 
 
@@ -64,18 +56,3 @@ def with_defaults(arguments: list[str]) -> list[str]:
         # The last of two equal options wins.
         return [SERVE, ALL_INTERFACES, *arguments[1:]]
     return arguments
-
-
-def _migrate() -> None:
-    """Create our own tables, but not django-eventstream's, which only its event storage uses."""
-    for app in ("realtime", "realtime_inspector"):
-        if app in apps.app_configs:
-            _migrate_app(app)
-
-
-def _migrate_app(label: str) -> None:
-    for _ in range(RETRIES):
-        with suppress(Error):
-            call_command("migrate", label, verbosity=0)
-            return
-    call_command("migrate", label, verbosity=0)

@@ -7,8 +7,7 @@ from pathlib import Path
 import django
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.detached import variables
-from realtime.serving import databases, environment, logs
+from realtime.serving import databases, environment, logs, variables
 
 STORES = ("database", "redis")
 

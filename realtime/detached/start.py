@@ -1,4 +1,4 @@
-"""Start of the drop-in server: log lines about its configuration, and a check of Redis."""
+"""Start of the drop-in server: log lines about its configuration."""
 
 import os
 
@@ -8,8 +8,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from realtime import redis_clients
 from realtime.conf import conf
-from realtime.detached import variables
-from realtime.posted_versions import redis as redis_store
+from realtime.serving import variables
 from realtime.serving.databases import SQLITE
 
 logger = structlog.get_logger(__name__)
@@ -36,27 +35,3 @@ def log_configuration() -> None:
                 problem="Each replica has its own file, so a new stream may get an old version, or none.",
                 remedy="Remove DATABASE_URL and REALTIME_STORE." if has_redis else "Set REDIS_HOST.",
             )
-
-
-def problem_of_redis() -> str | None:
-    """The reason why Redis refuses this server, with the variable to correct; None if it can be used, or is away.
-
-    The server starts without Redis, and is not ready until it has read it.
-    """
-    if not hasattr(settings, redis_clients.SETTING):
-        return None
-    try:
-        client = redis_clients.connect(redis_store.TIMEOUTS)
-        try:
-            client.publish(redis_store.CHECK_CHANNEL, "")
-            if conf.STORE == "redis":
-                client.eval(redis_store.CHANGED, 2, redis_store.VERSIONS, redis_store.RECEIVED, 0)
-        finally:
-            client.close()
-    except redis_clients.errors() as error:
-        if problem := variables.explanation(error):
-            return problem
-        # A server without TLS does not answer a client with it.
-        where = "REDIS_URL" if variables.is_set("REDIS_URL") else "REDIS_HOST, REDIS_PORT and REDIS_USE_SSL"
-        logger.warning("redis_unavailable", error=str(error), remedy=f"Check {where}. Redis is tried again.")
-    return None

@@ -5,6 +5,7 @@ They shut down without resetting a connection, and detect clients that vanish wi
 
 import asyncio
 import contextlib
+import os
 import queue
 import signal
 import socket
@@ -27,12 +28,12 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 VANISHED_SECONDS = 30.0
 
 
-def run(config: uvicorn.Config) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def run(config: uvicorn.Config, *, restarts_on_hup: bool = True) -> None:
+    """Serve until SIGTERM or SIGINT. ``restarts_on_hup``: SIGHUP restarts the workers; otherwise they get it."""
     if config.workers > 1:
         listening = config.bind_socket()
         set_user_timeout(listening)
-        Workers(config, sockets=[listening]).run()
+        Workers(config, sockets=[listening], restarts_on_hup=restarts_on_hup).run()
         return
     config.load_app()
     # Uvicorn raises the signal again after its shutdown.
@@ -83,14 +84,24 @@ class Workers(Multiprocess):
     forwards a second signal.
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], *, restarts_on_hup: bool = True) -> None:
         super().__init__(config, sockets)
+        self._restarts_on_hup = restarts_on_hup
         # SimpleQueue.put is reentrant, so a signal handler may call it; Event.set is not.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._terminated: set[int | None] = set()
         for number in SIGNALS:
             signal.signal(number, lambda number, frame: self._signals.put(number))
         threading.Thread(target=self._shut_down, name="signals", daemon=True).start()
+
+    def handle_hup(self) -> None:
+        if self._restarts_on_hup:
+            super().handle_hup()
+            return
+        for worker in self.processes:
+            if worker.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGHUP)
 
     def terminate_all(self) -> None:
         self._terminate_once()

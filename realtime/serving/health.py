@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from django.db import Error, OperationalError, ProgrammingError, connection
@@ -36,6 +36,20 @@ HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 DATABASE_TIMEOUT_SECONDS = 2.0
 
 NO_ANSWER = "the database does not answer"
+
+
+class Part(NamedTuple):
+    """The state of a further part of the server, for ``readiness``."""
+
+    report: Any
+    problem: str | None = None
+    """Why the server is not ready."""
+
+    is_degraded: bool = False
+
+
+parts: dict[str, Callable[[], Part]] = {}
+"""Checks of further parts by name, which a server adds."""
 
 
 def ahead_of(django: Application, middleware_headers: Callable[[Scope], AddedHeaders | None] = plain) -> Application:
@@ -74,14 +88,17 @@ def readiness(request: HttpRequest) -> JsonResponse:
     away later: streams continue, and posts get 503.
     """
     health, store = bus.health(), posted_versions.current().health()
-    problems = {}
+    problems: dict[str, str] = {}
     if drain.in_progress():
         problems["drain"] = "the process is shutting down"
     if store is not None and not store.has_been_read:
         problems["store"] = f"{store.name} has not been read since the start of this process"
     if command_line.has_database() and (problem := _database_check.problem()):
         problems["database"] = problem
+    others = {name: check() for name, check in parts.items()}
+    problems |= {name: part.problem for name, part in others.items() if part.problem is not None}
     is_degraded = health.degraded or (store is not None and not store.is_available)
+    is_degraded = is_degraded or any(part.is_degraded for part in others.values())
     report: dict[str, Any] = dict(problems) or {"status": "degraded" if is_degraded else "ok"}
     report["bus"] = {
         "name": health.name,
@@ -89,6 +106,8 @@ def readiness(request: HttpRequest) -> JsonResponse:
         "since": health.since and health.since.isoformat(),
         "reconnects": health.reconnects,
     }
+    if not problems:
+        report |= {name: part.report for name, part in others.items()}
     if store is not None and not problems:
         report["store"] = {"name": store.name, "available": store.is_available, "since": store.since.isoformat()}
     return JsonResponse(report, status=503 if problems else 200)

@@ -28,22 +28,25 @@ JSON: list[Processor] = [
 ]
 
 
-def settings() -> dict[str, Any]:
-    """Django's setting ``LOGGING``: events of ``LOG_LEVEL`` and above go to stderr."""
+def settings(format_name: str | None = None, level: str | None = None, colours: bool | None = None) -> dict[str, Any]:
+    """Django's setting ``LOGGING``: events of ``LOG_LEVEL`` and above go to stderr.
+
+    The parameters take the place of ``LOG_FORMAT`` and ``LOG_LEVEL``, and of the check for a terminal.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "structured": {
                 "()": "structlog.stdlib.ProcessorFormatter",
-                "processors": _text_processors() if _is_text_processors() else JSON,
+                "processors": _text_processors(colours) if _is_text(format_name) else JSON,
                 "foreign_pre_chain": FOREIGN_PRE_CHAIN,
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {
             "handlers": ["stderr"],
-            "level": environment.choice("LOG_LEVEL", "INFO", logging.getLevelNamesMapping()),
+            "level": level or environment.choice("LOG_LEVEL", "INFO", logging.getLevelNamesMapping()),
         },
         # It logs a line for each listener, of which there is one per streamed environment.
         "loggers": {"django_eventstream": {"level": "WARNING"}},
@@ -65,17 +68,17 @@ def configure() -> None:
     )
 
 
-def _is_text_processors() -> bool:
-    wanted = environment.choice("LOG_FORMAT", "AUTO", FORMATS)
+def _is_text(format_name: str | None) -> bool:
+    wanted = format_name or environment.choice("LOG_FORMAT", "AUTO", FORMATS)
     return wanted == "TEXT" or (wanted == "AUTO" and sys.stderr.isatty())
 
 
-def _text_processors() -> list[Processor]:
+def _text_processors(colours: bool | None) -> list[Processor]:
     """Processors of the text format: one line per event with time, level, event and fields; then the traceback.
 
     Colours only on terminals (https://no-color.org).
     """
-    has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR") if colours is None else colours
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         _shorten,

@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from realtime.conf import conf
-from realtime.detached import variables
 from realtime.http import drain
 from realtime.monitoring import metrics
-from realtime.serving import health
+from realtime.serving import health, variables
 from tests.deploy.test_files import DEPLOY, UVICORN_SECONDS, command, instructions
 from tests.support import ports, programs
 
@@ -41,6 +40,11 @@ def test_values__keys__are_read_by_the_chart() -> None:
     assert set(values["hpa"]["sse"]) <= set(FACTS["hpa"])
     # The chart's autoscaler compares with it.
     assert values["sse"]["resources"]["requests"]["cpu"]
+
+
+def test_values__secret_in_a_comment__has_the_keys_that_the_chart_reads() -> None:
+    keys = re.findall(r"^  #     (\w+):", (DROP_IN / "values.yaml").read_text(), re.MULTILINE)
+    assert keys == FACTS["secret"]
 
 
 def test_values__variables__are_the_guides() -> None:

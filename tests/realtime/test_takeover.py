@@ -22,10 +22,10 @@ from realtime.delivery.stream import Stream
 from realtime.hosts import EmbeddedHost
 from realtime.http import request_limits
 from realtime.http.protocol import ShortcutProtocol
+from realtime.http.responses import EncodedResponse
 from realtime.http.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
 from sdk import read_path
-from sdk.responses import EncodedResponse
 from settings.asgi import application
 from tests.realtime import clock
 from tests.realtime.clock import skip

@@ -1,4 +1,4 @@
-"""The README's commands, in their order, in several terminals."""
+"""The README's commands, in their order, in several terminals; those of the relay are in tests/relay."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.timeout(FIRST_START + 300)]
 
 
 def test_readme__commands_in_their_order__stream_shows_the_change_and_flags_the_new_state(tmp_path: Path) -> None:
-    run, stream, change, read = COMMANDS
+    run, stream, change, read, _relay = COMMANDS
     port = str(ports.free_port())
     # On a busy machine, the test may take longer than a stream's default duration.
     variables = environ(PORT=port, VAR_DIR=str(tmp_path), REALTIME_DRAIN_SECONDS="0", REALTIME_STREAM_SECONDS="3600")

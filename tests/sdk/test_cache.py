@@ -22,6 +22,7 @@ from evaluation import document
 from evaluation.cache import CompiledDocument, DocumentCache, document_cache
 from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureState
+from realtime.http.responses import VERSION_HEADER
 from realtime.types import epoch_seconds
 from sdk import identify, responses
 from tests.sdk.conftest import application
@@ -73,7 +74,7 @@ def check(environment: Environment) -> None:
     for response, expected_response in zip(responses_found, expected, strict=True):
         assert response.status_code == 200
         assert response.content == expected_response.body
-        assert response.headers[responses.VERSION_HEADER] == epoch_seconds(expected_response.updated_at)
+        assert response.headers[VERSION_HEADER] == epoch_seconds(expected_response.updated_at)
 
 
 @examples(

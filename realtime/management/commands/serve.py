@@ -47,6 +47,13 @@ class Command(BaseCommand):
         """The ASGI application that is served, as a dotted path."""
         return str(settings.ASGI_APPLICATION)
 
+    restarts_on_hup = True
+    """SIGHUP replaces the workers one after the other."""
+
+    def uvicorn_settings(self) -> dict[str, Any]:
+        """Further arguments of uvicorn's configuration."""
+        return {}
+
     def _serve(self, options: dict[str, Any]) -> None:
         # These are of the extra "serve".
         import uvicorn
@@ -64,7 +71,6 @@ class Command(BaseCommand):
             ws="none",
             lifespan="on",
             backlog=4096,
-            access_log=False,
             log_config=None,
             server_header=False,
             # X-Forwarded-For is read by realtime.http.addresses, from trusted proxies only.
@@ -74,8 +80,9 @@ class Command(BaseCommand):
             # A worker's start takes seconds, more on a busy machine; a rolling restart stops if a worker takes longer.
             # A worker that does not respond for this time is killed.
             timeout_worker_healthcheck=30,
+            **{"access_log": False, **self.uvicorn_settings()},
         )
-        servers.run(config)
+        servers.run(config, restarts_on_hup=self.restarts_on_hup)
 
 
 @contextmanager

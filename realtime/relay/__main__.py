@@ -1,0 +1,3 @@
+from realtime.relay.command import main
+
+main()

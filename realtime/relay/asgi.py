@@ -1,0 +1,42 @@
+"""ASGI application of the relay: the SDK API, streams, ``queue-change``, health and metrics."""
+
+import django
+
+django.setup(set_prefix=False)
+
+# These import models, so Django has to be set up first.
+
+from realtime.asgi import get_application  # noqa: E402
+from realtime.http import shortcuts  # noqa: E402
+from realtime.http.shortcuts import Answerer, DeferredResponse  # noqa: E402
+from realtime.relay import api, configuration, gauges, health, host, relay  # noqa: E402, F401
+from realtime.serving.bodies import without_bodies  # noqa: E402
+from realtime.serving.handler import URLCONF, Handler  # noqa: E402
+from realtime.serving.lifespan import lifespan  # noqa: E402
+from realtime.types import Scope  # noqa: E402
+
+PREFIXES = (b"/api/v1/", b"/api/v2/")
+
+
+def _read(scope: Scope) -> Answerer | None:
+    current = relay.api()
+    return current.shortcut(scope) if current is not None else None
+
+
+def _post(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
+    current = relay.api()
+    return current is not None and current.post_shortcut(scope, body, deferred)
+
+
+host.register()
+# Uvicorn logs requests that it passes on, so with an access log there are no shortcuts.
+if not configuration.current().logging.enable_access_log:
+    for prefix in PREFIXES:
+        shortcuts.add_get(prefix, _read, any_endpoint=True)
+        shortcuts.add_post(prefix, _post)
+
+application = get_application(
+    without_bodies(Handler()),
+    middleware=lambda requests: health.ahead_of(api.ahead_of(relay.api, requests)),
+    lifespan=relay.with_relay(lifespan(URLCONF)),
+)

@@ -1,0 +1,139 @@
+"""Storage of documents in a directory. Files have mode 0600, because documents contain what only servers may read."""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from realtime.relay.document import Stored
+from realtime.relay.storage import Found, Storage, StorageError
+from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
+
+MODE = 0o600
+
+
+class Directory(Storage):
+    """A file per environment: a line of JSON with the version, and the document.
+
+    Its modification time is the time at which the upstream last had the document.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._seen: dict[EnvironmentKey, int] = {}
+        """The modification times of the files that were read, in nanoseconds."""
+
+    def newer(self, known: Mapping[EnvironmentKey, UpdatedAt]) -> dict[EnvironmentKey, Found]:
+        with _storage_errors():
+            found = {key: self._find(key, version) for key, version in known.items()}
+        return {key: each for key, each in found.items() if each is not None}
+
+    def _find(self, key: EnvironmentKey, version: UpdatedAt) -> Found | None:
+        path = self._path(key)
+        try:
+            with path.open("rb") as file:
+                modified = os.fstat(file.fileno()).st_mtime_ns
+                if version > EPOCH and self._seen.get(key) == modified:
+                    return Found(modified / 1e9, None)
+                header = _header(file.readline())
+                is_newer = _version(header) > version
+                stored = Stored.parse(header, file.read()) if is_newer else None
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            # It is replaced by the next document.
+            return None
+        self._seen[key] = modified
+        return Found(modified / 1e9, stored)
+
+    def store(self, key: EnvironmentKey, stored: Stored) -> None:
+        path = self._path(key)
+        with _storage_errors(), self._lock(key.encode()):
+            try:
+                with path.open("rb") as file:
+                    header = _header(file.readline())
+                    if _version(header) >= stored.version:
+                        Stored.parse(header, file.read())
+                        return
+            except (FileNotFoundError, ValueError):
+                pass
+            _replace(path, json.dumps(stored.header()).encode() + b"\n" + stored.body)
+
+    def confirm(self, key: EnvironmentKey, at: float) -> None:
+        with _storage_errors(), suppress(FileNotFoundError):
+            os.utime(self._path(key), (at, at))
+
+    def claim(self, name: str, seconds: float) -> bool:
+        path = self._path(name).with_suffix(".claim")
+        with _storage_errors(), self._lock(name.encode()):
+            now = time.time()
+            with suppress(FileNotFoundError, ValueError):
+                expires_at = float(path.read_text())
+                # A claim of a clock that was ahead does not last longer than its time.
+                if now < expires_at <= now + seconds:
+                    return False
+            path.write_text(repr(now + seconds))
+            return True
+
+    def release(self, name: str) -> None:
+        with _storage_errors():
+            self._path(name).with_suffix(".claim").unlink(missing_ok=True)
+
+    @contextmanager
+    def _lock(self, name: bytes) -> Iterator[None]:
+        """A lock of all processes. Names share 16 files."""
+        number = hashlib.blake2b(name, digest_size=1).digest()[0] % 16
+        descriptor = os.open(self._directory / f"{number}.lock", os.O_RDWR | os.O_CREAT, MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.document"
+
+
+def _header(line: bytes) -> dict[str, Any]:
+    """Raises ValueError."""
+    parsed = json.loads(line)
+    if not isinstance(parsed, dict):
+        raise ValueError("no stored document")
+    return parsed
+
+
+def _version(header: dict[str, Any]) -> UpdatedAt:
+    """Raises ValueError."""
+    version = datetime.fromisoformat(str(header.get("version")))
+    if version.tzinfo is None:
+        raise ValueError("no time zone")
+    return version
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write the file in place of the old one. Other processes read either of them."""
+    # Created with mode 0600.
+    with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(str(error)) from error

@@ -1,0 +1,283 @@
+"""An environment document that the relay holds: validated, with its version, compiled and encoded.
+
+Everything here may take long for a large document, so it runs in threads.
+
+**The version.** It is the upstream's ``updated_at``. A Flagsmith does not raise it for every change (a multivariate
+option, ``hide_disabled_flags``). If the content has changed and the upstream's version is not newer than ours, the
+relay chooses one by the rule of the product: the clock's time, at least 1 µs more than the version before, and a
+microsecond that no SDK reads as newer than itself. ``updated_at`` in the document that the relay serves is then this
+version, so that event, header and document agree.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
+from typing import Any, NamedTuple, Self, cast
+
+from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
+from realtime.evaluation.document import hides_disabled_flags
+from realtime.http.responses import EncodedBody, EncodedResponse, Validators
+from realtime.relay.configuration import SERVER_KEY_PREFIX
+from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
+
+# Fields of a Flagsmith's document that differ in each response: it makes them up for identities that it stores in its
+# SQL database. ``updated_at`` is compared separately.
+VOLATILE = frozenset(("identity_uuid", "created_date", "updated_at"))
+
+# An identity of such an environment is evaluated in a thread, so that it does not delay those of other environments.
+MAX_FEATURES = 2_000
+MAX_CONDITIONS = 2_000
+MAX_EVALUATION_SECONDS = 0.005
+
+REGEX = "REGEX"
+
+# JSONPaths that read one value. Others can take any time.
+SIMPLE_PATH = re.compile(r"\$\.(identity\.(identifier|key|traits\.\w+)|environment\.(name|key))")
+
+
+class Refused(Exception):
+    """The upstream's response is not a newer document of this environment. The held one is kept."""
+
+    def __init__(self, result: str, reason: str) -> None:
+        super().__init__(reason)
+        self.result = result
+        """``older``, ``foreign`` or ``invalid``."""
+
+
+class Stored(NamedTuple):
+    """A document with its version, as it is stored."""
+
+    version: UpdatedAt
+    source_version: UpdatedAt
+    """The upstream's ``updated_at``. 1970: it has none."""
+
+    raw_digest: str
+    """Of the bytes that the upstream has sent."""
+
+    last_modified: int
+    """Unix time in whole seconds for HTTP, which rises with each version."""
+
+    stored_at: float
+    body: bytes
+    """The document as the relay serves it."""
+
+    def header(self) -> dict[str, Any]:
+        """All but the body, as JSON."""
+        return {
+            **self._asdict(),
+            "version": self.version.isoformat(),
+            "source_version": self.source_version.isoformat(),
+            "body": _digest(self.body),
+        }
+
+    @classmethod
+    def parse(cls, header: dict[str, Any], body: bytes) -> Self:
+        """The inverse of ``header``. Raises ValueError if it is damaged."""
+        try:
+            values = {name: header[name] for name in cls._fields}
+            if values["body"] != _digest(body):
+                raise ValueError("the document is truncated or damaged")
+            versions = {name: datetime.fromisoformat(values[name]) for name in ("version", "source_version")}
+            return cls(**{**values, **versions, "body": body})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no stored document: {error!r}") from error
+
+
+@dataclass(slots=True, eq=False)
+class HeldDocument:
+    """A document in memory, compiled, with the responses that are equal for all clients."""
+
+    key: EnvironmentKey
+    stored: Stored
+    compiled: dict[bool, CompiledEnvironment]
+    """By whether the key is server-side. Server-side keys get disabled flags even if the project hides them, as in the
+    Edge Proxy; a Flagsmith hides them from both."""
+
+    streaming_enabled: bool
+    allows_client_traits: bool
+    feature_names: frozenset[str]
+    flags: dict[bool, EncodedResponse]
+    """By whether the key is server-side."""
+
+    document: EncodedResponse
+    has_patterns: bool
+    """Conditions have regular expressions, whose time depends on what clients send."""
+
+    is_expensive: bool
+    """Identities are evaluated in a thread."""
+
+    heads: dict[Any, Any] = field(default_factory=dict)
+    """Encoded heads of responses, by what they depend on (``api.py``)."""
+
+    @property
+    def version(self) -> UpdatedAt:
+        return self.stored.version
+
+    @property
+    def state(self) -> EnvironmentState:
+        return EnvironmentState(self.key, self.stored.version, self.streaming_enabled)
+
+
+def receive(
+    key: EnvironmentKey, raw: bytes, held: HeldDocument | None, *, always_streams: bool = False
+) -> HeldDocument | None:
+    """Hold the document in a response of the upstream. None: the held one has this content and version.
+
+    Raises Refused.
+    """
+    raw_digest = _digest(raw)
+    before = held.stored if held is not None else None
+    if before is not None and raw_digest == before.raw_digest:
+        return None
+    document = _parse(key, raw)
+    source_version = _source_version(document)
+    if before is not None and source_version < before.source_version:
+        raise Refused("older", f"{source_version.isoformat()} is older than {before.source_version.isoformat()}")
+    if before is not None and source_version == before.source_version and _is_equal(document, before.body):
+        return None
+    version = _version(source_version, before)
+    body = raw
+    if version != source_version:
+        document["updated_at"] = version.isoformat()
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    date = max(int(version.timestamp()), before.last_modified + 1 if before is not None else 0)
+    stored = Stored(version, source_version, raw_digest, date, time.time(), body)
+    return _hold(key, stored, document, always_streams)
+
+
+def restore(key: EnvironmentKey, stored: Stored, *, always_streams: bool = False) -> HeldDocument:
+    """Hold a stored document. Raises Refused."""
+    return _hold(key, stored, _parse(key, stored.body), always_streams)
+
+
+def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_streams: bool) -> HeldDocument:
+    """Compile a document, and encode its responses. Raises Refused if it cannot be evaluated."""
+    project = document["project"]
+    try:
+        compiled = _compiled(cast(EnvironmentDocument, document))
+        bodies = {kind: EncodedBody(environment.flags(kind)) for kind, environment in compiled.items()}
+        seconds = _evaluation_seconds(compiled[False])
+        names = frozenset(compiled[False].evaluator.environment_flags)
+        conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
+    except Exception as error:
+        raise Refused("invalid", f"it cannot be evaluated: {error!r}") from error
+    encoded = EncodedBody(stored.body)
+    return HeldDocument(
+        key=key,
+        stored=stored,
+        compiled=compiled,
+        streaming_enabled=always_streams or bool(project.get("enable_realtime_updates")),
+        allows_client_traits=bool(document.get("allow_client_traits", True)),
+        feature_names=names,
+        flags={kind: EncodedResponse(stored.version, body.encoded, body.gzipped) for kind, body in bodies.items()},
+        document=EncodedResponse(
+            stored.version,
+            encoded.encoded,
+            encoded.gzipped,
+            validators=Validators(encoded.etag, stored.last_modified),
+        ),
+        has_patterns=any(condition["operator"] == REGEX for condition in conditions),
+        is_expensive=len(names) > MAX_FEATURES
+        or len(conditions) > MAX_CONDITIONS
+        or seconds > MAX_EVALUATION_SECONDS
+        or any(_is_query(condition) for condition in conditions),
+    )
+
+
+def _compiled(document: EnvironmentDocument) -> dict[bool, CompiledEnvironment]:
+    compiled = CompiledEnvironment(document)
+    if not hides_disabled_flags(document):
+        return {False: compiled, True: compiled}
+    showing: EnvironmentDocument = {**document, "hide_disabled_flags": False}
+    return {False: compiled, True: CompiledEnvironment(showing)}
+
+
+def _evaluation_seconds(compiled: CompiledEnvironment) -> float:
+    """The processor time of an evaluation, after one that creates what is cached."""
+    try:
+        for server_side in (False, True):
+            began = time.thread_time()
+            compiled.identity(Identity("relay"), server_side)
+        return time.thread_time() - began
+    except patterns.TimeLimitExceeded:
+        return inf
+
+
+def _version(source_version: UpdatedAt, before: Stored | None) -> UpdatedAt:
+    if before is None:
+        return source_version if source_version > EPOCH else first_readable(_now())
+    if source_version > before.version:
+        return source_version
+    return first_readable(max(_now(), before.version + TICK))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _parse(key: EnvironmentKey, raw: bytes) -> dict[str, Any]:
+    try:
+        document: Any = json.loads(raw.decode(), parse_constant=_reject_constant)
+    except (ValueError, RecursionError) as error:
+        raise Refused("invalid", f"it is not JSON: {error}") from None
+    project = document.get("project") if isinstance(document, dict) else None
+    if not isinstance(project, dict) or not isinstance(document.get("feature_states"), list):
+        raise Refused("invalid", "it is no environment document")
+    # A server-side key in place of the client-side key, which the Edge Proxy accepts, is not in the document.
+    if document.get("api_key") != key and not key.startswith(SERVER_KEY_PREFIX):
+        raise Refused("foreign", "it is the document of another environment")
+    if not isinstance(project.get("segments"), list):
+        raise Refused("invalid", "it is no environment document: project.segments is missing")
+    parsed: dict[str, Any] = document
+    return parsed
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _source_version(document: dict[str, Any]) -> UpdatedAt:
+    """``updated_at``, or 1970 if it is missing, as in old releases of Flagsmith."""
+    text = document.get("updated_at")
+    if text is None:
+        return EPOCH
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise Refused("invalid", f"updated_at is no time: {text!r}") from None
+
+
+def _is_equal(document: dict[str, Any], body: bytes) -> bool:
+    """Return whether SDKs read the same from both, apart from the version."""
+    return _canonical(document) == _canonical(json.loads(body))
+
+
+def _canonical(value: Any) -> str:
+    """JSON with sorted lists and without volatile fields: PostgreSQL returns rows in any order."""
+    if isinstance(value, dict):
+        members = (f"{json.dumps(name)}:{_canonical(value[name])}" for name in sorted(value) if name not in VOLATILE)
+        return f"{{{','.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(sorted(map(_canonical, value)))}]"
+    return json.dumps(value)
+
+
+def _is_query(condition: dict[str, Any]) -> bool:
+    path = condition.get("property_") or ""
+    return path.startswith("$.") and SIMPLE_PATH.fullmatch(path) is None
+
+
+def _conditions(rules: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for rule in rules:
+        yield from rule.get("conditions") or ()
+        yield from _conditions(rule.get("rules") or [])

@@ -1,0 +1,418 @@
+"""The environments of a relay: their keys, held documents and refreshes.
+
+Versions come from three sources, each of them optional: posts to ``queue-change`` (``host.py``), the upstream's own
+streams (``upstream_streams.py``), and polling. A notified version is fetched unconditionally, and the version in the
+body counts: a Flagsmith's 304 and header come from an environment that it caches for a minute. While its caches answer
+with an older document, the relay asks again. An event goes to the streams once this process holds a document of its
+version or a newer one.
+
+All methods run in the event loop, except for those that read ``held`` only.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+import structlog
+
+from realtime.bus import eventstream
+from realtime.changes import publish
+from realtime.conf import conf
+from realtime.monitoring import liveness
+from realtime.relay import document, relay_metrics
+from realtime.relay.configuration import Configuration, KeyPair
+from realtime.relay.document import HeldDocument, Refused
+from realtime.relay.storage import Found, Storage, StorageError
+from realtime.relay.upstream import Upstream, UpstreamError
+from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+# The whole document is fetched at least this often. Other polls may be answered with "not modified".
+WHOLE_SECONDS = 55.0
+
+# A notified version that the upstream does not serve yet, or a failed fetch, is tried again after these seconds.
+FIRST_RETRY_SECONDS = 0.25
+MAX_RETRY_SECONDS = 5.0
+
+# Flagsmith's caches last up to a minute. After this time polling goes on as if the version had not been notified.
+GIVE_UP_SECONDS = 150.0
+
+CONCURRENT_FETCHES = 10
+
+# So that one large document does not delay all others.
+COMPILERS = 3
+
+
+class Environment:
+    """An environment with its keys, and the document that this process holds."""
+
+    def __init__(self, key: EnvironmentKey, server_keys: tuple[str, ...]) -> None:
+        self.key = key
+        self.server_keys = server_keys
+        self.held: HeldDocument | None = None
+        self.confirmed_at = 0.0
+        """The time at which the upstream last had this document, in seconds since the epoch. 0: never."""
+
+        self.problem: str | None = None
+        """The result of the last fetch, if it failed: a label of ``relay_metrics.fetches``."""
+
+        self.problem_status: int | None = None
+        """The status of the upstream's answer, if it was an error."""
+
+        self.notified: UpdatedAt = EPOCH
+        """The newest version that was announced."""
+
+        self.notified_at = 0.0
+        self.whole_at = 0.0
+        """The loop's time of the last complete answer."""
+
+        self.wake = asyncio.Event()
+        self.first_answer = asyncio.Event()
+        """Set after the first fetch, also a failed one."""
+
+        self.task: asyncio.Task[None] | None = None
+        self.key_index = 0
+        """Of the server-side key that is used: a rejected one is followed by the next."""
+
+    @property
+    def source_version(self) -> UpdatedAt:
+        return self.held.stored.source_version if self.held is not None else EPOCH
+
+    @property
+    def is_behind(self) -> bool:
+        """A newer version was announced."""
+        return self.notified > self.source_version
+
+    @property
+    def failure(self) -> str | None:
+        """The problem, for people."""
+        if self.problem is None or self.problem_status is None:
+            return self.problem
+        return f"{self.problem}: the upstream answers {self.problem_status}"
+
+    @property
+    def server_key(self) -> str:
+        return self.server_keys[self.key_index % len(self.server_keys)]
+
+
+class Environments:
+    """All environments of a relay's process."""
+
+    def __init__(self, configuration: Configuration, upstream: Upstream, storage: Storage) -> None:
+        self.configuration = configuration
+        self.upstream = upstream
+        self.by_key: dict[str, tuple[Environment, bool]] = {}
+        """By client-side and server-side keys: the environment, and whether the key is server-side."""
+
+        self.by_client_key: dict[EnvironmentKey, Environment] = {}
+        self._storage = storage
+        self._loop = asyncio.get_running_loop()
+        self._always_streams = configuration.streaming == "always"
+        self._compiling = ThreadPoolExecutor(COMPILERS, thread_name_prefix="relay-compiler")
+        self._storing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="relay-storage")
+        self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
+        self._storage_failed = False
+        self._look = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._part = liveness.current().part("relay", lambda: conf.RECONCILE_SECONDS)
+        self._problems: dict[EnvironmentKey, str] = {}
+        """The problems that were logged."""
+        eventstream.environment_received.connect(self._received_from_bus)
+        self.set_pairs(configuration.environment_key_pairs)
+
+    # Keys
+
+    def set_pairs(self, pairs: Iterable[KeyPair]) -> None:
+        """Add, remove and replace environments. Those whose keys are unchanged continue without interruption."""
+        server_keys: dict[EnvironmentKey, list[str]] = {}
+        for pair in pairs:
+            server_keys.setdefault(EnvironmentKey(pair.client_side_key), []).append(pair.server_side_key)
+        for key in self.by_client_key.keys() - server_keys.keys():
+            self._stop(self.by_client_key.pop(key))
+        for key, keys in server_keys.items():
+            environment = self.by_client_key.get(key)
+            if environment is None:
+                self.by_client_key[key] = Environment(key, tuple(keys))
+            elif environment.server_keys != tuple(keys):
+                environment.server_keys, environment.key_index = tuple(keys), 0
+                environment.whole_at = 0.0
+                environment.wake.set()
+        by_key: dict[str, tuple[Environment, bool]] = {}
+        for environment in self.by_client_key.values():
+            by_key[environment.key] = environment, False
+            by_key.update(dict.fromkeys(environment.server_keys, (environment, True)))
+        self.by_key = by_key
+        if self._watching is not None:
+            self._start_new()
+
+    # Start and stop
+
+    async def start(self) -> None:
+        """Load the stored documents, and fetch those that are missing, for as long as one fetch may take."""
+        await self._look_in_storage(deliver=False)
+        missing = [environment for environment in self.by_client_key.values() if environment.held is None]
+        self._watching = asyncio.create_task(self._watch())
+        self._start_new()
+        waiting = [asyncio.create_task(environment.first_answer.wait()) for environment in missing]
+        if waiting:
+            await asyncio.wait(waiting, timeout=self.configuration.api_poll_timeout_seconds + 0.5)
+        for task in waiting:
+            task.cancel()
+
+    def _start_new(self) -> None:
+        for environment in self.by_client_key.values():
+            if environment.task is None:
+                environment.task = asyncio.create_task(self._refresh_for_ever(environment))
+
+    async def close(self) -> None:
+        eventstream.environment_received.disconnect(self._received_from_bus)
+        tasks = [environment.task for environment in self.by_client_key.values()] + [self._watching]
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+        self._part.rest()
+        self._compiling.shutdown(wait=False, cancel_futures=True)
+        self._storing.shutdown(wait=False, cancel_futures=True)
+
+    def _stop(self, environment: Environment) -> None:
+        if environment.task is not None:
+            environment.task.cancel()
+        self._problems.pop(environment.key, None)
+
+    # Notifications
+
+    def notify(self, key: EnvironmentKey, version: UpdatedAt, source: str) -> None:
+        """Fetch a document of this version or a newer one, if none is held."""
+        environment = self.by_client_key.get(key)
+        if environment is None or version <= max(environment.notified, environment.source_version):
+            return
+        environment.notified, environment.notified_at = version, self._loop.time()
+        relay_metrics.notifications[source].add()
+        environment.wake.set()
+
+    def notify_threadsafe(self, versions: Iterable[tuple[EnvironmentKey, UpdatedAt]], source: str) -> None:
+        """``notify`` from any thread."""
+        pairs = list(versions)
+
+        def notify_all() -> None:
+            for key, version in pairs:
+                self.notify(key, version, source)
+
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(notify_all)
+
+    def _received_from_bus(self, key: EnvironmentKey, **kwargs: object) -> None:
+        """Another process has a newer document."""
+        if key in self.by_client_key:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._look.set)
+
+    # Refresh
+
+    async def _refresh_for_ever(self, environment: Environment) -> None:
+        failures = 0
+        # So that many environments are not fetched in step.
+        delay = 0.0 if environment.held is None else random.random()  # noqa: S311
+        while True:
+            if failures:
+                # However many versions are announced.
+                await asyncio.sleep(FIRST_RETRY_SECONDS)
+                delay -= FIRST_RETRY_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(environment.wake.wait(), max(0.0, delay))
+            environment.wake.clear()
+            try:
+                succeeded = await self._refresh(environment)
+            except Exception:
+                logger.exception("relay_refresh_failed", environment=environment.key)
+                succeeded = False
+            environment.first_answer.set()
+            failures = 0 if succeeded and not self._must_retry(environment) else failures + 1
+            delay = self._delay(environment, failures)
+
+    async def _refresh(self, environment: Environment) -> bool:
+        """Fetch the document, unless another process does. Returns False if that fails."""
+        behind = self._must_retry(environment)
+        if behind and await self._find_in_storage(environment) and not environment.is_behind:
+            return True
+        configuration = self.configuration
+        if behind:
+            name, seconds = f"{environment.key} fetch", configuration.api_poll_timeout_seconds + 1.0
+        else:
+            name, seconds = f"{environment.key} poll", 0.9 * configuration.api_poll_frequency_seconds
+        # Each process fetches once at its start.
+        if environment.whole_at and not await self._claim(name, seconds):
+            return True
+        succeeded = False
+        try:
+            async with self._fetching:
+                succeeded = await self._fetch(environment, conditional=not behind)
+        finally:
+            if behind or not succeeded:
+                await self._release(name)
+        return succeeded
+
+    async def _fetch(self, environment: Environment, conditional: bool) -> bool:
+        now = self._loop.time()
+        held = environment.held
+        is_due = now > environment.whole_at + WHOLE_SECONDS or not environment.whole_at
+        newer_than = environment.source_version if conditional and held is not None and not is_due else None
+        if newer_than == EPOCH:
+            newer_than = None
+        try:
+            fetched = await self.upstream.document(environment.server_key, newer_than)
+            if fetched.body is None:
+                result = "not_modified"
+            else:
+                result = await self._receive(environment, fetched.body)
+                environment.whole_at = now
+        except UpstreamError as error:
+            self._fail(environment, error.result, str(error), error.status)
+            if error.result == "unauthorized":
+                environment.key_index += 1
+            if error.retry_after:
+                await asyncio.sleep(error.retry_after)
+            return False
+        except Refused as refused:
+            self._fail(environment, refused.result, str(refused))
+            # An older document comes from a cache or a replica. Others are not better at once.
+            return refused.result == "older"
+        relay_metrics.fetches[result].add()
+        if self._problems.pop(environment.key, None) is not None:
+            logger.info("upstream_recovered", client_side_key=environment.key)
+        environment.problem = None
+        environment.confirmed_at = time.time()
+        if result != "changed":
+            await self._in_storage(lambda: self._storage.confirm(environment.key, environment.confirmed_at))
+        return True
+
+    async def _receive(self, environment: Environment, body: bytes) -> str:
+        held = environment.held
+        received = await self._compile(
+            lambda: document.receive(environment.key, body, held, always_streams=self._always_streams)
+        )
+        if received is None:
+            return "unchanged"
+        if not self._install(environment, received):
+            return "older"
+        publish.deliver([received.state])
+        # Stored first, so that the other processes find it.
+        await self._in_storage(lambda: self._storage.store(environment.key, received.stored))
+        publish.send([received.state], include_closed=True)
+        return "changed"
+
+    def _install(self, environment: Environment, received: HeldDocument) -> bool:
+        """Hold this document, unless a newer one is held."""
+        if environment.held is not None and received.version <= environment.held.version:
+            return False
+        environment.held = received
+        return True
+
+    def _fail(self, environment: Environment, result: str, reason: str, status: int | None = None) -> None:
+        relay_metrics.fetches[result].add()
+        environment.problem, environment.problem_status = result, status
+        if self._problems.get(environment.key) != result:
+            self._problems[environment.key] = result
+            logger.warning("error_fetching_document", client_side_key=environment.key, result=result, reason=reason)
+
+    def _must_retry(self, environment: Environment) -> bool:
+        """A version was announced that the upstream does not serve yet."""
+        return environment.is_behind and self._loop.time() < environment.notified_at + GIVE_UP_SECONDS
+
+    def _delay(self, environment: Environment, failures: int) -> float:
+        frequency = float(self.configuration.api_poll_frequency_seconds)
+        if not failures:
+            return frequency * random.uniform(0.9, 1.0)  # noqa: S311
+        limit = MAX_RETRY_SECONDS if self._must_retry(environment) else frequency
+        return min(limit, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10)) * random.uniform(0.8, 1.0)  # noqa: S311
+
+    # Storage
+
+    async def _watch(self) -> None:
+        """Look for documents that other processes have stored, about once a second, until the task is cancelled."""
+        while True:
+            self._part.progress()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), conf.RECONCILE_SECONDS)
+            self._look.clear()
+            await self._look_in_storage()
+
+    async def _look_in_storage(self, *, deliver: bool = True) -> None:
+        known = {
+            key: environment.held.version if environment.held is not None else EPOCH
+            for key, environment in self.by_client_key.items()
+        }
+        for key, found in (await self._in_storage(lambda: self._storage.newer(known)) or {}).items():
+            if (environment := self.by_client_key.get(key)) is not None:
+                await self._accept_found(environment, found, deliver)
+
+    async def _find_in_storage(self, environment: Environment) -> bool:
+        known = {environment.key: environment.held.version if environment.held is not None else EPOCH}
+        found = await self._in_storage(lambda: self._storage.newer(known))
+        return bool(found and await self._accept_found(environment, found[environment.key], deliver=True))
+
+    async def _accept_found(self, environment: Environment, found: Found, deliver: bool) -> bool:
+        """Hold a document that another process has fetched. Returns True if it is newer."""
+        is_new = False
+        if (stored := found.stored) is not None:
+            try:
+                restored = await self._compile(
+                    lambda: document.restore(environment.key, stored, always_streams=self._always_streams)
+                )
+            except Refused as refused:
+                logger.warning("stored_document_refused", environment=environment.key, reason=str(refused))
+                return False
+            is_new = self._install(environment, restored)
+            if is_new and deliver:
+                # The other process has sent the event on the bus.
+                publish.deliver([restored.state])
+        environment.confirmed_at = max(environment.confirmed_at, found.confirmed_at)
+        return is_new
+
+    async def _claim(self, name: str, seconds: float) -> bool:
+        claimed = await self._in_storage(lambda: self._storage.claim(name, seconds))
+        # Without the storage, each process fetches.
+        return claimed is not False
+
+    async def _release(self, name: str) -> None:
+        await self._in_storage(lambda: self._storage.release(name))
+
+    async def _in_storage(self, work: Callable[[], T]) -> T | None:
+        """The result of the work in a thread; None if it fails."""
+        try:
+            result = await self._loop.run_in_executor(self._storing, work)
+        except StorageError as error:
+            relay_metrics.stored_failures.add()
+            if not self._storage_failed:
+                logger.warning("relay_storage_unavailable", error=str(error))
+            self._storage_failed = True
+            return None
+        if self._storage_failed:
+            logger.info("relay_storage_available")
+        self._storage_failed = False
+        return result
+
+    async def _compile(self, work: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._compiling, work)
+
+
+_current: Environments | None = None
+
+
+def current() -> Environments | None:
+    """The environments of this process; None before the start and after the end."""
+    return _current
+
+
+def use(environments: Environments | None) -> None:
+    """Set the environments of this process."""
+    global _current
+    _current = environments

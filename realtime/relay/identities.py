@@ -1,0 +1,178 @@
+"""Identities in requests: parsed with the Edge Proxy's rules, and evaluated in the event loop or in a thread."""
+
+import asyncio
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
+
+from realtime.batching import Batcher, DatabaseThread
+from realtime.evaluation import Identity, IdentityTrait, patterns
+from realtime.evaluation.identity import TraitValue
+from realtime.relay.document import HeldDocument
+from realtime.relay.responding import InvalidRequest
+from realtime.types import EnvironmentKey
+
+MAX_TRAIT_LENGTH = 2_000
+
+# Processor time of regular expressions: in the event loop, and in the thread.
+PATTERN_SECONDS = 0.002
+EVALUATION_SECONDS = 0.5
+
+
+class PostedIdentity(NamedTuple):
+    """The body of ``POST identities/``."""
+
+    identifier: str
+    traits: dict[str, TraitValue]
+    is_transient: bool
+
+    def identity(self) -> Identity:
+        traits = {
+            key: IdentityTrait(None, key, value, False) for key, value in self.traits.items() if value is not None
+        }
+        return Identity(self.identifier, traits=traits)
+
+
+def parse(body: bytes) -> PostedIdentity:
+    """Parse the body of ``POST identities/``. Raises InvalidRequest."""
+    posted = parse_json(body)
+    if not isinstance(posted, dict):
+        raise InvalidRequest("model_attributes_type", ["body"], "Input should be an object")
+    traits = _traits(posted.get("traits"))
+    is_transient = posted.get("transient") is True
+    identifier = posted.get("identifier")
+    if identifier is None or identifier == "":
+        if not traits and not is_transient:
+            raise InvalidRequest("missing", ["body", "identifier"], "Field required")
+        return PostedIdentity(_anonymous(traits), traits, True)
+    if isinstance(identifier, (int, float)) and not isinstance(identifier, bool):
+        identifier = str(identifier)
+    if not isinstance(identifier, str):
+        raise InvalidRequest("string_type", ["body", "identifier"], "Input should be a valid string")
+    return PostedIdentity(identifier, traits, is_transient)
+
+
+def parse_json(body: bytes) -> Any:
+    """The body's JSON. Raises InvalidRequest."""
+    try:
+        # UTF-8 has no surrogates, and escapes of them could not be encoded in the response.
+        parsed = json.loads(body.decode(), parse_constant=_reject_constant)
+        if b"\\u" in body:
+            json.dumps(parsed, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("json_invalid", ["body"], f"JSON decode error: {error}") from None
+    return parsed
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _traits(value: Any) -> dict[str, TraitValue]:
+    if value is None:
+        return {}
+    if not isinstance(value, list):
+        raise InvalidRequest("list_type", ["body", "traits"], "Input should be a valid list")
+    traits: dict[str, TraitValue] = {}
+    for index, item in enumerate(value):
+        where: list[str | int] = ["body", "traits", index]
+        if not isinstance(item, dict):
+            raise InvalidRequest("model_attributes_type", where, "Input should be an object")
+        key, trait_value = item.get("trait_key"), item.get("trait_value")
+        if "trait_key" not in item:
+            raise InvalidRequest("missing", [*where, "trait_key"], "Field required")
+        if not isinstance(key, str):
+            raise InvalidRequest("string_type", [*where, "trait_key"], "Input should be a valid string")
+        if trait_value is not None and not isinstance(trait_value, (str, int, float, bool)):
+            message = "Input should be a text, a number, true, false or null"
+            raise InvalidRequest("string_type", [*where, "trait_value"], message)
+        if isinstance(trait_value, str) and len(trait_value) > MAX_TRAIT_LENGTH:
+            message = f"String should have at most {MAX_TRAIT_LENGTH} characters"
+            raise InvalidRequest("string_too_long", [*where, "trait_value"], message)
+        if isinstance(trait_value, float) and abs(trait_value) == inf:
+            raise InvalidRequest("finite_number", [*where, "trait_value"], "Input should be a finite number")
+        traits[key] = trait_value
+    return traits
+
+
+def _anonymous(traits: dict[str, TraitValue]) -> str:
+    """The identifier of an identity that has none, as Flagsmith makes it: equal traits get equal flags."""
+    if not traits:
+        return uuid.uuid4().hex
+    text = "".join(f"{key}{traits[key]}" for key in sorted(traits) if traits[key] is not None)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(slots=True, eq=False)
+class Evaluation:
+    """An identity's flags, or one of them, to be evaluated."""
+
+    held: HeldDocument
+    server_side: bool
+    identity: Identity
+    feature: str | None = None
+
+    def run(self) -> bytes | None:
+        """The body of the response. None: there is no flag of this name for this kind of key."""
+        compiled = self.held.compiled[self.server_side]
+        if self.feature is not None:
+            return compiled.identity_flag(self.identity, self.feature, self.server_side)
+        return compiled.identity(self.identity, self.server_side)
+
+
+class TookTooLong(Exception):
+    """The regular expressions of the environment's segments have used all their time."""
+
+
+def evaluate_here(evaluation: Evaluation) -> bytes | None:
+    """Evaluate in the event loop. Raises patterns.TimeLimitExceeded."""
+    if not evaluation.held.has_patterns:
+        return evaluation.run()
+    with patterns.time_limit(PATTERN_SECONDS):
+        return evaluation.run()
+
+
+class Evaluator:
+    """A thread for expensive environments, which take turns, so that they delay only each other."""
+
+    def __init__(self) -> None:
+        self._thread = DatabaseThread("relay-evaluator")
+        self._batcher: Batcher[Evaluation, bytes | TookTooLong | None] = Batcher(
+            self._thread,
+            _evaluate_in_thread,
+            failure_event="relay_evaluation_failed",
+            min_interval=0,
+            max_batch=1,
+            group=_environment_of,
+        )
+
+    async def evaluate(self, evaluation: Evaluation) -> bytes | None:
+        """The body of the response. Raises TookTooLong."""
+        future = self._batcher.submit(evaluation)
+        # A cancelled future would fail in the batcher.
+        await asyncio.wait([future])
+        result = future.result()
+        if isinstance(result, TookTooLong):
+            raise result
+        return result
+
+    async def close(self) -> None:
+        await self._thread.close()
+
+
+def _environment_of(evaluation: Evaluation) -> EnvironmentKey:
+    return evaluation.held.key
+
+
+def _evaluate_in_thread(evaluations: list[Evaluation]) -> dict[Evaluation, bytes | TookTooLong | None]:
+    results: dict[Evaluation, bytes | TookTooLong | None] = {}
+    for evaluation in evaluations:
+        try:
+            with patterns.time_limit(EVALUATION_SECONDS):
+                results[evaluation] = evaluation.run()
+        except patterns.TimeLimitExceeded:
+            results[evaluation] = TookTooLong()
+    return results

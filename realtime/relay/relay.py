@@ -1,0 +1,168 @@
+"""The relay of one process: starts and stops its parts, and applies a changed configuration."""
+
+import asyncio
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+
+from realtime import posted_versions, redis_clients
+from realtime.batching import DatabaseThread
+from realtime.relay import configuration, environments, health
+from realtime.relay.api import API
+from realtime.relay.configuration import Configuration, Invalid
+from realtime.relay.directory import Directory
+from realtime.relay.environments import Environments
+from realtime.relay.identities import Evaluator
+from realtime.relay.redis_storage import RedisStorage
+from realtime.relay.responding import Origins
+from realtime.relay.storage import Storage
+from realtime.relay.traits import TraitForwarder
+from realtime.relay.upstream import Upstream
+from realtime.relay.upstream_streams import UpstreamStreams
+from realtime.relay.usage import Usage
+from realtime.serving import health as serving_health
+from realtime.types import Application, Message, Receive, Scope, Send
+
+logger = structlog.get_logger(__name__)
+
+# The interval at which the configuration's file is looked at.
+FILE_CHECK_SECONDS = 1.0
+
+
+class Relay:
+    """All parts of a relay's process. Must be made in the event loop."""
+
+    def __init__(self, settings: Configuration) -> None:
+        self._settings = settings
+        self.upstream = Upstream(settings)
+        self.environments = Environments(settings, self.upstream, storage())
+        self._evaluator = Evaluator()
+        self._usage = Usage(self.upstream)
+        self._forwarder = TraitForwarder(self.upstream) if settings.traits == "forward" else None
+        origins = Origins(settings.allow_origins)
+        self.api = API(self.environments, origins, self._evaluator, self._usage, self._forwarder)
+        self._streams: UpstreamStreams | None = None
+        self._changed = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load and fetch documents, and connect to the upstream's streams."""
+        environments.use(self.environments)
+        serving_health.parts["documents"] = health.documents
+        self._watching = asyncio.create_task(self._watch_configuration())
+        await self.environments.start()
+        await self._notify_posted_versions()
+        if self._settings.upstream_realtime_url:
+            self._streams = UpstreamStreams(self.upstream, self.environments)
+            self._streams.synchronize()
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._streams is not None:
+            await self._streams.close()
+        environments.use(None)
+        serving_health.parts.pop("documents", None)
+        await self.environments.close()
+        await self._evaluator.close()
+        await self._usage.close()
+        if self._forwarder is not None:
+            await self._forwarder.close()
+        await self.upstream.close()
+
+    async def _notify_posted_versions(self) -> None:
+        """Versions that were posted before, and may not have been fetched."""
+        keys = list(self.environments.by_client_key)
+        thread = DatabaseThread("relay-start")
+        try:
+            for key, version in (await thread.run(lambda: posted_versions.current().read(keys))).items():
+                self.environments.notify(key, version, "post")
+        except Exception as error:
+            logger.warning("posted_versions_unreadable", error=repr(error))
+        await thread.close()
+
+    async def _watch_configuration(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._changed.set)
+        seen = _identity(configuration.path())
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), FILE_CHECK_SECONDS)
+            found = _identity(configuration.path())
+            if found != seen or self._changed.is_set():
+                self._changed.clear()
+                seen = found
+                self._reload()
+
+    def _reload(self) -> None:
+        """Apply the keys of the changed configuration."""
+        try:
+            changed = configuration.load()
+        except Invalid as error:
+            logger.error("configuration_invalid", reason=str(error), remedy="The previous one stays in effect.")
+            return
+        before = self._settings
+        self.environments.set_pairs(changed.environment_key_pairs)
+        if self._streams is not None:
+            self._streams.synchronize()
+        others = [
+            name
+            for name, value in vars(changed).items()
+            if name != "environment_key_pairs" and value != getattr(before, name)
+        ]
+        logger.info("configuration_read", environments=len(self.environments.by_client_key))
+        if others:
+            logger.warning("configuration_needs_restart", settings=", ".join(others))
+
+
+def storage() -> Storage:
+    """The storage of documents that the settings name."""
+    if hasattr(settings, redis_clients.SETTING):
+        return RedisStorage()
+    return Directory(configuration.current_state_directory())
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    """Differs after each change of the file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+_current: Relay | None = None
+
+
+def api() -> API | None:
+    """The API of this process; None before the start."""
+    return _current.api if _current is not None else None
+
+
+def with_relay(lifespan: Application) -> Application:
+    """The lifespan application with the relay: it starts before the server accepts connections."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_and_stop() -> Message:
+            global _current
+            message = await receive()
+            if message["type"] == "lifespan.shutdown" and _current is not None:
+                await _current.close()
+                _current = None
+            return message
+
+        async def start_and_send(message: Message) -> None:
+            global _current
+            if message["type"] == "lifespan.startup.complete":
+                relay = Relay(configuration.current())
+                await relay.start()
+                _current = relay
+            await send(message)
+
+        await lifespan(scope, receive_and_stop, start_and_send)
+
+    return application

@@ -1,0 +1,173 @@
+"""Traits that SDKs store: checked as Flagsmith does, and with ``RELAY_TRAITS=forward`` sent to the upstream."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import structlog
+
+from realtime.http.responses import KEY_HEADER
+from realtime.relay import relay_metrics
+from realtime.relay.upstream import Upstream, UpstreamError, is_temporary
+
+logger = structlog.get_logger(__name__)
+
+QUEUES = 4
+
+# Requests that wait in a queue. Beyond that, the oldest is dropped.
+MAX_QUEUED = 2_500
+
+MAX_TRAIT_LENGTH = 2_000
+
+FIRST_RETRY_SECONDS = 0.5
+MAX_RETRY_SECONDS = 10.0
+
+CLOSE_SECONDS = 2.0
+
+REQUIRED = ["This field is required."]
+
+NOT_ALLOWED = {"non_field_errors": ["Setting traits not allowed with client key."]}
+NOT_ALLOWED_IN_BULK = {"detail": "Unable to set traits with client key."}
+
+
+class TraitRequest(NamedTuple):
+    """A request with traits, as the SDK has sent it."""
+
+    method: str
+    path: str
+    """Below the upstream's URL."""
+
+    key: str
+    identifier: str
+    """Of the first identity in it."""
+
+    body: bytes
+
+
+class TraitForwarder:
+    """Sends requests with traits to the upstream. Those of one identity keep their order."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._queues = [_Queue(upstream) for _ in range(QUEUES)]
+
+    def add(self, request: TraitRequest) -> None:
+        """Send this request later."""
+        self._queues[hash((request.key, request.identifier)) % QUEUES].add(request)
+
+    async def close(self) -> None:
+        """Send what is left, for a short time."""
+        await asyncio.gather(*(queue.close() for queue in self._queues))
+
+
+class _Queue:
+    """Sends one request after the other. Equal requests that wait are sent once."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._waiting: dict[TraitRequest, None] = {}
+        self._added = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._failing = False
+        self._dropping = False
+        self._task = asyncio.create_task(self._run())
+
+    def add(self, request: TraitRequest) -> None:
+        self._waiting.pop(request, None)
+        if len(self._waiting) >= MAX_QUEUED:
+            del self._waiting[next(iter(self._waiting))]
+            relay_metrics.dropped["traits"].add()
+            if not self._dropping:
+                logger.warning("traits_dropped", reason=f"{MAX_QUEUED} requests wait for the upstream")
+            self._dropping = True
+        self._waiting[request] = None
+        self._idle.clear()
+        self._added.set()
+
+    async def close(self) -> None:
+        if not self._failing:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), CLOSE_SECONDS)
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._waiting:
+                self._dropping = False
+                self._idle.set()
+                self._added.clear()
+                await self._added.wait()
+                continue
+            request = next(iter(self._waiting))
+            del self._waiting[request]
+            try:
+                await self._send(request)
+            except Exception:
+                logger.exception("traits_not_sent")
+
+    async def _send(self, request: TraitRequest) -> None:
+        """Send until the upstream answers, however long that takes."""
+        pause = FIRST_RETRY_SECONDS
+        while True:
+            headers = {KEY_HEADER: request.key, "Content-Type": "application/json"}
+            try:
+                status = await self._upstream.send(
+                    request.method, f"{self._upstream.url}/{request.path}", headers, request.body
+                )
+                error = f"the upstream answers {status}"
+            except UpstreamError as failure:
+                status, error = 500, str(failure)
+            if not is_temporary(status):
+                self._failing = False
+                if status >= 400:
+                    relay_metrics.dropped["traits"].add()
+                    logger.warning("traits_rejected", status=status, path=request.path)
+                return
+            if not self._failing:
+                logger.warning("traits_not_sent", error=error)
+            self._failing = True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_RETRY_SECONDS)
+
+
+def errors(trait: Any, *, allow_null: bool) -> dict[str, Any]:
+    """The errors of a posted trait in the format of Django REST framework; empty if it is valid."""
+    if not isinstance(trait, dict):
+        return {"non_field_errors": [f"Invalid data. Expected a dictionary, but got {type(trait).__name__}."]}
+    found: dict[str, Any] = {}
+    identity = trait.get("identity")
+    if identity is None:
+        found["identity"] = REQUIRED
+    elif not isinstance(identity, dict):
+        found["identity"] = {"non_field_errors": ["Invalid data. Expected a dictionary."]}
+    elif text := _text_errors(identity, "identifier"):
+        found["identity"] = {"identifier": text}
+    if text := _text_errors(trait, "trait_key"):
+        found["trait_key"] = text
+    value = trait.get("trait_value")
+    if "trait_value" not in trait:
+        found["trait_value"] = REQUIRED
+    elif value is None and not allow_null:
+        found["trait_value"] = ["This field may not be null."]
+    elif value is not None and not isinstance(value, str | int | float | bool):
+        found["trait_value"] = ["Not a valid trait value."]
+    elif isinstance(value, str) and len(value) > MAX_TRAIT_LENGTH:
+        found["trait_value"] = [f"Value string is too long. Must be less than {MAX_TRAIT_LENGTH} character"]
+    return found
+
+
+def _text_errors(values: dict[str, Any], name: str) -> list[str]:
+    if name not in values:
+        return REQUIRED
+    value = values[name]
+    if not isinstance(value, str) and (not isinstance(value, int | float) or isinstance(value, bool)):
+        return ["Not a valid string."]
+    return [] if str(value).strip() else ["This field may not be blank."]
+
+
+def answer(trait: dict[str, Any]) -> dict[str, Any]:
+    """Flagsmith's answer to a stored trait."""
+    return {
+        "identity": {"identifier": str(trait["identity"]["identifier"])},
+        "trait_value": trait["trait_value"],
+        "trait_key": str(trait["trait_key"]),
+    }

@@ -1,0 +1,38 @@
+"""The client of the upstream, in this process."""
+
+import pytest
+
+from realtime.relay import upstream as client
+from realtime.relay.configuration import Configuration
+from realtime.relay.upstream import Upstream as Client
+from realtime.relay.upstream import UpstreamError
+from tests.support.upstream import Environment, Handler, Upstream
+
+
+def busy(handler: Handler) -> None:
+    handler.send_response(503)
+    handler.send_header("Retry-After", "7")
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+async def test_document__upstream_is_busy__error_with_the_time(upstream: Upstream, shop: Environment) -> None:
+    shop.answers.append(busy)
+    made = Client(Configuration((), api_url=upstream.api_url))
+    with pytest.raises(UpstreamError) as failed:
+        await made.document(shop.server_key, None)
+    await made.close()
+
+    assert (failed.value.result, failed.value.status, failed.value.retry_after) == ("failed", 503, 7.0)
+
+
+async def test_document__larger_than_the_limit__refused(
+    upstream: Upstream, shop: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_DOCUMENT_BYTES", 100)
+    made = Client(Configuration((), api_url=upstream.api_url))
+    with pytest.raises(UpstreamError) as failed:
+        await made.document(shop.server_key, None)
+    await made.close()
+
+    assert failed.value.result == "invalid"
