@@ -7,7 +7,7 @@ of its environment unavailable.
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, cast
 
@@ -85,6 +85,11 @@ def identity_context(overrides: list[FeatureContext[Any]]) -> SegmentContext[Any
 def decided_segment(segment: SegmentContext[Any, Any], matches: bool) -> SegmentContext[Any, Any]:
     """The segment with rules that every identity matches, or none."""
     return {**segment, "rules": [{"type": "ALL"}] if matches else []}
+
+
+def restricted_segment(segment: SegmentContext[Any, Any], names: Container[str]) -> SegmentContext[Any, Any]:
+    """The segment with the overrides of these features only."""
+    return {**segment, "overrides": [override for override in segment["overrides"] if override["name"] in names]}
 
 
 def read_features(segments: Iterable[SegmentContext[Any, Any]]) -> bool:

@@ -5,7 +5,8 @@ that cannot change its flags:
 
 * Segments without overrides.
 * Segments whose conditions read only traits, if the engine has decided on the same values before
-  (``trait_segments.py``). They are replaced by segments without conditions.
+  (``trait_segments.py``). Those that match are replaced by segments without conditions.
+* Features whose flags follow from these decisions. They are evaluated once for all identities with the same decisions.
 * Features that neither a segment nor the identity overrides, and that have no multivariate options: their flags are
   those of the environment. If a condition reads features or flags (``$.flags.banner.enabled``), all features are
   evaluated.
@@ -46,7 +47,7 @@ CONTROL_VARIANT = "control"
 MULTIVARIATE = "MULTIVARIATE"
 
 # Clients choose their traits. An entry has a dict of the document's segments.
-MAX_DECIDED_SEGMENTS = 100
+MAX_DECIDED = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,11 +97,16 @@ class Flag(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """The segments to evaluate for identities with certain traits."""
+    """The flags of identities in the same segments with conditions on traits, and what is left to evaluate for each."""
+
+    flags: Mapping[str, Flag]
+    """The flags of ``varying_names`` that are equal for all these identities, by feature name."""
+
+    features: Features
+    """The other features in ``varying_names``."""
 
     segments: Segments
-    flags: Mapping[str, Flag] | None
-    """The flags in ``varying_names``, if they are equal for all these identities."""
+    """The segments that can override these features."""
 
 
 class Evaluator:
@@ -129,8 +135,9 @@ class Evaluator:
         self._varying = self._features if reads_features else self._varying_features()
         # A condition that reads segments ("$.segments") must see their rules.
         self._trait_segments = TraitSegments({} if reads_features else self._segments)
-        self._decided_segments: dict[Matching, Decided] = {}
-        self._depends_on_traits_only = self._trait_segments.keys == self._segments.keys() and not self._has_variants()
+        self._decided: dict[Matching, Decided] = {}
+        self._undecided = Decided({}, self._varying, self._segments)
+        self._individual_names = self._names_evaluated_for_each_identity()
         self.varying_names = frozenset(self._varying)
         """The names of features whose flags can depend on the identity, without identity overrides."""
 
@@ -140,9 +147,19 @@ class Evaluator:
             name: feature for name, feature in self._features.items() if name in overridden or feature.get("variants")
         }
 
-    def _has_variants(self) -> bool:
-        overrides = (override for segment in self._segments.values() for override in segment["overrides"])
-        return any(feature.get("variants") for feature in (*self._varying.values(), *overrides))
+    def _names_evaluated_for_each_identity(self) -> frozenset[str]:
+        """The names of features whose flags do not follow from the segments with conditions on traits only."""
+        if not self._trait_segments.keys:
+            return frozenset(self._varying)
+        overrides = [
+            (override, key in self._trait_segments.keys)
+            for key, segment in self._segments.items()
+            for override in segment["overrides"]
+        ]
+        with_variants = {name for name, feature in self._varying.items() if feature.get("variants")}
+        return frozenset(with_variants).union(
+            override["name"] for override, is_decided in overrides if override.get("variants") or not is_decided
+        )
 
     def varying_flags(self, identity: Identity) -> Mapping[str, Flag]:
         """The identity's flags of the features in ``varying_names``, and of those that it overrides, by feature name.
@@ -150,43 +167,51 @@ class Evaluator:
         Its other flags are the environment's. Overrides of the document are found by the identifier.
         """
         overrides = self._override_contexts_of(identity)
-        decided = self._decide(identity)
-        if decided.flags is not None and not overrides:
-            return decided.flags
-        features, segments = self._varying, decided.segments
+        flags, features, segments = self._decide(identity)
         if overrides:
             own = {name: self._features[name] for name in _names(overrides) if name in self._features}
             # If conditions read flags, the order of features matters: all are in ``features`` then.
             features = {**features, **own}
             segments = {**segments, "": engine_context.identity_context(overrides)}
-        return self._flags(_evaluate({**self._identity_context(identity), "features": features}, segments))
+        if not features:
+            return flags
+        result = _evaluate({**self._identity_context(identity), "features": features}, segments)
+        return {**flags, **self._flags(result)}
 
     def _decide(self, identity: Identity) -> Decided:
-        """The segments to evaluate for this identity, or already its flags, if they depend on its traits only."""
         try:
             matching = self._trait_segments.matching(identity.traits, partial(self._identity_context, identity))
         except Exception:
             # A segment raises for these traits. ``_evaluate`` finds it.
-            return Decided(self._segments, None)
-        decided = self._decided_segments.get(matching)
+            return self._undecided
+        decided = self._decided.get(matching)
         if decided is None:
-            if len(self._decided_segments) >= MAX_DECIDED_SEGMENTS:
-                self._decided_segments.clear()
-            decided = self._decided_segments[matching] = self._make_decided(matching)
+            if len(self._decided) >= MAX_DECIDED:
+                self._decided.clear()
+            decided = self._decided[matching] = self._make_decided(matching)
         return decided
 
     def _make_decided(self, matching: Matching) -> Decided:
+        decided_keys, individual = self._trait_segments.keys, self._individual_names
+        if not decided_keys:
+            return self._undecided
         matching_keys = frozenset().union(*matching)
-        segments = {
-            key: engine_context.decided_segment(segment, key in matching_keys)
-            if key in self._trait_segments.keys
-            else segment
+        decided = {
+            key: engine_context.decided_segment(self._segments[key], key in matching_keys)
+            for key in self._segments
+            if key in decided_keys
+        }
+        features = {name: feature for name, feature in self._varying.items() if name not in individual}
+        result = get_evaluation_result({**self._base, "features": features, "segments": decided})
+        left = {
+            key: engine_context.restricted_segment(decided.get(key, segment), individual)
             for key, segment in self._segments.items()
         }
-        if not self._depends_on_traits_only:
-            return Decided(segments, None)
-        result = get_evaluation_result({**self._base, "features": self._varying, "segments": segments})
-        return Decided(segments, self._flags(result))
+        return Decided(
+            self._flags(result),
+            {name: feature for name, feature in self._varying.items() if name in individual},
+            {key: segment for key, segment in left.items() if segment["overrides"]},
+        )
 
     def identity_flags(self, identity: Identity) -> list[Flag]:
         """An identity's flags, one for each feature that has a state in the environment."""

@@ -194,3 +194,21 @@ def test_detached__variables_without_effect__one_line_each(tmp_path: Path) -> No
     for name in given:
         (line,) = [line for line in done.stderr.splitlines() if name in line]
         assert "variable_has_no_effect" in line
+
+
+@pytest.mark.parametrize(
+    "variables, message",
+    [
+        ({"REALTIME_STORE": "pigeon"}, "REALTIME_STORE must be one of"),
+        ({"REALTIME_STORE": "redis"}, "no Redis is configured"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0", "REALTIME_INSPECTION": "true"}, "REALTIME_INSPECTION needs a database"),
+    ],
+    ids=["unknown store", "store without Redis", "inspector without a database"],
+)
+def test_detached__store_that_cannot_be_used__message_at_start(
+    tmp_path: Path, variables: dict[str, str], message: str
+) -> None:
+    done = command("serve", "--port=0", SSE_AUTHENTICATION_TOKEN=TOKEN, VAR_DIR=str(tmp_path), **variables)
+
+    assert done.returncode != 0
+    assert message in done.stderr

@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -100,8 +101,10 @@ class Versions(threading.Thread):
         self._stream = sse.connect(port, key)
 
     def run(self) -> None:
-        while True:
-            self.found.append(self._stream.next_event(timeout=3_600).updated_at)
+        # The stream ends with its server.
+        with suppress(EOFError):
+            while True:
+                self.found.append(self._stream.next_event(timeout=3_600).updated_at)
 
 
 def test_app__concurrent_changes_of_all_kinds__versions_rise_and_agree(app: FlagsmithWithApp) -> None:
