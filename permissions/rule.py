@@ -106,7 +106,7 @@ class Has(Rule):
 
 @dataclass(frozen=True)
 class SDKKey(Rule):
-    """A caller with an environment key in ``X-Environment-Key``. If ``server`` is true, it is a server-side key."""
+    """A caller with an environment key. If ``server`` is true, it is a server-side key."""
 
     server: bool = False
 

@@ -165,6 +165,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "partial_update": environment("MANAGE_IDENTITIES"),
         "destroy": environment("MANAGE_IDENTITIES"),
     },
+    "ofrep/flags": {"post": ENVIRONMENT_KEY},
+    "ofrep/flag": {"post": ENVIRONMENT_KEY},
     "sdk/flags": dict.fromkeys(GET, ENVIRONMENT_KEY),
     "sdk/identities": dict.fromkeys((*GET, "post"), ENVIRONMENT_KEY),
     "sdk/traits": {"post": ENVIRONMENT_KEY},
