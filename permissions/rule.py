@@ -106,7 +106,7 @@ class Has(Rule):
 
 @dataclass(frozen=True)
 class SDKKey(Rule):
-    """A caller with an environment key. If ``server`` is true, it is a server-side key."""
+    """A caller with an environment key in ``X-Environment-Key``. If ``server`` is true, it is a server-side key."""
 
     server: bool = False
 
@@ -116,6 +116,12 @@ class SDKKey(Rule):
 
     def permits(self, actor: Any, view: Any) -> bool:
         return isinstance(actor, SDKClient) and (actor.server_side or not self.server)
+
+
+class OFREPKey(SDKKey):
+    """A caller with an environment key in OFREP's headers."""
+
+    description = "anyone with a key of the environment, in X-API-Key or Authorization: Bearer"
 
 
 @dataclass(frozen=True)
@@ -266,6 +272,7 @@ FLAG_WRITER = WritesFlag(special=_OVERRIDE, otherwise=_DEFAULT)
 
 ENVIRONMENT_KEY = SDKKey()
 SERVER_KEY = SDKKey(server=True)
+OFREP_KEY = OFREPKey()
 PUBLISHER = Secret("SSE_AUTHENTICATION_TOKEN")
 SCRAPER = Secret("REALTIME_METRICS_TOKEN")
 

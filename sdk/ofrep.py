@@ -29,6 +29,8 @@ RETRY_AFTER = "Retry-After"
 
 IF_NONE_MATCH = OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The newest known ETag.")
 
+REJECTIONS = dict.fromkeys((401, 403, 429, 500), schema.OFREP_REJECTION)
+
 
 class OFREPAuthentication(EnvironmentKeyAuthentication):
     """Client-side and server-side keys in OFREP's headers."""
@@ -46,8 +48,9 @@ class OFREPView(SDKView):
     parser_classes = []
     resource = Resource.IDENTITIES
 
-    def respond(self, request: Request, flag: str | None) -> HttpResponse:
-        evaluation = EvaluationRequest(request.auth, flag, request.body, request.headers.get("If-None-Match", ""))
+    def respond(self, request: Request) -> HttpResponse:
+        known = request.headers.get("If-None-Match", "")
+        evaluation = EvaluationRequest(request.auth, ofrep.flag_of_path(request.path), request.body, known)
         answer = unchanged(evaluation, self.client) or self.evaluate(work(evaluation, self.client))
         return _http_response(answer)
 
@@ -64,11 +67,11 @@ class EvaluateAllView(OFREPView):
     @extend_schema(
         request=schema.OFREP_REQUEST,
         parameters=[IF_NONE_MATCH],
-        responses={200: schema.OFREP_EVALUATIONS, 304: None, 400: schema.OFREP_FAILURE},
+        responses={200: schema.OFREP_EVALUATIONS, 304: None, 400: schema.OFREP_FAILURE, **REJECTIONS},
     )
     def post(self, request: Request) -> HttpResponse:
         """Evaluate all flags (OFREP)."""
-        return self.respond(request, None)
+        return self.respond(request)
 
 
 class EvaluateOneView(OFREPView):
@@ -76,11 +79,16 @@ class EvaluateOneView(OFREPView):
 
     @extend_schema(
         request=schema.OFREP_REQUEST,
-        responses={200: schema.OFREP_EVALUATION, 400: schema.OFREP_FAILURE, 404: schema.OFREP_FAILURE},
+        responses={
+            200: schema.OFREP_EVALUATION,
+            400: schema.OFREP_FAILURE,
+            404: schema.OFREP_FAILURE,
+            **REJECTIONS,
+        },
     )
     def post(self, request: Request, flag: str) -> HttpResponse:
         """Evaluate one flag (OFREP)."""
-        return self.respond(request, flag)
+        return self.respond(request)
 
 
 def unchanged(request: EvaluationRequest, client: SDKClient) -> Answer | None:

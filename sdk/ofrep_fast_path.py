@@ -135,7 +135,8 @@ def shortcut(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
 def parse(scope: Scope, body: bytes) -> EvaluationRequest | None:
     """The request. None: Django has to respond."""
     path: str = scope["path"]
-    if path != ofrep.PREFIX and not path.startswith(f"{ofrep.PREFIX}/"):
+    flag = ofrep.flag_of_path(path)
+    if path != (ofrep.PREFIX if flag is None else f"{ofrep.PREFIX}/{flag}"):
         return None
     x_api_key = authorization = if_none_match = b""
     for name, value in scope["headers"]:
@@ -146,7 +147,7 @@ def parse(scope: Scope, body: bytes) -> EvaluationRequest | None:
         elif name == b"if-none-match":
             if_none_match = value
     key = ofrep.api_key(x_api_key.decode("latin-1"), authorization.decode("latin-1"))
-    return EvaluationRequest(key, ofrep.flag_of_path(path), body, if_none_match.decode("latin-1")) if key else None
+    return EvaluationRequest(key, flag, body, if_none_match.decode("latin-1")) if key else None
 
 
 class _Evaluation:

@@ -4,5 +4,5 @@ from sdk import ofrep
 
 urlpatterns = [
     path("evaluate/flags", ofrep.EvaluateAllView.as_view(), name="ofrep-flags"),
-    path("evaluate/flags/<str:flag>", ofrep.EvaluateOneView.as_view(), name="ofrep-flag"),
+    path("evaluate/flags/<path:flag>", ofrep.EvaluateOneView.as_view(), name="ofrep-flag"),
 ]

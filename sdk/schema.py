@@ -21,6 +21,10 @@ class OFREPKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped
     target_class = "sdk.ofrep.OFREPAuthentication"
     name = ["ofrepKey", "ofrepBearer"]
 
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
+        """Either of them."""
+        return [{name: []} for name in self.name]
+
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
         description = EnvironmentKeyScheme.description
         return [
@@ -109,3 +113,4 @@ OFREP_FAILURE = {
     "properties": {name: {"type": "string"} for name in ("key", "errorCode", "errorDetails")},
     "required": ["errorCode", "errorDetails"],
 }
+OFREP_REJECTION = _object(errorDetails={"type": "string"})

@@ -89,7 +89,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 TESTS = Path(__file__).parent
 
 # Folders and files whose tests reach every line of what is measured. To measure all would double what the others take.
-MEASURED = {"realtime", "bus", "metrics", "wire", "hostapp", "detached", "inspection", "settings", "evaluation"} | {
+MEASURED = {
+    "realtime",
+    "bus",
+    "ofrep",
+    "metrics",
+    "wire",
+    "hostapp",
+    "detached",
+    "inspection",
+    "settings",
+    "evaluation",
+} | {
     "identities",
     "segments",
     "sdk/test_patterns.py",

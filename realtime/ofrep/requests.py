@@ -46,7 +46,7 @@ def api_key(x_api_key: str, authorization: str) -> str:
 
 def flag_of_path(path: str) -> str | None:
     """The name of the flag in a decoded path that begins with ``PREFIX``. None: all flags."""
-    return path[len(PREFIX) :].strip("/") or None
+    return path[len(PREFIX) + 1 :] or None
 
 
 def parse_identity(body: bytes) -> Identity:

@@ -80,12 +80,14 @@ def with_flags(tenant: Tenant) -> Tenant:
     for name, value in (("number", 42), ("boolean", False)):
         tenant.change(tenant.add_feature(name, default_enabled=True)["id"], feature_state_value=value)
     options = [
-        {"type": "unicode", "string_value": "first", "key": "variant-a", "default_percentage_allocation": 100},
+        {"type": "unicode", "string_value": "first", "default_percentage_allocation": 100},
         {"type": "unicode", "string_value": "second", "default_percentage_allocation": 0},
     ]
-    tenant.add_feature(
+    split = tenant.add_feature(
         "split", type="MULTIVARIATE", initial_value="none", default_enabled=True, multivariate_options=options
     )
+    path = f"projects/{tenant.project}/features/{split['id']}/mv-options"
+    tenant.api.patch(f"{path}/{split['multivariate_options'][0]['id']}/", key="variant-a")
     tenant.add_feature("secret", default_enabled=True, is_server_key_only=True)
     segment = tenant.add_segment("pro", plan="pro")["id"]
     banner = tenant.add_feature("banner", initial_value="plain", default_enabled=True)["id"]
