@@ -67,7 +67,9 @@ class TimedClient(Client):
 
 def prepared(flagsmith: Flagsmith) -> tuple[Tenant, int]:
     tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
-    return tenant, tenant.add_feature("banner", initial_value="old")["id"]
+    feature = tenant.add_feature("banner", initial_value="old")["id"]
+    flagsmith.analyze()
+    return tenant, feature
 
 
 def toggle_each(flagsmith: FlagsmithWithApp, toggles: int) -> Figures:

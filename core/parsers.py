@@ -38,19 +38,24 @@ class StrictJSONParser(JSONParser):
     ) -> Any:
         body = _body(stream, parser_context)
         try:
-            parsed = json.loads(
-                codecs.decode(body, "utf-8"),
-                parse_constant=strict_json.strict_constant,
-                parse_float=_finite,
-                object_pairs_hook=_without_duplicates,
-            )
-            if body.count(b"[") + body.count(b"{") > MAX_LEVELS:
-                _limit_levels(parsed)
-            if b"\\u" in body:
-                json.dumps(parsed, ensure_ascii=False).encode()
+            return parse_json(body)
         except (ValueError, RecursionError) as error:
             raise ParseError(f"JSON parse error - {error}") from error
-        return parsed
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse a document with the rules of ``StrictJSONParser``. Raises ValueError or RecursionError."""
+    parsed = json.loads(
+        codecs.decode(body, "utf-8"),
+        parse_constant=strict_json.strict_constant,
+        parse_float=_finite,
+        object_pairs_hook=_without_duplicates,
+    )
+    if body.count(b"[") + body.count(b"{") > MAX_LEVELS:
+        _limit_levels(parsed)
+    if b"\\u" in body:
+        json.dumps(parsed, ensure_ascii=False).encode()
+    return parsed
 
 
 class StrictFormParser(BaseParser):

@@ -4,6 +4,8 @@ The server is described by django-eventstream's setting ``EVENTSTREAM_REDIS``, t
 ``REALTIME_REDIS_CLUSTER`` and ``REALTIME_REDIS_SENTINELS`` add what that setting cannot express.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -29,11 +31,12 @@ def options() -> dict[str, Any]:
     return value
 
 
-def connect(defaults: dict[str, Any], retries: int = 0) -> Any:
+def connect(defaults: dict[str, Any], retries: int = 0, on_connect: Callable[[], None] | None = None) -> Any:
     """Return a client that retries this number of times, at once, if a connection is refused or was closed.
 
     It does not retry after a timeout. ``defaults`` are arguments that the setting may override. A client of a cluster
-    connects here, others later.
+    connects here, others later. ``on_connect`` is called for each new connection, in the thread that needs it: the
+    client replaces closed connections without an error.
     """
     from redis import Redis, Sentinel
     from redis.backoff import NoBackoff
@@ -44,6 +47,8 @@ def connect(defaults: dict[str, Any], retries: int = 0) -> Any:
     retry = Retry(NoBackoff(), retries, (RedisConnectionError,))
     ours = {"decode_responses": False, "socket_keepalive": True, "retry": retry}
     arguments = {**defaults, **options(), **ours}
+    if on_connect:
+        arguments["redis_connect_func"] = partial(_connected, on_connect)
     if conf.REDIS_CLUSTER:
         arguments.pop("db", None)
         return RedisCluster(**arguments)
@@ -53,6 +58,13 @@ def connect(defaults: dict[str, Any], retries: int = 0) -> Any:
         sentinel: Any = Sentinel(_addresses(), sentinel_kwargs=timeouts, **arguments)  # type: ignore[no-untyped-call]
         return sentinel.master_for(conf.REDIS_SERVICE, redis_class=Redis)
     return Redis(**arguments)
+
+
+def _connected(on_connect: Callable[[], None], connection: Any) -> None:
+    if not conf.REDIS_CLUSTER:
+        # A client of a cluster has done this.
+        connection.on_connect()
+    on_connect()
 
 
 def of_any_node(client: Any) -> Any:

@@ -67,6 +67,30 @@ class RequestIdentity(Identity):
             else:
                 self.traits[key] = IdentityTrait(None, key, value, transient)
 
+    def traits_to_store(
+        self, items: Iterable[TraitInput], *, transient: bool, persist_traits: bool
+    ) -> dict[str, TraitValue] | None:
+        """The traits of a request to store. None: nothing has to be stored, not even the identity."""
+        if transient:
+            return None
+        to_store: dict[str, TraitValue] = {}
+        if persist_traits:
+            to_store = self.within_trait_limit({key: item["trait_value"] for key, item in _persistent(items).items()})
+        return to_store if self.id is None or self.would_change(to_store) else None
+
+    def with_unstored(self, items: Sequence[TraitInput], *, transient: bool) -> "RequestIdentity":
+        """The identity of this request: with the traits that are not stored as well."""
+        identity = RequestIdentity(self.identifier, self.id, dict(self.traits))
+        if transient:
+            identity.add_unstored(items, transient=True)
+            return identity
+        stored = self.trait_values
+        persistent = _persistent(items).items()
+        unstored = [item for key, item in persistent if not _equal(stored.get(key), item["trait_value"])]
+        identity.add_unstored(unstored, transient=False)
+        identity.add_unstored([item for item in items if item["transient"]], transient=True)
+        return identity
+
     def would_change(self, traits: Mapping[str, TraitValue]) -> bool:
         """Return whether storing these traits would change the stored ones."""
         stored = self.trait_values
@@ -105,23 +129,12 @@ def identify(
     Traits over a storage limit are used for this response only. With an error instead, the SDK would have no flags.
     """
     identity = read(environment_id, [identifier])[identifier]
-    if transient:
-        identity.add_unstored(items, transient=True)
-        return identity
-    persistent = {item["trait_key"]: item for item in items if not item["transient"]}
-    to_store: dict[str, TraitValue] = {}
-    if persist_traits:
-        to_store = identity.within_trait_limit({key: item["trait_value"] for key, item in persistent.items()})
-    changes = identity.id is None or identity.would_change(to_store)
-    if changes and may_store(identity.storage_bytes(to_store)):
+    to_store = identity.traits_to_store(items, transient=transient, persist_traits=persist_traits)
+    if to_store is not None and may_store(identity.storage_bytes(to_store)):
         with suppress(TooManyTraits):  # A concurrent request has added traits.
             store(environment_id, {identifier: to_store})
         identity = read(environment_id, [identifier])[identifier]
-    stored = identity.trait_values
-    unstored = [item for key, item in persistent.items() if not _equal(stored.get(key), item["trait_value"])]
-    identity.add_unstored(unstored, transient=False)
-    identity.add_unstored([item for item in items if item["transient"]], transient=True)
-    return identity
+    return identity.with_unstored(items, transient=transient)
 
 
 def anonymous(items: list[TraitInput]) -> RequestIdentity:
@@ -226,6 +239,11 @@ def _query(environment_id: int, *identifiers: str) -> "QuerySet[IdentityModel, t
     rows = IdentityModel.objects.filter(environment_id=environment_id, identifier__in=identifiers)
     paths = (f"identity_traits__{name}" for name in ("id", "trait_key", "value_type", *VALUE_COLUMNS.values()))
     return rows.order_by("identity_traits").values_list("identifier", "pk", *paths)
+
+
+def _persistent(items: Iterable[TraitInput]) -> dict[str, TraitInput]:
+    """The traits that are not transient, by key. The last one of a key counts."""
+    return {item["trait_key"]: item for item in items if not item["transient"]}
 
 
 def _equal(one: TraitValue, other: TraitValue) -> bool:

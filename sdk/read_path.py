@@ -1,9 +1,10 @@
 """Fast path of the SDK API: answers the most frequent reads ahead of Django, with batched database queries.
 
-It answers a plain GET of ``flags/``, ``identities/`` or ``environment-document/`` with a valid key, with the same bytes
-as the view. Concurrent requests share one read of the database, which begins after they have arrived, so a response is
-never older than its request. All other requests are passed to Django, also those that it rejects. There are two
-exceptions: an unavailable database (503), and an evaluation that took too long (422).
+It answers a plain GET of ``flags/``, ``identities/`` or ``environment-document/`` with a valid key, and a POST of
+``identities/`` after which nothing has to be stored, with the same bytes as the view. Concurrent requests share one
+read of the database, which begins after they have arrived, so a response is never older than its request. All other
+requests are passed to Django, also those that it rejects. There are two exceptions: an unavailable database (503), and
+an evaluation that took too long (422). POSTs take the fast path on the connection only (``post_shortcut``).
 
 Three threads separate fast reads from slow ones. The first finds cached responses, the second builds those of changed
 environments, the third evaluates identities. Expensive environments are left to another process
@@ -41,9 +42,10 @@ from realtime.batching import Batcher, DatabaseThread
 from realtime.delivery.spread import refetch_rate
 from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
 from realtime.types import Application, Message, Receive, Scope, Send, UpdatedAt
-from sdk import authentication, identify, read_metrics, responses, views
+from sdk import authentication, identify, identity_bodies, read_metrics, responses, views
 from sdk.authentication import SDKClient
 from sdk.identify import RequestIdentity
+from sdk.identity_bodies import IdentityBody
 from sdk.response_cache import CachedResponse, RenderedResponses, ResponseKey, cached_responses
 from sdk.responses import ConditionalHeaders, EncodedResponse, ErrorResponse
 
@@ -83,6 +85,9 @@ DATABASE_ERRORS = (OperationalError, InterfaceError)
 # A GET with one of these headers may have a body.
 BODY_REQUEST_HEADERS = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
+# Values of Content-Type that SDKs send.
+JSON_TYPES = frozenset(("application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8"))
+
 # Headers that a response without a body (304) does not have.
 BODY_RESPONSE_HEADERS = (b"content-length", b"content-type")
 
@@ -93,6 +98,8 @@ class Read(NamedTuple):
     resource: Resource
     environment_key: str
     identifier: str = ""
+    body: IdentityBody | None = None
+    """None for a GET."""
 
 
 class ReadyResponse:
@@ -289,12 +296,16 @@ class EqualRequests:
         self._waiting: list[DeferredResponse] = []
 
     def answer(self, channel: Channel) -> bool:
+        self.respond(channel.defer())
+        return True
+
+    def respond(self, deferred: DeferredResponse) -> None:
+        """Respond to a request, later."""
         future = _current_batches().first_step(self._read)
         if future is not self._future:
             self._future, self._waiting = future, []
             future.add_done_callback(partial(self._continue, self._waiting))
-        self._waiting.append(channel.defer())
-        return True
+        self._waiting.append(deferred)
 
     def _continue(self, waiting: list[DeferredResponse], future: "asyncio.Future[Step]") -> None:
         if self._future is future:
@@ -323,6 +334,16 @@ def shortcut(scope: Scope) -> Answerer | None:
         return None
     added_headers = middleware_headers(scope)
     return EqualRequests(scope, read, added_headers).answer if added_headers is not None else None
+
+
+def post_shortcut(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
+    """The read path for POSTs of ``identities/``, for ``realtime.http.shortcuts``."""
+    read = parse_post(scope, body)
+    added_headers = middleware_headers(scope) if read is not None else None
+    if read is None or added_headers is None:
+        return False
+    EqualRequests(scope, read, added_headers).respond(deferred)
+    return True
 
 
 async def close() -> None:
@@ -357,6 +378,17 @@ def parse_read(scope: Message) -> Read | None:
     if not 0 < len(identifier) <= MAX_IDENTIFIER_LENGTH or identifier != identifier.strip() or "\0" in identifier:
         return None
     return Read(resource, key, identifier)
+
+
+def parse_post(scope: Message, encoded: bytes) -> Read | None:
+    """The identity and traits of a plain POST. None: Django has to answer the request."""
+    if RESOURCES.get(scope["path"]) is not Resource.IDENTITIES or scope["query_string"]:
+        return None
+    if _header(scope, b"content-type") not in JSON_TYPES or _header(scope, b"content-encoding"):
+        return None
+    key = _header(scope, b"x-environment-key").strip()
+    body = identity_bodies.parse(encoded) if key else None
+    return None if body is None else Read(Resource.IDENTITIES, key, body.identifier, body)
 
 
 def _current_batches() -> ReadBatches:
@@ -425,19 +457,32 @@ def _build(key: ResponseKey) -> Step:
 
 
 def evaluate_identities(reads: list[Read]) -> dict[Read, Step]:
-    """The responses of these reads of ``identities/``. Invalid keys, and identities to be stored, are left out."""
+    """The responses of these reads of ``identities/``.
+
+    Invalid keys are left out, and so are identities that have to be stored or that have a trait to be stored.
+    """
     reads_with_clients = list(_with_clients(reads))
-    identities = _read_identities(reads_with_clients)
+    stored = _read_identities(reads_with_clients)
     steps: dict[Read, Step] = {}
     deadline = time.monotonic() + BATCH_EVALUATION_SECONDS
     for read, client in reads_with_clients:
-        identity = identities[client.environment_id, read.identifier]
-        if identity.id is None:
+        identity = _requested_identity(read, client, stored[client.environment_id, read.identifier])
+        if identity is None:
             continue
         # The first one is evaluated in any case, so each batch makes progress.
         is_late = bool(steps) and time.monotonic() > deadline
         steps[read] = Postponed(read) if is_late else _evaluate(client, identity)
     return steps
+
+
+def _requested_identity(read: Read, client: SDKClient, stored: RequestIdentity) -> RequestIdentity | None:
+    """The identity that the read is for. None: it or its traits have to be stored."""
+    if read.body is None:
+        return None if stored.id is None else stored
+    traits, transient = read.body.traits if client.may_set_traits else [], read.body.transient
+    if stored.traits_to_store(traits, transient=transient, persist_traits=client.persist_trait_data) is not None:
+        return None
+    return stored.with_unstored(traits, transient=transient)
 
 
 def _evaluate(client: SDKClient, identity: RequestIdentity) -> Step:

@@ -21,6 +21,7 @@ from webhooks.deliverer import deliverer_thread  # noqa: E402
 
 shortcuts.add_get(b"/api/v1/", read_path.shortcut)
 shortcuts.add_post(b"/ofrep/v1/evaluate/flags", ofrep_fast_path.shortcut)
+shortcuts.add_post(b"/api/v1/identities/", read_path.post_shortcut)
 
 threads = (scheduler_thread, deliverer_thread, meter.thread)
 

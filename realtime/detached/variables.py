@@ -17,6 +17,11 @@ from realtime.serving import environment, redis_urls
 NAMES = ("REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_CA_FILE")
 SWITCHES = ("REDIS_USE_SSL", "USE_CLUSTER_MODE")
 
+MAX_PORT = 65_535
+
+# Kubernetes sets REDIS_PORT to such a value in each container, if there is a Service with the name "redis".
+KUBERNETES_PORT = "tcp://"
+
 # A negative MAX_STREAM_AGE: streams have no maximum age.
 ENDLESS_SECONDS = 10 * 365 * 86_400.0
 
@@ -32,7 +37,8 @@ RENAMED = {
 
 
 def is_set(name: str) -> bool:
-    return bool(os.environ.get(name, "").strip())
+    value = os.environ.get(name, "").strip()
+    return bool(value) and not (name == "REDIS_PORT" and value.startswith(KUBERNETES_PORT))
 
 
 def redis_variable() -> str | None:
@@ -58,6 +64,8 @@ def redis_settings() -> dict[str, Any]:
     if is_cluster:
         if settings["EVENTSTREAM_REDIS"].get("db"):
             raise ImproperlyConfigured("USE_CLUSTER_MODE: a cluster has only the database 0. Remove it from REDIS_URL.")
+        if "REALTIME_REDIS_SENTINELS" in settings:
+            raise ImproperlyConfigured("USE_CLUSTER_MODE: a cluster has no Sentinels. Name a node of it in REDIS_URL.")
         settings["REALTIME_REDIS_CLUSTER"] = True
     return settings
 
@@ -75,6 +83,8 @@ def notices() -> dict[str, str]:
     """The variables that are set but have no effect, each with the reason."""
     found = {name: reason for name, reason in NO_EFFECT.items() if is_set(name)}
     found |= {name: f"{setting} is set" for name, setting in RENAMED.items() if is_set(name) and is_set(setting)}
+    if os.environ.get("REDIS_PORT", "").strip().startswith(KUBERNETES_PORT):
+        found["REDIS_PORT"] = "Kubernetes has set it for a Service; the default applies, 6379"
     if is_set("REDIS_URL"):
         found |= {name: "REDIS_URL is set" for name in (*NAMES, "REDIS_USE_SSL") if is_set(name)}
     elif redis_variable() is None:
@@ -101,6 +111,8 @@ def explanation(error: BaseException) -> str | None:
         return f"Redis does not answer with TLS: {remedy}, or the port of TLS. {text}"
     if re.search(r"cluster (mode|support).*(not enabled|disabled)", text, re.IGNORECASE):
         return f"USE_CLUSTER_MODE is true, and this Redis is not a cluster: {text}"
+    if "DB index is out of range" in text:
+        return f"REDIS_URL has a database number that this Redis does not have: {text}."
     if kind == "MovedError" or "MOVED" in text:
         return "USE_CLUSTER_MODE is not true, and this Redis is a node of a cluster."
     if re.search("Connection closed by server|Connection reset", text):
@@ -112,9 +124,18 @@ def explanation(error: BaseException) -> str | None:
 def _parts() -> dict[str, Any]:
     """The arguments of ``redis.Redis`` from Flagsmith's variables."""
     environ = os.environ
+    host = environ.get("REDIS_HOST", "").strip() or "localhost"
+    port = environment.integer("REDIS_PORT", 6379) if is_set("REDIS_PORT") else 6379
+    # An IPv6 address has more than one colon.
+    if "/" in host or host.count(":") == 1:
+        raise ImproperlyConfigured(
+            "REDIS_HOST must be a name or an address. REDIS_PORT is for the port, REDIS_URL for a URL."
+        )
+    if port > MAX_PORT:
+        raise ImproperlyConfigured(f"REDIS_PORT must be {MAX_PORT} or less, not {port}.")
     parts: dict[str, Any] = {
-        "host": environ.get("REDIS_HOST", "").strip() or "localhost",
-        "port": environment.integer("REDIS_PORT", 6379) if is_set("REDIS_PORT") else 6379,
+        "host": host,
+        "port": port,
         "username": environ.get("REDIS_USERNAME") or None,
         "password": environ.get("REDIS_PASSWORD") or None,
     }
@@ -122,6 +143,8 @@ def _parts() -> dict[str, Any]:
         parts["ssl"] = True
         if is_set("REDIS_CA_FILE"):
             parts["ssl_ca_certs"] = environ["REDIS_CA_FILE"].strip()
+            if problem := redis_urls.problem_of_certificates(parts):
+                raise ImproperlyConfigured(f"REDIS_CA_FILE: {problem}")
     elif is_set("REDIS_CA_FILE"):
         raise ImproperlyConfigured("REDIS_CA_FILE needs REDIS_USE_SSL=true.")
     return parts

@@ -10,7 +10,6 @@ All patterns that are matched inside ``time_limit`` share one budget. A match th
 """
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +20,8 @@ from typing import Any
 import regex
 from flag_engine.segments import constants
 from flag_engine.segments.evaluator import MATCHERS_BY_OPERATOR
+
+from realtime.evaluation.processor_time import thread_time
 
 # Budget of one match outside of ``time_limit``.
 DEFAULT_SECONDS = 0.25
@@ -67,14 +68,14 @@ def matches(pattern: str | None, value: Any) -> bool:
     budget = _budget.get() or TimeBudget(DEFAULT_SECONDS)
     timeout = budget.remaining
     while budget.remaining > 0:
-        started = time.thread_time()
+        started = thread_time()
         try:
             return _compiled(str(pattern)).match(str(value), timeout=timeout, concurrent=True) is not None
         except TimeoutError:
             # The library measures the time of all threads. If this thread's budget is not exhausted, it tries again.
             timeout *= 2
         finally:
-            budget.remaining -= time.thread_time() - started
+            budget.remaining -= thread_time() - started
     raise TimeLimitExceeded
 
 

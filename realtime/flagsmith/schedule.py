@@ -90,9 +90,9 @@ class Schedule:
             await asyncio.sleep(min(pause, until_next))
 
 
-def start() -> "asyncio.Task[None]":
-    """Start the clock of the running event loop, until it is cancelled; nothing runs where it is not needed."""
-    return asyncio.create_task(Schedule().run() if conf.RAISES_IN_FLAGSMITH else asyncio.sleep(0))
+def start() -> "asyncio.Task[None] | None":
+    """Start the clock of the running event loop, which runs until it is cancelled. None where nothing is scheduled."""
+    return asyncio.create_task(Schedule().run()) if conf.RAISES_IN_FLAGSMITH else None
 
 
 def read() -> list[Scheduled]:

@@ -10,6 +10,7 @@ that has lost its last writes in a failover.
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -101,22 +102,26 @@ class RedisStore(Store):
             return _datetimes(copies)
         lost = self._merge(found, asked)
         if lost:
-            self._write(lost)
+            # The next reconcile tries again.
+            with suppress(StoreError):
+                self._write(lost)
         return _datetimes({**found, **lost})
 
     def changed_since(self, moment: datetime) -> Versions:
         """By Redis's clock. Reads everything, and writes what Redis lacks, if the copy shows that something is missing.
 
-        The first call reads everything too, and so does the one after a failure, which may have been a failover.
+        The first call reads everything too, and so does the one after a new connection: Redis may have been restarted,
+        or replaced in a failover.
         """
-        age = (timezone.now() - moment) // TICK
-        if self._is_complete:
-            count, *flat = self._run(CHANGED, [age])
-            changed = _pairs(flat)
-            self._merge(changed)
-            if count == len(self._copy):
-                return _datetimes(changed)
-        return self._read_all()
+        if not self._is_complete:
+            return self._read_all()
+        count, *flat = self._run(CHANGED, [(timezone.now() - moment) // TICK])
+        changed = _pairs(flat)
+        unknown = sum(key not in self._copy for key in changed)
+        if not self._is_complete or count != len(self._copy) + unknown:
+            return self._read_all()
+        self._merge(changed)
+        return _datetimes(changed)
 
     def store_newer(self, versions: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentKey]:
         microseconds = {key: (updated_at - EPOCH) // TICK for key, updated_at in versions.items()}
@@ -136,7 +141,7 @@ class RedisStore(Store):
             while page := self._call("zrange", VERSIONS, first, first + BATCH - 1, withscores=True):
                 everything |= {_text(key): int(score) for key, score in page}
                 first += BATCH
-            lost = self._merge(everything, list(before))
+            lost = {key: version for key, version in before.items() if version > everything.get(key, -1)}
             if len(everything) >= MAX_ENVIRONMENTS:
                 # Redis has not lost these, but removed them.
                 removed = [key for key in lost if key not in everything]
@@ -149,10 +154,12 @@ class RedisStore(Store):
         except StoreError:
             self._is_complete = False
             raise
+        # After the last call that may fail, because what is merged is not returned again.
+        self._merge(everything)
         if not self._health.has_been_read:
             logger.info("store_read", store="redis", environments=len(everything))
             self._set_health(has_been_read=True)
-        return _datetimes({key: version for key, version in self._copy.items() if version > before.get(key, -1)})
+        return _datetimes({key: version for key, version in dict(self._copy).items() if version > before.get(key, -1)})
 
     def _scores(self, keys: list[EnvironmentKey]) -> dict[EnvironmentKey, int]:
         found: dict[EnvironmentKey, int] = {}
@@ -190,7 +197,7 @@ class RedisStore(Store):
         try:
             if self._client is None:
                 with self._connecting:
-                    self._client = self._client or redis_clients.connect(TIMEOUTS, retries=1)
+                    self._client = self._client or redis_clients.connect(TIMEOUTS, 1, self._on_connect)
             result = getattr(self._client, command)(*arguments, **options)
         except redis_clients.errors() as error:
             self._is_complete = False
@@ -204,6 +211,9 @@ class RedisStore(Store):
             logger.info("store_available", store="redis")
             self._set_health(is_available=True)
         return result
+
+    def _on_connect(self) -> None:
+        self._is_complete = False
 
     def _set_health(self, **changes: Any) -> None:
         before = self._health

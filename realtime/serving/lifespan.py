@@ -35,7 +35,8 @@ def lifespan(urlconf: str | None = None) -> Application:
         clock = schedule.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        clock.cancel()
+        if clock is not None:
+            clock.cancel()
         await intake.close()
         watchdog.stop()
         await hub.current().close()

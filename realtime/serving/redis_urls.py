@@ -1,6 +1,7 @@
 """Converts a Redis URL to arguments of ``redis.Redis``, the form of django-eventstream's setting."""
 
 import os
+import ssl
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -52,6 +53,7 @@ def arguments(url: str) -> dict[str, Any]:
     """
     if problem := extras.problem("redis", "redis"):
         raise ImproperlyConfigured(f"REDIS_URL cannot be used. {problem}")
+    from redis import Redis
     from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
     try:
@@ -66,4 +68,26 @@ def arguments(url: str) -> dict[str, Any]:
         parsed["ssl"] = True
     elif kind is UnixDomainSocketConnection:
         parsed["unix_socket_path"] = parsed.pop("path")
+    try:
+        # It does not connect.
+        Redis(**parsed)
+    except TypeError as error:
+        raise ImproperlyConfigured(f"REDIS_URL has an unknown option: {error}.") from None
+    if problem := problem_of_certificates(parsed):
+        raise ImproperlyConfigured(f"REDIS_URL: {problem}")
     return parsed
+
+
+def problem_of_certificates(arguments: dict[str, Any]) -> str | None:
+    """The reason why the files of certificates cannot be used; None if they can, or if there are none."""
+    authority, certificate = arguments.get("ssl_ca_certs"), arguments.get("ssl_certfile")
+    if not authority and not certificate:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        if certificate:
+            context.load_cert_chain(certificate, arguments.get("ssl_keyfile"), arguments.get("ssl_password"))
+    except OSError as error:
+        names = " or ".join(filter(None, (authority, certificate)))
+        return f"{names} cannot be read as certificates in PEM format ({error.strerror or error})."
+    return None

@@ -43,6 +43,11 @@ def test_values__keys__are_read_by_the_chart() -> None:
     assert values["sse"]["resources"]["requests"]["cpu"]
 
 
+def test_values__secret_in_a_comment__has_the_keys_that_the_chart_reads() -> None:
+    keys = re.findall(r"^  #     (\w+):", (DROP_IN / "values.yaml").read_text(), re.MULTILINE)
+    assert keys == FACTS["secret"]
+
+
 def test_values__variables__are_the_guides() -> None:
     text = (DROP_IN / "values.yaml").read_text()
     named = set(re.findall(r"^    (?:# )?([A-Z_]{5,}):", text, re.MULTILINE))

@@ -1,9 +1,9 @@
 """The image, built from deploy/Dockerfile and run with the arguments, variables and probes of Flagsmith's chart."""
 
 import os
+import select
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import requests
 from tests.deploy.test_drop_in_files import FACTS
 from tests.support import sse
 from tests.support.image import Image
-from tests.support.patience import PATIENCE, START
+from tests.support.patience import FIRST_START, PATIENCE, START
 from tests.support.processes import Process
 from tests.support.redis import Redis
 
@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TOKEN = "publisher-t0ken"
 PORT = FACTS["container"]["port"]
 
-# The stand-in for the base has 184 MB.
-MAX_BYTES = 400_000_000
+# It has 271 MB on the stand-in for the base.
+MAX_BYTES = 290_000_000
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_image__configuration__not_root_labelled_and_small(image: Image) -> None
     assert configuration["Cmd"] == FACTS["container"]["args"]
     assert configuration["Healthcheck"]["Test"][0] == "CMD"
     assert configuration["Labels"]["org.opencontainers.image.title"] == "flagsmith-realtime"
-    assert image.size() < MAX_BYTES
+    assert 0 < image.size() < MAX_BYTES
 
 
 @pytest.mark.parametrize("arguments", [FACTS["container"]["args"], []], ids=["chart", "compose"])
@@ -106,10 +106,11 @@ def test_image__started_by_flagsmith__ready_serves_and_ends_within_a_second(imag
                 )
                 assert answer.status_code == 202
                 assert stream.next_event().updated_at == 1767225600
-            began = time.monotonic()
+            # Of the server itself: buildah needs more time.
+            ended = os.pidfd_open(pid)
             os.kill(pid, signal.SIGTERM)
-            process.wait()
-            assert time.monotonic() - began < 1.0
+            assert select.select([ended], [], [], 1.0)[0]
+            os.close(ended)
         finally:
             end(process)
 
@@ -130,7 +131,7 @@ def test_image__read_only_root_file_system__serves(image: Image) -> None:
             end(process)
 
 
-def test_image__product__migrates_and_serves(image: Image, tmp_path: Path) -> None:
+def test_image__product__migrates_and_serves(image: Image) -> None:
     container = image.container()
     variables = {
         "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -139,7 +140,10 @@ def test_image__product__migrates_and_serves(image: Image, tmp_path: Path) -> No
         "SECURE_SSL_REDIRECT": "false",
     }
     migrate = image.start(container, ["product", "migrate", "--no-input"], **variables)
-    assert migrate.wait(START) == 0, migrate.log
+    try:
+        assert migrate.wait(FIRST_START) == 0, migrate.log
+    finally:
+        end(migrate)
     process = image.start(container, ["product"], **variables)
     try:
         process.wait_until(lambda: probe("/health/readiness") == 200, START)

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 from django.core.exceptions import ImproperlyConfigured
 
 from realtime.detached import variables
 
 Variables = Callable[..., None]
+
+CA_FILE = requests.certs.where()
 
 
 @pytest.fixture
@@ -37,14 +40,20 @@ def connection(**values: Any) -> dict[str, Any]:
         ({}, {}),
         ({"REDIS_HOST": ""}, {}),
         ({"REDIS_USE_SSL": "False", "USE_CLUSTER_MODE": "False"}, {}),
+        # Kubernetes sets it in each container, if there is a Service with the name "redis".
+        ({"REDIS_PORT": "tcp://10.0.0.1:6379"}, {}),
+        (
+            {"REDIS_HOST": "::1", "REDIS_PORT": "tcp://10.0.0.1:6380"},
+            {"EVENTSTREAM_REDIS": connection(host="::1")},
+        ),
         ({"REDIS_HOST": "valkey"}, {"EVENTSTREAM_REDIS": connection(host="valkey")}),
         (
             {"REDIS_PORT": "6380", "REDIS_USERNAME": "u", "REDIS_PASSWORD": "p:@/"},
             {"EVENTSTREAM_REDIS": connection(port=6380, username="u", password="p:@/")},
         ),
         (
-            {"REDIS_HOST": "r", "REDIS_USE_SSL": "True", "REDIS_CA_FILE": "/ca.pem"},
-            {"EVENTSTREAM_REDIS": connection(host="r", ssl=True, ssl_ca_certs="/ca.pem")},
+            {"REDIS_HOST": "r", "REDIS_USE_SSL": "True", "REDIS_CA_FILE": CA_FILE},
+            {"EVENTSTREAM_REDIS": connection(host="r", ssl=True, ssl_ca_certs=CA_FILE)},
         ),
         (
             {"REDIS_HOST": "r", "USE_CLUSTER_MODE": "True"},
@@ -74,9 +83,17 @@ def test_redis_settings__flagsmiths_variables__become_settings(
         ("REDIS_USE_SSL", {"REDIS_HOST": "r", "REDIS_USE_SSL": "maybe"}),
         ("USE_CLUSTER_MODE", {"REDIS_HOST": "r", "USE_CLUSTER_MODE": "2"}),
         ("USE_CLUSTER_MODE", {"REDIS_URL": "redis://r/1", "USE_CLUSTER_MODE": "true"}),
-        ("REDIS_CA_FILE", {"REDIS_HOST": "r", "REDIS_CA_FILE": "/ca.pem"}),
+        ("USE_CLUSTER_MODE", {"REDIS_URL": "redis+sentinel://r/main", "USE_CLUSTER_MODE": "true"}),
+        ("REDIS_PORT", {"REDIS_HOST": "r", "REDIS_PORT": "99999"}),
+        ("REDIS_HOST", {"REDIS_HOST": "redis://r"}),
+        ("REDIS_HOST", {"REDIS_HOST": "r:6379"}),
+        ("REDIS_CA_FILE", {"REDIS_HOST": "r", "REDIS_CA_FILE": CA_FILE}),
+        ("REDIS_CA_FILE", {"REDIS_HOST": "r", "REDIS_USE_SSL": "true", "REDIS_CA_FILE": "/missing.pem"}),
+        ("REDIS_CA_FILE", {"REDIS_HOST": "r", "REDIS_USE_SSL": "true", "REDIS_CA_FILE": __file__}),
         ("REDIS_URL", {"REDIS_URL": "redis+sentinel://one"}),
         ("REDIS_URL", {"REDIS_URL": "http://one"}),
+        ("REDIS_URL", {"REDIS_URL": "redis://one?timeout=2"}),
+        ("REDIS_URL", {"REDIS_URL": "rediss://one?ssl_ca_certs=/missing.pem"}),
     ],
 )
 def test_redis_settings__wrong_value__error_names_the_variable(
@@ -117,6 +134,8 @@ def test_stream_settings__wrong_value__error_names_the_variable(
 def test_notices__variables_without_effect__each_has_its_reason(set_variables: Variables) -> None:
     set_variables(REDIS_SCAN_COUNT="500", STREAM_DELAY="1", USE_CLUSTER_MODE="false")
     assert list(variables.notices()) == ["REDIS_SCAN_COUNT", "STREAM_DELAY", "USE_CLUSTER_MODE"]
+    set_variables(REDIS_PORT="tcp://10.0.0.1:6379")
+    assert "Kubernetes" in variables.notices()["REDIS_PORT"]
     set_variables(REDIS_URL="redis://r", REDIS_HOST="r", MAX_STREAM_AGE="30", REALTIME_STREAM_SECONDS="60")
     notices = variables.notices()
     assert notices["REDIS_HOST"] == "REDIS_URL is set"

@@ -107,6 +107,7 @@ class Versions(threading.Thread):
 def test_app__concurrent_changes_of_all_kinds__versions_rise_and_agree(app: FlagsmithWithApp) -> None:
     tenant = app.tenant(AdminAPI.registered(app.url))
     writers = [Writer(app, tenant, number) for number in range(WRITERS)]
+    app.analyze()
     versions = Versions(app.stream_port, tenant.environment.key)
     versions.start()
     with ThreadPoolExecutor(WRITERS) as threads:

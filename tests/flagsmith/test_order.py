@@ -98,6 +98,7 @@ def test_plugged__each_event__api_already_serves_the_change(plugged: Plugged, ap
     with ThreadPoolExecutor(len(SEQUENCES)) as threads:
         lanes = list(threads.map(lambda name: Lane(name, plugged, token), SEQUENCES))
         plugged.flagsmith.settle()
+        plugged.flagsmith.analyze()
         outcomes: list[Outcome] = []
         while len(outcomes) < CHANGES:
             outcomes += threads.map(Lane.step, lanes)

@@ -100,6 +100,7 @@ def test_app__each_kind_of_change__one_event_and_one_version(app: FlagsmithWithA
     with ThreadPoolExecutor(len(SEQUENCES)) as threads:
         lanes = list(threads.map(lambda name: Lane(app, name, token), SEQUENCES))
         settle(app)
+        app.analyze()
         for _ in range(LONGEST):
             list(threads.map(Lane.act, lanes))
             settle(app)

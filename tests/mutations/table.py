@@ -157,6 +157,27 @@ MUTATIONS = (
         ("tests/realtime/test_queue_change.py", "tests/detached/test_server.py"),
     ),
     Mutation(
+        "older-post-stored-in-redis",
+        "realtime/posted_versions/redis.py",
+        "'GT', 'CH'",
+        "'LT', 'CH'",
+        ("tests/realtime/test_posted_versions.py", "tests/detached/test_redis.py"),
+    ),
+    Mutation(
+        "emptied-redis-not-refilled",
+        "realtime/posted_versions/redis.py",
+        "count != len(self._copy) + unknown",
+        "False",
+        ("tests/realtime/test_posted_versions.py", "tests/detached/test_redis.py"),
+    ),
+    Mutation(
+        "restarted-redis-not-refilled",
+        "realtime/posted_versions/redis.py",
+        "    def _on_connect(self) -> None:\n        self._is_complete = False\n",
+        "    def _on_connect(self) -> None:\n        pass\n",
+        ("tests/realtime/test_posted_versions.py",),
+    ),
+    Mutation(
         "notification-not-written",
         "realtime/bus/postgres.py",
         "            cursor.execute(NOTIFY, [CHANNEL, [eventstream.encode(state) for state in states]])\n",

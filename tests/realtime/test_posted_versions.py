@@ -148,6 +148,7 @@ def test_redis__emptied__refilled_by_a_process_that_has_a_copy(redis: Redis) -> 
 def test_redis__emptied_and_posted_to__newer_version_is_not_overwritten(redis: Redis) -> None:
     store, other = RedisStore(), RedisStore()
     store.store_newer({SHOP: at(5), BLOG: at(6)})
+    changes(store)
     client().flushall()
     other.store_newer({SHOP: at(7)})
 
@@ -164,6 +165,42 @@ def test_redis__has_lost_its_last_writes_in_a_failover__gets_them_back(redis: Re
     client().zadd(redis_store.VERSIONS, {SHOP: (at(1) - redis_store.EPOCH) // redis_store.TICK})
 
     assert store.read([SHOP]) == {SHOP: at(2)}
+    assert RedisStore().read([SHOP]) == {SHOP: at(2)}
+
+
+@pytest.mark.parametrize("redis", PROGRAMS, indirect=True)
+def test_redis__restarted_with_an_old_dump__gets_the_newer_versions_back(redis: Redis) -> None:
+    store = RedisStore()
+    store.store_newer({SHOP: at(1)})
+    client().save()
+    store.store_newer({SHOP: at(2)})
+    changes(store)
+    redis.stop()
+    redis.start()
+    # The client connects again by itself, so no call fails, and the number of environments is the same.
+    changes(store)
+
+    assert RedisStore().read([SHOP]) == {SHOP: at(2)}
+
+
+@pytest.mark.parametrize("redis", PROGRAMS, indirect=True)
+def test_redis__read_only_after_a_failover__reads_succeed_and_no_change_is_missed(redis: Redis) -> None:
+    store, other = RedisStore(), RedisStore()
+    store.store_newer({SHOP: at(2)})
+    changes(store)
+    other.store_newer({BLOG: at(3)})
+    with client() as admin:
+        admin.zadd(redis_store.VERSIONS, {SHOP: (at(1) - redis_store.EPOCH) // redis_store.TICK})
+        admin.client_kill_filter(_type="normal", skipme=True)
+        admin.replicaof("127.0.0.1", "1")
+        try:
+            assert store.read([SHOP]) == {SHOP: at(2)}
+            with pytest.raises(StoreError):
+                changes(store)
+        finally:
+            admin.replicaof("NO", "ONE")
+
+    assert changes(store)[BLOG] == at(3)
     assert RedisStore().read([SHOP]) == {SHOP: at(2)}
 
 

@@ -64,12 +64,12 @@ def scope(path: str, headers: Iterable[tuple[str, str]], method: str = "GET", qu
     }
 
 
-async def send_request(application: Application, request: Message) -> Received:
+async def send_request(application: Application, request: Message, request_body: bytes = b"") -> Received:
     """Status, headers (``Vary`` sorted) and body of the response."""
     sent: list[Message] = []
 
     received: asyncio.Queue[Message] = asyncio.Queue()
-    received.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+    received.put_nowait({"type": "http.request", "body": request_body, "more_body": False})
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -68,8 +68,10 @@ class Image:
         return configuration
 
     def size(self) -> int:
-        """Bytes of the image's files."""
-        return int(self.run("inspect", "--type=image", "--format={{.Docker.Size}}", TAG) or 0)
+        """Bytes of the image's files, those of its base included."""
+        root = self.run("mount", self.container())
+        files = (Path(folder, name).lstat() for folder, _, names in os.walk(root) for name in names)
+        return sum({file.st_ino: file.st_size for file in files}.values())
 
     def container(self) -> str:
         return self.run("from", "--pull=never", *_ulimits(), TAG)

@@ -91,7 +91,9 @@ class RedisCluster:
     """A context manager: three nodes of a Redis cluster, each with a third of the slots."""
 
     def __init__(self) -> None:
-        self.nodes = [Redis(cluster_enabled="yes") for _ in range(3)]
+        # The default is the port + 10,000, which may be an ephemeral port in use.
+        self._bus_ports = [ports.free_port() for _ in range(3)]
+        self.nodes = [Redis(cluster_enabled="yes", cluster_port=str(port)) for port in self._bus_ports]
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -113,7 +115,7 @@ class RedisCluster:
             last = SLOTS * number // 3
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
             first = last
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self._bus_ports[0])
         for node, client in zip(self.nodes, clients, strict=True):
             node.process.wait_until(partial(_is_ready, client))
             client.close()

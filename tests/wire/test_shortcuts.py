@@ -103,6 +103,19 @@ def test_requests__pipelined__responses_in_order(connection: Connection) -> None
     assert answers[0][2] == answers[5][2]
 
 
+def test_identities__posts_pipelined__same_response_after_the_traits_are_stored(connection: Connection) -> None:
+    body = '{"identifier": "posted", "traits": [{"trait_key": "age", "trait_value": 7}]}'
+    post = connection.request("/api/v1/identities/", more="Content-Type: application/json\r\n").replace("GET", "POST")
+    post = post.removesuffix("\r\n") + f"Content-Length: {len(body)}\r\n\r\n{body}"
+    connection.send(post, post, post, connection.request("/api/v1/identities/?identifier=posted"))
+    answers = [connection.answer() for _ in range(4)]
+    for _, headers, _ in answers:
+        del headers["date"]
+        headers["vary"] = ", ".join(sorted(headers["vary"].lower().split(", ")))
+    assert answers[0][0] == 200
+    assert answers[1:] == [answers[0]] * 3
+
+
 def test_request__in_single_bytes__response(connection: Connection) -> None:
     for character in connection.request():
         connection.send(character)
