@@ -177,7 +177,7 @@ const flagsmith = new Flagsmith({
 
 const stream = new EventSource("$url/sse/environments/$key/stream");
 stream.addEventListener("environment_updated", () => flagsmith.updateEnvironment());"""),
-        note="The SDK opens no stream. It also polls every minute. It evaluates by itself, so it takes a server-side key.",
+        note="It evaluates by itself, so it takes a server-side key. It also polls every minute.",
         needs_server_key=True,
     ),
     Snippet(
@@ -217,7 +217,7 @@ print(client.get_boolean_value("banner", False, context))"""),
     ),
     Snippet(
         "openfeature-flagsmith-web",
-        "OpenFeature in browsers, with Flagsmith’s provider",
+        "OpenFeature in browsers, with the provider for Flagsmith",
         Template("""\
 import { OpenFeature } from "@openfeature/web-sdk";
 import { FlagsmithClientProvider } from "@openfeature/flagsmith-client-provider";
@@ -235,7 +235,7 @@ console.log(client.getBooleanValue("banner", false));"""),
     ),
     Snippet(
         "openfeature-flagsmith-node",
-        "OpenFeature in Node, with Flagsmith’s provider",
+        "OpenFeature in Node, with the provider for Flagsmith",
         Template("""\
 import { FlagsmithOpenFeatureProvider } from "@openfeature/flagsmith-provider";
 import { OpenFeature } from "@openfeature/server-sdk";
@@ -258,7 +258,7 @@ console.log(await client.getBooleanValue("banner", false, { targetingKey: "user-
     ),
     Snippet(
         "openfeature-flagsmith-python",
-        "OpenFeature in Python, with Flagsmith’s provider",
+        "OpenFeature in Python, with the provider for Flagsmith",
         Template("""\
 from flagsmith import Flagsmith
 from openfeature import api

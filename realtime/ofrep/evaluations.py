@@ -21,6 +21,7 @@ class Evaluations:
     def __init__(self, environment: CompiledEnvironment, updated_at: UpdatedAt) -> None:
         self._environment = environment
         self._encoded: dict[tuple[Any, ...], bytes] = {}
+        self._allows_client_traits = environment.document.get("allow_client_traits", True)
         self._metadata = b'"metadata":' + encode({"version": epoch_seconds(updated_at)}).encode()
         path = STREAMS + quote(environment.document["api_key"], safe="")
         streams = [{"type": "sse", "endpoint": {"requestUri": path}}]
@@ -28,16 +29,21 @@ class Evaluations:
 
     def all(self, identity: Identity, server_side: bool, streaming_enabled: bool) -> bytes:
         """The body of a bulk evaluation. ``streaming_enabled``: name the stream of events."""
-        flags = b",".join(self._encode(self._environment.identity_flags(identity, server_side)))
+        flags = b",".join(self._encode(self._flags(identity, server_side)))
         return b'{"flags":[%b],%b%b}' % (flags, self._metadata, self._streams if streaming_enabled else b"")
 
     def one(self, identity: Identity, name: str, server_side: bool) -> bytes | None:
         """The body of the evaluation of one flag. None: there is no flag of this name for this kind of key."""
-        flags = self._environment.identity_flags(identity, server_side)
-        found = [flag for flag in flags if flag.state.feature["name"] == name]
+        found = [flag for flag in self._flags(identity, server_side) if flag.state.feature["name"] == name]
         for encoded in self._encode(found):
             return b"%b,%b}" % (encoded[:-1], self._metadata)
         return None
+
+    def _flags(self, identity: Identity, server_side: bool) -> list[Flag]:
+        """The identity's flags. As in the SDK API, the environment may ignore traits of clients with a public key."""
+        if not (server_side or self._allows_client_traits):
+            identity = Identity(identity.identifier)
+        return self._environment.identity_flags(identity, server_side)
 
     def _encode(self, flags: Iterable[Flag]) -> list[bytes]:
         encoded: list[bytes] = []

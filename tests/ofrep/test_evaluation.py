@@ -104,6 +104,17 @@ def test_key__organisation_is_not_served__403(
         assert client.all().status_code == 403
 
 
+def test_traits__environment_allows_none_of_client_keys__only_those_of_server_keys(
+    fresh_tenant: Tenant, clients_of: Callable[[Tenant], list[Client]]
+) -> None:
+    tenant = with_flags(fresh_tenant)
+    tenant.api.patch(f"environments/{tenant.environment.key}/", allow_client_traits=False)
+    for client in clients_of(tenant):
+        with_server_key = Client(client.url, tenant.environment.server_key, by_django=client.by_django)
+        assert client.flags(ADA)["banner"] == EXPECTED["banner"]
+        assert with_server_key.flags(ADA)["banner"] == FOR_PROS
+
+
 def test_method__not_post__405(client: Client) -> None:
     answer = requests.get(f"{client.url}/ofrep/v1/evaluate/flags", headers={"X-API-Key": client.key}, timeout=10)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, OPTIONS")
