@@ -113,7 +113,7 @@ def _state(version: Version, server_side: bool, streaming_enabled: bool) -> Stat
     return State(revision, server_side, streaming_enabled)
 
 
-def answer_to(error: Exception, failure: Failure, flag: str | None) -> Answer:
+def answer_to(error: BaseException, failure: Failure, flag: str | None) -> Answer:
     """The answer to a request that has failed with this exception, in place of the usual response ``failure``.
 
     The protocol has no server error but 500. Providers wait after a 429.

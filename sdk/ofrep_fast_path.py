@@ -184,10 +184,8 @@ class _Evaluation:
 
     def _finish(self, client: SDKClient, future: "asyncio.Future[isolation.WorkResult[Answer]]") -> None:
         error = future.exception()
-        if error is None:
-            self._reply_to(client, future.result().value)
-        elif isinstance(error, Exception):
-            self._reply_to(client, answer_to(error, Failure.of(error), self._request.flag))
+        answer = future.result().value if error is None else answer_to(error, Failure.of(error), self._request.flag)
+        self._reply_to(client, answer)
 
     def _reply_to(self, client: SDKClient, answer: Answer) -> None:
         meter.count(Resource.IDENTITIES, client.environment_id, self._scope["headers"])

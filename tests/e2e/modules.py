@@ -13,7 +13,7 @@ MODULES = programs.E2E / "node_modules"
 ES_MODULES = {
     "@openfeature/core": "@openfeature/core/dist/esm/index.js",
     "@openfeature/web-sdk": "@openfeature/web-sdk/dist/esm/index.js",
-    "@openfeature/ofrep-core": "@openfeature/ofrep-core/index.esm.js",
+    "@openfeature/ofrep-core": "@openfeature/ofrep-web-provider/node_modules/@openfeature/ofrep-core/index.esm.js",
     "@openfeature/ofrep-web-provider": "@openfeature/ofrep-web-provider/index.esm.js",
     "@openfeature/flagsmith-client-provider": "@openfeature/flagsmith-client-provider/index.esm.js",
     "tslib": "tslib/tslib.es6.mjs",
