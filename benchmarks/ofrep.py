@@ -35,10 +35,10 @@ class Contexts:
         context = {"targetingKey": f"person-{index}", "group": group, "age": 42, "newsletter": True}
         return json.dumps({"context": context})
 
-    def requests(self) -> Iterator[bytes]:
+    def plain(self) -> Iterator[bytes]:
         return itertools.cycle([self._request(body) for body in self._bodies])
 
-    def conditional_requests(self) -> Iterator[bytes]:
+    def conditional(self) -> Iterator[bytes]:
         return itertools.cycle([self._request(body, f"If-None-Match: {self._etag(body)}") for body in self._bodies])
 
     def check(self, status: int) -> load.Check:
@@ -90,9 +90,9 @@ class Contexts:
 def measure(served: Product, contexts: Contexts, arguments: argparse.Namespace, result: Report) -> None:
     port, pids = served.server.port, served.pids
     load_of = {"seconds": arguments.seconds, "connections": arguments.connections}
-    conditional = contexts.conditional_requests()
+    conditional = contexts.conditional()
     for _ in range(arguments.measurements):
-        evaluated = load.run(port, pids, contexts.requests(), contexts.check(200), **load_of)
+        evaluated = load.run(port, pids, contexts.plain(), contexts.check(200), **load_of)
         result.add("evaluated", evaluated.figures())
         unchanged = load.run(port, pids, conditional, contexts.check(304), **load_of)
         result.add("unchanged (304)", unchanged.figures())

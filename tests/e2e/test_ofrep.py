@@ -254,6 +254,6 @@ def test_node_provider__flags_of_every_kind__values_reasons_and_errors(tenant: T
 
     assert done.returncode == 0, done.stderr
     results = [tuple(result) for result in json.loads(done.stdout)]
-    # The released provider (0.1.3) reports a missing value as a mismatch. The value is the application's default.
-    expected = [("default", "ERROR", "TYPE_MISMATCH") if each[1] == "DISABLED" else each for each in EXPECTED]
+    # The released provider (0.1.3) takes an evaluation without a value for an invalid response.
+    expected = [("default", "ERROR", "GENERAL") if each[1] == "DISABLED" else each for each in EXPECTED]
     assert results == [*expected, UNAUTHORIZED, WITHOUT_TARGETING_KEY]
