@@ -1,7 +1,7 @@
 """Evaluates requests with held documents: in the event loop, or in a thread if the environment is expensive."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -22,7 +22,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Evaluation(Protocol[T_co]):
+class Evaluation(Hashable, Protocol[T_co]):
     """The evaluation of one request. Not equal to any other."""
 
     @property
@@ -69,7 +69,8 @@ class Evaluator:
         future = self._batcher.submit(evaluation)
         # A cancelled future would fail in the batcher.
         await asyncio.wait([future])
-        return respond(future.result())
+        result: Any = future.result()
+        return respond(result)
 
     async def close(self) -> None:
         await self._thread.close()

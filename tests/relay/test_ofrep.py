@@ -217,6 +217,7 @@ def test_stream__change__event_with_the_version_that_is_served(
     client: Client, relay: RelayServer, shop: Environment
 ) -> None:
     with sse.connect(relay.port, shop.key, path=STREAMS) as stream:
+        assert stream.next_block()
         first = protocol.check_event(stream.next_event().fields["data"])
         shop.change(
             colour=(True, "blue" if client.flags({"targetingKey": "bob"})["colour"]["value"] == "red" else "red")
