@@ -162,7 +162,7 @@ class Environments:
         self._start_new()
         waiting = [asyncio.create_task(environment.first_answer.wait()) for environment in missing]
         if waiting:
-            await asyncio.wait(waiting, timeout=self.configuration.api_poll_timeout_seconds + 0.5)
+            await asyncio.wait(waiting, timeout=self._max_fetch_seconds() + 0.5)
         for task in waiting:
             task.cancel()
 
@@ -245,7 +245,7 @@ class Environments:
             return True
         configuration = self.configuration
         if behind:
-            name, seconds = f"{environment.key} fetch", configuration.api_poll_timeout_seconds + 1.0
+            name, seconds = f"{environment.key} fetch", self._max_fetch_seconds() + 1.0
         else:
             name, seconds = f"{environment.key} poll", 0.9 * configuration.api_poll_frequency_seconds
         # Each process fetches once at its start.
@@ -283,6 +283,8 @@ class Environments:
             return False
         except Refused as refused:
             self._fail(environment, refused.result, str(refused))
+            if refused.result != "older":
+                self.upstream.apis.failed(fetched.url)
             # An older document comes from a cache or a replica. Others are not better at once.
             return refused.result == "older"
         relay_metrics.fetches[result].add()
@@ -326,6 +328,10 @@ class Environments:
     def _must_retry(self, environment: Environment) -> bool:
         """A version was announced that the upstream does not serve yet."""
         return environment.is_behind and self._loop.time() < environment.notified_at + GIVE_UP_SECONDS
+
+    def _max_fetch_seconds(self) -> float:
+        """The timeouts of all URLs."""
+        return float(self.configuration.api_poll_timeout_seconds * len(self.configuration.api_urls))
 
     def _delay(self, environment: Environment, failures: int) -> float:
         frequency = float(self.configuration.api_poll_frequency_seconds)
