@@ -85,19 +85,24 @@ class Upstream:
         headers = {KEY_HEADER: server_key}
         if newer_than is not None:
             headers["If-Modified-Since"] = formatdate(int(newer_than.timestamp()), usegmt=True)
-        for is_last in (*[False] * (len(self.apis.urls) - 1), True):
-            url = self.apis.current()
+        for _ in self.apis.urls[1:]:
             try:
-                fetched = await self._document(url, headers)
+                return await self._document_of_current(headers)
             except UpstreamError as error:
-                if error.result != "unauthorized":
-                    self.apis.failed(url)
-                if is_last or error.result == "unauthorized":
+                if error.result == "unauthorized":
                     raise
-            else:
-                self.apis.succeeded(url)
-                return fetched
-        raise AssertionError("no URL")
+        return await self._document_of_current(headers)
+
+    async def _document_of_current(self, headers: Mapping[str, str]) -> Fetched:
+        url = self.apis.current()
+        try:
+            fetched = await self._document(url, headers)
+        except UpstreamError as error:
+            if error.result != "unauthorized":
+                self.apis.failed(url)
+            raise
+        self.apis.succeeded(url)
+        return fetched
 
     async def _document(self, url: str, headers: Mapping[str, str]) -> Fetched:
         began = time.monotonic()
