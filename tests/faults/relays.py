@@ -356,9 +356,9 @@ class Relays:
 
     def _recover(self) -> Recovery:
         """Wait until all relays and streams have the newest state."""
-        self.changes.pause()
         with Contention() as contention:
             began = time.monotonic()
+            self.changes.pause()
             complete = self._wait(self._is_current, must=False)
             elapsed = time.monotonic() - began
         self.changes.is_paused = False
