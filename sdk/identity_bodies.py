@@ -5,7 +5,7 @@ It parses the bodies that SDKs send. All others, which the serializer could conv
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.conf import settings
 
@@ -42,21 +42,22 @@ def parse(encoded: bytes) -> IdentityBody | None:
     if not (isinstance(body, dict) and body.keys() <= FIELDS):
         return None
     identifier, transient, items = body.get("identifier"), body.get("transient", False), body.get("traits", [])
-    is_plain = (
-        _is_text(identifier, MAX_IDENTIFIER_LENGTH)
-        and len(identifier.encode()) <= MAX_IDENTIFIER_BYTES
-        and isinstance(transient, bool)
-        and isinstance(items, list)
+    if not _is_text(identifier, MAX_IDENTIFIER_LENGTH) or len(identifier.encode()) > MAX_IDENTIFIER_BYTES:
+        return None
+    if not isinstance(transient, bool) or not _are_plain_traits(items):
+        return None
+    return IdentityBody(encoded, identifier, [{"transient": False, **item} for item in items], transient)
+
+
+def _are_plain_traits(items: Any) -> TypeGuard[list[TraitInput]]:
+    return (
+        isinstance(items, list)
         and len(items) <= settings.MAX_TRAITS_PER_IDENTITY
         and all(_is_plain_trait(item) for item in items)
     )
-    if not is_plain:
-        return None
-    traits: list[TraitInput] = [{"transient": False, **item} for item in items]
-    return IdentityBody(encoded, identifier, traits, transient)
 
 
-def _is_plain_trait(item: Any) -> bool:
+def _is_plain_trait(item: Any) -> TypeGuard[TraitInput]:
     return (
         isinstance(item, dict)
         and item.keys() <= TRAIT_FIELDS
@@ -80,5 +81,5 @@ def _is_plain_value(value: Any) -> bool:
     return False
 
 
-def _is_text(value: Any, max_length: int) -> bool:
+def _is_text(value: Any, max_length: int) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= max_length and "\0" not in value
