@@ -52,7 +52,8 @@ def tree() -> Iterator[Tree]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         keys = root.demo["environments"][0]
         environment = EnvironmentOfTenant(keys["id"], keys["name"], keys["api_key"], keys["server_key"])
-        above, levels = [root.server.url], []
+        above = [root.server.url]
+        levels: list[list[RelayServer]] = []
         for size in RELAYS:
             level = []
             for index in range(size):
