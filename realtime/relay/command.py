@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,20 +125,22 @@ def check(relay: Configuration) -> None:
 
 
 async def _fetch_all(relay: Configuration) -> dict[str, str]:
+    """The problems by client-side key. Each URL is tried."""
     from realtime.relay import document
     from realtime.relay.document import Refused
     from realtime.relay.upstream import Upstream, UpstreamError
     from realtime.types import EnvironmentKey
 
     problems: dict[str, str] = {}
-    upstream = Upstream(relay)
-    for pair in relay.environment_key_pairs:
-        try:
-            fetched = await upstream.document(pair.server_side_key, None)
-            document.receive(EnvironmentKey(pair.client_side_key), fetched.body or b"", None)
-        except (UpstreamError, Refused) as error:
-            problems[pair.client_side_key] = f"{relay.api_url}: {error}"
-    await upstream.close()
+    for url in relay.api_urls:
+        upstream = Upstream(replace(relay, api_urls=(url,)))
+        for pair in relay.environment_key_pairs:
+            try:
+                fetched = await upstream.document(pair.server_side_key, None)
+                document.receive(EnvironmentKey(pair.client_side_key), fetched.body or b"", None)
+            except (UpstreamError, Refused) as error:
+                problems.setdefault(pair.client_side_key, f"{url}: {error}")
+        await upstream.close()
     return problems
 
 
