@@ -280,8 +280,10 @@ def _check_endpoint_caches(settings: _Settings) -> None:
 
 def _key_pairs(value: Any) -> tuple[KeyPair, ...]:
     if value is None:
+        file = path()
+        missing = "" if file.is_file() else f" (there is no {file})"
         raise Invalid(
-            "environment_key_pairs must be set, in the file CONFIG_PATH or as ENVIRONMENT_KEY_PAIRS: "
+            f"environment_key_pairs must be set, in the file CONFIG_PATH{missing} or as ENVIRONMENT_KEY_PAIRS: "
             '[{"server_side_key": "ser.…", "client_side_key": "…"}].'
         )
     if not isinstance(value, list):

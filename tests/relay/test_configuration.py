@@ -52,7 +52,7 @@ def run(folder: Path, *arguments: str, configuration: Any = None, **variables: s
     return subprocess.run(
         [sys.executable, "-m", "realtime.relay", *arguments],
         cwd=programs.ROOT,
-        env=environ(CONFIG_PATH=str(file), **variables),
+        env=environ(**{"CONFIG_PATH": str(file), "RELAY_STATE_DIR": str(folder / "state"), **variables}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -206,6 +206,7 @@ def test_check__upstream_accepts_the_keys__status_0(tmp_path: Path, upstream: Up
     done = run(tmp_path, "--check", configuration={**FULL, "api_url": upstream.api_url})
 
     assert done.returncode == 0, done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
     assert len(upstream.received(DOCUMENT)) == 1
     assert "ser.shop" not in done.stdout + done.stderr
 
