@@ -12,7 +12,7 @@ from realtime import hosts
 from realtime.delivery import limits
 from realtime.delivery.sinks import ASGISink, Sink
 from realtime.delivery.stream import CLIENT_KINDS, OTHER_CLIENT, ClientKind, Stream
-from realtime.http import addresses, drain
+from realtime.http import addresses, drain, grip
 from realtime.http.shortcuts import Answerer, Channel
 from realtime.types import EnvironmentKey, Message, Receive, Scope, Send
 
@@ -27,8 +27,11 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
     if drain.must_hand_over(scope):
         await drain.hand_over(send)
         return
+    key, kind = _key(scope["url_route"]["kwargs"]["key"]), _kind(scope)
+    if (signature := grip.signature(scope)) is not None and await grip.hold(signature, key, kind, send):
+        return
     sink = ASGISink(send)
-    client = _open(_key(scope["url_route"]["kwargs"]["key"]), scope, sink, _kind(scope))
+    client = _open(key, scope, sink, kind)
     disconnected = asyncio.create_task(_wait_for_disconnect(receive))
     disconnected.add_done_callback(lambda _: sink.abort())
     try:
@@ -44,7 +47,7 @@ async def stream(scope: Message, receive: Receive, send: Send) -> None:
 def shortcut(scope: Scope) -> Answerer | None:
     """The endpoint as a shortcut, on the client's connection."""
     match = PATH.fullmatch(scope["path"], 1)
-    if match is None:
+    if match is None or grip.signature(scope) is not None:
         return None
     key, kind = _key(match["key"]), _kind(scope)
 
