@@ -47,7 +47,7 @@ def relay(api_url: str, environment: EnvironmentOfTenant) -> Iterator[RelayServe
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         with cores.pinned_to(cores.SERVER):
-            served = stack.enter_context(RelayServer(folder, api_url, environment, **VARIABLES))
+            served = stack.enter_context(RelayServer(folder, api_url, environment, configuration=None, **VARIABLES))
         yield served
 
 
@@ -89,7 +89,10 @@ def flags(target: Target, key: str, arguments: argparse.Namespace) -> load.Loade
 def measure_refetches(checkout: Checkout, tasks: Tasks, arguments: argparse.Namespace) -> list[Figures]:
     """Measure so many toggles, after one that is not counted."""
     measured: list[Figures] = []
-    with tempfile.TemporaryDirectory() as folder, Relayed(checkout, tasks, Path(folder), **VARIABLES) as both:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Relayed(checkout, tasks, Path(folder), flagsmiths=None, **VARIABLES) as both,
+    ):
         tenant = both.tenant(relay_on=cores.SERVER)
         features = [
             tenant.add_feature(f"feature_{number}", initial_value=f"value {number}")["id"] for number in range(FEATURES)

@@ -162,7 +162,8 @@ def _check_caches() -> list[CheckMessage]:
 def _check_times() -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     zero_allowed = ("REPEAT_SECONDS", "DRAIN_SECONDS", "SPREAD_SECONDS")
-    for name in ("STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "WEDGED_SECONDS", *zero_allowed):
+    positive = ("STREAM_SECONDS", "OFREP_STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "WEDGED_SECONDS")
+    for name in (*positive, *zero_allowed):
         seconds = getattr(conf, name)
         if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and name not in zero_allowed):
             messages.append(Error(f"REALTIME_{name} cannot be {seconds}.", id="realtime.E006"))

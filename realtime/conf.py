@@ -145,6 +145,9 @@ class RealtimeSettings:
     """The age at which a stream ends, less up to a random fifth. The SDK then reconnects. Streams of some clients are
     shorter (delivery/stream.py)."""
 
+    OFREP_STREAM_SECONDS = _number(3600.0)
+    """As above, for streams of OpenFeature providers, which report their flags as stale at each end of a stream."""
+
     KEEPALIVE_SECONDS = _number(10.0)
     """The silence after which a comment is sent. Ruby and iOS disconnect after 60 s; proxies often after 30 s."""
 

@@ -5,7 +5,7 @@ It parses the bodies that SDKs send. All others, which the serializer could conv
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.conf import settings
 
@@ -42,17 +42,19 @@ def parse(encoded: bytes) -> IdentityBody | None:
     if not (isinstance(body, dict) and body.keys() <= FIELDS):
         return None
     identifier, transient, items = body.get("identifier"), body.get("transient", False), body.get("traits", [])
-    is_plain = (
+    if not (
         _is_text(identifier, MAX_IDENTIFIER_LENGTH)
         and len(identifier.encode()) <= MAX_IDENTIFIER_BYTES
         and isinstance(transient, bool)
         and isinstance(items, list)
         and len(items) <= settings.MAX_TRAITS_PER_IDENTITY
         and all(_is_plain_trait(item) for item in items)
-    )
-    if not is_plain:
+    ):
         return None
-    traits: list[TraitInput] = [{"transient": False, **item} for item in items]
+    traits = [
+        TraitInput(trait_key=item["trait_key"], trait_value=item["trait_value"], transient=item.get("transient", False))
+        for item in items
+    ]
     return IdentityBody(encoded, identifier, traits, transient)
 
 
@@ -80,5 +82,5 @@ def _is_plain_value(value: Any) -> bool:
     return False
 
 
-def _is_text(value: Any, max_length: int) -> bool:
+def _is_text(value: Any, max_length: int) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= max_length and "\0" not in value

@@ -58,7 +58,7 @@ class Relay:
         await self._notify_posted_versions()
         if self._settings.upstream_realtime_url:
             self._streams = UpstreamStreams(self.upstream, self.environments)
-            self._streams.update()
+            self._streams.synchronize()
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -108,7 +108,7 @@ class Relay:
         before = self._settings
         self.environments.set_pairs(changed.environment_key_pairs)
         if self._streams is not None:
-            self._streams.update()
+            self._streams.synchronize()
         others = [
             name
             for name, value in vars(changed).items()

@@ -32,7 +32,7 @@ class UpstreamStreams:
         self._tasks: dict[EnvironmentKey, asyncio.Task[None]] = {}
         self._failed: set[EnvironmentKey] = set()
 
-    def update(self) -> None:
+    def synchronize(self) -> None:
         """Open the streams of added environments, and close those of removed ones."""
         keys = self._environments.by_client_key.keys()
         for key in self._tasks.keys() - keys:

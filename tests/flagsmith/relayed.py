@@ -36,7 +36,7 @@ class Relayed:
         self.reads = Forwarder()
         """The relay's requests to Flagsmith."""
 
-        self.relay = RelayServer(folder, f"{self.reads.url}/api/v1", **variables)
+        self.relay = RelayServer(folder, f"{self.reads.url}/api/v1", configuration=None, **variables)
         self.posts = Forwarder(self.relay.url)
         """Flagsmith's posts to the relay."""
 

@@ -97,6 +97,7 @@ def test_s8_s10__first_bytes__retry_for_browsers_512_bytes_of_comment_and_the_ve
     relay: RelayServer, shop: Environment, agent: str, retry: bool
 ) -> None:
     with relay.connect(shop, headers={"User-Agent": agent}) as stream:
+        stream.next_block()
         assert stream.next_event().updated_at == seconds(shop.version)
         assert stream.body.startswith(b"retry: 1000\n") is retry
         comments = [line for line in stream.body.split(b"\n") if line.startswith(b":")]

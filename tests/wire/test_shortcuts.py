@@ -110,7 +110,7 @@ def test_identities__posts_pipelined__same_response_after_the_traits_are_stored(
     connection.send(post, post, post, connection.request("/api/v1/identities/?identifier=posted"))
     answers = [connection.answer() for _ in range(4)]
     for _, headers, _ in answers:
-        del headers["date"]
+        headers.pop("date", None)  # daphne sends none
         headers["vary"] = ", ".join(sorted(headers["vary"].lower().split(", ")))
     assert answers[0][0] == 200
     assert answers[1:] == [answers[0]] * 3
