@@ -323,9 +323,9 @@ def plot(model: Model) -> str:
         lines.append(f'<line x1="{at}" y1="{top}" x2="{at}" y2="{top + height}" stroke="#dddddd"/>')
         lines.append(f'<text x="{at}" y="{top + height + 18}" text-anchor="middle">{10**exponent:,}</text>')
     for exponent in range(low_y, high_y + 1):
-        at = y(10**exponent)
-        lines.append(f'<line x1="{left}" y1="{at:.1f}" x2="{left + width}" y2="{at:.1f}" stroke="#dddddd"/>')
-        lines.append(f'<text x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{10**exponent:,}</text>')
+        high = y(10**exponent)
+        lines.append(f'<line x1="{left}" y1="{high:.1f}" x2="{left + width}" y2="{high:.1f}" stroke="#dddddd"/>')
+        lines.append(f'<text x="{left - 8}" y="{high + 4:.1f}" text-anchor="end">{10**exponent:,}</text>')
     points = " ".join(f"{x(streams):.1f},{y(model.costs(streams).dollars):.1f}" for streams in PLOTTED_SIZES)
     lines.append(f'<polyline points="{points}" fill="none" stroke="#0b5fff" stroke-width="2"/>')
     for streams in SIZES:

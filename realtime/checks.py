@@ -303,7 +303,7 @@ def _check_grip() -> list[CheckMessage]:
     """Check the GRIP proxy's URL, and that a process publishes to it."""
     if not conf.USES_GRIP:
         return []
-    problem, hint = grip_url.problem_of(settings.GRIP_URL), None
+    problem, hint = grip_url.problem_of(getattr(settings, "GRIP_URL", "")), None
     if getattr(settings, "GRIP_PROXIES", None):
         problem, hint = "GRIP_URL and GRIP_PROXIES are set.", "Remove GRIP_PROXIES: its events are not published."
     elif conf.HOST == "flagsmith" and not conf.RAISES_IN_FLAGSMITH:

@@ -4,6 +4,8 @@ The proxy adds a signed header to requests. It sends the response's body to the 
 open, and writes to it what ``changes/grip.py`` publishes. No stream is open in this process.
 """
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 
 from realtime.bus import eventstream
@@ -35,7 +37,8 @@ async def hold(signature: bytes, key: EnvironmentKey, kind: ClientKind, send: Se
     # Imported here, because it reads the settings and makes an HTTP client.
     from django_grip import GripMiddleware, set_hold_stream
 
-    request = HttpRequest()
+    # The middleware adds "grip".
+    request: Any = HttpRequest()
     request.META["HTTP_GRIP_SIG"] = signature.decode("latin-1")
     middleware = GripMiddleware(lambda request: HttpResponse())
     middleware.process_request(request)

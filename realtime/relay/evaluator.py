@@ -30,6 +30,8 @@ class Evaluation(Protocol[T_co]):
 
     def run(self) -> T_co: ...
 
+    def __hash__(self) -> int: ...
+
 
 class TookTooLong:
     """In place of a result: the regular expressions of the environment's segments have used all their time."""
@@ -69,7 +71,8 @@ class Evaluator:
         future = self._batcher.submit(evaluation)
         # A cancelled future would fail in the batcher.
         await asyncio.wait([future])
-        return respond(future.result())
+        result: Any = future.result()
+        return respond(result)
 
     async def close(self) -> None:
         await self._thread.close()
