@@ -106,7 +106,10 @@ def main() -> None:
     report.add_load(parser, load.CONNECTIONS)
     arguments = parser.parse_args()
     result = Report(
-        "ofrep", "P12", "OFREP: bulk evaluations per second and core", report.conditions(arguments, "ofrep")
+        "ofrep",
+        "P12",
+        "OFREP: bulk evaluations per second and core",
+        report.conditions(arguments, "features", "segments", "contexts"),
     )
     result.notes.append("the demo's segment, which has its own override, exists as well")
     with product() as served:

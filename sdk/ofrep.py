@@ -50,7 +50,7 @@ class OFREPView(SDKView):
 
     def respond(self, request: Request) -> HttpResponse:
         known = request.headers.get("If-None-Match", "")
-        evaluation = EvaluationRequest(request.auth, ofrep.flag_of_path(request.path), request.body, known)
+        evaluation = EvaluationRequest(str(request.auth), ofrep.flag_of_path(request.path), request.body, known)
         answer = unchanged(evaluation, self.client) or self.evaluate(work(evaluation, self.client))
         return _http_response(answer)
 

@@ -30,6 +30,8 @@ class Evaluation(Hashable, Protocol[T_co]):
 
     def run(self) -> T_co: ...
 
+    def __hash__(self) -> int: ...
+
 
 class TookTooLong:
     """In place of a result: the regular expressions of the environment's segments have used all their time."""

@@ -56,7 +56,7 @@ class Relay:
         self._watching = asyncio.create_task(self._watch_configuration())
         await self.environments.start()
         await self._notify_posted_versions()
-        if self._settings.upstream_realtime_url:
+        if self._settings.upstream_realtime_urls:
             self._streams = UpstreamStreams(self.upstream, self.environments)
             self._streams.synchronize()
 

@@ -19,10 +19,10 @@ ES_MODULES = {
     "tslib": "tslib/tslib.es6.mjs",
 }
 
-# Packages in CommonJS's format. They are wrapped into a module.
+# Packages in CommonJS's format. They are wrapped into a module, with the global object of React Native.
 COMMON_JS = {"flagsmith": "flagsmith/index.js", "@flagsmith/react-native": "@flagsmith/react-native/index.js"}
 WRAPPER = (
-    "const exports = {{}}, module = {{ exports }};\n{source}\n"
+    "const exports = {{}}, module = {{ exports }}, global = globalThis;\n{source}\n"
     "export default exports.default;\nexport const createFlagsmithInstance = exports.createFlagsmithInstance;\n"
 )
 

@@ -309,6 +309,7 @@ def test_relay__each_event__relay_already_serves_the_change(relayed: Relayed) ->
         "fetches": len(relayed.reads.requests),
         "distinct versions": sum(outcome.versions for outcome in outcomes),
         "post to event, p50 and p99 in ms": [round(percentile(times, part) * 1_000, 1) for part in (0.5, 0.99)],
+        "slowest": sorted(((max(each.seconds), each.kind) for each in outcomes if each.seconds), reverse=True)[:3],
         "versions behind": Counter(place for outcome in outcomes for place in outcome.behind),
         "old": Counter(outcome.kind for outcome in outcomes if outcome.old),
     }
