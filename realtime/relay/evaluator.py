@@ -1,7 +1,7 @@
 """Evaluates requests with held documents: in the event loop, or in a thread if the environment is expensive."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -22,7 +22,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Evaluation(Hashable, Protocol[T_co]):
+class Evaluation(Protocol[T_co]):
     """The evaluation of one request. Not equal to any other."""
 
     @property
