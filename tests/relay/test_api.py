@@ -134,6 +134,7 @@ async def test_identities__slow_pattern__422_and_others_are_answered_meanwhile(c
     assert (await client.get("flags/", **get)).status_code == 200
 
 
+@pytest.mark.slow
 async def test_ofrep__slow_pattern__general_failure_and_others_are_answered_meanwhile(
     client: httpx.AsyncClient,
 ) -> None:
