@@ -201,7 +201,9 @@ class AnswerReader:
 def _answer_head(head: bytes) -> Head:
     status, *lines = head.split(b"\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
-    length = headers.get(b"content-length", b"")
-    if not re.fullmatch(rb"HTTP/1\.1 \d{3}( [ -~]*)?", status) or not length.isdigit():
+    number = int(status.split()[1]) if re.fullmatch(rb"HTTP/1\.1 \d{3}( [ -~]*)?", status) else 0
+    # A 304 has no body.
+    length = headers.get(b"content-length", b"0" if number == 304 else b"")
+    if not number or not length.isdigit():
         raise ProtocolError(f"not a response with a length: {head[:500]!r}")
-    return int(status.split()[1]), headers, int(length)
+    return number, headers, int(length)

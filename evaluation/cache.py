@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from evaluation import document
 from evaluation.document import Version, VersionedDocument
 from evaluation.snapshot import snapshot
+from realtime import ofrep
 from realtime.evaluation import CompiledEnvironment
 from realtime.http.responses import EncodedBody
 from realtime.monitoring.metrics import Counter, LockedValue
@@ -43,6 +44,11 @@ class CompiledDocument:
     @property
     def version(self) -> Version:
         return self.document.version
+
+    @cached_property
+    def ofrep(self) -> ofrep.Evaluations:
+        """The evaluations of OFREP."""
+        return ofrep.Evaluations(self.environment, self.version.updated_at)
 
     @property
     def memory_bytes(self) -> int:

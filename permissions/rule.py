@@ -118,6 +118,12 @@ class SDKKey(Rule):
         return isinstance(actor, SDKClient) and (actor.server_side or not self.server)
 
 
+class OFREPKey(SDKKey):
+    """A caller with an environment key in OFREP's headers."""
+
+    description = "anyone with a key of the environment, in X-API-Key or Authorization: Bearer"
+
+
 @dataclass(frozen=True)
 class Secret(Rule):
     """A caller with the secret of a setting. It is not a REST framework view and checks the secret itself."""
@@ -266,6 +272,7 @@ FLAG_WRITER = WritesFlag(special=_OVERRIDE, otherwise=_DEFAULT)
 
 ENVIRONMENT_KEY = SDKKey()
 SERVER_KEY = SDKKey(server=True)
+OFREP_KEY = OFREPKey()
 PUBLISHER = Secret("SSE_AUTHENTICATION_TOKEN")
 SCRAPER = Secret("REALTIME_METRICS_TOKEN")
 

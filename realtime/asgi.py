@@ -38,7 +38,8 @@ def get_application(
     from realtime.urls import stream_urlpatterns
 
     intake = Intake(middleware_headers or plain)
-    shortcuts.add_get(b"/sse/environments/", streams.shortcut, any_endpoint=True)
+    shortcuts.add_get(b"/sse/environments/", streams.SDK.shortcut, any_endpoint=True)
+    shortcuts.add_get(b"/ofrep/v1/streams/", streams.OFREP.shortcut, any_endpoint=True)
     shortcuts.add_post(b"/sse/environments/", intake.shortcut)
     requests = intake.ahead_of(django_application)
     requests = drain.close_connections(

@@ -145,6 +145,9 @@ class RealtimeSettings:
     """The age at which a stream ends, less up to a random fifth. The SDK then reconnects. Streams of some clients are
     shorter (delivery/stream.py)."""
 
+    OFREP_STREAM_SECONDS = _number(3600.0)
+    """As above, for streams of OpenFeature providers, which report their flags as stale at each end of a stream."""
+
     KEEPALIVE_SECONDS = _number(10.0)
     """The silence after which a comment is sent. Ruby and iOS disconnect after 60 s; proxies often after 30 s."""
 
@@ -231,6 +234,11 @@ class RealtimeSettings:
     def INSPECTS(self) -> bool:  # noqa: N802
         """True if the inspector records."""
         return self.HOST == "embedded" if self.INSPECTION is None else self.INSPECTION
+
+    @cached_property
+    def USES_GRIP(self) -> bool:  # noqa: N802
+        """A GRIP proxy may hold streams: ``GRIP_URL``, the setting of django-grip, names one."""
+        return bool(getattr(settings, "GRIP_URL", None))
 
     @cached_property
     def TOKENS(self) -> tuple[str, ...]:  # noqa: N802

@@ -197,13 +197,12 @@ class EmbeddedHost(Host):
         return self._of_rows(self._rows(environments))
 
     def _rows(self, environments: QuerySet[Any]) -> "QuerySet[Any, tuple[Any, ...]]":
-        fields = ["pk", "api_key", "updated_at", conf.GATE_FIELD, *([conf.PLAN_FIELD] if conf.PLANS else [])]
-        return environments.values_list(*fields)
+        return environments.values_list("pk", "api_key", "updated_at", *gate_fields())
 
     def _of_rows(self, rows: Iterable[Sequence[Any]]) -> dict[EnvironmentID, EnvironmentState]:
         return {
-            pk: EnvironmentState(EnvironmentKey(key), updated_at, bool(gate) and plan_allows(*plan))
-            for pk, key, updated_at, gate, *plan in rows
+            pk: EnvironmentState(EnvironmentKey(key), updated_at, is_gate_open(*gate))
+            for pk, key, updated_at, *gate in rows
         }
 
 
@@ -236,6 +235,16 @@ class FollowedFlagsmithHost(FlagsmithHost):
 def is_valid_key(key: str) -> bool:
     """Return True if an environment can have this key. PostgreSQL rejects even a query for text with a null byte."""
     return len(key) <= MAX_KEY_LENGTH and "\0" not in key
+
+
+def gate_fields() -> list[str]:
+    """The fields that decide whether the gate is open: lookup paths from the environment's model."""
+    return [conf.GATE_FIELD, *([conf.PLAN_FIELD] if conf.PLANS else [])]
+
+
+def is_gate_open(switch: bool, *plan: str) -> bool:
+    """Return True if the gate is open with these values of ``gate_fields``."""
+    return bool(switch) and plan_allows(*plan)
 
 
 def plan_allows(plan: str | None = None) -> bool:

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 
 from realtime.external.views import queue_change
-from realtime.http.streams import PATH, stream
+from realtime.http import streams
 from realtime.monitoring.scraping import scrape
 
 urlpatterns = [
@@ -12,4 +12,7 @@ urlpatterns = [
 ]
 
 # For channels' URLRouter.
-stream_urlpatterns = [re_path(rf"^{PATH.pattern}$", stream)]  # type: ignore[arg-type]
+stream_urlpatterns = [
+    re_path(rf"^{endpoint.path.pattern}$", endpoint.application)  # type: ignore[arg-type]
+    for endpoint in (streams.SDK, streams.OFREP)
+]

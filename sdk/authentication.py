@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment, EnvironmentAPIKey
 from evaluation.document import Version
-from realtime import prepared
+from realtime import hosts, prepared
 
 HEADER = "X-Environment-Key"
 
@@ -22,7 +22,7 @@ MISSING = "Invalid or missing Environment key"
 UNKNOWN = "Invalid or missing Environment Key"
 STOPPED = "Organisation is disabled from serving flags."
 
-# The fields of SDKClient, in the environment's row.
+# The fields of SDKClient, in the environment's row, without those of the gate.
 FIELDS = (
     "pk",
     "revision",
@@ -55,6 +55,9 @@ class SDKClient:
     persist_trait_data: bool
     stop_serving_flags: bool
 
+    streaming_enabled: bool
+    """The gate is open: the environment's clients get events."""
+
     @property
     def environment_id(self) -> int:
         return self.version.environment_id
@@ -73,7 +76,7 @@ class EnvironmentKeyAuthentication(BaseAuthentication):
     prefix = ""
 
     def authenticate(self, request: Request) -> tuple[SDKClient, str]:
-        key = request.headers.get(HEADER, "").strip()
+        key = self.key_of(request)
         if not key or not key.startswith(self.prefix):
             raise AuthenticationFailed(MISSING)
         client = clients_by_key([key]).get(key)
@@ -82,6 +85,10 @@ class EnvironmentKeyAuthentication(BaseAuthentication):
         if client.stop_serving_flags:
             raise ServingStopped(client.environment_id)
         return client, key
+
+    def key_of(self, request: Request) -> str:
+        """The key that the request has. Empty: none."""
+        return request.headers.get(HEADER, "").strip()
 
 
 class ServerKeyAuthentication(EnvironmentKeyAuthentication):
@@ -105,12 +112,16 @@ def clients_by_key(keys: Iterable[str]) -> dict[str, SDKClient]:
     }
 
 
+def _fields() -> list[str]:
+    return [*FIELDS, *hosts.gate_fields()]
+
+
 def _client_side_query(keys: list[str]) -> "QuerySet[Environment, tuple[Any, ...]]":
-    return Environment.objects.filter(api_key__in=keys).values_list("api_key", *FIELDS)
+    return Environment.objects.filter(api_key__in=keys).values_list("api_key", *_fields())
 
 
 def _server_side_query(keys: list[str]) -> "QuerySet[EnvironmentAPIKey, tuple[Any, ...]]":
-    fields = (f"environment__{field}" for field in FIELDS)
+    fields = (f"environment__{field}" for field in _fields())
     return EnvironmentAPIKey.objects.filter(key__in=keys, active=True).values_list("expires_at", "key", *fields)
 
 
@@ -122,5 +133,11 @@ def _rows(query: Callable[[list[str]], Any], model: type[Model], keys: list[str]
 
 
 def _clients(rows: Iterable[Sequence[Any]], server_side: bool) -> Iterator[tuple[str, SDKClient]]:
-    for key, pk, revision, updated_at, organisation_id, *settings in rows:
-        yield key, SDKClient(Version(pk, revision, updated_at), organisation_id, server_side, *settings)
+    for key, pk, revision, updated_at, organisation_id, allow_traits, persist_traits, stop_serving, *gate in rows:
+        version, streaming_enabled = Version(pk, revision, updated_at), hosts.is_gate_open(*gate)
+        yield (
+            key,
+            SDKClient(
+                version, organisation_id, server_side, allow_traits, persist_traits, stop_serving, streaming_enabled
+            ),
+        )

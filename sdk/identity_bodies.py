@@ -42,23 +42,22 @@ def parse(encoded: bytes) -> IdentityBody | None:
     if not (isinstance(body, dict) and body.keys() <= FIELDS):
         return None
     identifier, transient, items = body.get("identifier"), body.get("transient", False), body.get("traits", [])
-    if not (
-        _is_text(identifier, MAX_IDENTIFIER_LENGTH)
-        and len(identifier.encode()) <= MAX_IDENTIFIER_BYTES
-        and isinstance(transient, bool)
-        and isinstance(items, list)
+    if not _is_text(identifier, MAX_IDENTIFIER_LENGTH) or len(identifier.encode()) > MAX_IDENTIFIER_BYTES:
+        return None
+    if not isinstance(transient, bool) or not _are_plain_traits(items):
+        return None
+    return IdentityBody(encoded, identifier, [{"transient": False, **item} for item in items], transient)
+
+
+def _are_plain_traits(items: Any) -> TypeGuard[list[TraitInput]]:
+    return (
+        isinstance(items, list)
         and len(items) <= settings.MAX_TRAITS_PER_IDENTITY
         and all(_is_plain_trait(item) for item in items)
-    ):
-        return None
-    traits = [
-        TraitInput(trait_key=item["trait_key"], trait_value=item["trait_value"], transient=item.get("transient", False))
-        for item in items
-    ]
-    return IdentityBody(encoded, identifier, traits, transient)
+    )
 
 
-def _is_plain_trait(item: Any) -> bool:
+def _is_plain_trait(item: Any) -> TypeGuard[TraitInput]:
     return (
         isinstance(item, dict)
         and item.keys() <= TRAIT_FIELDS

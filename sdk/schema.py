@@ -4,6 +4,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
+from realtime.ofrep.requests import MAX_IDENTIFIER_LENGTH
 from sdk.authentication import HEADER
 
 
@@ -14,6 +15,22 @@ class EnvironmentKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-u
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
         return {"type": "apiKey", "in": "header", "name": HEADER, "description": self.description}
+
+
+class OFREPKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "sdk.ofrep.OFREPAuthentication"
+    name = ["ofrepKey", "ofrepBearer"]
+
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
+        """Either of them."""
+        return [{name: []} for name in self.name]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
+        description = EnvironmentKeyScheme.description
+        return [
+            {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": description},
+            {"type": "http", "scheme": "bearer", "description": description},
+        ]
 
 
 class ServerKeyScheme(EnvironmentKeyScheme):  # type: ignore[no-untyped-call]
@@ -56,3 +73,44 @@ IDENTITY = _object(
     flags={"type": "array", "items": FLAG},
 )
 IDENTITY_OR_FLAG = {"oneOf": [IDENTITY, FLAG]}
+
+OFREP_REQUEST = {
+    "application/json": _object(
+        context={
+            "type": "object",
+            "properties": {"targetingKey": {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_LENGTH}},
+            "required": ["targetingKey"],
+            "additionalProperties": True,
+        }
+    )
+}
+OFREP_METADATA = _object(version={"type": "string"})
+OFREP_EVALUATION = {
+    "type": "object",
+    "properties": {
+        "key": {"type": "string"},
+        "value": {"oneOf": [{"type": kind} for kind in ("boolean", "string", "integer")]},
+        "reason": {"type": "string", "enum": ["STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED"]},
+        "variant": {"type": "string"},
+        "metadata": OFREP_METADATA,
+    },
+    "required": ["key", "reason", "variant"],
+}
+OFREP_EVALUATIONS = {
+    "type": "object",
+    "properties": {
+        "flags": {"type": "array", "items": OFREP_EVALUATION},
+        "metadata": OFREP_METADATA,
+        "eventStreams": {
+            "type": "array",
+            "items": _object(type={"type": "string"}, endpoint=_object(requestUri={"type": "string"})),
+        },
+    },
+    "required": ["flags", "metadata"],
+}
+OFREP_FAILURE = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("key", "errorCode", "errorDetails")},
+    "required": ["errorCode", "errorDetails"],
+}
+OFREP_REJECTION = _object(errorDetails={"type": "string"})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from corsheaders.defaults import default_headers
 
-from realtime.serving import databases, environment, logs, redis_urls
+from realtime.serving import databases, environment, grip_url, logs, redis_urls
 from settings import caches
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -156,8 +156,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 # CORS for SDKs in browsers: any origin, their request headers, and access to the version header (an SDK that cannot
-# read it refetches on every replayed event). Sentry and OpenTelemetry add headers to all requests of a page, including
-# the SDK's: if one of them is not allowed, the page gets no flags. "x-requested-with" is one of the defaults.
+# read it refetches on every replayed event). OpenFeature providers send "x-api-key" and read "etag". Sentry and
+# OpenTelemetry add headers to all requests of a page, including the SDK's: if one of them is not allowed, the page gets
+# no flags. "x-requested-with" is one of the defaults.
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_HEADERS = [
     *default_headers,
@@ -169,11 +170,13 @@ CORS_ALLOW_HEADERS = [
     "baggage",
     "traceparent",
     "tracestate",
+    "x-api-key",
+    "if-none-match",
     *[name.lower() for name in environment.names("FLAGSMITH_CORS_EXTRA_ALLOW_HEADERS")],
 ]
-CORS_EXPOSE_HEADERS = ["x-flagsmith-document-updated-at", "retry-after"]
+CORS_EXPOSE_HEADERS = ["x-flagsmith-document-updated-at", "etag", "retry-after"]
 CORS_PREFLIGHT_MAX_AGE = 86_400
-CORS_URLS_REGEX = r"^/api/.*$"
+CORS_URLS_REGEX = r"^/(api|ofrep)/.*$"
 
 # The plan of a new organisation. Flagsmith gates features by plan; "enterprise" has them all.
 DEFAULT_SUBSCRIPTION_PLAN = os.environ.get("DEFAULT_SUBSCRIPTION_PLAN", "enterprise")
@@ -257,6 +260,7 @@ if redis := redis_urls.from_environment():
     EVENTSTREAM_REDIS = redis
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))
+globals().update(grip_url.settings())
 SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")
 
 LOGGING = logs.settings()

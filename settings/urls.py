@@ -21,6 +21,7 @@ urlpatterns = [
     path("api/v1/", include("environments.identities.urls")),
     path("api/v1/", include("evaluation.urls")),
     path("api/v1/", include("sdk.urls")),
+    path("ofrep/v1/", include("sdk.ofrep_urls")),
     path("api/v1/", include("features.urls")),
     path("api/v1/", include("features.multivariate.urls")),
     path("api/__future__/", include("features.future.urls")),

@@ -92,6 +92,7 @@ TESTS = Path(__file__).parent
 MEASURED = {
     "realtime",
     "bus",
+    "ofrep",
     "metrics",
     "wire",
     "hostapp",

@@ -46,7 +46,24 @@ flagsmith.init({
     console.log(flagsmith.getAllFlags());
   },
 });"""),
-        note="For React Native the package is “@flagsmith/react-native”. Before version 11 this one was “flagsmith”.",
+        note="Before version 11 the package was “flagsmith”.",
+    ),
+    Snippet(
+        "react-native",
+        "React Native",
+        Template("""\
+import flagsmith from "@flagsmith/react-native";
+
+flagsmith.init({
+  environmentID: "$key",
+  api: "$url/api/v1/",
+  eventSourceUrl: "$url/",
+  realtime: true,
+  onChange: () => {
+    console.log(flagsmith.getAllFlags());
+  },
+});"""),
+        note="Before version 11 the package was “react-native-flagsmith”.",
     ),
     Snippet(
         "kotlin",
@@ -131,6 +148,135 @@ puts flagsmith.get_environment_flags.all_flags"""),
         note="It evaluates by itself, so it takes a server-side key. In the SDK as released, RealtimeClient#listen"
         " clears @running right after it has started its thread, which then ends before its first connection: remove"
         " that line.",
+        needs_server_key=True,
+    ),
+    Snippet(
+        "go",
+        "Go",
+        Template("""\
+client := flagsmith.NewClient("$server_key",
+	flagsmith.WithBaseURL("$url/api/v1/"),
+	flagsmith.WithLocalEvaluation(context.Background()),
+	flagsmith.WithRealtime(),
+	flagsmith.WithRealtimeBaseURL("$url/"))"""),
+        note="Version 5. It evaluates by itself, so it takes a server-side key.",
+        needs_server_key=True,
+    ),
+    Snippet(
+        "node",
+        "Node",
+        Template("""\
+import { EventSource } from "eventsource";
+import { Flagsmith } from "flagsmith-nodejs";
+
+const flagsmith = new Flagsmith({
+  environmentKey: "$server_key",
+  apiUrl: "$url/api/v1/",
+  enableLocalEvaluation: true,
+});
+
+const stream = new EventSource("$url/sse/environments/$key/stream");
+stream.addEventListener("environment_updated", () => flagsmith.updateEnvironment());"""),
+        note="It evaluates by itself, so it takes a server-side key. It also polls every minute.",
+        needs_server_key=True,
+    ),
+    Snippet(
+        "openfeature-web",
+        "OpenFeature in browsers",
+        Template("""\
+import { OpenFeature, ProviderEvents } from "@openfeature/web-sdk";
+import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
+
+const provider = new OFREPWebProvider({
+  baseUrl: "$url",
+  headers: [["X-API-Key", "$key"]],
+});
+await OpenFeature.setProviderAndWait(provider, { targetingKey: "user-1", plan: "pro" });
+
+const client = OpenFeature.getClient();
+client.addHandler(ProviderEvents.ConfigurationChanged, () => {
+  console.log(client.getBooleanValue("banner", false));
+});"""),
+        note="From version 0.4 of the provider, which opens a stream. It does not poll.",
+    ),
+    Snippet(
+        "openfeature-python",
+        "OpenFeature in Python",
+        Template("""\
+from openfeature import api
+from openfeature.contrib.provider.ofrep import OFREPProvider
+from openfeature.evaluation_context import EvaluationContext
+
+api.set_provider(OFREPProvider("$url", headers_factory=lambda: {"X-API-Key": "$server_key"}))
+client = api.get_client()
+
+context = EvaluationContext("user-1", {"plan": "pro"})
+print(client.get_boolean_value("banner", False, context))"""),
+        note="The server evaluates each flag when the application asks for it, so no stream is needed.",
+        needs_server_key=True,
+    ),
+    Snippet(
+        "openfeature-flagsmith-web",
+        "OpenFeature in browsers, with the provider for Flagsmith",
+        Template("""\
+import { OpenFeature } from "@openfeature/web-sdk";
+import { FlagsmithClientProvider } from "@openfeature/flagsmith-client-provider";
+
+const provider = new FlagsmithClientProvider({
+  environmentID: "$key",
+  api: "$url/api/v1/",
+  eventSourceUrl: "$url/",
+  realtime: true,
+});
+await OpenFeature.setProviderAndWait(provider, { targetingKey: "user-1" });
+
+const client = OpenFeature.getClient();
+console.log(client.getBooleanValue("banner", false));"""),
+    ),
+    Snippet(
+        "openfeature-flagsmith-node",
+        "OpenFeature in Node, with the provider for Flagsmith",
+        Template("""\
+import { FlagsmithOpenFeatureProvider } from "@openfeature/flagsmith-provider";
+import { OpenFeature } from "@openfeature/server-sdk";
+import { EventSource } from "eventsource";
+import { Flagsmith } from "flagsmith-nodejs";
+
+const flagsmith = new Flagsmith({
+  environmentKey: "$server_key",
+  apiUrl: "$url/api/v1/",
+  enableLocalEvaluation: true,
+});
+const stream = new EventSource("$url/sse/environments/$key/stream");
+stream.addEventListener("environment_updated", () => flagsmith.updateEnvironment());
+await OpenFeature.setProviderAndWait(new FlagsmithOpenFeatureProvider(flagsmith));
+
+const client = OpenFeature.getClient();
+console.log(await client.getBooleanValue("banner", false, { targetingKey: "user-1" }));"""),
+        note="It evaluates by itself, so it takes a server-side key.",
+        needs_server_key=True,
+    ),
+    Snippet(
+        "openfeature-flagsmith-python",
+        "OpenFeature in Python, with the provider for Flagsmith",
+        Template("""\
+from flagsmith import Flagsmith
+from openfeature import api
+from openfeature.evaluation_context import EvaluationContext
+from openfeature_flagsmith.provider import FlagsmithProvider
+
+flagsmith = Flagsmith(
+    environment_key="$server_key",
+    api_url="$url/api/v1/",
+    realtime_api_url="$url/",
+    enable_local_evaluation=True,
+    enable_realtime_updates=True,
+)
+api.set_provider(FlagsmithProvider(client=flagsmith))
+client = api.get_client()
+
+print(client.get_boolean_value("banner", False, EvaluationContext("user-1")))"""),
+        note="It evaluates by itself, so it takes a server-side key.",
         needs_server_key=True,
     ),
     Snippet(

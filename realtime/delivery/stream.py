@@ -32,6 +32,14 @@ STREAMING_DISABLED = piece(sse.comment("real-time updates are off for this proje
 MIN_FRACTION = 0.8
 
 
+def reason_without_event(state: EnvironmentState | None) -> Piece | None:
+    """The comment for a new stream that gets no event in this state; None if it gets one."""
+    if state is None:
+        # A detached server has no list of environments: a version may be posted for this key later.
+        return NOTHING_POSTED if conf.HOST == "detached" else UNKNOWN_KEY
+    return None if state.streaming_enabled else STREAMING_DISABLED
+
+
 @dataclass(frozen=True, slots=True)
 class ClientKind:
     """Clients that need different streams, recognized by the beginning of their ``User-Agent``."""
@@ -99,9 +107,8 @@ class Stream:
         self._clock = streams.loop.time
         self.subscribed_at = self._wrote_at = self._clock()
         kind = self._kind
-        age = conf.SHORT_STREAM_SECONDS if kind.is_short else conf.STREAM_SECONDS
         # A random age, so that streams that were opened at the same time do not all end at the same time.
-        self.ends_at = self.subscribed_at + age * _random_fraction(kind.min_fraction)
+        self.ends_at = self.subscribed_at + self._max_age() * _random_fraction(kind.min_fraction)
         self._sink.open(self, kind.opening, closing=streams.draining)
         limit = streams.limits.check(address, streams.stream_count(key))
         topic: hub.Topic | limits.RejectedStreams
@@ -139,14 +146,11 @@ class Stream:
         self._initialized = True
         if state is not None:
             connections.opened.send_robust(sender=Stream, key=state.key)
-        if state is None:
-            # A detached server has no list of environments: a version may be posted for this key later.
-            self._write_or_store(NOTHING_POSTED if conf.HOST == "detached" else UNKNOWN_KEY)
-        elif not state.streaming_enabled or frame is None:
-            self._write_or_store(STREAMING_DISABLED)
+        reason = reason_without_event(state)
+        if reason is None and frame is not None:
+            self._write_initial(frame)
         else:
-            self._initial_frame = frame
-            self._write_or_store(frame)
+            self._write_or_store(reason or STREAMING_DISABLED)
         self._schedule()
 
     def state_unavailable(self) -> None:
@@ -218,6 +222,15 @@ class Stream:
         if self._topic is not None:
             self._topic.hub.remove(self._topic, self, self._address)
             self._topic = None
+
+    def _max_age(self) -> float:
+        """The age at which the stream ends, in seconds."""
+        return conf.SHORT_STREAM_SECONDS if self._kind.is_short else conf.STREAM_SECONDS
+
+    def _write_initial(self, frame: Piece) -> None:
+        """Send the event on connect."""
+        self._initial_frame = frame
+        self._write_or_store(frame)
 
     def _take_pending(self) -> Piece | None:
         """Empty the mailbox and return its piece. An event is dropped if the gate was closed meanwhile."""

@@ -98,6 +98,7 @@ class EnvironmentDocument(HashingSettings):
     """None: the project's setting."""
 
     hide_sensitive_data: NotRequired[bool]
+    allow_client_traits: NotRequired[bool]
 
 
 def hides_disabled_flags(document: EnvironmentDocument) -> bool:

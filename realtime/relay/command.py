@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from realtime.serving import command_line, redis_check, tables, variables
 NAME = "flagsmith-realtime relay"
 RENDER = "render-config"
 HELP = {"-h", "--help"}
+CHECK = "--check"
 
 # A configuration for ``--help``, which needs none.
 HELP_KEY_PAIRS = "[]"
@@ -49,7 +51,7 @@ class Serve(serve.Command):
         server = configuration.current().server
         parser.set_defaults(host=server.host, port=server.port, workers=configuration.workers())
         parser.add_argument(
-            "--check", action="store_true", help="only check the configuration, and that the upstream answers"
+            CHECK, action="store_true", help="only check the configuration, and that the upstream answers"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -77,6 +79,7 @@ def main() -> None:
     if arguments[:1] == ["serve"]:
         arguments = arguments[1:]
     is_help = bool(HELP.intersection(arguments))
+    serves = not is_help and CHECK not in arguments
     if is_help:
         os.environ.setdefault("ENVIRONMENT_KEY_PAIRS", HELP_KEY_PAIRS)
     problem = extras.problem("relay", "httpx", "flag_engine", "regex", "uvicorn", "httptools", "uvloop")
@@ -84,7 +87,7 @@ def main() -> None:
         sys.exit(f"{NAME}: {problem}")
     with command_line.one_line_failures(NAME, arguments):
         try:
-            if not is_help:
+            if serves:
                 _make_state_directory()
             django.setup()
         except ImproperlyConfigured as error:
@@ -94,7 +97,7 @@ def main() -> None:
         host.register()
         if not is_help and (problem := redis_check.problem()):
             sys.exit(f"{NAME}: {problem}")
-        if not is_help and command_line.has_database():
+        if serves and command_line.has_database():
             tables.create()
         Serve().run_from_argv([sys.argv[0], "relay", *arguments])
 
@@ -124,20 +127,22 @@ def check(relay: Configuration) -> None:
 
 
 async def _fetch_all(relay: Configuration) -> dict[str, str]:
+    """The problems by client-side key. Each URL is tried."""
     from realtime.relay import document
     from realtime.relay.document import Refused
     from realtime.relay.upstream import Upstream, UpstreamError
     from realtime.types import EnvironmentKey
 
     problems: dict[str, str] = {}
-    upstream = Upstream(relay)
-    for pair in relay.environment_key_pairs:
-        try:
-            fetched = await upstream.document(pair.server_side_key, None)
-            document.receive(EnvironmentKey(pair.client_side_key), fetched.body or b"", None)
-        except (UpstreamError, Refused) as error:
-            problems[pair.client_side_key] = f"{relay.api_url}: {error}"
-    await upstream.close()
+    for url in relay.api_urls:
+        upstream = Upstream(replace(relay, api_urls=(url,)))
+        for pair in relay.environment_key_pairs:
+            try:
+                fetched = await upstream.document(pair.server_side_key, None)
+                document.receive(EnvironmentKey(pair.client_side_key), fetched.body or b"", None)
+            except (UpstreamError, Refused) as error:
+                problems.setdefault(pair.client_side_key, f"{url}: {error}")
+        await upstream.close()
     return problems
 
 

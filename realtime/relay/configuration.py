@@ -41,6 +41,9 @@ FALSE = ("0", "false", "no", "off", "f", "n")
 LOG_FORMATS = ("generic", "json")
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
 
+# Of one upstream.
+MAX_URLS = 2
+
 STREAMING = ("document", "always")
 TRAITS = ("request", "forward")
 
@@ -85,8 +88,8 @@ class Configuration:
     """All settings, checked."""
 
     environment_key_pairs: tuple[KeyPair, ...]
-    api_url: str = "https://edge.api.flagsmith.com/api/v1"
-    """Without a slash at the end."""
+    api_urls: tuple[str, ...] = ("https://edge.api.flagsmith.com/api/v1",)
+    """``api_url``, without a slash at the end. The next one is used when one fails."""
 
     api_poll_frequency_seconds: int = 10
     api_poll_timeout_seconds: int = 5
@@ -96,8 +99,8 @@ class Configuration:
     grace_period_seconds: int | None = 30
     """``health_check.environment_update_grace_period_seconds``. None: documents are never stale."""
 
-    upstream_realtime_url: str = ""
-    """The base URL of the upstream's streams, without a slash at the end. Empty: none."""
+    upstream_realtime_urls: tuple[str, ...] = ()
+    """The base URLs of the upstream's streams, without a slash at the end. Empty: none."""
 
     streaming: str = "document"
     traits: str = "request"
@@ -146,7 +149,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Configuration:
     _check_endpoint_caches(values)
     return Configuration(
         environment_key_pairs=_key_pairs(values.values.get("environment_key_pairs")),
-        api_url=values.read("api_url", _url, Configuration.api_url),
+        api_urls=values.read("api_url", _urls, Configuration.api_urls),
         api_poll_frequency_seconds=values.read("api_poll_frequency_seconds", _positive, 10),
         api_poll_timeout_seconds=values.read("api_poll_timeout_seconds", _positive, 5),
         allow_origins=values.read("allow_origins", _texts, ("*",)),
@@ -166,7 +169,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Configuration:
             timeout_keep_alive=server.read("timeout_keep_alive", _positive, Server.timeout_keep_alive),
         ),
         grace_period_seconds=health_check.read("environment_update_grace_period_seconds", _optional_whole, 30),
-        upstream_realtime_url=_variable(environ, "UPSTREAM_REALTIME_URL", _url, ""),
+        upstream_realtime_urls=_variable(environ, "UPSTREAM_REALTIME_URL", _urls, ()),
         streaming=_variable(environ, "RELAY_STREAMING", _word(STREAMING), "document"),
         traits=_variable(environ, "RELAY_TRAITS", _word(TRAITS), "request"),
         notices=tuple(_notices(server)),
@@ -177,7 +180,7 @@ def example() -> Json:
     """An Edge Proxy's settings with their defaults, as ``edge-proxy-render-config`` writes them, and one key pair."""
     return {
         "environment_key_pairs": [{"server_side_key": "ser.environment-key", "client_side_key": "environment-key"}],
-        "api_url": Configuration.api_url,
+        "api_url": ",".join(Configuration.api_urls),
         "api_poll_frequency_seconds": Configuration.api_poll_frequency_seconds,
         "api_poll_timeout_seconds": Configuration.api_poll_timeout_seconds,
         "allow_origins": ["*"],
@@ -277,8 +280,10 @@ def _check_endpoint_caches(settings: _Settings) -> None:
 
 def _key_pairs(value: Any) -> tuple[KeyPair, ...]:
     if value is None:
+        file = path()
+        missing = "" if file.is_file() else f" (there is no {file})"
         raise Invalid(
-            "environment_key_pairs must be set, in the file CONFIG_PATH or as ENVIRONMENT_KEY_PAIRS: "
+            f"environment_key_pairs must be set, in the file CONFIG_PATH{missing} or as ENVIRONMENT_KEY_PAIRS: "
             '[{"server_side_key": "ser.…", "client_side_key": "…"}].'
         )
     if not isinstance(value, list):
@@ -353,16 +358,24 @@ def _flag(value: Any) -> bool:
     return word in TRUE
 
 
-def _url(value: Any) -> str:
-    message = "a URL that begins with http:// or https://"
+def _urls(value: Any) -> tuple[str, ...]:
+    """One URL, or two with a comma between them."""
+    urls = tuple(_url(part.strip()) for part in value.split(",")) if isinstance(value, str) else ()
+    if not 1 <= len(set(urls)) == len(urls) <= MAX_URLS:
+        raise ValueError("a URL, or two different ones with a comma between them")
+    return urls
+
+
+def _url(value: str) -> str:
+    message = "a URL that begins with http:// or https://, or two of them with a comma between them"
     try:
-        parts = urlsplit(value if isinstance(value, str) else "")
+        parts = urlsplit(value)
         _ = parts.port
     except ValueError:
         raise ValueError(message) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(message)
-    return str(value).rstrip("/")
+    return value.rstrip("/")
 
 
 def _address(value: Any) -> str:

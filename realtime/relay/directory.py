@@ -27,8 +27,8 @@ class Directory(Storage):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._seen: dict[EnvironmentKey, int] = {}
-        """The modification times of the files that were read, in nanoseconds."""
+        self._seen: dict[EnvironmentKey, tuple[int, UpdatedAt]] = {}
+        """The modification times of the files that were read, in nanoseconds, and their versions."""
 
     def newer(self, known: Mapping[EnvironmentKey, UpdatedAt]) -> dict[EnvironmentKey, Found]:
         with _storage_errors():
@@ -40,18 +40,19 @@ class Directory(Storage):
         try:
             with path.open("rb") as file:
                 modified = os.fstat(file.fileno()).st_mtime_ns
-                if version > EPOCH and self._seen.get(key) == modified:
-                    return Found(modified / 1e9, None)
+                seen_modified, seen_version = self._seen.get(key, (0, EPOCH))
+                if version > EPOCH and seen_modified == modified:
+                    return Found(modified / 1e9, seen_version, None)
                 header = _header(file.readline())
-                is_newer = _version(header) > version
-                stored = Stored.parse(header, file.read()) if is_newer else None
+                found = _version(header)
+                stored = Stored.parse(header, file.read()) if found > version else None
         except FileNotFoundError:
             return None
         except ValueError:
             # It is replaced by the next document.
             return None
-        self._seen[key] = modified
-        return Found(modified / 1e9, stored)
+        self._seen[key] = modified, found
+        return Found(modified / 1e9, found, stored)
 
     def store(self, key: EnvironmentKey, stored: Stored) -> None:
         path = self._path(key)

@@ -12,9 +12,10 @@ All methods run in the event loop, except for those that read ``held`` only.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -46,6 +47,14 @@ GIVE_UP_SECONDS = 150.0
 
 CONCURRENT_FETCHES = 10
 
+# After a start with kept documents.
+FIRST_POLLS_PER_SECOND = 100
+
+# A document that the storage has not, and has refused, is offered to it again after this time.
+STORE_AGAIN_SECONDS = 5.0
+
+PROBE_SECONDS = 0.001
+
 # So that one large document does not delay all others.
 COMPILERS = 3
 
@@ -73,9 +82,15 @@ class Environment:
         self.whole_at = 0.0
         """The loop's time of the last complete answer."""
 
+        self.not_before = 0.0
+        """The loop's time before which the upstream wants no request (``Retry-After``)."""
+
         self.wake = asyncio.Event()
         self.first_answer = asyncio.Event()
         """Set after the first fetch, also a failed one."""
+
+        self.recovered = asyncio.Event()
+        """Set when a fetch succeeds after a failed one."""
 
         self.task: asyncio.Task[None] | None = None
         self.key_index = 0
@@ -119,6 +134,7 @@ class Environments:
         self._storing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="relay-storage")
         self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
         self._storage_failed = False
+        self._store_again_at = 0.0
         self._look = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._part = liveness.current().part("relay", lambda: conf.RECONCILE_SECONDS)
@@ -162,7 +178,7 @@ class Environments:
         self._start_new()
         waiting = [asyncio.create_task(environment.first_answer.wait()) for environment in missing]
         if waiting:
-            await asyncio.wait(waiting, timeout=self.configuration.api_poll_timeout_seconds + 0.5)
+            await asyncio.wait(waiting, timeout=self._max_fetch_seconds() + 0.5)
         for task in waiting:
             task.cancel()
 
@@ -209,6 +225,13 @@ class Environments:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(notify_all)
 
+    async def wait_for_recovery(self, key: EnvironmentKey, seconds: float) -> None:
+        """Wait until a fetch of this environment succeeds after a failed one, or until the time has passed."""
+        environment = self.by_client_key[key]
+        environment.recovered.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(environment.recovered.wait(), seconds)
+
     def _received_from_bus(self, key: EnvironmentKey, **kwargs: object) -> None:
         """Another process has a newer document."""
         if key in self.by_client_key:
@@ -220,12 +243,14 @@ class Environments:
     async def _refresh_for_ever(self, environment: Environment) -> None:
         failures = 0
         # So that many environments are not fetched in step.
-        delay = 0.0 if environment.held is None else random.random()  # noqa: S311
+        spread = min(1.0, len(self.by_client_key) / FIRST_POLLS_PER_SECOND)
+        delay = 0.0 if environment.held is None else spread * random.random()  # noqa: S311
         while True:
             if failures:
                 # However many versions are announced.
-                await asyncio.sleep(FIRST_RETRY_SECONDS)
-                delay -= FIRST_RETRY_SECONDS
+                pause = max(FIRST_RETRY_SECONDS, environment.not_before - self._loop.time())
+                await asyncio.sleep(pause)
+                delay -= pause
             with suppress(TimeoutError):
                 await asyncio.wait_for(environment.wake.wait(), max(0.0, delay))
             environment.wake.clear()
@@ -245,7 +270,7 @@ class Environments:
             return True
         configuration = self.configuration
         if behind:
-            name, seconds = f"{environment.key} fetch", configuration.api_poll_timeout_seconds + 1.0
+            name, seconds = f"{environment.key} fetch", self._max_fetch_seconds() + 1.0
         else:
             name, seconds = f"{environment.key} poll", 0.9 * configuration.api_poll_frequency_seconds
         # Each process fetches once at its start.
@@ -278,16 +303,18 @@ class Environments:
             self._fail(environment, error.result, str(error), error.status)
             if error.result == "unauthorized":
                 environment.key_index += 1
-            if error.retry_after:
-                await asyncio.sleep(error.retry_after)
+            environment.not_before = now + error.retry_after
             return False
         except Refused as refused:
             self._fail(environment, refused.result, str(refused))
+            if refused.result != "older":
+                self.upstream.apis.failed(fetched.url)
             # An older document comes from a cache or a replica. Others are not better at once.
             return refused.result == "older"
         relay_metrics.fetches[result].add()
         if self._problems.pop(environment.key, None) is not None:
             logger.info("upstream_recovered", client_side_key=environment.key)
+            environment.recovered.set()
         environment.problem = None
         environment.confirmed_at = time.time()
         if result != "changed":
@@ -311,7 +338,12 @@ class Environments:
 
     def _install(self, environment: Environment, received: HeldDocument) -> bool:
         """Hold this document, unless a newer one is held."""
-        if environment.held is not None and received.version <= environment.held.version:
+        held = environment.held
+        if held is not None and (
+            received.version <= held.version
+            # A process whose clock is ahead has chosen the version.
+            or received.stored.source_version < held.stored.source_version
+        ):
             return False
         environment.held = received
         return True
@@ -327,11 +359,15 @@ class Environments:
         """A version was announced that the upstream does not serve yet."""
         return environment.is_behind and self._loop.time() < environment.notified_at + GIVE_UP_SECONDS
 
+    def _max_fetch_seconds(self) -> float:
+        """The timeouts of all URLs."""
+        return float(self.configuration.api_poll_timeout_seconds * len(self.configuration.api_urls))
+
     def _delay(self, environment: Environment, failures: int) -> float:
         frequency = float(self.configuration.api_poll_frequency_seconds)
         if not failures:
             return frequency * random.uniform(0.9, 1.0)  # noqa: S311
-        limit = MAX_RETRY_SECONDS if self._must_retry(environment) else frequency
+        limit = min(MAX_RETRY_SECONDS, frequency) if self._must_retry(environment) else frequency
         return min(limit, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10)) * random.uniform(0.8, 1.0)  # noqa: S311
 
     # Storage
@@ -346,13 +382,37 @@ class Environments:
             await self._look_in_storage()
 
     async def _look_in_storage(self, *, deliver: bool = True) -> None:
+        # Written as well: a full disk can be read.
+        if self._storage_failed and await self._in_storage(self._probe_storage, is_probe=True) is None:
+            return
         known = {
             key: environment.held.version if environment.held is not None else EPOCH
             for key, environment in self.by_client_key.items()
         }
-        for key, found in (await self._in_storage(lambda: self._storage.newer(known)) or {}).items():
+        all_found = await self._in_storage(lambda: self._storage.newer(known))
+        if all_found is None:
+            return
+        for key, found in all_found.items():
             if (environment := self.by_client_key.get(key)) is not None:
                 await self._accept_found(environment, found, deliver)
+        await self._store_missing(all_found)
+
+    async def _store_missing(self, all_found: Mapping[EnvironmentKey, Found]) -> None:
+        """Store documents that could not be stored before, or that the storage has lost."""
+        if self._loop.time() < self._store_again_at:
+            return
+        for environment in list(self.by_client_key.values()):
+            held, found = environment.held, all_found.get(environment.key)
+            if held is None or (found is not None and found.version >= held.version):
+                continue
+            await self._in_storage(partial(self._storage.store, environment.key, held.stored))
+            if self._storage_failed:
+                self._store_again_at = self._loop.time() + STORE_AGAIN_SECONDS
+                return
+
+    def _probe_storage(self) -> bool:
+        self._storage.claim("probe", PROBE_SECONDS)
+        return True
 
     async def _find_in_storage(self, environment: Environment) -> bool:
         known = {environment.key: environment.held.version if environment.held is not None else EPOCH}
@@ -385,19 +445,28 @@ class Environments:
     async def _release(self, name: str) -> None:
         await self._in_storage(lambda: self._storage.release(name))
 
-    async def _in_storage(self, work: Callable[[], T]) -> T | None:
-        """The result of the work in a thread; None if it fails."""
+    async def _in_storage(self, work: Callable[[], T], *, is_probe: bool = False) -> T | None:
+        """The result of the work in a thread; None if it fails.
+
+        After a failure only the periodic look tries again, so that nothing waits for a storage that does not answer.
+        """
+
+        def attempt() -> T | None:
+            return work() if is_probe or not self._storage_failed else None
+
+        if self._storage_failed and not is_probe:
+            return None
         try:
-            result = await self._loop.run_in_executor(self._storing, work)
+            result = await self._loop.run_in_executor(self._storing, attempt)
         except StorageError as error:
             relay_metrics.stored_failures.add()
             if not self._storage_failed:
                 logger.warning("relay_storage_unavailable", error=str(error))
             self._storage_failed = True
             return None
-        if self._storage_failed:
+        if self._storage_failed and is_probe:
             logger.info("relay_storage_available")
-        self._storage_failed = False
+            self._storage_failed = False
         return result
 
     async def _compile(self, work: Callable[[], T]) -> T:

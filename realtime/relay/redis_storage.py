@@ -47,9 +47,9 @@ class RedisStorage(Storage):
             for key, version, at in zip(keys, versions, confirmed, strict=True):
                 if version is None:
                     continue
-                is_newer = EPOCH + timedelta(microseconds=int(version)) > known[key]
-                content = redis.hget(DOCUMENTS, key) if is_newer else None
-                found[key] = Found(float(at or 0), _parse(content) if content else None)
+                stored_version = EPOCH + timedelta(microseconds=int(version))
+                content = redis.hget(DOCUMENTS, key) if stored_version > known[key] else None
+                found[key] = Found(float(at or 0), stored_version, _parse(content) if content else None)
         return found
 
     def store(self, key: EnvironmentKey, stored: Stored) -> None:

@@ -16,7 +16,7 @@ from realtime.relay.api import API
 from realtime.relay.configuration import Configuration, Invalid
 from realtime.relay.directory import Directory
 from realtime.relay.environments import Environments
-from realtime.relay.identities import Evaluator
+from realtime.relay.evaluator import Evaluator
 from realtime.relay.redis_storage import RedisStorage
 from realtime.relay.responding import Origins
 from realtime.relay.storage import Storage
@@ -56,7 +56,7 @@ class Relay:
         self._watching = asyncio.create_task(self._watch_configuration())
         await self.environments.start()
         await self._notify_posted_versions()
-        if self._settings.upstream_realtime_url:
+        if self._settings.upstream_realtime_urls:
             self._streams = UpstreamStreams(self.upstream, self.environments)
             self._streams.synchronize()
 

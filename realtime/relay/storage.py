@@ -23,6 +23,7 @@ class Found(NamedTuple):
     confirmed_at: float
     """The time at which the upstream last had this document, in seconds since the epoch."""
 
+    version: UpdatedAt
     stored: Stored | None
     """The document, if it is newer than the caller's."""
 

@@ -110,9 +110,7 @@ class _Queue:
         while True:
             headers = {KEY_HEADER: request.key, "Content-Type": "application/json"}
             try:
-                status = await self._upstream.send(
-                    request.method, f"{self._upstream.url}/{request.path}", headers, request.body
-                )
+                status = await self._upstream.send(request.method, request.path, headers, request.body)
                 error = f"the upstream answers {status}"
             except UpstreamError as failure:
                 status, error = 500, str(failure)

@@ -3,6 +3,7 @@
 The proxy of ``HTTPS_PROXY`` and the certificate authorities of ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` are used.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import httpx
 from realtime.http.responses import KEY_HEADER
 from realtime.relay import relay_metrics
 from realtime.relay.configuration import Configuration
+from realtime.relay.failover import Failover
 from realtime.types import UpdatedAt
 
 # Neither a browser's nor that of an SDK whose streams are short.
@@ -21,6 +23,9 @@ USER_AGENT = "flagsmith-realtime-relay"
 
 # Requests at the same time.
 MAX_CONNECTIONS = 20
+
+# For a whole document. The timeout of the configuration counts from one part of it to the next.
+MAX_FETCH_SECONDS = 60.0
 
 MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 
@@ -43,17 +48,21 @@ class UpstreamError(Exception):
 
 
 class Fetched(NamedTuple):
-    """An answer of ``environment-document/``. None: not modified."""
+    """An answer of ``environment-document/``."""
 
     body: bytes | None
+    """None: not modified."""
+
+    url: str
+    """The base URL that has answered."""
 
 
 class Upstream:
     """The Flagsmith, or the other relay, that this relay is in front of."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.url = configuration.api_url
-        self.streams_url = configuration.upstream_realtime_url
+        self.apis = Failover(configuration.api_urls)
+        self._realtime = Failover(configuration.upstream_realtime_urls)
         timeout = httpx.Timeout(configuration.api_poll_timeout_seconds)
         self._client = httpx.AsyncClient(
             timeout=timeout,
@@ -69,61 +78,99 @@ class Upstream:
         )
 
     async def document(self, server_key: str, newer_than: UpdatedAt | None) -> Fetched:
-        """Fetch an environment document. With ``newer_than`` the upstream may answer that it is not modified."""
+        """Fetch an environment document, of the next URL if one fails.
+
+        With ``newer_than`` the upstream may answer that it is not modified.
+        """
         headers = {KEY_HEADER: server_key}
         if newer_than is not None:
             headers["If-Modified-Since"] = formatdate(int(newer_than.timestamp()), usegmt=True)
+        for _ in self.apis.urls[1:]:
+            try:
+                return await self._document_of_current(headers)
+            except UpstreamError as error:
+                if error.result == "unauthorized":
+                    raise
+        return await self._document_of_current(headers)
+
+    async def _document_of_current(self, headers: Mapping[str, str]) -> Fetched:
+        url = self.apis.current()
+        try:
+            fetched = await self._document(url, headers)
+        except UpstreamError as error:
+            if error.result != "unauthorized":
+                self.apis.failed(url)
+            raise
+        self.apis.succeeded(url)
+        return fetched
+
+    async def _document(self, url: str, headers: Mapping[str, str]) -> Fetched:
         began = time.monotonic()
         try:
-            async with self._client.stream("GET", f"{self.url}/environment-document/", headers=headers) as response:
+            async with (
+                asyncio.timeout(MAX_FETCH_SECONDS),
+                self._client.stream("GET", f"{url}/environment-document/", headers=dict(headers)) as response,
+            ):
+                if response.status_code == NOT_MODIFIED and "If-Modified-Since" in headers:
+                    return Fetched(None, url)
                 if response.status_code != httpx.codes.OK:
-                    return self._other_answer(response, newer_than)
+                    raise _error(response)
                 parts, length = [], 0
                 async for part in response.aiter_bytes():
                     parts.append(part)
                     length += len(part)
                     if length > MAX_DOCUMENT_BYTES:
                         raise UpstreamError("invalid", f"the document has more than {MAX_DOCUMENT_BYTES} bytes")
-                return Fetched(b"".join(parts))
+                return Fetched(b"".join(parts), url)
+        except TimeoutError as error:
+            raise UpstreamError("unreachable", f"the document takes more than {MAX_FETCH_SECONDS:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UpstreamError("unreachable", describe(error)) from error
         finally:
             relay_metrics.fetch_seconds.add(time.monotonic() - began, 1)
 
-    def _other_answer(self, response: httpx.Response, newer_than: UpdatedAt | None) -> Fetched:
-        status = response.status_code
-        if status == NOT_MODIFIED and newer_than is not None:
-            return Fetched(None)
-        if status in UNAUTHORIZED:
-            reason = f"the upstream answers {status}: the server-side key is not valid there"
-            raise UpstreamError("unauthorized", reason, status=status)
-        raise UpstreamError(
-            "failed", f"the upstream answers {status}", status=status, retry_after=_retry_after(response)
-        )
+    async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes, version: int = 1) -> int:
+        """Send usage or traits. Returns the status. Raises UpstreamError if there is no answer.
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Send usage or traits. Returns the status. Raises UpstreamError if there is no answer."""
+        It is not repeated: the caller does that, and then the next URL is used.
+        """
+        url = self.apis.current()
+        base = url if version == 1 else f"{url.removesuffix('/v1')}/v{version}"
         try:
-            response = await self._client.request(method, url, headers=dict(headers), content=body)
+            response = await self._client.request(method, f"{base}/{path}", headers=dict(headers), content=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self.apis.failed(url)
             raise UpstreamError("unreachable", describe(error)) from error
+        if is_temporary(response.status_code):
+            self.apis.failed(url)
         return response.status_code
 
     @asynccontextmanager
     async def stream(self, client_key: str) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of the upstream's event stream of this environment. Raises UpstreamError."""
-        url = f"{self.streams_url}/sse/environments/{client_key}/stream"
+        url = self._realtime.current()
         try:
-            async with self._streams.stream("GET", url) as response:
+            async with self._streams.stream("GET", f"{url}/sse/environments/{client_key}/stream") as response:
                 if response.status_code != httpx.codes.OK:
+                    self._realtime.failed(url)
                     raise UpstreamError("failed", f"the upstream's stream answers {response.status_code}")
+                self._realtime.succeeded(url)
                 yield response.aiter_lines()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._realtime.failed(url)
             raise UpstreamError("unreachable", describe(error)) from error
 
     async def close(self) -> None:
         await self._client.aclose()
         await self._streams.aclose()
+
+
+def _error(response: httpx.Response) -> UpstreamError:
+    status = response.status_code
+    if status in UNAUTHORIZED:
+        reason = f"the upstream answers {status}: the server-side key is not valid there"
+        return UpstreamError("unauthorized", reason, status=status)
+    return UpstreamError("failed", f"the upstream answers {status}", status=status, retry_after=_retry_after(response))
 
 
 def is_temporary(status: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections import Counter
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 
@@ -30,14 +31,15 @@ class UpstreamStreams:
         self._upstream = upstream
         self._environments = environments
         self._tasks: dict[EnvironmentKey, asyncio.Task[None]] = {}
-        self._failed: set[EnvironmentKey] = set()
+        self._failures: Counter[EnvironmentKey] = Counter()
+        """The failures since the last line of each stream."""
 
     def synchronize(self) -> None:
         """Open the streams of added environments, and close those of removed ones."""
         keys = self._environments.by_client_key.keys()
         for key in self._tasks.keys() - keys:
             self._tasks.pop(key).cancel()
-            self._failed.discard(key)
+            self._failures.pop(key, None)
         for key in keys - self._tasks.keys():
             self._tasks[key] = asyncio.create_task(self._read_for_ever(key))
 
@@ -47,29 +49,32 @@ class UpstreamStreams:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _read_for_ever(self, key: EnvironmentKey) -> None:
-        failures = 0
         while True:
             try:
                 await self._read(key)
-                failures = 0
             except UpstreamError as error:
-                failures += 1
-                if key not in self._failed:
+                self._failures[key] += 1
+                if self._failures[key] == 1:
                     logger.warning("upstream_stream_failed", environment=key, error=str(error))
-                self._failed.add(key)
             except Exception:
-                failures += 1
+                self._failures[key] += 1
                 logger.exception("upstream_stream_failed", environment=key)
-            limit = min(MAX_RETRY_SECONDS, RECONNECT_SECONDS * 2.0 ** min(failures, 10))
-            await asyncio.sleep(limit * random.random())  # noqa: S311
+            await self._pause(key)
+
+    async def _pause(self, key: EnvironmentKey) -> None:
+        """Wait before the next connection; after failures at most until a fetch shows that the upstream is back."""
+        if failures := min(self._failures[key], 10):
+            seconds = min(MAX_RETRY_SECONDS, RECONNECT_SECONDS * 2.0**failures) * random.random()  # noqa: S311
+            await self._environments.wait_for_recovery(key, seconds)
+        else:
+            await asyncio.sleep(RECONNECT_SECONDS * random.random())  # noqa: S311
 
     async def _read(self, key: EnvironmentKey) -> None:
         """Read one stream to its end."""
         async with self._upstream.stream(key) as lines:
             event = ""
             async for line in lines:
-                if key in self._failed:
-                    self._failed.discard(key)
+                if self._failures.pop(key, 0):
                     logger.info("upstream_stream_recovered", environment=key)
                 name, _, value = line.partition(":")
                 if name == "event":

@@ -104,11 +104,10 @@ class Usage:
                     self.count(source, evaluation, number)
 
     async def _send_totals(self, source: Source, counts: Counter[Any]) -> None:
-        await self._post(source, f"{self._upstream.url}/analytics/flags/", dict(counts))
+        await self._post(source, dict(counts))
         counts.clear()
 
     async def _send_evaluations(self, source: Source, counts: Counter[Any]) -> None:
-        url = f"{self._upstream.url.removesuffix('/v1')}/v2/analytics/flags/"
         for batch in _batches(list(counts.items())):
             evaluations = [
                 {
@@ -119,14 +118,16 @@ class Usage:
                 }
                 for (name, identifier, enabled), number in batch
             ]
-            await self._post(source, url, {"evaluations": evaluations})
+            await self._post(source, {"evaluations": evaluations})
             for evaluation, _ in batch:
                 del counts[evaluation]
 
-    async def _post(self, source: Source, url: str, content: Any) -> None:
+    async def _post(self, source: Source, content: Any) -> None:
         labels = {name.decode("latin-1"): value.decode("latin-1") for name, value in source.labels}
         headers = {**labels, KEY_HEADER: source.key, "Content-Type": "application/json"}
-        status = await self._upstream.send("POST", url, headers, json.dumps(content).encode())
+        status = await self._upstream.send(
+            "POST", "analytics/flags/", headers, json.dumps(content).encode(), source.version
+        )
         if is_temporary(status):
             raise UpstreamError("failed", f"the upstream answers {status}")
         if status >= 400:

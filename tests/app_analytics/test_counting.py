@@ -54,6 +54,20 @@ def labelled(**labels: str) -> dict[str, str | None]:
     return {"client_application_name": None, "client_application_version": None, "user_agent": None, **labels}
 
 
+def test_requests__evaluations_by_ofrep__counted_as_identities(
+    meter: Meter, sdk: SDK, admin: APIClient, organisation: Organisation, feature: Feature
+) -> None:
+    client = APIClient(headers={"X-API-Key": sdk.environment.api_key})
+    paths = ("flags", "flags/banner", "flags/unknown")
+    body = {"context": {"targetingKey": "ada"}}
+    responses = [client.post(f"/ofrep/v1/evaluate/{path}", body, format="json").status_code for path in paths]
+    assert responses == [200, 200, 404]
+    assert client.post("/ofrep/v1/evaluate/flags", {}, format="json").status_code == 400
+    meter.write()
+    counted = {"flags": 0, "identities": 4, "traits": 0, "environment_document": 0}
+    assert usage(admin, organisation) == [{**counted, "day": str(TODAY), "labels": labelled()}]
+
+
 def test_requests__of_each_kind__counted_with_any_status(
     meter: Meter, sdk: SDK, admin: APIClient, organisation: Organisation, feature: Feature
 ) -> None:

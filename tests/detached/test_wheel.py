@@ -1,6 +1,7 @@
 """The wheel, installed in an environment without this repository."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -87,6 +88,24 @@ def test_wheel__installed__documented_commands_start_a_server_and_stream_from_it
         finally:
             process.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+EVALUATE = """
+from realtime.evaluation import CompiledEnvironment, Identity
+
+feature = {"id": 1, "name": "banner", "type": "STANDARD"}
+state = {"feature": feature, "enabled": True, "feature_state_value": "hello", "django_id": 2}
+document = {"id": 3, "api_key": "key", "name": "production", "project": {"segments": []}, "feature_states": [state]}
+print(CompiledEnvironment(document).identity(Identity("ada"), server_side=False).decode())
+"""
+
+
+def test_wheel__evaluation__without_django_settings(installed: Path, tmp_path: Path) -> None:
+    command = [installed / "python", "-c", EVALUATE]
+    done = subprocess.run(command, env=environ(), cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""
+    body = json.loads(done.stdout)
+    assert [(flag["feature"]["name"], flag["feature_state_value"]) for flag in body["flags"]] == [("banner", "hello")]
 
 
 def test_wheel__documented_extras__exist() -> None:

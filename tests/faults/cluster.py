@@ -90,7 +90,13 @@ class Report:
     """Failures of streams: a status other than 200, a broken chunk, a falling version, a reset."""
 
     calls: Counter[str] = field(default_factory=Counter)
-    """Calls of the Admin API that failed."""
+    """Calls that failed: of the Admin API, or reads of a relay."""
+
+    wrong: Counter[str] = field(default_factory=Counter)
+    """Wrong answers and events of relays."""
+
+    start: Recovery | None = None
+    """The start of a relay from its kept document, without the upstream. None: no relay is tested."""
 
     @property
     def recoveries(self) -> list[Recovery]:
@@ -108,6 +114,9 @@ class Report:
         found = Counter({name: n for name, n in self.calls.items() if not any(status in name for status in allowed)})
         if not fault.breaks_streams:
             found += self.streams
+        found += self.wrong
+        if self.start is not None and not self.start.complete:
+            found["a start without the newest document"] += 1
         if self.behind:
             found["subscribers without the newest state"] += self.behind
         return [f"{times} × {name}" for name, times in found.items()]

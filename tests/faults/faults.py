@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from signal import SIGCONT, SIGSTOP
+from typing import Any
 
 from psycopg import sql
 
@@ -15,14 +16,16 @@ from tests.faults.valve import Valve
 @dataclass(frozen=True)
 class Fault:
     """``breaks_streams``: streams may be cut, as those of a killed process. ``fails_calls``: allowed statuses of calls.
-    ``spares_database``: every running process reaches the database, so its subscribers have each new state one
-    reconcile later.
+    ``spares_database``: every running process reaches the database, or the upstream, so its subscribers have each new
+    state one reconcile, or one poll, later.
     """
 
     name: str
-    act: Callable[[Cluster], AbstractContextManager[None]]
+    act: Callable[[Any], AbstractContextManager[None]]
+    """Its argument is a ``Cluster``, or ``Relays``."""
+
     bus: str = ""
-    """The only bus that the fault applies to; empty for any bus."""
+    """The only bus, or storage of relays, that the fault applies to; empty for any."""
 
     breaks_streams: bool = False
     fails_calls: tuple[int, ...] = ()

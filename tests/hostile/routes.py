@@ -42,6 +42,11 @@ def api() -> list[Route]:
     return [route for route in every() if route.path.startswith(ROOTS) and route.methods and _ours(route.path)]
 
 
+def ofrep() -> list[Route]:
+    """The routes of OFREP. Its errors do not name fields, and no caller of the API has its headers."""
+    return [route for route in every() if route.path.startswith("ofrep/")]
+
+
 def every() -> list[Route]:
     """All routes of Django, also those outside of the API."""
     return [Route(path, _methods(pattern), pattern.callback) for path, pattern in _patterns(get_resolver(), "")]

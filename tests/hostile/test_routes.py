@@ -293,6 +293,7 @@ def found(route: Route, name: str, world: World) -> Any:
         },
         "users": lambda: {"id": world.member.pk},
         "features": lambda: world.split,
+        "flags": lambda: {"id": world.split["name"]},
         "mv-options": lambda: world.option,
         "options": lambda: world.option,
         "featurestates": lambda: world.identity_override if "identities" in route.path else world.split_state,

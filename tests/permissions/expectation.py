@@ -16,6 +16,7 @@ from permissions.rule import (
     Level,
     Lookup,
     NotAvailable,
+    OFREPKey,
     Rule,
     SDKKey,
     Secret,
@@ -36,6 +37,9 @@ def expected_result(rule: Rule, caller: Caller, special: bool = False) -> Result
         case Anyone():
             return "allowed"
         case Secret():
+            return "unauthenticated"
+        case OFREPKey():
+            # No caller sends the key in OFREP's headers (tests/ofrep).
             return "unauthenticated"
         case SDKKey(server=server):
             keys = ("server key",) if server else ("environment key", "server key")

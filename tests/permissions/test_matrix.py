@@ -155,7 +155,7 @@ def problems_of_options(path: str, matrix: Matrix) -> Iterator[str]:
 
 def test_rules__compared_with_the_views__none_missing_and_none_unused() -> None:
     used = set()
-    for route in ROUTES:
+    for route in [*ROUTES, *routes.ofrep()]:
         view = route.callback.cls
         assert [permission.__name__ for permission in view.permission_classes] == ["RulesPermission"], route
         for method in route.methods | ({"HEAD"} if "GET" in route.methods else set()):
@@ -168,7 +168,7 @@ def test_rules__compared_with_the_views__none_missing_and_none_unused() -> None:
 
 
 def test_other_endpoints__every_path__listed_and_expected_result(matrix: Matrix) -> None:
-    api_paths = {route.path for route in ROUTES}
+    api_paths = {route.path for route in [*ROUTES, *routes.ofrep()]}
     others = [route for route in routes.every() if route.path not in api_paths and not routes.is_of_dashboard(route)]
     assert {route.path for route in others} == set(OTHER_ENDPOINTS)
     problems = []

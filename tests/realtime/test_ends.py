@@ -140,7 +140,7 @@ async def test_connection__without_a_stream__writes_nothing(streams: hub.Hub) ->
 
 
 def test_shortcut__other_path__declined() -> None:
-    assert streams.shortcut({"path": "/sse/environments/x/queue-change", "headers": []}) is None
+    assert streams.SDK.shortcut({"path": "/sse/environments/x/queue-change", "headers": []}) is None
 
 
 async def test_asgi_sink__aborted_before_a_write__run_returns() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import programs
+from tests.support import ports, programs
 from tests.support.patience import PATIENCE
 from tests.support.processes import Process
 from tests.support.relay import TOKEN, RelayServer, pairs
@@ -52,7 +52,7 @@ def run(folder: Path, *arguments: str, configuration: Any = None, **variables: s
     return subprocess.run(
         [sys.executable, "-m", "realtime.relay", *arguments],
         cwd=programs.ROOT,
-        env=environ(CONFIG_PATH=str(file), **variables),
+        env=environ(**{"CONFIG_PATH": str(file), "RELAY_STATE_DIR": str(folder / "state"), **variables}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -142,6 +142,9 @@ WRONG = [
     ("server_side_key", [{"client_side_key": "shop"}], {}),
     ("client_side_key", [{"server_side_key": "ser.shop", "client_side_key": " "}], {}),
     ("api_url", [PAIR], {"api_url": "flagsmith.example.com"}),
+    ("api_url", [PAIR], {"api_url": "http://127.0.0.1:1/api/v1,flagsmith.example.com"}),
+    ("api_url", [PAIR], {"api_url": "http://one/api/v1,http://two/api/v1,http://three/api/v1"}),
+    ("api_url", [PAIR], {"api_url": ["http://127.0.0.1:1/api/v1"]}),
     ("api_poll_frequency_seconds", [PAIR], {"api_poll_frequency_seconds": "often"}),
     ("api_poll_timeout_seconds", [PAIR], {"api_poll_timeout_seconds": 0}),
     ("timeout_keep_alive", [PAIR], {"server": {"timeout_keep_alive": 0}}),
@@ -184,6 +187,7 @@ def test_file__wrong_value__one_line_with_its_name_each(
         ("RELAY_STREAMING", {"RELAY_STREAMING": "sometimes"}),
         ("RELAY_TRAITS", {"RELAY_TRAITS": "keep"}),
         ("UPSTREAM_REALTIME_URL", {"UPSTREAM_REALTIME_URL": "realtime.example.com"}),
+        ("UPSTREAM_REALTIME_URL", {"UPSTREAM_REALTIME_URL": "http://one,http://one"}),
         ("REDIS_URL", {"REDIS_URL": "http://one"}),
         ("RELAY_STATE_DIR", {"RELAY_STATE_DIR": "/proc/nowhere"}),
     ],
@@ -202,6 +206,7 @@ def test_check__upstream_accepts_the_keys__status_0(tmp_path: Path, upstream: Up
     done = run(tmp_path, "--check", configuration={**FULL, "api_url": upstream.api_url})
 
     assert done.returncode == 0, done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
     assert len(upstream.received(DOCUMENT)) == 1
     assert "ser.shop" not in done.stdout + done.stderr
 
@@ -223,11 +228,12 @@ def test_check__upstream_refuses_a_key__status_1_and_the_reason(
 
 
 @pytest.mark.slow
-def test_check__upstream_away_or_value_wrong__status_1(tmp_path: Path, upstream: Upstream) -> None:
-    upstream.stop()
-    done = run(tmp_path, "--check", configuration={**FULL, "api_url": upstream.api_url})
+def test_check__upstream_away_or_value_wrong__status_1(tmp_path: Path, upstream: Upstream, shop: Environment) -> None:
+    # Each of two URLs is tried.
+    away = f"http://127.0.0.1:{ports.free_port()}/api/v1"
+    done = run(tmp_path, "--check", configuration={**FULL, "api_url": f"{upstream.api_url},{away}"})
     assert done.returncode == 1
-    assert "shop" in done.stdout
+    assert f"shop: {away}: " in done.stdout
     assert_one_line(run(tmp_path, "--check", configuration={"environment_key_pairs": 7}), "environment_key_pairs")
 
 

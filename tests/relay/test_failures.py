@@ -1,6 +1,7 @@
 """Failures of the upstream, of documents and of keys: what the relay keeps serving, reports and logs."""
 
 import json
+import resource
 import stat
 from collections.abc import Callable
 from copy import deepcopy
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as Client
 
+from realtime.relay.redis_storage import DOCUMENTS
 from tests.relay.test_versions import NEW, assert_silent, newest
 from tests.support.redis import Redis
 from tests.support.relay import TOKEN, RelayServer, by_name, pairs
@@ -18,6 +21,9 @@ from tests.support.upstream import DOCUMENT, Answer, Environment, Upstream, body
 StartRelay = Callable[..., RelayServer]
 
 READINESS = ("/proxy/health", "/proxy/health/readiness", "/health")
+
+# Documents are offered to the storage again after 5 s.
+STORED_SECONDS = 20.0
 
 POLLING = {"api_poll_frequency_seconds": 1}
 
@@ -158,6 +164,44 @@ def test_state__damaged_file__document_from_the_upstream(
         path.write_bytes(content)
     relay.start()
     assert relay.flags(shop)["banner"] == (False, "old")
+
+
+@pytest.mark.slow
+def test_state__disk_was_full_or_files_were_deleted__document_stored_again(
+    start_relay: StartRelay, shop: Environment
+) -> None:
+    """Without another change of the document."""
+    relay = start_relay(shop)
+    limits = resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE)
+    with relay.connect(shop) as stream:
+        before = newest(stream)
+        resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+        shop.change(banner=NEW)
+        relay.post(shop)
+        assert stream.event_after(before).updated_at == seconds(shop.version)
+    relay.process.wait_for_log("relay_storage_unavailable")
+    resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, limits)
+    relay.process.wait_until(lambda: b'"new"' in documents(relay)[0].read_bytes(), timeout=STORED_SECONDS)
+    assert relay.log.count("relay_storage_unavailable") == 1
+
+    documents(relay)[0].unlink()
+    relay.process.wait_until(lambda: len(list(relay.state.glob("*.document"))) == 1, timeout=STORED_SECONDS)
+
+
+@pytest.mark.slow
+def test_redis__restarted_empty__document_stored_again(
+    start_relay: StartRelay, upstream: Upstream, shop: Environment
+) -> None:
+    with Redis() as redis:
+        first = start_relay(shop, REDIS_URL=redis.url)
+        redis.stop()
+        redis.start()
+        with Client.from_url(redis.url) as client:
+            first.process.wait_until(lambda: client.hlen(DOCUMENTS) == 1, timeout=STORED_SECONDS)
+        first.process.kill()
+        upstream.stop()
+        second = start_relay(shop, folder="second", REDIS_URL=redis.url)
+        assert second.flags(shop)["banner"] == (False, "old")
 
 
 @pytest.mark.slow

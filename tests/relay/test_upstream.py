@@ -18,7 +18,7 @@ def busy(handler: Handler) -> None:
 
 async def test_document__upstream_is_busy__error_with_the_time(upstream: Upstream, shop: Environment) -> None:
     shop.answers.append(busy)
-    made = Client(Configuration((), api_url=upstream.api_url))
+    made = Client(Configuration((), api_urls=(upstream.api_url,)))
     with pytest.raises(UpstreamError) as failed:
         await made.document(shop.server_key, None)
     await made.close()
@@ -26,11 +26,32 @@ async def test_document__upstream_is_busy__error_with_the_time(upstream: Upstrea
     assert (failed.value.result, failed.value.status, failed.value.retry_after) == ("failed", 503, 7.0)
 
 
+def slow(handler: Handler) -> None:
+    """A byte of the document at a time."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    while not handler.upstream.released.wait(0.02):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+
+
+async def test_document__arrives_too_slowly__unreachable(
+    upstream: Upstream, shop: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_FETCH_SECONDS", 0.2)
+    shop.answers.append(slow)
+    made = Client(Configuration((), api_urls=(upstream.api_url,)))
+    with pytest.raises(UpstreamError, match="more than"):
+        await made.document(shop.server_key, None)
+    await made.close()
+
+
 async def test_document__larger_than_the_limit__refused(
     upstream: Upstream, shop: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "MAX_DOCUMENT_BYTES", 100)
-    made = Client(Configuration((), api_url=upstream.api_url))
+    made = Client(Configuration((), api_urls=(upstream.api_url,)))
     with pytest.raises(UpstreamError) as failed:
         await made.document(shop.server_key, None)
     await made.close()

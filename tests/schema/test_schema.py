@@ -54,6 +54,7 @@ CHECKS = [
 ROUTES = [
     route for route in routes.api() if any(calls.rule(method, route) is not NOT_AVAILABLE for method in route.methods)
 ]
+ROUTES += routes.ofrep()
 PATHS = sorted({route.path for route in ROUTES})
 
 
@@ -104,13 +105,18 @@ class Trial:
         self.path = dict(zip(names, map(str, arguments(route, world).values()), strict=True))
         query = QUERIES[route.path](world) if method == "GET" and route.path in QUERIES else ""
         self.query = dict(parse_qsl(query.removeprefix("?")))
-        end_point = end_point_of(method, route)
+        end_point = None if is_ofrep(route) else end_point_of(method, route)
         self.body = end_point.body(world) if end_point else None
+        if is_ofrep(route):
+            self.body = {"context": {"targetingKey": "ada"}}
         self.callers = {
             "admin": {"Authorization": world.admin._credentials["HTTP_AUTHORIZATION"]},
             "environment key": {"X-Environment-Key": world.a.api_key},
             "server key": {"X-Environment-Key": world.server_key["key"]},
         }
+        if is_ofrep(route):
+            self.callers["OFREP key"] = {"X-API-Key": world.a.api_key}
+            self.callers["OFREP server key"] = {"Authorization": f"Bearer {world.server_key['key']}"}
 
     @property
     def own(self) -> list[str]:
@@ -118,6 +124,8 @@ class Trial:
         schemes = str(self.operation.definition.raw.get("security", ""))
         if "serverKey" in schemes:
             return ["server key"]
+        if "ofrepKey" in schemes:
+            return ["OFREP key", "OFREP server key"]
         return ["environment key", "server key"] if "environmentKey" in schemes else ["admin"]
 
     def run(self) -> None:
@@ -182,6 +190,10 @@ def test_description__end_points__all_in_it(described: Described) -> None:
         name for name, each in described.operations.items() if "x-permission" not in each.definition.raw
     ]
     assert without_permission == []
+
+
+def is_ofrep(route: Route) -> bool:
+    return route.path.startswith("ofrep/")
 
 
 def _bare(path: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.settings.snippets import SNIPPETS
 from tests.support.programs import ROOT
 
 FOLDERS = (".", ".github", "benchmarks", "deploy", "docs", "docs/decisions", "docs/model")
@@ -31,3 +32,11 @@ def test_index__every_document__is_linked() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     for document in (ROOT / "docs").glob("*.md"):
         assert f"({document.name})" in index or document.name == "README.md", document.name
+
+
+def test_sdks__code__is_that_of_the_dashboard() -> None:
+    """The dashboard's code is run by ``tests/e2e/test_snippets.py``."""
+    code = re.findall(r"^```(?:js|python)\n(.*?)\n```$", (ROOT / "docs/sdks.md").read_text(), re.MULTILINE | re.DOTALL)
+    rendered = {snippet.rendered("http://localhost:8000", "KEY", "SERVER_KEY").text for snippet in SNIPPETS}
+    assert len(code) == 7
+    assert set(code) <= rendered

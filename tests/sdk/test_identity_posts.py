@@ -59,7 +59,7 @@ def encoded(identifier: str, transient: bool | None = None, **traits: Any) -> by
 async def fast_path(key: str, body: bytes, **headers: str) -> Received | None:
     """The response on the fast path. None: the request is left to Django."""
     response = Response()
-    return await response.result if read_path.post_shortcut(request(key, **headers), body, response) else None
+    return await response.result if read_path.post_shortcut(dict(request(key, **headers)), body, response) else None
 
 
 async def django(key: str, body: bytes, **headers: str) -> Received:
@@ -195,8 +195,8 @@ async def test_post__answered__counted(environment: Environment, settings: Any) 
         b'{"identifier": "ada", "traits": [{"trait_key": "plan", "trait_value": "pro", "transient": null}]}',
         b'{"identifier": "ada", "traits": [{"trait_key": "plan", "trait_value": "pro", "other": 1}]}',
         b'{"identifier": "ada", "other": 1}',
-        encoded("ada", **{"": 1}),
-        encoded("ada", **{"k" * 201: 1}),
+        encoded("ada", None, **{"": 1}),
+        encoded("ada", None, **{"k" * 201: 1}),
         encoded("ada", plan="v" * 2_001),
         encoded("ada", plan="v\0"),
         encoded("ada", plan=["pro"]),

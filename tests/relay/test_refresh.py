@@ -1,0 +1,155 @@
+"""Refreshes and the storage of one process, without a server."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime.delivery import hub
+from realtime.relay import document
+from realtime.relay.configuration import Configuration, KeyPair
+from realtime.relay.directory import Directory
+from realtime.relay.document import HeldDocument
+from realtime.relay.environments import CONCURRENT_FETCHES, Environment, Environments
+from realtime.relay.storage import Storage, StorageError
+from realtime.relay.upstream import Upstream as Client
+from realtime.types import EnvironmentKey
+from tests.relay.test_upstream import busy
+from tests.support.patience import PATIENCE
+from tests.support.upstream import START, Upstream, sample_document
+
+KEY = EnvironmentKey("shop")
+
+Make = Callable[..., Awaitable[Environments]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path, upstream: Upstream, settings: Any) -> AsyncIterator[Make]:
+    """A function that starts the environments of a process: ``await start("shop", storage=...)``."""
+    settings.REALTIME_RECONCILE_SECONDS = 0.05
+    async with AsyncExitStack() as stack:
+
+        async def start(*keys: str, storage: Storage | None = None) -> Environments:
+            pairs = tuple(KeyPair(f"ser.{key}", key) for key in keys)
+            configuration = Configuration(pairs, api_urls=(upstream.api_url,), api_poll_timeout_seconds=2)
+            client = Client(configuration)
+            stack.push_async_callback(client.close)
+            made = Environments(configuration, client, storage or Directory(tmp_path))
+            stack.push_async_callback(made.close)
+            await made.start()
+            return made
+
+        yield start
+    await hub.current().close()
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def held(seconds: int) -> HeldDocument:
+    content = {**sample_document(KEY), "updated_at": (START + timedelta(seconds=seconds)).isoformat()}
+    held = document.receive(KEY, json.dumps(content).encode(), None)
+    assert held is not None
+    return held
+
+
+async def test_upstream__many_environments_have_to_retry_later__others_are_fetched(
+    start: Make, upstream: Upstream
+) -> None:
+    keys = [f"busy-{number}" for number in range(CONCURRENT_FETCHES)]
+    for key in keys:
+        upstream.add_environment(key).answer = busy
+    upstream.add_environment("shop")
+    made = await start(*keys, "shop")
+    assert made.by_client_key[KEY].held is not None
+    # Not before the time in Retry-After.
+    assert len(upstream.received("environment-document/")) == len(keys) + 1
+
+
+async def test_storage__document_is_deleted__stored_again(start: Make, upstream: Upstream, tmp_path: Path) -> None:
+    upstream.add_environment("shop")
+    await start("shop")
+    files = lambda: list(tmp_path.glob("*.document"))  # noqa: E731
+    await wait_until(lambda: len(files()) == 1)
+    (file,) = files()
+    content = file.read_bytes()
+    file.unlink()
+    await wait_until(file.exists)
+    assert file.read_bytes() == content
+
+
+async def test_storage__older_document_with_a_newer_version__held_one_stays(
+    start: Make, upstream: Upstream, tmp_path: Path
+) -> None:
+    """A process whose clock was ahead has chosen the version of a change without one."""
+    upstream.add_environment("shop").document["updated_at"] = (START + timedelta(seconds=1)).isoformat()
+    made = await start("shop")
+    environment: Environment = made.by_client_key[KEY]
+    await wait_until(lambda: environment.held is not None)
+    other, stored = Directory(tmp_path), held(0).stored
+    other.store(KEY, stored._replace(version=START + timedelta(seconds=5)))
+    # The time shows that it was read.
+    other.confirm(KEY, time.time() + 1_000)
+    await wait_until(lambda: environment.confirmed_at > time.time() + 500)
+    assert environment.source_version == START + timedelta(seconds=1)
+
+
+class Hanging(Directory):
+    """A storage that does not answer: each call fails after a time."""
+
+    is_hanging = False
+
+    def newer(self, known: Any) -> Any:
+        self._hang()
+        return super().newer(known)
+
+    def claim(self, name: str, seconds: float) -> bool:
+        self._hang()
+        return super().claim(name, seconds)
+
+    def store(self, key: EnvironmentKey, stored: Any) -> None:
+        self._hang()
+        super().store(key, stored)
+
+    def _hang(self) -> None:
+        if self.is_hanging:
+            time.sleep(0.5)
+            raise StorageError("no answer")
+
+
+async def test_storage__does_not_answer__many_changes_do_not_wait_for_it(
+    start: Make, upstream: Upstream, tmp_path: Path
+) -> None:
+    storage = Hanging(tmp_path)
+    keys = [f"environment-{number}" for number in range(40)]
+    for key in keys:
+        upstream.add_environment(key)
+    made = await start(*keys, storage=storage)
+    storage.is_hanging = True
+    began = time.monotonic()
+    for key in keys:
+        shop = upstream.environments[f"ser.{key}"]
+        made.notify(EnvironmentKey(key), shop.change(), "post")
+    await wait_until(lambda: not any(environment.is_behind for environment in made.by_client_key.values()))
+    # Two threads would take 0.5 s for each of four calls.
+    assert time.monotonic() - began < 20
+    storage.is_hanging = False
+    newest = {key: made.by_client_key[EnvironmentKey(key)].held for key in keys}
+    versions = {EnvironmentKey(key): START for key in keys}
+    await wait_until(
+        lambda: all(
+            found.version == each.version
+            for found, each in zip(Directory(tmp_path).newer(versions).values(), newest.values(), strict=True)
+            if each is not None
+        )
+    )
