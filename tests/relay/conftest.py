@@ -5,7 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from redis import Redis as Client
 
+from tests.support.redis import Redis
 from tests.support.relay import RelayServer
 from tests.support.upstream import Environment, Upstream
 
@@ -20,6 +22,14 @@ def upstream() -> Iterator[Upstream]:
 def shop(upstream: Upstream) -> Environment:
     """An environment of the upstream, with the sample document."""
     return upstream.add_environment("shop")
+
+
+@pytest.fixture
+def redis(redis_server: Redis) -> Redis:
+    """An empty Redis."""
+    with Client.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server
 
 
 @pytest.fixture
