@@ -20,6 +20,7 @@ from realtime.changes.triggers import Watch
 from realtime.conf import conf
 from realtime.flagsmith import visibility
 from realtime.http import addresses
+from realtime.serving import grip_url
 
 MAX_SILENCE_SECONDS = 15
 
@@ -103,7 +104,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         messages += _check_models()
     if conf.HOST == "flagsmith":
         messages += _check_flagsmith() + _check_caches()
-    return messages + _check_times() + _check_limits() + _check_bus() + _check_store()
+    return messages + _check_times() + _check_limits() + _check_bus() + _check_store() + _check_grip()
 
 
 def _check_flagsmith() -> list[CheckMessage]:
@@ -296,3 +297,16 @@ def _check_store() -> list[CheckMessage]:
     if not problem:
         return []
     return [Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E016")]
+
+
+def _check_grip() -> list[CheckMessage]:
+    """Check the GRIP proxy's URL, and that a process publishes to it."""
+    if not conf.USES_GRIP:
+        return []
+    problem, hint = grip_url.problem_of(getattr(settings, "GRIP_URL", "")), None
+    if getattr(settings, "GRIP_PROXIES", None):
+        problem, hint = "GRIP_URL and GRIP_PROXIES are set.", "Remove GRIP_PROXIES: its events are not published."
+    elif conf.HOST == "flagsmith" and not conf.RAISES_IN_FLAGSMITH:
+        problem = "GRIP_URL is set, and with REALTIME_FLAGSMITH 'follow' no process publishes to the GRIP proxy."
+        hint = "Remove GRIP_URL, or set REALTIME_FLAGSMITH to 'signals'."
+    return [Error(problem, hint=hint, id="realtime.E017")] if problem else []

@@ -236,6 +236,11 @@ class RealtimeSettings:
         return self.HOST == "embedded" if self.INSPECTION is None else self.INSPECTION
 
     @cached_property
+    def USES_GRIP(self) -> bool:  # noqa: N802
+        """A GRIP proxy may hold streams: ``GRIP_URL``, the setting of django-grip, names one."""
+        return bool(getattr(settings, "GRIP_URL", None))
+
+    @cached_property
     def TOKENS(self) -> tuple[str, ...]:  # noqa: N802
         """The tokens that external publishers may send, from ``SSE_AUTHENTICATION_TOKEN``, separated by commas.
 

@@ -65,6 +65,7 @@ class EvaluateAllView(OFREPView):
     rules = "ofrep/flags"
 
     @extend_schema(
+        operation_id="ofrep_v1_evaluate_all_flags",
         request=schema.OFREP_REQUEST,
         parameters=[IF_NONE_MATCH],
         responses={200: schema.OFREP_EVALUATIONS, 304: None, 400: schema.OFREP_FAILURE, **REJECTIONS},
@@ -78,6 +79,7 @@ class EvaluateOneView(OFREPView):
     rules = "ofrep/flag"
 
     @extend_schema(
+        operation_id="ofrep_v1_evaluate_flag",
         request=schema.OFREP_REQUEST,
         responses={
             200: schema.OFREP_EVALUATION,

@@ -124,30 +124,14 @@ async def close() -> None:
 
 def shortcut(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
     """The fast path for ``realtime.http.shortcuts``, on the client's connection."""
-    request = parse(scope, body)
-    added_headers = middleware_headers({**scope, "path": ofrep.PREFIX}) if request is not None else None
-    if request is None or added_headers is None:
+    request = ofrep.parse(scope, body)
+    if request is None or not request.key:
+        return False
+    added_headers = middleware_headers({**scope, "path": ofrep.PREFIX})
+    if added_headers is None:
         return False
     _Evaluation(request, scope, added_headers, deferred).start()
     return True
-
-
-def parse(scope: Scope, body: bytes) -> EvaluationRequest | None:
-    """The request. None: Django has to respond."""
-    path: str = scope["path"]
-    flag = ofrep.flag_of_path(path)
-    if path != (ofrep.PREFIX if flag is None else f"{ofrep.PREFIX}/{flag}"):
-        return None
-    x_api_key = authorization = if_none_match = b""
-    for name, value in scope["headers"]:
-        if name == b"x-api-key":
-            x_api_key = value
-        elif name == b"authorization":
-            authorization = value
-        elif name == b"if-none-match":
-            if_none_match = value
-    key = ofrep.api_key(x_api_key.decode("latin-1"), authorization.decode("latin-1"))
-    return EvaluationRequest(key, flag, body, if_none_match.decode("latin-1")) if key else None
 
 
 class _Evaluation:

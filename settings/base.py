@@ -5,7 +5,7 @@ from pathlib import Path
 
 from corsheaders.defaults import default_headers
 
-from realtime.serving import databases, environment, logs, redis_urls
+from realtime.serving import databases, environment, grip_url, logs, redis_urls
 from settings import caches
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -260,6 +260,7 @@ if redis := redis_urls.from_environment():
     EVENTSTREAM_REDIS = redis
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))
+globals().update(grip_url.settings())
 SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")
 
 LOGGING = logs.settings()

@@ -11,7 +11,9 @@ django-eventstream, its Redis fan-out) receive the same event. Workarounds for d
 3. Its Redis listener ends with its first lost connection. ``RedisBus`` replaces it (``disable_redis_listener``), also
    for channels of other applications.
 4. ``send_event`` also publishes to GRIP proxies, from which clients receive the event. So the event of a closed gate,
-   which is only for servers, is not sent by it.
+   which is only for servers, is not sent by it. With ``GRIP_URL`` no event is: ``send_event`` publishes in a thread
+   that has no timeout, a queue without a limit, for which the process waits at its exit, and reports no failure.
+   ``changes/grip.py`` calls ``publish_to_grip`` instead.
 5. An event does not show whether this process sent it. If it did, the event holds the state as of the commit; if not,
    it may be late (``_RemoteEvent``). Its data is text, which each receiver would have to parse (``_Data``).
 6. A listener's queue holds ten events, and the *newest* is dropped when it is full. ``EnvironmentListener`` reports
@@ -26,15 +28,19 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import structlog
 from django.dispatch import Signal
 from django_eventstream import eventstream, send_event
 from django_eventstream.event import Event
+from django_eventstream.utils import publish_event
 from django_eventstream.views import Listener, get_listener_manager
 
-from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds
+from realtime.conf import conf
+from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, reads_as_newer
 
 logger = structlog.get_logger(__name__)
 
@@ -50,6 +56,9 @@ REDIS_CHANNEL = "events_channel"
 """The Redis channel on which django-eventstream publishes the events of all its channels."""
 
 FIELDS = ("channel", "event_type", "data")
+
+GRIP_SECONDS = 2.0
+"""The timeout of a connection to a GRIP proxy, and of its response. A failed request is made once more."""
 
 environment_received = Signal()
 """Sent when an event came over the bus, of this process too: ``key``, the environment's."""
@@ -93,6 +102,15 @@ def data(updated_at: UpdatedAt) -> str:
     return f'{{"updated_at": {epoch_seconds(updated_at)}}}'
 
 
+def data_for_sdks(updated_at: UpdatedAt) -> str:
+    """The event data that clients receive.
+
+    A version that the Go SDK would parse as newer than itself is printed 1 µs lower. Our own versions are chosen so
+    that this does not occur (``first_readable``), but a real Flagsmith's are not.
+    """
+    return data(updated_at - TICK if reads_as_newer(updated_at) else updated_at)
+
+
 def parse(text: str) -> UpdatedAt:
     """The version in a text made by ``data``. Raises ValueError for any other text."""
     try:
@@ -110,9 +128,9 @@ def event(state: EnvironmentState) -> Event:
 
 
 def deliver(state: EnvironmentState) -> None:
-    """Send the event to the listeners of this process, and, if the gate is open, to GRIP proxies."""
+    """Send the event to the listeners of this process."""
     announced = event(state)
-    if state.streaming_enabled and eventstream.redis_client is None:
+    if state.streaming_enabled and eventstream.redis_client is None and not conf.USES_GRIP:
         send_event(announced.channel, announced.type, announced.data, json_encode=False)
     else:
         get_listener_manager().add_to_queues(announced.channel, announced)
@@ -143,11 +161,27 @@ def receive(text: bytes) -> None:
 
 def publish_in_redis(state: EnvironmentState) -> None:
     """Publish the event to all processes that share django-eventstream's Redis. It blocks, and may raise."""
-    if state.streaming_enabled:
+    if state.streaming_enabled and not conf.USES_GRIP:
         announced = event(state)
         send_event(announced.channel, announced.type, announced.data, json_encode=False)
     else:
         eventstream.redis_client.publish(REDIS_CHANNEL, encode(state))
+
+
+def grip_channel(key: EnvironmentKey) -> str:
+    """The channel of a GRIP proxy to which django-eventstream publishes an environment's events."""
+    return f"events-{quote(channel(key))}"
+
+
+def publish_to_grip(state: EnvironmentState) -> None:
+    """Publish the event to the GRIP proxy, whose clients receive it. It blocks, and may raise."""
+    # Imported here, because it reads the settings and makes an HTTP client.
+    import django_grip
+
+    for client in django_grip.get_pubcontrol().clients:
+        session = client.requests_session
+        session.request = partial(type(session).request, session, timeout=GRIP_SECONDS)
+    publish_event(channel(state.key), EVENT, data_for_sdks(state.updated_at), None, None, blocking=True)
 
 
 def disable_redis_listener() -> None:

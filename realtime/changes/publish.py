@@ -7,6 +7,8 @@ from django.db import DEFAULT_DB_ALIAS
 
 from realtime import bus
 from realtime.bus import eventstream
+from realtime.changes import grip
+from realtime.conf import conf
 from realtime.monitoring import metrics
 from realtime.types import EnvironmentState
 
@@ -45,8 +47,13 @@ def deliver(states: Iterable[EnvironmentState]) -> None:
 
 
 def send(states: Iterable[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False) -> None:
-    """Send states to the other processes. The parameters are those of ``publish``. It never raises."""
+    """Send states to the other processes and to the GRIP proxy. The parameters are those of ``publish``.
+
+    Of all processes, only one calls this for a state. It never raises.
+    """
     states = list(states)
+    if conf.USES_GRIP:
+        grip.publish(states)
     enabled = [state for state in states if state.streaming_enabled]
     messages = states if include_closed else enabled
     try:

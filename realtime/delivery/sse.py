@@ -5,8 +5,8 @@ name, one data line, a space after each colon, a number with a decimal point, an
 Only browsers get a ``retry`` field, too. docs/wire-protocol.md names the SDK behind each rule.
 """
 
-from realtime.bus.eventstream import EVENT, data
-from realtime.types import TICK, UpdatedAt, reads_as_newer
+from realtime.bus.eventstream import EVENT, data_for_sdks
+from realtime.types import UpdatedAt
 
 KEEPALIVE = b":\n\n"
 
@@ -18,13 +18,8 @@ PADDING = b":" + b" " * 512 + b"\n"
 
 
 def frame(updated_at: UpdatedAt) -> bytes:
-    """The complete event.
-
-    A version that the Go SDK would parse as newer than itself is printed 1 µs lower. Our own versions are chosen so
-    that this does not occur (``first_readable``), but a real Flagsmith's are not.
-    """
-    printed = updated_at - TICK if reads_as_newer(updated_at) else updated_at
-    return f"event: {EVENT}\ndata: {data(printed)}\n\n".encode()
+    """The complete event."""
+    return f"event: {EVENT}\ndata: {data_for_sdks(updated_at)}\n\n".encode()
 
 
 def comment(text: str) -> bytes:

@@ -32,6 +32,14 @@ STREAMING_DISABLED = piece(sse.comment("real-time updates are off for this proje
 MIN_FRACTION = 0.8
 
 
+def reason_without_event(state: EnvironmentState | None) -> Piece | None:
+    """The comment for a new stream that gets no event in this state; None if it gets one."""
+    if state is None:
+        # A detached server has no list of environments: a version may be posted for this key later.
+        return NOTHING_POSTED if conf.HOST == "detached" else UNKNOWN_KEY
+    return None if state.streaming_enabled else STREAMING_DISABLED
+
+
 @dataclass(frozen=True, slots=True)
 class ClientKind:
     """Clients that need different streams, recognized by the beginning of their ``User-Agent``."""
@@ -138,13 +146,11 @@ class Stream:
         self._initialized = True
         if state is not None:
             connections.opened.send_robust(sender=Stream, key=state.key)
-        if state is None:
-            # A detached server has no list of environments: a version may be posted for this key later.
-            self._write_or_store(NOTHING_POSTED if conf.HOST == "detached" else UNKNOWN_KEY)
-        elif not state.streaming_enabled or frame is None:
-            self._write_or_store(STREAMING_DISABLED)
-        else:
+        reason = reason_without_event(state)
+        if reason is None and frame is not None:
             self._write_initial(frame)
+        else:
+            self._write_or_store(reason or STREAMING_DISABLED)
         self._schedule()
 
     def state_unavailable(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import django
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.serving import databases, environment, logs, variables
+from realtime.serving import databases, environment, grip_url, logs, variables
 
 STORES = ("database", "redis")
 
@@ -22,6 +22,7 @@ if not SSE_AUTHENTICATION_TOKEN.strip(" ,"):
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))
 globals().update(variables.stream_settings())
+globals().update(grip_url.settings())
 REALTIME_HOST = "detached"
 
 # Required by Django, and not used: there are no sessions, cookies or forms.

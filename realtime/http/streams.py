@@ -15,8 +15,8 @@ from realtime import hosts
 from realtime.delivery import limits
 from realtime.delivery.ofrep_stream import OFREPStream
 from realtime.delivery.sinks import ASGISink, Sink
-from realtime.delivery.stream import CLIENT_KINDS, OTHER_CLIENT, Stream
-from realtime.http import addresses, drain
+from realtime.delivery.stream import CLIENT_KINDS, OTHER_CLIENT, ClientKind, Stream
+from realtime.http import addresses, drain, grip
 from realtime.http.shortcuts import Answerer, Channel
 from realtime.types import EnvironmentKey, Message, Receive, Scope, Send
 
@@ -34,13 +34,19 @@ class StreamEndpoint(NamedTuple):
     new_stream: Callable[[Message], NewStream]
     """Returns the constructor of the stream for a request of this scope."""
 
+    is_held_by_proxies: bool = False
+    """A GRIP proxy may hold its streams: what it gets is published in the format of this endpoint."""
+
     async def application(self, scope: Message, receive: Receive, send: Send) -> None:
         """The ASGI application of the endpoint."""
         if drain.must_hand_over(scope):
             await drain.hand_over(send)
             return
+        key, signature = _key(scope["url_route"]["kwargs"]["key"]), self._signature(scope)
+        if signature is not None and await grip.hold(signature, key, _kind(scope), send):
+            return
         sink = ASGISink(send)
-        client = _open(_key(scope["url_route"]["kwargs"]["key"]), scope, self.new_stream(scope)(sink), sink)
+        client = _open(key, scope, self.new_stream(scope)(sink), sink)
         disconnected = asyncio.create_task(_wait_for_disconnect(receive))
         disconnected.add_done_callback(lambda _: sink.abort())
         try:
@@ -55,7 +61,7 @@ class StreamEndpoint(NamedTuple):
     def shortcut(self, scope: Scope) -> Answerer | None:
         """The endpoint as a shortcut, on the client's connection."""
         match = self.path.fullmatch(scope["path"], 1)
-        if match is None:
+        if match is None or self._signature(scope) is not None:
             return None
         key, new_stream = _key(match["key"]), self.new_stream(scope)
 
@@ -69,10 +75,17 @@ class StreamEndpoint(NamedTuple):
 
         return answer
 
+    def _signature(self, scope: Scope | Message) -> bytes | None:
+        return grip.signature(scope) if self.is_held_by_proxies else None
+
+
+def _kind(scope: Message) -> ClientKind:
+    agent = _header(scope, b"user-agent").lower()
+    return next((kind for kind in CLIENT_KINDS if agent.startswith(kind.agent)), OTHER_CLIENT)
+
 
 def _sdk_stream(scope: Message) -> NewStream:
-    agent = _header(scope, b"user-agent").lower()
-    kind = next((kind for kind in CLIENT_KINDS if agent.startswith(kind.agent)), OTHER_CLIENT)
+    kind = _kind(scope)
     return lambda sink: Stream(sink, kind)
 
 
@@ -81,7 +94,7 @@ def _ofrep_stream(scope: Message) -> NewStream:
     return lambda sink: OFREPStream(sink, last_event_id)
 
 
-SDK = StreamEndpoint(re.compile(r"sse/environments/(?P<key>(?s:.*))/stream/?"), _sdk_stream)
+SDK = StreamEndpoint(re.compile(r"sse/environments/(?P<key>(?s:.*))/stream/?"), _sdk_stream, is_held_by_proxies=True)
 OFREP = StreamEndpoint(re.compile(r"ofrep/v1/streams/(?P<key>(?s:.*?))/?"), _ofrep_stream)
 
 

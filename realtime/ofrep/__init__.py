@@ -6,7 +6,7 @@ and a document to a response. docs/ofrep.md describes the mapping of Flagsmith's
 
 from realtime.ofrep.answers import Answer, State, answer, failure, rejection, unauthorized, unchanged
 from realtime.ofrep.evaluations import Evaluations
-from realtime.ofrep.requests import PREFIX, EvaluationRequest, api_key, flag_of_path
+from realtime.ofrep.requests import PREFIX, EvaluationRequest, api_key, flag_of_path, is_evaluation, parse
 
 __all__ = [
     "PREFIX",
@@ -18,6 +18,8 @@ __all__ = [
     "api_key",
     "failure",
     "flag_of_path",
+    "is_evaluation",
+    "parse",
     "rejection",
     "unauthorized",
     "unchanged",

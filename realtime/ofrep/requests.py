@@ -5,6 +5,7 @@ import math
 from typing import Any, NamedTuple, NoReturn
 
 from realtime.evaluation import Identity, IdentityTrait
+from realtime.types import Scope
 
 PREFIX = "/ofrep/v1/evaluate/flags"
 
@@ -47,6 +48,28 @@ def api_key(x_api_key: str, authorization: str) -> str:
 def flag_of_path(path: str) -> str | None:
     """The name of the flag in a decoded path that begins with ``PREFIX``. None: all flags."""
     return path[len(PREFIX) + 1 :] or None
+
+
+def is_evaluation(path: str) -> bool:
+    """Return whether requests of this decoded path are evaluations."""
+    return path == PREFIX or (path.startswith(f"{PREFIX}/") and flag_of_path(path) is not None)
+
+
+def parse(scope: Scope, body: bytes) -> EvaluationRequest | None:
+    """The request of an ASGI scope. None: its path is another."""
+    path: str = scope["path"]
+    if not is_evaluation(path):
+        return None
+    x_api_key = authorization = if_none_match = b""
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            x_api_key = value
+        elif name == b"authorization":
+            authorization = value
+        elif name == b"if-none-match":
+            if_none_match = value
+    key = api_key(x_api_key.decode("latin-1"), authorization.decode("latin-1"))
+    return EvaluationRequest(key, flag_of_path(path), body, if_none_match.decode("latin-1"))
 
 
 def parse_identity(body: bytes) -> Identity:

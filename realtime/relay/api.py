@@ -1,4 +1,4 @@
-"""The SDK API from memory: as shortcuts on the client's connection (``realtime.http.shortcuts``), and as ASGI.
+"""The SDK API and OFREP from memory: as shortcuts on a client's connection (``realtime.http.shortcuts``), and as ASGI.
 
 Both parse a request to the same ``Read`` or call the same ``post``.
 """
@@ -11,22 +11,25 @@ from urllib.parse import parse_qsl
 
 import structlog
 
+from realtime import ofrep
 from realtime.delivery.spread import refetch_rate
-from realtime.evaluation import Identity, patterns
+from realtime.evaluation import Identity
 from realtime.http.responses import ConditionalHeaders, accepts_gzip, http_head
 from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
 from realtime.relay import identities, relay_metrics, responding, traits, usage
 from realtime.relay.document import HeldDocument
 from realtime.relay.environments import Environments
-from realtime.relay.identities import Evaluation, Evaluator
-from realtime.relay.responding import InvalidRequest, Origins, Response
+from realtime.relay.evaluator import Evaluator, TookTooLong
+from realtime.relay.identities import Evaluation
+from realtime.relay.openfeature import OpenFeature
+from realtime.relay.responding import InvalidRequest, Origins, Response, Result
 from realtime.relay.traits import TraitForwarder, TraitRequest
 from realtime.relay.usage import Usage
 from realtime.types import Application, Message, Receive, Scope, Send
 
 logger = structlog.get_logger(__name__)
 
-PREFIX = "/api/"
+PREFIXES = ("/api/", ofrep.PREFIX)
 
 FLAGS = "/api/v1/flags"
 IDENTITIES = "/api/v1/identities"
@@ -49,9 +52,6 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 
 MISSING_IDENTIFIER = InvalidRequest("missing", ["query", "identifier"], "Field required")
 
-Result = Response | asyncio.Task[Response]
-"""A response, or the task that makes it."""
-
 Read = Callable[[], Result]
 """Responds to a GET. It is called for each request of the same bytes."""
 
@@ -70,6 +70,7 @@ class API:
         self._environments = environments
         self._origins = origins
         self._evaluator = evaluator
+        self._openfeature = OpenFeature(environments, evaluator)
         self._usage = usage_counts
         self._forwarder = forwarder
         self._has_logged_traits = False
@@ -102,10 +103,12 @@ class API:
 
     def post(self, scope: Scope, body: bytes) -> Result | None:
         """The response to a POST or PUT; None: the path is none of the API's writes."""
+        cors = self._cors(scope)
+        if (evaluation := ofrep.parse(scope, body)) is not None:
+            return self._openfeature.respond(evaluation, cors)
         handler = self._posts.get(_path(scope))
         if handler is None:
             return None
-        cors = self._cors(scope)
         try:
             return handler(scope, body, cors)
         except InvalidRequest as invalid:
@@ -114,11 +117,10 @@ class API:
 
     def other(self, scope: Scope) -> Response:
         """The response to a request of another path or method."""
-        path, cors, method = _path(scope), self._cors(scope), scope["method"]
-        origin = _header(scope, b"origin")
-        if method == "OPTIONS" and origin:
+        cors, origin = self._cors(scope), _header(scope, b"origin")
+        if scope["method"] == "OPTIONS" and origin:
             return self._origins.preflight(origin, _header(scope, b"access-control-request-headers"))
-        if path in READS or path in WRITES:
+        if _path(scope) in READS or _write_methods(scope):
             return responding.method_not_allowed(cors)
         return responding.not_found(cors)
 
@@ -284,23 +286,8 @@ class API:
         assert self._forwarder is not None
         self._forwarder.add(TraitRequest(method, path, key or "", identifier, body))
 
-    # Evaluation
-
     def _evaluate(self, evaluation: Evaluation, cors: bytes) -> Result:
-        held = evaluation.held
-        if not held.is_expensive:
-            try:
-                return _evaluated(evaluation, identities.evaluate_here(evaluation), cors)
-            except patterns.TimeLimitExceeded:
-                held.is_expensive = True
-                logger.warning("environment_is_expensive", environment=held.key, reason="slow regular expressions")
-        return asyncio.create_task(self._evaluate_in_thread(evaluation, cors))
-
-    async def _evaluate_in_thread(self, evaluation: Evaluation, cors: bytes) -> Response:
-        try:
-            return _evaluated(evaluation, await self._evaluator.evaluate(evaluation), cors)
-        except identities.TookTooLong:
-            return responding.took_too_long(cors)
+        return self._evaluator.evaluate(evaluation, partial(_evaluated, evaluation, cors))
 
     # Keys and headers
 
@@ -328,15 +315,13 @@ class API:
 
     def post_shortcut(self, scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
         """The POSTs, as a shortcut."""
-        path = _path(scope)
-        if path not in self._posts:
-            return False
         try:
             result = self.post(scope, body)
         except Exception:
-            logger.exception("relay_request_failed", path=path)
+            logger.exception("relay_request_failed", path=scope["path"])
             result = responding.json_response(500, {"detail": "Internal Server Error"}, b"")
-        assert result is not None
+        if result is None:
+            return False
         _reply(deferred, result)
         return True
 
@@ -379,7 +364,9 @@ def _shared(held: HeldDocument, server_side: bool, is_gzip: bool, cors: bytes) -
     return response
 
 
-def _evaluated(evaluation: Evaluation, body: bytes | None, cors: bytes) -> Response:
+def _evaluated(evaluation: Evaluation, cors: bytes, body: bytes | TookTooLong | None) -> Response:
+    if isinstance(body, TookTooLong):
+        return responding.took_too_long(cors)
     if body is None:
         return responding.feature_not_found(evaluation.feature or "", cors)
     return responding.evaluated(evaluation.held, body, cors)
@@ -388,6 +375,11 @@ def _evaluated(evaluation: Evaluation, body: bytes | None, cors: bytes) -> Respo
 def _path(scope: Scope) -> str:
     path: str = scope["path"]
     return path.removesuffix("/")
+
+
+def _write_methods(scope: Scope) -> tuple[str, ...]:
+    """The methods of the path that have a body."""
+    return ("POST",) if ofrep.is_evaluation(scope["path"]) else WRITES.get(_path(scope), ())
 
 
 def _key(scope: Scope) -> str | None:
@@ -414,7 +406,7 @@ def ahead_of(api: Callable[[], API | None], application: Application) -> Applica
 
     async def call(scope: Message, receive: Receive, send: Send) -> None:
         current = api()
-        if not scope["path"].startswith(PREFIX) or current is None:
+        if not scope["path"].startswith(PREFIXES) or current is None:
             await application(scope, receive, send)
             return
         response = await _respond(current, {**scope}, receive)
@@ -432,7 +424,7 @@ async def _respond(api: API, scope: Scope, receive: Receive) -> Response | None:
     if method in ("GET", "HEAD"):
         read = api.read(scope)
         result = read() if read is not None else None
-    elif method in WRITES.get(_path(scope), ()):
+    elif method in _write_methods(scope):
         body = await _body(receive)
         if body is None:
             return None

@@ -1,4 +1,4 @@
-"""ASGI application of the relay: the SDK API, streams, ``queue-change``, health and metrics."""
+"""ASGI application of the relay: the SDK API, OFREP, streams, ``queue-change``, health and metrics."""
 
 import django
 
@@ -6,6 +6,7 @@ django.setup(set_prefix=False)
 
 # These import models, so Django has to be set up first.
 
+from realtime import ofrep  # noqa: E402
 from realtime.asgi import get_application  # noqa: E402
 from realtime.http import shortcuts  # noqa: E402
 from realtime.http.shortcuts import Answerer, DeferredResponse  # noqa: E402
@@ -34,6 +35,7 @@ if not configuration.current().logging.enable_access_log:
     for prefix in PREFIXES:
         shortcuts.add_get(prefix, _read, any_endpoint=True)
         shortcuts.add_post(prefix, _post)
+    shortcuts.add_post(ofrep.PREFIX.encode(), _post)
 
 application = get_application(
     without_bodies(Handler()),

@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any, NamedTuple, Self, cast
 
+from realtime import ofrep
 from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
 from realtime.evaluation.document import hides_disabled_flags
 from realtime.evaluation.processor_time import thread_time
 from realtime.http.responses import EncodedBody, EncodedResponse, Validators
 from realtime.relay.configuration import SERVER_KEY_PREFIX
-from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
+from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, first_readable
 
 # Fields of a Flagsmith's document that differ in each response: it makes them up for identities that it stores in its
 # SQL database. ``updated_at`` is compared separately.
@@ -105,6 +106,12 @@ class HeldDocument:
     flags: dict[bool, EncodedResponse]
     """By whether the key is server-side."""
 
+    evaluations: dict[bool, ofrep.Evaluations]
+    """Those of OFREP, by whether the key is server-side."""
+
+    ofrep_states: dict[bool, ofrep.State]
+    """By whether the key is server-side."""
+
     document: EncodedResponse
     has_patterns: bool
     """Conditions have regular expressions, whose time depends on what clients send."""
@@ -162,20 +169,27 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
     try:
         compiled = _compiled(cast(EnvironmentDocument, document))
         bodies = {kind: EncodedBody(environment.flags(kind)) for kind, environment in compiled.items()}
+        evaluations = {kind: ofrep.Evaluations(each, stored.version) for kind, each in compiled.items()}
         seconds = _evaluation_seconds(compiled[False])
         names = frozenset(compiled[False].evaluator.environment_flags)
         conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
     except Exception as error:
         raise Refused("invalid", f"it cannot be evaluated: {error!r}") from error
     encoded = EncodedBody(stored.body)
+    streaming_enabled = always_streams or bool(project.get("enable_realtime_updates"))
+    revision = f"{stored.raw_digest} {epoch_seconds(stored.version)}"
+    # With a server-side key in place of the client-side key, streams are at a path with the server-side key.
+    names_stream = streaming_enabled and key == document["api_key"]
     return HeldDocument(
         key=key,
         stored=stored,
         compiled=compiled,
-        streaming_enabled=always_streams or bool(project.get("enable_realtime_updates")),
+        streaming_enabled=streaming_enabled,
         allows_client_traits=bool(document.get("allow_client_traits", True)),
         feature_names=names,
         flags={kind: EncodedResponse(stored.version, body.encoded, body.gzipped) for kind, body in bodies.items()},
+        evaluations=evaluations,
+        ofrep_states={kind: ofrep.State(revision, kind, names_stream) for kind in compiled},
         document=EncodedResponse(
             stored.version,
             encoded.encoded,

@@ -1,6 +1,5 @@
-"""Identities in requests: parsed with the Edge Proxy's rules, and evaluated in the event loop or in a thread."""
+"""Identities in requests, parsed with the Edge Proxy's rules, and the evaluation of their flags."""
 
-import asyncio
 import hashlib
 import json
 import uuid
@@ -8,18 +7,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
-from realtime.batching import Batcher, DatabaseThread
-from realtime.evaluation import Identity, IdentityTrait, patterns
+from realtime.evaluation import Identity, IdentityTrait
 from realtime.evaluation.identity import TraitValue
 from realtime.relay.document import HeldDocument
 from realtime.relay.responding import InvalidRequest
-from realtime.types import EnvironmentKey
 
 MAX_TRAIT_LENGTH = 2_000
-
-# Processor time of regular expressions: in the event loop, and in the thread.
-PATTERN_SECONDS = 0.002
-EVALUATION_SECONDS = 0.5
 
 
 class PostedIdentity(NamedTuple):
@@ -121,58 +114,3 @@ class Evaluation:
         if self.feature is not None:
             return compiled.identity_flag(self.identity, self.feature, self.server_side)
         return compiled.identity(self.identity, self.server_side)
-
-
-class TookTooLong(Exception):
-    """The regular expressions of the environment's segments have used all their time."""
-
-
-def evaluate_here(evaluation: Evaluation) -> bytes | None:
-    """Evaluate in the event loop. Raises patterns.TimeLimitExceeded."""
-    if not evaluation.held.has_patterns:
-        return evaluation.run()
-    with patterns.time_limit(PATTERN_SECONDS):
-        return evaluation.run()
-
-
-class Evaluator:
-    """A thread for expensive environments, which take turns, so that they delay only each other."""
-
-    def __init__(self) -> None:
-        self._thread = DatabaseThread("relay-evaluator")
-        self._batcher: Batcher[Evaluation, bytes | TookTooLong | None] = Batcher(
-            self._thread,
-            _evaluate_in_thread,
-            failure_event="relay_evaluation_failed",
-            min_interval=0,
-            max_batch=1,
-            group=_environment_of,
-        )
-
-    async def evaluate(self, evaluation: Evaluation) -> bytes | None:
-        """The body of the response. Raises TookTooLong."""
-        future = self._batcher.submit(evaluation)
-        # A cancelled future would fail in the batcher.
-        await asyncio.wait([future])
-        result = future.result()
-        if isinstance(result, TookTooLong):
-            raise result
-        return result
-
-    async def close(self) -> None:
-        await self._thread.close()
-
-
-def _environment_of(evaluation: Evaluation) -> EnvironmentKey:
-    return evaluation.held.key
-
-
-def _evaluate_in_thread(evaluations: list[Evaluation]) -> dict[Evaluation, bytes | TookTooLong | None]:
-    results: dict[Evaluation, bytes | TookTooLong | None] = {}
-    for evaluation in evaluations:
-        try:
-            with patterns.time_limit(EVALUATION_SECONDS):
-                results[evaluation] = evaluation.run()
-        except patterns.TimeLimitExceeded:
-            results[evaluation] = TookTooLong()
-    return results

@@ -16,7 +16,7 @@ from realtime.relay.api import API
 from realtime.relay.configuration import Configuration, Invalid
 from realtime.relay.directory import Directory
 from realtime.relay.environments import Environments
-from realtime.relay.identities import Evaluator
+from realtime.relay.evaluator import Evaluator
 from realtime.relay.redis_storage import RedisStorage
 from realtime.relay.responding import Origins
 from realtime.relay.storage import Storage

@@ -1,5 +1,6 @@
 """Encoded responses of the relay, with CORS headers, and errors in the Edge Proxy's shapes."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,6 +25,9 @@ PREFLIGHT_SECONDS = b"86400"
 
 UNAVAILABLE_SECONDS = b"2"
 
+NO_DOCUMENT = "The upstream has not sent this environment's document yet."
+TOOK_TOO_LONG = "The rules of this environment's segments take too long to evaluate for these traits."
+
 
 class Response(NamedTuple):
     """A response as it is sent: the status line and the headers, without those of the connection, and the body."""
@@ -41,6 +45,10 @@ class Response(NamedTuple):
         headers = [tuple(line.split(b": ", 1)) for line in lines]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+Result = Response | asyncio.Task[Response]
+"""A response, or the task that makes it."""
 
 
 class Origins:
@@ -122,8 +130,9 @@ def unknown_key(key: str | None, cors: bytes) -> Response:
 
 def no_document(cors: bytes) -> Response:
     """The key is configured, and the upstream has not sent a document since the first start of this relay."""
-    content = {"status": "unavailable", "message": "The upstream has not sent this environment's document yet."}
-    return json_response(503, content, cors, {b"retry-after": UNAVAILABLE_SECONDS})
+    return json_response(
+        503, {"status": "unavailable", "message": NO_DOCUMENT}, cors, {b"retry-after": UNAVAILABLE_SECONDS}
+    )
 
 
 def feature_not_found(name: str, cors: bytes) -> Response:
@@ -150,5 +159,4 @@ class InvalidRequest(Exception):
 
 
 def took_too_long(cors: bytes) -> Response:
-    message = "The rules of this environment's segments take too long to evaluate for these traits."
-    return json_response(422, {"detail": message}, cors)
+    return json_response(422, {"detail": TOOK_TOO_LONG}, cors)

@@ -8,7 +8,7 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 
 from realtime.relay import configuration, logs
-from realtime.serving import databases, environment, variables
+from realtime.serving import databases, environment, grip_url, variables
 
 if django.VERSION < (5, 1):
     # For SQLite's transaction_mode.
@@ -21,6 +21,7 @@ SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")
 # realtime/conf.py lists these with their defaults.
 globals().update(environment.prefixed("REALTIME_"))
 globals().update(variables.stream_settings())
+globals().update(grip_url.settings())
 if RELAY_CONFIGURATION.server.proxy_headers:
     globals().setdefault("REALTIME_TRUSTED_PROXIES", configuration.trusted_proxies())
 REALTIME_HOST = "relay"

@@ -222,6 +222,7 @@ def test_replicas__faults_during_200_posts__none_is_lost(count: int, start: Call
             stream.event_after(seconds(publisher.accepted[key]) - 1)
 
 
+@pytest.mark.slow
 def test_redis__stops_responding__503_within_flagsmiths_timeout_and_degraded(
     start: Callable[..., DetachedServer],
 ) -> None:
@@ -299,6 +300,7 @@ def assert_fails(text: str, **given: str) -> None:
     assert text in line
 
 
+@pytest.mark.slow
 def test_redis__tls_with_a_private_authority__streams_and_errors_name_the_variable(
     start: Callable[..., DetachedServer], tmp_path: Path
 ) -> None:
@@ -321,6 +323,7 @@ ACL = (
 )
 
 
+@pytest.mark.slow
 def test_redis__user_with_an_acl__streams_and_errors_name_the_variable(start: Callable[..., DetachedServer]) -> None:
     with Redis(requirepass="root") as redis:
         with Client(port=redis.port, password="root") as client:
@@ -338,6 +341,7 @@ def test_redis__user_with_an_acl__streams_and_errors_name_the_variable(start: Ca
         assert_fails("REDIS_USERNAME", **{**given, "REDIS_USERNAME": "reader"})
 
 
+@pytest.mark.slow
 def test_redis__cluster_mode_or_database_is_wrong__error_names_the_variable() -> None:
     with Redis() as redis:
         assert_fails("REDIS_URL has a database number", REDIS_URL=redis.url.replace("/0", "/99"))

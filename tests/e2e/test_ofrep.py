@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openfeature import api as openfeature
-from openfeature.contrib.provider.ofrep import OFREPProvider
-from openfeature.evaluation_context import EvaluationContext
-from openfeature.flag_evaluation import FlagEvaluationDetails
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser
 
-from tests.e2e.modules import module_origin
+from tests.e2e.ofrep_providers import (
+    UNAUTHORIZED,
+    WITHOUT_TARGETING_KEY,
+    ProviderPage,
+    evaluate_in_python,
+    provider_page,
+)
 from tests.ofrep.conftest import with_flags
 from tests.support import programs
 from tests.support.api import AdminAPI, Tenant
@@ -25,24 +27,6 @@ from tests.support.server import MigratedSQLite, ServerProcess
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TOGGLES = 40
-
-# The provider's errors are in the details, also that of a page without a targeting key.
-PROVIDER = """
-import { OpenFeature, ProviderEvents } from "@openfeature/web-sdk";
-import { OFREPWebProvider } from "@openfeature/ofrep-web-provider";
-window.changedAt = [];
-const provider = new OFREPWebProvider({ baseUrl: "%s", headers: [["X-API-Key", "%s"]] });
-await OpenFeature.setProviderAndWait(provider, { targetingKey: "ada", plan: "pro" });
-const client = OpenFeature.getClient();
-client.addHandler(ProviderEvents.ConfigurationChanged, () => {
-  window.changedAt.push(performance.timeOrigin + performance.now());
-});
-window.read = (name, fallback) => {
-  const type = { boolean: "Boolean", string: "String", number: "Number", object: "Object" }[typeof fallback];
-  return client[`get${type}Details`](name, fallback);
-};
-window.setContext = context => OpenFeature.setContext(context);
-"""
 
 # Evaluations by the providers for servers: a flag, and the default of the requested type.
 EVALUATIONS: list[tuple[str, Any]] = [
@@ -66,8 +50,6 @@ EXPECTED: list[tuple[Any, str, str | None]] = [
     ("default", "DISABLED", None),
     ("for pros", "TARGETING_MATCH", None),
 ]
-UNAUTHORIZED = ("default", "ERROR", "GENERAL")
-WITHOUT_TARGETING_KEY = ("default", "ERROR", "TARGETING_KEY_MISSING")
 
 IN_NODE = """
 import { OpenFeature } from "@openfeature/server-sdk";
@@ -107,54 +89,11 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-class ProviderPage:
-    """A page in which the provider runs."""
-
-    def __init__(self, page: Page, tenant: Tenant) -> None:
-        self.page = page
-        self.evaluations: list[Request] = []
-        self.errors: list[str] = []
-        page.set_default_timeout(PATIENCE * 1000)
-        page.on("request", self._sent)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(page.url)
-        with page.expect_response(lambda response: "/ofrep/v1/streams/" in response.url) as stream:
-            page.add_script_tag(type="module", content=PROVIDER % (tenant.api.url, tenant.environment.key))
-        assert stream.value.status == 200
-        page.wait_for_function("() => window.read")
-        # The evaluation for the event on connect.
-        self.wait_for_evaluations(2)
-
-    def _sent(self, request: Request) -> None:
-        if request.method == "POST" and "/ofrep/v1/evaluate/flags" in request.url:
-            self.evaluations.append(request)
-
-    def wait_for_evaluations(self, number: int) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while len(self.evaluations) < number:
-            assert time.monotonic() < deadline, [request.url for request in self.evaluations]
-            self.page.wait_for_timeout(10)
-
-    def details(self, name: str, default: Any) -> tuple[Any, str, str | None]:
-        found = self.page.evaluate("([name, fallback]) => window.read(name, fallback)", [name, default])
-        return found["value"], found["reason"], found.get("errorCode")
-
-    def wait_for(self, name: str, value: Any) -> None:
-        self.page.wait_for_function(
-            "([name, value]) => window.read(name, typeof value === 'boolean' ? !value : '').value === value",
-            arg=[name, value],
-        )
-
-
 @pytest.fixture
 def provider(browser: Browser, tenant: Tenant) -> Iterator[ProviderPage]:
     with_flags(tenant)
-    with module_origin() as origin:
-        context = browser.new_context()
-        page = context.new_page()
-        page.goto(origin)
-        yield ProviderPage(page, tenant)
-        context.close()
+    with provider_page(browser, tenant.api.url, tenant.environment.key) as page:
+        yield page
 
 
 def feature(tenant: Tenant, name: str) -> int:
@@ -218,23 +157,7 @@ def test_web_provider__server_is_killed_and_restarts__ends_on_the_newest_state(
 
 def test_python_provider__flags_of_every_kind__values_reasons_and_errors(tenant: Tenant) -> None:
     with_flags(tenant)
-    results = []
-
-    def evaluate(key: str, name: str, default: Any, context: EvaluationContext) -> None:
-        provider = OFREPProvider(tenant.api.url, headers_factory=lambda: {"X-API-Key": key})
-        openfeature.set_provider(provider)
-        kind = {bool: "boolean", str: "string", int: "integer", dict: "object"}[type(default)]
-        found: FlagEvaluationDetails[Any] = getattr(openfeature.get_client(), f"get_{kind}_details")(
-            name, default, context
-        )
-        results.append((found.value, found.reason, found.error_code))
-
-    key, ada = tenant.environment.server_key, EvaluationContext("ada", {"plan": "pro"})
-    for name, default in EVALUATIONS:
-        evaluate(key, name, default, ada)
-    evaluate("wrong", "text", "default", ada)
-    evaluate(key, "text", "default", EvaluationContext())
-    openfeature.shutdown()
+    results = evaluate_in_python(tenant.api.url, tenant.environment.server_key, EVALUATIONS)
 
     assert results == [*EXPECTED, UNAUTHORIZED, WITHOUT_TARGETING_KEY]
 

@@ -13,13 +13,14 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from realtime import ofrep
 from realtime.delivery import hub
 from realtime.relay import api, document, identities
 from realtime.relay.api import API
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
 from realtime.relay.environments import Environments
-from realtime.relay.identities import Evaluator
+from realtime.relay.evaluator import Evaluator
 from realtime.relay.responding import Origins
 from realtime.relay.upstream import Upstream
 from realtime.relay.usage import Usage
@@ -131,6 +132,25 @@ async def test_identities__slow_pattern__422_and_others_are_answered_meanwhile(c
     assert (await client.get("identities/?identifier=ben&feature=banner", **get)).json()["feature"]["name"] == "banner"
     assert (await client.get("identities/?identifier=ben&feature=none", **get)).status_code == 404
     assert (await client.get("flags/", **get)).status_code == 200
+
+
+@pytest.mark.slow
+async def test_ofrep__slow_pattern__general_failure_and_others_are_answered_meanwhile(
+    client: httpx.AsyncClient,
+) -> None:
+    async def evaluate(key: str, flag: str, text: str) -> httpx.Response:
+        context = {"targetingKey": "ben", "text": text}
+        url = f"http://relay{ofrep.PREFIX}{flag}"
+        return await client.post(url, json={"context": context}, headers={"X-API-Key": key})
+
+    for flag in ("", "/banner"):
+        slow = asyncio.create_task(evaluate(SLOW, flag, TEXT))
+        await asyncio.sleep(0)
+        assert (await evaluate(SHOP, flag, TEXT)).status_code == 200
+        assert not slow.done()
+
+        assert ((await slow).status_code, (await slow).json()["errorCode"]) == (400, "GENERAL")
+    assert (await evaluate(SLOW, "/banner", "aa")).json()["value"] == "slow"
 
 
 async def test_identities__fails_by_a_bug__500_and_the_next_is_answered(
@@ -283,6 +303,9 @@ async def test_shortcuts__each_request__its_status(sdk_api: API) -> None:
     assert await post(sdk_api, scope_of(identities_path), []).status() == 422
     # Later, from the thread.
     assert await post(sdk_api, scope_of(identities_path, SLOW), posted).status() == 422
+    evaluation = {"context": {"targetingKey": "ben"}}
+    of_ofrep: Scope = {"path": ofrep.PREFIX, "headers": [(b"x-api-key", SHOP.encode())]}
+    assert await post(sdk_api, of_ofrep, evaluation).status() == 200
     assert sdk_api.shortcut(scope_of("/api/v1/other/")) is None
     assert not sdk_api.post_shortcut(scope_of("/api/v1/flags/"), b"", cast(Any, None))
 

@@ -65,6 +65,7 @@ def documents(relay: RelayServer) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_document__not_the_environments__refused_and_the_last_good_one_served(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:

@@ -127,6 +127,7 @@ class Hanging(Directory):
             raise StorageError("no answer")
 
 
+@pytest.mark.slow
 async def test_storage__does_not_answer__many_changes_do_not_wait_for_it(
     start: Make, upstream: Upstream, tmp_path: Path
 ) -> None:

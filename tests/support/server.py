@@ -40,6 +40,7 @@ FOREIGN = (
     "SECRET_KEY",
     "ALLOWED_HOSTS",
     "DJANGO_",
+    "GRIP_",
     "LOG_FORMAT",
     "PORT",
     "PYTEST_",
