@@ -144,3 +144,37 @@ def test_identity__very_many_trait_values__decided_correctly_for_each() -> None:
             Identity("ada", traits={"n": IdentityTrait(None, "n", number, False)}), True
         )
         assert flag.value == ("hello" if number % 2 else "even")
+
+
+def segment(number: int, prop: str, value: str, rule_type: str = "ALL") -> dict[str, Any]:
+    """A segment of the identities with this trait value, in which the feature has the segment's number as value."""
+    condition = {"operator": "EQUAL", "property_": prop, "value": value}
+    override = {**document()["feature_states"][0], "feature_state_value": f"segment {number}", "django_id": 9 + number}
+    rule = {"type": rule_type, "conditions": [condition], "rules": []}
+    return {"id": number, "name": f"segment {number}", "rules": [rule], "feature_states": [override]}
+
+
+def value_for(environment: CompiledEnvironment, **traits: str) -> Any:
+    values = {key: IdentityTrait(None, key, value, False) for key, value in traits.items()}
+    (flag,) = environment.identity_flags(Identity("ada", traits=values), True)
+    return flag.value
+
+
+def test_identity__very_many_combinations_of_segments__decided_correctly_for_each() -> None:
+    segments = [segment(number, f"t{number}", "yes") for number in range(8)]
+    environment = CompiledEnvironment(document(project={"segments": segments}))
+    for bits in range(2 ** len(segments)):
+        matching = [number for number in range(len(segments)) if bits >> number & 1]
+        expected = f"segment {matching[0]}" if matching else "hello"
+        assert value_for(environment, **{f"t{number}": "yes" for number in matching}) == expected
+
+
+def test_identity__long_trait_value__decided_correctly() -> None:
+    long = "x" * 1_000
+    environment = CompiledEnvironment(document(project={"segments": [segment(1, "plan", long)]}))
+    assert [value_for(environment, plan=value) for value in (long, "x", long)] == ["segment 1", "hello", "segment 1"]
+
+
+def test_identity__unknown_rule_type__in_no_such_segment() -> None:
+    environment = CompiledEnvironment(document(project={"segments": [segment(1, "plan", "pro", "SOME")]}))
+    assert value_for(environment, plan="pro") == "hello"
