@@ -60,7 +60,8 @@ def switch(tenant: Tenant) -> Callable[[bool], Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as browser:
+    """A browser without CORS, as React Native. The tests of each SDK check CORS."""
+    with chromium("--disable-web-security") as browser:
         yield browser
 
 

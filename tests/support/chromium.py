@@ -22,14 +22,14 @@ FLAGS = (
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(*flags: str) -> Iterator[Browser]:
     """The distribution's Chromium, without a window.
 
     No other event loop can run in this thread at the same time, so enter it for the tests of one module at most.
     """
     executable = programs.require("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
