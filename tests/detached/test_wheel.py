@@ -28,8 +28,8 @@ INSTALL = "Run: pip install 'flagsmith-realtime[{}]'"
 
 # Imported only in a Flagsmith's own processes; they are installed there.
 HOSTS = {"simple_history", "psycopg2"}
-# A dependency of Django.
-INDIRECT = {"asgiref"}
+# Dependencies of Django and of django-eventstream, in the versions that these need.
+INDIRECT = {"asgiref", "django-grip", "gripcontrol"}
 
 
 @pytest.fixture(scope="module")
