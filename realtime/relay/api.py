@@ -52,6 +52,9 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 
 MISSING_IDENTIFIER = InvalidRequest("missing", ["query", "identifier"], "Field required")
 
+Found = tuple[HeldDocument, bool]
+"""The document of a key, and whether the key is server-side."""
+
 Read = Callable[[], Result]
 """Responds to a GET. It is called for each request of the same bytes."""
 
@@ -79,7 +82,7 @@ class API:
             IDENTITIES: self._identity,
             DOCUMENT: self._document,
         }
-        self._posts: dict[str, Callable[[Scope, bytes, bytes], Result]] = {
+        self._posts: dict[str, Callable[[Scope, Found, bytes, bytes], Result]] = {
             IDENTITIES: self._post_identity,
             ANALYTICS: self._post_totals,
             ANALYTICS_2: self._post_evaluations,
@@ -109,8 +112,11 @@ class API:
         handler = self._posts.get(_path(scope))
         if handler is None:
             return None
+        found = self._find(_key(scope), cors)
+        if isinstance(found, Response):
+            return found
         try:
-            return handler(scope, body, cors)
+            return handler(scope, found, body, cors)
         except InvalidRequest as invalid:
             relay_metrics.rejected.add()
             return invalid.response(cors)
@@ -190,69 +196,49 @@ class API:
 
     # Writes
 
-    def _post_identity(self, scope: Scope, body: bytes, cors: bytes) -> Result:
-        key = _key(scope)
-        found = self._find(key, cors)
-        if isinstance(found, Response):
-            return found
+    def _post_identity(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Result:
         held, server_side = found
         posted = identities.parse(body)
         may_set_traits = server_side or held.allows_client_traits
         if self._forwarder is not None and posted.traits and may_set_traits and not posted.is_transient:
-            self._forward("POST", "identities/", key, posted.identifier, body)
+            self._forward("POST", "identities/", _key(scope), posted.identifier, body)
         relay_metrics.reads["identities"].add()
         refetch_rate.add()
         identity = posted.identity() if may_set_traits else Identity(posted.identifier)
         return self._evaluate(Evaluation(held, server_side, identity), cors)
 
-    def _post_totals(self, scope: Scope, body: bytes, cors: bytes) -> Response:
-        key = _key(scope)
-        found = self._find(key, cors)
-        if isinstance(found, Response):
-            return found
+    def _post_totals(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
         posted = identities.parse_json(body)
         if not isinstance(posted, dict):
             return responding.json_response(400, {"non_field_errors": ["Expected a JSON object."]}, cors)
-        source = usage.Source(key or "", usage.labels(scope["headers"]), 1)
+        source = usage.Source(_key(scope) or "", usage.labels(scope["headers"]), 1)
         for name, number in usage.totals(posted, found[0].feature_names.__contains__):
             self._usage.count(source, name, number)
         relay_metrics.reads["analytics"].add()
         # Not empty: Kotlin's SDK treats an empty body as a failure.
         return responding.json_response(200, None, cors)
 
-    def _post_evaluations(self, scope: Scope, body: bytes, cors: bytes) -> Response:
-        key = _key(scope)
-        found = self._find(key, cors)
-        if isinstance(found, Response):
-            return found
+    def _post_evaluations(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
         posted = identities.parse_json(body)
         if (errors := usage.errors(posted)) is not None:
             return responding.json_response(400, errors, cors)
-        source = usage.Source(key or "", usage.labels(scope["headers"]), 2)
+        source = usage.Source(_key(scope) or "", usage.labels(scope["headers"]), 2)
         for evaluation, number in usage.evaluations(posted["evaluations"], found[0].feature_names.__contains__):
             self._usage.count(source, evaluation, number)
         relay_metrics.reads["analytics"].add()
         return Response(http_head(204, []) + cors, b"")
 
-    def _post_trait(self, scope: Scope, body: bytes, cors: bytes) -> Response:
-        key = _key(scope)
-        found = self._find(key, cors)
-        if isinstance(found, Response):
-            return found
+    def _post_trait(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
         trait = identities.parse_json(body)
         if errors := traits.errors(trait, allow_null=False):
             return responding.json_response(400, errors, cors)
         held, server_side = found
         if not server_side and not held.allows_client_traits:
             return responding.json_response(400, traits.NOT_ALLOWED, cors)
-        self._accept_traits("POST", "traits/", key, [trait], body)
+        self._accept_traits("POST", "traits/", _key(scope), [trait], body)
         return responding.json_response(200, traits.answer(trait), cors)
 
-    def _post_traits(self, scope: Scope, body: bytes, cors: bytes) -> Response:
-        key = _key(scope)
-        found = self._find(key, cors)
-        if isinstance(found, Response):
-            return found
+    def _post_traits(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
         held, server_side = found
         if not server_side and not held.allows_client_traits:
             return responding.json_response(400, traits.NOT_ALLOWED_IN_BULK, cors)
@@ -263,7 +249,7 @@ class API:
         errors = [traits.errors(trait, allow_null=True) for trait in posted]
         if any(errors):
             return responding.json_response(400, errors, cors)
-        self._accept_traits("PUT", "traits/bulk/", key, posted, body)
+        self._accept_traits("PUT", "traits/bulk/", _key(scope), posted, body)
         answers = [traits.answer(trait) for trait in posted if trait["trait_value"] is not None]
         return responding.json_response(200, answers, cors)
 
@@ -291,7 +277,7 @@ class API:
 
     # Keys and headers
 
-    def _find(self, key: str | None, cors: bytes) -> tuple[HeldDocument, bool] | Response:
+    def _find(self, key: str | None, cors: bytes) -> Found | Response:
         """The document of this key, and whether the key is server-side; or the response without one."""
         found = self._environments.by_key.get(key) if key is not None else None
         if found is None:
