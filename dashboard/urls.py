@@ -6,6 +6,7 @@ from core import paths
 from dashboard import creation
 from dashboard.home import HomePage, ProjectHome
 from dashboard.pages import NotFoundPage
+from dashboard.window_streams import StreamPage
 
 app_name = "dashboard"
 
@@ -21,6 +22,7 @@ urlpatterns = [
     re_path(rf"{PROJECT}$", ProjectHome.as_view(), name="project"),
     re_path(rf"{ENVIRONMENT}features/", include("dashboard.features.urls")),
     re_path(rf"{ENVIRONMENT}change-requests/", include("dashboard.change_requests.urls")),
+    re_path(rf"{ENVIRONMENT}stream/$", StreamPage.as_view(), name="stream"),
     re_path(rf"{ENVIRONMENT}live/", include("dashboard.inspector.urls")),
     re_path(rf"{PROJECT}segments/", include("dashboard.segments.urls")),
     re_path(rf"{PROJECT}audit-log/", include("dashboard.audit.urls")),
