@@ -27,7 +27,7 @@ from django_htmx.middleware import HtmxDetails
 
 from core.errors import Failure
 from dashboard import api
-from dashboard.edits import Edit
+from dashboard.edits import CHOICE, DIGESTS, EDIT, Conflict, Describe, Edit, encoded_digests
 from users.models import FFAdminUser
 
 logger = structlog.get_logger(__name__)
@@ -141,7 +141,33 @@ class Page(View):
         return with_security_headers(response)
 
     def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return super().dispatch(request, *args, **kwargs)
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except Conflict as conflict:
+            return self._render_conflict(conflict)
+
+    def _render_conflict(self, conflict: Conflict) -> HttpResponse:
+        """The comparison of a form with the values that another user has saved. Its form posts the same fields to the
+        same address again."""
+        self.template = "dashboard/conflict.html"
+        form = self.request.POST
+        names = [name for name in form if name not in (DIGESTS, EDIT, "csrfmiddlewaretoken")]
+        return self.render(
+            409,
+            conflict=conflict,
+            submitted=[(name, value) for name in names if not name.startswith(CHOICE) for value in form.getlist(name)],
+            digests_name=DIGESTS,
+            digests=encoded_digests(conflict.edit.stored),
+            edit_name=EDIT,
+            opened_from=self._opened_from,
+        )
+
+    @property
+    def _opened_from(self) -> str:
+        """The address of the page with the submitted form, if it is on this server, otherwise the request's."""
+        url = HtmxDetails(self.request).current_url or self.request.headers.get("Referer", "")
+        is_own = url_has_allowed_host_and_scheme(url, allowed_hosts={self.request.get_host()})
+        return url if is_own else self.request.path
 
     @property
     def user(self) -> FFAdminUser:
@@ -162,15 +188,16 @@ class Page(View):
         return response
 
     def save(
-        self, path: str, edit: Edit, describe: Callable[[str], str], *, body: Mapping[str, Any] | None = None
+        self, path: str, edit: Edit, describe: Describe, *, body: Mapping[str, Any] | None = None
     ) -> api.APIResponse:
-        """PATCH the fields that ``edit`` changes. Returns a 409 if the object has changed since the form was rendered.
+        """PATCH the fields that ``edit`` changes. Raises ``Conflict`` if the object has changed since the form was
+        rendered.
 
         ``describe``: see ``Edit.conflict_message``. ``body``: the fields in the API's format, if it differs from
         ``edit.typed``. The caller holds the object's lock.
         """
-        if conflict := edit.conflict_message(describe):
-            return api.APIResponse(409, {"detail": conflict})
+        if reason := edit.conflict_message(describe):
+            return api.APIResponse(409, {"detail": reason})
         body = edit.typed if body is None else body
         return self.call("PATCH", path, {name: body[name] for name in edit.changed})
 
