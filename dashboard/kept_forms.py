@@ -1,10 +1,11 @@
 """Forms that are sent after the session has ended: kept through the sign-in, and shown again with what was typed.
 
 A form is kept in the session of the visitor who signs in next, for its own user and address only, for half an hour and
-up to a size. Passwords are not kept. Pages set a signed cookie with their user, which names the owner of a form once
-the session is gone. So a visitor who never signed in cannot fill the table of sessions.
+up to a size. Passwords and other secrets are not kept. Pages set a signed cookie with their user, which names the owner
+of a form once the session is gone. So a visitor who never signed in cannot fill the table of sessions.
 """
 
+import re
 import time
 from typing import Any
 
@@ -16,6 +17,9 @@ RESTORED = "Your session had ended, so nothing was saved. Check what you typed, 
 
 OWNER_COOKIE = "form_owner"
 KEY = "kept_form"
+
+# Names of fields that are not kept: passwords, secrets of webhooks, the CSRF token.
+SECRET = re.compile("password|secret|token", re.IGNORECASE)
 
 MAX_BYTES = 64 * 1024
 MAX_AGE_SECONDS = 30 * 60
@@ -41,7 +45,7 @@ def keep(request: HttpRequest) -> bool:
     owner = _owner(request)
     form = request.POST.copy()
     for name in list(form):
-        if name == "csrfmiddlewaretoken" or "password" in name.lower():
+        if SECRET.search(name):
             del form[name]
     encoded = form.urlencode()
     if not owner or len(encoded) > MAX_BYTES:

@@ -140,8 +140,8 @@ def test_form__nobodys_or_large_or_with_passwords__not_kept(
     assert not Session.objects.exists()
 
 
-def test_form__password_field__not_kept(ended: Client, base_path: str) -> None:
-    sent(ended, f"{base_path}features/new/", name="typed", Password="secret", csrfmiddlewaretoken="token")
+def test_form__secret_fields__not_kept(ended: Client, base_path: str) -> None:
+    sent(ended, f"{base_path}features/new/", name="typed", Password="p", secret="s", csrfmiddlewaretoken="t")
     kept = Session.objects.get().get_decoded()[kept_forms.KEY]
     assert kept["form"] == "name=typed"
 
