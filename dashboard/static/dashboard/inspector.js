@@ -80,11 +80,11 @@ function latency(event, now) {
     return "";
   }
   if (!Number.isFinite(changed)) return "";
-  if (changed === newest) return ", said once more";
+  if (changed === newest) return ", repeated";
   newest = changed;
   if (clock === null) return "";
   const took = now - clock.offset - changed;
-  if (took > 60_000) return ", an event of before";
+  if (took > 60_000) return ", an earlier event";
   return `, ${Math.max(0, Math.round(took))} ms after the change (± ${Math.ceil(clock.uncertainty)} ms)`;
 }
 
