@@ -130,8 +130,8 @@ def new_window(open_window: Callable[..., Page], session_cookies: Any) -> Callab
 
 
 def _is_page_error(line: Any) -> bool:
-    """Whether a console message is an error of the page. Browsers log 4xx responses as errors too."""
-    return line.type == "error" and "Failed to load resource" not in line.text
+    """Whether a console message is an error of the page. Browsers log failed requests as errors too, and so does htmx."""
+    return line.type == "error" and "Failed to load resource" not in line.text and not line.text.startswith("htmx:")
 
 
 @pytest.fixture

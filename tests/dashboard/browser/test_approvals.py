@@ -109,7 +109,7 @@ def test_order__approval_required__leads_to_the_proposal_and_the_stream_is_silen
         before = stream.next_event().updated_at
         page.goto(f"{base_path}features/{feature}/")
         expect(page.locator(".row .padlock")).to_have_count(9)
-        page.get_by_role("link", name="Move the override for second").click()
+        page.get_by_role("link", name="Move the override for second", exact=True).click()
         opened = page.locator(".opened")
         expect(opened.get_by_text("cannot hold the order of overrides")).to_be_visible()
         opened.get_by_role("textbox", name="Value").fill("blue")
