@@ -130,7 +130,7 @@ def new_window(open_window: Callable[..., Page], session_cookies: Any) -> Callab
 
 
 def _is_page_error(line: Any) -> bool:
-    """Whether a console message is an error of the page. Browsers log failed requests as errors too, and so does htmx."""
+    """Whether a console message is an error of the page. Browsers and htmx log failed requests as errors too."""
     return line.type == "error" and "Failed to load resource" not in line.text and not line.text.startswith("htmx:")
 
 
