@@ -78,5 +78,4 @@ def take(request: HttpRequest) -> QueryDict | None:
 
 
 def _owner(request: HttpRequest) -> str:
-    owner: str = request.get_signed_cookie(OWNER_COOKIE, "", salt=KEY)
-    return owner
+    return request.get_signed_cookie(OWNER_COOKIE, "", salt=KEY) or ""
