@@ -115,7 +115,9 @@ class Changes:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, port: int, per_second: float, seed: int) -> None:
-        """Change random environments until ``stop``."""
+        """Change random environments until ``stop``, the first one at once."""
+        self.made = 0
+        self.failures.clear()
         tasks = [self._change(per_second, random.Random(seed)), *(self._post(port) for _ in range(POSTERS))]
         self._tasks = [asyncio.create_task(each) for each in tasks]
 
@@ -137,27 +139,29 @@ class Changes:
             await asyncio.sleep(began + self.made / per_second - clock())
 
     async def _post(self, port: int) -> None:
-        connection = await asyncio.open_connection("127.0.0.1", port)
         while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await self._post_on(reader, writer)
+            finally:
+                writer.close()
+
+    async def _post_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Post on this connection until it is closed."""
+        is_closed = False
+        while not is_closed:
             request = await self._posts.get()
-            reader, writer = connection
             try:
                 writer.write(request)
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    (line[15:] for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), b"0"
-                )
-                await reader.readexactly(int(length))
-                if head.split()[1] != b"202":
-                    self.failures[head.split(b"\r\n")[0].decode()] += 1
-                is_closed = b"connection: close" in head.lower()
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                lengths = [line[15:] for line in head.split(b"\r\n") if line.startswith(b"content-length:")]
+                await reader.readexactly(int(lengths[0]))
+                status, is_closed = head.split()[1].decode(), b"connection: close" in head
             except (OSError, EOFError) as error:
-                self.failures[repr(error)] += 1
-                is_closed = True
+                status, is_closed = repr(error), True
+            if status != "202":
+                self.failures[f"a post got {status}"] += 1
             self._posts.task_done()
-            if is_closed:
-                writer.close()
-                connection = await asyncio.open_connection("127.0.0.1", port)
 
 
 async def serve(pipe: Connection, environments: Sequence[EnvironmentOfTenant], features: int, token: str) -> None:

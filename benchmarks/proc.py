@@ -73,6 +73,12 @@ def resident(*pids: int) -> int:
     return sum(pages) * PAGE_BYTES
 
 
+def kernel(*names: str) -> int:
+    """The sum of these values of /proc/meminfo, in bytes."""
+    lines = (line.split() for line in (PROC / "meminfo").read_text().splitlines())
+    return sum(int(size) * 1024 for name, size, *_ in lines if name.removesuffix(":") in names)
+
+
 def cpu_seconds(*pids: int) -> float:
     """The CPU time of these processes and their descendants, with a resolution of nanoseconds."""
     # The CPU clock of another process, as in clock_getcpuclockid(3).

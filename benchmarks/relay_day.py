@@ -5,9 +5,10 @@ share a Redis. Changes are made by a process in the place of a Flagsmith (``docu
 version to nginx. All processes share all cores.
 
 For each minute: the time from a change to its event at each stream, the time of reads, counted from when they are due,
-and the memory of each process. Counted: reads that are older than an event that came before them, from any relay;
-failures of streams; and, at the end, streams without their newest version. If streams failed, one of them has not the
-newest version, or memory grows, the exit status is 1.
+and the memory of each process. Counted: reads that are older than an event that came before them, and streams that
+connect again and begin with an older version than they had, both if another relay has answered; other failures of
+streams; and, at the end, streams without their newest version. If streams failed, one of them has not the newest
+version, or memory grows, the exit status is 1.
 """
 
 import argparse
@@ -58,6 +59,9 @@ MAX_GROWTH = 0.05
 MAX_GROWTH_BYTES = 8 * 2**20
 
 IDENTITIES = 1_000
+
+BEGINS_OLDER = "a stream that begins with version"
+"""The beginning of a message of ``ReconnectingClientProcess``."""
 
 
 @dataclass
@@ -213,6 +217,7 @@ class Day:
 
     reads: int = 0
     older: int = 0
+    begun_older: int = 0
     changes: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """Of streams and posts."""
@@ -273,7 +278,11 @@ def measure(served: Service, arguments: argparse.Namespace) -> Day:
         newest = {target.path: version for target, version in zip(served.targets(), versions, strict=True)}
         day.all_at_newest = _all_at_newest(clients, newest)
         outcomes = [answer["faults"] for answer in clients.ask("outcome")]
-        day.failures = sum(outcomes, failed_posts)
+        for message, count in sum(outcomes, failed_posts).items():
+            if message.startswith(BEGINS_OLDER):
+                day.begun_older += count
+            else:
+                day.failures[message] += count
     day.older = reads.older
     return day
 
@@ -359,6 +368,7 @@ def add_figures(result: Report, day: Day) -> None:
             "changes": day.changes,
             "reads": day.reads,
             "reads_older_than_an_event": day.older,
+            "streams_that_began_older": day.begun_older,
             "failures": day.failures.total(),
             "all_at_newest": float(day.all_at_newest),
             **{
