@@ -114,7 +114,10 @@ def measure(built: Tree, streams: int, measurements: int) -> dict[str, list[Figu
             for level, each in clients.items():
                 arrived = each.arrived()
                 version = max(version, arrived.version)
-                measured[level].append({**report.spread(arrived.times, since=began), "client_busy": arrived.busy})
+                figures = report.spread(arrived.times, since=began)
+                if level == leaves:
+                    figures["client_busy"] = arrived.busy
+                measured[level].append(figures)
     return {level: figures[1:] for level, figures in measured.items()}
 
 
