@@ -87,8 +87,8 @@ class Service:
 
 
 @contextmanager
-def service(environments: int, features: int, stream_seconds: float) -> Iterator[Service]:
-    """Start all servers."""
+def service(environments: int, features: int, stream_seconds: float, number: int = RELAYS) -> Iterator[Service]:
+    """Start this number of relays, and the other servers."""
     made = [
         EnvironmentOfTenant(index, f"day {index}", f"day{index}", f"ser.day{index}") for index in range(environments)
     ]
@@ -103,8 +103,8 @@ def service(environments: int, features: int, stream_seconds: float) -> Iterator
             "LOGGING": '{"log_level": "WARNING"}',
         }
         relays = []
-        for number in range(RELAYS):
-            (own := folder / str(number)).mkdir()
+        for index in range(number):
+            (own := folder / str(index)).mkdir()
             api_url, poll = f"http://127.0.0.1:{upstream.port}/api/v1", {"api_poll_frequency_seconds": 10}
             relays.append(stack.enter_context(RelayServer(own, api_url, *made, configuration=poll, **variables)))
         nginx = Nginx([relay.port for relay in relays], workers=NGINX_WORKERS, files=NGINX_FILES)
