@@ -93,7 +93,7 @@ class Directory(Storage):
         return 0
 
     def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
-        held_now = {key: microseconds(version) for key, version in held.items()}
+        held_now = {str(key): microseconds(version) for key, version in held.items()}
         with _storage_errors(), self._holding:
             if held_now == self._held and self._process.exists():
                 os.utime(self._process)

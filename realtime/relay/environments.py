@@ -38,7 +38,7 @@ from realtime.monitoring import liveness
 from realtime.relay import document, relay_metrics
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.document import HeldDocument, Refused
-from realtime.relay.storage import Found, Storage, StorageError
+from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError
 from realtime.relay.upstream import Upstream, UpstreamError
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
@@ -517,7 +517,7 @@ class Environments:
         """Look for documents that other processes have stored: for those that the bus reports, and for all of them
         about once a second, until the task is cancelled.
         """
-        all_at = self._loop.time() + conf.RECONCILE_SECONDS
+        all_at = self._loop.time()
         while True:
             self._part.progress()
             with suppress(TimeoutError):
@@ -527,7 +527,8 @@ class Environments:
                 reported, self._reported = self._reported, set()
                 await self._find(filter(None, map(self.by_client_key.get, reported)))
             else:
-                all_at = self._loop.time() + conf.RECONCILE_SECONDS
+                # Often enough for ``keep_alive``.
+                all_at = self._loop.time() + min(conf.RECONCILE_SECONDS, PROCESS_SECONDS / 4)
                 await self._keep_alive()
                 await self._look_in_storage()
 

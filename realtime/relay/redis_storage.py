@@ -71,10 +71,11 @@ class RedisStorage(Storage):
 
     def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
         name = PROCESS + self._process
+        # At least one field, so that it exists.
+        fields = {"": 0} | {str(key): microseconds(version) for key, version in held.items()}
         with self._redis() as redis, redis.pipeline() as pipeline:
             pipeline.delete(name)
-            # At least one field, so that it exists.
-            pipeline.hset(name, mapping={"": 0, **{key: microseconds(version) for key, version in held.items()}})
+            pipeline.hset(name, mapping=fields)
             pipeline.pexpire(name, round(PROCESS_SECONDS * 1_000))
             pipeline.sadd(PROCESSES, self._process)
             pipeline.execute()

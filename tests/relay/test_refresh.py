@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -199,6 +200,45 @@ async def test_storage__older_document_with_a_newer_version__held_one_stays(
     other.confirm(KEY, time.time() + 1_000)
     await wait_until(lambda: environment.confirmed_at > time.time() + 500)
     assert environment.source_version == START + timedelta(seconds=1)
+
+
+class Late(Directory):
+    """A storage from which a process gets documents late."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.released = threading.Event()
+        self.released.set()
+
+    def newer(self, known: Any) -> Any:
+        self.released.wait(PATIENCE)
+        return super().newer(known)
+
+
+def announced(made: Environments) -> datetime | None:
+    """The version that streams get."""
+    state = made.by_client_key[KEY].announced
+    return state.updated_at if state is not None else None
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["in time", "too late"])
+async def test_event__other_process_has_the_document_later__waits_for_a_time(
+    start: Make, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr(environments, "MAX_SHARE_SECONDS", PATIENCE if waits else 0.1)
+    shop = upstream.add_environment(KEY)
+    late = Late(tmp_path)
+    first, second = await start(KEY), await start(KEY, storage=late)
+    late.released.clear()
+    first.notify(KEY, shop.change(), "post")
+    await wait_until(lambda: version(first) == shop.version)
+    if waits:
+        await asyncio.sleep(0.2)
+        assert (announced(first), announced(second)) == (START, START)
+        late.released.set()
+    await wait_until(lambda: announced(first) == shop.version)
+    late.released.set()
+    await wait_until(lambda: announced(second) == shop.version)
 
 
 class Hanging(Directory):
