@@ -8,6 +8,7 @@ TOGETHER = (
     "tests/bus/test_processes.py",
     "tests/core/test_bodies.py",
     "tests/dashboard/browser/",
+    "tests/deploy/test_image.py",
     "tests/deploy/test_nginx.py",
     "tests/deploy/test_rolling_restart.py",
     "tests/detached/",
