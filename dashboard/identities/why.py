@@ -55,7 +55,9 @@ class WhyPage(EnvironmentPage):
         return self.render(form=WhyForm(request.GET.get("identifier", ""), feature=request.GET.get("feature", "")))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        form = WhyForm(*(request.POST.get(name, "").strip() for name in ("identifier", "traits", "feature")))
+        # Not stripped: spaces are a part of an identifier.
+        posted = request.POST
+        form = WhyForm(posted.get("identifier", ""), posted.get("traits", ""), posted.get("feature", "").strip())
         items = form.items()
         if form.errors:
             return self.render(400, form=form)

@@ -45,7 +45,7 @@ MAX_RUNS = 10
 REFERENCE_SECONDS = 0.013
 
 # For the editor these are a 403 or a 404.
-ADMIN_ONLY = {"usage", "project-delete"}
+ADMIN_ONLY = {"usage", "project-delete", "environment-webhook", "environment-webhook-delete"}
 ADMIN_ONLY_PREFIXES = ("organisation-", "project-permissions", "environment-permissions", "invite", "group-", "member-")
 ADMIN_ONLY_SUFFIXES = ("-user-permissions", "-group-permissions")
 

@@ -24,7 +24,7 @@ def test_copy__to_the_other_environment__its_stream_gets_one_event(
     window.get_by_role("link", name="Compare environments").click()
     with sse.connect(server.port, production.key) as stream:
         before = stream.next_event().updated_at
-        window.get_by_role("button", name="Copy to Production: banner").click()
+        window.get_by_role("button", name="Copy to Production").click()
         expect(window.get_by_text("banner is in Production as in Development.")).to_be_visible()
         assert stream.event_after(before).updated_at == tenant.version(production)
     assert tenant.flags(production) == {"banner": (True, "blue")}

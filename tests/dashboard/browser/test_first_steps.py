@@ -24,8 +24,10 @@ def start(window: Page) -> None:
     window.fill("[name=password]", secrets.token_urlsafe(16))
     window.locator("main form button").click()
     window.get_by_role("link", name="create an organisation of your own").click()
+    window.get_by_role("heading", name="New organisation").wait_for()
     window.get_by_label("Name").fill("Acme")
     window.get_by_role("button", name="Create organisation").click()
+    window.get_by_role("heading", name="New project").wait_for()
     window.get_by_label("Name").fill("Shop")
     window.get_by_role("button", name="Create project").click()
     window.get_by_role("button", name="Create flag").click()
@@ -39,6 +41,7 @@ def test_newcomer__python_sdk_with_the_lines_of_the_page__turns_green_and_follow
     start(window)
     window.get_by_label("SDK").select_option("python")
     window.get_by_role("button", name="Create one").click()
+    expect(window.locator("#snippet")).to_contain_text("ser.")
     expect(window.get_by_text("Waiting for your application")).to_be_visible()
     names: dict[str, Flagsmith] = {}
     exec(window.locator("#snippet").inner_text(), names)  # noqa: S102 - runs the snippet

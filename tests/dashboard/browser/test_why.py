@@ -21,7 +21,7 @@ def test_why__traits_in_and_out_of_a_segment__value_of_the_sdk_and_its_rule(
     tenant.override(feature["id"], segment["id"], feature_state_value=text("for pro"))
     window.goto(f"{base_path}features/{feature['id']}/")
     window.get_by_role("link", name="Why is it on?").click()
-    expect(window.get_by_label("Feature", exact=True)).to_have_value("banner")
+    expect(window.get_by_role("textbox", name="Feature")).to_have_value("banner")
     for plan, rule in (("pro", "Override for the segment Professionals"), ("free", "Default of Development")):
         window.get_by_label("Traits").fill(f"plan={plan}")
         window.get_by_role("button", name="Explain").click()
