@@ -38,7 +38,7 @@ class State(NamedTuple):
 
 
 def unchanged(request: EvaluationRequest, state: State) -> Answer | None:
-    """304 if the client has the answer to this bulk evaluation. It is found out without an evaluation."""
+    """304 if the client has the answer to this bulk evaluation already. It needs no evaluation."""
     if request.flag is not None or not request.if_none_match:
         return None
     etag = state.etag(request.body)

@@ -1,6 +1,5 @@
 """Maps the flags of an environment document to OFREP's evaluations."""
 
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -29,14 +28,14 @@ class Evaluations:
 
     def all(self, identity: Identity, server_side: bool, streaming_enabled: bool) -> bytes:
         """The body of a bulk evaluation. ``streaming_enabled``: name the stream of events."""
-        flags = b",".join(self._encode(self._flags(identity, server_side)))
+        flags = b",".join([self._encode(flag) for flag in self._flags(identity, server_side)])
         return b'{"flags":[%b],%b%b}' % (flags, self._metadata, self._streams if streaming_enabled else b"")
 
     def one(self, identity: Identity, name: str, server_side: bool) -> bytes | None:
         """The body of the evaluation of one flag. None: there is no flag of this name for this kind of key."""
-        found = [flag for flag in self._flags(identity, server_side) if flag.state.feature["name"] == name]
-        for encoded in self._encode(found):
-            return b"%b,%b}" % (encoded[:-1], self._metadata)
+        for flag in self._flags(identity, server_side):
+            if flag.state.feature["name"] == name:
+                return b"%b,%b}" % (self._encode(flag)[:-1], self._metadata)
         return None
 
     def _flags(self, identity: Identity, server_side: bool) -> list[Flag]:
@@ -45,15 +44,12 @@ class Evaluations:
             identity = Identity(identity.identifier)
         return self._environment.identity_flags(identity, server_side)
 
-    def _encode(self, flags: Iterable[Flag]) -> list[bytes]:
-        encoded: list[bytes] = []
-        for flag in flags:
-            # The key has the value's type, because 1 == True.
-            key = (flag.state, flag.variant, type(flag.value), flag.value)
-            found = self._encoded.get(key)
-            if found is None:
-                found = self._encoded[key] = encode(evaluation(flag)).encode()
-            encoded.append(found)
+    def _encode(self, flag: Flag) -> bytes:
+        # The key has the value's type, because 1 == True.
+        key = (flag.state, flag.variant, type(flag.value), flag.value)
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            encoded = self._encoded[key] = encode(evaluation(flag)).encode()
         return encoded
 
 

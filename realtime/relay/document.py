@@ -101,6 +101,9 @@ class HeldDocument:
     Edge Proxy; a Flagsmith hides them from both."""
 
     streaming_enabled: bool
+    is_served: bool
+    """The organisation has flags served. Only OFREP depends on it: the Edge Proxy serves every document."""
+
     allows_client_traits: bool
     feature_names: frozenset[str]
     flags: dict[bool, EncodedResponse]
@@ -185,6 +188,7 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         stored=stored,
         compiled=compiled,
         streaming_enabled=streaming_enabled,
+        is_served=not project.get("organisation", {}).get("stop_serving_flags"),
         allows_client_traits=bool(document.get("allow_client_traits", True)),
         feature_names=names,
         flags={kind: EncodedResponse(stored.version, body.encoded, body.gzipped) for kind, body in bodies.items()},

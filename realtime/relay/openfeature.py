@@ -43,6 +43,8 @@ class OpenFeature:
             # The protocol has no 503.
             retry = ("Retry-After", responding.UNAVAILABLE_SECONDS.decode())
             return _reject(ofrep.rejection(500, responding.NO_DOCUMENT, (retry,)), cors)
+        if not held.is_served:
+            return _reject(ofrep.rejection(403, "The organisation is disabled from serving flags."), cors)
         relay_metrics.reads["identities"].add()
         refetch_rate.add()
         state = held.ofrep_states[server_side]

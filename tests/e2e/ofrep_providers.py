@@ -1,17 +1,27 @@
-"""OpenFeature's providers: the web provider in a page of another origin, with streams only, and the one for Python."""
+"""OpenFeature's providers: for the web in a page of another origin, with streams only; for servers, Python and Node."""
 
+import itertools
+import json
+import statistics
+import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
+import requests
 from openfeature import api as openfeature
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.flag_evaluation import FlagEvaluationDetails
 from playwright.sync_api import Browser, Page, Request
 
-from tests.e2e.modules import module_origin
+from tests.e2e.modules import MODULES, module_origin
+from tests.support import programs
+from tests.support.api import Tenant
 from tests.support.patience import PATIENCE
 
 Details = tuple[Any, Any, Any]
@@ -20,6 +30,35 @@ Details = tuple[Any, Any, Any]
 UNAUTHORIZED = ("default", "ERROR", "GENERAL")
 WITHOUT_TARGETING_KEY = ("default", "ERROR", "TARGETING_KEY_MISSING")
 
+# Flags of ``tests.ofrep.conftest.with_flags``, each with a default of the requested type.
+EVALUATIONS: list[tuple[str, Any]] = [
+    ("on", False),
+    ("off", True),
+    ("text", "default"),
+    ("number", 7),
+    ("json", {"default": True}),
+    ("missing", "default"),
+    ("text-off", "default"),
+    ("banner", "default"),
+]
+EXPECTED: list[Details] = [
+    (True, "STATIC", None),
+    (False, "STATIC", None),
+    ("red", "STATIC", None),
+    (42, "STATIC", None),
+    ({"default": True}, "ERROR", "TYPE_MISMATCH"),
+    ("default", "ERROR", "FLAG_NOT_FOUND"),
+    ("default", "DISABLED", None),
+    ("for pros", "TARGETING_MATCH", None),
+]
+
+SWITCH = "off"
+"""The flag that ``switch_of`` changes."""
+
+TOGGLES = 40
+
+CHANGE_SECONDS = 0.05
+RESTARTS = 2
 
 # The provider's errors are in the details, also that of a page without a targeting key.
 PROVIDER = """
@@ -78,6 +117,20 @@ class ProviderPage:
             arg=[name, value],
         )
 
+    def toggle(self, switch: Callable[[bool], Any]) -> str:
+        """Change the flag ``SWITCH`` TOGGLES times, each time until the page has the value. Returns the delays."""
+        sent: list[float] = []
+        for number in range(TOGGLES):
+            enabled = number % 2 == 0
+            sent.append(time.time() * 1000)
+            switch(enabled)
+            self.wait_for(SWITCH, enabled)
+        changed = self.page.evaluate("() => window.changedAt")
+        assert len(changed) == TOGGLES
+        delays = sorted(after - before for before, after in zip(sent, changed, strict=True))
+        p50, p99 = statistics.median(delays), delays[-1 - TOGGLES // 100]
+        return f"from the admin's request to the new value in the page: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+
 
 @contextmanager
 def provider_page(browser: Browser, url: str, key: str) -> Iterator[ProviderPage]:
@@ -88,6 +141,35 @@ def provider_page(browser: Browser, url: str, key: str) -> Iterator[ProviderPage
         page.goto(origin)
         yield ProviderPage(page, url, key)
         context.close()
+
+
+@contextmanager
+def repeated(change: Callable[[int], Any]) -> Iterator[None]:
+    """Call this function in a thread with rising numbers, also while the server accepts no connections."""
+    stopped = threading.Event()
+
+    def repeat() -> None:
+        for number in itertools.count():
+            with suppress(requests.ConnectionError):
+                change(number)
+            if stopped.wait(CHANGE_SECONDS):
+                return
+
+    with ThreadPoolExecutor(1) as threads:
+        changes = threads.submit(repeat)
+        try:
+            yield
+        finally:
+            stopped.set()
+    changes.result()
+
+
+def switch_of(tenant: Tenant) -> Callable[[bool], Any]:
+    """A function that turns the flag ``SWITCH`` of ``with_flags`` on or off, by one request to the Admin API."""
+    found = tenant.api.get(f"projects/{tenant.project}/features/?search={SWITCH}")["results"]
+    (feature,) = [each["id"] for each in found if each["name"] == SWITCH]
+    state = f"environments/{tenant.environment.key}/featurestates/{tenant.state(feature)['id']}/"
+    return lambda enabled: tenant.api.patch(state, enabled=enabled)
 
 
 def evaluate_in_python(url: str, key: str, evaluations: list[tuple[str, Any]]) -> list[Details]:
@@ -109,3 +191,49 @@ def evaluate_in_python(url: str, key: str, evaluations: list[tuple[str, Any]]) -
     evaluate(key, "text", "default", EvaluationContext())
     openfeature.shutdown()
     return results
+
+
+IN_NODE = """
+import { OpenFeature } from "@openfeature/server-sdk";
+import { OFREPProvider } from "@openfeature/ofrep-provider";
+const [baseUrl, key, evaluations] = JSON.parse(process.argv[1]);
+const results = [];
+async function evaluate(key, name, fallback, context) {
+  await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl, headers: [["X-API-Key", key]] }));
+  const type = { boolean: "Boolean", string: "String", number: "Number", object: "Object" }[typeof fallback];
+  const found = await OpenFeature.getClient()[`get${type}Details`](name, fallback, context);
+  results.push([found.value, found.reason, found.errorCode ?? null]);
+}
+const ada = { targetingKey: "ada", plan: "pro" };
+for (const [name, fallback] of evaluations) await evaluate(key, name, fallback, ada);
+await evaluate("wrong", "text", "default", ada);
+await evaluate(key, "text", "default", {});
+console.log(JSON.stringify(results));
+"""
+
+
+def evaluate_in_node(url: str, key: str, evaluations: list[tuple[str, Any]]) -> list[Details]:
+    """As ``evaluate_in_python``."""
+    if not (MODULES / "@openfeature").is_dir():
+        raise programs.ProgramMissingError("npm's packages are not installed (scripts/test installs them)")
+    done = subprocess.run(
+        [programs.require("node"), "--input-type=module", "-e", IN_NODE, json.dumps([url, key, evaluations])],
+        cwd=programs.E2E,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(result) for result in json.loads(done.stdout)]
+
+
+Evaluate = Callable[[str, str, list[tuple[str, Any]]], list[Details]]
+
+# The released provider for Node (0.1.3) takes an evaluation without a value for an invalid response.
+IN_NODE_EXPECTED = [("default", "ERROR", "GENERAL") if each[1] == "DISABLED" else each for each in EXPECTED]
+
+FOR_SERVERS = [
+    pytest.param(evaluate_in_python, [*EXPECTED, UNAUTHORIZED, WITHOUT_TARGETING_KEY], id="python"),
+    pytest.param(evaluate_in_node, [*IN_NODE_EXPECTED, UNAUTHORIZED, WITHOUT_TARGETING_KEY], id="node"),
+]
+"""Providers for servers: a function that evaluates, and its results for ``EVALUATIONS``."""

@@ -12,11 +12,12 @@ import argparse
 import random
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from statistics import median
 
 from tests.faults import faults, relay_faults
-from tests.faults.cluster import MAX_RECOVERY_SECONDS, Bus, Report, cluster
+from tests.faults.cluster import MAX_RECOVERY_SECONDS, Bus, Recovery, Report, cluster
 from tests.faults.faults import Fault
 from tests.faults.relays import MAX_START_SECONDS, Kind, relays
 
@@ -66,27 +67,36 @@ def failures_of(fault: Fault, report: Report) -> list[str]:
 
 def print_table(reports: list[tuple[str, Fault, Report]]) -> None:
     """By fault: repetitions, updates, subscribers without the newest state, wrong answers, times, and failed calls."""
-    print(
-        f"{'fault':<58}{'times':>6}{'updates':>9}{'lost':>6}{'wrong':>7}{'recovered: median':>16}{'max':>8}{'later':>8}"
-        f"{'meanwhile':>11}{'start':>8}{'no core':>9}{'failed calls':>14}"
-    )
-    for name in dict.fromkeys(f"{bus}: {fault.name}" for bus, fault, _ in reports):
+    rows = dict.fromkeys(f"{bus}: {fault.name}" for bus, fault, _ in reports)
+    width = max(map(len, rows)) + 2
+    head = ("times", "updates", "lost", "wrong", "recovered: median", "max", "later", "meanwhile", "start", "no core")
+    print(f"{'fault':<{width}}{'  '.join(head)}  failed calls")
+    for name in rows:
         own = [report for bus, fault, report in reports if f"{bus}: {fault.name}" == name]
         recovered = [report.recovery.seconds for report in own]
-        later = max(report.recovery_later.seconds for report in own)
-        meanwhile = [report.recovery_during.seconds for report in own if report.recovery_during is not None]
-        starts = [report.start.seconds for report in own if report.start is not None]
-        contention = max(recovery.contention_seconds for report in own for recovery in report.recoveries)
-        calls = sum((report.calls for report in own), Counter[str]()).total()
-        print(
-            f"{name:<58}{len(own):>6}{sum(each.updates for each in own):>9}{sum(each.behind for each in own):>6}"
-            f"{sum(each.wrong.total() for each in own):>7}"
-            f"{median(recovered):>16.3f} s{max(recovered):>8.3f}{later:>8.3f}"
-            f"{f'{max(meanwhile):.3f}' if meanwhile else '':>11}{f'{max(starts):.3f}' if starts else '':>8}"
-            f"{contention:>9.3f}{calls:>14}"
+        cells = (
+            str(len(own)),
+            str(sum(each.updates for each in own)),
+            str(sum(each.behind for each in own)),
+            str(sum(each.wrong.total() for each in own)),
+            f"{median(recovered):.3f} s",
+            f"{max(recovered):.3f}",
+            f"{max(report.recovery_later.seconds for report in own):.3f}",
+            _longest(report.recovery_during for report in own),
+            _longest(report.start for report in own),
+            f"{max(recovery.contention_seconds for report in own for recovery in report.recoveries):.3f}",
         )
+        calls = sum((report.calls for report in own), Counter[str]()).total()
+        row = "  ".join(f"{cell:>{len(title)}}" for title, cell in zip(head, cells, strict=True))
+        print(f"{name:<{width}}{row}  {calls:>12}")
     updates, lost = (sum(getattr(report, name) for _, _, report in reports) for name in ("updates", "behind"))
-    print(f"{len(reports)} faults, {updates} updates, lost {lost}")
+    wrong = sum(report.wrong.total() for _, _, report in reports)
+    print(f"{len(reports)} faults, {updates} updates, lost {lost}, wrong answers {wrong}")
+
+
+def _longest(recoveries: Iterable[Recovery | None]) -> str:
+    """The seconds of the longest one; empty if there is none."""
+    return max((f"{recovery.seconds:.3f}" for recovery in recoveries if recovery is not None), default="", key=float)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import requests
 
 from tests.faults.cluster import AHEAD_SECONDS, Recovery, Report, clock_ahead
 from tests.faults.contention import Contention
-from tests.faults.valve import Valve
+from tests.faults.valve import ForwardingProcess, Valve
 from tests.support import sse
 from tests.support.api import VERSION_HEADER
 from tests.support.patience import PATIENCE
@@ -266,8 +266,11 @@ class Relays:
     chance: random.Random
     upstream: Upstream
     shop: Environment
+    process: ForwardingProcess
+    """The upstream's process, from the relays' point of view: it has the port that they connect to."""
+
     valve: Valve
-    """Between the relays and the upstream."""
+    """Between this process and the upstream, which is a thread of the tests."""
 
     servers: list[RelayServer]
     redis: Redis | None
@@ -338,7 +341,7 @@ class Relays:
         The time is the longest one of a relay, until it answers with the newest state.
         """
         self._wait(self._is_kept)
-        self.upstream.stop()
+        self.process.process.kill()
         for server in self.servers:
             server.process.kill()
         starts = []
@@ -350,7 +353,7 @@ class Relays:
                 complete = self._flags(server)[1] == self.changes.number
                 elapsed = time.monotonic() - began
             starts.append(Recovery(complete, elapsed, contention.seconds))
-        self.upstream.start()
+        self.process.start()
         self._wait(self._is_current)
         return max(starts, key=lambda start: (not start.complete, start.seconds))
 
@@ -428,10 +431,11 @@ def relays(kind: Kind, *, streams: int = 6, per_second: float = 10.0, seed: int 
         # A 304 hides a second change within a second, and one without a new version, for up to a minute.
         shop.is_conditional = False
         valve = stack.enter_context(Valve(upstream.port))
+        process = stack.enter_context(ForwardingProcess(valve.port))
         redis = stack.enter_context(Redis()) if kind == "redis" else None
         servers = []
         for number in range(2 if redis is not None else 1):
-            variables = {"UPSTREAM_REALTIME_URL": f"http://127.0.0.1:{valve.port}", "LOG_LEVEL": "INFO"}
+            variables = {"UPSTREAM_REALTIME_URL": f"http://127.0.0.1:{process.port}", "LOG_LEVEL": "INFO"}
             if redis is not None:
                 variables["REDIS_URL"] = redis.url
             if number == 1:
@@ -443,11 +447,11 @@ def relays(kind: Kind, *, streams: int = 6, per_second: float = 10.0, seed: int 
             }
             server = RelayServer(
                 folder / str(number),
-                f"http://127.0.0.1:{valve.port}/api/v1",
+                f"http://127.0.0.1:{process.port}/api/v1",
                 shop,
                 configuration=configuration,
                 **variables,
             )
             servers.append(stack.enter_context(server))
-        made = Relays(kind, random.Random(seed), upstream, shop, valve, servers, redis, streams, per_second)
+        made = Relays(kind, random.Random(seed), upstream, shop, process, valve, servers, redis, streams, per_second)
         yield stack.enter_context(made)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.flagsmith.change_requests import ChangeRequest, commit
 from tests.flagsmith.checkout import Checkout
-from tests.flagsmith.installed import FOLLOWING, FlagsmithWithApp
+from tests.flagsmith.installed import FOLLOWING, FlagsmithWithApp, shared_cache
 from tests.flagsmith.monolith import Tasks
 from tests.flagsmith.reading import Read
 from tests.flagsmith.sequences import PATIENCE
@@ -98,13 +98,8 @@ def test_app__redis_as_bus_and_as_flagsmiths_cache__each_worker_serves_the_versi
     checkout: Checkout,
 ) -> None:
     with Redis() as redis:
-        variables = {
-            "GUNICORN_WORKERS": "2",
-            "ENVIRONMENT_CACHE_BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "ENVIRONMENT_CACHE_LOCATION": redis.url,
-        }
         lines = f'EVENTSTREAM_REDIS = {{"host": "127.0.0.1", "port": {redis.port}}}\n'
-        with FlagsmithWithApp(checkout, Tasks.THREADS, variables, lines=lines) as flagsmith:
+        with FlagsmithWithApp(checkout, Tasks.THREADS, shared_cache(redis), lines=lines) as flagsmith:
             tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
             feature = tenant.add_feature("banner", initial_value="old")["id"]
             settle(flagsmith)

@@ -11,13 +11,15 @@ from typing import NamedTuple
 import pytest
 
 from tests.flagsmith.beside import Beside
+from tests.flagsmith.checkout import Checkout
 from tests.flagsmith.conftest import Plugged
-from tests.flagsmith.installed import FlagsmithWithApp
+from tests.flagsmith.installed import FlagsmithWithApp, shared_cache
 from tests.flagsmith.monolith import Tasks
 from tests.flagsmith.reading import Read
 from tests.flagsmith.sequences import PATIENCE, SEQUENCES, Step
 from tests.support import sse
 from tests.support.api import AdminAPI, Body
+from tests.support.redis import Redis
 
 # The number for each kind of streams and each task mode. docs/plugging-in.md reports FLAGSMITH_CHANGES=2000.
 CHANGES = int(os.environ.get("FLAGSMITH_CHANGES", "42"))
@@ -92,8 +94,8 @@ class Lane:
             return self.stream.event_after(known, PATIENCE)
 
 
-def test_plugged__each_event__api_already_serves_the_change(plugged: Plugged, api: AdminAPI) -> None:
-    """All tenants make a change at the same time, and then wait for Flagsmith's tasks."""
+def outcomes_of(plugged: Plugged, api: AdminAPI) -> list[Outcome]:
+    """All tenants make a change at the same time, and then wait for Flagsmith's tasks, until ``CHANGES`` are made."""
     token = str(api.session.headers["Authorization"]).removeprefix("Token ")
     with ThreadPoolExecutor(len(SEQUENCES)) as threads:
         lanes = list(threads.map(lambda name: Lane(name, plugged, token), SEQUENCES))
@@ -106,7 +108,6 @@ def test_plugged__each_event__api_already_serves_the_change(plugged: Plugged, ap
                 plugged.flagsmith.settle()
     for lane in lanes:
         lane.stream.close()
-
     summary = {
         "changes": len(outcomes),
         "events with a fetch": sum(outcome.events for outcome in outcomes),
@@ -115,4 +116,16 @@ def test_plugged__each_event__api_already_serves_the_change(plugged: Plugged, ap
         "old": Counter(outcome.kind for outcome in outcomes if outcome.old),
     }
     print(plugged.flagsmith.tasks.value, summary)
-    assert [outcome for outcome in outcomes if outcome.old] == [], summary
+    return outcomes
+
+
+def test_plugged__each_event__api_already_serves_the_change(plugged: Plugged, api: AdminAPI) -> None:
+    assert [outcome for outcome in outcomes_of(plugged, api) if outcome.old] == []
+
+
+@pytest.mark.parametrize("tasks", Tasks, ids=lambda tasks: tasks.value.lower())
+def test_app__workers_share_a_cache__each_event__all_serve_the_change(checkout: Checkout, tasks: Tasks) -> None:
+    with Redis() as redis, FlagsmithWithApp(checkout, tasks, shared_cache(redis)) as flagsmith:
+        outcomes = outcomes_of(flagsmith, AdminAPI.registered(flagsmith.url))
+
+    assert [outcome for outcome in outcomes if outcome.old] == []

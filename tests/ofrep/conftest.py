@@ -86,8 +86,9 @@ def with_flags(tenant: Tenant) -> Tenant:
     split = tenant.add_feature(
         "split", type="MULTIVARIATE", initial_value="none", default_enabled=True, multivariate_options=options
     )
-    path = f"projects/{tenant.project}/features/{split['id']}/mv-options"
-    tenant.api.patch(f"{path}/{split['multivariate_options'][0]['id']}/", key="variant-a")
+    path = f"projects/{tenant.project}/features/{split['id']}/mv-options/{split['multivariate_options'][0]['id']}/"
+    # A Flagsmith fails at a PATCH without all fields.
+    tenant.api.put(path, feature=split["id"], key="variant-a", **options[0])
     tenant.add_feature("secret", default_enabled=True, is_server_key_only=True)
     segment = tenant.add_segment("pro", plan="pro")["id"]
     banner = tenant.add_feature("banner", initial_value="plain", default_enabled=True)["id"]

@@ -1,9 +1,7 @@
-"""The answers of OFREP 0.3.0, as JSON schemas.
+"""OFREP 0.3.0: validates answers and events against the protocol's description, and tries requests that it allows.
 
-Written after ``service/openapi.yaml`` of github.com/open-feature/protocol (Apache-2.0), at the commit ``COMMIT``. If
-``OFREP_PROTOCOL`` is the path of that file, each answer is validated against it as well.
-
-The file's schema of an evaluation is ``oneOf`` of a schema for each type and one for evaluations without a value. Every
+The description is ``protocol.yaml``, or the protocol's own ``service/openapi.yaml``, if OFREP_PROTOCOL is its path. The
+file's schema of an evaluation is ``oneOf`` of a schema for each type and one for evaluations without a value. Every
 evaluation with a value matches that last one too, and integers match the schema of floats. So ``anyOf`` is meant.
 """
 
@@ -14,118 +12,85 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import schemathesis
 import yaml
+from hypothesis import HealthCheck, Phase, given, settings
 from jsonschema import Draft202012Validator
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
-COMMIT = "d1a63a4e84e6297599ce566126e7764c1419f80a"
+from tests.support.patience import PATIENCE
 
-TEXT = {"type": "string"}
-METADATA = {"type": "object", "additionalProperties": {"type": ["boolean", "string", "number"]}}
-REASONS = ["STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED", "UNKNOWN"]
+ALL_FLAGS = "/ofrep/v1/evaluate/flags"
+ONE_FLAG = "/ofrep/v1/evaluate/flags/{key}"
 
-SUCCESS = {
-    "type": "object",
-    "required": ["key", "reason"],
-    "properties": {
-        "key": TEXT,
-        "value": {"type": ["boolean", "string", "number", "object"]},
-        "reason": {"enum": REASONS},
-        "variant": TEXT,
-        "metadata": METADATA,
-    },
-}
-FAILURE = {
-    "type": "object",
-    "required": ["key", "errorCode"],
-    "properties": {
-        "key": TEXT,
-        "errorCode": {"enum": ["PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "GENERAL"]},
-        "errorDetails": TEXT,
-        "metadata": METADATA,
-    },
-}
-NOT_FOUND = {**FAILURE, "properties": {**FAILURE["properties"], "errorCode": {"enum": ["FLAG_NOT_FOUND"]}}}  # type: ignore[dict-item]
-BULK_FAILURE = {"type": "object", "required": ["errorCode"], "properties": {"errorCode": TEXT, "errorDetails": TEXT}}
-SERVER_ERROR = {"type": "object", "properties": {"errorDetails": TEXT}}
-ENDPOINT = {
-    "type": "object",
-    "required": ["requestUri"],
-    "properties": {"origin": TEXT, "requestUri": {"type": "string", "pattern": "^/"}},
-}
-STREAM = {
-    "type": "object",
-    "required": ["type"],
-    "oneOf": [
-        {"required": ["url"], "not": {"required": ["endpoint"]}},
-        {"required": ["endpoint"], "not": {"required": ["url"]}},
-    ],
-    "properties": {
-        "type": TEXT,
-        "url": TEXT,
-        "endpoint": ENDPOINT,
-        "inactivityDelaySec": {"type": "integer", "minimum": 1},
-    },
-}
-BULK = {
-    "type": "object",
-    "required": ["flags"],
-    "properties": {
-        "flags": {"type": "array", "items": {"oneOf": [SUCCESS, FAILURE]}},
-        "metadata": METADATA,
-        "eventStreams": {"type": "array", "items": STREAM},
-    },
-}
-EVENT = {
-    "type": "object",
-    "required": ["type"],
-    "properties": {
-        "type": TEXT,
-        "etag": TEXT,
-        "lastModified": {"oneOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]},
-    },
-}
+EXAMPLES = int(os.environ.get("OFREP_EXAMPLES", "50"))
+"""The requests of each kind that ``explore`` sends to each endpoint."""
 
-PATHS = {"bulk": "/ofrep/v1/evaluate/flags", "single": "/ofrep/v1/evaluate/flags/{key}"}
-
-BODIES = {
-    "bulk": {200: BULK, 400: BULK_FAILURE, 500: SERVER_ERROR},
-    "single": {200: SUCCESS, 400: FAILURE, 404: NOT_FOUND, 500: SERVER_ERROR},
-}
-EMPTY = {"bulk": {304, 401, 403, 429}, "single": {401, 403, 429}}
-"""The statuses of which the protocol describes no body."""
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
 def check(answer: requests.Response) -> None:
     """Fail unless the protocol has this answer."""
-    kind = "bulk" if answer.request.path_url.partition("?")[0] == PATHS["bulk"] else "single"
-    if answer.status_code in EMPTY[kind]:
-        return
-    assert answer.status_code in BODIES[kind], (answer.status_code, answer.text)
-    assert answer.headers["Content-Type"] == "application/json"
-    _validate(BODIES[kind][answer.status_code], answer.json())
-    if path := os.environ.get("OFREP_PROTOCOL"):
-        operation = f"#/paths/{PATHS[kind].replace('/', '~1').replace('{', '%7B').replace('}', '%7D')}/post"
-        content = f"{operation}/responses/{answer.status_code}/content/application~1json/schema"
-        _validate({**_document(Path(path)), "$ref": content}, answer.json())
+    path = ALL_FLAGS if answer.request.path_url.partition("?")[0] == ALL_FLAGS else ONE_FLAG
+    responses = description()["paths"][path]["post"]["responses"]
+    assert str(answer.status_code) in responses, (answer.status_code, answer.text)
+    for content_type, media in responses[str(answer.status_code)].get("content", {}).items():
+        assert answer.headers["Content-Type"] == content_type
+        _validate(media["schema"], answer.json())
 
 
 def check_event(data: str) -> dict[str, Any]:
     """The parsed data of an event. Fail unless the protocol has it."""
     parsed: dict[str, Any] = json.loads(data)
-    _validate(EVENT, parsed)
-    if path := os.environ.get("OFREP_PROTOCOL"):
-        _validate({**_document(Path(path)), "$ref": "#/components/schemas/sseEventData"}, parsed)
+    _validate({"$ref": "#/components/schemas/sseEventData"}, parsed)
+    return parsed
+
+
+def explore(url: str, key: str) -> dict[int, int]:
+    """Send valid and invalid requests to both endpoints of this server. Returns the number of answers of each status.
+
+    Fail unless each answer is one of the protocol, and none is a server error.
+    """
+    api = schemathesis.openapi.from_dict(description())
+    api.config.update(base_url=url)
+    statuses: dict[int, int] = {}
+    for operation in (result.ok() for result in api.get_all_operations()):
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+
+            @settings(
+                max_examples=EXAMPLES,
+                database=None,
+                derandomize=True,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def each(case: Any) -> None:
+                answer = case.call(headers={"X-API-Key": key}, timeout=PATIENCE)
+                statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
+                case.validate_response(answer, checks=CHECKS)
+
+            each()
+    return statuses
+
+
+@cache
+def description() -> dict[str, Any]:
+    """The protocol's description, as OpenAPI."""
+    file = os.environ.get("OFREP_PROTOCOL") or Path(__file__).with_name("protocol.yaml")
+    parsed: dict[str, Any] = yaml.safe_load(Path(file).read_text())
+    for part in parsed["components"]["schemas"].get("evaluationSuccess", {}).get("allOf", []):
+        if "oneOf" in part:
+            part["anyOf"] = part.pop("oneOf")
     return parsed
 
 
 def _validate(schema: dict[str, Any], value: Any) -> None:
-    Draft202012Validator(schema).validate(value)
-
-
-@cache
-def _document(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(path.read_text())
-    for part in document["components"]["schemas"]["evaluationSuccess"]["allOf"]:
-        if "oneOf" in part:
-            part["anyOf"] = part.pop("oneOf")
-    return document
+    Draft202012Validator({**schema, "components": description()["components"]}).validate(value)

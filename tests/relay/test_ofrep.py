@@ -54,17 +54,27 @@ def empty(upstream: Upstream) -> Environment:
 
 
 @pytest.fixture(scope="module")
+def stopped(upstream: Upstream) -> Environment:
+    """An environment of an organisation that is not served."""
+    made = upstream.add_environment("stopped")
+    made.update(project__organisation__stop_serving_flags=True)
+    return made
+
+
+@pytest.fixture(scope="module")
 def relay(
     upstream: Upstream,
     shop: Environment,
     hiding: Environment,
     empty: Environment,
+    stopped: Environment,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RelayServer]:
     folder = tmp_path_factory.mktemp("relay")
     configuration = {"allow_origins": [ORIGIN]}
+    environments = (shop, hiding, empty, stopped)
     with RelayServer(
-        folder, upstream.api_url, shop, hiding, empty, configuration=configuration, REALTIME_REPEAT_SECONDS="0"
+        folder, upstream.api_url, *environments, configuration=configuration, REALTIME_REPEAT_SECONDS="0"
     ) as relay:
         yield relay
 
@@ -130,6 +140,12 @@ def test_key__unknown_or_without_a_document__401_or_500(client_of: Callable[...,
         assert (answer.status_code, answer.headers["Retry-After"]) == (500, "2")
 
 
+def test_key__organisation_is_not_served__403(client_of: Callable[..., Client], stopped: Environment) -> None:
+    for flag in ("", "banner"):
+        for key in (stopped.key, stopped.server_key):
+            assert client_of(key).send({"context": ADA}, flag).status_code == 403
+
+
 def test_path_and_method__others__404_and_405(relay: RelayServer, shop: Environment) -> None:
     for method, path, status in (
         ("POST", "flags/", 404),
@@ -190,6 +206,14 @@ def test_event_streams__server_side_key_in_place_of_the_client_side_key__not_in_
     pair = {"server_side_key": shop.server_key, "client_side_key": shop.server_key}
     relay = start_relay(configuration={"environment_key_pairs": [pair]})
     assert "eventStreams" not in Client(relay.url, shop.server_key).all().json()
+
+
+@pytest.mark.slow
+def test_any_request__valid_or_not__answer_of_the_protocol(relay: RelayServer, shop: Environment) -> None:
+    for key in (shop.key, shop.server_key):
+        statuses = protocol.explore(relay.url, key)
+        print(statuses)
+        assert {200, 400, 404} <= set(statuses)
 
 
 def test_cors__allowed_origin__may_send_the_headers_and_read_the_etag(client: Client) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.ofrep_providers import UNAUTHORIZED, WITHOUT_TARGETING_KEY, evaluate_in_python, provider_page
+from tests.e2e.ofrep_providers import (
+    RESTARTS,
+    UNAUTHORIZED,
+    WITHOUT_TARGETING_KEY,
+    Evaluate,
+    evaluate_in_node,
+    evaluate_in_python,
+    provider_page,
+    repeated,
+)
 from tests.support.chromium import chromium
 from tests.support.relay import RelayServer
 from tests.support.upstream import Environment, state
@@ -71,10 +80,14 @@ def test_web_provider__changes__one_evaluation_each_and_none_while_the_switch_is
         assert provider.errors == []
 
 
-def test_web_provider__relay_is_killed_and_restarts__ends_on_the_newest_state(
+def test_web_provider__relay_is_killed_and_restarts_during_changes__ends_on_the_newest_state(
     relay: RelayServer, shop: Environment, browser: Browser
 ) -> None:
     with provider_page(browser, relay.url, shop.key) as provider:
+        with repeated(lambda number: change(relay, shop, f"new {number}")):
+            for _ in range(RESTARTS):
+                relay.process.kill()
+                relay.start()
         relay.process.kill()
         shop.change(plain=(True, "meanwhile"))
         relay.start()
@@ -84,7 +97,10 @@ def test_web_provider__relay_is_killed_and_restarts__ends_on_the_newest_state(
         provider.wait_for("plain", "last")
 
 
-def test_python_provider__flags_of_every_kind__values_reasons_and_errors(relay: RelayServer, shop: Environment) -> None:
-    results = evaluate_in_python(relay.url, shop.server_key, EVALUATIONS)
+@pytest.mark.parametrize("evaluate", [evaluate_in_python, evaluate_in_node])
+def test_provider_for_servers__flags_of_every_kind__values_reasons_and_errors(
+    evaluate: Evaluate, relay: RelayServer, shop: Environment
+) -> None:
+    results = evaluate(relay.url, shop.server_key, EVALUATIONS)
 
     assert results == [*EXPECTED, UNAUTHORIZED, WITHOUT_TARGETING_KEY]

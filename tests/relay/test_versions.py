@@ -333,6 +333,7 @@ def test_upstreams_stream__unknown_bytes__are_ignored(
         assert stream.event_after(before).updated_at == seconds(shop.version)
 
 
+@pytest.mark.slow
 def test_relay_behind_a_relay__event__passed_on_with_the_same_version(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
