@@ -67,7 +67,7 @@ class EvaluationViewSet(EnvironmentsView, GenericViewSet[Environment]):
             with_stored_traits=has_environment_permission(self.actor, self.environment, "VIEW_IDENTITIES"),
         )
         try:
-            flags = explained_flags(self.environment.pk, identity)
+            flags: Any = explained_flags(self.environment.pk, identity)
         except Environment.DoesNotExist:  # Deleted after the permission check.
             raise NotFound(NOT_FOUND) from None
         return Response(ExplainedFlagSerializer(flags, many=True).data)

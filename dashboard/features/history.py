@@ -43,12 +43,12 @@ class HistoryTab(FeatureTab):
         page = Paginator(self.entries, PAGE_SIZE).get_page(request.GET.get("page"))
         page.object_list = list(page.object_list)
         for entry in page.object_list:
-            entry.who = author_name(entry)
-            entry.details = [
+            entry.who = author_name(entry)  # type: ignore[attr-defined]
+            entry.details = [  # type: ignore[attr-defined]
                 {**each, "old": detail_text(each["old"]), "new": detail_text(each["new"])}
                 for each in entry.change_details
             ]
-            entry.restorable = self.restored(entry) is not None
+            entry.restorable = self.restored(entry) is not None  # type: ignore[attr-defined]
         permission = "CREATE_CHANGE_REQUEST" if self.needs_approval else "UPDATE_FEATURE_STATE"
         return self.render(entries=page, may_restore=self.has_environment_permission(permission))
 

@@ -72,7 +72,7 @@ class IdentityPage(EnvironmentPage):
         return found
 
     def render_question(self, question: str, effect: str, action: str) -> HttpResponse:
-        content = {"question": question, "effect": effect, "action": action, "back": self.path}
+        content: dict[str, Any] = {"question": question, "effect": effect, "action": action, "back": self.path}
         return self.render(**content, allowed=self.may_manage)
 
     @property

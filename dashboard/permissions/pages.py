@@ -97,9 +97,9 @@ class PermissionsMixin(Page):
         page.object_list = list(page.object_list)
         rows = self._rows("user", [member.user_id for member in page.object_list])
         for member in page.object_list:
-            member.granted = _granted(rows.get(member.user_id))
-            member.url = self.form_url("user", member.user_id)
-            member.is_organisation_admin = member.role == OrganisationRole.ADMIN
+            member.granted = _granted(rows.get(member.user_id))  # type: ignore[attr-defined]
+            member.url = self.form_url("user", member.user_id)  # type: ignore[attr-defined]
+            member.is_admin = member.role == OrganisationRole.ADMIN  # type: ignore[attr-defined]
         return page
 
     def _groups(self, search: str) -> list[UserPermissionGroup]:

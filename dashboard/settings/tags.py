@@ -86,7 +86,10 @@ class DeleteTag(TagsPage):
     template = "dashboard/confirm.html"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        content = {"question": f"Delete the tag {self.tag().label}?", "effect": "Its features stay, without it."}
+        content: dict[str, Any] = {
+            "question": f"Delete the tag {self.tag().label}?",
+            "effect": "Its features stay, without it.",
+        }
         return self.render(**content, action="Delete the tag", back=self.path, allowed=self.may_manage)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:

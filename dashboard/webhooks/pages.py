@@ -107,7 +107,11 @@ class DeleteWebhookMixin(WebhooksMixin):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         self.template = "dashboard/confirm.html"
         question = f"Delete the webhook {self.webhook().url}?"
-        content = {"question": question, "effect": "It receives nothing from then on.", "action": "Delete the webhook"}
+        content: dict[str, Any] = {
+            "question": question,
+            "effect": "It receives nothing from then on.",
+            "action": "Delete the webhook",
+        }
         return self.render(**content, back=self.webhook_url(), allowed=True)
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:

@@ -29,7 +29,8 @@ class SegmentOverride(NamedTuple):
     @property
     def priority(self) -> int:
         """A lower number takes precedence."""
-        return (self.state.get("feature_segment") or {}).get("priority") or 0
+        place = self.state.get("feature_segment")
+        return (place["priority"] if place else None) or 0
 
 
 class ExplainedFlag(NamedTuple):
