@@ -6,6 +6,7 @@ from core import paths
 from dashboard import creation
 from dashboard.home import HomePage, ProjectHome
 from dashboard.pages import NotFoundPage
+from dashboard.window_streams import StreamPage
 
 app_name = "dashboard"
 
@@ -23,6 +24,7 @@ urlpatterns = [
     re_path(rf"{ENVIRONMENT}change-requests/", include("dashboard.change_requests.urls")),
     re_path(ENVIRONMENT, include("dashboard.identities.urls")),
     re_path(rf"{ENVIRONMENT}first-steps/", include("dashboard.first_steps.urls")),
+    re_path(rf"{ENVIRONMENT}stream/$", StreamPage.as_view(), name="stream"),
     re_path(rf"{ENVIRONMENT}live/", include("dashboard.inspector.urls")),
     re_path(rf"{ENVIRONMENT}settings/", include("dashboard.settings.environment_urls")),
     re_path(rf"{PROJECT}segments/", include("dashboard.segments.urls")),
