@@ -32,6 +32,9 @@ FEATURES = 50
 SOCKETS, SERVER_SOCKETS = 4, 3
 """Of a stream here, and those of nginx and the relay."""
 
+# On a busy machine: CPU time and memory are valid there too.
+TIMEOUT = 600.0
+
 # Longer than REALTIME_REPEAT_SECONDS.
 PAUSE_SECONDS = 3.0
 
@@ -42,14 +45,11 @@ KERNEL = ("Slab", "PageTables")
 
 
 class Work(NamedTuple):
-    """CPU time in seconds."""
+    """CPU time, and the time at which it was read, in seconds."""
 
+    at: float
     relays: float
     nginx: float
-
-    def since(self, before: "Work", streams: int) -> tuple[float, float]:
-        """The microseconds of each stream, of the relays and of nginx."""
-        return (self.relays - before.relays) * 1e6 / streams, (self.nginx - before.nginx) * 1e6 / streams
 
 
 class Machine:
@@ -59,9 +59,21 @@ class Machine:
         pids = served.pids
         self.nginx = [pids["nginx"]]
         self.relays = [pid for name, pid in pids.items() if name.startswith("relay")]
+        before = self.work()
+        time.sleep(PAUSE_SECONDS)
+        idle = self.work()
+        self._idle_part = (idle.relays - before.relays) / (idle.at - before.at)
+        """The part of a core that the relays take without streams."""
 
     def work(self) -> Work:
-        return Work(proc.cpu_seconds(*self.relays), proc.cpu_seconds(*self.nginx))
+        return Work(time.perf_counter(), proc.cpu_seconds(*self.relays), proc.cpu_seconds(*self.nginx))
+
+    def add(self, figures: Figures, what: str, since: Work, times: float) -> None:
+        """Add the CPU time of each of so many pieces of work, without what the relays do anyway."""
+        now = self.work()
+        relays = now.relays - since.relays - self._idle_part * (now.at - since.at)
+        figures[f"relay_{what}_us"] = relays * 1e6 / times
+        figures[f"nginx_{what}_us"] = (now.nginx - since.nginx) * 1e6 / times
 
     def memory(self) -> tuple[int, int, int]:
         """The settled memory of the relays, of nginx and of the kernel, in bytes."""
@@ -69,31 +81,27 @@ class Machine:
         return relays, nginx, proc.kernel(*KERNEL)
 
 
-def _add(figures: Figures, what: str, work: tuple[float, float]) -> None:
-    figures[f"relay_{what}_us"], figures[f"nginx_{what}_us"] = work
-
-
 def measure_plain(served: Service, machine: Machine, streams: int, idle_seconds: float) -> Figures:
     """Streams without TLS: memory, connects, keep-alives, and an event."""
     clients = partial(StreamClients, served.targets(), processes=-(-streams // MAX_STREAMS_PER_CLIENT), on=cores.CORES)
     with clients(number=WARM_UP) as few:
-        few.open()
+        few.open(TIMEOUT)
     before = machine.memory()
     with clients(number=streams) as many:
         work = machine.work()
-        version = many.open().version
+        version = many.open(TIMEOUT).version
         figures: Figures = {}
-        _add(figures, "connect", machine.work().since(work, streams))
+        machine.add(figures, "connect", work, streams)
         after = machine.memory()
         kib = [(now - then) / 1024 / streams for now, then in zip(after, before, strict=True)]
         work = machine.work()
         time.sleep(idle_seconds)
-        _add(figures, "idle_second", machine.work().since(work, round(streams * idle_seconds)))
+        machine.add(figures, "idle_second", work, streams * idle_seconds)
         many.expect(after=version)
         work = machine.work()
         change(served)
-        many.arrived()
-        _add(figures, "event", machine.work().since(work, streams))
+        many.arrived(TIMEOUT)
+        machine.add(figures, "event", work, streams)
     return {
         "relay_process_mib": before[0] / len(machine.relays) / 2**20,
         "relay_kib": kib[0],
@@ -118,11 +126,11 @@ def measure_refetches(served: Service, machine: Machine, streams: int, window: i
         port=port,
         feature=1,
     ) as clients:
-        clients.expect(after=clients.open().version, enabled=True)
+        clients.expect(after=clients.open(TIMEOUT).version, enabled=True)
         work = machine.work()
         change(served)
-        clients.arrived()
-        _add(figures, "refetch", machine.work().since(work, streams))
+        clients.arrived(TIMEOUT)
+        machine.add(figures, "refetch", work, streams)
     return figures
 
 
@@ -134,14 +142,14 @@ def measure_tls(served: Service, machine: Machine, streams: int) -> Figures:
     work = machine.work()
     figures: Figures = {}
     with tls_streams(served, streams) as connections:
-        _add(figures, "connect", machine.work().since(work, streams))
+        machine.add(figures, "connect", work, streams)
         figures["nginx_kib"] = (machine.memory()[1] - before[1]) / 1024 / streams
         drain(connections)
         work = machine.work()
         change(served)
         for connection in connections:
             read_event(connection)
-        _add(figures, "event", machine.work().since(work, streams))
+        machine.add(figures, "event", work, streams)
     return figures
 
 

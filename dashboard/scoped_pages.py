@@ -182,6 +182,10 @@ class EnvironmentPage(ProjectPage):
         prefix = f"/projects/{self.project.pk}/environments/"
         return [(each, f"{prefix}{each.api_key}/{path}") for each in self.environments]
 
+    def request_url(self, request_id: int) -> str:
+        """The URL of one of the environment's change requests."""
+        return f"/projects/{self.project.pk}/environments/{self.environment.api_key}/change-requests/{request_id}/"
+
     @property
     def version(self) -> str:
         """The environment's version when the page was rendered, in the format of events: seconds since the epoch."""

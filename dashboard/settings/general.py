@@ -26,6 +26,7 @@ LABELS = {
 class GeneralPage(ProjectPage):
     template = "dashboard/settings/general.html"
     tab = "settings"
+    section = "general"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self.render(typed=self.stored, digests=encoded_digests(self.stored))

@@ -87,7 +87,7 @@ def test_tree__small__times_of_each_level_and_after_a_failure() -> None:
 
 
 def test_behind_nginx__few_streams__figures() -> None:
-    with relay_day.service(1, features=10, stream_seconds=3_600) as served:
+    with relay_day.service(1, features=10, stream_seconds=3_600, number=1) as served:
         machine = behind_nginx.Machine(served)
         plain = behind_nginx.measure_plain(served, machine, STREAMS, 0.1)
         refetches = behind_nginx.measure_refetches(served, machine, STREAMS, 10)

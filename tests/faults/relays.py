@@ -101,39 +101,45 @@ class Changes(threading.Thread):
         self.is_paused = True
         self.made = 0
         self._relays = relays
-        self._pause = 1 / per_second
+        self._interval = 1 / per_second
         self._ended = threading.Event()
-        self._idle = threading.Event()
+        self._changing = threading.Lock()
 
     def pause(self) -> None:
-        """Pause, and wait until no change is in progress."""
-        self._idle.clear()
-        self.is_paused = True
-        self._idle.wait(PATIENCE)
+        """Make no more changes. The last one's posts may still be under way."""
+        with self._changing:
+            self.is_paused = True
 
     def end(self) -> None:
         self._ended.set()
         self.join(PATIENCE)
 
     def run(self) -> None:
-        while not self._ended.wait(self._pause):
-            if self.is_paused:
-                self._idle.set()
-                continue
-            self._change()
+        while not self._ended.wait(self._interval):
+            with self._changing:
+                if self.is_paused:
+                    continue
+                raises_version = self._change()
+            if raises_version:
+                self._announce()
             self.made += 1
 
-    def _change(self) -> None:
-        relays, chance = self._relays, self._relays.chance
-        shop = relays.shop
+    def _change(self) -> bool:
+        """Make the next state. Returns whether it has a new version."""
+        shop, chance = self._relays.shop, self._relays.chance
         self.number += 1
-        flags = {NUMBERED: (True, self.number)}
         if chance.random() < 0.2:
             states = deepcopy(shop.document["feature_states"])
             states[0]["feature_state_value"] = self.number
             shop.update(feature_states=states)
-            return
-        shop.change(by=max(datetime.now(UTC) - shop.version, timedelta(microseconds=1)), **flags)
+            return False
+        by = max(datetime.now(UTC) - shop.version, timedelta(microseconds=1))
+        shop.change(by=by, **{NUMBERED: (True, self.number)})
+        return True
+
+    def _announce(self) -> None:
+        relays, chance = self._relays, self._relays.chance
+        shop = relays.shop
         if chance.random() < 0.67:
             relays.upstream.publish(shop)
         for relay in relays.servers:
