@@ -23,9 +23,6 @@ class FirstStepsPage(EnvironmentPage):
     template = "dashboard/first_steps/page.html"
     tab = "features"
 
-    # Without a version the page opens no stream, which would be counted as the application's.
-    version = ""
-
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self.render_steps(200, typed={"name": EXAMPLE})
 

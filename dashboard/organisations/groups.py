@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 
-from dashboard.edits import Edit, describe_field, encoded_digests
+from dashboard.edits import Edit, Field, describe_field, encoded_digests
 from dashboard.organisations.pages import OrganisationSettingsPage
 from organisations.access import has_organisation_permission, manageable_groups
 from organisations.models import UserOrganisation
@@ -92,7 +92,7 @@ class GroupPage(GroupsPage):
     def context(self) -> dict[str, Any]:
         return {**super().context(), "group": self.group}
 
-    def _describe(self, name: str) -> str:
+    def _describe(self, name: str) -> Field:
         return describe_field(LABELS[name], self.stored[name])
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.edits import Edit, describe_field, encoded_digests, unix_lines
+from dashboard.edits import Edit, Field, describe_field, encoded_digests, shown, unix_lines
 from dashboard.scoped_pages import EnvironmentPage
 
 TEXTS = ("name", "description", "banner_text", "banner_colour")
@@ -24,6 +24,10 @@ LABELS = {
     "hide_sensitive_data": "“Hide sensitive data”",
     "use_identity_overrides_in_local_eval": "“Identity overrides in local evaluation”",
 }
+
+
+def shown_or_as_in_the_project(value: bool | None) -> str:
+    return "as in the project" if value is None else shown(value)
 
 
 class EnvironmentSettingsPage(EnvironmentPage):
@@ -65,11 +69,9 @@ class EnvironmentSettingsPage(EnvironmentPage):
             **{name: getattr(self.environment, name) for name in SWITCHES},
         }
 
-    def _describe(self, name: str) -> str:
-        value = self.stored[name]
-        if name == "hide_disabled_flags" and value is None:
-            return f"{LABELS[name]} is as in the project now."
-        return describe_field(LABELS[name], value)
+    def _describe(self, name: str) -> Field:
+        show = shown_or_as_in_the_project if name == "hide_disabled_flags" else None
+        return describe_field(LABELS[name], self.stored[name], show)
 
 
 class DeleteEnvironment(EnvironmentSettingsPage):

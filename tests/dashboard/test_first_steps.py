@@ -31,8 +31,8 @@ def test_new_project__with_two_environments__leads_to_the_first_steps(
     page = response.content.decode()
     assert 'value="banner"' in page
     assert "Waiting for your application" in page
-    # The page must not be counted as the application.
-    assert "data-stream" not in page
+    # The dashboard's own stream: the page must not be counted as the application.
+    assert f'data-stream="/projects/{project.pk}/environments/{development.api_key}/stream/"' in page
 
 
 def test_first_flag__created__the_form_is_replaced(
