@@ -119,6 +119,8 @@ def test_snippets__addresses_and_keys_of_this_server_and_environment(
     page = shown()
     assert 'eventSourceUrl: "https://flags.example.com/"' in page
     assert page.count(environment.api_key) >= 6
+    for name in ("Go", "Node", "React Native", "OpenFeature in browsers", "OpenFeature in Python"):
+        assert f">{name}<" in page
     assert 'environment_key="SERVER_KEY"' in page
     settings.PUBLIC_URL = "http://localhost:8000"
     page = shown(HTTP_HOST="192.0.2.7:9000")

@@ -146,9 +146,9 @@ def test_identity__very_many_trait_values__decided_correctly_for_each() -> None:
         assert flag.value == ("hello" if number % 2 else "even")
 
 
-def segment(number: int, prop: str, value: str, rule_type: str = "ALL") -> dict[str, Any]:
+def segment(number: int, prop: str, value: str, rule_type: str = "ALL", operator: str = "EQUAL") -> dict[str, Any]:
     """A segment of the identities with this trait value, in which the feature has the segment's number as value."""
-    condition = {"operator": "EQUAL", "property_": prop, "value": value}
+    condition = {"operator": operator, "property_": prop, "value": value}
     override = {**document()["feature_states"][0], "feature_state_value": f"segment {number}", "django_id": 9 + number}
     rule = {"type": rule_type, "conditions": [condition], "rules": []}
     return {"id": number, "name": f"segment {number}", "rules": [rule], "feature_states": [override]}
@@ -178,3 +178,25 @@ def test_identity__long_trait_value__decided_correctly() -> None:
 def test_identity__unknown_rule_type__in_no_such_segment() -> None:
     environment = CompiledEnvironment(document(project={"segments": [segment(1, "plan", "pro", "SOME")]}))
     assert value_for(environment, plan="pro") == "hello"
+
+
+def test_identity__segment_raises_for_a_trait__left_out_and_others_evaluated() -> None:
+    segments = [segment(1, "n", "2|0", operator="MODULO"), segment(2, "plan", "pro")]
+    environment = CompiledEnvironment(document(project={"segments": segments}))
+    assert value_for(environment, plan="pro", n="4") == "segment 1"
+    assert value_for(environment, plan="pro", n="9" * 1_000) == "segment 2"
+
+
+def test_identity__segments_raise_only_together__left_out() -> None:
+    """Each segment can be evaluated alone. Together, one reads the flag that the other overrides."""
+    banner = document()["feature_states"][0]
+    other: Any = {**banner, "feature": {"id": 4, "name": "other", "type": "STANDARD"}, "django_id": 8}
+    overriding, reading = segment(1, "plan", "pro"), segment(2, "$.flags.banner.value", "1")
+    overriding["feature_states"][0]["feature_state_value"] = "9" * 5_000
+    reading["feature_states"] = [{**other, "feature_state_value": "read", "django_id": 11}]
+    hers = {"identifier": "ada", "identity_features": [{**other, "feature_state_value": "hers", "django_id": 12}]}
+    environment = CompiledEnvironment(
+        document(feature_states=[banner, other], project={"segments": [overriding, reading]}, identity_overrides=[hers])
+    )
+    identity = Identity("ada", traits={"plan": IdentityTrait(None, "plan", "pro", False)})
+    assert [flag.value for flag in environment.identity_flags(identity, True)] == ["hello", "hers"]

@@ -5,6 +5,7 @@ Each is answered by the fast path and by Django.
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -63,8 +64,10 @@ def test_one__each_flag__evaluation_of_the_bulk_answer_with_the_version(client: 
         answer = client.send({"context": ADA}, name)
 
         assert answer.json() == {**evaluation, "metadata": {"version": str(tenant.version())}}
-    missing = client.send({"context": ADA}, "x y/z")
-    assert (missing.status_code, missing.json()["key"], missing.json()["errorCode"]) == (404, "x y/z", "FLAG_NOT_FOUND")
+    for name in ("x y/z", "x\ny", "x/", "\u00e9"):
+        missing = client.send({"context": ADA}, quote(name))
+        assert missing.status_code == 404
+        assert (missing.json()["key"], missing.json()["errorCode"]) == (name, "FLAG_NOT_FOUND")
 
 
 @pytest.mark.parametrize(("body", "code"), INVALID, ids=range(len(INVALID)))
