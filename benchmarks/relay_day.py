@@ -7,8 +7,8 @@ version to nginx. All processes share all cores.
 For each minute: the time from a change to its event at each stream, the time of reads, counted from when they are due,
 and the memory of each process. Counted: reads that are older than an event that came before them, and streams that
 connect again and begin with an older version than they had, both if another relay has answered; failures of streams,
-reads and posts; and, at the end, streams without their newest version. If something failed, a stream has not the newest
-version, or memory grows, the exit status is 1.
+reads and posts; and, at the end, streams without their newest version. If any of them is not 0, or memory grows, the exit
+status is 1.
 """
 
 import argparse
@@ -367,7 +367,7 @@ def main() -> None:
         day = measure(served, arguments)
     add_figures(result, day)
     result.output(arguments)
-    sys.exit(not day.all_at_newest or bool(day.failures) or bool(day.grows))
+    sys.exit(not day.all_at_newest or bool(day.failures or day.older or day.begun_older or day.grows))
 
 
 def add_figures(result: Report, day: Day) -> None:
