@@ -7,8 +7,8 @@ version to nginx. All processes share all cores.
 For each minute: the time from a change to its event at each stream, the time of reads, counted from when they are due,
 and the memory of each process. Counted: reads that are older than an event that came before them, and streams that
 connect again and begin with an older version than they had, both if another relay has answered; failures of streams,
-reads and posts; and, at the end, streams without their newest version. If any of them is not 0, or memory grows, the exit
-status is 1.
+reads and posts; and, at the end, streams without their newest version. If any of them is not 0, or memory grows, the
+exit status is 1.
 """
 
 import argparse
