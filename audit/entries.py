@@ -37,8 +37,9 @@ class Entry:
     """An entry for ``audit.recording.record``."""
 
     log: str
-    type: RelatedObjectType
-    object_id: int
+    type: RelatedObjectType | None
+    """None for a kind of object that Flagsmith's clients do not know."""
+    object_id: int | None
     scope: Scope
     change: ChangeType = ChangeType.UNKNOWN
     details: Sequence[Detail] = ()

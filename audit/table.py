@@ -1,8 +1,9 @@
 """The table of audited models, and the functions that return the log entries of their changes.
 
 It names models by label, like realtime/changes/triggers.py. Changes that Flagsmith does not log are not logged here:
-those of projects and organisations, identities and their traits, tags, keys, permissions, groups and invitations, and
-the deletion of an environment.
+those of organisations, identities and their traits, tags, keys, permissions, groups and invitations, and the deletion
+of an environment. Of a project only the changes that raise its environments' versions are logged, as everything that
+raises a version.
 """
 
 import json
@@ -80,6 +81,24 @@ def segment(row: RowChange) -> Iterator[Entry]:
     yield _entry(row, text % segment.name, RelatedObjectType.SEGMENT, scope, *rules)
 
 
+GATE = "enable_realtime_updates"
+
+
+def project(row: RowChange) -> Iterator[Entry]:
+    """An entry for the switch of real-time updates, and one for the other columns."""
+    if row.operation is not RowOperation.UPDATED:
+        return
+    changes = differences(row.before, row.after)
+    scope = Scope.of(row.instance)
+    others = [each for each in changes if each["field"] != GATE]
+    if len(others) < len(changes):
+        text = texts.REAL_TIME_ON if getattr(row.instance, GATE) else texts.REAL_TIME_OFF
+        switch = [each for each in changes if each["field"] == GATE]
+        yield Entry(text % row.instance.name, None, None, scope, ChangeType.UPDATE, switch)
+    if others:
+        yield Entry(texts.PROJECT_UPDATED % row.instance.name, None, None, scope, ChangeType.UPDATE, others)
+
+
 def environment(row: RowChange) -> Iterator[Entry]:
     if row.operation is RowOperation.DELETED:
         return
@@ -137,6 +156,7 @@ AUDITED = (
         ),
         environment,
     ),
+    Audited("projects.Project", ("name", "hide_disabled_flags", GATE), project),
     Audited(
         "features.Feature",
         ("name", "type", "description", "initial_value", "default_enabled", "is_archived", "is_server_key_only"),

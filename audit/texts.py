@@ -13,6 +13,11 @@ SEGMENT_CREATED = "New Segment created: %s"
 SEGMENT_UPDATED = "Segment updated: %s"
 SEGMENT_DELETED = "Segment deleted: %s"
 
+# Flagsmith logs no change of a project. Those that SDKs read are published here, so they have an entry.
+PROJECT_UPDATED = "Project updated: %s"
+REAL_TIME_ON = "Real-time updates turned on for project: %s"
+REAL_TIME_OFF = "Real-time updates turned off for project: %s"
+
 ENVIRONMENT_CREATED = "New Environment created: %s"
 ENVIRONMENT_UPDATED = "Environment updated: %s"
 

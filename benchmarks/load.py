@@ -130,6 +130,11 @@ class Loop:
                 if rest:
                     raise ProtocolError(f"bytes after a response: {rest[:200]!r}")
                 self._answered(descriptor, answer)
+                if answer.headers.get(b"connection", b"").lower() == b"close":
+                    # A proxy limits the requests of a connection.
+                    self._sockets.pop(descriptor).close()
+                    self.connect()
+                    continue
                 self._received[descriptor] = b""
                 self._send(descriptor)
 

@@ -1,10 +1,13 @@
 """Memory, open files, threads and CPU time of processes, from /proc."""
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # The memory has settled when it changes by less than this fraction, or at the latest after the time.
 MAX_CHANGE = 0.001
@@ -60,6 +63,20 @@ def settled(*pids: int) -> Usage:
         if abs(now.pss - before.pss) <= MAX_CHANGE * before.pss or time.monotonic() > deadline:
             return now
         before = now
+
+
+def resident(*pids: int) -> int:
+    """The resident set size of these processes and their descendants, in bytes. Faster than ``usage``."""
+    pages = (
+        int((PROC / str(member) / "statm").read_text().split()[1]) for pid in pids for member in with_descendants(pid)
+    )
+    return sum(pages) * PAGE_BYTES
+
+
+def kernel(*names: str) -> int:
+    """The sum of these values of /proc/meminfo, in bytes."""
+    lines = (line.split() for line in (PROC / "meminfo").read_text().splitlines())
+    return sum(int(size) * 1024 for name, size, *_ in lines if name.removesuffix(":") in names)
 
 
 def cpu_seconds(*pids: int) -> float:

@@ -8,7 +8,7 @@ import argparse
 import json
 import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,53 +54,41 @@ def measured(results: Path = RESULTS) -> dict[str, Measured]:
         saved: dict[str, Any] = json.loads((results / f"{name}.json").read_text())
         return saved
 
-    memory, fanout, refetch, largest = run("memory"), run("fanout"), run("refetch_load"), run("hundred_thousand")
-    restart, connects, propagation = run("rolling_restart"), run("connects"), run("propagation")
-    ours = memory["median"]["ours"]
+    machine, tree = run("behind_nginx"), run("tree")["median"]
+    plain, tls, refetches = (machine["median"][name] for name in ("plain", "TLS", "plain, with refetches"))
+
+    def both(figures: dict[str, float], what: str, nginx: dict[str, float] | None = None) -> float:
+        return figures[f"relay_{what}_us"] + (nginx or figures)[f"nginx_{what}_us"]
+
+    def of_machine(what: str, value: float, unit: str) -> Measured:
+        return Measured(what, value, unit, "behind_nginx")
+
+    between, leaves = tree["level 1"]["last_ms"], tree["level 2"]["first_ms"]
     return {
-        "process_mib": Measured("a process without streams", ours["pss_without_mib"], "MiB", "memory"),
-        "stream_kib": Measured("a stream in the process", ours["pss_per_stream_kib"], "KiB", "memory"),
-        "idle_us": Measured(
-            "an idle stream with its keep-alives",
-            ours["idle_core_percent"] / 100 * 1e6 / memory["conditions"]["streams"],
-            "µs of CPU per second",
-            "memory",
+        "process_mib": of_machine("a relay's process without streams", plain["relay_process_mib"], "MiB"),
+        "streams_per_process": of_machine(
+            "streams per process", machine["conditions"]["streams"] / machine["conditions"]["relays"], ""
         ),
-        "streams_per_process": Measured(
-            "streams per process",
-            largest["conditions"]["streams"] / largest["conditions"]["server_processes"],
-            "",
-            "hundred_thousand",
-        ),
-        "proxy_kib": Measured(
-            "a stream in nginx, without TLS",
-            restart["median"]["all"]["nginx_pss_mib"] * 1024 / restart["conditions"]["streams"],
-            "KiB",
-            "rolling_restart",
-        ),
-        "event_us": Measured(
-            "an event to a stream",
-            fanout["median"]["ours"]["server_cpu_ms"] * 1000 / fanout["conditions"]["streams"],
+        "stream_kib": of_machine("a stream in the relay", plain["relay_kib"], "KiB"),
+        "proxy_kib": of_machine("a stream in nginx, without TLS", plain["nginx_kib"], "KiB"),
+        "tls_kib": of_machine("its TLS in nginx", tls["nginx_kib"] - plain["nginx_kib"], "KiB"),
+        "kernel_kib": of_machine("its three sockets in the kernel", plain["kernel_kib"], "KiB"),
+        "idle_us": of_machine("the keep-alives of a stream", both(plain, "idle_second"), "µs of CPU per second"),
+        "event_us": of_machine("an event to a stream, with TLS", both(plain, "event", tls), "µs of CPU"),
+        "refetch_us": of_machine(
+            "an event and its client's refetch, on a new connection without TLS",
+            both(refetches, "refetch"),
             "µs of CPU",
-            "fanout",
         ),
-        "refetch_us": Measured(
-            "an event to a stream and its client's refetch, on a new connection",
-            refetch["median"]["ours"]["server_cpu_ms"] * 1000 / refetch["conditions"]["streams"],
-            "µs of CPU",
-            "refetch_load",
+        "connect_us": of_machine("a connect with its first event, without TLS", both(plain, "connect"), "µs of CPU"),
+        "handshake_us": of_machine(
+            "a TLS handshake, not resumed", tls["nginx_connect_us"] - plain["nginx_connect_us"], "µs of CPU"
         ),
-        "connects": Measured(
-            "connects with their first event, without TLS",
-            connects["median"]["ours"]["connects_per_cpu_second"],
-            "per CPU second",
-            "connects",
-        ),
-        "hop_ms": Measured(
-            "a version from process to process to a stream, by Redis, p99",
-            propagation["median"]["redis"]["version_to_event_p99_ms"],
+        "level_ms": Measured(
+            "an event from one level to the next, with the fetch of the document",
+            max(between - tree["product"]["last_ms"], leaves - between),
             "ms",
-            "propagation",
+            "tree",
         ),
     }
 
@@ -117,13 +105,11 @@ class Assumptions:
     usable_memory: float = 0.75
     usable_cpu: float = 0.7
     spare: float = 0.25
-    tls_kib: float = 20
-    sockets: float = 3
-    socket_kib: float = 4
-    proxy_cpu: float = 1
+    new_connections: float = 1
     refetch_seconds: float = 10
     fan_out: float = 50
-    level_ms: float = 50
+    stream_seconds: float = 540
+    handshake_bytes: float = 4000
     keepalive_seconds: float = 9
     keepalive_bytes: float = 100
     events_per_day: float = 20
@@ -140,13 +126,15 @@ class Assumptions:
             "usable_memory": ("part of the memory that streams may use", "", "the rest: the system, documents, bursts"),
             "usable_cpu": ("part of the cores that a peak may use", "", "the rest: keep-alives, the system"),
             "spare": ("machines more than needed", "", "for one that ends, and for an uneven balance"),
-            "tls_kib": ("TLS of a connection in nginx", "KiB", "nginx was measured without TLS"),
-            "sockets": ("sockets of a stream", "", "nginx's two, and the relay's"),
-            "socket_kib": ("a socket in the kernel, idle", "KiB", "no benchmark counts the kernel's memory"),
-            "proxy_cpu": ("nginx's CPU time, relative to the relay's", "", "it passes on the same bytes"),
+            "new_connections": (
+                "part of the refetches and of the streams on a new TLS connection",
+                "",
+                "the worst case; a browser uses its stream's connection (HTTP/2)",
+            ),
             "refetch_seconds": ("all clients have refetched after", "s", "the goal; a spread can lengthen it"),
             "fan_out": ("relays below a relay", "", "each fetches the document once per version"),
-            "level_ms": ("the fetch of a document, per level", "ms", "the trees are not measured in results/ yet"),
+            "stream_seconds": ("until a stream ends and is opened again", "s", "REALTIME_STREAM_SECONDS, on average"),
+            "handshake_bytes": ("a TLS handshake, outgoing", "bytes", "mostly the certificates"),
             "keepalive_seconds": ("between two keep-alives", "s", "REALTIME_KEEPALIVE_SECONDS, less a random part"),
             "keepalive_bytes": ("a keep-alive on the wire", "bytes", "3 of comment; the rest: chunk, TLS, TCP, IP"),
             "events_per_day": ("events of an environment", "per day", ""),
@@ -175,19 +163,20 @@ class Model:
     """The arithmetic, per stream and per machine."""
 
     def __init__(self, figures: dict[str, Measured], assumed: Assumptions) -> None:
+        self.figures = figures
         self.assumed = assumed
         self._value = {name: figure.value for name, figure in figures.items()}
 
     @property
     def memory_kib(self) -> dict[str, float]:
         """The memory of a stream by what holds it."""
-        value, assumed = self._value, self.assumed
+        value = self._value
         return {
             "the stream": value["stream_kib"],
             "its share of a process": value["process_mib"] * 1024 / value["streams_per_process"],
             "nginx": value["proxy_kib"],
-            "TLS": assumed.tls_kib,
-            "sockets in the kernel": assumed.sockets * assumed.socket_kib,
+            "TLS": value["tls_kib"],
+            "kernel": value["kernel_kib"],
         }
 
     @property
@@ -197,7 +186,7 @@ class Model:
         peak_seconds = assumed.machine_cores * assumed.usable_cpu * assumed.refetch_seconds
         return {
             "memory": int(assumed.machine_gib * KIB_PER_GIB * assumed.usable_memory / sum(self.memory_kib.values())),
-            "refetches": int(peak_seconds * 1e6 / self._with_proxy("refetch_us")),
+            "refetches": int(peak_seconds * 1e6 / self._refetch_us),
         }
 
     @property
@@ -212,9 +201,9 @@ class Model:
             relays = math.ceil(relays / assumed.fan_out)
             inner, levels = inner + relays, levels + 1
         machines = leaves + inner
-        traffic = streams * self._stream_bytes() / BYTES_PER_TB
+        traffic = streams * sum(self.stream_bytes.values()) / BYTES_PER_TB
         extra = max(0.0, traffic - machines * assumed.machine_tb) * assumed.traffic_price
-        descent = levels * (assumed.level_ms + self._value["hop_ms"]) / 1000
+        descent = levels * self._value["level_ms"] / 1000
         return Costs(
             streams=streams,
             leaves=leaves,
@@ -222,32 +211,50 @@ class Model:
             levels=levels,
             cores=round(machines * assumed.machine_cores),
             memory_gib=machines * assumed.machine_gib,
-            last_event_seconds=descent + self._peak(streams / leaves, "event_us"),
-            last_refetch_seconds=descent + self._peak(streams / leaves, "refetch_us"),
+            last_event_seconds=descent + self._peak(streams / leaves, self._value["event_us"]),
+            last_refetch_seconds=descent + self._peak(streams / leaves, self._refetch_us),
             traffic_tb=traffic,
             dollars=machines * assumed.price + extra,
         )
 
-    def idle_percent(self) -> float:
-        """The part of a machine's cores that its keep-alives take, in percent."""
-        return self.streams_per_machine * self._with_proxy("idle_us") / 1e6 / self.assumed.machine_cores * 100
+    @property
+    def idle_us(self) -> dict[str, float]:
+        """The CPU time of a stream per second, without events, by its cause."""
+        return {"keep-alives": self._value["idle_us"], "reconnects": self._reconnect_us / self.assumed.stream_seconds}
+
+    def percent(self, microseconds: float) -> float:
+        """The part of a machine's cores that so much CPU time per stream and second takes, in percent."""
+        return self.streams_per_machine * microseconds / 1e6 / self.assumed.machine_cores * 100
 
     def reconnect_seconds(self) -> float:
         """The CPU time of the streams of a machine that ended, at the machines that get them."""
-        return self.streams_per_machine / self._value["connects"] * (1 + self.assumed.proxy_cpu)
+        return self.streams_per_machine * self._reconnect_us / 1e6
 
-    def _with_proxy(self, name: str) -> float:
-        return self._value[name] * (1 + self.assumed.proxy_cpu)
-
-    def _peak(self, streams: float, name: str) -> float:
-        usable = self.assumed.machine_cores * self.assumed.usable_cpu
-        return streams * self._with_proxy(name) / 1e6 / usable
-
-    def _stream_bytes(self) -> float:
-        """The outgoing traffic of a stream and its refetches in a month."""
+    @property
+    def stream_bytes(self) -> dict[str, float]:
+        """The outgoing traffic of a stream in a month, by its cause."""
         assumed = self.assumed
-        keepalives = MONTH_SECONDS / assumed.keepalive_seconds * assumed.keepalive_bytes
-        return keepalives + MONTH_SECONDS / 86_400 * assumed.events_per_day * assumed.refetch_bytes
+        handshake = assumed.new_connections * assumed.handshake_bytes
+        return {
+            "keep-alives": MONTH_SECONDS / assumed.keepalive_seconds * assumed.keepalive_bytes,
+            "reconnects": MONTH_SECONDS / assumed.stream_seconds * handshake,
+            "events and refetches": MONTH_SECONDS
+            / 86_400
+            * assumed.events_per_day
+            * (assumed.refetch_bytes + handshake),
+        }
+
+    @property
+    def _refetch_us(self) -> float:
+        return self._value["refetch_us"] + self.assumed.new_connections * self._value["handshake_us"]
+
+    @property
+    def _reconnect_us(self) -> float:
+        return self._value["connect_us"] + self.assumed.new_connections * self._value["handshake_us"]
+
+    def _peak(self, streams: float, microseconds: float) -> float:
+        usable = self.assumed.machine_cores * self.assumed.usable_cpu
+        return streams * microseconds / 1e6 / usable
 
 
 def number(value: float) -> str:
@@ -264,8 +271,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def tables(model: Model, figures: dict[str, Measured]) -> dict[str, str]:
-    """The page's tables by the names of their marks."""
+def reusing(model: Model) -> Model:
+    """The model of clients that need no new TLS connection, as browsers with HTTP/2."""
+    return Model(model.figures, replace(model.assumed, new_connections=0))
+
+
+def table_of_costs(model: Model) -> str:
     rows = []
     for streams in SIZES:
         costs = model.costs(streams)
@@ -274,18 +285,31 @@ def tables(model: Model, figures: dict[str, Measured]) -> dict[str, str]:
         money = [number(costs.traffic_tb), number(costs.dollars), number(costs.dollars / streams * 1e6)]
         rows.append([*cells, *map(number, values), *money])
     head = ["streams", "relays: leaves + inner", "levels", "cores", "memory, GiB", "last event, s", "last refetch, s"]
+    return table([*head, "TB per month", "US$ per month", "US$ per million streams"], rows)
+
+
+def tables(model: Model) -> dict[str, str]:
+    """The page's tables by the names of their marks."""
     memory = [[what, number(kib)] for what, kib in model.memory_kib.items()]
     memory.append(["**together**", f"**{number(sum(model.memory_kib.values()))}**"])
     limits = [[f"streams, limited by {name}", number(count)] for name, count in model.limits.items()]
-    limits.append(["keep-alives, percent of its cores", number(model.idle_percent())])
+    limits += [[f"{name}, percent of its cores", number(model.percent(each))] for name, each in model.idle_us.items()]
     limits.append(["CPU seconds of others when its streams reconnect", number(model.reconnect_seconds())])
     return {
-        "costs": table([*head, "TB per month", "US$ per month", "US$ per million streams"], rows),
+        "costs": table_of_costs(model),
+        "reusing": table_of_costs(reusing(model)),
         "memory": table(["memory of a stream", "KiB"], memory),
         "machine": table(["a machine", ""], limits),
+        "traffic": table(
+            ["traffic of a stream per month", "MB"],
+            [[name, number(size / 1e6)] for name, size in model.stream_bytes.items()],
+        ),
         "measured": table(
             ["measured", "", "in results/"],
-            [[each.what, f"{number(each.value)} {each.unit}".strip(), f"`{each.source}`"] for each in figures.values()],
+            [
+                [each.what, f"{number(each.value)} {each.unit}".strip(), f"`{each.source}`"]
+                for each in model.figures.values()
+            ],
         ),
         "assumed": table(
             ["assumed", "", ""],
@@ -305,7 +329,7 @@ def with_tables(page: str, rendered: dict[str, str]) -> str:
 def plot(model: Model) -> str:
     """The costs per month over the number of streams, both logarithmic, as SVG."""
     left, top, width, height = 80, 30, 520, 300
-    low_x, high_x, low_y, high_y = 5, 8, 1, 5
+    low_x, high_x, low_y, high_y = 5, 8, 1, 6
 
     def x(streams: float) -> float:
         return left + (math.log10(streams) - low_x) / (high_x - low_x) * width
@@ -326,14 +350,22 @@ def plot(model: Model) -> str:
         high = y(10**exponent)
         lines.append(f'<line x1="{left}" y1="{high:.1f}" x2="{left + width}" y2="{high:.1f}" stroke="#dddddd"/>')
         lines.append(f'<text x="{left - 8}" y="{high + 4:.1f}" text-anchor="end">{10**exponent:,}</text>')
-    points = " ".join(f"{x(streams):.1f},{y(model.costs(streams).dollars):.1f}" for streams in PLOTTED_SIZES)
-    lines.append(f'<polyline points="{points}" fill="none" stroke="#0b5fff" stroke-width="2"/>')
-    for streams in SIZES:
-        dollars = model.costs(streams).dollars
-        lines.append(f'<circle cx="{x(streams):.1f}" cy="{y(dollars):.1f}" r="4" fill="#0b5fff"/>')
-        lines.append(
-            f'<text x="{x(streams) - 8:.1f}" y="{y(dollars) - 8:.1f}" text-anchor="end">{number(dollars)}</text>'
-        )
+    curves = (
+        (model, "#0b5fff", "end", -8, -8, "refetches and streams on new TLS connections"),
+        (reusing(model), "#0a7d4f", "start", 8, 18, "on one connection of each client"),
+    )
+    for row, (drawn, colour, anchor, right, down, what) in enumerate(curves):
+        costs = {streams: drawn.costs(streams).dollars for streams in (*PLOTTED_SIZES, *SIZES)}
+        points = " ".join(f"{x(streams):.1f},{y(costs[streams]):.1f}" for streams in PLOTTED_SIZES)
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        lines.append(f'<text x="{left + 12}" y="{top + 22 + 18 * row}" fill="{colour}">{what}</text>')
+        for streams in SIZES:
+            at_x, at_y = x(streams), y(costs[streams])
+            lines.append(f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="4" fill="{colour}"/>')
+            lines.append(
+                f'<text x="{at_x + right:.1f}" y="{at_y + down:.1f}" fill="{colour}" text-anchor="{anchor}">'
+                f"{number(costs[streams])}</text>"
+            )
     lines.append(f'<text x="{left + width / 2:.1f}" y="{top + height + 42}" text-anchor="middle">streams</text>')
     lines.append(f'<text x="{left - 60}" y="18">US$ per month</text>')
     return "\n".join([*lines, "</svg>"]) + "\n"
@@ -349,9 +381,8 @@ def main() -> None:
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=float, default=assumption.value, help=assumption.what)
     arguments = parser.parse_args()
-    figures = measured()
-    model = Model(figures, Assumptions(**{name: getattr(arguments, name) for name in asdict(Assumptions())}))
-    rendered = tables(model, figures)
+    model = Model(measured(), Assumptions(**{name: getattr(arguments, name) for name in asdict(Assumptions())}))
+    rendered = tables(model)
     if arguments.write:
         PAGE.write_text(with_tables(PAGE.read_text(), rendered))
         PLOT.write_text(plot(model))

@@ -123,9 +123,9 @@ class StreamClients:
     ) -> None:
         self._end()
 
-    def open(self) -> Opened:
+    def open(self, timeout: float = TIMEOUT) -> Opened:
         """Open all streams."""
-        answers = self.ask("open")
+        answers = self.ask("open", timeout=timeout)
         each = sorted(seconds for answer in answers for seconds in answer["each"])
         self._count(each)
         began = min(answer["began"] for answer in answers)
@@ -149,11 +149,11 @@ class StreamClients:
             sum(answer["client_seconds"] for answer in answers),
         )
 
-    def ask(self, command: str, **options: Any) -> list[dict[str, Any]]:
+    def ask(self, command: str, timeout: float = TIMEOUT, **options: Any) -> list[dict[str, Any]]:
         """Send a command of ``ClientProcess`` to all processes, and return their answers."""
         for _, connection in self._workers:
             connection.send((command, options))
-        return self._answers(command)
+        return self._answers(command, timeout)
 
     def _answers(self, command: str, timeout: float = TIMEOUT) -> list[dict[str, Any]]:
         return [self._answer(connection, command, timeout) for _, connection in self._workers]

@@ -10,6 +10,9 @@ from dashboard.pages import Page
 from dashboard.scoped_pages import ProjectPage
 from organisations.access import visible_organisations
 
+ENVIRONMENTS = ("Development", "Production")
+"""The environments of a new project."""
+
 
 class CreateForm(Page):
     """A form that creates one object by a POST to the API."""
@@ -63,8 +66,12 @@ class NewProjectPage(CreateForm):
         }
 
     def redirect_after_creation(self, response: APIResponse) -> HttpResponse:
-        url = reverse("dashboard:new-environment", args=[response.data["id"]])
-        return self.redirect(url, f"{response.data['name']} is there. Now its first environment.")
+        """Create the first environments, as Flagsmith's dashboard does."""
+        project, message = response.data["id"], f"{response.data['name']} is there."
+        created = [self.call("POST", "environments/", {"name": name, "project": project}) for name in ENVIRONMENTS]
+        if not all(each.ok for each in created):
+            return self.redirect(reverse("dashboard:new-environment", args=[project]), message)
+        return self.redirect(reverse("dashboard:first-steps", args=[project, created[0].data["api_key"]]), message)
 
 
 class NewEnvironmentPage(CreateForm, ProjectPage):

@@ -16,7 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import resolve, reverse
 from django.utils.decorators import decorator_from_middleware, method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
@@ -26,8 +26,8 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from core.errors import Failure
-from dashboard import api
-from dashboard.edits import Edit
+from dashboard import api, kept_forms
+from dashboard.edits import CHOICE, DIGESTS, EDIT, Conflict, Describe, Edit, encoded_digests
 from users.models import FFAdminUser
 
 logger = structlog.get_logger(__name__)
@@ -117,6 +117,12 @@ class Page(View):
     allowed_without_second_factor = False
     """Whether users whose organisation requires a second factor may use it before they have one."""
 
+    keeps_input = True
+    """Whether a form that is sent after the session has ended is kept through the sign-in."""
+
+    is_restoring = False
+    """The request shows a kept form again: nothing is written."""
+
     template = ""
 
     request: HttpRequest
@@ -124,10 +130,17 @@ class Page(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             if not self.public and not request.user.is_authenticated:
-                return redirect_to_sign_in(request)
+                is_kept = request.method == "POST" and self.keeps_input and kept_forms.keep(request)
+                return redirect_to_sign_in(request, next_page=request.get_full_path() if is_kept else None)
             if not self.public and self.user.must_set_up_second_factor and not self.allowed_without_second_factor:
                 return self.redirect(reverse("dashboard:second-factor"))
+            kept = kept_forms.take(request) if request.method == "GET" and request.user.is_authenticated else None
+            if kept is not None:
+                self.is_restoring = True
+                request.method, request.POST = "POST", kept  # type: ignore[assignment]
             response = self.handle(request, *args, **kwargs)
+            if self.keeps_input and request.user.is_authenticated:
+                kept_forms.name_owner(request, response)
         except Http404:
             response = error_page(request, 404)
         except PermissionDenied as denied:
@@ -141,7 +154,33 @@ class Page(View):
         return with_security_headers(response)
 
     def handle(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return super().dispatch(request, *args, **kwargs)
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except Conflict as conflict:
+            return self._render_conflict(conflict)
+
+    def _render_conflict(self, conflict: Conflict) -> HttpResponse:
+        """The comparison of a form with the values that another user has saved. Its form posts the same fields to the
+        same address again."""
+        self.template = "dashboard/conflict.html"
+        form = self.request.POST
+        names = [name for name in form if name not in (DIGESTS, EDIT, "csrfmiddlewaretoken")]
+        return self.render(
+            409,
+            conflict=conflict,
+            submitted=[(name, value) for name in names if not name.startswith(CHOICE) for value in form.getlist(name)],
+            digests_name=DIGESTS,
+            digests=encoded_digests(conflict.edit.stored),
+            edit_name=EDIT,
+            opened_from=self._opened_from,
+        )
+
+    @property
+    def _opened_from(self) -> str:
+        """The address of the page with the submitted form, if it is on this server, otherwise the request's."""
+        url = HtmxDetails(self.request).current_url or self.request.headers.get("Referer", "")
+        is_own = url_has_allowed_host_and_scheme(url, allowed_hosts={self.request.get_host()})
+        return url if is_own else self.request.path
 
     @property
     def user(self) -> FFAdminUser:
@@ -156,21 +195,24 @@ class Page(View):
 
     def call(self, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None) -> api.APIResponse:
         """Call the Admin API as the user. Raises Http404 for a 404 of the API."""
+        if self.is_restoring and method != "GET":
+            return api.APIResponse(409, {"detail": kept_forms.RESTORED})
         response = api.call(self.request, method, path, body, query=query)
         if response.status == 404:
             raise Http404
         return response
 
     def save(
-        self, path: str, edit: Edit, describe: Callable[[str], str], *, body: Mapping[str, Any] | None = None
+        self, path: str, edit: Edit, describe: Describe, *, body: Mapping[str, Any] | None = None
     ) -> api.APIResponse:
-        """PATCH the fields that ``edit`` changes. Returns a 409 if the object has changed since the form was rendered.
+        """PATCH the fields that ``edit`` changes. Raises ``Conflict`` if the object has changed since the form was
+        rendered.
 
         ``describe``: see ``Edit.conflict_message``. ``body``: the fields in the API's format, if it differs from
         ``edit.typed``. The caller holds the object's lock.
         """
-        if conflict := edit.conflict_message(describe):
-            return api.APIResponse(409, {"detail": conflict})
+        if reason := edit.conflict_message(describe):
+            return api.APIResponse(409, {"detail": reason})
         body = edit.typed if body is None else body
         return self.call("PATCH", path, {name: body[name] for name in edit.changed})
 
@@ -202,11 +244,12 @@ class NotFoundPage(Page):
         raise Http404
 
 
-def redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
-    """Redirect to the sign-in, with the current page as ``next``. For a request of htmx that is the browser's page."""
+def redirect_to_sign_in(request: HttpRequest, next_page: str | None = None) -> HttpResponse:
+    """Redirect to the sign-in, by default with the current page as ``next``. For a request of htmx that is the
+    browser's page."""
     htmx = HtmxDetails(request)
     current_page = htmx.current_url_abs_path if htmx else None
-    next_page = current_page or (request.get_full_path() if request.method == "GET" else "/")
+    next_page = next_page or current_page or (request.get_full_path() if request.method == "GET" else "/")
     url = f"{reverse('dashboard:sign-in')}?{urlencode({'next': next_page})}"
     if htmx:
         return HttpResponseClientRedirect(url)
@@ -231,5 +274,8 @@ def error_page(request: HttpRequest, status: int, reason: str = "") -> HttpRespo
 @with_messages
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """The view of the setting ``CSRF_FAILURE_VIEW``."""
+    view = getattr(resolve(request.path_info).func, "view_class", Page)
+    if view.keeps_input and kept_forms.is_of_ended_session(request) and kept_forms.keep(request):
+        return HttpResponseRedirect(request.get_full_path())
     text = "The form was not sent from a page of ours, or that page is too old. Open it again, and try once more."
     return with_security_headers(error_page(request, 403, text))

@@ -23,6 +23,9 @@ from organisations.access import administered_organisations, permissions_in, vis
 from organisations.models import Organisation
 from projects.access import administered_projects, visible_projects
 from projects.models import Project
+from projects.services import plan_of
+from realtime.conf import conf
+from realtime.hosts import plan_allows
 from realtime.types import epoch_seconds
 
 
@@ -80,6 +83,14 @@ class ProjectPage(Page):
             self.request.session["environment"] = found.api_key
         return found
 
+    @property
+    def gate_closed_reason(self) -> str:
+        """The reason why no environment of the project sends events; "" if they are sent."""
+        if not self.project.enable_realtime_updates:
+            return f"Real-time updates are off in {self.project.name}."
+        plan = plan_of(self.project.organisation) if conf.PLANS else None
+        return "" if plan_allows(plan) else f"The plan of {self.project.organisation.name} excludes real-time updates."
+
     @contextmanager
     def locked_project(self) -> Iterator[None]:
         """A transaction that holds the project's lock, so that values read in it are still current when it writes."""
@@ -116,6 +127,9 @@ class EnvironmentPage(ProjectPage):
 
     environment: Environment
 
+    is_remembered = True
+    """Whether pages about the whole project show this environment afterwards."""
+
     def load(self) -> None:
         super().load()
         key = self.kwargs["environment_api_key"]
@@ -124,7 +138,7 @@ class EnvironmentPage(ProjectPage):
             raise Http404
         found.project = self.project
         self.environment = found
-        if self.request.session.get("environment") != key:
+        if self.is_remembered and self.request.session.get("environment") != key:
             self.request.session["environment"] = key
 
     @cached_property
@@ -167,6 +181,10 @@ class EnvironmentPage(ProjectPage):
             path += f"?{self.request.GET.urlencode()}"
         prefix = f"/projects/{self.project.pk}/environments/"
         return [(each, f"{prefix}{each.api_key}/{path}") for each in self.environments]
+
+    def request_url(self, request_id: int) -> str:
+        """The URL of one of the environment's change requests."""
+        return f"/projects/{self.project.pk}/environments/{self.environment.api_key}/change-requests/{request_id}/"
 
     @property
     def version(self) -> str:

@@ -122,6 +122,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "permissions": ACTOR,
         "my_permissions": environment("VIEW_ENVIRONMENT"),
         "document": environment("VIEW_ENVIRONMENT"),
+        "evaluate": environment("VIEW_ENVIRONMENT"),
         "trait_keys": environment("VIEW_ENVIRONMENT"),
         "delete_traits": ENVIRONMENT_ADMIN,
         "metrics": ENVIRONMENT_ADMIN,

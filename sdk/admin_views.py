@@ -1,17 +1,30 @@
-"""``environments/{environment}/document/`` of the Admin API."""
+"""``document/`` and ``evaluate/`` below ``environments/{environment}/`` of the Admin API."""
 
-from django.http import HttpResponse
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from core import actor
+from environments.access import has_environment_permission
 from environments.models import Environment
 from environments.scope import EnvironmentsView
 from evaluation.document import Version
+from evaluation.identity_flags.flags import explained_flags
+from evaluation.identity_flags.serializers import ExplainedFlagSerializer
+from sdk.identify import unstored
 from sdk.response_cache import ResponseKey, get_response
+from sdk.serializers import EvaluateSerializer
+
+NOT_FOUND = "No Environment matches the given query."
 
 
 @extend_schema(tags=["environments"])
@@ -26,4 +39,35 @@ class EnvironmentDocumentViewSet(EnvironmentsView, GenericViewSet[Environment]):
         try:
             return get_response(key).http_response(request)
         except Environment.DoesNotExist:  # Deleted after the permission check.
-            raise NotFound("No Environment matches the given query.") from None
+            raise NotFound(NOT_FOUND) from None
+
+
+@extend_schema(tags=["environments"])
+class EvaluationViewSet(EnvironmentsView, GenericViewSet[Environment]):
+    """Evaluation of an environment's flags for users of the Admin API. Nothing is stored."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # Without a transaction, so that an expensive environment is evaluated in the evaluation process.
+        with actor.request():
+            return APIView.dispatch(self, request, *args, **kwargs)
+
+    @extend_schema(request=EvaluateSerializer, responses=ExplainedFlagSerializer(many=True), filters=False)
+    @action(detail=True, methods=["POST"])
+    def evaluate(self, request: Request, environment_api_key: str) -> Response:
+        """The flags of an identity or of a set of traits, each with the rule that gave it.
+
+        The stored traits of the identity are used if the user has VIEW_IDENTITIES.
+        """
+        body = EvaluateSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        identity = unstored(
+            self.environment.pk,
+            body.validated_data["identifier"],
+            body.validated_data["traits"],
+            with_stored_traits=has_environment_permission(self.actor, self.environment, "VIEW_IDENTITIES"),
+        )
+        try:
+            flags: Any = explained_flags(self.environment.pk, identity)
+        except Environment.DoesNotExist:  # Deleted after the permission check.
+            raise NotFound(NOT_FOUND) from None
+        return Response(ExplainedFlagSerializer(flags, many=True).data)

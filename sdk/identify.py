@@ -146,6 +146,18 @@ def anonymous(items: list[TraitInput]) -> RequestIdentity:
     return identity
 
 
+def unstored(
+    environment_id: int, identifier: str, items: list[TraitInput], *, with_stored_traits: bool
+) -> RequestIdentity:
+    """The identity of an evaluation that stores nothing. Given traits take precedence over stored ones."""
+    if not identifier:
+        return anonymous(items)
+    identity = read(environment_id, [identifier])[identifier]
+    if not with_stored_traits:
+        identity.traits = {}
+    return identity.with_unstored(items, transient=True)
+
+
 def store(environment_id: int, changes: TraitChanges) -> None:
     """Set traits of many identities, and create the new identities, with at most eight queries.
 

@@ -92,6 +92,13 @@ class IdentitiesSerializer(serializers.Serializer[Any]):
     traits = Traits(child=SDKTraitSerializer(), required=False, allow_null=True)
 
 
+class EvaluateSerializer(serializers.Serializer[Any]):
+    """The body of the Admin API's ``evaluate/``: an identity, traits, or both."""
+
+    identifier = IdentifierField(default="", allow_blank=True)
+    traits = Traits(child=SDKTraitSerializer(), default=list)
+
+
 class IdentitiesQuerySerializer(serializers.Serializer[Any]):
     """The query of ``identities/``."""
 

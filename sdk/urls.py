@@ -2,10 +2,11 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from sdk import views
-from sdk.admin_views import EnvironmentDocumentViewSet
+from sdk.admin_views import EnvironmentDocumentViewSet, EvaluationViewSet
 
 router = SimpleRouter()
 router.register("environments", EnvironmentDocumentViewSet, basename="environment")
+router.register("environments", EvaluationViewSet, basename="environment-evaluation")
 
 urlpatterns = [
     path("", include(router.urls)),

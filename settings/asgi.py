@@ -12,6 +12,7 @@ from app_analytics.meter import meter  # noqa: E402
 from core.bodies import limited_bodies  # noqa: E402
 from core.middleware_headers import middleware_headers  # noqa: E402
 from core.threads import with_first_request, with_lifespan  # noqa: E402
+from dashboard.window_streams import window_streams  # noqa: E402
 from features.workflows.core.scheduler import scheduler_thread  # noqa: E402
 from realtime.asgi import get_application  # noqa: E402
 from realtime.http import shortcuts  # noqa: E402
@@ -28,7 +29,7 @@ threads = (scheduler_thread, deliverer_thread, meter.thread)
 application = with_first_request(
     get_application(
         django_application,
-        middleware=lambda application: read_path.read_path(limited_bodies(application)),
+        middleware=lambda application: read_path.read_path(window_streams(limited_bodies(application))),
         middleware_headers=middleware_headers,
         lifespan=with_lifespan(lifespan(), *threads),
     ),

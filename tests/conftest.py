@@ -105,6 +105,7 @@ MEASURED = {
     "identities",
     "segments",
     "sdk/test_patterns.py",
+    "dashboard/test_window_streams.py",
     "multivariate",
     "organisations",
     "audit",

@@ -11,6 +11,8 @@ from dashboard.pages import Page
 class AccountPage(Page):
     template = "dashboard/accounts/account.html"
     allowed_without_second_factor = True
+    # Its forms have passwords and codes only.
+    keeps_input = False
 
     def get(self, request: HttpRequest) -> HttpResponse:
         return self.render(has_second_factor=self.has_second_factor)

@@ -14,3 +14,5 @@ def begin(request: HttpRequest, key: str) -> None:
     # No scheduled job runs clearsessions.
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
     login(request, token.user)
+    # A session that keeps a form ends early until then.
+    request.session.set_expiry(None)

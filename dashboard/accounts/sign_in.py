@@ -26,6 +26,7 @@ class AuthenticationPage(Page):
     """Base class of pages for visitors who are not signed in. ``next`` is the path to redirect to after the sign-in."""
 
     public = True
+    keeps_input = False
 
     @property
     def next(self) -> str:

@@ -53,7 +53,7 @@ class LogPage(ProjectPage):
         names = {environment.pk: environment.name for environment in self.environments}
         raised = raised_by(entries)
         for entry in entries:
-            entry.author_name = _author_name(entry)  # type: ignore[attr-defined]
+            entry.author_name = author_name(entry)  # type: ignore[attr-defined]
             entry.kind = KINDS.get(entry.related_object_type or "", "")  # type: ignore[attr-defined]
             entry.environment_name = _environment_name(entry, names)  # type: ignore[attr-defined]
             entry.events = [  # type: ignore[attr-defined]
@@ -124,12 +124,12 @@ class EntryPage(LogPage):
             raise Http404
         self.annotate([entry])
         details = [
-            {**each, "old": _as_text(each["old"]), "new": _as_text(each["new"])} for each in entry.change_details
+            {**each, "old": detail_text(each["old"]), "new": detail_text(each["new"])} for each in entry.change_details
         ]
         return self.render(entry=entry, details=details)
 
 
-def _author_name(entry: AuditLog) -> str:
+def author_name(entry: AuditLog) -> str:
     if entry.author is not None:
         return f"{entry.author.first_name} {entry.author.last_name}".strip() or entry.author.email
     if entry.master_api_key is not None:
@@ -143,7 +143,7 @@ def _environment_name(entry: AuditLog, names: dict[int, str]) -> str:
     return names.get(entry.environment_id, f"Environment {entry.environment_id}, which is gone or not yours to see")
 
 
-def _as_text(value: Any) -> str:
+def detail_text(value: Any) -> str:
     """A value as in JSON, but text without quotes."""
     if value is None:
         return "nothing"

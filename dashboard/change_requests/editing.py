@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from dashboard.api import APIResponse
 from dashboard.change_requests.detail import ChangeRequestBase, Denials
 from dashboard.change_requests.queries import display_name
-from dashboard.edits import Edit, describe_field, encoded_digests, unix_lines
+from dashboard.edits import Edit, Field, describe_field, encoded_digests, named, unix_lines
 from features.workflows.core.models import ChangeRequestApproval
 from projects.access import viewers
 
@@ -53,9 +53,10 @@ class EditPage(ChangeRequestBase):
     def _approvals(self) -> list[ChangeRequestApproval]:
         return list(self.change_request.approvals.all())
 
-    def _describe(self, name: str) -> str:
+    def _describe(self, name: str) -> Field:
         if name == "approvals":
-            return describe_field("The list of who is asked", [display_name(each.user) for each in self._approvals])
+            names = {str(user.pk): display_name(user) for user in self._candidates()}
+            return describe_field("The list of who is asked", self.stored[name], lambda pks: named(pks, names))
         return describe_field(f"The {name}", self.stored[name])
 
     def _render_form(self, values: Mapping[str, Any], *, status: int = 200, response: Any = None) -> HttpResponse:
@@ -98,11 +99,11 @@ class Schedule(ChangeRequestBase):
         with self.locked_environment():
             self.load()
             stored = {"live_from": self.time_field_value}
-            conflict = Edit(request.POST, stored=stored, typed={"live_from": live_from}).conflict_message(
-                lambda name: describe_field("The time", stored[name])
-            )
-            if conflict:
-                response = APIResponse(409, {"live_from": [conflict]})
+            edit = Edit(request.POST, stored=stored, typed={"live_from": live_from})
+            live_from = edit.merged["live_from"]
+            reason = edit.conflict_message(lambda name: describe_field("The time", stored[name]))
+            if reason:
+                response = APIResponse(409, {"live_from": [reason]})
             else:
                 states = self.call("GET", self.api_path).data["feature_states"]
                 rescheduled = [{**state, "live_from": live_from or None} for state in states]

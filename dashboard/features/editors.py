@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from dashboard.api import APIResponse
-from dashboard.edits import Edit, describe_field, encoded_digests
+from dashboard.edits import Edit, Field, describe_field, encoded_digests
 from dashboard.features.values import KINDS, FormValue
 from features.models import Feature, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
@@ -79,7 +79,7 @@ class Editor:
     """The digests of the stored state (``edits.encoded_digests``)."""
 
     conflict: str = ""
-    """The message if another user has changed the state since the form was rendered."""
+    """The message if the user goes on editing after a conflict."""
 
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -139,16 +139,14 @@ class Editor:
         """This form with the values of ``other``."""
         return replace(self, enabled=other.enabled, value=other.value, weights=other.weights)
 
-    def _describe(self, name: str) -> str:
+    def _describe(self, name: str) -> Field:
         match name:
             case "enabled":
                 return describe_field("The switch", self.enabled)
             case "value":
-                return f"The value is {self.value.quoted_text} now."
-        weight = next((each for each in self.weights if each.name == name), None)
-        if weight is None:
-            return "A variation was removed."
-        return f"The percentage of {weight.value.quoted_text} is {weight.text} now."
+                return self.value.field
+        weight = next(each for each in self.weights if each.name == name)
+        return describe_field(f"The percentage of {weight.value.quoted_text}", weight.text, str)
 
     @property
     def local_error(self) -> APIResponse | None:
@@ -185,7 +183,7 @@ class Editor:
 
 
 def local_error(conflict: str, value: FormValue) -> APIResponse | None:
-    """An error response for a conflict or invalid JSON, which the API does not check; None if there is neither."""
+    """An error response for a form to be edited further, or for invalid JSON, which the API does not check."""
     errors = {"detail": conflict, "value": value.json_error}
     messages = {name: [text] for name, text in errors.items() if text}
     return APIResponse(409 if conflict else 400, messages) if messages else None

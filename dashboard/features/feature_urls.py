@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from dashboard.features import identity_overrides, segment_overrides, settings_tab, value_tab, variations
+from dashboard.features import history, identity_overrides, segment_overrides, settings_tab, value_tab, variations
 
 urlpatterns = [
     path("", value_tab.ValueTab.as_view(), name="feature"),
@@ -30,4 +30,6 @@ urlpatterns = [
     path("variations/<int:option_pk>/delete/", variations.RemoveVariation.as_view(), name="variation-delete"),
     path("settings/", settings_tab.SettingsTab.as_view(), name="feature-settings"),
     path("settings/owners/", settings_tab.ChangeOwners.as_view(), name="feature-owners"),
+    path("history/", history.HistoryTab.as_view(), name="feature-history"),
+    path("history/<int:entry_pk>/restore/", history.Restore.as_view(), name="feature-restore"),
 ]

@@ -1,5 +1,6 @@
 """Identity overrides of a feature: list, add, change, toggle, remove. They cause no event by default."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -97,7 +98,7 @@ class NewIdentityOverrideForm(IdentitiesTab):
     """The form of a new override. It starts with the environment default. An unknown identity is created."""
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.render_list(opened=self.editor)
+        return self.render_list(opened=replace(self.editor, chosen=request.GET.get("identifier", "")))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         submitted = self.editor.with_input(request.POST)

@@ -20,6 +20,9 @@ from features.models import FeatureSegment, FeatureState
 # Query of a form that proposes the environment default for the segment, in place of a removal.
 AS_EVERYBODY = {"as": "everybody"}
 
+# Query of a form that proposes other values, in place of another order.
+AS_ORDER = {"as": "order"}
+
 NO_ORDER = (
     "This environment's flags are changed by change requests, which cannot hold the order of overrides."
     " Propose other values for the overrides instead."
@@ -35,6 +38,13 @@ class OverrideForm(ValueTab):
     def replaces_removal(self) -> bool:
         """Whether the form proposes the environment default in place of a removal."""
         return self.needs_approval and self.request.GET.get("as") == AS_EVERYBODY["as"]
+
+    @property
+    def replaces_order(self) -> bool:
+        """Whether the form proposes other values in place of another order."""
+        return self.needs_approval and self.request.GET.get("as") == AS_ORDER["as"]
+
+    no_order = NO_ORDER
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         if self.replaces_removal:
@@ -73,7 +83,12 @@ class OverrideForm(ValueTab):
         return editor_of(f"segment-{self.override.segment.pk}", self.override.state, weights)
 
     def tab_context(self) -> dict[str, Any]:
-        return {**super().tab_context(), "opened_segment": self.override.segment.pk, "replacing": self.replaces_removal}
+        return {
+            **super().tab_context(),
+            "opened_segment": self.override.segment.pk,
+            "replacing": self.replaces_removal,
+            "reordering": self.replaces_order,
+        }
 
 
 class NewOverrideForm(OverrideForm):
@@ -193,12 +208,18 @@ class RemoveOverride(SegmentOverridePage):
         return self.redirect(self.url("feature"), message, error=error_text(response))
 
 
-class OrderOverrides(FeatureTab):
-    """Reorder the overrides: all of them after dragging, or one of them by one position."""
+class OrderOverrides(SegmentOverridePage):
+    """Reorder the overrides: all of them after dragging, or one of them by one position.
+
+    A change request cannot hold the order. It can change the value of the override that was moved: that form is shown.
+    """
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         with self.locked_environment():
             response = self._order(request.POST)
+        if self.needs_approval and (proposal := self._proposal_url()):
+            # The form says why the order stays.
+            return self.redirect(proposal, full_load=True)
         return self.redirect(
             self.url("feature"), self._success_message(response.data) if response.ok else "", error=error_text(response)
         )
@@ -218,6 +239,14 @@ class OrderOverrides(FeatureTab):
         )
         body = [{"id": pk, "priority": priority} for priority, pk in enumerate(order)]
         return self.change_flag("POST", "features/feature-segments/update-priorities/", body)
+
+    def _proposal_url(self) -> str:
+        """URL of the form of the override that was moved by a button; after dragging that of the first one. "" if
+        there is none any more."""
+        moved = self.request.POST.get("feature_segment", "")
+        pks = {str(each.pk): each.segment_id for each in self._feature_segments() if each.is_live}
+        segment_pk = pks.get(moved) or next(iter(pks.values()), None)
+        return "" if segment_pk is None else self.override_url(segment_pk, **AS_ORDER)
 
     def _feature_segments(self) -> list[Any]:
         """In their order, each with ``is_live``: without a live state a feature segment has no effect yet."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from dashboard.edits import Edit, describe_field, encoded_digests, unix_lines
+from dashboard.edits import Edit, Field, describe_field, encoded_digests, named, unix_lines
 from dashboard.features.editors import error_text
 from dashboard.features.tab import FeatureTab
 from features import services
@@ -38,10 +38,11 @@ class SettingsTab(FeatureTab):
             "tags": sorted(str(each.pk) for each in self.feature.tags.all()),
         }
 
-    def _describe(self, name: str) -> str:
+    def _describe(self, name: str) -> Field:
         match name:
             case "tags":
-                return describe_field("The list of tags", [each.label for each in self.feature.tags.all()])
+                labels = {str(each.pk): each.label for each in self.project.tags.all()}
+                return describe_field("The list of tags", self.stored[name], lambda pks: named(pks, labels))
             case "description":
                 return describe_field("The description", self.stored[name])
         return describe_field("“Server-side only”", self.stored[name])

@@ -112,6 +112,3 @@ class FeatureTab(FeaturePage):
             if not response.ok:
                 transaction.set_rollback(True)
         return created if response.ok else response
-
-    def request_url(self, request_id: int) -> str:
-        return f"/projects/{self.project.pk}/environments/{self.environment.api_key}/change-requests/{request_id}/"

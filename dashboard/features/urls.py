@@ -1,9 +1,10 @@
 from django.urls import include, path
 
-from dashboard.features import creation, views
+from dashboard.features import bulk, creation, views
 
 urlpatterns = [
     path("", views.FeaturesPage.as_view(), name="features"),
+    path("many/", bulk.ChangeMany.as_view(), name="features-many"),
     path("new/", creation.CreatePage.as_view(), name="feature-create"),
     path("<int:feature_pk>/toggle/", views.Toggle.as_view(), name="toggle"),
     path("<int:feature_pk>/archive/", views.Archive.as_view(), name="feature-archive"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.edits import quoted, unix_lines
+from dashboard.edits import Field, describe_field, quoted, shortened, unix_lines
 from features.values import Value, ValueType
 
 KINDS = (("text", "Text"), ("number", "Number"), ("boolean", "Boolean"), ("json", "JSON"))
@@ -68,8 +68,13 @@ class FormValue:
 
     @property
     def quoted_text(self) -> str:
-        """The value for use in a sentence: text in quotes."""
-        return quoted(self.text) if FLAG_TYPES[self.kind] == "string" else self.text
+        """The value for use in a sentence: text in quotes, and shortened."""
+        return shortened(_shown(self.comparable))
+
+    @property
+    def field(self) -> Field:
+        """The value as a field of a form, for a comparison."""
+        return describe_field("The value", self.comparable, _shown)
 
     @property
     def comparable(self) -> list[str]:
@@ -93,6 +98,11 @@ def _looks_like_json(text: str) -> bool:
     if text[:1] not in ("{", "[") or len(text) > MAX_JSON_DETECTION_LENGTH:
         return False
     return FormValue("json", text).json_error == ""
+
+
+def _shown(comparable: list[str]) -> str:
+    kind, text = comparable
+    return quoted(text) if kind == "string" else text
 
 
 def _refuse(constant: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F, FilteredRelation, OuterRef, Q, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 
-from dashboard.edits import Edit, encoded_digests
+from dashboard.edits import Edit, Field, describe_field, encoded_digests
 from dashboard.features.editors import error_text, form_errors, local_error, percent
 from dashboard.features.tab import FeatureTab
 from dashboard.features.values import KINDS, FormValue
@@ -27,7 +27,7 @@ class OptionEditor:
     """The digests of the stored option (``edits.encoded_digests``)."""
 
     conflict: str = ""
-    """The message if another user has changed the option since the form was rendered."""
+    """The message if the user goes on editing after a conflict."""
 
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -53,10 +53,10 @@ class OptionEditor:
             conflict=edit.conflict_message(self._describe),
         )
 
-    def _describe(self, name: str) -> str:
+    def _describe(self, name: str) -> Field:
         if name == "value":
-            return f"The value is {self.value.quoted_text} now."
-        return f"The percentage in new environments is {self.weight} now."
+            return self.value.field
+        return describe_field("The percentage in new environments", self.weight, str)
 
     def body(self, stored: "OptionEditor | None" = None) -> dict[str, Any]:
         """The fields that differ from ``stored``, or all fields, in the API's format."""

@@ -51,9 +51,14 @@ class FeaturesPage(EnvironmentPage):
             order=self.order,
             archived=self.archived,
             filtered=any(request.GET.get(name) for name in ("search", "state", "tag", "archived")),
-            may_toggle=self.has_environment_permission(self.flag_permission),
-            may_create=self.has_project_permission("CREATE_FEATURE"),
+            may_toggle=(may_toggle := self.has_environment_permission(self.flag_permission)),
+            may_create=(may_create := self.has_project_permission("CREATE_FEATURE")),
+            may_choose=may_toggle or may_create,
         )
+
+    @property
+    def list_url(self) -> str:
+        return reverse("dashboard:features", args=[self.project.pk, self.environment.api_key])
 
     @property
     def flag_permission(self) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 
 from django.db.models import Count, F, Q, Window
 from django.db.models.functions import RowNumber
+from django.utils import timezone
 
 from audit.models import AnnouncedVersion, AuditLog
 from environments.models import Environment
+from realtime.inspector.models import HISTORY_MINUTES, MINUTE
 from realtime.types import UpdatedAt
 
 MAX_ENTRIES_SHOWN = 3
@@ -23,11 +25,18 @@ class Cause:
 
 @dataclass(frozen=True)
 class Causes:
-    """The causes of one event. It has none if the change was made outside of the API."""
+    """The causes of one version. It has none if the change was made by a script or in the database."""
 
     first: tuple[Cause, ...] = ()
     more: int = 0
     """Number of further entries, which are not shown."""
+
+
+def versions_not_sent(environment: Environment, limit: int) -> list[UpdatedAt]:
+    """The newest versions of the last hour that were not sent, because the gate was closed."""
+    since = timezone.now() - MINUTE * HISTORY_MINUTES
+    raised = AnnouncedVersion.objects.filter(environment=environment, streaming_enabled=False, updated_at__gt=since)
+    return list(raised.order_by("-updated_at").values_list("updated_at", flat=True)[:limit])
 
 
 def causes_of(environment: Environment, versions: Collection[UpdatedAt]) -> dict[UpdatedAt, Causes]:

@@ -10,11 +10,12 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from dashboard.inspector import plots
-from dashboard.inspector.causes import Causes, causes_of
+from dashboard.inspector import plots, reasons
+from dashboard.inspector.causes import Causes, causes_of, versions_not_sent
 from dashboard.scoped_pages import EnvironmentPage
 from realtime.conf import conf
-from realtime.inspector.panel import Panel, panel
+from realtime.inspector.panel import Event, Panel, panel
+from realtime.types import UpdatedAt, epoch_seconds
 
 MAX_EVENTS = 50
 
@@ -33,22 +34,21 @@ class InspectorBase(EnvironmentPage):
 
     def panel(self) -> dict[str, Any]:
         """The panel as HTML, and its digest."""
-        data = panel(self.environment.api_key, MAX_EVENTS)
-        html = render_to_string(
-            "dashboard/inspector/panel.html", {**self.context(), **self._content(data)}, self.request
-        )
+        names = reasons.server_keys(self.environment)
+        data = panel(self.environment.api_key, MAX_EVENTS, other_keys=names)
+        server_keys = reasons.streams_with_server_keys(data, names, may_see_names=self.is_environment_admin)
+        content = {**self.context(), **self._content(data), "server_keys": server_keys}
+        html = render_to_string("dashboard/inspector/panel.html", content, self.request)
         return {"panel": html, "digest": sha256(html.encode()).hexdigest()[:16]}
 
     def _content(self, data: Panel) -> dict[str, Any]:
-        may_see_causes = self.may_see_causes
-        versions = [event.updated_at for event in data.events]
-        causes = causes_of(self.environment, versions) if may_see_causes and versions else {}
         return {
             "inspection_enabled": conf.INSPECTS,
             "data": data,
             "processes_with_streams": [process for process in data.processes if process.streams],
-            "events": [(event, causes.get(event.updated_at, Causes())) for event in data.events],
-            "may_see_causes": may_see_causes,
+            "last_event": next(iter(data.events), None),
+            "entries": self._entries(data),
+            "may_see_causes": self.may_see_causes,
             "propagation": plots.propagation(data.history),
             "connections": plots.connections(data.history),
             "active_minutes": [minute for minute in data.history if minute.events or minute.written or minute.streams],
@@ -56,13 +56,40 @@ class InspectorBase(EnvironmentPage):
             "written": sum(minute.written for minute in data.history),
         }
 
+    def _entries(self, data: Panel) -> list[dict[str, Any]]:
+        """The newest versions of the last hour: events, and versions that were not sent because the gate was closed."""
+        events: dict[UpdatedAt, Event] = {event.updated_at: event for event in data.events}
+        versions = sorted({*events, *versions_not_sent(self.environment, MAX_EVENTS)}, reverse=True)[:MAX_EVENTS]
+        causes = causes_of(self.environment, versions) if self.may_see_causes and versions else {}
+        return [
+            {
+                "version": epoch_seconds(version),
+                "at": events[version].at if version in events else version,
+                "event": events.get(version),
+                "causes": causes.get(version, Causes()),
+            }
+            for version in versions
+        ]
+
 
 class InspectorPage(InspectorBase):
+    """The page. A POST asks about a key (``reasons.check``): not a GET, because URLs are logged and keys are secret."""
+
     template = "dashboard/inspector/page.html"
 
+    # The form has a key, which may be secret.
+    keeps_input = False
+
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        return self._render_page()
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        return self._render_page(checked=reasons.check(self, request.POST.get("key", "")))
+
+    def _render_page(self, **content: Any) -> HttpResponse:
         stream = f"/sse/environments/{self.environment.api_key}/stream"
-        return self.render(**self.panel(), stream=stream, stream_url=request.build_absolute_uri(stream))
+        stream_url = self.request.build_absolute_uri(stream)
+        return self.render(**self.panel(), stream=stream, stream_url=stream_url, **content)
 
 
 class InspectorPanel(InspectorBase):

@@ -1,6 +1,5 @@
 """The form that checks whether an identity with given traits matches a segment. Nothing is stored."""
 
-import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -10,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
 from dashboard.api import APIResponse
+from dashboard.identities.trait_text import parse_traits
 from dashboard.scoped_pages import ProjectPage
 from dashboard.segments.form import Form
 from dashboard.segments.operators import OPERATORS, describe_condition
@@ -19,8 +19,6 @@ from environments.identities.models import Identity
 from environments.models import Environment
 from evaluation.membership import Candidate, RuleVerdict, Verdict, evaluated_identity, verdict
 from sdk.serializers import IdentitiesSerializer
-
-NOT_TRAITS = "Line {line} is neither an object in JSON nor name=value."
 
 
 @dataclass
@@ -41,7 +39,7 @@ class CheckForm:
 
         Raises ValueError if the text is neither JSON nor lines of ``name=value``.
         """
-        items = [{"trait_key": name, "trait_value": value} for name, value in _traits(self.traits.strip()).items()]
+        items = [{"trait_key": name, "trait_value": value} for name, value in parse_traits(self.traits).items()]
         serializer = IdentitiesSerializer(data={"identifier": self.identifier, "traits": items})
         if not serializer.is_valid():
             for name, texts in APIResponse(HTTPStatus.BAD_REQUEST, serializer.errors).errors.items():
@@ -131,32 +129,6 @@ class CheckPage(SegmentPage):
             result=result,
             uses=self.uses,
         )
-
-
-def _traits(text: str) -> dict[str, Any]:
-    """An object in JSON, or lines of ``name=value``."""
-    if text.startswith("{"):
-        try:
-            return dict(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"This is no JSON: {error}.") from None
-    traits = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        name, equals, value = (part.strip() for part in line.partition("="))
-        if name and equals:
-            traits[name] = _value(value)
-        elif line.strip():
-            raise ValueError(NOT_TRAITS.format(line=number))
-    return traits
-
-
-def _value(text: str) -> Any:
-    """A scalar of JSON, otherwise text: ``age=23`` is a number, ``beta=true`` a boolean."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return text if isinstance(value, dict | list) else value
 
 
 def _rule_result(rule: RuleVerdict) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.edits import Edit, describe_field
+from dashboard.edits import Edit, Field, describe_field
 from dashboard.scoped_pages import ProjectPage
 from dashboard.segments.builder import Tree
 from dashboard.segments.check import CheckForm
@@ -11,6 +11,7 @@ from dashboard.segments.form import Form, stored_fields
 from dashboard.segments.operators import OPERATORS
 from dashboard.segments.views import SegmentPage, condition_texts
 from segments import trees
+from segments.trees import RuleData
 
 SAVE = "save"
 
@@ -65,12 +66,17 @@ class EditPage(SegmentPage):
         form.add_errors(response)
         return self._render_form(form, response.status)
 
-    def _describe(self, name: str) -> str:
+    def _describe(self, name: str) -> Field:
         if name == "rules":
-            return f"The rules are now: {'; '.join(condition_texts(trees.read(self.segment)))}."
+            rules = trees.read(self.segment)
+            return describe_field("The rules", rules, _rules_text, sentence=f"The rules are now: {_rules_text(rules)}.")
         return describe_field(f"The {name}", stored_fields(self.segment)[name])
 
     def _render_form(self, form: Form, status: int = 200) -> HttpResponse:
         return self.render(
             status=status, form=form, operators=OPERATORS, check_form=CheckForm.for_page(self), uses=self.uses
         )
+
+
+def _rules_text(rules: list[RuleData]) -> str:
+    return "; ".join(condition_texts(rules))

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.edits import Edit, describe_field, encoded_digests
+from dashboard.edits import Edit, Field, describe_field, encoded_digests
 from dashboard.scoped_pages import ProjectPage
 
 TEXTS = ("name", "feature_name_regex")
@@ -26,6 +26,7 @@ LABELS = {
 class GeneralPage(ProjectPage):
     template = "dashboard/settings/general.html"
     tab = "settings"
+    section = "general"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self.render(typed=self.stored, digests=encoded_digests(self.stored))
@@ -51,7 +52,7 @@ class GeneralPage(ProjectPage):
         switches = {name: getattr(self.project, name) for name in SWITCHES}
         return {**texts, **{name: None if each is None else str(each) for name, each in numbers.items()}, **switches}
 
-    def _describe(self, name: str) -> str:
+    def _describe(self, name: str) -> Field:
         return describe_field(LABELS[name], self.stored[name])
 
 

@@ -1,5 +1,6 @@
 """The page Project settings > SDK settings: the real-time switch, environment keys, and code snippets for SDKs."""
 
+from datetime import UTC
 from functools import cached_property
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from dashboard.edits import Edit, describe_field, encoded_digests
 from dashboard.scoped_pages import ProjectPage
 from dashboard.settings import snippets
 from environments.models import Environment, EnvironmentAPIKey
@@ -15,10 +17,13 @@ from realtime.hosts import plan_allows
 
 NOT_ADMIN = "Only admins of the project may change this."
 
+KEY_LABELS = {"name": "The name", "expires_at": "The end", "active": "The key"}
+
 
 class SDKPage(ProjectPage):
     template = "dashboard/settings/sdk.html"
     tab = "settings"
+    section = "sdk"
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self.render(typed="")
@@ -28,7 +33,7 @@ class SDKPage(ProjectPage):
         if self.environment is None:
             return context
         keys = list(self.environment.api_keys.all()) if self.may_see_server_keys else []
-        first = next((each.key for each in keys if self._is_valid(each)), "")
+        first = next((each.key for each in keys if snippets.is_valid(each)), "")
         url = snippets.server_url(self.request)
         rendered = [
             each.rendered(url, self.environment.api_key, first or snippets.NO_SERVER_KEY) for each in snippets.SNIPPETS
@@ -62,10 +67,6 @@ class SDKPage(ProjectPage):
             raise Http404
         return found
 
-    @staticmethod
-    def _is_valid(key: EnvironmentAPIKey) -> bool:
-        return key.active and (key.expires_at is None or key.expires_at > timezone.now())
-
 
 class RealtimeSwitch(SDKPage):
     """Turn the project's real-time updates on or off."""
@@ -82,25 +83,72 @@ class NewKey(SDKPage):
     """Create a server-side key of the environment ``?env=``."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        name = request.POST.get("name", "")
-        response = self.call("POST", f"environments/{self.target_environment.api_key}/api-keys/", {"name": name})
+        name, ends = request.POST.get("name", ""), request.POST.get("expires_at", "")
+        body = {"name": name, "expires_at": utc_time(ends)}
+        response = self.call("POST", f"environments/{self.target_environment.api_key}/api-keys/", body)
         if not response.ok:
-            return self.render(status=response.status, typed=name, errors=response.errors, message=response.message)
+            content = {"typed": name, "typed_end": ends, "errors": response.errors, "message": response.message}
+            return self.render(status=response.status, **content)
         return self.redirect(self.path(), f"The key “{response.data['name']}” is there.")
 
 
-class RevokeKey(SDKPage):
-    """Delete a server-side key of the environment ``?env=``. GET shows a confirmation page."""
+class KeyPage(SDKPage):
+    """A page about a server-side key of the environment ``?env=``."""
+
+    def key(self, pk: int) -> EnvironmentAPIKey:
+        environment = self.target_environment
+        found = environment.api_keys.filter(pk=pk).first() if self.may_see_server_keys else None
+        if found is None:
+            raise Http404
+        return found
+
+    def api_path(self, pk: int) -> str:
+        return f"environments/{self.target_environment.api_key}/api-keys/{pk}/"
+
+
+class EditKey(KeyPage):
+    """Change a key's name and end, or turn it off. The key itself stays the same."""
+
+    template = "dashboard/settings/key.html"
+
+    def get(self, request: HttpRequest, key_pk: int, **kwargs: str) -> HttpResponse:
+        key = self.key(key_pk)
+        return self.render(key=key, typed=stored_key(key), digests=encoded_digests(stored_key(key)))
+
+    def post(self, request: HttpRequest, key_pk: int, **kwargs: str) -> HttpResponse:
+        typed = {"name": request.POST.get("name", ""), "expires_at": request.POST.get("expires_at", "")}
+        with self.locked_project():
+            key = self.key(key_pk)
+            stored = stored_key(key)
+            edit = Edit(request.POST, stored=stored, typed={**typed, "active": "active" in request.POST})
+            body = {**edit.typed, "expires_at": utc_time(typed["expires_at"])}
+            path = self.api_path(key_pk)
+            response = self.save(path, edit, lambda name: describe_field(KEY_LABELS[name], stored[name]), body=body)
+        if not response.ok:
+            content = {"key": key, "typed": edit.merged, "digests": encoded_digests(stored)}
+            return self.render(response.status, **content, errors=response.errors, message=response.non_field_error)
+        return self.redirect(self.path(), "The key is saved.")
+
+
+class RevokeKey(KeyPage):
+    """Delete a key. GET shows a confirmation page."""
 
     template = "dashboard/settings/revoke_key.html"
 
     def get(self, request: HttpRequest, key_pk: int, **kwargs: str) -> HttpResponse:
-        environment = self.target_environment
-        key = environment.api_keys.filter(pk=key_pk).first() if self.may_see_server_keys else None
-        if key is None:
-            raise Http404
-        return self.render(key=key)
+        return self.render(key=self.key(key_pk))
 
     def post(self, request: HttpRequest, key_pk: int, **kwargs: str) -> HttpResponse:
-        response = self.call("DELETE", f"environments/{self.target_environment.api_key}/api-keys/{key_pk}/")
+        response = self.call("DELETE", self.api_path(key_pk))
         return self.redirect(self.path(), "The key is revoked." if response.ok else "", error=response.message)
+
+
+def utc_time(text: str) -> str | None:
+    """The value of a ``datetime-local`` field as a time in UTC; None if it is empty. The API rejects other text."""
+    return f"{text}Z" if text else None
+
+
+def stored_key(key: EnvironmentAPIKey) -> dict[str, Any]:
+    """The stored fields in the form's types."""
+    ends = "" if key.expires_at is None else f"{key.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M}"
+    return {"name": key.name, "expires_at": ends, "active": key.active}

@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
+
+from environments.models import EnvironmentAPIKey
 
 # Placeholder for the server-side key if there is none that the user may see.
 NO_SERVER_KEY = "SERVER_KEY"
@@ -288,6 +291,11 @@ curl -H "X-Environment-Key: $key" "$url/api/v1/flags/\""""),
         note="The first line streams: change a flag, and it prints the event. The second reads the flags.",
     ),
 )
+
+
+def is_valid(key: EnvironmentAPIKey) -> bool:
+    """Whether SDKs can use a server-side key: it is active and has not expired."""
+    return key.active and (key.expires_at is None or key.expires_at > timezone.now())
 
 
 def server_url(request: HttpRequest) -> str:

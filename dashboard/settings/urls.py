@@ -1,6 +1,7 @@
 from django.urls import path
 
-from dashboard.settings import general, sdk
+from dashboard.permissions import pages as permissions
+from dashboard.settings import general, sdk, tags
 
 urlpatterns = [
     path("", general.GeneralPage.as_view(), name="project-settings"),
@@ -8,5 +9,21 @@ urlpatterns = [
     path("sdk/", sdk.SDKPage.as_view(), name="sdk-settings"),
     path("sdk/realtime/", sdk.RealtimeSwitch.as_view(), name="realtime"),
     path("sdk/keys/", sdk.NewKey.as_view(), name="server-key-create"),
+    path("sdk/keys/<int:key_pk>/", sdk.EditKey.as_view(), name="server-key"),
     path("sdk/keys/<int:key_pk>/revoke/", sdk.RevokeKey.as_view(), name="server-key-revoke"),
+    path("tags/", tags.TagsPage.as_view(), name="tags"),
+    path("tags/new/", tags.NewTag.as_view(), name="tag-create"),
+    path("tags/<int:tag_pk>/", tags.TagForm.as_view(), name="tag"),
+    path("tags/<int:tag_pk>/delete/", tags.DeleteTag.as_view(), name="tag-delete"),
+    path("permissions/", permissions.ProjectPermissions.as_view(), name="project-permissions"),
+    path(
+        "permissions/users/<int:user_pk>/",
+        permissions.ProjectUserPermissions.as_view(),
+        name="project-user-permissions",
+    ),
+    path(
+        "permissions/groups/<int:group_pk>/",
+        permissions.ProjectGroupPermissions.as_view(),
+        name="project-group-permissions",
+    ),
 ]

@@ -1,6 +1,6 @@
 """Publishes events: directly to this process's streams, and through the bus to other processes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import structlog
 from django.db import DEFAULT_DB_ALIAS
@@ -52,8 +52,20 @@ def send(states: Iterable[EnvironmentState], *, already_enqueued: bool = False, 
     Of all processes, only one calls this for a state. It never raises.
     """
     states = list(states)
+    send_to_grip(states)
+    send_to_processes(states, already_enqueued=already_enqueued, include_closed=include_closed)
+
+
+def send_to_grip(states: Sequence[EnvironmentState]) -> None:
+    """Send states to the GRIP proxy, if one is configured. It never raises."""
     if conf.USES_GRIP:
         grip.publish(states)
+
+
+def send_to_processes(
+    states: Sequence[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False
+) -> None:
+    """Send states to the other processes. The parameters are those of ``publish``. It never raises."""
     enabled = [state for state in states if state.streaming_enabled]
     messages = states if include_closed else enabled
     try:

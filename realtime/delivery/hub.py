@@ -41,6 +41,10 @@ SLICE_SECONDS = 0.1
 class Subscriber(HasDeadline, Protocol):
     """A stream, as the hub sees it. The methods must not block or raise."""
 
+    is_application: bool
+    """False for a window of the dashboard: it also gets the versions that are raised while the gate is closed, and is
+    not counted as a stream of the environment."""
+
     subscribed_at: float
     """The loop's time."""
 
@@ -70,6 +74,8 @@ class Topic:
         self.hub = hub
         self.key = key
         self.subscribers: set[Subscriber] = set()
+        self.windows: set[Subscriber] = set()
+        """The subscribers that are no applications."""
         self.state: EnvironmentState | None = None
         """The newest state that this topic has accepted."""
         self.frame: Piece | None = None
@@ -114,6 +120,8 @@ class Topic:
             # A real Flagsmith's version may decrease slightly, while its gate may have changed: keep the newer version.
             state = state._replace(updated_at=self.state.updated_at)
         was_closed = self.is_closed
+        if self.windows and (self.state is None or state.updated_at > self.state.updated_at):
+            self._deliver_to_windows(state)
         self.state = state
         if not state.streaming_enabled:
             self._pending.clear()
@@ -163,6 +171,15 @@ class Topic:
                 unwritten += 1
                 subscriber.fail()
         return len(subscribers) - unwritten
+
+    def _deliver_to_windows(self, state: EnvironmentState) -> None:
+        """Deliver a version to the windows, whether or not the gate is open."""
+        frame = piece(sse.frame(state.updated_at), state.updated_at)
+        for window in list(self.windows):
+            try:
+                window.deliver(frame)
+            except Exception:
+                window.fail()
 
     def _spread_over(self, seconds: float) -> None:
         """Give each subscriber a random delivery time within the window.
@@ -214,9 +231,10 @@ class Topic:
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Deliver nothing more to this subscriber. The topic closes with its last one."""
         self.subscribers.discard(subscriber)
+        self.windows.discard(subscriber)
         self._pending.pop(subscriber, None)
         self.hub.observer.stream_count_changed(self.key)
-        if not self.subscribers and self.hub.topics.get(self.key) is self:
+        if not self.subscribers and not self.windows and self.hub.topics.get(self.key) is self:
             del self.hub.topics[self.key]
             self.close()
 
@@ -358,7 +376,7 @@ class Hub:
         if topic is None:
             topic = self.topics[key] = Topic(self, key)
             topic.open()
-        topic.subscribers.add(subscriber)
+        (topic.subscribers if subscriber.is_application else topic.windows).add(subscriber)
         self._count_opened(subscriber)
         self.observer.stream_count_changed(key)
         return topic
@@ -368,6 +386,11 @@ class Hub:
         topic = self.topics.get(key)
         return len(topic.subscribers) if topic is not None else 0
 
+    def window_count(self, key: EnvironmentKey) -> int:
+        """The number of windows of the dashboard that this process updates for the environment."""
+        topic = self.topics.get(key)
+        return len(topic.windows) if topic is not None else 0
+
     def reject(self, subscriber: Subscriber) -> RejectedStreams:
         """Count a subscriber over a limit. Nothing is delivered to it, and it ends like the others."""
         self.rejected.add(subscriber)
@@ -376,8 +399,11 @@ class Hub:
 
     def _count_opened(self, subscriber: Subscriber) -> None:
         self.open_count += 1
-        metrics.streams_open.add()
-        metrics.streams_opened.add()
+        if subscriber.is_application:
+            metrics.streams_open.add()
+            metrics.streams_opened.add()
+        else:
+            metrics.windows_open.add()
         self._empty.clear()
         if self._drained_by is not None:
             subscriber.end_by(self._random_time_until(self._drained_by))
@@ -387,7 +413,7 @@ class Hub:
         topic.remove(subscriber, address)
         self.timers.cancel(subscriber)
         self.open_count -= 1
-        metrics.streams_open.add(-1)
+        (metrics.streams_open if subscriber.is_application else metrics.windows_open).add(-1)
         if not self.open_count:
             self._empty.set()
 
@@ -402,7 +428,7 @@ class Hub:
         metrics.drained.add(self.open_count)
         topics: list[Topic | RejectedStreams] = [*self.topics.values(), self.rejected]
         for topic in topics:
-            for subscriber in list(topic.subscribers):
+            for subscriber in [*topic.subscribers, *topic.windows]:
                 subscriber.end_by(self._random_time_until(self._drained_by))
         await self._empty.wait()
 

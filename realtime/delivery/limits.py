@@ -116,6 +116,8 @@ class RejectedStreams:
     def __init__(self, hub: "Hub") -> None:
         self.hub = hub
         self.subscribers: set[Subscriber] = set()
+        self.windows: set[Subscriber] = set()
+        """Empty: a rejected window is in ``subscribers``, like the other rejected streams."""
 
     @property
     def is_full(self) -> bool:

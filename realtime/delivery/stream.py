@@ -17,7 +17,7 @@ from realtime.delivery import connections, hub, limits, sse
 from realtime.delivery.sinks import Piece, Sink, piece
 from realtime.delivery.timers import NO_SLOT
 from realtime.monitoring import metrics
-from realtime.types import EnvironmentKey, EnvironmentState
+from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
 
@@ -69,6 +69,8 @@ OTHER_CLIENT = ClientKind(b"")
 class Stream:
     """One client's stream, with a mailbox for one piece: the latest that the sink could not write yet."""
 
+    is_application = True
+
     __slots__ = (
         "_address",
         "_clock",
@@ -110,7 +112,7 @@ class Stream:
         # A random age, so that streams that were opened at the same time do not all end at the same time.
         self.ends_at = self.subscribed_at + self._max_age() * _random_fraction(kind.min_fraction)
         self._sink.open(self, kind.opening, closing=streams.draining)
-        limit = streams.limits.check(address, streams.stream_count(key))
+        limit = streams.limits.check(address, streams.stream_count(key) if self.is_application else 0)
         topic: hub.Topic | limits.RejectedStreams
         if limit is None:
             topic = streams.subscribe(key, self)
@@ -214,14 +216,23 @@ class Stream:
         if pending is None or topic is None or self._ending:
             return
         if pending.updated_at is not None and pending is not self._initial_frame and pending is not self._written:
-            metrics.count_delivered(pending.updated_at, 1)
-            topic.hub.observer.delivered(topic.key, pending.updated_at, 1, time.time())
+            self._count_delivered(topic, pending.updated_at)
         self._write(pending)
 
     def connection_lost(self) -> None:
         if self._topic is not None:
             self._topic.hub.remove(self._topic, self, self._address)
             self._topic = None
+
+    def _count_delivered(self, topic: "hub.Topic | limits.RejectedStreams", updated_at: UpdatedAt) -> None:
+        """Count an event that the mailbox has delayed."""
+        metrics.count_delivered(updated_at, 1)
+        topic.hub.observer.delivered(topic.key, updated_at, 1, time.time())
+
+    def _count_superseded(self, topic: "hub.Topic | limits.RejectedStreams", updated_at: UpdatedAt) -> None:
+        """Count an event that the mailbox has dropped for a newer one."""
+        metrics.superseded.add()
+        topic.hub.observer.superseded(topic.key, updated_at)
 
     def _max_age(self) -> float:
         """The age at which the stream ends, in seconds."""
@@ -237,7 +248,8 @@ class Stream:
         pending, self._pending = self._pending, None
         if pending is None or pending.updated_at is None:
             return pending
-        return None if self._topic is not None and self._topic.is_closed else pending
+        is_closed = self._topic is not None and self._topic.is_closed
+        return None if is_closed and self.is_application else pending
 
     def _write_or_store(self, piece: Piece) -> None:
         if self._sink.ready:
@@ -250,8 +262,7 @@ class Stream:
         pending, self._pending = self._pending, piece
         if pending is None or pending.updated_at is None or pending is piece or self._topic is None:
             return
-        metrics.superseded.add()
-        self._topic.hub.observer.superseded(self._topic.key, pending.updated_at)
+        self._count_superseded(self._topic, pending.updated_at)
 
     def _write(self, piece: Piece) -> None:
         self._wrote_at = self._clock()
@@ -267,6 +278,11 @@ class Stream:
         initial = self._initial_frame.updated_at if self._initial_frame is not None else None
         return initial is None or piece.updated_at > initial
 
+    @property
+    def _next_deadline(self) -> float:
+        """The time of the loop at which ``due`` has to be called, apart from keep-alives."""
+        return self.ends_at
+
     def _schedule(self) -> None:
         if self._topic is None:
             return
@@ -274,11 +290,11 @@ class Stream:
             # The time that a client that does not read has for reading the end of its stream.
             when = self._clock() + conf.SHORT_STREAM_SECONDS
         elif not self._initialized:
-            when = min(self.ends_at, self._clock() + conf.RECONCILE_SECONDS)
+            when = min(self._next_deadline, self._clock() + conf.RECONCILE_SECONDS)
         else:
             # If the client does not read, its last write may be long ago: check again after a full interval.
             since = self._wrote_at if self._sink.ready else self._clock()
-            when = min(self.ends_at, since + conf.KEEPALIVE_SECONDS * _random_fraction())
+            when = min(self._next_deadline, since + conf.KEEPALIVE_SECONDS * _random_fraction())
         self._topic.hub.timers.schedule(self, when)
 
 

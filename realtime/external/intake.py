@@ -21,7 +21,9 @@ from realtime.types import Application, Message, Receive, Scope, Send
 
 # The path that the project's middleware is given for all environments, so that its headers can be cached.
 ANY_PATH = "/sse/environments/any/queue-change"
-PATH = re.compile(r"/sse/environments/([^/]+)/queue-change")
+
+# If SSE_SERVER_BASE_URL ends with a slash, Flagsmith posts to a path with two.
+PATH = re.compile(r"/+(sse/environments/([^/]+)/queue-change)")
 
 # How much of a body that is too large is read and discarded: a client that sends all of it before it reads the response
 # would see a broken connection otherwise.
@@ -77,9 +79,11 @@ class Intake:
         """ASGI middleware in front of Django."""
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            if PATH.fullmatch(scope["path"]) is None or scope["method"] != "POST":
+            match = PATH.fullmatch(scope["path"])
+            if match is None or scope["method"] != "POST":
                 await django(scope, receive, send)
                 return
+            scope = {**scope, "path": f"/{match[1]}"}
             body = await _body(receive)
             if body is None:
                 return
@@ -123,7 +127,7 @@ def parse(scope: Scope, body: bytes) -> PostedVersion | None:
         return None
     try:
         queue_change.authenticate(authorizations[0].decode("latin-1"))
-        return queue_change.read(match[1], body)
+        return queue_change.read(match[2], body)
     except InvalidPost:
         return None
 

@@ -3,7 +3,7 @@
 The drain replaces the server's signal handlers (uvicorn's or daphne's), and calls the server's own after the window, or
 at once at a second signal. During the window new requests still get responses, with ``Connection: close``, because a
 proxy may take as long to stop sending them. SIGINT (Ctrl+C) waits only until the streams have ended. A drop-in server
-without streams stops at once: it has no API that a proxy sends requests to.
+or a relay without streams stops at once, as Flagsmith's own SSE server and Edge Proxy do.
 """
 
 import asyncio
@@ -24,6 +24,9 @@ from realtime.http import shutdown
 from realtime.types import Application, Message, Scope, Send
 
 logger = structlog.get_logger(__name__)
+
+# Hosts of servers that do not wait for proxies if no stream is open when the signal arrives.
+STOP_AT_ONCE = ("detached", "relay")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -82,7 +85,7 @@ class Drain:
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
                 await current_hub.drain(seconds)
-                if signum == signal.SIGTERM and (self._streams_at_start or conf.HOST != "detached"):
+                if signum == signal.SIGTERM and (self._streams_at_start or conf.HOST not in STOP_AT_ONCE):
                     await asyncio.sleep(self._began_at + seconds - self._loop.time())
                     # Streams that have been opened meanwhile.
                     await current_hub.wait_until_empty()

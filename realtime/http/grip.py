@@ -49,11 +49,12 @@ async def hold(signature: bytes, key: EnvironmentKey, kind: ClientKind, send: Se
     except Exception:
         # The reader has logged it.
         return False
-    body = kind.opening.body
-    if (reason := reason_without_event(state)) is not None:
-        body += reason.body
-    elif state is not None:
-        body += sse.frame(state.updated_at)
+    reason = reason_without_event(state)
+    if reason is None:
+        assert state is not None
+        body = kind.opening.body + sse.frame(state.updated_at)
+    else:
+        body = kind.opening.body + reason.body
     seconds = min(MAX_KEEPALIVE_SECONDS, max(1, int(conf.KEEPALIVE_SECONDS)))
     set_hold_stream(request, eventstream.grip_channel(key), sse.KEEPALIVE.decode(), seconds)
     instructions = middleware.process_response(request, HttpResponse(body))

@@ -36,9 +36,7 @@ def run(config: uvicorn.Config, *, restarts_on_hup: bool = True) -> None:
         Workers(config, sockets=[listening], restarts_on_hup=restarts_on_hup).run()
         return
     config.load_app()
-    # Uvicorn raises the signal again after its shutdown.
-    with contextlib.suppress(KeyboardInterrupt):
-        Server(config).run()
+    Server(config).run()
 
 
 def set_user_timeout(listening: socket.socket) -> None:
@@ -56,6 +54,13 @@ def set_user_timeout(listening: socket.socket) -> None:
 
 class Server(uvicorn.Server):
     """A server in one process, which owns its listening sockets."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, which raises the signal again after the shutdown. Here a clean shutdown has exit status 0."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -46,17 +46,7 @@ class StreamEndpoint(NamedTuple):
         if signature is not None and await grip.hold(signature, key, _kind(scope), send):
             return
         sink = ASGISink(send)
-        client = _open(key, scope, self.new_stream(scope)(sink), sink)
-        disconnected = asyncio.create_task(_wait_for_disconnect(receive))
-        disconnected.add_done_callback(lambda _: sink.abort())
-        try:
-            await sink.run()
-        except asyncio.CancelledError:
-            await sink.finish()
-            raise
-        finally:
-            disconnected.cancel()
-            client.connection_lost()
+        await serve(key, scope, receive, self.new_stream(scope)(sink), sink)
 
     def shortcut(self, scope: Scope) -> Answerer | None:
         """The endpoint as a shortcut, on the client's connection."""
@@ -106,6 +96,21 @@ def _key(text: str) -> EnvironmentKey:
 def _header(scope: Message, name: bytes) -> bytes:
     """The first value of the header; empty without one."""
     return next((value for header, value in scope["headers"] if header == name), b"")
+
+
+async def serve(key: EnvironmentKey, scope: Message, receive: Receive, stream: Stream, sink: ASGISink) -> None:
+    """Respond with this stream, until it ends or the client disconnects."""
+    client = _open(key, scope, stream, sink)
+    disconnected = asyncio.create_task(_wait_for_disconnect(receive))
+    disconnected.add_done_callback(lambda _: sink.abort())
+    try:
+        await sink.run()
+    except asyncio.CancelledError:
+        await sink.finish()
+        raise
+    finally:
+        disconnected.cancel()
+        client.connection_lost()
 
 
 def _open(key: EnvironmentKey, scope: Message, client: Stream, sink: Sink) -> Stream:

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from realtime import hosts
 from realtime.conf import conf
 from realtime.delivery.observers import Observer
-from realtime.inspector.pending_rows import Observations
+from realtime.inspector.pending_rows import Observations, OpenStreams
 from realtime.inspector.writer import Writer
 from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
 
@@ -66,7 +67,9 @@ class Journal(Observer):
         hub.pulse.call_every_second(self._hand_over)
 
     def stream_count_changed(self, key: EnvironmentKey) -> None:
-        self._changed.add(key)
+        # A client may ask for a stream of any key, also of one that no column can store.
+        if hosts.is_valid_key(key):
+            self._changed.add(key)
 
     def delivered(self, key: EnvironmentKey, updated_at: UpdatedAt, streams: int, began: float) -> None:
         if not streams:
@@ -95,7 +98,9 @@ class Journal(Observer):
         observations, self._observations = self._observations, Observations()
         for commit in commits.take():
             observations.of(commit.key, commit.updated_at).committed_at = commit.at
-        observations.streams = {key: self._hub.stream_count(key) for key in self._changed}
+        observations.streams = {
+            key: OpenStreams(self._hub.stream_count(key), self._hub.window_count(key)) for key in self._changed
+        }
         self._changed.clear()
         if observations:
             self._writer.put(observations)

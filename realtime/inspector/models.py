@@ -58,6 +58,8 @@ class InspectedMinute(models.Model):
     minute = models.DateTimeField(db_index=True)
     streams = models.IntegerField()
     """Open streams at the end of the minute, or now."""
+    windows = models.IntegerField(default=0, db_default=0)
+    """Windows of the dashboard at that time."""
     published = models.IntegerField()
     """Events committed in this process."""
     delivered = models.IntegerField()

@@ -6,12 +6,11 @@ It covers all processes and machines that share the database, and is up to about
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Literal
 
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -31,8 +30,6 @@ from realtime.types import UpdatedAt, epoch_seconds
 
 EVENTS = 100
 
-MILLISECOND = timedelta(milliseconds=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -47,6 +44,8 @@ class Process:
     """The last heartbeat, of one every ten seconds. A process without one for 30 s is left out."""
     streams: int
     """Open streams, without those over a limit, which get no events."""
+    windows: int
+    """Open windows of the dashboard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +78,8 @@ class Event:
     healed: bool
     """True if a process found it by the reconcile and not by the bus. With the memory bus that is normal."""
     p50_ms: float | None
-    """Time from ``measured_from`` to the write, median over streams; None if it was written to no stream."""
+    """Latency: time from ``updated_at`` to the write, median over streams; None if it was written to no stream."""
     p99_ms: float | None
-    measured_from: Literal["commit", "updated_at"]
-    """``updated_at``, which is set in the transaction before the commit, is used if the commit is unknown."""
     processes: tuple[Share, ...]
     """Ordered by host and pid."""
 
@@ -104,7 +101,7 @@ class Minute:
     """Deliveries: an event written to 1,000 streams counts 1,000."""
     superseded: int
     p50_ms: float | None
-    """Time from ``updated_at`` to the write, median over deliveries; None without deliveries."""
+    """Latency as in ``Event``, median over deliveries; None without deliveries."""
     p99_ms: float | None
 
 
@@ -113,23 +110,34 @@ class Panel:
     """Everything that the inspector shows of an environment."""
 
     streams: int
+    """Open streams of applications."""
+    windows: int
+    """Open windows of the dashboard, whose streams are no applications."""
     processes: tuple[Process, ...]
     """All running processes, also those without a stream of this environment, ordered by host and pid."""
     events: tuple[Event, ...]
     """The newest first."""
     history: tuple[Minute, ...]
     """Sixty minutes, the oldest first. The last one is not over yet."""
+    streams_of: Mapping[str, int]
+    """The number of open streams by each other key that was asked for. Such a key may be no environment's."""
 
 
-def panel(environment_key: str, limit: int = EVENTS) -> Panel:
+def panel(environment_key: str, limit: int = EVENTS, *, other_keys: Collection[str] = ()) -> Panel:
     """Read the panel of an environment, with at most ``limit`` events, in three queries."""
-    processes, minutes = _read_processes(), _read_minutes(environment_key)
+    processes = _read_processes()
+    minutes_by_key = _read_minutes([environment_key, *other_keys])
+    minutes = minutes_by_key[environment_key]
     alive = _processes(processes, minutes)
     return Panel(
         streams=sum(process.streams for process in alive),
+        windows=sum(process.windows for process in alive),
         processes=alive,
         events=_events(environment_key, limit, processes),
         history=_history(processes, minutes),
+        streams_of={
+            key: sum(each.streams for each in _processes(processes, minutes_by_key[key])) for key in other_keys
+        },
     )
 
 
@@ -158,12 +166,12 @@ def _read_processes() -> dict[int, _ProcessRow]:
     return processes
 
 
-def _read_minutes(key: str) -> Minutes:
-    rows = InspectedMinute.objects.filter(environment=key, minute__gte=minute_of(timezone.now()) - LOOKBACK)
-    by_process = defaultdict(list)
+def _read_minutes(keys: Collection[str]) -> Mapping[str, Minutes]:
+    rows = InspectedMinute.objects.filter(environment__in=keys, minute__gte=minute_of(timezone.now()) - LOOKBACK)
+    by_key: dict[str, dict[int, list[InspectedMinute]]] = {key: defaultdict(list) for key in keys}
     for row in rows.order_by("minute"):
-        by_process[row.process].append(row)
-    return by_process
+        by_key[row.environment][row.process].append(row)
+    return by_key
 
 
 def _processes(processes: Mapping[int, _ProcessRow], minutes: Minutes) -> tuple[Process, ...]:
@@ -175,6 +183,7 @@ def _processes(processes: Mapping[int, _ProcessRow], minutes: Minutes) -> tuple[
             started_at=process.row.started_at,
             seen_at=process.row.seen_at,
             streams=minutes[pk][-1].streams if pk in minutes else 0,
+            windows=minutes[pk][-1].windows if pk in minutes else 0,
         )
         for pk, process in processes.items()
         if process.served_until is None
@@ -195,7 +204,6 @@ def _event(rows: list[InspectedEvent], processes: Mapping[int, _ProcessRow]) -> 
     updated_at = rows[0].updated_at
     committed_at = min((row.committed_at for row in rows if row.committed_at is not None), default=None)
     written_at = min((row.written_at for row in rows if row.written_at is not None), default=None)
-    before = (committed_at - updated_at) / MILLISECOND if committed_at is not None else 0.0
     return Event(
         updated_at=updated_at,
         at=written_at or committed_at or rows[0].noted_at,
@@ -203,15 +211,10 @@ def _event(rows: list[InspectedEvent], processes: Mapping[int, _ProcessRow]) -> 
         written=sum(row.written for row in rows),
         superseded=sum(row.superseded for row in rows),
         healed=any(row.healed for row in rows),
-        p50_ms=_since(before, times.percentile(50)),
-        p99_ms=_since(before, times.percentile(99)),
-        measured_from="updated_at" if committed_at is None else "commit",
+        p50_ms=times.percentile(50),
+        p99_ms=times.percentile(99),
         processes=_shares(rows, processes),
     )
-
-
-def _since(before: float, milliseconds: float | None) -> float | None:
-    return max(0.0, milliseconds - before) if milliseconds is not None else None
 
 
 def _shares(rows: Iterable[InspectedEvent], processes: Mapping[int, _ProcessRow]) -> tuple[Share, ...]:

@@ -43,11 +43,18 @@ class ObservedEvent(NamedTuple):
     observation: EventObservation
 
 
+class OpenStreams(NamedTuple):
+    """The open streams of an environment: those of applications, and those of windows of the dashboard."""
+
+    applications: int = 0
+    windows: int = 0
+
+
 class Observations:
     """What a hub has observed since the last hand-over: events, and numbers of streams that may have changed."""
 
     def __init__(self) -> None:
-        self.streams: dict[EnvironmentKey, int] = {}
+        self.streams: dict[EnvironmentKey, OpenStreams] = {}
         self._events: dict[EnvironmentKey, dict[UpdatedAt, EventObservation]] = {}
 
     def __bool__(self) -> bool:
@@ -73,7 +80,7 @@ class Observations:
 class Totals:
     """The totals of one minute of an environment."""
 
-    streams: int
+    streams: OpenStreams
     published: int = 0
     delivered: int = 0
     """Events that were delivered to at least one stream, each counted once."""
@@ -86,7 +93,7 @@ class PendingRows:
     """The rows of one process."""
 
     def __init__(self) -> None:
-        self._streams: dict[EnvironmentKey, int] = {}
+        self._streams: dict[EnvironmentKey, OpenStreams] = {}
         self._newest_minute: dict[EnvironmentKey, datetime] = {}
         """The minute of the environment's newest written row."""
         self._newest_delivered: dict[EnvironmentKey, UpdatedAt] = {}
@@ -99,7 +106,7 @@ class PendingRows:
     def add(self, observations: Observations, now: datetime) -> None:
         minute = minute_of(now)
         for key, streams in observations.streams.items():
-            if streams != self._streams.get(key, 0):
+            if streams != self._streams.get(key, OpenStreams()):
                 self._streams[key] = streams
                 self._change(key, minute).streams = streams
         sampled: list[ObservedEvent] = []
@@ -116,7 +123,7 @@ class PendingRows:
         """Repeat rows that were written long ago, and remove the values of environments without streams."""
         minute = minute_of(now)
         for key in [key for key, written in self._newest_minute.items() if minute - written >= REPEAT_AFTER]:
-            if self._streams.get(key):
+            if any(self._streams.get(key, ())):
                 self._change(key, minute)
             else:
                 del self._newest_minute[key]
@@ -129,7 +136,7 @@ class PendingRows:
     def repeat_all(self, now: datetime) -> None:
         """Write the numbers of streams again, because the database has no row of this process."""
         for key, streams in self._streams.items():
-            if streams:
+            if any(streams):
                 self._change(key, minute_of(now))
 
     @property
@@ -156,7 +163,7 @@ class PendingRows:
         self._due[key, minute] = None
         totals = self._minutes.get((key, minute))
         if totals is None:
-            totals = self._minutes[key, minute] = Totals(self._streams.get(key, 0))
+            totals = self._minutes[key, minute] = Totals(self._streams.get(key, OpenStreams()))
         return totals
 
     def _count(self, event: ObservedEvent, minute: datetime) -> None:
@@ -179,7 +186,8 @@ class PendingRows:
             process=process,
             environment=key,
             minute=minute,
-            streams=totals.streams,
+            streams=totals.streams.applications,
+            windows=totals.streams.windows,
             published=totals.published,
             delivered=totals.delivered,
             written=totals.written,

@@ -22,7 +22,7 @@ from realtime.inspector.models import (
 from realtime.inspector.pending_rows import PendingRows
 
 UNIQUE_FIELDS = ["environment", "minute", "process"]
-VALUE_FIELDS = ["streams", "published", "delivered", "written", "superseded", "times"]
+VALUE_FIELDS = ["streams", "windows", "published", "delivered", "written", "superseded", "times"]
 
 # The most rows of events that are kept, of all environments and processes.
 MAX_EVENT_ROWS = 50_000

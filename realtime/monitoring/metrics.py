@@ -172,6 +172,7 @@ FLAGSMITH_SOURCES = ("signals", "following")
 BUSES = ("memory", "postgres", "redis", "other")
 
 streams_open = Gauge("realtime_streams_open", "Streams whose connection is open.")
+windows_open = Gauge("realtime_windows_open", "Windows of the dashboard whose stream is open.")
 streams_opened = Counter("realtime_streams_opened", "Streams that were opened.")
 streams_held = Gauge("realtime_streams_held", "Open streams over a limit, which get no events.")
 streams_stalled = Counter("realtime_streams_stalled", "Streams aborted because their client did not read.")

@@ -126,8 +126,8 @@ class API:
         cors, origin = self._cors(scope), _header(scope, b"origin")
         if scope["method"] == "OPTIONS" and origin:
             return self._origins.preflight(origin, _header(scope, b"access-control-request-headers"))
-        if _path(scope) in READS or _write_methods(scope):
-            return responding.method_not_allowed(cors)
+        if methods := _methods(scope):
+            return responding.method_not_allowed(methods, cors)
         return responding.not_found(cors)
 
     def too_large(self, scope: Scope) -> Response:
@@ -361,6 +361,11 @@ def _evaluated(evaluation: Evaluation, cors: bytes, body: bytes | TookTooLong | 
 def _path(scope: Scope) -> str:
     path: str = scope["path"]
     return path.removesuffix("/")
+
+
+def _methods(scope: Scope) -> tuple[str, ...]:
+    """The methods of the path. Empty: the API does not have it."""
+    return (*(("GET", "HEAD") if _path(scope) in READS else ()), *_write_methods(scope))
 
 
 def _write_methods(scope: Scope) -> tuple[str, ...]:

@@ -35,7 +35,11 @@ CHECK = "--check"
 # A configuration for ``--help``, which needs none.
 HELP_KEY_PAIRS = "[]"
 
-STATE_MODE = 0o700
+STATE_MODE, FILE_MODE = 0o700, 0o600
+
+NOT_FOUND = 404
+API_PATH = "/api/v1"
+MISSING_PATH = f". The URL probably needs {API_PATH} at its end."
 
 logger = structlog.get_logger(__name__)
 
@@ -141,7 +145,10 @@ async def _fetch_all(relay: Configuration) -> dict[str, str]:
                 fetched = await upstream.document(pair.server_side_key, None)
                 document.receive(EnvironmentKey(pair.client_side_key), fetched.body or b"", None)
             except (UpstreamError, Refused) as error:
-                problems.setdefault(pair.client_side_key, f"{url}: {error}")
+                # A page of Flagsmith's front end is no document either.
+                is_elsewhere = isinstance(error, Refused) or error.status == NOT_FOUND
+                hint = MISSING_PATH if is_elsewhere and not url.endswith(API_PATH) else ""
+                problems.setdefault(pair.client_side_key, f"{url}: {error}{hint}")
         await upstream.close()
     return problems
 
@@ -154,12 +161,21 @@ def _make_state_directory() -> None:
     try:
         directory.mkdir(mode=STATE_MODE, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=directory).close()
+        _make_database_private(directory)
     except OSError as error:
         if os.environ.get("RELAY_STATE_DIR", "").strip():
             problem = f"{directory} cannot be written ({error.strerror})"
             raise ImproperlyConfigured(f"RELAY_STATE_DIR: {problem}. Name a directory of this user.") from None
         # Workers share it. It is removed with the machine's other temporary files.
         os.environ["RELAY_STATE_DIR"] = tempfile.mkdtemp(prefix="flagsmith-relay-")
+        _make_database_private(configuration.state_directory())
+
+
+def _make_database_private(directory: Path) -> None:
+    """Create the file of posted versions. SQLite's other files get its mode."""
+    database = directory / configuration.DATABASE_FILE
+    database.touch(FILE_MODE)
+    database.chmod(FILE_MODE)
 
 
 def _log_configuration(relay: Configuration) -> None:

@@ -23,6 +23,9 @@ DEFAULT_FILE = "config.json"
 
 DEFAULT_STATE_DIRECTORY = "relay-state"
 
+DATABASE_FILE = "posted-versions.sqlite3"
+"""The file of posted versions in that directory."""
+
 ALIASES = {
     "api_poll_frequency": "api_poll_frequency_seconds",
     "api_poll_timeout": "api_poll_timeout_seconds",

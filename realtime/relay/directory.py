@@ -4,19 +4,25 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
+from uuid import uuid4
 
 from realtime.relay.document import Stored
-from realtime.relay.storage import Found, Storage, StorageError
+from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds
 from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 MODE = 0o600
+
+SUFFIX = ".document"
+PROCESS_SUFFIX = ".process"
 
 
 class Directory(Storage):
@@ -27,8 +33,17 @@ class Directory(Storage):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._seen: dict[EnvironmentKey, tuple[int, UpdatedAt]] = {}
-        """The modification times of the files that were read, in nanoseconds, and their versions."""
+        self._seen: dict[EnvironmentKey, tuple[tuple[int, int], UpdatedAt]] = {}
+        """The modification times, in nanoseconds, and inodes of the files that were read, and their versions."""
+
+        self._log = directory / "stored.log"
+        """A byte for each document that was stored."""
+
+        self._process = directory / f"{uuid4().hex}{PROCESS_SUFFIX}"
+        """The versions that this process holds, as JSON: in microseconds since 1970, by client-side key."""
+
+        self._held: dict[str, int] = {}
+        self._holding = threading.Lock()
 
     def newer(self, known: Mapping[EnvironmentKey, UpdatedAt]) -> dict[EnvironmentKey, Found]:
         with _storage_errors():
@@ -38,11 +53,11 @@ class Directory(Storage):
     def _find(self, key: EnvironmentKey, version: UpdatedAt) -> Found | None:
         path = self._path(key)
         try:
+            identity, seen_version = self._seen.get(key, ((0, 0), EPOCH))
+            if version > EPOCH and _identity(path.stat()) == identity:
+                return Found(identity[0] / 1e9, seen_version, None)
             with path.open("rb") as file:
-                modified = os.fstat(file.fileno()).st_mtime_ns
-                seen_modified, seen_version = self._seen.get(key, (0, EPOCH))
-                if version > EPOCH and seen_modified == modified:
-                    return Found(modified / 1e9, seen_version, None)
+                identity = _identity(os.fstat(file.fileno()))
                 header = _header(file.readline())
                 found = _version(header)
                 stored = Stored.parse(header, file.read()) if found > version else None
@@ -51,8 +66,8 @@ class Directory(Storage):
         except ValueError:
             # It is replaced by the next document.
             return None
-        self._seen[key] = modified, found
-        return Found(modified / 1e9, found, stored)
+        self._seen[key] = identity, found
+        return Found(identity[0] / 1e9, found, stored)
 
     def store(self, key: EnvironmentKey, stored: Stored) -> None:
         path = self._path(key)
@@ -66,6 +81,61 @@ class Directory(Storage):
             except (FileNotFoundError, ValueError):
                 pass
             _replace(path, json.dumps(stored.header()).encode() + b"\n" + stored.body)
+            descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, MODE)
+            os.write(descriptor, b".")
+            os.close(descriptor)
+
+    is_polled = True
+
+    def number_stored(self) -> int:
+        with _storage_errors(), suppress(FileNotFoundError):
+            return self._log.stat().st_size
+        return 0
+
+    def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
+        held_now = {str(key): microseconds(version) for key, version in held.items()}
+        with _storage_errors(), self._holding:
+            if held_now == self._held and self._process.exists():
+                os.utime(self._process)
+            else:
+                self._held = held_now
+                self._write_held()
+
+    def acknowledge(self, key: EnvironmentKey, version: UpdatedAt) -> None:
+        with _storage_errors(), self._holding:
+            self._held[key] = microseconds(version)
+            self._write_held()
+
+    def _write_held(self) -> None:
+        _replace(self._process, json.dumps(self._held).encode(), is_durable=False)
+
+    def is_awaited(self, key: EnvironmentKey, version: UpdatedAt) -> bool:
+        with _storage_errors():
+            return any(
+                self._held_by(path).get(key, inf) < microseconds(version)
+                for path in self._directory.glob(f"*{PROCESS_SUFFIX}")
+                if path != self._process
+            )
+
+    def _held_by(self, path: Path) -> dict[str, int]:
+        """The versions that another process holds. Empty: it has ended."""
+        with suppress(FileNotFoundError, ValueError):
+            if path.stat().st_mtime > time.time() - PROCESS_SECONDS:
+                held: dict[str, int] = json.loads(path.read_bytes())
+                return held
+            path.unlink()
+        return {}
+
+    def leave(self) -> None:
+        with _storage_errors():
+            self._process.unlink(missing_ok=True)
+
+    def keep_only(self, keys: Collection[EnvironmentKey]) -> None:
+        kept = {self._path(key) for key in keys}
+        with _storage_errors():
+            for path in self._directory.glob(f"*{SUFFIX}"):
+                if path not in kept:
+                    path.unlink(missing_ok=True)
 
     def confirm(self, key: EnvironmentKey, at: float) -> None:
         with _storage_errors(), suppress(FileNotFoundError):
@@ -99,7 +169,7 @@ class Directory(Storage):
             os.close(descriptor)
 
     def _path(self, name: str) -> Path:
-        return self._directory / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}.document"
+        return self._directory / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}{SUFFIX}"
 
 
 def _header(line: bytes) -> dict[str, Any]:
@@ -118,14 +188,20 @@ def _version(header: dict[str, Any]) -> UpdatedAt:
     return version
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write the file in place of the old one. Other processes read either of them."""
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Modification time and inode."""
+    return status.st_mtime_ns, status.st_ino
+
+
+def _replace(path: Path, content: bytes, *, is_durable: bool = True) -> None:
+    """Write the file in place of the old one. Other processes read either of them. Durable: it survives a power cut."""
     # Created with mode 0600.
     with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
             Path(file.name).replace(path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)

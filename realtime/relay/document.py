@@ -7,6 +7,10 @@ option, ``hide_disabled_flags``). If the content has changed and the upstream's 
 relay chooses one by the rule of the product: the clock's time, at least 1 µs more than the version before, and a
 microsecond that no SDK reads as newer than itself. ``updated_at`` in the document that the relay serves is then this
 version, so that event, header and document agree.
+
+A Flagsmith's version may also go back: a task that runs late writes the time of its own, earlier change.
+``environments.py`` decides whether a document with an older version is such a one, which has newer content, or comes
+from a cache or a replica that lags.
 """
 
 import hashlib
@@ -45,10 +49,13 @@ SIMPLE_PATH = re.compile(r"\$\.(identity\.(identifier|key|traits\.\w+)|environme
 class Refused(Exception):
     """The upstream's response is not a newer document of this environment. The held one is kept."""
 
-    def __init__(self, result: str, reason: str) -> None:
+    def __init__(self, result: str, reason: str, version: UpdatedAt = EPOCH) -> None:
         super().__init__(reason)
         self.result = result
         """``older``, ``foreign`` or ``invalid``."""
+
+        self.version = version
+        """Of an older document."""
 
 
 class Stored(NamedTuple):
@@ -135,25 +142,33 @@ class HeldDocument:
 
 
 def receive(
-    key: EnvironmentKey, raw: bytes, held: HeldDocument | None, *, always_streams: bool = False
+    key: EnvironmentKey,
+    raw: bytes,
+    held: HeldDocument | None,
+    *,
+    at_least: UpdatedAt = EPOCH,
+    always_streams: bool = False,
 ) -> HeldDocument | None:
-    """Hold the document in a response of the upstream. None: the held one has this content and version.
+    """Hold the document in a response of the upstream. None: nothing in it is newer than in the held one.
 
-    Raises Refused.
+    ``at_least``: the version of the content, if the document has an older one. Raises Refused.
     """
     raw_digest = _digest(raw)
     before = held.stored if held is not None else None
     if before is not None and raw_digest == before.raw_digest:
         return None
     document = _parse(key, raw)
-    source_version = _source_version(document)
-    if before is not None and source_version < before.source_version:
-        raise Refused("older", f"{source_version.isoformat()} is older than {before.source_version.isoformat()}")
-    if before is not None and source_version == before.source_version and _is_equal(document, before.body):
-        return None
+    named_version = _source_version(document)
+    source_version = max(named_version, at_least)
+    if before is not None and source_version <= before.source_version:
+        if _is_equal(document, before.body):
+            return None
+        if source_version < before.source_version:
+            reason = f"{source_version.isoformat()} is older than {before.source_version.isoformat()}"
+            raise Refused("older", reason, source_version)
     version = _version(source_version, before)
     body = raw
-    if version != source_version:
+    if version != named_version:
         document["updated_at"] = version.isoformat()
         body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     date = max(int(version.timestamp()), before.last_modified + 1 if before is not None else 0)

@@ -3,8 +3,17 @@
 Versions come from three sources, each of them optional: posts to ``queue-change`` (``host.py``), the upstream's own
 streams (``upstream_streams.py``), and polling. A notified version is fetched unconditionally, and the version in the
 body counts: a Flagsmith's 304 and header come from an environment that it caches for a minute. While its caches answer
-with an older document, the relay asks again. An event goes to the streams once this process holds a document of its
-version or a newer one.
+with an older document, the relay asks again. An event goes to the streams once all processes that share the storage
+hold a document of its version or a newer one: a client may refetch from any of them. A process that hangs delays it by
+``MAX_SHARE_SECONDS``.
+
+**Versions that go back.** Tasks of a Flagsmith write the version after the change is committed: each task the time of
+its own change, in any order. So a posted version may never be in a document, and a document with new content may have
+an older version than the held one. Therefore a post of an older version starts a fetch as well. An older document is
+accepted if it was fetched after a post, has other content and a version that this process has not held, and if the
+upstream does not answer with another version for ``SETTLE_SECONDS``: a cache or a replica that lags catches up in that
+time. It then gets the newest version that was posted, or one that the relay chooses. Without a post, an older document
+is never accepted.
 
 All methods run in the event loop, except for those that read ``held`` only.
 """
@@ -12,11 +21,13 @@ All methods run in the event loop, except for those that read ``held`` only.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from math import inf
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -27,9 +38,9 @@ from realtime.monitoring import liveness
 from realtime.relay import document, relay_metrics
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.document import HeldDocument, Refused
-from realtime.relay.storage import Found, Storage, StorageError
+from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError
 from realtime.relay.upstream import Upstream, UpstreamError
-from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
+from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
 
@@ -45,6 +56,12 @@ MAX_RETRY_SECONDS = 5.0
 # Flagsmith's caches last up to a minute. After this time polling goes on as if the version had not been notified.
 GIVE_UP_SECONDS = 150.0
 
+# An older document that is the upstream's answer for so long, after a post, has newer content.
+SETTLE_SECONDS = 2.0
+
+# Versions of each environment that are kept to recognize them.
+KEPT_VERSIONS = 50
+
 CONCURRENT_FETCHES = 10
 
 # After a start with kept documents.
@@ -55,8 +72,23 @@ STORE_AGAIN_SECONDS = 5.0
 
 PROBE_SECONDS = 0.001
 
+# An event waits at most so long until its document is stored, which takes 2 ms for a file of 50 kB, and until all
+# processes hold it. They are asked at this interval.
+MAX_SHARE_SECONDS = 1.0
+SHARE_CHECK_SECONDS = 0.01
+
+# The interval at which a polled storage is asked for its number of documents: a stat call.
+NUMBER_SECONDS = 0.03
+
 # So that one large document does not delay all others.
 COMPILERS = 3
+
+
+class OlderDocument(NamedTuple):
+    """A document that is older than the held one, and the loop's time at which it was first received."""
+
+    version: UpdatedAt
+    since: float
 
 
 class Environment:
@@ -66,6 +98,9 @@ class Environment:
         self.key = key
         self.server_keys = server_keys
         self.held: HeldDocument | None = None
+        self.announced: EnvironmentState | None = None
+        """The newest state that streams get."""
+
         self.confirmed_at = 0.0
         """The time at which the upstream last had this document, in seconds since the epoch. 0: never."""
 
@@ -78,7 +113,21 @@ class Environment:
         self.notified: UpdatedAt = EPOCH
         """The newest version that was announced."""
 
-        self.notified_at = 0.0
+        self.notified_at = -inf
+        """The loop's time of the last notification."""
+
+        self.notifications: deque[UpdatedAt] = deque(maxlen=KEPT_VERSIONS)
+        """The last versions that were announced, each once."""
+
+        self.has_older_post = False
+        """An older version than the held one was posted after the last successful fetch began."""
+
+        self.held_versions: deque[UpdatedAt] = deque(maxlen=KEPT_VERSIONS)
+        """The upstream's versions of the last documents that were held."""
+
+        self.older: OlderDocument | None = None
+        """The upstream's last answer after a notification, if it was older than the held document."""
+
         self.whole_at = 0.0
         """The loop's time of the last complete answer."""
 
@@ -135,7 +184,14 @@ class Environments:
         self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
         self._storage_failed = False
         self._store_again_at = 0.0
+        self._has_removed = True
+        """The storage may have documents of environments that are not configured any more."""
+
+        self._reported: set[EnvironmentKey] = set()
+        """The environments whose documents may have been stored by another process, by messages of the bus."""
+
         self._look = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._part = liveness.current().part("relay", lambda: conf.RECONCILE_SECONDS)
         self._problems: dict[EnvironmentKey, str] = {}
@@ -152,6 +208,7 @@ class Environments:
             server_keys.setdefault(EnvironmentKey(pair.client_side_key), []).append(pair.server_side_key)
         for key in self.by_client_key.keys() - server_keys.keys():
             self._stop(self.by_client_key.pop(key))
+            self._has_removed = True
         for key, keys in server_keys.items():
             environment = self.by_client_key.get(key)
             if environment is None:
@@ -172,9 +229,13 @@ class Environments:
 
     async def start(self) -> None:
         """Load the stored documents, and fetch those that are missing, for as long as one fetch may take."""
-        await self._look_in_storage(deliver=False)
+        # Registered first: a process that stores a document from now on waits for this one.
+        await self._keep_alive()
+        await self._look_in_storage()
         missing = [environment for environment in self.by_client_key.values() if environment.held is None]
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = self._spawn(self._watch())
+        if self._storage.is_polled:
+            self._spawn(self._poll_number())
         self._start_new()
         waiting = [asyncio.create_task(environment.first_answer.wait()) for environment in missing]
         if waiting:
@@ -189,14 +250,21 @@ class Environments:
 
     async def close(self) -> None:
         eventstream.environment_received.disconnect(self._received_from_bus)
-        tasks = [environment.task for environment in self.by_client_key.values()] + [self._watching]
+        tasks = [*self._tasks, *(each.task for each in self.by_client_key.values() if each.task is not None)]
         for task in tasks:
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._in_storage(self._storage.leave)
         self._part.rest()
         self._compiling.shutdown(wait=False, cancel_futures=True)
         self._storing.shutdown(wait=False, cancel_futures=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it in a task, which ``close`` cancels."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _stop(self, environment: Environment) -> None:
         if environment.task is not None:
@@ -206,11 +274,20 @@ class Environments:
     # Notifications
 
     def notify(self, key: EnvironmentKey, version: UpdatedAt, source: str) -> None:
-        """Fetch a document of this version or a newer one, if none is held."""
+        """Fetch a document of this version or a newer one, if none is held.
+
+        A post of an older version, unless it was announced before, starts one fetch: see "Versions that go back".
+        """
         environment = self.by_client_key.get(key)
-        if environment is None or version <= max(environment.notified, environment.source_version):
+        if environment is None or version in environment.notifications or version == environment.source_version:
             return
-        environment.notified, environment.notified_at = version, self._loop.time()
+        if version < environment.source_version:
+            if source != "post":
+                return
+            environment.has_older_post = True
+        environment.notifications.append(version)
+        environment.notified = max(environment.notified, version)
+        environment.notified_at = self._loop.time()
         relay_metrics.notifications[source].add()
         environment.wake.set()
 
@@ -233,10 +310,15 @@ class Environments:
             await asyncio.wait_for(environment.recovered.wait(), seconds)
 
     def _received_from_bus(self, key: EnvironmentKey, **kwargs: object) -> None:
-        """Another process has a newer document."""
+        """Another process may have a newer document."""
+
+        def report() -> None:
+            self._reported.add(key)
+            self._look.set()
+
         if key in self.by_client_key:
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._look.set)
+                self._loop.call_soon_threadsafe(report)
 
     # Refresh
 
@@ -266,8 +348,10 @@ class Environments:
     async def _refresh(self, environment: Environment) -> bool:
         """Fetch the document, unless another process does. Returns False if that fails."""
         behind = self._must_retry(environment)
-        if behind and await self._find_in_storage(environment) and not environment.is_behind:
-            return True
+        if environment.is_behind:
+            await self._find([environment])
+            if not environment.is_behind:
+                return True
         configuration = self.configuration
         if behind:
             name, seconds = f"{environment.key} fetch", self._max_fetch_seconds() + 1.0
@@ -286,8 +370,8 @@ class Environments:
         return succeeded
 
     async def _fetch(self, environment: Environment, conditional: bool) -> bool:
-        now = self._loop.time()
-        held = environment.held
+        now, held = self._loop.time(), environment.held
+        had_older_post, environment.has_older_post = environment.has_older_post, False
         is_due = now > environment.whole_at + WHOLE_SECONDS or not environment.whole_at
         newer_than = environment.source_version if conditional and held is not None and not is_due else None
         if newer_than == EPOCH:
@@ -300,6 +384,7 @@ class Environments:
                 result = await self._receive(environment, fetched.body)
                 environment.whole_at = now
         except UpstreamError as error:
+            environment.has_older_post |= had_older_post
             self._fail(environment, error.result, str(error), error.status)
             if error.result == "unauthorized":
                 environment.key_index += 1
@@ -307,10 +392,11 @@ class Environments:
             return False
         except Refused as refused:
             self._fail(environment, refused.result, str(refused))
-            if refused.result != "older":
-                self.upstream.apis.failed(fetched.url)
-            # An older document comes from a cache or a replica. Others are not better at once.
-            return refused.result == "older"
+            if refused.result == "older":
+                return True
+            environment.has_older_post |= had_older_post
+            self.upstream.apis.failed(fetched.url)
+            return False
         relay_metrics.fetches[result].add()
         if self._problems.pop(environment.key, None) is not None:
             logger.info("upstream_recovered", client_side_key=environment.key)
@@ -323,18 +409,69 @@ class Environments:
 
     async def _receive(self, environment: Environment, body: bytes) -> str:
         held = environment.held
-        received = await self._compile(
-            lambda: document.receive(environment.key, body, held, always_streams=self._always_streams)
-        )
+        receive = partial(document.receive, environment.key, body, held, always_streams=self._always_streams)
+        try:
+            received = await self._compile(receive)
+        except Refused as refused:
+            if refused.result != "older" or not self._has_settled(environment, refused.version):
+                raise
+            at_least = max(environment.notified, environment.source_version)
+            received = await self._compile(partial(receive, at_least=at_least))
+        environment.older = None
         if received is None:
             return "unchanged"
         if not self._install(environment, received):
             return "older"
-        publish.deliver([received.state])
-        # Stored first, so that the other processes find it.
-        await self._in_storage(lambda: self._storage.store(environment.key, received.stored))
-        publish.send([received.state], include_closed=True)
+        storing = self._spawn(self._store(received))
+        self._spawn(self._announce(environment, received, storing))
+        # The claim of this version lasts until then.
+        await asyncio.wait([storing])
         return "changed"
+
+    async def _store(self, received: HeldDocument) -> None:
+        """Store a document that was fetched, and report it to the other processes."""
+        await self._in_storage(lambda: self._storage.store(received.key, received.stored))
+        publish.send_to_processes([received.state], include_closed=True)
+
+    async def _announce(
+        self, environment: Environment, held: HeldDocument, storing: asyncio.Task[None] | None = None
+    ) -> None:
+        """Deliver the version of a document once it is stored and all processes hold it.
+
+        ``storing``: this process has fetched it. If the process is killed after the event, it starts with the document.
+        """
+        sharing = self._spawn(self._wait_for_processes(held, storing))
+        await asyncio.wait([sharing], timeout=MAX_SHARE_SECONDS)
+        before = environment.announced
+        if self.by_client_key.get(environment.key) is environment and (
+            before is None or held.version >= before.updated_at
+        ):
+            environment.announced = held.state
+            publish.deliver([held.state])
+            if storing is not None:
+                publish.send_to_grip([held.state])
+
+    async def _wait_for_processes(self, held: HeldDocument, storing: asyncio.Task[None] | None) -> None:
+        """Wait until all processes hold this document or a newer one, or until the time has passed."""
+        deadline = self._loop.time() + MAX_SHARE_SECONDS
+        key, version = held.key, held.version
+        if storing is not None:
+            await asyncio.wait([storing])
+        await self._in_storage(lambda: self._storage.acknowledge(key, version))
+        while self._loop.time() < deadline:
+            if not await self._in_storage(lambda: self._storage.is_awaited(key, version)):
+                return
+            await asyncio.sleep(SHARE_CHECK_SECONDS)
+
+    def _has_settled(self, environment: Environment, version: UpdatedAt) -> bool:
+        """Return whether the version of the upstream went back to this one, as far as its answers show."""
+        now = self._loop.time()
+        if now > environment.notified_at + GIVE_UP_SECONDS:
+            environment.older = None
+            return False
+        if environment.older is None or environment.older.version != version:
+            environment.older = OlderDocument(version, now)
+        return version not in environment.held_versions and now >= environment.older.since + SETTLE_SECONDS
 
     def _install(self, environment: Environment, received: HeldDocument) -> bool:
         """Hold this document, unless a newer one is held."""
@@ -346,6 +483,9 @@ class Environments:
         ):
             return False
         environment.held = received
+        if environment.announced is None:
+            environment.announced = received.state
+        environment.held_versions.append(received.stored.source_version)
         return True
 
     def _fail(self, environment: Environment, result: str, reason: str, status: int | None = None) -> None:
@@ -356,8 +496,9 @@ class Environments:
             logger.warning("error_fetching_document", client_side_key=environment.key, result=result, reason=reason)
 
     def _must_retry(self, environment: Environment) -> bool:
-        """A version was announced that the upstream does not serve yet."""
-        return environment.is_behind and self._loop.time() < environment.notified_at + GIVE_UP_SECONDS
+        """The upstream has to be asked for a version that was announced."""
+        is_open = environment.is_behind or environment.has_older_post or environment.older is not None
+        return is_open and self._loop.time() < environment.notified_at + GIVE_UP_SECONDS
 
     def _max_fetch_seconds(self) -> float:
         """The timeouts of all URLs."""
@@ -373,29 +514,63 @@ class Environments:
     # Storage
 
     async def _watch(self) -> None:
-        """Look for documents that other processes have stored, about once a second, until the task is cancelled."""
+        """Look for documents that other processes have stored: for those that the bus reports, and for all of them
+        about once a second, until the task is cancelled.
+        """
+        all_at = self._loop.time()
         while True:
             self._part.progress()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), conf.RECONCILE_SECONDS)
+                await asyncio.wait_for(self._look.wait(), max(0.0, all_at - self._loop.time()))
             self._look.clear()
-            await self._look_in_storage()
+            if self._loop.time() < all_at:
+                reported, self._reported = self._reported, set()
+                await self._find(filter(None, map(self.by_client_key.get, reported)))
+            else:
+                # Often enough for ``keep_alive``.
+                all_at = self._loop.time() + min(conf.RECONCILE_SECONDS, PROCESS_SECONDS / 4)
+                await self._keep_alive()
+                await self._look_in_storage()
 
-    async def _look_in_storage(self, *, deliver: bool = True) -> None:
+    async def _poll_number(self) -> None:
+        """Report all environments when the number of stored documents has changed, until the task is cancelled."""
+        before = None
+        while True:
+            number = await self._in_storage(self._storage.number_stored)
+            if number != before:
+                before = number
+                self._reported.update(self.by_client_key)
+                self._look.set()
+            await asyncio.sleep(NUMBER_SECONDS)
+
+    async def _keep_alive(self) -> None:
+        held = self._held_versions(self.by_client_key.values())
+        await self._in_storage(lambda: self._storage.keep_alive(held))
+
+    def _held_versions(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, UpdatedAt]:
+        """1970 for those without a document."""
+        return {each.key: each.held.version if each.held is not None else EPOCH for each in environments}
+
+    async def _look_in_storage(self) -> None:
         # Written as well: a full disk can be read.
         if self._storage_failed and await self._in_storage(self._probe_storage, is_probe=True) is None:
             return
-        known = {
-            key: environment.held.version if environment.held is not None else EPOCH
-            for key, environment in self.by_client_key.items()
-        }
-        all_found = await self._in_storage(lambda: self._storage.newer(known))
-        if all_found is None:
-            return
-        for key, found in all_found.items():
-            if (environment := self.by_client_key.get(key)) is not None:
-                await self._accept_found(environment, found, deliver)
-        await self._store_missing(all_found)
+        if self._has_removed:
+            self._has_removed = False
+            keys = list(self.by_client_key)
+            await self._in_storage(lambda: self._storage.keep_only(keys))
+            self._has_removed |= self._storage_failed
+        all_found = await self._find(self.by_client_key.values())
+        if all_found is not None:
+            await self._store_missing(all_found)
+
+    async def _find(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, Found] | None:
+        """Hold the newer documents of these environments in the storage. Returns what is there; None if it fails."""
+        known = self._held_versions(environments)
+        found = await self._in_storage(lambda: self._storage.newer(known))
+        if found is not None:
+            await asyncio.gather(*(self._accept_found(key, each) for key, each in found.items()))
+        return found
 
     async def _store_missing(self, all_found: Mapping[EnvironmentKey, Found]) -> None:
         """Store documents that could not be stored before, or that the storage has lost."""
@@ -414,28 +589,23 @@ class Environments:
         self._storage.claim("probe", PROBE_SECONDS)
         return True
 
-    async def _find_in_storage(self, environment: Environment) -> bool:
-        known = {environment.key: environment.held.version if environment.held is not None else EPOCH}
-        found = await self._in_storage(lambda: self._storage.newer(known))
-        return bool(found and await self._accept_found(environment, found[environment.key], deliver=True))
-
-    async def _accept_found(self, environment: Environment, found: Found, deliver: bool) -> bool:
-        """Hold a document that another process has fetched. Returns True if it is newer."""
-        is_new = False
+    async def _accept_found(self, key: EnvironmentKey, found: Found) -> None:
+        """Hold a document that another process has fetched, if it is newer."""
+        environment = self.by_client_key.get(key)
+        if environment is None:
+            return
         if (stored := found.stored) is not None:
             try:
                 restored = await self._compile(
-                    lambda: document.restore(environment.key, stored, always_streams=self._always_streams)
+                    lambda: document.restore(key, stored, always_streams=self._always_streams)
                 )
             except Refused as refused:
-                logger.warning("stored_document_refused", environment=environment.key, reason=str(refused))
-                return False
-            is_new = self._install(environment, restored)
-            if is_new and deliver:
-                # The other process has sent the event on the bus.
-                publish.deliver([restored.state])
+                logger.warning("stored_document_refused", environment=key, reason=str(refused))
+                return
+            if self._install(environment, restored):
+                self._spawn(self._announce(environment, restored))
         environment.confirmed_at = max(environment.confirmed_at, found.confirmed_at)
-        return is_new
+        self._part.progress()
 
     async def _claim(self, name: str, seconds: float) -> bool:
         claimed = await self._in_storage(lambda: self._storage.claim(name, seconds))

@@ -1,8 +1,8 @@
 """The relay's host: environments whose documents it holds, and those of a drop-in server.
 
-An environment of the configuration has the version of the document that this process holds, so no event is sent
-before its document is. A version that is posted for it only starts a fetch. Other keys are those of a drop-in server:
-the posted version is stored and sent.
+An environment of the configuration has the newest version whose document all processes serve, so no event precedes
+its document. A version that is posted for it only starts a fetch. Other keys are those of a drop-in server: the
+posted version is stored and sent.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,8 +18,8 @@ NAME = "relay"
 class RelayHost(hosts.Host):
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         configured = _configured(keys)
-        held = (environment.held for environment in configured.values())
-        own = {document.key: document.state for document in held if document is not None}
+        announced = (environment.announced for environment in configured.values())
+        own = {state.key: state for state in announced if state is not None}
         others = [key for key in keys if key not in configured]
         return own | super().states(others) if others else own
 
@@ -39,7 +39,7 @@ class RelayHost(hosts.Host):
         return [EnvironmentState(key, times[key], True) for key in stored if key not in configured]
 
     def newest(self, read: EnvironmentState | None, received: EnvironmentState) -> EnvironmentState | None:
-        """The state of the held document, if the environment is configured."""
+        """The state that this process has announced, if the environment is configured."""
         return read if _configured([received.key]) else super().newest(read, received)
 
 

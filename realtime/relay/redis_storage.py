@@ -2,21 +2,24 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from realtime import redis_clients
 from realtime.relay.document import Stored
-from realtime.relay.storage import Found, Storage, StorageError
-from realtime.types import EPOCH, TICK, EnvironmentKey, UpdatedAt
+from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds
+from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 PREFIX = "{flagsmith-realtime}:relay:"
 DOCUMENTS = PREFIX + "documents"
 VERSIONS = PREFIX + "versions"
 CONFIRMED = PREFIX + "confirmed"
 CLAIM = PREFIX + "claim:"
+PROCESSES = PREFIX + "processes"
+PROCESS = PREFIX + "process:"
 
 TIMEOUTS = {"socket_timeout": 2.0, "socket_connect_timeout": 1.0}
 
@@ -36,6 +39,7 @@ class RedisStorage(Storage):
     def __init__(self) -> None:
         self._connecting = threading.Lock()
         self._client: Any = None
+        self._process = uuid4().hex
 
     def newer(self, known: Mapping[EnvironmentKey, UpdatedAt]) -> dict[EnvironmentKey, Found]:
         if not known:
@@ -53,14 +57,51 @@ class RedisStorage(Storage):
         return found
 
     def store(self, key: EnvironmentKey, stored: Stored) -> None:
-        version = (stored.version - EPOCH) // TICK
+        version = microseconds(stored.version)
         content = json.dumps(stored.header()).encode() + b"\n" + stored.body
         with self._redis() as redis:
             redis.eval(STORE, 3, DOCUMENTS, VERSIONS, CONFIRMED, key, version, repr(stored.stored_at), content)
 
+    def keep_only(self, keys: Collection[EnvironmentKey]) -> None:
+        """Nothing: relays with other keys may share this Redis."""
+
     def confirm(self, key: EnvironmentKey, at: float) -> None:
         with self._redis() as redis:
             redis.hset(CONFIRMED, key, repr(at))
+
+    def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
+        name = PROCESS + self._process
+        # At least one field, so that it exists.
+        fields = {"": 0} | {str(key): microseconds(version) for key, version in held.items()}
+        with self._redis() as redis, redis.pipeline() as pipeline:
+            pipeline.delete(name)
+            pipeline.hset(name, mapping=fields)
+            pipeline.pexpire(name, round(PROCESS_SECONDS * 1_000))
+            pipeline.sadd(PROCESSES, self._process)
+            pipeline.execute()
+
+    def acknowledge(self, key: EnvironmentKey, version: UpdatedAt) -> None:
+        with self._redis() as redis:
+            redis.hset(PROCESS + self._process, key, microseconds(version))
+
+    def is_awaited(self, key: EnvironmentKey, version: UpdatedAt) -> bool:
+        with self._redis() as redis:
+            others = [each for each in map(bytes.decode, redis.smembers(PROCESSES)) if each != self._process]
+            if not others:
+                return False
+            with redis.pipeline() as pipeline:
+                for other in others:
+                    pipeline.hmget(PROCESS + other, "", key)
+                answers = pipeline.execute()
+            ended = [other for other, (lives, _) in zip(others, answers, strict=True) if lives is None]
+            if ended:
+                redis.srem(PROCESSES, *ended)
+        return any(lives and held is not None and int(held) < microseconds(version) for lives, held in answers)
+
+    def leave(self) -> None:
+        with self._redis() as redis:
+            redis.delete(PROCESS + self._process)
+            redis.srem(PROCESSES, self._process)
 
     def claim(self, name: str, seconds: float) -> bool:
         with self._redis() as redis:

@@ -80,7 +80,8 @@ class Relay:
         thread = DatabaseThread("relay-start")
         try:
             for key, version in (await thread.run(lambda: posted_versions.current().read(keys))).items():
-                self.environments.notify(key, version, "post")
+                if version > self.environments.by_client_key[key].source_version:
+                    self.environments.notify(key, version, "post")
         except Exception as error:
             logger.warning("posted_versions_unreadable", error=repr(error))
         await thread.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -143,8 +143,9 @@ def not_found(cors: bytes) -> Response:
     return json_response(404, {"detail": "Not Found"}, cors)
 
 
-def method_not_allowed(cors: bytes) -> Response:
-    return json_response(405, {"detail": "Method Not Allowed"}, cors)
+def method_not_allowed(methods: Iterable[str], cors: bytes) -> Response:
+    """The response to another method than these."""
+    return json_response(405, {"detail": "Method Not Allowed"}, cors, {b"allow": ", ".join(methods).encode()})
 
 
 class InvalidRequest(Exception):

@@ -46,7 +46,7 @@ if variables.redis_variable() is not None:
     DATABASES = {"default": {"ENGINE": databases.NONE}}
 else:
     REALTIME_STORE = "database"
-    DATABASES = {"default": databases.sqlite(Path(RELAY_STATE_DIR) / "posted-versions.sqlite3")}
+    DATABASES = {"default": databases.sqlite(Path(RELAY_STATE_DIR) / configuration.DATABASE_FILE)}
 
 LOGGING = logs.settings(RELAY_CONFIGURATION.logging)
 logs.configure()

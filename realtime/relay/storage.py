@@ -2,15 +2,21 @@
 
 A relay starts from it while its upstream is away. A process that has fetched a document stores it, and the others find
 it there (``newer``), so one process fetches it. ``claim`` keeps two processes from fetching the same document at once.
-All methods wait for the disk or for Redis, so they are called in threads. They raise StorageError.
+Each process also stores the versions that it holds, so that an event can wait until all processes serve its version.
+A process that has not done so for ``PROCESS_SECONDS`` has ended.
+
+A storage object belongs to one process. All methods wait for the disk or for Redis, so they are called in threads. They
+raise StorageError.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from realtime.relay.document import Stored
-from realtime.types import EnvironmentKey, UpdatedAt
+from realtime.types import EPOCH, TICK, EnvironmentKey, UpdatedAt
+
+PROCESS_SECONDS = 5.0
 
 
 class StorageError(Exception):
@@ -28,6 +34,11 @@ class Found(NamedTuple):
     """The document, if it is newer than the caller's."""
 
 
+def microseconds(version: UpdatedAt) -> int:
+    """The version in microseconds since 1970."""
+    return (version - EPOCH) // TICK
+
+
 class Storage(ABC):
     @abstractmethod
     def newer(self, known: Mapping[EnvironmentKey, UpdatedAt]) -> dict[EnvironmentKey, Found]:
@@ -38,8 +49,35 @@ class Storage(ABC):
         """Store a document, unless a newer one is stored."""
 
     @abstractmethod
+    def keep_only(self, keys: Collection[EnvironmentKey]) -> None:
+        """Remove the documents of other environments, unless other relays use the storage as well."""
+
+    @abstractmethod
     def confirm(self, key: EnvironmentKey, at: float) -> None:
         """Store the time at which the upstream had the stored document."""
+
+    is_polled = False
+    """Other processes find a document by ``number_stored``, because there is no bus that reports it."""
+
+    def number_stored(self) -> int:
+        """A number that rises when a document is stored."""
+        return 0
+
+    @abstractmethod
+    def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
+        """Store the versions of all documents that this process holds; 1970: it has none yet."""
+
+    @abstractmethod
+    def acknowledge(self, key: EnvironmentKey, version: UpdatedAt) -> None:
+        """Store the version of one document that this process holds."""
+
+    @abstractmethod
+    def is_awaited(self, key: EnvironmentKey, version: UpdatedAt) -> bool:
+        """Return whether another process holds an older document of this environment."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Remove this process's versions."""
 
     @abstractmethod
     def claim(self, name: str, seconds: float) -> bool:

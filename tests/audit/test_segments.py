@@ -132,12 +132,11 @@ def test_environment__deleted__no_entry_and_its_entries_are_kept(
     assert (entry["id"], entry["environment"], before["environment"]["id"]) == (before["id"], None, pk)
 
 
-def test_project__changed_or_deleted__no_entry_and_its_entries_are_kept(
+def test_project__deleted__no_entry_and_its_entries_are_kept(
     admin: APIClient, project_path: str, environment_path: str, state: FeatureState, new_entries: NewEntries
 ) -> None:
     assert admin.patch(f"{environment_path}featurestates/{state.pk}/", {"enabled": True}, format="json")
     (before,) = new_entries()
-    assert admin.patch(project_path, {"hide_disabled_flags": True}, format="json").status_code == 200
     assert admin.delete(project_path).status_code == 204
     assert new_entries() == []
 

@@ -15,7 +15,7 @@ def model() -> Model:
 
 def test_page__tables_and_plot__as_the_script_computes_them(model: Model) -> None:
     page = PAGE.read_text()
-    rendered = scale_costs.tables(model, scale_costs.measured())
+    rendered = scale_costs.tables(model)
     assert {match[2] for match in MARKED.finditer(page)} == set(rendered)
     remedy = "python -m benchmarks.scale_costs --write"
     assert scale_costs.with_tables(page, rendered) == page, remedy
@@ -32,7 +32,13 @@ def test_costs__more_streams__tree_deepens_and_each_machine_stays_within_its_lim
 
 
 def test_costs__other_assumptions__other_limit_and_traffic_is_paid(model: Model) -> None:
-    large = Model(scale_costs.measured(), replace(model.assumed, machine_gib=64, machine_tb=0.1))
-    assert min(large.limits, key=lambda name: large.limits[name]) == "refetches"
-    costs = large.costs(SIZES[0])
-    assert costs.dollars > (costs.leaves + costs.inner) * large.assumed.price
+    assert _limit(model) == "refetches"
+    other = scale_costs.reusing(Model(model.figures, replace(model.assumed, machine_tb=0.1)))
+    assert _limit(other) == "memory"
+    assert other.streams_per_machine > model.streams_per_machine
+    costs = other.costs(SIZES[0])
+    assert costs.dollars > (costs.leaves + costs.inner) * other.assumed.price
+
+
+def _limit(model: Model) -> str:
+    return min(model.limits, key=lambda name: model.limits[name])

@@ -126,6 +126,7 @@ def test_publish__redis_stopped__delivered_in_this_process_and_published_when_it
     assert not chosen.publisher.failing
 
 
+@pytest.mark.slow
 def test_publish__process_forks_and_exits__both_processes_have_sent_their_states(
     redis_server: Redis, subscriber: PubSub, tmp_path: object
 ) -> None:

@@ -108,9 +108,9 @@ class Comparison:
             if key in ours and key != "related_object_id":
                 found += self._compare(recorded[key], ours[key], (*path, key), resource)
         if "related_object_id" in recorded and "related_object_id" in ours:
-            kind = RELATED[recorded["related_object_type"]]
+            kind = RELATED.get(recorded["related_object_type"], "")
             pair = recorded["related_object_id"], ours["related_object_id"]
-            if not self._correspond(kind, *pair):
+            if not (self._correspond(kind, *pair) if kind else pair == (None, None)):
                 found.append(f"{where}.related_object_id: recorded {pair[0]!r}, got {pair[1]!r} for the same {kind}")
         return found
 

@@ -32,16 +32,22 @@ SEATS = "the seats were raised by hand together with the recorded plan"
 # "New Segment created", which names the revision that Flagsmith stores when a segment is changed.
 REVISION_ENTRY = 124
 REVISION = "segments have no revisions here, so none is logged"
+# An entry that Flagsmith does not write. Its id is before those of the recorded ones, and its object has no type.
+SWITCH_ENTRY = 98
+SWITCH_OBJECT = {"environment": None, "related_object_id": None, "related_object_type": None}
+SWITCH = "a change that raises versions has an entry, also one of a project"
 # Ids of entries about a value and the state that the same request changed.
 STATES_AFTER_VALUES = {116: 117, 130: 131}
 
 
 def logged(recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The recorded log without the entry about a revision, and with a state's entry before that of its value."""
+    """The recorded log without the entry about a revision, with a state's entry before that of its value, and with an
+    entry of the switch of real-time updates, which is the oldest."""
     entries = {entry["id"]: entry for entry in recorded if entry["id"] != REVISION_ENTRY}
     for value, state in STATES_AFTER_VALUES.items():
         entries[value], entries[state] = entries[state], entries[value]
-    return list(entries.values())
+    switched = {"id": SWITCH_ENTRY, "log": "Real-time updates turned on for project: P", **SWITCH_OBJECT}
+    return [*entries.values(), {**recorded[-1], **switched}]
 
 
 RELEASE = "clients ask which release of Flagsmith the API is like; the recorded one was built without its number"
@@ -61,8 +67,8 @@ DELIBERATE: tuple[Difference, ...] = (
         difference
         for call in ("audit", "audit org")
         for difference in (
-            Difference(call, ("count",), 33, REVISION),
-            Difference(call, ("results",), logged, f"{REVISION}; and a state is saved before its value"),
+            Difference(call, ("count",), 34, f"{REVISION}; and {SWITCH}"),
+            Difference(call, ("results",), logged, f"{REVISION}; {SWITCH}; and a state is saved before its value"),
         )
     ),
     Difference("version", ("image_tag",), version.FLAGSMITH, RELEASE),

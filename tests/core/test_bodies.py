@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.patience import PATIENCE
-from tests.support.server import Flavour, ServerProcess
+from tests.support.server import MOSTLY_UVICORN, Flavour, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -22,7 +22,7 @@ BOMB = gzip.compress(b'{"email": "' + b" " * (50 * MEGABYTE) + b'"}', 1)
 TOO_LARGE = (413, {"detail": "The request's body is too large."})
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+@pytest.fixture(scope="module", params=MOSTLY_UVICORN)
 def server(
     request: pytest.FixtureRequest, sqlite_template: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:

@@ -127,9 +127,11 @@ def test_sign_up__new_user__signed_in_and_creates_an_organisation(client: Client
     empty = client.post("/projects/new/", {"name": "", "organisation": organisation})
     assert (empty.status_code, 'id="name-wrong"' in empty.content.decode()) == (400, True)
     project = client.post("/projects/new/", {"name": "Shop", "organisation": organisation})
-    environment = client.post(project["Location"], {"name": "Development", "description": ""}, follow=True)
-    assert environment.status_code == 200
-    assert environment.redirect_chain[0][0].endswith("/features/")
+    assert project["Location"].endswith("/first-steps/")
+    assert client.get(project["Location"]).status_code == 200
+    new_environment = f"{project['Location'].partition('/environments/')[0]}/environments/new/"
+    staging = client.post(new_environment, {"name": "Staging", "description": ""}, follow=True)
+    assert staging.redirect_chain[0][0].endswith("/features/")
 
 
 def test_sign_up__registration_without_invite_disallowed__only_with_an_invitation(

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from api_keys.models import MasterAPIKey
 from audit.models import AuditLog
-from environments.models import Environment
-from features.models import Feature, FeatureState
-from organisations.models import Organisation, OrganisationRole, UserOrganisation
+from environments.models import Environment, EnvironmentAPIKey
+from features.models import FeatureState
+from organisations.models import Organisation, OrganisationRole, Subscription, UserOrganisation
 from projects.models import Project
 from realtime.inspector.durations import Durations
 from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess, minute_of
@@ -68,11 +69,20 @@ def record_event(environment: Environment, processes: list[InspectedProcess]) ->
     return record
 
 
-def minute(process: InspectedProcess, environment: Environment, at: datetime, **columns: Any) -> None:
-    defaults = {"streams": 2, "published": 1, "delivered": 1, "written": 2, "superseded": 0, "times": times(9, 24)}
-    InspectedMinute.objects.create(
-        process=process.pk, environment=environment.api_key, minute=minute_of(at), **defaults | columns
-    )
+def minute(
+    process: InspectedProcess, environment: Environment, at: datetime, *, key: str | None = None, **columns: Any
+) -> None:
+    """Create the row of a minute, of the environment's key or of another one."""
+    defaults = {
+        "environment": key or environment.api_key,
+        "streams": 2,
+        "published": 1,
+        "delivered": 1,
+        "written": 2,
+        "superseded": 0,
+        "times": times(9, 24),
+    }
+    InspectedMinute.objects.create(process=process.pk, minute=minute_of(at), **defaults | columns)
 
 
 def page_text(response: Any) -> str:
@@ -106,7 +116,7 @@ def test_inspector__streams_and_events__figures_causes_and_authors(
     record_event: Callable[..., InspectedEvent],
 ) -> None:
     now = timezone.now()
-    minute(processes[0], environment, now, streams=3)
+    minute(processes[0], environment, now, streams=3, windows=3)
     minute(processes[1], environment, now - timedelta(minutes=20), streams=4, times=times(40))
     toggle(admin, environment, state)
     record_event()
@@ -116,19 +126,24 @@ def test_inspector__streams_and_events__figures_causes_and_authors(
     response = browser.get(f"{base_path}live/")
     assert "<web>" not in response.content.decode()
     page = page_text(response)
-    assert "Streams open now 7 in 2 of 2 processes" in page
+    assert "Applications connected now 7 in 2 of 2 processes Dashboard windows open now 3" in page
     assert "<web>-1 4001" in page
     assert "Flag state updated for feature: banner by admin@example.com" in page
-    # Measured from the commit, 4 ms after the version's time.
-    figures = re.search(r"3 streams p50 ([\d.]+) · p99 ([\d.]+) ms", page)
+    # One definition of latency: from the version's time, also if the time of the commit is known.
+    figures = re.search(r"3 streams latency p50 ([\d.]+) · p99 ([\d.]+) ms", page)
     assert figures is not None, page
-    assert [float(each) for each in figures.groups()] == pytest.approx([20, 500], rel=0.01)
+    assert [float(each) for each in figures.groups()] == pytest.approx([24, 504], rel=0.01)
+    gauge = re.search(r"Latency of the last event, p50 ([\d.]+) ms", page)
+    assert gauge is not None
+    assert gauge[1] == figures[1]
+    assert "Latency is the time from the change" in page
     assert "superseded for 5" in page
     assert "healed" in page
     assert "2 by <web>-1 4001, 1 by <web>-2 4002" in page
     assert f"version {epoch_seconds(environment.updated_at)}" in page
     assert (
-        f"Changed outside of the API: the log has no entry. version {epoch_seconds(old.updated_at)} no stream" in page
+        "The audit log has no entry: changed by a script, or in the database."
+        f" version {epoch_seconds(old.updated_at)} no stream" in page
     )
     # Two minutes with two dots each. The newest minute is the last one, or the one before if a minute has just begun.
     assert response.content.decode().count("h0") == 4
@@ -221,15 +236,105 @@ def test_inspector__many_events_with_many_entries__twelve_queries_and_three_entr
         assert "and 18 more entries of the same change" in page
 
 
-def test_inspector__real_time_off__warning_with_a_link_to_the_settings(
-    browser: Client, base_path: str, project: Project, feature: Feature
+# In one transaction, each version is raised once.
+@pytest.mark.django_db(transaction=True)
+def test_inspector__real_time_off__switch_and_changes_are_listed_as_not_sent(
+    browser: Client,
+    base_path: str,
+    project: Project,
+    environment: Environment,
+    admin: APIClient,
+    state: FeatureState,
+    processes: list[InspectedProcess],
 ) -> None:
     page = page_text(browser.get(f"{base_path}live/"))
     assert "Real-time updates are off" not in page
     assert "Nothing was sent in the last hour." in page
-    Project.objects.filter(pk=project.pk).update(enable_realtime_updates=False)
+    minute(processes[0], environment, timezone.now(), streams=2)
+    path = f"/api/v1/projects/{project.pk}/"
+    assert admin.patch(path, {"enable_realtime_updates": False}, "json").status_code == 200
+    toggle(admin, environment, state)
     response = browser.get(f"{base_path}live/")
-    assert "Real-time updates are off in Web" in page_text(response)
+    page = page_text(response)
+    assert "Nothing is sent Real-time updates are off in Web. 2 applications of Development are connected" in page
     assert f'href="/projects/{project.pk}/settings/sdk/"' in response.content.decode()
+    assert page.count("not sent real-time updates were off") == 2
+    changed = page.index("Flag state updated for feature: banner by admin@example.com")
+    assert changed < page.index("Real-time updates turned off for project: Web by admin@example.com")
+    assert "The audit log has no entry" not in page
     # Inspection is off in the test settings.
-    assert "REALTIME_INSPECTION is off" in page_text(response)
+    assert "REALTIME_INSPECTION is off" in page
+
+
+def test_inspector__plan_without_real_time__gate_is_closed_by_the_plan(
+    browser: Client, base_path: str, organisation: Organisation, settings: Settings
+) -> None:
+    settings.REALTIME_PLANS = ["enterprise"]
+    Subscription.objects.update_or_create(organisation=organisation, defaults={"plan": "free"})
+    page = page_text(browser.get(f"{base_path}live/"))
+    assert f"The plan of {organisation.name} excludes real-time updates." in page
+
+
+def test_inspector__streams_with_a_server_side_key__reason_and_name_for_admins_only(
+    browser: Client,
+    viewer: Client,
+    base_path: str,
+    environment: Environment,
+    processes: list[InspectedProcess],
+    django_assert_max_num_queries: Any,
+) -> None:
+    key = EnvironmentAPIKey.objects.create(environment=environment, name="Backend", key="ser.abc")
+    page = page_text(browser.get(f"{base_path}live/"))
+    assert "Wrong key" not in page
+    assert f"No application of {environment.name} is connected." in page
+    minute(processes[0], environment, timezone.now(), key=key.key)
+    with django_assert_max_num_queries(12):
+        page = page_text(browser.get(f"{base_path}live/"))
+    assert "Wrong key 2 streams use the server-side key “Backend” of" in page
+    assert f"the client-side key, {environment.api_key}" in page
+    response = viewer.get(f"{base_path}live/")
+    assert "Wrong key 2 streams use a server-side key of" in page_text(response)
+    assert b"Backend" not in response.content
+    assert b"ser.abc" not in response.content
+
+
+def checked(browser: Client, base_path: str, key: str) -> str:
+    """The answer of "Check a key"."""
+    response = browser.post(f"{base_path}live/", {"key": key})
+    found = re.search(r'<p class="notice[^"]*" role="status">(.*?)</p>', response.content.decode())
+    assert found is not None, response.content
+    return unescape(found[1])
+
+
+def test_check_key__any_key__explained_as_far_as_the_user_may_know(
+    browser: Client,
+    viewer: Client,
+    stranger: Client,
+    base_path: str,
+    environment: Environment,
+    production: Environment,
+    processes: list[InspectedProcess],
+) -> None:
+    server_key = EnvironmentAPIKey.objects.create(environment=environment, name="Backend", key="ser.abc")
+    strangers = Organisation.objects.get(name="Strangers")
+    foreign = Environment.objects.create(
+        name="Theirs", project=Project.objects.create(name="Theirs", organisation=strangers)
+    )
+    foreign_key = EnvironmentAPIKey.objects.create(environment=foreign, name="Theirs", key="ser.theirs")
+    for key in (foreign.api_key, foreign_key.key, "typo", server_key.key):
+        minute(processes[0], foreign, timezone.now(), key=key, streams=3)
+    assert checked(browser, base_path, f" {environment.api_key} ").startswith(f"This is the key of {environment.name}.")
+    assert checked(browser, base_path, production.api_key).endswith(f"receives the events of {production.name}.")
+    answer = checked(browser, base_path, server_key.key)
+    assert answer.startswith(f"This is a server-side key of {environment.name}.")
+    assert "3 streams with this key are open and receive no events." in answer
+    unknown = "No environment that you may see has this key: it has a typing error, or it was deleted or revoked."
+    assert checked(browser, base_path, "typo") == f"{unknown} 3 streams with this key are open and receive no events."
+    # Neither whether another tenant has a key, nor how many streams use it.
+    assert checked(browser, base_path, foreign.api_key) == unknown
+    assert checked(browser, base_path, foreign_key.key) == unknown
+    # The viewer may see one environment of the two.
+    assert checked(viewer, base_path, production.api_key) == unknown
+    for invalid in ("", "\0", "k" * 101):
+        assert checked(browser, base_path, invalid) == "No environment can have such a key."
+    assert stranger.post(f"{base_path}live/", {"key": "typo"}).status_code == 404

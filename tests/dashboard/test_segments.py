@@ -15,6 +15,7 @@ from features.models import Feature, FeatureSegment, FeatureState
 from projects.models import Project
 from segments import trees
 from segments.models import Condition, Segment, SegmentRule
+from tests.dashboard.features.forms import form_data
 from tests.scale.growth import Growth, grow
 
 pytestmark = pytest.mark.django_db
@@ -162,7 +163,7 @@ def test_edit__changed_by_another_user_meanwhile__conflict_before_it_is_replaced
     assert response.status_code == 409
     assert "This has been changed since you opened it. The name is “theirs” now." in response.content.decode()
     assert Segment.objects.get().name == "theirs"
-    assert press(browser, url, response.content, "save").status_code == 303
+    assert browser.post(url, form_data(response.content.decode(), url)).status_code == 303
     assert Segment.objects.get().name == "mine"
 
 

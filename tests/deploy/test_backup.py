@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.api import AdminAPI, Tenant
 from tests.support.programs import ROOT
 from tests.support.server import MigratedSQLite, ServerProcess
@@ -13,6 +15,7 @@ from tests.support.server import MigratedSQLite, ServerProcess
 SECTION = (ROOT / "docs" / "operations.md").read_text().partition("\n## Backup\n")[2].partition("\n## ")[0]
 
 
+@pytest.mark.slow
 def test_backup__sqlite_during_writes__restored_completely_with_a_newer_version(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:

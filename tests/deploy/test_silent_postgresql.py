@@ -33,6 +33,7 @@ def tenant(tmp_path: Path) -> Iterator[tuple[Any, Tenant]]:
             yield cluster, tenant
 
 
+@pytest.mark.slow
 def test_postgresql__suspended__503_within_the_timeouts_and_recovery_afterwards(
     tenant: tuple[Any, Tenant],
 ) -> None:

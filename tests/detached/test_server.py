@@ -28,9 +28,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DetachedServer]
         yield server
 
 
-def post(server: DetachedServer, key: str, updated_at: str, token: str = TOKEN) -> int:
+def post(server: DetachedServer, key: str, updated_at: str, token: str = TOKEN, slashes: str = "/") -> int:
     answer = requests.post(
-        f"{server.url}/sse/environments/{key}/queue-change",
+        f"{server.url}{slashes}sse/environments/{key}/queue-change",
         json={"updated_at": updated_at},
         headers={"Authorization": f"Token {token}"},
         timeout=PATIENCE,
@@ -59,6 +59,14 @@ def test_detached__posted_out_of_order_then_killed__newest_versions_are_kept(ser
         assert stream.next_event().updated_at == 1767225603
 
 
+@pytest.mark.parametrize("slashes", ["//", "///"])
+def test_detached__sse_server_base_url_with_a_slash__posts_are_accepted(server: DetachedServer, slashes: str) -> None:
+    with sse.connect(server.port, f"slashes-{len(slashes)}") as stream:
+        assert post(server, f"slashes-{len(slashes)}", "2026-01-01T00:00:03", "wrong", slashes) == 401
+        assert post(server, f"slashes-{len(slashes)}", "2026-01-01T00:00:03", slashes=slashes) == 202
+        assert stream.next_event().updated_at == 1767225603
+
+
 def test_detached__running__has_only_its_own_tables(server: DetachedServer) -> None:
     with closing(sqlite3.connect(Path(server.variables["VAR_DIR"]) / "flagsmith-realtime.sqlite3")) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -78,6 +86,7 @@ def test_detached__running__has_only_its_own_tables(server: DetachedServer) -> N
         ("/health/", 200),
         ("/metrics", 404),
         ("/api/v1/flags/", 404),
+        ("//health/liveness", 404),
     ],
 )
 def test_detached__other_paths__health_only(server: DetachedServer, path: str, status: int) -> None:
@@ -156,7 +165,7 @@ def test_detached__no_command_and_no_host__serves_on_all_interfaces_and_ends_at_
     with PlainServer(tmp_path, REALTIME_DRAIN_SECONDS="600") as server:
         # A server of 127.0.0.1 alone does not listen here.
         socket.create_connection(("127.0.0.2", server.port), timeout=PATIENCE).close()
-        server.stop()
+        assert server.stop() == 0
         assert "drain_finished" in server.log
 
 

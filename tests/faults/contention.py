@@ -7,12 +7,19 @@ contention.seconds
 
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 # The thread needs a core for a third of the time, about as much as a server that reconnects, reads and delivers.
 SLEEP_SECONDS = 0.006
 RUN_SECONDS = 0.003
+
+
+def seconds_without_core(pid: int) -> float:
+    """The time for which the main thread of a process could run and had no core, since its start."""
+    # Its CPU time, and its time on a run queue, in nanoseconds (Documentation/scheduler/sched-stats.rst).
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 class Contention:

@@ -26,23 +26,23 @@ def _last(relays: Relays, least: float = 1.5, most: float = 3.0) -> None:
 
 @contextmanager
 def upstream_killed(relays: Relays) -> Iterator[None]:
-    relays.upstream.stop()
+    relays.process.process.kill()
     try:
         _last(relays, 3, 6)
         yield
     finally:
-        relays.upstream.start()
+        relays.process.start()
 
 
 @contextmanager
 def upstream_stopped(relays: Relays) -> Iterator[None]:
-    """Its kernel accepts connections and requests, and no process answers, as after SIGSTOP."""
-    relays.valve.swallow()
+    """The kernel accepts connections and requests, and the process does not answer."""
+    relays.process.process.send(SIGSTOP)
     try:
         _last(relays, 3, 8)
         yield
     finally:
-        relays.valve.open()
+        relays.process.process.send(SIGCONT)
 
 
 @contextmanager
@@ -207,6 +207,18 @@ def redis_paused(relays: Relays) -> Iterator[None]:
 
 
 @contextmanager
+def redis_full(relays: Relays) -> Iterator[None]:
+    """Redis can be read, and refuses to store."""
+    assert relays.redis is not None
+    relays.redis.configure(maxmemory="1")
+    try:
+        _last(relays)
+        yield
+    finally:
+        relays.redis.configure(maxmemory="0")
+
+
+@contextmanager
 def _answering(relays: Relays, answer: Answer) -> Iterator[None]:
     relays.shop.answer = answer
     try:
@@ -252,6 +264,7 @@ FAULTS = (
     _fault("relay's clock 5 s ahead", relay_clock_ahead, bus="directory", breaks_streams=True),
     _fault("relay's clock 5 s behind", relay_clock_behind, bus="directory", breaks_streams=True),
     _fault("disk full", disk_full, bus="directory", spares_database=True),
+    _fault("Redis full", redis_full, bus="redis", spares_database=True),
     _fault("Redis killed, and back empty", redis_killed, bus="redis", spares_database=True),
     _fault("Redis restarted, empty", redis_restarted, bus="redis"),
     _fault("Redis paused for 10 s", redis_paused, bus="redis", spares_database=True),

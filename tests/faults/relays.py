@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import requests
 
 from tests.faults.cluster import AHEAD_SECONDS, Recovery, Report, clock_ahead
-from tests.faults.contention import Contention
-from tests.faults.valve import Valve
+from tests.faults.contention import Contention, seconds_without_core
+from tests.faults.valve import ForwardingProcess, Valve
 from tests.support import sse
 from tests.support.api import VERSION_HEADER
 from tests.support.patience import PATIENCE
@@ -101,39 +101,45 @@ class Changes(threading.Thread):
         self.is_paused = True
         self.made = 0
         self._relays = relays
-        self._pause = 1 / per_second
+        self._interval = 1 / per_second
         self._ended = threading.Event()
-        self._idle = threading.Event()
+        self._changing = threading.Lock()
 
     def pause(self) -> None:
-        """Pause, and wait until no change is in progress."""
-        self._idle.clear()
-        self.is_paused = True
-        self._idle.wait(PATIENCE)
+        """Make no more changes. The last one's posts may still be under way."""
+        with self._changing:
+            self.is_paused = True
 
     def end(self) -> None:
         self._ended.set()
         self.join(PATIENCE)
 
     def run(self) -> None:
-        while not self._ended.wait(self._pause):
-            if self.is_paused:
-                self._idle.set()
-                continue
-            self._change()
+        while not self._ended.wait(self._interval):
+            with self._changing:
+                if self.is_paused:
+                    continue
+                raises_version = self._change()
+            if raises_version:
+                self._announce()
             self.made += 1
 
-    def _change(self) -> None:
-        relays, chance = self._relays, self._relays.chance
-        shop = relays.shop
+    def _change(self) -> bool:
+        """Make the next state. Returns whether it has a new version."""
+        shop, chance = self._relays.shop, self._relays.chance
         self.number += 1
-        flags = {NUMBERED: (True, self.number)}
         if chance.random() < 0.2:
             states = deepcopy(shop.document["feature_states"])
             states[0]["feature_state_value"] = self.number
             shop.update(feature_states=states)
-            return
-        shop.change(by=max(datetime.now(UTC) - shop.version, timedelta(microseconds=1)), **flags)
+            return False
+        by = max(datetime.now(UTC) - shop.version, timedelta(microseconds=1))
+        shop.change(by=by, **{NUMBERED: (True, self.number)})
+        return True
+
+    def _announce(self) -> None:
+        relays, chance = self._relays, self._relays.chance
+        shop = relays.shop
         if chance.random() < 0.67:
             relays.upstream.publish(shop)
         for relay in relays.servers:
@@ -266,8 +272,11 @@ class Relays:
     chance: random.Random
     upstream: Upstream
     shop: Environment
+    process: ForwardingProcess
+    """The upstream's process, from the relays' point of view: it has the port that they connect to."""
+
     valve: Valve
-    """Between the relays and the upstream."""
+    """Between this process and the upstream, which is a thread of the tests."""
 
     servers: list[RelayServer]
     redis: Redis | None
@@ -338,21 +347,20 @@ class Relays:
         The time is the longest one of a relay, until it answers with the newest state.
         """
         self._wait(self._is_kept)
-        self.upstream.stop()
+        self.process.process.kill()
         for server in self.servers:
             server.process.kill()
         starts = []
         for index, server in enumerate(self.servers):
             self.checkers[index] = Checker(self.changes)
-            with Contention() as contention:
-                began = time.monotonic()
-                server.start()
-                complete = self._flags(server)[1] == self.changes.number
-                elapsed = time.monotonic() - began
-            starts.append(Recovery(complete, elapsed, contention.seconds))
-        self.upstream.start()
+            began = time.monotonic()
+            server.start()
+            complete = self._flags(server)[1] == self.changes.number
+            elapsed = time.monotonic() - began
+            starts.append(Recovery(complete, elapsed, seconds_without_core(server.process.pid)))
+        self.process.start()
         self._wait(self._is_current)
-        return max(starts, key=lambda start: (not start.complete, start.seconds))
+        return max(starts, key=lambda start: (not start.complete, start.net_seconds))
 
     def _recover(self) -> Recovery:
         """Wait until all relays and streams have the newest state."""
@@ -428,10 +436,11 @@ def relays(kind: Kind, *, streams: int = 6, per_second: float = 10.0, seed: int 
         # A 304 hides a second change within a second, and one without a new version, for up to a minute.
         shop.is_conditional = False
         valve = stack.enter_context(Valve(upstream.port))
+        process = stack.enter_context(ForwardingProcess(valve.port))
         redis = stack.enter_context(Redis()) if kind == "redis" else None
         servers = []
         for number in range(2 if redis is not None else 1):
-            variables = {"UPSTREAM_REALTIME_URL": f"http://127.0.0.1:{valve.port}", "LOG_LEVEL": "INFO"}
+            variables = {"UPSTREAM_REALTIME_URL": f"http://127.0.0.1:{process.port}", "LOG_LEVEL": "INFO"}
             if redis is not None:
                 variables["REDIS_URL"] = redis.url
             if number == 1:
@@ -443,11 +452,11 @@ def relays(kind: Kind, *, streams: int = 6, per_second: float = 10.0, seed: int 
             }
             server = RelayServer(
                 folder / str(number),
-                f"http://127.0.0.1:{valve.port}/api/v1",
+                f"http://127.0.0.1:{process.port}/api/v1",
                 shop,
                 configuration=configuration,
                 **variables,
             )
             servers.append(stack.enter_context(server))
-        made = Relays(kind, random.Random(seed), upstream, shop, valve, servers, redis, streams, per_second)
+        made = Relays(kind, random.Random(seed), upstream, shop, process, valve, servers, redis, streams, per_second)
         yield stack.enter_context(made)

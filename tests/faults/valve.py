@@ -4,16 +4,20 @@ with Valve(redis.port) as valve:
     ... connect to valve.port ...
     valve.cut()
     valve.open()
+
+``ForwardingProcess`` is one in a process of its own, for faults of a real process: SIGKILL and SIGSTOP.
 """
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from tests.support import ports
-from tests.support.patience import PATIENCE
+from tests.support import ports, programs
+from tests.support.patience import PATIENCE, START
+from tests.support.processes import Process, accepts_connections
 
 READ_BYTES = 65_536
 
@@ -26,10 +30,10 @@ class Garbler(Protocol):
 
 
 class Valve:
-    """Listens on a free port, and forwards connections to ``upstream``, a port of the loopback interface."""
+    """Forwards connections to ``upstream``, a port of the loopback interface. By default it listens on a free port."""
 
-    def __init__(self, upstream: int, garbler: Callable[[], Garbler] | None = None) -> None:
-        self.port = ports.free_port()
+    def __init__(self, upstream: int, garbler: Callable[[], Garbler] | None = None, port: int | None = None) -> None:
+        self.port = ports.free_port() if port is None else port
         self.garbling = False
         """Whether new connections are garbled; existing ones are not changed."""
 
@@ -128,3 +132,36 @@ class Valve:
                 await writer.drain()
         except OSError:
             return
+
+
+class ForwardingProcess:
+    """A context manager: a process that forwards connections to ``upstream``, on the same port after each start."""
+
+    def __init__(self, upstream: int) -> None:
+        self.port = ports.free_port()
+        self._command = [sys.executable, "-m", __name__, str(self.port), str(upstream)]
+        self.process: Process
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.process.kill()
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        self.process = Process(self._command, cwd=programs.ROOT)
+        self.process.wait_until(lambda: accepts_connections(self.port), START)
+
+
+def main() -> None:
+    port, upstream = map(int, sys.argv[1:])
+    with Valve(upstream, port=port):
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -111,7 +111,7 @@ class Host:
     scope="module",
     params=[
         "uvicorn",
-        "daphne",
+        pytest.param("daphne", marks=pytest.mark.slow),
         *(
             pytest.param(f"wheel, daphne, Django {version}", marks=pytest.mark.slow)
             for version in ("5.0", "5.1", "5.2")
@@ -183,6 +183,7 @@ def test_host__running__no_sibling_is_imported(host: Host) -> None:
     assert not SIBLINGS & set(json.loads(host.get("/modules").body))
 
 
+@pytest.mark.slow
 def test_host__one_watched_model_missing__check_informs_and_serve_realtime_streams_changes(tmp_path: Path) -> None:
     host = Host(tmp_path)
     output = host.run("check", "--fail-level", "WARNING").stderr
@@ -201,5 +202,6 @@ def test_host__one_watched_model_missing__check_informs_and_serve_realtime_strea
         process.kill()
 
 
+@pytest.mark.slow
 def test_host__serve_realtime__does_not_change_the_projects_settings_and_pages(tmp_path: Path) -> None:
     assert Host(tmp_path).run_code(SERVE).splitlines()[-2:] == ["404 nosniff", "tests.hostapp.urls [] False"]

@@ -345,6 +345,17 @@ FLAGS = (
         "trait_key",
     ),
     end_point(
+        "POST environments/{a}/evaluate/",
+        {"identifier": "u7", "traits": [{"trait_key": "plan", "trait_value": "pro", "transient": False}]},
+        {
+            "identifier": values.text(2_000),
+            "traits": OBJECTS,
+            "traits.0.trait_key": values.text(200),
+            "traits.0.trait_value": values.TRAIT_VALUE,
+            "traits.0.transient": values.BOOLEAN,
+        },
+    ),
+    end_point(
         f"POST {IDENTITY_STATES}",
         None,
         {"feature": values.REFERENCE, "enabled": values.BOOLEAN, "feature_state_value": values.VALUE},

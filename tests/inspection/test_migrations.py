@@ -11,6 +11,8 @@ import pytest
 from tests.support.programs import ROOT
 from tests.support.server import environ
 
+pytestmark = pytest.mark.slow
+
 TABLES = {f"realtime_inspected{name}" for name in ("event", "minute", "process")}
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "realtime.detached.settings", "SSE_AUTHENTICATION_TOKEN": "t0ken"}

@@ -79,7 +79,7 @@ def expire_heartbeat(pid: int, variables: Mapping[str, str]) -> None:
 
 
 def is_complete(event: Shown) -> bool:
-    return event["written"] == STREAMS and event["measured_from"] == "commit"
+    return event["written"] == STREAMS and event["committed_at"] is not None
 
 
 def written_by_process(event: Shown) -> dict[int, int]:

@@ -9,12 +9,12 @@ from realtime.conf import RealtimeSettings
 from tests.ofrep import protocol
 from tests.support import sse
 from tests.support.api import Tenant
-from tests.support.server import MigratedSQLite, ServerProcess
+from tests.support.server import MOSTLY_UVICORN, MigratedSQLite, ServerProcess
 
 PATH = "/ofrep/v1/streams/{key}"
 
 
-@pytest.fixture(scope="module", params=["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=MOSTLY_UVICORN)
 def server(
     request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:

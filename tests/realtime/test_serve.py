@@ -21,6 +21,7 @@ def test_serve__invalid_option__error_names_it(options: dict[str, int]) -> None:
         call_command("serve", **options)
 
 
+@pytest.mark.slow
 def test_serve__two_workers_on_sqlite__deliver_changes_and_restart_without_broken_connections(
     sqlite_template: MigratedSQLite, tmp_path: Path
 ) -> None:

@@ -193,6 +193,16 @@ async def test_any_request__path_and_method__status(
 
 
 @pytest.mark.parametrize(
+    "path, methods",
+    [("flags/", "GET, HEAD"), ("identities/", "GET, HEAD, POST"), ("traits/", "POST"), ("traits/bulk/", "PUT, POST")],
+)
+async def test_any_request__405__names_the_methods(client: httpx.AsyncClient, path: str, methods: str) -> None:
+    response = await client.patch(path, headers={"X-Environment-Key": SHOP})
+
+    assert (response.status_code, response.headers["allow"]) == (405, methods)
+
+
+@pytest.mark.parametrize(
     "body, place",
     [
         ([], ["body"]),

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.patience import START
 from tests.support.server import environ
+from tests.support.upstream import Answer, Upstream, body
 
 ENTRY = "import sys; from realtime.relay.entry import main; main()"
 
@@ -49,6 +50,19 @@ def test_render_config__file_exists__printed_and_kept(tmp_path: Path) -> None:
     done = run(tmp_path, "relay", "render-config", CONFIG_PATH=str(tmp_path / "missing" / "config.json"))
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", [404, body(b"<html>")], ids=["404", "page of the front end"])
+def test_check__url_without_its_path__hint(tmp_path: Path, upstream: Upstream, answer: Answer) -> None:
+    upstream.add_environment("shop").answer = answer
+    key_pairs = json.dumps([{"server_side_key": "ser.shop", "client_side_key": "shop"}])
+    done = run(tmp_path, "relay", "--check", ENVIRONMENT_KEY_PAIRS=key_pairs, API_URL=upstream.url)
+
+    assert done.returncode == 1
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"shop: {upstream.url}: ")
+    assert line.endswith("The URL probably needs /api/v1 at its end.")
 
 
 @pytest.mark.slow

@@ -105,6 +105,7 @@ async def test_document__key_is_rejected__second_url_is_not_asked(
     await client.close()
 
 
+@pytest.mark.slow
 def test_upstream__first_of_two_stops__documents_and_events_of_the_second(
     start_relay: StartRelay, upstream: Upstream, second: Upstream, shop: Environment
 ) -> None:

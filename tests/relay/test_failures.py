@@ -65,6 +65,11 @@ def documents(relay: RelayServer) -> list[Path]:
     return found
 
 
+def stored_names(relay: RelayServer) -> set[str]:
+    """The client-side keys of the environments with a stored document."""
+    return {json.loads(path.read_bytes().partition(b"\n")[2])["api_key"] for path in documents(relay)}
+
+
 @pytest.mark.slow
 def test_document__not_the_environments__refused_and_the_last_good_one_served(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
@@ -125,11 +130,10 @@ def test_state__upstream_away_at_the_next_start__last_document_from_disk(
         before = newest(stream)
         relay.post(shop)
         stream.event_after(before)
-    # The document is stored after the event.
-    relay.process.wait_until(lambda: any(b'"new"' in path.read_bytes() for path in documents(relay)))
-    relay.process.kill()
+        relay.process.kill()
     upstream.stop()
-    assert {stat.S_IMODE(path.stat().st_mode) for path in documents(relay)} == {0o600}
+    files = [*documents(relay), *relay.state.glob("*.sqlite3*")]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(relay.state.stat().st_mode) == 0o700
 
     relay.start()
@@ -353,6 +357,20 @@ def test_keys__added_removed_and_replaced__other_streams_stay_open(
         relay.post(shop)
         assert stream.event_after(before).updated_at == seconds(shop.version)
     assert {each.key for each in upstream.received(DOCUMENT)[-1:]} == {"ser.replaced"}
+    # The document of the removed key contains what only its servers may read.
+    relay.process.wait_until(lambda: stored_names(relay) == {shop.key, news.key})
+
+
+@pytest.mark.slow
+def test_keys__removed_while_the_relay_is_stopped__kept_document_is_removed(
+    start_relay: StartRelay, upstream: Upstream, shop: Environment
+) -> None:
+    relay = start_relay(shop, upstream.add_environment("blog"))
+    relay.stop()
+    assert stored_names(relay) == {"shop", "blog"}
+    relay.write(environment_key_pairs=pairs(shop))
+    relay.start()
+    assert stored_names(relay) == {"shop"}
 
 
 @pytest.mark.slow
@@ -381,8 +399,15 @@ def test_shutdown__open_streams__end_cleanly(start_relay: StartRelay, shop: Envi
     streams = [relay.connect(shop) for _ in range(10)]
     for stream in streams:
         newest(stream)
-    relay.stop()
+    assert relay.stop() == 0
     assert {stream.end() for stream in streams} == {End.CLEAN}
+
+
+@pytest.mark.slow
+def test_shutdown__no_streams__ends_at_once(start_relay: StartRelay, shop: Environment) -> None:
+    relay = start_relay(shop, REALTIME_DRAIN_SECONDS="600")
+    relay.flags(shop)
+    assert relay.stop() == 0
 
 
 @pytest.mark.slow

@@ -156,6 +156,7 @@ def test_path_and_method__others__404_and_405(relay: RelayServer, shop: Environm
     ):
         answer = relay.request(method, f"/ofrep/v1/evaluate/{path}", headers={"X-API-Key": shop.key}, json={})
         assert answer.status_code == status, (method, path)
+        assert answer.headers.get("Allow") == ("POST" if status == 405 else None)
 
 
 def test_etag__same_context__304_until_the_document_changes(

@@ -2,17 +2,18 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from realtime.delivery import hub
-from realtime.relay import document
+from realtime.relay import document, environments
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
 from realtime.relay.document import HeldDocument
@@ -22,7 +23,7 @@ from realtime.relay.upstream import Upstream as Client
 from realtime.types import EnvironmentKey
 from tests.relay.test_upstream import busy
 from tests.support.patience import PATIENCE
-from tests.support.upstream import START, Upstream, sample_document
+from tests.support.upstream import DOCUMENT, START, Upstream, body, sample_document
 
 KEY = EnvironmentKey("shop")
 
@@ -76,6 +77,103 @@ async def test_upstream__many_environments_have_to_retry_later__others_are_fetch
     assert len(upstream.received("environment-document/")) == len(keys) + 1
 
 
+@pytest.fixture
+async def held_twice(start: Make, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Environments:
+    """The environments of a process that has held the versions ``START`` and, now, a second more."""
+    monkeypatch.setattr(environments, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(environments, "MAX_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(environments, "SETTLE_SECONDS", 0.3)
+    shop = upstream.add_environment(KEY)
+    made = await start(KEY)
+    made.notify(KEY, shop.change(), "post")
+    await wait_until(lambda: version(made) == shop.version)
+    return made
+
+
+def version(made: Environments) -> datetime:
+    """The version of the held document."""
+    held = made.by_client_key[KEY].held
+    assert held is not None
+    return held.version
+
+
+def serves(made: Environments, value: str) -> bool:
+    """Whether the flag ``banner`` has this value."""
+    held = made.by_client_key[KEY].held
+    assert held is not None
+    return value.encode() in held.flags[False].body
+
+
+@pytest.mark.parametrize("is_newer", [True, False], ids=["newer post", "older post"])
+async def test_post__unknown_older_version_in_the_document__accepted_after_a_time(
+    held_twice: Environments, upstream: Upstream, is_newer: bool
+) -> None:
+    """A task of the upstream that runs late has written the time of an earlier change."""
+    shop = upstream.environments["ser.shop"]
+    held, back = shop.version, shop.version - timedelta(milliseconds=1)
+    posted = shop.change(banner=(True, "changed"))
+    shop.update(updated_at=back.isoformat())
+    held_twice.notify(KEY, posted if is_newer else back, "post")
+
+    await wait_until(lambda: serves(held_twice, "changed"))
+    assert version(held_twice) == posted if is_newer else version(held_twice) > held
+    # It was asked for several times, and is not any more.
+    fetched = len(upstream.received(DOCUMENT))
+    assert fetched > 3
+    await asyncio.sleep(0.2)
+    assert len(upstream.received(DOCUMENT)) == fetched
+
+
+async def test_post__held_older_version_in_the_document__never_accepted(
+    held_twice: Environments, upstream: Upstream
+) -> None:
+    """A replica of the upstream lags."""
+    shop = upstream.environments["ser.shop"]
+    newest = shop.change(banner=(True, "changed"))
+    shop.update(updated_at=START.isoformat())
+    held_twice.notify(KEY, newest, "post")
+    began = time.monotonic()
+    await wait_until(lambda: time.monotonic() > began + 1)
+    assert not serves(held_twice, "changed")
+    shop.update(updated_at=newest.isoformat())
+
+    await wait_until(lambda: version(held_twice) == newest)
+
+
+async def test_post__different_older_versions_in_the_documents__accepted_when_they_stay_the_same(
+    held_twice: Environments, upstream: Upstream
+) -> None:
+    """Replicas of the upstream lag by different times."""
+    shop = upstream.environments["ser.shop"]
+    back = shop.version - timedelta(milliseconds=500)
+    newest = shop.change(banner=(True, "changed"))
+    held_twice.notify(KEY, newest, "post")
+    shop.answers.extend(
+        body(json.dumps({**shop.document, "updated_at": (back + timedelta(seconds=number / 100)).isoformat()}).encode())
+        for number in range(20)
+    )
+    shop.update(updated_at=back.isoformat())
+    await asyncio.to_thread(upstream.wait_for, DOCUMENT, 20)
+    assert not serves(held_twice, "changed")
+
+    await wait_until(lambda: version(held_twice) == newest)
+
+
+async def test_polling__older_version_in_the_document__never_accepted(
+    held_twice: Environments, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "GIVE_UP_SECONDS", 0)
+    shop = upstream.environments["ser.shop"]
+    shop.change(banner=(True, "changed"))
+    shop.update(updated_at=(START - timedelta(days=1)).isoformat())
+    shop.is_conditional = False
+    for _ in range(3):
+        held_twice.by_client_key[KEY].wake.set()
+        await asyncio.to_thread(upstream.wait_for_next, DOCUMENT)
+        await asyncio.sleep(0.3)
+    assert not serves(held_twice, "changed")
+
+
 async def test_storage__document_is_deleted__stored_again(start: Make, upstream: Upstream, tmp_path: Path) -> None:
     upstream.add_environment("shop")
     await start("shop")
@@ -102,6 +200,45 @@ async def test_storage__older_document_with_a_newer_version__held_one_stays(
     other.confirm(KEY, time.time() + 1_000)
     await wait_until(lambda: environment.confirmed_at > time.time() + 500)
     assert environment.source_version == START + timedelta(seconds=1)
+
+
+class Late(Directory):
+    """A storage from which a process gets documents late."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.released = threading.Event()
+        self.released.set()
+
+    def newer(self, known: Any) -> Any:
+        self.released.wait(PATIENCE)
+        return super().newer(known)
+
+
+def announced(made: Environments) -> datetime | None:
+    """The version that streams get."""
+    state = made.by_client_key[KEY].announced
+    return state.updated_at if state is not None else None
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["in time", "too late"])
+async def test_event__other_process_has_the_document_later__waits_for_a_time(
+    start: Make, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr(environments, "MAX_SHARE_SECONDS", PATIENCE if waits else 0.1)
+    shop = upstream.add_environment(KEY)
+    late = Late(tmp_path)
+    first, second = await start(KEY), await start(KEY, storage=late)
+    late.released.clear()
+    first.notify(KEY, shop.change(), "post")
+    await wait_until(lambda: version(first) == shop.version)
+    if waits:
+        await asyncio.sleep(0.2)
+        assert (announced(first), announced(second)) == (START, START)
+        late.released.set()
+    await wait_until(lambda: announced(first) == shop.version)
+    late.released.set()
+    await wait_until(lambda: announced(second) == shop.version)
 
 
 class Hanging(Directory):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from realtime.relay import document, redis_storage
+from realtime.relay import directory, document, redis_storage
 from realtime.relay.directory import Directory
 from realtime.relay.document import HeldDocument, Stored
 from realtime.relay.redis_storage import RedisStorage
@@ -79,6 +79,24 @@ def test_store__older_document__newer_one_stays(new_storage: NewStorage) -> None
     assert found.version == START + timedelta(seconds=5)
 
 
+def test_directory__keep_only__others_are_removed(tmp_path: Path) -> None:
+    storage = Directory(tmp_path)
+    for key in (KEY, OTHER):
+        storage.store(key, held().stored)
+    storage.keep_only([OTHER])
+
+    assert list(Directory(tmp_path).newer({KEY: EPOCH, OTHER: EPOCH})) == [OTHER]
+
+
+def test_redis__keep_only__documents_of_relays_with_other_keys_stay(redis: Redis, settings: Any) -> None:
+    settings.EVENTSTREAM_REDIS = redis_urls.arguments(redis.url)
+    storage = RedisStorage()
+    storage.store(KEY, held().stored)
+    storage.keep_only([OTHER])
+
+    assert stored_in(storage) is not None
+
+
 def test_confirm__later__time_is_found(new_storage: NewStorage) -> None:
     storage = new_storage()
     storage.confirm(OTHER, 1_000.0)
@@ -87,6 +105,53 @@ def test_confirm__later__time_is_found(new_storage: NewStorage) -> None:
 
     found = new_storage().newer({KEY: START})[KEY]
     assert (found.stored, found.confirmed_at) == (None, 2_000_000_000.5)
+
+
+def test_processes__one_holds_an_older_document__is_awaited(new_storage: NewStorage) -> None:
+    first, second = new_storage(), new_storage()
+    assert not first.is_awaited(KEY, START)
+    first.keep_alive({KEY: EPOCH, OTHER: EPOCH})
+    second.keep_alive({KEY: EPOCH})
+
+    assert first.is_awaited(KEY, START)
+    assert not first.is_awaited(OTHER, START)
+    second.acknowledge(KEY, START)
+    second.keep_alive({KEY: START})
+    assert not first.is_awaited(KEY, START)
+    assert first.is_awaited(KEY, START + TICK)
+    second.leave()
+    assert not first.is_awaited(KEY, START + TICK)
+
+
+def test_processes__ended_without_leaving__is_not_awaited_after_a_time(
+    new_storage: NewStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (directory, redis_storage):
+        monkeypatch.setattr(module, "PROCESS_SECONDS", 0.2)
+    first, second = new_storage(), new_storage()
+    second.keep_alive({KEY: EPOCH})
+    deadline = time.monotonic() + 10
+    while first.is_awaited(KEY, START):
+        assert time.monotonic() < deadline
+    # It was not seen for a time.
+    monkeypatch.undo()
+    second.keep_alive({KEY: EPOCH})
+    assert first.is_awaited(KEY, START)
+
+
+def test_directory__damaged_file_of_a_process__is_not_awaited(tmp_path: Path) -> None:
+    first, second = Directory(tmp_path), Directory(tmp_path)
+    second.keep_alive({KEY: EPOCH})
+    (file,) = tmp_path.glob("*.process")
+    file.write_text("{")
+    assert not first.is_awaited(KEY, START)
+
+
+def test_number_stored__document_of_another_process__rises(new_storage: NewStorage) -> None:
+    first, second = new_storage(), new_storage()
+    before = first.number_stored()
+    second.store(KEY, held().stored)
+    assert first.number_stored() == before + first.is_polled
 
 
 def test_claim__claimed__only_after_release_or_its_time(new_storage: NewStorage) -> None:

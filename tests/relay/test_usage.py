@@ -158,6 +158,7 @@ def test_traits__wrong_body__400(
     assert relay.request(method, path, "nobody", json=TRAIT).status_code == 401
 
 
+@pytest.mark.slow
 def test_traits__forward_mode__sent_upstream_in_their_order(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:

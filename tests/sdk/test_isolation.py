@@ -141,6 +141,7 @@ def evaluation_process_of(server: ServerProcess) -> int | None:
     return found[0] if found else None
 
 
+@pytest.mark.slow
 def test_small_environments__no_evaluation_process(server: ServerProcess, other: Tenant) -> None:
     assert read(other, "flags/").status_code == 200
     assert read(other, "identities/?identifier=ada").status_code == 200
@@ -195,6 +196,7 @@ grow(environment, Growth(features=110, environments=0, segments=1, identities=3,
 """
 
 
+@pytest.mark.slow
 def test_i13_queries__slow_in_a_small_environment__only_these_get_an_error_and_no_other_waits(
     server: ServerProcess, other: Tenant
 ) -> None:
@@ -248,6 +250,7 @@ def test_large_environment__every_endpoint__same_bytes_as_freshly_built(
     assert "environment_is_expensive" in server.log
 
 
+@pytest.mark.slow
 def test_evaluation_process__killed__restarted_and_ends_with_the_server(server: ServerProcess, large: Tenant) -> None:
     before = evaluation_process_of(server)
     assert before is not None

@@ -40,6 +40,9 @@ class Forwarder:
         self.requests: list[Forwarded] = []
         """In the order of their arrival."""
 
+        self.answer_seconds: list[float] = []
+        """The time that the other server took for each answer."""
+
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="forwarder", daemon=True)
@@ -66,7 +69,8 @@ class Forwarder:
 
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                forwarder.requests.append(Forwarded(self.command, self.path, body, time.perf_counter()))
+                arrived_at = time.perf_counter()
+                forwarder.requests.append(Forwarded(self.command, self.path, body, arrived_at))
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
                 connection = HTTPConnection(urlsplit(forwarder.target).netloc, timeout=PATIENCE)
                 try:
@@ -75,6 +79,7 @@ class Forwarder:
                     content = response.read()
                 finally:
                     connection.close()
+                forwarder.answer_seconds.append(time.perf_counter() - arrived_at)
                 self.send_response_only(response.status)
                 for name, value in response.getheaders():
                     if name.lower() not in HOP_BY_HOP:

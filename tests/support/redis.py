@@ -66,6 +66,12 @@ class Redis:
             self._process.kill()
             self._process = None
 
+    def configure(self, **options: str) -> None:
+        """Change its configuration while it runs."""
+        with Client.from_url(self.url) as client:
+            for name, value in options.items():
+                client.config_set(name, value)
+
 
 SERVICE = "flagsmith"
 """The name by which a Sentinel knows a Redis."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+import pytest
+
 from tests.support import migrated, ports, programs
 from tests.support.patience import PATIENCE, START
 from tests.support.postgresql import PostgreSQL, postgresql_version
@@ -28,6 +30,9 @@ ASGI = "settings.asgi:application"
 TEMPLATE = "migrated"
 
 Flavour = Literal["uvicorn", "daphne"]
+
+MOSTLY_UVICORN = ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)]
+"""Parameters of tests and fixtures whose results hardly depend on the server: with daphne only in ``--all``."""
 """``manage.py serve``, and the other server that the documentation names."""
 
 # Variables of the test's own environment that would configure the server under test.

@@ -14,7 +14,7 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.patience import PATIENCE, START
 from tests.support.processes import Process
 from tests.support.receiver import Receiver
-from tests.support.server import ServerProcess, environ
+from tests.support.server import MOSTLY_UVICORN, ServerProcess, environ
 
 pytestmark = pytest.mark.e2e
 
@@ -36,6 +36,7 @@ def unfinished(server: ServerProcess) -> int:
         return int(row[0])
 
 
+@pytest.mark.slow
 def test_server__killed_between_the_change_and_its_delivery__another_process_delivers(
     start_server: Callable[..., ServerProcess], receiver: Receiver
 ) -> None:
@@ -58,7 +59,7 @@ def test_server__killed_between_the_change_and_its_delivery__another_process_del
         process.kill()
 
 
-@pytest.mark.parametrize("flavour", ["uvicorn", "daphne"])
+@pytest.mark.parametrize("flavour", MOSTLY_UVICORN)
 def test_server__flag_changed__delivers_and_ends_cleanly(
     start_server: Callable[..., ServerProcess], receiver: Receiver, flavour: str
 ) -> None:

@@ -15,7 +15,7 @@ from realtime.conf import RealtimeSettings
 from realtime.types import TICK, epoch_seconds, reads_as_newer
 from tests.support import sse
 from tests.support.patience import PATIENCE
-from tests.support.server import ServerProcess
+from tests.support.server import MOSTLY_UVICORN, ServerProcess
 from tests.wire.conftest import FLAVOURS, REPEAT_SECONDS, Publisher
 
 # The maximum duration of a stream of 3 s, or a drain of 12 s, on a busy machine. A stream of the default lasts longer.
@@ -277,7 +277,7 @@ def test_s13__shutdown__every_stream_ends_with_the_terminating_chunk(
     assert {stream.end() for stream in streams} == {sse.End.CLEAN}
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("flavour", MOSTLY_UVICORN)
 def test_s14__shutdown__streams_end_spread_over_the_window_and_new_ones_get_503_or_close(
     flavour: str, start_server: Callable[..., ServerProcess]
 ) -> None:

@@ -14,11 +14,10 @@ from realtime.types import epoch_seconds
 from tests.support import sse
 from tests.support.api import VERSION_HEADER, AdminAPI, Tenant
 from tests.support.patience import PATIENCE
-from tests.support.server import MigratedSQLite, ServerProcess
-from tests.wire.conftest import FLAVOURS
+from tests.support.server import MOSTLY_UVICORN, MigratedSQLite, ServerProcess
 
 
-@pytest.fixture(scope="module", params=FLAVOURS)
+@pytest.fixture(scope="module", params=MOSTLY_UVICORN)
 def tenant(
     request: pytest.FixtureRequest, sqlite_template: MigratedSQLite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tenant]:

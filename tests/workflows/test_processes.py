@@ -19,7 +19,7 @@ from tests.support.api import AdminAPI, Tenant
 from tests.support.patience import PATIENCE, START
 from tests.support.postgresql import PostgreSQL
 from tests.support.processes import Process
-from tests.support.server import ServerProcess, environ, manage
+from tests.support.server import MOSTLY_UVICORN, ServerProcess, environ, manage
 
 pytestmark = pytest.mark.e2e
 
@@ -165,7 +165,7 @@ def test_scheduler__database_restarted__recovers(
         database.assert_each_published_once(1)
 
 
-@pytest.mark.parametrize("flavour", ["uvicorn", "daphne"])
+@pytest.mark.parametrize("flavour", MOSTLY_UVICORN)
 def test_server__live_from_reached__event_on_the_stream_and_flags_updated(
     start_server: Callable[..., ServerProcess], flavour: str
 ) -> None:
@@ -184,6 +184,7 @@ def test_server__live_from_reached__event_on_the_stream_and_flags_updated(
         assert float(event.updated_at) >= live_from.timestamp()
 
 
+@pytest.mark.slow
 def test_server__stopped_at_live_from__published_at_the_start(start_server: Callable[..., ServerProcess]) -> None:
     server = start_server()
     tenant = Tenant.create(AdminAPI.registered(server.url))

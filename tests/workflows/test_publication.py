@@ -320,6 +320,7 @@ def test_commit__20_states__as_many_queries_as_for_2(
     assert counted(2) == counted(20)
 
 
+@pytest.mark.slow
 def test_commit__more_states_than_parameters_of_a_statement__live(
     propose: Propose, commit: Callable[..., Any], environment: Environment, project: Any, flags: Callable[[], Any]
 ) -> None:

@@ -46,6 +46,7 @@ def test_commit__four_concurrent_requests__one_commits(
     assert FeatureState.objects.get(environment=environment, feature=feature).version == 2
 
 
+@pytest.mark.slow
 def test_delete__while_schedulers_publish__either_deleted_or_live(
     monkeypatch: pytest.MonkeyPatch,
     admin: APIClient,

@@ -1,9 +1,14 @@
-// Reloads a page of an environment when another user has changed a flag. It receives the environment's SSE stream.
+// Reloads a page of an environment when another user has changed a flag. It receives the dashboard's own stream, which
+// also has the versions that are raised while real-time updates are off.
 
-// Delay after a failure, which is a restart of the server in most cases.
+// Delay after a failure, which is a restart of the server in most cases. It doubles up to the maximum: a stream that is
+// refused because the session or the permission has ended is refused again.
 const RETRY_MS = 5000;
+const MAX_RETRY_MS = 80_000;
 
 let source = null;
+let next = null;
+let retryMs = RETRY_MS;
 let url = null;
 let newest = 0;
 let pendingRequests = 0;
@@ -16,26 +21,47 @@ export function followStream() {
   const pageUrl = main()?.dataset.stream ?? null;
   if (pageUrl !== url) {
     source?.close();
-    [source, url, newest] = [null, pageUrl, 0];
-    if (pageUrl) connect();
+    next?.close();
+    [source, next, url, newest, retryMs] = [null, null, pageUrl, 0, RETRY_MS];
+    if (pageUrl) source = open();
   }
   reloadIfOutdated();
 }
 
-function connect() {
+function open() {
   const opened = new EventSource(url);
-  source = opened;
+  opened.addEventListener("open", () => {
+    retryMs = RETRY_MS;
+    if (opened !== next) return;
+    source.close();
+    [source, next] = [opened, null];
+  });
   opened.addEventListener("environment_updated", (event) => {
     newest = Math.max(newest, JSON.parse(event.data).updated_at);
     reloadIfOutdated();
+    document.dispatchEvent(new Event("environment_updated"));
   });
-  // A browser reconnects by itself, unless a proxy has responded with an error.
+  // The stream ends soon: the next one opens before.
+  opened.addEventListener("reopen", () => {
+    if (opened === source && next === null) next = open();
+  });
   opened.addEventListener("error", () => {
-    if (opened.readyState === EventSource.CLOSED) setTimeout(() => source === opened && connect(), RETRY_MS);
+    if (opened === next) {
+      next.close();
+      next = null;
+    }
+    // A browser reconnects by itself, unless the response was an error.
+    if (opened !== source || opened.readyState !== EventSource.CLOSED) return;
+    setTimeout(() => {
+      if (source === opened) source = open();
+    }, retryMs);
+    retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
   });
+  return opened;
 }
 
 function reloadIfOutdated() {
+  if (main()?.dataset.version === undefined) return;
   // A pending request may return the newest state: check again after it.
   if (newest <= shownVersion() || pendingRequests > 0) return;
   if (isBeingEdited()) {

@@ -2,7 +2,7 @@
 
 import { followStream } from "./auto-refresh.js";
 
-// A switch changes at once. The response replaces the page, so it corrects the switch if the change failed.
+// A switch changes at once. The response replaces the page, so it corrects the switch if the change was rejected.
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("form[data-toggle]")) return;
   const control = event.target.querySelector("[role=switch]");
@@ -10,14 +10,30 @@ document.addEventListener("submit", (event) => {
   control.setAttribute("aria-checked", control.dataset.before === "true" ? "false" : "true");
 });
 
+function resetSwitch(form) {
+  const control = form.querySelector?.("[role=switch][data-before]");
+  if (!control) return;
+  control.setAttribute("aria-checked", control.dataset.before);
+  delete control.dataset.before;
+}
+
 // The server could not be reached.
 for (const name of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, (event) => {
-    const control = event.target.querySelector?.("[role=switch][data-before]");
-    if (control) control.setAttribute("aria-checked", control.dataset.before);
+    resetSwitch(event.target);
     showMessage("error", "The server cannot be reached. Nothing has been changed.");
   });
 }
+
+// The server could not change a switch: the page stays.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const form = event.detail.requestConfig?.elt;
+  const { status } = event.detail.xhr;
+  if (!form?.matches?.("form[data-toggle]") || status < 500) return;
+  event.detail.shouldSwap = false;
+  resetSwitch(form);
+  showMessage("error", `The server cannot answer at the moment (${status}). The switch is back: try again in a moment.`);
+});
 
 export function showMessage(level, text) {
   const line = document.createElement("p");

@@ -19,19 +19,19 @@ function refresh() {
   if (panel() && window.htmx) window.htmx.trigger(panel(), "inspect");
 }
 
-/** Called after each change of the page: connect on an inspector page, disconnect on others. */
+/** Called after each change of the page: show the button on an inspector page, disconnect on others. */
 function initialize() {
   const found = document.querySelector("[data-try]");
   if (found === client) return;
   disconnect();
   client = found;
   if (!client) return;
-  part("none").hidden = false;
-  connect();
+  setState("", "Disconnected");
 }
 
 function connect() {
   source = new EventSource(client.dataset.url);
+  part("none").hidden = part("events").children.length > 0;
   setState("warn", "Connecting");
   source.addEventListener("open", () => {
     setState("on", "Connected");
@@ -80,11 +80,11 @@ function latency(event, now) {
     return "";
   }
   if (!Number.isFinite(changed)) return "";
-  if (changed === newest) return ", said once more";
+  if (changed === newest) return ", repeated";
   newest = changed;
   if (clock === null) return "";
   const took = now - clock.offset - changed;
-  if (took > 60_000) return ", an event of before";
+  if (took > 60_000) return ", an earlier event";
   return `, ${Math.max(0, Math.round(took))} ms after the change (± ${Math.ceil(clock.uncertainty)} ms)`;
 }
 
@@ -144,6 +144,10 @@ document.addEventListener("htmx:afterSwap", () => {
   for (const id of panel() ? openIds : []) document.getElementById(id).open = true;
 });
 
+document.addEventListener("environment_updated", () => {
+  refresh();
+  setTimeout(refresh, RECORDED_MS);
+});
 setInterval(() => document.visibilityState === "visible" && refresh(), REFRESH_MS);
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
 document.addEventListener("htmx:afterSettle", initialize);

@@ -130,8 +130,8 @@ def new_window(open_window: Callable[..., Page], session_cookies: Any) -> Callab
 
 
 def _is_page_error(line: Any) -> bool:
-    """Whether a console message is an error of the page. Browsers log 4xx responses as errors too."""
-    return line.type == "error" and "Failed to load resource" not in line.text
+    """Whether a console message is an error of the page. Browsers and htmx log failed requests as errors too."""
+    return line.type == "error" and "Failed to load resource" not in line.text and not line.text.startswith("htmx:")
 
 
 @pytest.fixture
@@ -155,25 +155,29 @@ def plain_window(new_window: Callable[..., Page]) -> Page:
 @pytest.fixture
 def axe(new_window: Callable[..., Page]) -> Callable[[str], None]:
     """Check a page's accessibility and width on a phone and a desktop, in light and dark mode."""
-    if not AXE.is_file():
-        raise programs.ProgramMissingError("axe-core is not installed (scripts/test installs it with npm)")
-    source = AXE.read_text()
     # Without transitions: axe would measure the contrast of intermediate colours.
     page = new_window(reduced_motion="reduce")
 
     def check(path: str) -> None:
         page.goto(path)
-        page.evaluate(source)
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            for scheme in SCHEMES:
-                page.emulate_media(color_scheme=scheme)
-                found = page.evaluate("axe.run()")
-                assert serious(found) == [], (path, width, scheme)
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, f"{path} is {wide} pixels wide in a window of {width}"
+        check_accessibility(page)
 
     return check
+
+
+def check_accessibility(page: Page) -> None:
+    """Check the page that a window shows."""
+    if not AXE.is_file():
+        raise programs.ProgramMissingError("axe-core is not installed (scripts/test installs it with npm)")
+    page.evaluate(AXE.read_text())
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate("axe.run()")
+            assert serious(found) == [], (page.url, width, scheme)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{page.url} is {wide} pixels wide in a window of {width}"
 
 
 def serious(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.dashboard.browser.test_feature import order, segments
+from tests.support import sse
 from tests.support.api import Tenant
+from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.slow
 
@@ -38,13 +40,19 @@ def block_stream(page: Page) -> None:
     def abort(route: Route) -> None:
         route.abort()
 
-    page.route("**/sse/**", abort)
+    page.route("**/stream/", abort)
 
 
 def test_list__approval_required__switch_leads_to_the_proposal(page: Page, tenant: Tenant, base_path: str) -> None:
     tenant.add_feature("banner", initial_value="red")
-    require_approval(tenant)
     page.goto(f"{base_path}features/")
+    expect(page.locator(".row .padlock")).to_have_count(0)
+    require_approval(tenant)
+    page.reload()
+    expect(page.locator(".row .padlock")).to_have_count(1)
+    expect(page.get_by_role("switch", name="banner")).to_have_accessible_description(
+        re.compile("a switch leads to the proposal")
+    )
     page.get_by_role("switch", name="banner").click()
     page.get_by_role("heading", name="banner", level=1).wait_for()
     expect(page.get_by_role("switch", name="On", exact=True)).to_be_checked()
@@ -89,6 +97,29 @@ def test_override__switched_or_removed_with_approval_required__leads_to_the_prop
     [state] = proposed_states(tenant)
     assert (state["enabled"], state["feature_state_value"]["string_value"]) == (False, "red")  # type: ignore[index]
     assert order(tenant, feature) == ["first", "second", "third"]
+
+
+def test_order__approval_required__leads_to_the_proposal_and_the_stream_is_silent(
+    page: Page, tenant: Tenant, base_path: str, server: ServerProcess
+) -> None:
+    feature = tenant.add_feature("banner", initial_value="red")["id"]
+    segments(tenant, feature)
+    require_approval(tenant)
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        page.goto(f"{base_path}features/{feature}/")
+        expect(page.locator(".row .padlock")).to_have_count(9)
+        page.get_by_role("link", name="Move the override for second", exact=True).click()
+        opened = page.locator(".opened")
+        expect(opened.get_by_text("cannot hold the order of overrides")).to_be_visible()
+        opened.get_by_role("textbox", name="Value").fill("blue")
+        opened.get_by_role("button", name="Propose this change").click()
+        page.wait_for_url(REQUEST)
+        assert order(tenant, feature) == ["first", "second", "third"]
+        [state] = proposed_states(tenant)
+        assert state["feature_state_value"]["string_value"] == "blue"  # type: ignore[index]
+        # No click has raised the version that the stream began with.
+        assert tenant.version() == before
 
 
 def test_overrides__approval_required_after_they_were_opened__order_and_overrides_stay(

@@ -39,7 +39,7 @@ def test_page__stream_and_reload_fail_once__page_stays_and_is_reloaded_later(
     failed: list[str] = []
 
     def fail_once(route: Route) -> None:
-        kind = "stream" if "/sse/" in route.request.url else "page"
+        kind = "stream" if "/stream/" in route.request.url else "page"
         if kind in failed:
             route.continue_()
             return
@@ -47,7 +47,7 @@ def test_page__stream_and_reload_fail_once__page_stays_and_is_reloaded_later(
         route.fulfill(status=502, content_type="text/html", body="<main id=main>Bad gateway</main>")
 
     window.goto(f"{base_path}features/")
-    window.route("**/sse/**", fail_once)
+    window.route("**/stream/", fail_once)
     window.reload()
     window.route("**/features/", fail_once)
     tenant.change(feature["id"], enabled=True)

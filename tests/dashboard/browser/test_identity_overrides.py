@@ -26,7 +26,7 @@ def test_identity_override__set_changed_toggled_and_removed__sdk_reads_it_and_no
     window.goto(f"{base_path}features/{feature}/")
     with sse.connect(server.port, tenant.environment.key) as stream:
         before = stream.next_event().updated_at
-        window.get_by_role("link", name="Identities").click()
+        window.get_by_role("navigation", name="Feature").get_by_role("link", name="Identities").click()
         expect(window.get_by_text("Not announced in real time.")).to_be_visible()
         window.get_by_role("link", name="Add an override").click()
         window.get_by_label("Identifier").fill("ada")

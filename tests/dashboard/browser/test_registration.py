@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 FEATURES = re.compile(r"/projects/\d+/environments/(\w+)/features/$")
 
 
-def test_sign_up__new_person__organisation_project_environment_and_a_flag_that_streams(
+def test_sign_up__new_person__organisation_project_and_a_flag_that_streams(
     visitor: Page, server: ServerProcess
 ) -> None:
     email = f"{secrets.token_hex(8)}@example.com"
@@ -38,9 +38,8 @@ def test_sign_up__new_person__organisation_project_environment_and_a_flag_that_s
     expect(visitor.get_by_label("Organisation").locator("option:checked")).to_have_text("Acme")
     visitor.get_by_label("Name").fill("Shop")
     visitor.get_by_role("button", name="Create project").click()
-    visitor.get_by_role("heading", name="New environment").wait_for()
-    visitor.get_by_label("Name").fill("Development")
-    visitor.get_by_role("button", name="Create environment").click()
+    visitor.get_by_role("heading", name="First steps").wait_for()
+    visitor.get_by_role("link", name="Features", exact=True).click()
     visitor.get_by_role("heading", name="No features yet").wait_for()
     visitor.wait_for_url(FEATURES)
     (key,) = FEATURES.findall(visitor.url)

@@ -1,6 +1,7 @@
 """Forms that were opened before another user's change: the save is rejected with the changed fields."""
 
 import html
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from django.db import connections
 from django.test import Client
 from rest_framework.test import APIClient
 
-from dashboard.edits import CONFLICT, DIGESTS
+from dashboard import edits
+from dashboard.edits import CHOICE, CONFLICT, DIGESTS, EDIT, NOT_SAVED_YET
 from environments.identities.models import Identity
 from environments.models import Environment
 from features.feature_segments.services import create_override
@@ -178,6 +180,79 @@ def test_form__saved_after_another_user__conflict_named_then_both_changes_saved(
     assert (saved.status_code, case.stored()) == (303, case.after_save)
 
 
+def rows(content: str) -> list[list[str]]:
+    """The rows of the comparison: label, before, theirs, yours and what is kept."""
+    found = re.findall(r"<tr>(.*?)</tr>", content.partition("<tbody>")[2], re.DOTALL)
+    cells = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in found]
+    return [[" ".join(html.unescape(re.sub("<[^>]*>", " ", cell)).split()) for cell in row] for row in cells]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("choice", "saved"), [("yours", (True, "mine")), ("theirs", (True, "theirs"))])
+def test_comparison__both_changed_a_field__chosen_value_is_saved(
+    choice: str,
+    saved: tuple[bool, str],
+    browser: Client,
+    page: str,
+    admin: APIClient,
+    environment: Environment,
+    feature: Feature,
+    state: FeatureState,
+) -> None:
+    form = form_data(browser.get(page).content.decode(), page)
+    body = {"enabled": True, "feature_state_value": "theirs"}
+    admin.patch(f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/", body, format="json")
+    content = browser.post(page, {**form, "value": "mine"}).content.decode()
+    assert rows(content) == [
+        ["Switch", "off", "on", "off", "theirs"],
+        ["Value", "empty", "“theirs”", "“mine”", "theirs of: Value yours of: Value"],
+    ]
+    merged = form_data(content, page)
+    assert merged[f"{CHOICE}value"] == "yours"
+    # Going on, the form has the chosen values, and nothing is saved.
+    edited = browser.post(page, {**merged, f"{CHOICE}value": choice, EDIT: "1"}, headers={"Referer": "http://evil/"})
+    assert edited.status_code == 409
+    assert NOT_SAVED_YET in edited.content.decode()
+    further = form_data(edited.content.decode(), page)
+    assert (further["enabled"], further["value"]) == ("on", saved[1])
+    assert live_state(environment, feature) == (True, "theirs")
+    assert browser.post(page, {**merged, f"{CHOICE}value": choice}).status_code == 303
+    assert live_state(environment, feature) == saved
+
+
+@pytest.mark.django_db
+def test_comparison__changed_again_meanwhile__compared_again(
+    browser: Client, page: str, admin: APIClient, environment: Environment, feature: Feature, state: FeatureState
+) -> None:
+    path = f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/"
+    form = form_data(browser.get(page).content.decode(), page)
+    admin.patch(path, {"feature_state_value": "first"}, format="json")
+    merged = form_data(browser.post(page, {**form, "value": "mine"}).content.decode(), page)
+    admin.patch(path, {"feature_state_value": "second"}, format="json")
+    again = browser.post(page, merged, headers={"Referer": f"http://testserver{page}?enabled=true"})
+    assert again.status_code == 409
+    assert rows(again.content.decode())[0][1:4] == ["“first”", "“second”", "“mine”"]
+    assert f'href="http://testserver{page}?enabled=true"' in again.content.decode()
+
+
+@pytest.mark.django_db
+def test_comparison__long_value__before_is_not_known(
+    browser: Client,
+    page: str,
+    admin: APIClient,
+    environment: Environment,
+    state: FeatureState,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edits, "MAX_CARRIED_LENGTH", 100)
+    path = f"/api/v1/environments/{environment.api_key}/featurestates/{state.pk}/"
+    admin.patch(path, {"feature_state_value": "x" * 101}, format="json")
+    form = form_data(browser.get(page).content.decode(), page)
+    admin.patch(path, {"feature_state_value": "theirs", "enabled": True}, format="json")
+    content = browser.post(page, {**form, "value": "mine"}).content.decode()
+    assert [row[1] for row in rows(content)] == ["off", "not known"]
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("action", ["propose", "schedule"])
 def test_proposal__made_after_another_user_changed_the_flag__conflict_named(
@@ -242,7 +317,7 @@ def test_schedule__time_was_set_meanwhile__conflict_named(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("digests", ["", "[", "[1]", '{"enabled": 1}', 100_000 * "["])
+@pytest.mark.parametrize("digests", ["", "[", ":", "a:b:c", 100_000 * "["])
 def test_form__invalid_digests__conflict(
     digests: str, browser: Client, page: str, environment: Environment, feature: Feature
 ) -> None:

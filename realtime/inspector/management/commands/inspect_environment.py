@@ -57,7 +57,7 @@ def _json(shown: Panel) -> str:
 
 
 def _text(shown: Panel) -> str:
-    lines = [f"Streams: {shown.streams}", *map(_process, shown.processes)]
+    lines = [f"Streams: {shown.streams}", *map(_process, shown.processes), f"Windows of the dashboard: {shown.windows}"]
     lines += ["", "Events:", *map(_event, shown.events)]
     lines += ["", "Minutes in which something happened:", *(_minute(each) for each in shown.history if each.events)]
     return "\n".join(lines)
@@ -73,7 +73,7 @@ def _process(process: Process) -> str:
 def _event(event: Event) -> str:
     parts = [f"{event.at:%H:%M:%S} {event.version}: written to {event.written}"]
     if event.p50_ms is not None and event.p99_ms is not None:
-        parts.append(f"{event.p50_ms:.1f} ms (p50) and {event.p99_ms:.1f} ms (p99) after {event.measured_from}")
+        parts.append(f"{event.p50_ms:.1f} ms (p50) and {event.p99_ms:.1f} ms (p99) after updated_at")
     if event.superseded:
         parts.append(f"superseded for {event.superseded}")
     if event.healed:

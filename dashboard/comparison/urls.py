@@ -1,0 +1,10 @@
+"""Paths below a project's ``compare/``."""
+
+from django.urls import path
+
+from dashboard.comparison import pages
+
+urlpatterns = [
+    path("", pages.ComparisonPage.as_view(), name="comparison"),
+    path("<int:feature_pk>/copy/", pages.CopyDefault.as_view(), name="default-copy"),
+]

@@ -1,0 +1,65 @@
+"""Reasons why an application receives no events: a closed gate, or a key that is not the environment's.
+
+A stream needs no sign-in, so an unknown key belongs to nobody: it is shown only to a user who enters it. Keys of other
+tenants, and of environments that the user may not see, are answered like unknown ones.
+"""
+
+from dataclasses import dataclass
+
+from dashboard.scoped_pages import EnvironmentPage
+from environments.models import Environment, EnvironmentAPIKey
+from realtime import hosts
+from realtime.inspector.panel import Panel, panel
+
+MAX_SERVER_KEYS = 100
+
+
+@dataclass(frozen=True)
+class CheckedKey:
+    """The answer to a key that a user has entered."""
+
+    text: str
+    is_right: bool = False
+    """Whether the key is the environment's own."""
+
+    streams: int | None = None
+    """The number of open streams with this key; None if the user may not know it."""
+
+
+def server_keys(environment: Environment) -> dict[str, str]:
+    """The names of the environment's server-side keys by key."""
+    keys = environment.api_keys.order_by("-pk").values_list("key", "name")
+    return dict(keys[:MAX_SERVER_KEYS])
+
+
+def streams_with_server_keys(data: Panel, names: dict[str, str], *, may_see_names: bool) -> list[tuple[str, int]]:
+    """The server-side keys with open streams: their names, if the user may see them, and the number of streams."""
+    found = [(names[key], number) for key, number in data.streams_of.items() if number]
+    if may_see_names:
+        return found
+    return [("", sum(number for _, number in found))] if found else []
+
+
+def check(page: EnvironmentPage, text: str) -> CheckedKey:
+    """Explain what a stream with the key ``text`` receives, as far as the user may know."""
+    key, environment = text.strip(), page.environment
+    if not key or not hosts.is_valid_key(key):
+        return CheckedKey("No environment can have such a key.")
+    found = next((each for each in page.environments if each.api_key == key), None)
+    if found == environment:
+        return CheckedKey(f"This is the key of {environment.name}. {page.gate_closed_reason}".strip(), is_right=True)
+    if found is not None:
+        return CheckedKey(f"This is the key of {found.name}: the application receives the events of {found.name}.")
+    server_key = EnvironmentAPIKey.objects.filter(key=key).select_related("environment").first()
+    if server_key is not None and server_key.environment in page.environments:
+        owner = server_key.environment
+        text = f"This is a server-side key of {owner.name}. Streams need the client-side key, {owner.api_key}."
+        return CheckedKey(text, streams=_open_streams(key))
+    unknown = "No environment that you may see has this key: it has a typing error, or it was deleted or revoked."
+    if server_key is not None or Environment.objects.filter(api_key=key).exists():
+        return CheckedKey(unknown)
+    return CheckedKey(unknown, streams=_open_streams(key))
+
+
+def _open_streams(key: str) -> int:
+    return panel(key, 0).streams

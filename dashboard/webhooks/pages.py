@@ -1,0 +1,211 @@
+"""The webhooks of an organisation and of an environment: list, add, change, test and delete."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+
+from dashboard.edits import Edit, describe_field, encoded_digests
+from dashboard.organisations.pages import OrganisationSettingsPage
+from dashboard.pages import Page
+from dashboard.scoped_pages import EnvironmentPage
+
+MAX_WEBHOOKS = 100
+
+LABELS = {"url": "The URL", "secret": "The secret", "enabled": "The webhook"}
+
+
+class WebhooksMixin(Page):
+    """The list of a scope's webhooks."""
+
+    section = "webhooks"
+
+    @property
+    def webhooks(self) -> "QuerySet[Any]":
+        raise NotImplementedError
+
+    @property
+    def webhooks_path(self) -> str:
+        """The API's path."""
+        raise NotImplementedError
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """The scope of a trial in the API's format."""
+        raise NotImplementedError
+
+    @property
+    def may_manage(self) -> bool:
+        raise NotImplementedError
+
+    def webhook_url(self, name: str = "", *args: int) -> str:
+        """The URL of the list, or of "-create", "-edit", "-test" or "-delete"."""
+        raise NotImplementedError
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        return self.render_webhooks(200)
+
+    def render_webhooks(self, status: int, **content: Any) -> HttpResponse:
+        webhooks = list(self.webhooks.order_by("pk")[:MAX_WEBHOOKS])
+        for each in webhooks:
+            each.urls = {name: self.webhook_url(f"-{name}", each.pk) for name in ("edit", "test", "delete")}
+        urls = {"create_url": self.webhook_url("-create"), "list_url": self.webhook_url()}
+        return self.render(status, webhooks=webhooks, **urls, **content)
+
+    def webhook(self) -> Any:
+        found = self.webhooks.filter(pk=self.kwargs["webhook_pk"]).first() if self.may_manage else None
+        if found is None:
+            raise Http404
+        return found
+
+    def item_path(self) -> str:
+        return f"{self.webhooks_path}{self.webhook().pk}/"
+
+
+class NewWebhookMixin(WebhooksMixin):
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        typed = typed_webhook(request)
+        response = self.call("POST", self.webhooks_path, typed)
+        if not response.ok:
+            content = {"new": typed, "new_errors": response.errors, "message": response.non_field_error}
+            return self.render_webhooks(response.status, **content)
+        return self.redirect(self.webhook_url(), "The webhook is there.")
+
+
+class WebhookFormMixin(WebhooksMixin):
+    """The form of a webhook, opened in the list."""
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        stored = stored_webhook(self.webhook())
+        content = {"opened": self.webhook().pk, "typed": stored, "digests": encoded_digests(stored)}
+        return self.render_webhooks(200, **content)
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        stored = stored_webhook(self.webhook())
+        edit = Edit(request.POST, stored=stored, typed=typed_webhook(request))
+        response = self.save(self.item_path(), edit, lambda name: describe_field(LABELS[name], stored[name]))
+        if not response.ok:
+            content = {"opened": self.webhook().pk, "typed": edit.merged, "digests": encoded_digests(stored)}
+            content |= {"errors": response.errors, "message": response.non_field_error}
+            return self.render_webhooks(response.status, **content)
+        return self.redirect(self.webhook_url(), "The webhook is saved.")
+
+
+class WebhookTrialMixin(WebhooksMixin):
+    """Send a sample event to the webhook."""
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        webhook = self.webhook()
+        body = {"webhook_url": webhook.url, "secret": webhook.secret, "scope": self.scope}
+        response = self.call("POST", "webhooks/test/", body)
+        error = "" if response.ok else response.message
+        return self.redirect(self.webhook_url(), "" if error else "The sample event was received.", error=error)
+
+
+class DeleteWebhookMixin(WebhooksMixin):
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        self.template = "dashboard/confirm.html"
+        question = f"Delete the webhook {self.webhook().url}?"
+        content: dict[str, Any] = {
+            "question": question,
+            "effect": "It receives nothing from then on.",
+            "action": "Delete the webhook",
+        }
+        return self.render(**content, back=self.webhook_url(), allowed=True)
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        response = self.call("DELETE", self.item_path())
+        message = "The webhook is deleted." if response.ok else ""
+        return self.redirect(self.webhook_url(), message, error=response.message)
+
+
+class OrganisationWebhooks(WebhooksMixin, OrganisationSettingsPage):
+    template = "dashboard/webhooks/organisation.html"
+
+    @property
+    def webhooks(self) -> "QuerySet[Any]":
+        return self.organisation.webhooks.all()
+
+    @property
+    def webhooks_path(self) -> str:
+        return f"{self.api_path}webhooks/"
+
+    @property
+    def scope(self) -> dict[str, str]:
+        return {"type": "organisation", "id": str(self.organisation.pk)}
+
+    @property
+    def may_manage(self) -> bool:
+        return self.is_organisation_admin
+
+    def webhook_url(self, name: str = "", *args: int) -> str:
+        suffix = {"": "s", "-edit": ""}.get(name, name)
+        return self.url(f"organisation-webhook{suffix}", *args)
+
+
+class NewOrganisationWebhook(NewWebhookMixin, OrganisationWebhooks):
+    pass
+
+
+class OrganisationWebhookForm(WebhookFormMixin, OrganisationWebhooks):
+    pass
+
+
+class OrganisationWebhookTrial(WebhookTrialMixin, OrganisationWebhooks):
+    pass
+
+
+class DeleteOrganisationWebhook(DeleteWebhookMixin, OrganisationWebhooks):
+    pass
+
+
+class EnvironmentWebhooks(WebhooksMixin, EnvironmentPage):
+    template = "dashboard/webhooks/environment.html"
+    tab = "settings"
+
+    @property
+    def webhooks(self) -> "QuerySet[Any]":
+        return self.environment.webhooks.all()
+
+    @property
+    def webhooks_path(self) -> str:
+        return f"environments/{self.environment.api_key}/webhooks/"
+
+    @property
+    def scope(self) -> dict[str, str]:
+        return {"type": "environment", "id": self.environment.api_key}
+
+    @property
+    def may_manage(self) -> bool:
+        return self.is_environment_admin
+
+    def webhook_url(self, name: str = "", *args: int) -> str:
+        suffix = {"": "s", "-edit": ""}.get(name, name)
+        arguments = [self.project.pk, self.environment.api_key, *args]
+        return reverse(f"dashboard:environment-webhook{suffix}", args=arguments)
+
+
+class NewEnvironmentWebhook(NewWebhookMixin, EnvironmentWebhooks):
+    pass
+
+
+class EnvironmentWebhookForm(WebhookFormMixin, EnvironmentWebhooks):
+    pass
+
+
+class EnvironmentWebhookTrial(WebhookTrialMixin, EnvironmentWebhooks):
+    pass
+
+
+class DeleteEnvironmentWebhook(DeleteWebhookMixin, EnvironmentWebhooks):
+    pass
+
+
+def typed_webhook(request: HttpRequest) -> dict[str, Any]:
+    texts = {name: request.POST.get(name, "") for name in ("url", "secret")}
+    return {**texts, "enabled": "enabled" in request.POST}
+
+
+def stored_webhook(webhook: Any) -> dict[str, Any]:
+    return {name: getattr(webhook, name) for name in LABELS}

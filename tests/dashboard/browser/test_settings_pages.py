@@ -1,0 +1,116 @@
+"""Pages of an environment, an organisation and a project's tags in a browser. Streams and SDKs are the witnesses."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.dashboard.browser.conftest import Person, register, sign_in
+from tests.support import sse
+from tests.support.api import Tenant
+from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_environment__hides_disabled_flags_and_is_deleted__sdk_and_stream_follow(
+    new_window: Callable[..., Page], tenant: Tenant, server: ServerProcess, base_path: str, javascript: bool
+) -> None:
+    window = new_window(java_script_enabled=javascript)
+    tenant.add_feature("banner")
+    other = tenant.add_environment("Production")
+    assert tenant.flags() == {"banner": (False, None)}
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        window.goto(f"{base_path}settings/")
+        window.get_by_label("Banner").fill("Customers see this.")
+        window.get_by_label("Colour").fill("#b3261e")
+        window.get_by_label("Hide disabled flags").select_option("Hide them")
+        window.get_by_role("button", name="Save").click()
+        expect(window.locator(".banner")).to_have_text("Customers see this.")
+        assert stream.event_after(before).updated_at == tenant.version()
+    assert tenant.flags() == {}
+
+    window.goto(f"/projects/{tenant.project}/environments/{other.key}/settings/")
+    window.get_by_role("link", name="Delete…").click()
+    window.get_by_label("The name of the environment, to be sure").fill("Production")
+    window.get_by_role("button", name="Delete the environment").click()
+    expect(window.get_by_text("Production is deleted.")).to_be_visible()
+    keys = [each["api_key"] for each in tenant.api.get(f"environments/?project={tenant.project}")["results"]]
+    assert keys == [tenant.environment.key]
+
+
+def test_member__invited_by_link_and_given_permissions__sees_and_switches(
+    window: Page, open_window: Callable[..., Page], tenant: Tenant, server: ServerProcess, base_path: str
+) -> None:
+    tenant.add_feature("banner")
+    guest = register(server)
+    settings = f"/organisations/{tenant.organisation}/settings/"
+    window.goto(f"{settings}invitations/")
+    window.get_by_role("button", name="Create link").click()
+    link = window.locator("code.name").inner_text()
+    visitor = open_window()
+    sign_in(visitor, guest)
+    visitor.goto("/invite-link/" + link.partition("/invite-link/")[2])
+    visitor.get_by_role("button", name="Join").click()
+    expect(visitor.get_by_role("heading", name="Acme")).to_be_visible()
+
+    for page, keys in (
+        (f"/projects/{tenant.project}/settings/permissions/", ["VIEW_PROJECT"]),
+        (f"{base_path}settings/permissions/", ["VIEW_ENVIRONMENT", "UPDATE_FEATURE_STATE"]),
+    ):
+        window.goto(page)
+        window.get_by_role("link", name=guest.email).click()
+        for key in keys:
+            window.get_by_label(key).check()
+        window.get_by_role("button", name="Save").click()
+        expect(window.get_by_text(f"The permissions of {guest.email} are saved.")).to_be_visible()
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        visitor.goto(f"{base_path}features/")
+        visitor.get_by_role("switch", name="banner").click()
+        stream.event_after(before)
+    assert tenant.flags() == {"banner": (True, None)}
+
+
+def test_identity__trait_changed__the_flag_and_its_rule_follow(window: Page, tenant: Tenant, base_path: str) -> None:
+    feature = tenant.add_feature("banner", initial_value="plain")
+    segment = tenant.add_segment("Professionals", plan="pro")
+    tenant.override(feature["id"], segment["id"])
+    window.goto(f"{base_path}identities/")
+    window.get_by_label("Identifier").fill("ada")
+    window.get_by_role("button", name="Create identity").click()
+    expect(window.get_by_text("Default of Development")).to_be_visible()
+    window.get_by_label("Name", exact=True).fill("plan")
+    window.get_by_label("Value", exact=True).fill("pro")
+    window.get_by_role("button", name="Add trait").click()
+    expect(window.get_by_text("Override for the segment Professionals")).to_be_visible()
+
+
+def test_pages__axe__nothing_serious(
+    axe: Callable[[str], None], tenant: Tenant, base_path: str, person: Person
+) -> None:
+    identity = tenant.api.post(f"environments/{tenant.environment.key}/identities/", identifier="ada")["id"]
+    tenant.api.post(
+        f"environments/{tenant.environment.key}/identities/{identity}/traits/",
+        trait_key="plan",
+        value_type="unicode",
+        string_value="pro",
+    )
+    tenant.api.patch(f"environments/{tenant.environment.key}/", banner_text="Customers.", banner_colour="#b3261e")
+    tenant.api.post(f"projects/{tenant.project}/tags/", label="web", color="#123456")
+    group = tenant.api.post(f"organisations/{tenant.organisation}/groups/", name="Testers")["id"]
+    user = tenant.api.get("auth/users/me/")["id"]
+    tenant.add_feature("banner")
+    tenant.add_environment("Production")
+    organisation, project = f"/organisations/{tenant.organisation}/settings/", f"/projects/{tenant.project}/"
+    for page in ("", "members/", "invitations/", "groups/", f"groups/{group}/", "permissions/", "keys/", "webhooks/"):
+        axe(organisation + page)
+    for page in ("tags/", "permissions/", f"permissions/users/{user}/", "sdk/"):
+        axe(f"{project}settings/{page}")
+    axe(f"{project}compare/?show=all")
+    for page in ("settings/", "settings/delete/", "settings/permissions/", "settings/webhooks/", "first-steps/"):
+        axe(base_path + page)
+    for page in ("identities/", f"identities/{identity}/", "features/"):
+        axe(base_path + page)

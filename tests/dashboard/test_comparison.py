@@ -1,0 +1,168 @@
+"""Two environments side by side, copies between them, many features at once, and a feature's history."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from audit.models import AuditLog
+from environments.models import Environment
+from features.models import Feature, FeatureState
+from features.workflows.core.models import ChangeRequest
+from projects.models import Project
+from tests.identities.test_overrides import split
+
+pytestmark = pytest.mark.django_db
+
+MakeFeature = Callable[..., Feature]
+
+
+@pytest.fixture
+def compare(project: Project) -> str:
+    return f"/projects/{project.pk}/compare/"
+
+
+def default(feature: Feature, environment: Environment) -> FeatureState:
+    live = FeatureState.objects.filter(feature=feature, environment=environment, version__isnull=False)
+    states = live.filter(identity=None, feature_segment=None)
+    return states.select_related("feature_state_value").get()
+
+
+def change(browser: Client, feature: Feature, environment: Environment, value: str, *, enabled: bool = True) -> None:
+    """Change the default as the feature's form does."""
+    path = f"/projects/{feature.project_id}/environments/{environment.api_key}/features/{feature.pk}/"
+    form = {"kind": "text", "value": value} | ({"enabled": "on"} if enabled else {})
+    assert browser.post(path, form).status_code == 303
+
+
+def test_compare__differences_only_or_all(
+    browser: Client, compare: str, environment: Environment, production: Environment, make_feature: MakeFeature
+) -> None:
+    same, other, weights = make_feature("same"), make_feature("other"), make_feature("weights")
+    change(browser, other, environment, "blue")
+    Feature.objects.filter(pk=weights.pk).update(type="MULTIVARIATE")
+    split(weights, default(weights, environment), red=30)
+    split(weights, default(weights, production), red=40)
+    page = browser.get(f"{compare}?first={environment.api_key}&second={production.api_key}").content.decode()
+    assert ">other</a>" in page
+    assert ">weights</a>" in page
+    assert ">same</a>" not in page
+    everything = browser.get(f"{compare}?show=all").content.decode()
+    assert f">{same.name}</a>" in everything
+    assert ">other</a>" not in browser.get(f"{compare}?search=weig").content.decode()
+    assert browser.get(f"{compare}?search=%00&first=nothing&second=nothing").status_code == 200
+
+
+def test_copy__state_value_and_weights__in_the_audit_log(
+    browser: Client, compare: str, environment: Environment, production: Environment, feature: Feature
+) -> None:
+    FeatureState.objects.get_or_create(feature=feature, environment=production)
+    Feature.objects.filter(pk=feature.pk).update(type="MULTIVARIATE")
+    split(feature, default(feature, environment), red=30)
+    split(feature, default(feature, production), red=0)
+    change(browser, feature, environment, "blue")
+    form = {"from": environment.api_key, "to": production.api_key}
+    response = browser.post(f"{compare}{feature.pk}/copy/", form, follow=True)
+    assert "banner is in Production as in Development." in response.content.decode()
+    copied = default(feature, production)
+    assert (copied.enabled, copied.feature_state_value.value) == (True, "blue")
+    assert copied.multivariate_feature_state_values.get().percentage_allocation == 30
+    assert AuditLog.objects.filter(environment=production, author__email="admin@example.com").exists()
+
+
+def test_copy__target_needs_approval__proposed(
+    browser: Client, compare: str, environment: Environment, production: Environment, make_feature: MakeFeature
+) -> None:
+    feature = make_feature()
+    change(browser, feature, environment, "blue")
+    Environment.objects.filter(pk=production.pk).update(minimum_change_request_approvals=1)
+    response = browser.post(
+        f"{compare}{feature.pk}/copy/", {"from": environment.api_key, "to": production.api_key}, follow=True
+    )
+    request = ChangeRequest.objects.get(environment=production)
+    assert response.redirect_chain[0][0].endswith(f"{production.api_key}/change-requests/{request.pk}/")
+    assert "blue" in response.content.decode()
+    assert not default(feature, production).enabled
+
+
+def test_copy__viewer__403_and_nothing_changed(
+    viewer: Client, browser: Client, compare: str, environment: Environment, feature: Feature
+) -> None:
+    own = {"from": environment.api_key, "to": environment.api_key}
+    viewer.post(f"{compare}{feature.pk}/copy/", own)
+    assert not AuditLog.objects.exists()
+    hidden = {"from": environment.api_key, "to": "nothing"}
+    assert viewer.post(f"{compare}{feature.pk}/copy/", hidden).status_code == 404
+
+
+def test_many__switched_and_archived__all_or_none(
+    browser: Client, viewer: Client, base_path: str, environment: Environment, make_feature: MakeFeature
+) -> None:
+    features = [make_feature(name) for name in ("one", "two", "three")]
+    many = f"{base_path}features/many/"
+    chosen = [str(each.pk) for each in features[:2]]
+    assert 'form="many"' in browser.get(f"{base_path}features/").content.decode()
+    assert 'form="many"' not in viewer.get(f"{base_path}features/").content.decode()
+    page = browser.post(many, {"feature": chosen, "action": "on"}, follow=True).content.decode()
+    assert "2 features are on." in page
+    assert [default(each, environment).enabled for each in features] == [True, True, False]
+    viewer.post(many, {"feature": chosen, "action": "off"})
+    assert default(features[0], environment).enabled
+    page = browser.post(many, {"feature": chosen[:1], "action": "archive"}, follow=True).content.decode()
+    assert "1 feature is archived." in page
+    assert Feature.objects.get(pk=features[0].pk).is_archived
+    for wrong in ({"action": "on"}, {"feature": chosen, "action": "explode"}, {"feature": ["x"], "action": "on"}):
+        assert "Choose features" in browser.post(many, wrong, follow=True).content.decode()
+
+
+def test_many__needs_approval__one_change_request(
+    browser: Client, base_path: str, environment: Environment, make_feature: MakeFeature
+) -> None:
+    features = [make_feature(name) for name in ("one", "two")]
+    Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=1)
+    form = {"feature": [str(each.pk) for each in features], "action": "on"}
+    page = browser.post(f"{base_path}features/many/", form, follow=True).content.decode()
+    assert ChangeRequest.objects.count() == 1
+    assert "one" in page
+    assert "two" in page
+    assert not default(features[0], environment).enabled
+
+
+def test_history__who_when_what_and_restored(
+    browser: Client, base_path: str, environment: Environment, feature: Feature
+) -> None:
+    path = f"{base_path}features/{feature.pk}/history/"
+    assert "Nothing has been changed." in browser.get(path).content.decode()
+    change(browser, feature, environment, "red")
+    change(browser, feature, environment, "blue", enabled=False)
+    page = browser.get(path).content.decode()
+    assert "Ada Admin" in page
+    assert "string_value: <code>red</code> → <code>blue</code>" in page
+    entries = AuditLog.objects.filter(environment=environment).order_by("pk")
+    to_red = next(each for each in entries if {"string_value"} & {d["field"] for d in each.change_details})
+    browser.post(f"{path}{to_red.pk}/restore/")
+    restored = default(feature, environment)
+    assert (restored.enabled, restored.feature_state_value.value) == (False, "red")
+    to_on = next(each for each in entries if any(d["field"] == "enabled" and d["new"] for d in each.change_details))
+    assert "Restored." in browser.post(f"{path}{to_on.pk}/restore/", follow=True).content.decode()
+    restored = default(feature, environment)
+    assert (restored.enabled, restored.feature_state_value.value) == (True, "red")
+    assert browser.post(f"{path}999999/restore/").status_code == 404
+
+
+def test_history__needs_approval__restoring_is_proposed(
+    browser: Client, base_path: str, environment: Environment, feature: Feature
+) -> None:
+    change(browser, feature, environment, "red")
+    entry = AuditLog.objects.filter(environment=environment).first()
+    assert entry is not None
+    change(browser, feature, environment, "blue", enabled=False)
+    Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=1)
+    browser.post(f"{base_path}features/{feature.pk}/history/{entry.pk}/restore/")
+    assert ChangeRequest.objects.count() == 1
+    assert not default(feature, environment).enabled
+
+
+def test_history__without_view_audit_log__403(viewer: Client, base_path: str, feature: Feature) -> None:
+    assert viewer.get(f"{base_path}features/{feature.pk}/history/").status_code == 403
+    assert viewer.post(f"{base_path}features/{feature.pk}/history/1/restore/").status_code == 403
