@@ -131,7 +131,7 @@ MUTATIONS = (
     Mutation(
         "mailbox-ignores-gate",
         f"{DELIVERY}/stream.py",
-        "return None if self._topic is not None and self._topic.is_closed else pending",
+        "return None if is_closed and self.is_application else pending",
         "return pending",
         STREAM,
     ),

@@ -83,11 +83,13 @@ def test_receive__upstreams_version_is_behind_the_chosen_one__version_rises() ->
     assert held.stored.last_modified > chosen.stored.last_modified
 
 
-def test_receive__older_version__refused() -> None:
+def test_receive__older_version__refused_unless_nothing_else_differs() -> None:
+    older = (START - timedelta(seconds=1)).isoformat()
     with pytest.raises(Refused) as refused:
-        received(changed(updated_at=(START - timedelta(seconds=1)).isoformat()), held_sample())
+        received(changed(updated_at=older, hide_disabled_flags=True), held_sample())
 
     assert refused.value.result == "older"
+    assert received(changed(updated_at=older), held_sample()) is None
 
 
 @pytest.mark.parametrize("time", [None, "2026-01-01T12:00:00.5", "2026-01-01T14:00:00.5+02:00"])

@@ -203,16 +203,15 @@ async def test_storage__older_document_with_a_newer_version__held_one_stays(
 
 
 class Late(Directory):
-    """A storage from which a process gets documents late."""
+    """A storage from which a process gets no documents while another thread has the lock."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.released = threading.Event()
-        self.released.set()
+        self.lock = threading.Lock()
 
     def newer(self, known: Any) -> Any:
-        self.released.wait(PATIENCE)
-        return super().newer(known)
+        with self.lock:
+            return super().newer(known)
 
 
 def announced(made: Environments) -> datetime | None:
@@ -229,16 +228,20 @@ async def test_event__other_process_has_the_document_later__waits_for_a_time(
     shop = upstream.add_environment(KEY)
     late = Late(tmp_path)
     first, second = await start(KEY), await start(KEY, storage=late)
-    late.released.clear()
-    first.notify(KEY, shop.change(), "post")
-    await wait_until(lambda: version(first) == shop.version)
-    if waits:
-        await asyncio.sleep(0.2)
-        assert (announced(first), announced(second)) == (START, START)
-        late.released.set()
-    await wait_until(lambda: announced(first) == shop.version)
-    late.released.set()
-    await wait_until(lambda: announced(second) == shop.version)
+    # Each process fetches once at its start, also with a stored document.
+    await second.by_client_key[KEY].first_answer.wait()
+    await asyncio.to_thread(late.lock.acquire)
+    try:
+        first.notify(KEY, shop.change(), "post")
+        await wait_until(lambda: version(first) == shop.version)
+        if waits:
+            await asyncio.sleep(0.2)
+            assert (announced(first), announced(second)) == (START, START)
+        else:
+            await wait_until(lambda: announced(first) == shop.version)
+    finally:
+        late.lock.release()
+    await wait_until(lambda: announced(first) == announced(second) == shop.version)
 
 
 class Hanging(Directory):
