@@ -38,7 +38,7 @@ from tests.support.chromium import chromium
 from tests.support.forwarder import Forwarded
 from tests.support.upstream import seconds
 
-# docs/relay.md reports FLAGSMITH_CHANGES=2000.
+# benchmarks/README.md reports FLAGSMITH_CHANGES=2000.
 NUMBER = int(os.environ.get("FLAGSMITH_CHANGES", "42"))
 
 SEGMENTS = 50
