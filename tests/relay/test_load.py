@@ -53,7 +53,7 @@ def test_load__file_is_a_directory__refused_with_its_path(tmp_path: Path) -> Non
     assert str(tmp_path) in str(refused.value)
 
 
-def test_load__values_of_the_edge_proxys_documentation__accepted(tmp_path: Path) -> None:
+def test_load__values_that_the_edge_proxy_documents__accepted(tmp_path: Path) -> None:
     content = {"allow_origins": "https://www.example.com", "endpoint_caches": None, "server": {"reload": True}}
     read = loaded(tmp_path, content, SERVER_PROXY_HEADERS="true", WEB_CONCURRENCY="2")
 
@@ -65,5 +65,5 @@ def test_load__values_of_the_edge_proxys_documentation__accepted(tmp_path: Path)
 @pytest.mark.parametrize(
     "value, proxies", [("", "127.0.0.1"), ("10.0.0.0/8", "10.0.0.0/8"), ("*", "0.0.0.0/0, ::/0, unix")]
 )
-def test_trusted_proxies__uvicorns_variable__as_addresses(value: str, proxies: str) -> None:
+def test_trusted_proxies__variable_of_uvicorn__as_addresses(value: str, proxies: str) -> None:
     assert configuration.trusted_proxies({"FORWARDED_ALLOW_IPS": value}) == proxies
