@@ -216,6 +216,16 @@ class Page(View):
         body = edit.typed if body is None else body
         return self.call("PATCH", path, {name: body[name] for name in edit.changed})
 
+    @property
+    def search(self) -> str:
+        """The text that the user searches for. PostgreSQL rejects NUL in text."""
+        return self.request.GET.get("search", "").replace("\0", "").strip()
+
+    def confirm(self, question: str, effect: str, action: str, back: str, *, allowed: bool = True) -> HttpResponse:
+        """The page that asks before an action, for browsers without JavaScript too."""
+        self.template = "dashboard/confirm.html"
+        return self.render(question=question, effect=effect, action=action, back=back, allowed=allowed)
+
     def back(self, default: str) -> str:
         """The path in the form field ``back`` if it is on this server, otherwise ``default``."""
         path = self.request.POST.get("back", "")

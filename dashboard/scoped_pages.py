@@ -184,7 +184,7 @@ class EnvironmentPage(ProjectPage):
 
     def request_url(self, request_id: int) -> str:
         """The URL of one of the environment's change requests."""
-        return f"/projects/{self.project.pk}/environments/{self.environment.api_key}/change-requests/{request_id}/"
+        return change_request_url(self.environment, request_id)
 
     @property
     def version(self) -> str:
@@ -233,3 +233,7 @@ class OrganisationPage(Page):
     def context(self) -> dict[str, Any]:
         project_context = {} if self.project_page is None else self.project_page.context()
         return {**project_context, **super().context(), "organisation": self.organisation}
+
+
+def change_request_url(environment: Environment, request_id: int) -> str:
+    return f"/projects/{environment.project_id}/environments/{environment.api_key}/change-requests/{request_id}/"

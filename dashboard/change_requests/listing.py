@@ -38,7 +38,7 @@ class ChangeRequestsPage(EnvironmentPage):
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         kind = request.GET.get("show", queries.OPEN)
         kind = kind if kind in LABELS else queries.OPEN
-        search = request.GET.get("search", "").replace("\0", "").strip()
+        search = self.search
         requests = filter_requests(queries.requests_of(self.environment), {"search": search} if search else {})
         counts = queries.counts(requests)
         of_kind = requests.filter(queries.KINDS[kind])

@@ -53,11 +53,9 @@ class ComparisonPage(ProjectPage):
         if len(self.environments) < 2:
             return self.render()
         first, second = self.pair
-        # PostgreSQL rejects NUL in text.
-        search = request.GET.get("search", "").replace("\0", "").strip()
         shows_all = request.GET.get("show") == "all"
         found = self.project.features.filter(is_archived=False).order_by("name")
-        found = found.filter(name__icontains=search) if search else found
+        found = found.filter(name__icontains=self.search) if self.search else found
         if not shows_all:
             found = found.filter(pk__in=self.differing(first, second))
         page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
@@ -68,7 +66,7 @@ class ComparisonPage(ProjectPage):
             first=first,
             second=second,
             features=page,
-            search=search,
+            search=self.search,
             shows_all=shows_all,
             may_change_first=self.may_change(first),
             may_change_second=self.may_change(second),
@@ -123,12 +121,8 @@ class CopyDefault(ComparisonPage):
         change = DefaultChange(feature.pk, state.enabled, state.value, state.weights)
         title = f"{feature.name} in {target.name} as in {source.name}"
         outcome = change_defaults(self, target, [change], title)
-        if outcome.request is not None:
-            path = f"/projects/{self.project.pk}/environments/{target.api_key}/change-requests/{outcome.request}/"
-            return self.redirect(path, "Proposed. It changes nothing until it is committed.")
-        message = f"{feature.name} is in {target.name} as in {source.name}." if outcome.response.ok else ""
         back = self.back(reverse("dashboard:comparison", args=[self.project.pk]))
-        return self.redirect(back, message, error=outcome.response.message)
+        return outcome.redirect(self, back, f"{feature.name} is in {target.name} as in {source.name}.")
 
 
 def states_of(environment: Environment, features: Collection[int] | None = None) -> dict[int, ComparedState]:

@@ -31,11 +31,7 @@ class ChangeMany(FeaturesPage):
         changes = [DefaultChange(feature.pk, enabled=action == "on") for feature in features]
         title = f"Turn {len(features)} features {action} in {self.environment.name}"
         outcome = change_defaults(self, self.environment, changes, title)
-        if outcome.request is not None:
-            return self.redirect(
-                self.request_url(outcome.request), "Proposed. It changes nothing until it is committed."
-            )
-        return self.redirect(back, message if outcome.response.ok else "", error=outcome.response.message)
+        return outcome.redirect(self, back, message)
 
     @property
     def chosen(self) -> list[Feature]:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.http import Http404
+from django.http import Http404, HttpResponse
 
 from core.locks import lock_environment
 from dashboard.api import APIResponse
 from dashboard.features.editors import percent
 from dashboard.features.values import FormValue
 from dashboard.pages import Page
+from dashboard.scoped_pages import change_request_url
 from environments.models import Environment
 
 MAX_TITLE_LENGTH = 500
@@ -56,8 +57,14 @@ class DefaultChange:
 @dataclass(frozen=True)
 class Outcome:
     response: APIResponse
-    request: int | None = None
-    """The change request, if the environment requires approval."""
+    request_url: str = ""
+    """Of the change request, if the environment requires approval."""
+
+    def redirect(self, page: Page, url: str, message: str) -> HttpResponse:
+        """Redirect to the proposal, or to ``url`` with the message or the error."""
+        if self.request_url:
+            return page.redirect(self.request_url, "Proposed. It changes nothing until it is committed.")
+        return page.redirect(url, message if self.response.ok else "", error=self.response.message)
 
 
 def change_defaults(page: Page, environment: Environment, changes: list[DefaultChange], title: str) -> Outcome:
@@ -86,4 +93,4 @@ def change_defaults(page: Page, environment: Environment, changes: list[DefaultC
 def _propose(page: Page, environment: Environment, changes: list[DefaultChange], title: str) -> Outcome:
     body = {"title": title[:MAX_TITLE_LENGTH], "feature_states": [change.planned_state for change in changes]}
     response = page.call("POST", f"environments/{environment.api_key}/create-change-request/", body)
-    return Outcome(response, response.data["id"] if response.ok else None)
+    return Outcome(response, change_request_url(environment, response.data["id"]) if response.ok else "")

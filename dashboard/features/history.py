@@ -98,9 +98,4 @@ class Restore(HistoryTab):
             raise Http404
         title = f"{self.feature.name} in {self.environment.name} as on {entry.created_date:%Y-%m-%d %H:%M} UTC"
         outcome = change_defaults(self, self.environment, [change], title)
-        if outcome.request is not None:
-            return self.redirect(
-                self.request_url(outcome.request), "Proposed. It changes nothing until it is committed."
-            )
-        message = "Restored." if outcome.response.ok else ""
-        return self.redirect(self.url("feature-history"), message, error=outcome.response.message)
+        return outcome.redirect(self, self.url("feature-history"), "Restored.")

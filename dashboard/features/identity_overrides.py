@@ -52,11 +52,6 @@ class IdentitiesTab(IdentityOverridesPage):
     def render_list(self, status: int = 200, **changed: Any) -> HttpResponse:
         return self.render(status, **{**self.tab_context(), **changed})
 
-    @property
-    def search(self) -> str:
-        # PostgreSQL rejects NUL in text.
-        return self.request.GET.get("search", "").replace("\0", "").strip()
-
     def tab_context(self) -> dict[str, Any]:
         found = Paginator(self._found(), PAGE_SIZE).get_page(self.request.GET.get("page"))
         for state in found.object_list:

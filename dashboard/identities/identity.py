@@ -71,10 +71,6 @@ class IdentityPage(EnvironmentPage):
             raise Http404
         return found
 
-    def render_question(self, question: str, effect: str, action: str) -> HttpResponse:
-        content: dict[str, Any] = {"question": question, "effect": effect, "action": action, "back": self.path}
-        return self.render(**content, allowed=self.may_manage)
-
     @property
     def may_manage(self) -> bool:
         return self.has_environment_permission("MANAGE_IDENTITIES")
@@ -133,12 +129,10 @@ class TraitForm(IdentityPage):
 class DeleteTrait(IdentityPage):
     """Delete a trait. GET shows a confirmation page for browsers without JavaScript."""
 
-    template = "dashboard/confirm.html"
-
     def get(self, request: HttpRequest, trait_pk: int, **kwargs: str) -> HttpResponse:
         question = f"Delete the trait {self.trait(trait_pk).trait_key} of {self.identity}?"
         effect = "The application can set it again."
-        return self.render_question(question, effect, "Delete the trait")
+        return self.confirm(question, effect, "Delete the trait", self.path, allowed=self.may_manage)
 
     def post(self, request: HttpRequest, trait_pk: int, **kwargs: str) -> HttpResponse:
         response = self.call("DELETE", f"{self.api_path}traits/{trait_pk}/")
@@ -148,11 +142,10 @@ class DeleteTrait(IdentityPage):
 class DeleteIdentity(IdentityPage):
     """Delete the identity with its traits and overrides. GET shows a confirmation page."""
 
-    template = "dashboard/confirm.html"
-
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         effect = "Its traits and its overrides go with it. The application makes it again when it asks for its flags."
-        return self.render_question(f"Delete {self.identity}?", effect, "Delete the identity")
+        question = f"Delete {self.identity}?"
+        return self.confirm(question, effect, "Delete the identity", self.path, allowed=self.may_manage)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         name = str(self.identity)

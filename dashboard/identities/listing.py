@@ -23,10 +23,8 @@ class IdentitiesPage(EnvironmentPage):
     def render_list(self, status: int, **content: object) -> HttpResponse:
         if not self.may_view:
             return self.render(403, **content)
-        # PostgreSQL rejects NUL in text.
-        search = self.request.GET.get("search", "").replace("\0", "").strip()
-        page = Paginator(self._found(search), PAGE_SIZE).get_page(self.request.GET.get("page"))
-        return self.render(status, identities=page, search=search, **content)
+        page = Paginator(self._found(), PAGE_SIZE).get_page(self.request.GET.get("page"))
+        return self.render(status, identities=page, search=self.search, **content)
 
     @cached_property
     def may_view(self) -> bool:
@@ -36,9 +34,9 @@ class IdentitiesPage(EnvironmentPage):
     def may_manage(self) -> bool:
         return self.has_environment_permission("MANAGE_IDENTITIES")
 
-    def _found(self, search: str) -> QuerySet[Identity]:
+    def _found(self) -> QuerySet[Identity]:
         identities = Identity.objects.filter(environment=self.environment.pk)
-        identities = identities.filter(identifier__icontains=search) if search else identities
+        identities = identities.filter(identifier__icontains=self.search) if self.search else identities
         return identities.annotate(number_of_traits=Count("identity_traits")).order_by("identifier")
 
 

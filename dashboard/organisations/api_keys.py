@@ -5,6 +5,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 
 from dashboard.organisations.pages import OrganisationSettingsPage
+from dashboard.times import utc_time
 
 
 class APIKeysPage(OrganisationSettingsPage):
@@ -24,8 +25,7 @@ class NewAPIKey(APIKeysPage):
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         typed = {"name": request.POST.get("name", ""), "expiry_date": request.POST.get("expiry_date", "")}
-        ends = typed["expiry_date"]
-        body = {**typed, "expiry_date": f"{ends}Z" if ends else None}
+        body = {**typed, "expiry_date": utc_time(typed["expiry_date"])}
         response = self.call("POST", f"{self.api_path}master-api-keys/", body)
         if not response.ok:
             content = {"typed": typed, "errors": response.errors, "message": response.non_field_error}

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 
 from dashboard.api import APIResponse
 from dashboard.organisations.pages import OrganisationSettingsPage
+from dashboard.times import utc_time
 from organisations.models import OrganisationRole
 
 MAX_LINKS = 100
@@ -61,10 +62,8 @@ class WithdrawInvitation(InvitationsPage):
 class NewLink(InvitationsPage):
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         typed = {"role": request.POST.get("role", ""), "expires_at": request.POST.get("expires_at", "")}
-        ends = typed["expires_at"]
-        response = self.call(
-            "POST", f"{self.api_path}invite-links/", {**typed, "expires_at": f"{ends}Z" if ends else None}
-        )
+        body = {**typed, "expires_at": utc_time(typed["expires_at"])}
+        response = self.call("POST", f"{self.api_path}invite-links/", body)
         if not response.ok:
             content = {"typed_link": typed, "link_errors": response.errors, "link_message": response.non_field_error}
             return self.render_invitations(response.status, **content)

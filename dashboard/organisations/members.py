@@ -7,7 +7,18 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from dashboard.organisations.pages import OrganisationSettingsPage
-from organisations.models import OrganisationRole, UserOrganisation
+from organisations.models import Organisation, OrganisationRole, UserOrganisation
+
+
+def found_members(organisation: Organisation, search: str) -> QuerySet[UserOrganisation]:
+    """The members with this text in their address or name, or all, by address."""
+    members = UserOrganisation.objects.filter(organisation=organisation.pk).select_related("user")
+    if search:
+        condition = Q()
+        for column in ("email", "first_name", "last_name"):
+            condition |= Q(**{f"user__{column}__icontains": search})
+        members = members.filter(condition)
+    return members.order_by("user__email")
 
 
 class MembersPage(OrganisationSettingsPage):
@@ -16,17 +27,7 @@ class MembersPage(OrganisationSettingsPage):
     admins_only = False
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.render(members=self.slice(self._found()), search=self.search)
-
-    def _found(self) -> QuerySet[UserOrganisation]:
-        members = UserOrganisation.objects.filter(organisation=self.organisation.pk).select_related("user")
-        if self.search:
-            columns = ("email", "first_name", "last_name")
-            condition = Q()
-            for column in columns:
-                condition |= Q(**{f"user__{column}__icontains": self.search})
-            members = members.filter(condition)
-        return members.order_by("user__email")
+        return self.render(members=self.slice(found_members(self.organisation, self.search)), search=self.search)
 
 
 class MemberPage(MembersPage):

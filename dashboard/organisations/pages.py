@@ -45,17 +45,8 @@ class OrganisationSettingsPage(OrganisationPage):
     def url(self, name: str, *args: Any) -> str:
         return reverse(f"dashboard:{name}", args=[self.organisation.pk, *args])
 
-    @property
-    def search(self) -> str:
-        # PostgreSQL rejects NUL in text.
-        return self.request.GET.get("search", "").replace("\0", "").strip()
-
     def slice(self, rows: "QuerySet[Any]") -> "Slice[Any]":
         return Paginator(rows, PAGE_SIZE).get_page(self.request.GET.get("page"))
-
-    def confirm(self, question: str, effect: str, action: str, back: str) -> HttpResponse:
-        self.template = "dashboard/confirm.html"
-        return self.render(question=question, effect=effect, action=action, back=back, allowed=True)
 
 
 class GeneralPage(OrganisationSettingsPage):

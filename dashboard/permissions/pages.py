@@ -7,13 +7,13 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page as Slice
 from django.core.paginator import Paginator
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from dashboard.api import APIResponse
 from dashboard.edits import Edit, describe_field, encoded_digests
+from dashboard.organisations.members import found_members
 from dashboard.organisations.pages import OrganisationSettingsPage
 from dashboard.pages import Page
 from dashboard.scoped_pages import EnvironmentPage, ProjectPage
@@ -73,9 +73,7 @@ class PermissionsMixin(Page):
         return super().handle(request, *args, **kwargs)
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        # PostgreSQL rejects NUL in text.
-        search = request.GET.get("search", "").replace("\0", "").strip()
-        return self.render(members=self._members(search), groups=self._groups(search), search=search)
+        return self.render(members=self._members(), groups=self._groups(), search=self.search)
 
     def list_url(self) -> str:
         return reverse(f"dashboard:{self.kind}-permissions", args=self.arguments)
@@ -83,17 +81,9 @@ class PermissionsMixin(Page):
     def form_url(self, holder: str, pk: int) -> str:
         return reverse(f"dashboard:{self.kind}-{holder}-permissions", args=[*self.arguments, pk])
 
-    def _members(self, search: str) -> "Slice[Any]":
-        members = UserOrganisation.objects.filter(organisation=self.permissions_organisation.pk)
-        if search:
-            columns = ("email", "first_name", "last_name")
-            found = Q()
-            for column in columns:
-                found |= Q(**{f"user__{column}__icontains": search})
-            members = members.filter(found)
-        page = Paginator(members.select_related("user").order_by("user__email"), PAGE_SIZE).get_page(
-            self.request.GET.get("page")
-        )
+    def _members(self) -> "Slice[Any]":
+        found = found_members(self.permissions_organisation, self.search)
+        page = Paginator(found, PAGE_SIZE).get_page(self.request.GET.get("page"))
         page.object_list = list(page.object_list)
         rows = self._rows("user", [member.user_id for member in page.object_list])
         for member in page.object_list:
@@ -102,8 +92,8 @@ class PermissionsMixin(Page):
             member.is_admin = member.role == OrganisationRole.ADMIN  # type: ignore[attr-defined]
         return page
 
-    def _groups(self, search: str) -> list[UserPermissionGroup]:
-        found = self.permissions_organisation.permission_groups.filter(name__icontains=search)
+    def _groups(self) -> list[UserPermissionGroup]:
+        found = self.permissions_organisation.permission_groups.filter(name__icontains=self.search)
         groups = list(found.order_by("name")[:MAX_GROUPS])
         rows = self._rows("group", [group.pk for group in groups])
         for group in groups:
@@ -175,8 +165,9 @@ class HolderMixin(PermissionsMixin):
             raise Http404
         return str(found)
 
-    @property
+    @cached_property
     def row(self) -> Any:
+        """The row of the user or group, read once: in a POST under the lock."""
         return self._rows(self.holder, [self.holder_pk]).get(self.holder_pk)
 
     @property

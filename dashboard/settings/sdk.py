@@ -11,6 +11,7 @@ from django.utils import timezone
 from dashboard.edits import Edit, describe_field, encoded_digests
 from dashboard.scoped_pages import ProjectPage
 from dashboard.settings import snippets
+from dashboard.times import utc_time
 from environments.models import Environment, EnvironmentAPIKey
 from projects.services import plan_of
 from realtime.hosts import plan_allows
@@ -141,11 +142,6 @@ class RevokeKey(KeyPage):
     def post(self, request: HttpRequest, key_pk: int, **kwargs: str) -> HttpResponse:
         response = self.call("DELETE", self.api_path(key_pk))
         return self.redirect(self.path(), "The key is revoked." if response.ok else "", error=response.message)
-
-
-def utc_time(text: str) -> str | None:
-    """The value of a ``datetime-local`` field as a time in UTC; None if it is empty. The API rejects other text."""
-    return f"{text}Z" if text else None
 
 
 def stored_key(key: EnvironmentAPIKey) -> dict[str, Any]:

@@ -63,8 +63,9 @@ class TagForm(TagsPage):
     """The form of a tag, opened in the list."""
 
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        stored = stored_tag(self.tag())
-        return self.render_tags(200, opened=self.tag().pk, typed=stored, digests=encoded_digests(stored))
+        tag = self.tag()
+        stored = stored_tag(tag)
+        return self.render_tags(200, opened=tag.pk, typed=stored, digests=encoded_digests(stored))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         with self.locked_project():
@@ -83,14 +84,9 @@ class TagForm(TagsPage):
 class DeleteTag(TagsPage):
     """Delete a tag. GET shows a confirmation page for browsers without JavaScript."""
 
-    template = "dashboard/confirm.html"
-
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        content: dict[str, Any] = {
-            "question": f"Delete the tag {self.tag().label}?",
-            "effect": "Its features stay, without it.",
-        }
-        return self.render(**content, action="Delete the tag", back=self.path, allowed=self.may_manage)
+        question, effect = f"Delete the tag {self.tag().label}?", "Its features stay, without it."
+        return self.confirm(question, effect, "Delete the tag", self.path, allowed=self.may_manage)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         response = self.call("DELETE", f"{self.api_path}{self.tag().pk}/")

@@ -1,5 +1,6 @@
 """The webhooks of an organisation and of an environment: list, add, change, test and delete."""
 
+from functools import cached_property
 from typing import Any
 
 from django.db.models import QuerySet
@@ -39,9 +40,18 @@ class WebhooksMixin(Page):
     def may_manage(self) -> bool:
         raise NotImplementedError
 
+    kind = ""
+    """"organisation" or "environment"."""
+
+    @property
+    def arguments(self) -> list[Any]:
+        """The arguments of the scope's URLs."""
+        raise NotImplementedError
+
     def webhook_url(self, name: str = "", *args: int) -> str:
         """The URL of the list, or of "-create", "-edit", "-test" or "-delete"."""
-        raise NotImplementedError
+        suffix = {"": "s", "-edit": ""}.get(name, name)
+        return reverse(f"dashboard:{self.kind}-webhook{suffix}", args=[*self.arguments, *args])
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         return self.render_webhooks(200)
@@ -53,6 +63,7 @@ class WebhooksMixin(Page):
         urls = {"create_url": self.webhook_url("-create"), "list_url": self.webhook_url()}
         return self.render(status, webhooks=webhooks, **urls, **content)
 
+    @cached_property
     def webhook(self) -> Any:
         found = self.webhooks.filter(pk=self.kwargs["webhook_pk"]).first() if self.may_manage else None
         if found is None:
@@ -60,7 +71,7 @@ class WebhooksMixin(Page):
         return found
 
     def item_path(self) -> str:
-        return f"{self.webhooks_path}{self.webhook().pk}/"
+        return f"{self.webhooks_path}{self.webhook.pk}/"
 
 
 class NewWebhookMixin(WebhooksMixin):
@@ -77,16 +88,16 @@ class WebhookFormMixin(WebhooksMixin):
     """The form of a webhook, opened in the list."""
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        stored = stored_webhook(self.webhook())
-        content = {"opened": self.webhook().pk, "typed": stored, "digests": encoded_digests(stored)}
+        stored = stored_webhook(self.webhook)
+        content = {"opened": self.webhook.pk, "typed": stored, "digests": encoded_digests(stored)}
         return self.render_webhooks(200, **content)
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        stored = stored_webhook(self.webhook())
+        stored = stored_webhook(self.webhook)
         edit = Edit(request.POST, stored=stored, typed=typed_webhook(request))
         response = self.save(self.item_path(), edit, lambda name: describe_field(LABELS[name], stored[name]))
         if not response.ok:
-            content = {"opened": self.webhook().pk, "typed": edit.merged, "digests": encoded_digests(stored)}
+            content = {"opened": self.webhook.pk, "typed": edit.merged, "digests": encoded_digests(stored)}
             content |= {"errors": response.errors, "message": response.non_field_error}
             return self.render_webhooks(response.status, **content)
         return self.redirect(self.webhook_url(), "The webhook is saved.")
@@ -96,8 +107,7 @@ class WebhookTrialMixin(WebhooksMixin):
     """Send a sample event to the webhook."""
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        webhook = self.webhook()
-        body = {"webhook_url": webhook.url, "secret": webhook.secret, "scope": self.scope}
+        body = {"webhook_url": self.webhook.url, "secret": self.webhook.secret, "scope": self.scope}
         response = self.call("POST", "webhooks/test/", body)
         error = "" if response.ok else response.message
         return self.redirect(self.webhook_url(), "" if error else "The sample event was received.", error=error)
@@ -105,14 +115,8 @@ class WebhookTrialMixin(WebhooksMixin):
 
 class DeleteWebhookMixin(WebhooksMixin):
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        self.template = "dashboard/confirm.html"
-        question = f"Delete the webhook {self.webhook().url}?"
-        content: dict[str, Any] = {
-            "question": question,
-            "effect": "It receives nothing from then on.",
-            "action": "Delete the webhook",
-        }
-        return self.render(**content, back=self.webhook_url(), allowed=True)
+        question, effect = f"Delete the webhook {self.webhook.url}?", "It receives nothing from then on."
+        return self.confirm(question, effect, "Delete the webhook", self.webhook_url())
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         response = self.call("DELETE", self.item_path())
@@ -122,6 +126,7 @@ class DeleteWebhookMixin(WebhooksMixin):
 
 class OrganisationWebhooks(WebhooksMixin, OrganisationSettingsPage):
     template = "dashboard/webhooks/organisation.html"
+    kind = "organisation"
 
     @property
     def webhooks(self) -> "QuerySet[Any]":
@@ -133,15 +138,15 @@ class OrganisationWebhooks(WebhooksMixin, OrganisationSettingsPage):
 
     @property
     def scope(self) -> dict[str, str]:
-        return {"type": "organisation", "id": str(self.organisation.pk)}
+        return {"type": self.kind, "id": str(self.organisation.pk)}
 
     @property
     def may_manage(self) -> bool:
         return self.is_organisation_admin
 
-    def webhook_url(self, name: str = "", *args: int) -> str:
-        suffix = {"": "s", "-edit": ""}.get(name, name)
-        return self.url(f"organisation-webhook{suffix}", *args)
+    @property
+    def arguments(self) -> list[Any]:
+        return [self.organisation.pk]
 
 
 class NewOrganisationWebhook(NewWebhookMixin, OrganisationWebhooks):
@@ -163,6 +168,7 @@ class DeleteOrganisationWebhook(DeleteWebhookMixin, OrganisationWebhooks):
 class EnvironmentWebhooks(WebhooksMixin, EnvironmentPage):
     template = "dashboard/webhooks/environment.html"
     tab = "settings"
+    kind = "environment"
 
     @property
     def webhooks(self) -> "QuerySet[Any]":
@@ -174,16 +180,15 @@ class EnvironmentWebhooks(WebhooksMixin, EnvironmentPage):
 
     @property
     def scope(self) -> dict[str, str]:
-        return {"type": "environment", "id": self.environment.api_key}
+        return {"type": self.kind, "id": self.environment.api_key}
 
     @property
     def may_manage(self) -> bool:
         return self.is_environment_admin
 
-    def webhook_url(self, name: str = "", *args: int) -> str:
-        suffix = {"": "s", "-edit": ""}.get(name, name)
-        arguments = [self.project.pk, self.environment.api_key, *args]
-        return reverse(f"dashboard:environment-webhook{suffix}", args=arguments)
+    @property
+    def arguments(self) -> list[Any]:
+        return [self.project.pk, self.environment.api_key]
 
 
 class NewEnvironmentWebhook(NewWebhookMixin, EnvironmentWebhooks):
