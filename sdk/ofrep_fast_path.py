@@ -178,10 +178,8 @@ class _Evaluation:
         self._reply(answer)
 
     def _reply(self, answer: Answer) -> None:
-        own = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in answer.headers])
-        length = b"content-length: %d\r\n" % len(answer.body) if answer.body else b""
         head = _head(answer.status, bool(answer.body), self._added_headers)
-        self._deferred.reply(b"%b%b%b" % (head, own, length), answer.body)
+        self._deferred.reply(head + answer.header_lines(), answer.body)
 
 
 # Most requests come from few origins to few hosts.

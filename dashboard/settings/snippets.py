@@ -33,13 +33,8 @@ class Snippet:
         return Snippet(self.id, self.name, self.template, self.note, self.needs_server_key, text)
 
 
-SNIPPETS = (
-    Snippet(
-        "javascript",
-        "JavaScript",
-        Template("""\
-import flagsmith from "@flagsmith/flagsmith";
-
+# The same for JavaScript and React Native.
+FLAGSMITH_INIT = """
 flagsmith.init({
   environmentID: "$key",
   api: "$url/api/v1/",
@@ -48,24 +43,19 @@ flagsmith.init({
   onChange: () => {
     console.log(flagsmith.getAllFlags());
   },
-});"""),
+});"""
+
+SNIPPETS = (
+    Snippet(
+        "javascript",
+        "JavaScript",
+        Template(f'import flagsmith from "@flagsmith/flagsmith";\n{FLAGSMITH_INIT}'),
         note="Before version 11 the package was “flagsmith”.",
     ),
     Snippet(
         "react-native",
         "React Native",
-        Template("""\
-import flagsmith from "@flagsmith/react-native";
-
-flagsmith.init({
-  environmentID: "$key",
-  api: "$url/api/v1/",
-  eventSourceUrl: "$url/",
-  realtime: true,
-  onChange: () => {
-    console.log(flagsmith.getAllFlags());
-  },
-});"""),
+        Template(f'import flagsmith from "@flagsmith/react-native";\n{FLAGSMITH_INIT}'),
         note="Before version 11 the package was “react-native-flagsmith”.",
     ),
     Snippet(

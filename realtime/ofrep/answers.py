@@ -18,6 +18,11 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     """Without ``Content-Type`` and ``Content-Length``."""
 
+    def header_lines(self) -> bytes:
+        """The encoded headers, with ``Content-Length`` if there is a body."""
+        own = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in self.headers])
+        return b"%bcontent-length: %d\r\n" % (own, len(self.body)) if self.body else own
+
 
 class State(NamedTuple):
     """All that an answer depends on besides the request."""

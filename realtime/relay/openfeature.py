@@ -66,9 +66,7 @@ def _reject(answer: Answer, cors: bytes) -> Response:
 
 
 def _response(answer: Answer, cors: bytes) -> Response:
-    own = b"".join([f"{name.lower()}: {value}\r\n".encode() for name, value in answer.headers])
-    length = b"content-length: %d\r\n" % len(answer.body) if answer.body else b""
-    return Response(b"%b%b%b" % (_head(answer.status, bool(answer.body), cors), own, length), answer.body)
+    return Response(_head(answer.status, bool(answer.body), cors) + answer.header_lines(), answer.body)
 
 
 @lru_cache(maxsize=256)
