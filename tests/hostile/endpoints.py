@@ -136,6 +136,22 @@ NEW_FEATURE_FIELDS = {
     "multivariate_options": LISTS,
     **below("multivariate_options.0", OPTION_FIELDS),
 }
+IMPORT_FIELDS = {
+    "strategy": values.CHOICE,
+    "file": LISTS,
+    "file.0.name": NAME,
+    "file.0.default_enabled": values.BOOLEAN,
+    "file.0.is_server_key_only": values.BOOLEAN,
+    "file.0.initial_value": values.text(20_000),
+    "file.0.type": values.CHOICE,
+    "file.0.value": (*values.VALUE, 5, True),
+    "file.0.enabled": values.BOOLEAN,
+    "file.0.multivariate": LISTS,
+    "file.0.multivariate.0.type": values.CHOICE,
+    "file.0.multivariate.0.value": (*values.VALUE, 5, True),
+    "file.0.multivariate.0.percentage_allocation": values.PERCENTAGE,
+    "file.0.multivariate.0.default_percentage_allocation": values.PERCENTAGE,
+}
 SHARES_FIELDS = {
     SHARES: OBJECTS,
     f"{SHARES}.0.multivariate_feature_option": values.REFERENCE,
@@ -274,6 +290,13 @@ FLAGS = (
         {"group_ids": without(values.REFERENCES, [0])},
         "group_ids",
     ),
+    end_point(
+        "POST features/create-feature-export/",
+        {"environment_id": "{a.pk}", "tag_ids": ["{tag}"]},
+        {"environment_id": values.REFERENCE, "tag_ids": values.REFERENCES},
+        "environment_id tag_ids",
+    ),
+    end_point("POST features/feature-import/{a.pk}", None, IMPORT_FIELDS, "file strategy"),
     end_point(f"POST {OPTIONS}", None, OPTION_FIELDS),
     *both(OPTION, {"type": "unicode", "string_value": "z", "feature": "{split}"}, OPTION_FIELDS),
     end_point(
