@@ -240,6 +240,16 @@ CHANGE_REQUEST_FIELDS = {
     **below("feature_states.0", TYPED_VALUE),
     "approvals": APPROVALS,
 }
+CHANGE_SET_FIELDS = {
+    "change_sets": OBJECTS,
+    "change_sets.0.feature": values.REFERENCE,
+    "change_sets.0.live_from": values.TIME,
+    "change_sets.0.segment_ids_to_delete_overrides": values.REFERENCES,
+    "change_sets.0.feature_states_to_update": OBJECTS,
+    "change_sets.0.feature_states_to_update.0.feature_segment": (*values.OBJECT, {}),
+    "change_sets.0.feature_states_to_update.0.feature_segment.segment": values.REFERENCE,
+    "change_sets.0.feature_states_to_update.0.feature_segment.priority": values.INTEGER,
+}
 SEGMENT_REQUEST_FIELDS = {
     "title": values.text(500),
     "description": NO_TEXT,
@@ -398,7 +408,22 @@ FLAGS = (
 )
 
 WORKFLOW = (
-    end_point(CREATE_CHANGE_REQUEST, None, CHANGE_REQUEST_FIELDS, "title feature_states"),
+    end_point(
+        CREATE_CHANGE_REQUEST,
+        {
+            **change_request(),
+            "change_sets": [
+                {
+                    "feature": "{feature}",
+                    "feature_states_to_update": [
+                        {"feature_segment": {"segment": "{override.feature_segment.segment}", "priority": 3}}
+                    ],
+                }
+            ],
+        },
+        CHANGE_REQUEST_FIELDS | CHANGE_SET_FIELDS,
+        "title feature_states",
+    ),
     *both(CHANGE_REQUEST, change_request(), CHANGE_REQUEST_FIELDS, "title feature_states"),
     end_point(f"POST {SEGMENT_REQUESTS}", None, SEGMENT_REQUEST_FIELDS, "title segments"),
     *both(SEGMENT_REQUEST, NEW_SEGMENT_REQUEST, SEGMENT_REQUEST_FIELDS, "title segments"),

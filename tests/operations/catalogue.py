@@ -443,6 +443,10 @@ CHANGE_REQUEST_OPERATIONS = (
         f"POST {CHANGE_REQUESTS}{{large_request}}/commit/",
         ("change request: default, override and percentages live now", "A"),
     ),
+    *calls(
+        f"POST {CHANGE_REQUESTS}{{override_request}}/commit/",
+        ("change request: override removed, others reordered, live now", "A"),
+    ),
     created("change request: committed for later", "", "scheduled_request"),
     *calls(f"DELETE {CHANGE_REQUESTS}{{scheduled_request}}/", ("change request: deleted before it is due", "")),
     Operation(

@@ -160,6 +160,20 @@ OBJECTS = {
                 ],
             },
         ),
+        (
+            "override_request",
+            CREATE_CHANGE_REQUEST,
+            {
+                "title": "override removed",
+                "feature_states": [],
+                "change_sets": [
+                    {
+                        "feature": "{feature}",
+                        "segment_ids_to_delete_overrides": ["{override.feature_segment.segment}"],
+                    }
+                ],
+            },
+        ),
         ("scheduled_request", f"POST {CHANGE_REQUESTS}{{far_request}}/commit/", None),
         ("live_request", f"POST {CHANGE_REQUESTS}{{change_request}}/commit/", None),
         ("segment_request", f"POST {SEGMENT_REQUESTS}", NEW_SEGMENT_REQUEST),
