@@ -67,6 +67,8 @@ class RequestedStateSerializer(CompleteItem):
         list_serializer_class = RequestedStates
 
 
+NO_OVERRIDE = "The segment {} has no override of this feature."
+TWICE = "This segment is given more than once."
 STATES_ELSEWHERE = "Send states in feature_states of the change request."
 
 
@@ -187,8 +189,9 @@ def validate_change_sets(items: list[dict[str, Any]], environment: Environment) 
         segments = overrides.get(pk, {})
         removed = list(dict.fromkeys(item.get("segment_ids_to_delete_overrides", [])))
         places = [state["feature_segment"] for state in item.get("feature_states_to_update", [])]
+        given = [place["segment"] for place in places]
         order = [place["segment"] for place in sorted(places, key=lambda place: place["priority"])]
-        error = _change_set_error(pk, features, segments, removed, order, is_repeated=pk in seen)
+        error = _change_set_error(pk, features, segments, removed, given, is_repeated=pk in seen)
         errors.append(error)
         seen.add(pk)
         if not error:
@@ -212,12 +215,15 @@ def _change_set_error(
         return {"feature": does_not_exist(pk)}
     if is_repeated:
         return {"feature": ["This request has a change set for the same feature already."]}
-    for name, chosen in (("segment_ids_to_delete_overrides", removed), ("feature_states_to_update", order)):
-        for segment in chosen:
-            if segment not in segments:
-                return {name: [f"The segment {segment} has no override of this feature."]}
-    if len(set(order)) < len(order):
-        return {"feature_states_to_update": ["A segment is given more than once."]}
+    if missing := [segment for segment in removed if segment not in segments]:
+        return {"segment_ids_to_delete_overrides": [NO_OVERRIDE.format(missing[0])]}
+    messages = [
+        NO_OVERRIDE.format(segment) if segment not in segments else TWICE if order.count(segment) > 1 else ""
+        for segment in order
+    ]
+    if any(messages):
+        places = [{"feature_segment": {"segment": [message]}} if message else {} for message in messages]
+        return {"feature_states_to_update": places}
     return {}
 
 

@@ -58,7 +58,7 @@ class ChangeRequestSerializer(RequestSerializer):
 
     feature_states = items.RequestedStateSerializer(many=True)
     environment_feature_versions = UnsupportedVersions(required=False)
-    change_sets = items.ChangeSetSerializer(many=True, required=False, allow_null=True)
+    change_sets = items.ChangeSets(child=items.ChangeSetSerializer(), required=False, allow_null=True)
 
     class Meta:
         model = ChangeRequest
