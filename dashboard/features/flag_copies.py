@@ -126,8 +126,8 @@ def _flag_part(state: StateCopy, options: Iterable[int], default: StateCopy | No
 
 def _propose(page: Page, target: Environment, feature: Feature, flag: FlagCopy, title: str) -> APIResponse:
     assert flag.default is not None
-    live = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
-    live = live.filter(feature_states__version__isnull=False).values_list("segment", flat=True)
+    overrides = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
+    live = overrides.filter(feature_states__version__isnull=False).values_list("segment", flat=True)
     changes = [
         StateChange(feature.pk, state.enabled, state.value, state.weights, segment)
         for segment, state in ((None, flag.default), *flag.overrides.items())

@@ -76,7 +76,7 @@ class FeatureTab(FeaturePage):
         }
         found: list[PlannedChange | ChangeSet] = []
         for model in (PlannedChange, ChangeSet):
-            changes = model.objects.filter(**pending).select_related("change_request")  # type: ignore[attr-defined]
+            changes = model.objects.filter(**pending).select_related("change_request")
             # A change set of a request whose states are listed already says nothing more.
             listed = [each.change_request_id for each in found]
             found += changes.exclude(change_request__in=listed).order_by("live_from", "pk")[:MAX_ENTRIES]
