@@ -9,14 +9,14 @@ import pytest
 
 from realtime.delivery import hub
 from realtime.external import intake
-from realtime.relay import configuration, relay, upstream_streams
+from realtime.relay import configuration, host, relay, upstream_streams
 from realtime.relay.relay import Relay
 from realtime.serving import redis_urls
-from realtime.types import EnvironmentKey
+from realtime.types import EnvironmentKey, EnvironmentState
 from tests.support import ports
 from tests.support.asgi import eventually
 from tests.support.relay import NEVER, pairs
-from tests.support.upstream import Environment, Upstream
+from tests.support.upstream import START, Environment, Upstream
 
 Start = Callable[..., Awaitable[Relay]]
 
@@ -65,6 +65,14 @@ def banner(made: Relay, shop: Environment) -> bytes:
     held = made.environments.by_client_key[EnvironmentKey(shop.key)].held
     assert held is not None
     return held.flags[False].body
+
+
+@pytest.mark.django_db
+def test_host__before_the_start__any_key_is_one_of_a_drop_in_server() -> None:
+    before, key = host.RelayHost(), EnvironmentKey("shop")
+
+    assert before.accept_posted({key: START}) == [EnvironmentState(key, START, True)]
+    assert before.states([key]) == {key: EnvironmentState(key, START, True)}
 
 
 async def test_start__redis_is_away__serves_the_upstreams_documents(
