@@ -87,7 +87,9 @@ def test_command__extra_missing__one_line_that_names_it(
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", os.environ["DJANGO_SETTINGS_MODULE"])
     monkeypatch.setattr(sys, "argv", ["flagsmith-realtime", "--check"])
     monkeypatch.setitem(sys.modules, "httpx", None)
-    with pytest.raises(SystemExit, match=r"relay: Not installed: httpx. Run: pip install 'flagsmith-realtime\[relay\]'"):
+    with pytest.raises(
+        SystemExit, match=r"relay: Not installed: httpx. Run: pip install 'flagsmith-realtime\[relay\]'"
+    ):
         command.main()
 
 

@@ -59,6 +59,11 @@ async def wait_until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+def stored_files(directory: Path) -> list[Path]:
+    """The files of stored documents."""
+    return list(directory.glob("*.document"))
+
+
 def held(seconds: int) -> HeldDocument:
     content = {**sample_document(KEY), "updated_at": (START + timedelta(seconds=seconds)).isoformat()}
     held = document.receive(KEY, json.dumps(content).encode(), None)
@@ -179,9 +184,8 @@ async def test_polling__older_version_in_the_document__never_accepted(
 async def test_storage__document_is_deleted__stored_again(start: Make, upstream: Upstream, tmp_path: Path) -> None:
     upstream.add_environment("shop")
     await start("shop")
-    files = lambda: list(tmp_path.glob("*.document"))  # noqa: E731
-    await wait_until(lambda: len(files()) == 1)
-    (file,) = files()
+    await wait_until(lambda: len(stored_files(tmp_path)) == 1)
+    (file,) = stored_files(tmp_path)
     content = file.read_bytes()
     file.unlink()
     await wait_until(file.exists)
@@ -336,7 +340,7 @@ async def test_storage__disk_is_full__tried_again_until_the_document_is_stored(
     await wait_until(lambda: storage.failures > 2)
     assert serves(made, "old")
     storage.is_full = False
-    await wait_until(lambda: bool(list(tmp_path.glob("*.document"))))
+    await wait_until(lambda: bool(stored_files(tmp_path)))
 
 
 async def test_storage__away_and_back__serves_meanwhile_and_stores_the_newest(
@@ -355,7 +359,7 @@ async def test_storage__away_and_back__serves_meanwhile_and_stores_the_newest(
     moved.rename(directory)
 
     await wait_until(lambda: "relay_storage_available" in caplog.text)
-    (file,) = directory.glob("*.document")
+    (file,) = stored_files(directory)
     await wait_until(lambda: banner_of(file) == "meanwhile")
     assert sum("relay_storage_unavailable" in line for line in caplog.messages) == 1
 
@@ -365,8 +369,8 @@ async def test_storage__document_cannot_be_read__storage_is_unavailable_until_it
 ) -> None:
     upstream.add_environment(KEY)
     made = await start(KEY)
-    await wait_until(lambda: bool(list(tmp_path.glob("*.document"))))
-    (file,) = tmp_path.glob("*.document")
+    await wait_until(lambda: bool(stored_files(tmp_path)))
+    (file,) = stored_files(tmp_path)
     # A directory in place of the file.
     file.rename(tmp_path / "moved")
     file.mkdir()
