@@ -566,11 +566,10 @@ class Environments:
 
     async def _find(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, Found] | None:
         """Hold the newer documents of these environments in the storage. Returns what is there; None if it fails."""
-        by_key = {environment.key: environment for environment in environments}
-        known = self._held_versions(by_key.values())
+        known = self._held_versions(environments)
         found = await self._in_storage(lambda: self._storage.newer(known))
         if found is not None:
-            await asyncio.gather(*(self._accept_found(by_key[key], each) for key, each in found.items()))
+            await asyncio.gather(*(self._accept_found(key, each) for key, each in found.items()))
         return found
 
     async def _store_missing(self, all_found: Mapping[EnvironmentKey, Found]) -> None:
@@ -590,15 +589,18 @@ class Environments:
         self._storage.claim("probe", PROBE_SECONDS)
         return True
 
-    async def _accept_found(self, environment: Environment, found: Found) -> None:
+    async def _accept_found(self, key: EnvironmentKey, found: Found) -> None:
         """Hold a document that another process has fetched, if it is newer."""
+        environment = self.by_client_key.get(key)
+        if environment is None:
+            return
         if (stored := found.stored) is not None:
             try:
                 restored = await self._compile(
-                    lambda: document.restore(environment.key, stored, always_streams=self._always_streams)
+                    lambda: document.restore(key, stored, always_streams=self._always_streams)
                 )
             except Refused as refused:
-                logger.warning("stored_document_refused", environment=environment.key, reason=str(refused))
+                logger.warning("stored_document_refused", environment=key, reason=str(refused))
                 return
             if self._install(environment, restored):
                 self._spawn(self._announce(environment, restored))

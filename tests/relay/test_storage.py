@@ -225,7 +225,7 @@ def test_directory__file_cannot_be_replaced__storage_error_and_no_file_left(tmp_
     file.unlink()
     file.mkdir()
     with pytest.raises(StorageError):
-        storage.acknowledge(KEY, START)
+        storage.keep_alive({KEY: START})
 
     assert list(tmp_path.iterdir()) == [file]
 
