@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -174,11 +175,10 @@ async def test_polling__older_version_in_the_document__never_accepted(
     shop.change(banner=(True, "changed"))
     shop.update(updated_at=(START - timedelta(days=1)).isoformat())
     shop.is_conditional = False
-    for _ in range(3):
-        fetched = len(upstream.received(DOCUMENT))
-        held_twice.by_client_key[KEY].wake.set()
-        await asyncio.to_thread(upstream.wait_for, DOCUMENT, fetched + 1)
-        await asyncio.sleep(0.3)
+    held_twice.configuration = replace(held_twice.configuration, api_poll_frequency_seconds=1)
+    older = number_of_fetches("older")
+    held_twice.by_client_key[KEY].wake.set()
+    await wait_until(lambda: number_of_fetches("older") >= older + 2)
     assert not serves(held_twice, "changed")
 
 
