@@ -216,6 +216,19 @@ def test_directory__cannot_be_written__storage_error_and_no_file_left(tmp_path: 
     assert not list(tmp_path.glob(".*"))
 
 
+def test_directory__file_cannot_be_replaced__storage_error_and_no_file_left(tmp_path: Path) -> None:
+    storage = Directory(tmp_path)
+    storage.keep_alive({KEY: EPOCH})
+    (file,) = tmp_path.glob("*.process")
+    # A directory in place of the file.
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(StorageError):
+        storage.keep_alive({KEY: START})
+
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_redis__away_and_damaged__storage_error_and_none(redis: Redis, settings: Any) -> None:
     settings.EVENTSTREAM_REDIS = redis_urls.arguments(redis.url)
     storage = RedisStorage()
