@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -174,10 +175,10 @@ async def test_polling__older_version_in_the_document__never_accepted(
     shop.change(banner=(True, "changed"))
     shop.update(updated_at=(START - timedelta(days=1)).isoformat())
     shop.is_conditional = False
-    for _ in range(3):
-        held_twice.by_client_key[KEY].wake.set()
-        await asyncio.to_thread(upstream.wait_for_next, DOCUMENT)
-        await asyncio.sleep(0.3)
+    held_twice.configuration = replace(held_twice.configuration, api_poll_frequency_seconds=1)
+    older = number_of_fetches("older")
+    held_twice.by_client_key[KEY].wake.set()
+    await wait_until(lambda: number_of_fetches("older") >= older + 2)
     assert not serves(held_twice, "changed")
 
 
@@ -291,14 +292,10 @@ async def test_storage__does_not_answer__many_changes_do_not_wait_for_it(
     # Two threads would take 0.5 s for each of four calls.
     assert time.monotonic() - began < 20
     storage.is_hanging = False
-    newest = {key: made.by_client_key[EnvironmentKey(key)].held for key in keys}
-    versions = {EnvironmentKey(key): START for key in keys}
+    newest = {key: each.source_version for key, each in made.by_client_key.items()}
+    reader = Directory(tmp_path)
     await wait_until(
-        lambda: all(
-            found.version == each.version
-            for found, each in zip(Directory(tmp_path).newer(versions).values(), newest.values(), strict=True)
-            if each is not None
-        )
+        lambda: {key: found.version for key, found in reader.newer(dict.fromkeys(newest, START)).items()} == newest
     )
 
 
