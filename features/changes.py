@@ -3,7 +3,7 @@
 ``AboutTo…`` records are reported before the write, all others after it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from environments.identities.models import Identity
@@ -46,10 +46,11 @@ class StateSnapshot(NamedTuple):
     @classmethod
     def of(cls, state: FeatureState) -> "StateSnapshot":
         shares = state.multivariate_feature_state_values.all()
+        value = getattr(state, "feature_state_value", None)
         return cls(
             state.pk,
             state.enabled,
-            {name: getattr(state.feature_state_value, name) for name in VALUE_COLUMNS},
+            {name: getattr(value, name, None) for name in VALUE_COLUMNS},
             {share.multivariate_feature_option_id: share.percentage_allocation for share in shares},
         )
 
@@ -64,6 +65,14 @@ class FeatureCreated(NamedTuple):
     """A feature was created. Its states are not created yet."""
 
     feature: Feature
+
+
+class FeaturesCreated(NamedTuple):
+    """Features of a project were created with their states; ``options`` has the number of each one's options."""
+
+    features: Sequence[Feature]
+    states: Iterable[FeatureState]
+    options: Mapping[int, int]
 
 
 class FirstStatesCreated(NamedTuple):
@@ -84,6 +93,13 @@ class AboutToDeleteOverrides(NamedTuple):
     """Segment overrides are about to be deleted. ``overrides`` selects their features, projects and segments."""
 
     overrides: Iterable[FeatureSegment]
+
+
+class IdentityOverridesDeleted(NamedTuple):
+    """Identity overrides in an environment were deleted; ``features`` has the feature of each one."""
+
+    environment: Environment
+    features: Sequence[Feature]
 
 
 class OptionsReplaced(NamedTuple):
@@ -128,9 +144,13 @@ class OverridesCopied(NamedTuple):
 
 
 class StatesPublished(NamedTuple):
-    """The states of a change request went live. Reported inside ``actor.system(change_request)``."""
+    """The states of a change request went live. Reported inside ``actor.system(change_request)``.
+
+    ``before`` has the contents of the states that they replaced, by the new state's primary key.
+    """
 
     states: Iterable[FeatureState]
+    before: Mapping[int, StateSnapshot]
 
 
 class ChangeRequestFailed(NamedTuple):

@@ -20,6 +20,7 @@ from environments.models import Environment, UserEnvironmentPermission, Webhook
 from evaluation import isolation
 from evaluation.cache import CompiledDocument
 from evaluation.document import Version
+from features.import_export.exports import create_export
 from features.models import FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
 from features.workflows.core.models import ChangeRequest
@@ -45,7 +46,7 @@ MAX_RUNS = 10
 REFERENCE_SECONDS = 0.013
 
 # For the editor these are a 403 or a 404.
-ADMIN_ONLY = {"usage", "project-delete", "environment-webhook", "environment-webhook-delete"}
+ADMIN_ONLY = {"usage", "feature-export-download", "project-delete", "environment-webhook", "environment-webhook-delete"}
 ADMIN_ONLY_PREFIXES = ("organisation-", "project-permissions", "environment-permissions", "invite", "group-", "member-")
 ADMIN_ONLY_SUFFIXES = ("-user-permissions", "-group-permissions")
 
@@ -129,6 +130,7 @@ def url_arguments(environment: Environment) -> dict[str, object]:
         "segment_pk": segment.pk,
         "identity_pk": identity.pk,
         "change_request_pk": ChangeRequest.objects.filter(environment=environment).first().pk,
+        "export_pk": create_export(environment).pk,
         "entry_pk": environment.project.audit_logs.first().pk,
     }
 
