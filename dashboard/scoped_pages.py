@@ -19,13 +19,11 @@ from core.paths import MAX_ID
 from dashboard.pages import Page
 from environments.access import administered_environments, visible_environments
 from environments.models import Environment
+from inspection import reasons
 from organisations.access import administered_organisations, permissions_in, visible_organisations
 from organisations.models import Organisation
 from projects.access import administered_projects, visible_projects
 from projects.models import Project
-from projects.services import plan_of
-from realtime.conf import conf
-from realtime.hosts import plan_allows
 from realtime.types import epoch_seconds
 
 
@@ -86,10 +84,7 @@ class ProjectPage(Page):
     @property
     def gate_closed_reason(self) -> str:
         """The reason why no environment of the project sends events; "" if they are sent."""
-        if not self.project.enable_realtime_updates:
-            return f"Real-time updates are off in {self.project.name}."
-        plan = plan_of(self.project.organisation) if conf.PLANS else None
-        return "" if plan_allows(plan) else f"The plan of {self.project.organisation.name} excludes real-time updates."
+        return reasons.gate_closed_reason(self.project)
 
     @contextmanager
     def locked_project(self) -> Iterator[None]:

@@ -10,14 +10,13 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from dashboard.inspector import plots, reasons
-from dashboard.inspector.causes import Causes, causes_of, versions_not_sent
+from dashboard.inspector import plots
 from dashboard.scoped_pages import EnvironmentPage
+from inspection import reasons
+from inspection.causes import newest_versions
+from inspection.views import MAX_EVENTS
 from realtime.conf import conf
-from realtime.inspector.panel import Event, Panel, panel
-from realtime.types import UpdatedAt, epoch_seconds
-
-MAX_EVENTS = 50
+from realtime.inspector.panel import Panel, panel
 
 
 class InspectorBase(EnvironmentPage):
@@ -47,7 +46,7 @@ class InspectorBase(EnvironmentPage):
             "data": data,
             "processes_with_streams": [process for process in data.processes if process.streams],
             "last_event": next(iter(data.events), None),
-            "entries": self._entries(data),
+            "entries": newest_versions(self.environment, data, MAX_EVENTS, with_causes=self.may_see_causes),
             "may_see_causes": self.may_see_causes,
             "propagation": plots.propagation(data.history),
             "connections": plots.connections(data.history),
@@ -55,21 +54,6 @@ class InspectorBase(EnvironmentPage):
             "events_in_hour": sum(minute.events for minute in data.history),
             "written": sum(minute.written for minute in data.history),
         }
-
-    def _entries(self, data: Panel) -> list[dict[str, Any]]:
-        """The newest versions of the last hour: events, and versions that were not sent because the gate was closed."""
-        events: dict[UpdatedAt, Event] = {event.updated_at: event for event in data.events}
-        versions = sorted({*events, *versions_not_sent(self.environment, MAX_EVENTS)}, reverse=True)[:MAX_EVENTS]
-        causes = causes_of(self.environment, versions) if self.may_see_causes and versions else {}
-        return [
-            {
-                "version": epoch_seconds(version),
-                "at": events[version].at if version in events else version,
-                "event": events.get(version),
-                "causes": causes.get(version, Causes()),
-            }
-            for version in versions
-        ]
 
 
 class InspectorPage(InspectorBase):
@@ -84,7 +68,8 @@ class InspectorPage(InspectorBase):
         return self._render_page()
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        return self._render_page(checked=reasons.check(self, request.POST.get("key", "")))
+        checked = reasons.check(self.environment, self.environments, request.POST.get("key", ""))
+        return self._render_page(checked=checked)
 
     def _render_page(self, **content: Any) -> HttpResponse:
         stream = f"/sse/environments/{self.environment.api_key}/stream"
