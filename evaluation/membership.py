@@ -63,8 +63,8 @@ def segments_of(identity: Identity) -> list[int]:
 def verdict(environment_id: int, segment_id: int, identity: EvaluatedIdentity) -> Verdict:
     """Check the identity, which need not be stored, against the segment in the environment. Nothing is stored.
 
-    Without an identifier, conditions with PERCENTAGE_SPLIT are not met. Raises ObjectDoesNotExist if the environment was
-    deleted, or if the segment is not in its project.
+    Without an identifier, conditions with PERCENTAGE_SPLIT are not met. Raises ObjectDoesNotExist if the environment
+    was deleted, or if the segment is not in its project.
     """
     return _run(environment_id, partial(_verdict, segment_id=segment_id, identity=identity))
 
