@@ -2,6 +2,7 @@ from django.urls import path
 
 from dashboard.permissions import pages as permissions
 from dashboard.settings import general, sdk, tags
+from dashboard.webhooks.project import ProjectWebhooks
 
 urlpatterns = [
     path("", general.GeneralPage.as_view(), name="project-settings"),
@@ -15,6 +16,7 @@ urlpatterns = [
     path("tags/new/", tags.NewTag.as_view(), name="tag-create"),
     path("tags/<int:tag_pk>/", tags.TagForm.as_view(), name="tag"),
     path("tags/<int:tag_pk>/delete/", tags.DeleteTag.as_view(), name="tag-delete"),
+    path("webhooks/", ProjectWebhooks.as_view(), name="project-webhooks"),
     path("permissions/", permissions.ProjectPermissions.as_view(), name="project-permissions"),
     path(
         "permissions/users/<int:user_pk>/",
