@@ -5,7 +5,8 @@ actor they are not iterated and run no queries.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from audit import flags, state_contexts, texts
@@ -35,6 +36,19 @@ def first_states(feature: Feature, states: Iterable[FeatureState], options: int)
         )
     for _ in range(options):
         yield flags.option(feature, RowOperation.CREATED)
+
+
+def features_created(
+    features: Sequence[Feature], states: Iterable[FeatureState], options: Mapping[int, int]
+) -> Iterator[Entry]:
+    """Entries of new features: one for each, and those of ``first_states``."""
+    states_of: dict[int, list[FeatureState]] = {feature.pk: [] for feature in features}
+    for state in states:
+        states_of[state.feature_id].append(state)
+    for feature in features:
+        log, scope = texts.FEATURE_CREATED % feature.name, Scope.of(feature.project)
+        yield Entry(log, RelatedObjectType.FEATURE, feature.pk, scope, ChangeType.CREATE)
+        yield from first_states(feature, states_of[feature.pk], options[feature.pk])
 
 
 def feature_deleted(feature: Feature) -> Iterator[Entry]:
@@ -151,6 +165,15 @@ def overrides_deleted(overrides: Iterable[FeatureSegment]) -> Iterator[Entry]:
     """Entries of segment overrides about to be deleted. Select their features, projects and segments with them."""
     for override in overrides:
         yield flags.override_deleted(override, Scope.of(override.feature.project, override.environment_id))
+
+
+def identity_overrides_deleted(environment: Environment, features: Sequence[Feature]) -> Iterator[Entry]:
+    """One entry for each feature, since it may have any number of identity overrides."""
+    for feature, number in Counter(features).items():
+        log = texts.IDENTITY_OVERRIDES_DELETED % feature.name
+        scope = Scope.of(environment.project, environment.pk)
+        details = [detail("identity_overrides", number, 0)]
+        yield Entry(log, RelatedObjectType.FEATURE, feature.pk, scope, ChangeType.DELETE, details)
 
 
 def went_live(states: Iterable[FeatureState]) -> Iterator[Entry]:

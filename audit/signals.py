@@ -16,9 +16,11 @@ from realtime.types import RowOperation
 from segments.changes import AboutToChangeRules, SegmentsUpdated
 
 ENTRIES: dict[type[Any], Callable[..., Iterable[Entry]]] = {
+    flags.FeaturesCreated: bulk.features_created,
     flags.FirstStatesCreated: bulk.first_states,
     flags.AboutToDeleteFeature: bulk.feature_deleted,
     flags.AboutToDeleteOverrides: bulk.overrides_deleted,
+    flags.IdentityOverridesDeleted: bulk.identity_overrides_deleted,
     flags.OptionsReplaced: bulk.options_replaced,
     flags.SharesReplaced: bulk.shares_replaced,
     flags.StatesWritten: bulk.states_written,

@@ -24,6 +24,8 @@ ENVIRONMENT_UPDATED = "Environment updated: %s"
 OVERRIDES_REORDERED = "Segment overrides re-ordered for feature '%s'."
 SEGMENT_OVERRIDE_DELETED = "Flag state / Remote config value deleted for feature '%s' and segment '%s'"
 IDENTITY_OVERRIDE_DELETED = "Flag state / Remote config value deleted for feature '%s' and identity '%s'"
+# Flagsmith has an entry for each one that an import removes.
+IDENTITY_OVERRIDES_DELETED = "Identity overrides deleted for feature: %s"
 
 STATE_CHANGED_BY_CHANGE_REQUEST = "Flag state / Remote config updated for feature: %s by Change Request: %s"
 STATE_WENT_LIVE = "Scheduled change to Flag state / Remote config value went live for feature: %s by Change Request: %s"

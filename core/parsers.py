@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
-from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.parsers import BaseParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.utils import json as strict_json
 
@@ -90,6 +90,14 @@ class StrictFormParser(BaseParser):
         for name, value in pairs:
             values.setdefault(name, []).append(value)
         return {name: texts[0] if len(texts) == 1 else texts for name, texts in values.items()}
+
+
+class StrictMultiPartParser(MultiPartParser):
+    """Parser of ``multipart/form-data``, for uploads. Raises UnsupportedMediaType for a compressed body."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        _reject_compression((parser_context or {}).get("request"))
+        return super().parse(stream, media_type, parser_context)
 
 
 def _body(stream: IO[Any], parser_context: Mapping[str, Any] | None) -> bytes:

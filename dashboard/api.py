@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import resolve
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.utils.encoders import JSONEncoder
@@ -65,9 +66,18 @@ class APIResponse:
 
 
 def call(
-    request: HttpRequest, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None
+    request: HttpRequest,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    query: dict[str, Any] | None = None,
+    upload: dict[str, Any] | None = None,
 ) -> APIResponse:
-    """Call a path below ``/api/v1/`` as the user of ``request``, or anonymously. Errors are returned, not raised."""
+    """Call a path below ``/api/v1/`` as the user of ``request``, or anonymously. Errors are returned, not raised.
+
+    ``upload``: the fields and files of a ``multipart/form-data`` body, in place of a JSON ``body``.
+    """
     meta = {
         name: value
         for name, value in request.META.items()
@@ -76,8 +86,7 @@ def call(
     inner = FACTORY.generic(
         method,
         path if path.startswith("/") else API_ROOT + path,
-        "" if body is None else json.dumps(body, cls=JSONEncoder),
-        "application/json",
+        *_encoded(body, upload),
         secure=request.is_secure(),
         QUERY_STRING=urlencode(query or {}, doseq=True),
         **meta,
@@ -90,6 +99,13 @@ def call(
     inner.resolver_match = match
     response = match.func(inner, *match.args, **match.kwargs)
     return APIResponse(response.status_code, getattr(response, "data", None), response.headers.get("Retry-After", ""))
+
+
+def _encoded(body: Any, upload: dict[str, Any] | None) -> tuple[str | bytes, str]:
+    """The body's bytes and type."""
+    if upload is not None:
+        return encode_multipart(BOUNDARY, upload), MULTIPART_CONTENT
+    return "" if body is None else json.dumps(body, cls=JSONEncoder), "application/json"
 
 
 def _flatten(data: Any, field: str = "") -> Iterator[tuple[str, str]]:

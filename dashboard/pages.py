@@ -193,11 +193,19 @@ class Page(View):
     def render(self, status: int = 200, **content: Any) -> HttpResponse:
         return render(self.request, self.template, {**self.context(), **content}, status=status)
 
-    def call(self, method: str, path: str, body: Any = None, *, query: dict[str, Any] | None = None) -> api.APIResponse:
-        """Call the Admin API as the user. Raises Http404 for a 404 of the API."""
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: dict[str, Any] | None = None,
+        upload: dict[str, Any] | None = None,
+    ) -> api.APIResponse:
+        """Call the Admin API as the user (see ``api.call``). Raises Http404 for a 404 of the API."""
         if self.is_restoring and method != "GET":
             return api.APIResponse(409, {"detail": kept_forms.RESTORED})
-        response = api.call(self.request, method, path, body, query=query)
+        response = api.call(self.request, method, path, body, query=query, upload=upload)
         if response.status == 404:
             raise Http404
         return response

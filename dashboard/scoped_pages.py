@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -66,9 +66,12 @@ class ProjectPage(Page):
     def environments(self) -> list[Environment]:
         """The project's environments that the user may see, in the order of their creation, each with ``administered``:
         whether the user is its admin."""
+        return list(self.visible_environments())
+
+    def visible_environments(self) -> QuerySet[Environment]:
         administered = administered_environments(self.user).filter(pk=OuterRef("pk"))
         visible = visible_environments(self.user).filter(project=self.project.pk)
-        return list(visible.annotate(administered=Exists(administered)))
+        return visible.annotate(administered=Exists(administered))
 
     @cached_property
     def environment(self) -> Environment | None:

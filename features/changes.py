@@ -3,7 +3,7 @@
 ``AboutTo…`` records are reported before the write, all others after it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from environments.identities.models import Identity
@@ -66,6 +66,14 @@ class FeatureCreated(NamedTuple):
     feature: Feature
 
 
+class FeaturesCreated(NamedTuple):
+    """Features of a project were created with their states; ``options`` has the number of each one's options."""
+
+    features: Sequence[Feature]
+    states: Iterable[FeatureState]
+    options: Mapping[int, int]
+
+
 class FirstStatesCreated(NamedTuple):
     """The states of a new feature were created, one in each environment; ``options`` is the number of its options."""
 
@@ -84,6 +92,13 @@ class AboutToDeleteOverrides(NamedTuple):
     """Segment overrides are about to be deleted. ``overrides`` selects their features, projects and segments."""
 
     overrides: Iterable[FeatureSegment]
+
+
+class IdentityOverridesDeleted(NamedTuple):
+    """Identity overrides in an environment were deleted; ``features`` has the feature of each one."""
+
+    environment: Environment
+    features: Sequence[Feature]
 
 
 class OptionsReplaced(NamedTuple):

@@ -16,7 +16,7 @@ from features.changes import AboutToChangeStates, AboutToDeleteOverrides, StateK
 from features.feature_states.services import remove_states
 from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureOption
-from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, PlannedChange, SegmentChange
+from features.workflows.core.models import ChangeRequest, ChangeRequestApproval, ChangeSet, PlannedChange, SegmentChange
 from projects.models import Project
 from segments.models import Segment
 
@@ -29,6 +29,7 @@ def empty_environments(rows: QuerySet[Environment], **kwargs: Any) -> None:
     for rows_to_delete in (
         FeatureSegment.objects.filter(environment__in=environment_pks),
         PlannedChange.objects.filter(change_request__in=requests.order_by().values("pk")),
+        ChangeSet.objects.filter(change_request__in=requests.order_by().values("pk")),
         ChangeRequestApproval.objects.filter(change_request__in=requests.order_by().values("pk")),
         requests,
     ):

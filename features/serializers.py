@@ -106,7 +106,7 @@ class FeatureSerializer(QuickSerializer, serializers.ModelSerializer[Feature]):
 
     def validate_name(self, name: str) -> str:
         project = self.context["view"].project
-        if project.feature_name_regex and not _matches(project.feature_name_regex, name):
+        if project.feature_name_regex and not name_matches(project.feature_name_regex, name):
             raise ValidationError(f"Feature name must match regex: {project.feature_name_regex}")
         if services.name_is_taken(project, name):
             raise ValidationError(services.NAME_TAKEN)
@@ -209,7 +209,7 @@ def _service_arguments(validated_data: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _matches(regex: str, name: str) -> bool:
+def name_matches(regex: str, name: str) -> bool:
     """Whether the whole name matches. An invalid regular expression matches nothing."""
     try:
         return re.fullmatch(regex, name) is not None

@@ -12,7 +12,7 @@ from projects.models import Project
 from projects.services import plan_of
 from realtime import hosts
 from realtime.conf import conf
-from realtime.inspector.panel import Panel, panel
+from realtime.inspector.panel import Panel
 
 MAX_SERVER_KEYS = 100
 
@@ -25,8 +25,8 @@ class CheckedKey:
     is_right: bool = False
     """Whether the key is the environment's own."""
 
-    streams: int | None = None
-    """The number of open streams with this key; None if the user may not know it."""
+    counted_key: str = ""
+    """The key, if the user may know the number of open streams with it."""
 
 
 def server_keys(environment: Environment) -> dict[str, str]:
@@ -37,7 +37,7 @@ def server_keys(environment: Environment) -> dict[str, str]:
 
 def streams_with_server_keys(data: Panel, names: dict[str, str], *, may_see_names: bool) -> list[tuple[str, int]]:
     """The server-side keys with open streams: their names, if the user may see them, and the number of streams."""
-    found = [(names[key], number) for key, number in data.streams_of.items() if number]
+    found = [(name, data.streams_of[key]) for key, name in names.items() if data.streams_of[key]]
     if may_see_names:
         return found
     return [("", sum(number for _, number in found))] if found else []
@@ -66,12 +66,8 @@ def check(environment: Environment, visible: Collection[Environment], text: str)
     if server_key is not None and server_key.environment in visible:
         owner = server_key.environment
         text = f"This is a server-side key of {owner.name}. Streams need the client-side key, {owner.api_key}."
-        return CheckedKey(text, streams=_open_streams(key))
+        return CheckedKey(text, counted_key=key)
     unknown = "No environment that you may see has this key: it has a typing error, or it was deleted or revoked."
     if server_key is not None or Environment.objects.filter(api_key=key).exists():
         return CheckedKey(unknown)
-    return CheckedKey(unknown, streams=_open_streams(key))
-
-
-def _open_streams(key: str) -> int:
-    return panel(key, 0).streams
+    return CheckedKey(unknown, counted_key=key)

@@ -54,4 +54,7 @@ class InspectionViewSet(EnvironmentsView, GenericViewSet[Environment]):
         body = KeySerializer(data=request.data)
         body.is_valid(raise_exception=True)
         visible = visible_environments(self.actor).filter(project=self.project.pk)
-        return Response(CheckedKeySerializer(reasons.check(self.environment, visible, body.validated_data["key"])).data)
+        checked = reasons.check(self.environment, visible, body.validated_data["key"])
+        streams = panel(checked.counted_key, 0).streams if checked.counted_key else None
+        content = {"text": checked.text, "is_right": checked.is_right, "streams": streams}
+        return Response(CheckedKeySerializer(content).data)

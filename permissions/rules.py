@@ -191,6 +191,12 @@ RULES: dict[str, dict[str, Rule]] = {
         "remove_group_owners": project("CREATE_FEATURE"),
     },
     "features/get-by-uuid": dict.fromkeys(GET, Lookup(project("VIEW_PROJECT"))),
+    # The body names the environment.
+    "create-feature-export": {"post": ENVIRONMENT_ADMIN},
+    "download-feature-export": dict.fromkeys(GET, ENVIRONMENT_ADMIN),
+    "feature-exports": dict.fromkeys(GET, project("VIEW_PROJECT")),
+    "feature-imports": dict.fromkeys(GET, project("VIEW_PROJECT")),
+    "feature-import": {"post": Both(environment("VIEW_ENVIRONMENT"), ORGANISATION_ADMIN)},
     "mv-options": {
         "list": project("VIEW_PROJECT"),
         "retrieve": project("VIEW_PROJECT"),

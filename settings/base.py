@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "environments.identities.traits",
     "features",
     "features.multivariate",
+    "features.import_export",
     "features.workflows.core",
     "segments",
     "evaluation",

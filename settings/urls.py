@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/v1/", include("sdk.urls")),
     path("ofrep/v1/", include("sdk.ofrep_urls")),
     path("api/v1/", include("features.urls")),
+    path("api/v1/", include("features.import_export.urls")),
     path("api/v1/", include("features.multivariate.urls")),
     path("api/__future__/", include("features.future.urls")),
     path("api/v1/", include("features.workflows.core.urls")),

@@ -8,7 +8,13 @@ from django.db.models import QuerySet
 import core.changes
 from audit.models import AuditLog
 from audit.recording import recorded
-from features.changes import AboutToChangeStates, AboutToDeleteFeature, FeatureCreated, StateKey
+from features.changes import (
+    AboutToChangeStates,
+    AboutToDeleteFeature,
+    FeatureCreated,
+    FeaturesCreated,
+    StateKey,
+)
 from features.models import FeatureState, FeatureStateValue
 from features.values import VALUE_COLUMNS
 from realtime.changes import rows
@@ -132,6 +138,15 @@ def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
             changes.record_created(StateKey(environment_id, change.feature.pk))
 
 
+def features_created(change: FeaturesCreated, **kwargs: Any) -> None:
+    """Receiver of ``core.changes.reported``."""
+    changes = current()
+    if changes is not None:
+        for environment_id in changes.environments_with_webhooks(change.features[0].project_id):
+            for feature in change.features:
+                changes.record_created(StateKey(environment_id, feature.pk))
+
+
 def feature_deleted(change: AboutToDeleteFeature, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``.
 
@@ -170,5 +185,6 @@ def connect() -> None:
     reported = core.changes.reported
     reported.connect(states, sender=AboutToChangeStates, dispatch_uid="webhooks:states")
     reported.connect(feature_created, sender=FeatureCreated, dispatch_uid="webhooks:feature_created")
+    reported.connect(features_created, sender=FeaturesCreated, dispatch_uid="webhooks:features_created")
     reported.connect(feature_deleted, sender=AboutToDeleteFeature, dispatch_uid="webhooks:feature_deleted")
     core.changes.committing.connect(committing, dispatch_uid="webhooks:committing")

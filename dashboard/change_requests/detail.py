@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from dashboard.change_requests import queries
-from dashboard.change_requests.differences import differences_of
+from dashboard.change_requests.differences import change_sets_of, differences_of
 from dashboard.change_requests.progress import given_approvals, history_of, missing_approvals, planned_for, progress_of
 from dashboard.edits import encoded_digests
 from dashboard.scoped_pages import EnvironmentPage
@@ -59,6 +59,7 @@ class ChangeRequestBase(EnvironmentPage):
         return self.render(
             status,
             differences=differences_of(request),
+            change_sets=change_sets_of(request),
             conflicts=self._conflicts(),
             reviewers=reviewers,
             given=given_approvals(request),

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db.models import Q
 
-from features.models import FeatureState, FeatureType
+from features.models import FeatureSegment, FeatureState, FeatureType
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.values import VALUE_COLUMNS, Value, value_from_columns
-from features.workflows.core.models import ChangeRequest, PlannedChange
+from features.workflows.core.models import ChangeRequest, ChangeSet, PlannedChange
+from segments.models import Segment
 
 States = dict[tuple[int, int | None], FeatureState]
 """States by feature and segment; the segment of an environment default is None."""
@@ -71,6 +72,50 @@ def differences_of(request: ChangeRequest) -> list[Difference]:
     options = _options(plans, drafts.values())
     _read_shares([*drafts.values(), *live_states.values()] if options else [])
     return [_difference(plan, drafts, live_states, options) for plan in plans]
+
+
+@dataclass(frozen=True)
+class OverridesDifference:
+    """The overrides of a feature, by the names of their segments: removed ones, and the order."""
+
+    change_set: ChangeSet
+    removed: list[str]
+    missing: set[str]
+    """Removed ones that are not there any more."""
+
+    before: list[str]
+    """The present order without the removed ones; empty if the order stays, or is live."""
+
+    after: list[str]
+
+
+def change_sets_of(request: ChangeRequest) -> list[OverridesDifference]:
+    """The removals and orders in the request. One query, if there are any that are not live."""
+    change_sets = list(request.change_sets.all())
+    present: dict[int, list[Segment]] = {}
+    if pending := [each.feature_id for each in change_sets if each.live_at is None]:
+        overrides = FeatureSegment.objects.filter(environment=request.environment_id, feature__in=pending)
+        for each in overrides.filter(feature_states__version__isnull=False).select_related("segment"):
+            present.setdefault(each.feature_id, []).append(each.segment)
+    return [_overrides_difference(each, present.get(each.feature_id, [])) for each in change_sets]
+
+
+def _overrides_difference(change_set: ChangeSet, present: list[Segment]) -> OverridesDifference:
+    removed = {each["id"]: each["name"] for each in change_set.removed}
+    now = [each for each in present if each.pk not in removed]
+    places = {each["id"]: place for place, each in enumerate(change_set.order)}
+    if change_set.live_at is not None:
+        return OverridesDifference(
+            change_set, list(removed.values()), set(), [], [each["name"] for each in change_set.order]
+        )
+    after = sorted(now, key=lambda segment: places.get(segment.pk, len(places))) if places else []
+    return OverridesDifference(
+        change_set,
+        list(removed.values()),
+        {name for pk, name in removed.items() if pk not in {each.pk for each in present}},
+        [each.name for each in now] if places else [],
+        [each.name for each in after],
+    )
 
 
 def _difference(plan: PlannedChange, drafts: States, live_states: States, options: Mapping[int, str]) -> Difference:

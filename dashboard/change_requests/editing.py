@@ -95,7 +95,7 @@ class Schedule(ChangeRequestBase):
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         live_from = request.POST.get("live_from", "").strip()
-        # The PATCH sends the states back as they were read, so they must not change in between.
+        # The PATCH sends states and change sets back as they were read, so they must not change in between.
         with self.locked_environment():
             self.load()
             stored = {"live_from": self.time_field_value}
@@ -105,9 +105,12 @@ class Schedule(ChangeRequestBase):
             if reason:
                 response = APIResponse(409, {"live_from": [reason]})
             else:
-                states = self.call("GET", self.api_path).data["feature_states"]
-                rescheduled = [{**state, "live_from": live_from or None} for state in states]
-                response = self.call("PATCH", self.api_path, {"feature_states": rescheduled})
+                stored_request = self.call("GET", self.api_path).data
+                rescheduled = {
+                    name: [{**each, "live_from": live_from or None} for each in stored_request[name]]
+                    for name in ("feature_states", "change_sets")
+                }
+                response = self.call("PATCH", self.api_path, rescheduled)
         if response.ok:
             return self.redirect(self.url(), "Its time is set." if live_from else "It goes live with the commit.")
         errors = response.errors

@@ -24,7 +24,7 @@ def requests_of(environment: Environment) -> QuerySet[ChangeRequest]:
     approvals = ChangeRequestApproval.objects.select_related("user")
     changes = PlannedChange.objects.defer("content")
     requests = ChangeRequest.objects.filter(environment=environment).select_related("user")
-    return requests.prefetch_related(Prefetch("approvals", approvals), Prefetch("changes", changes))
+    return requests.prefetch_related(Prefetch("approvals", approvals), Prefetch("changes", changes), "change_sets")
 
 
 def counts(requests: QuerySet[ChangeRequest]) -> dict[str, int]:
@@ -39,7 +39,7 @@ def request_of(environment: Environment, pk: int) -> ChangeRequest | None:
     """One request with the relations that its page shows, without feature states."""
     requests = requests_of(environment).select_related("committed_by").prefetch_related(None)
     approvals = ChangeRequestApproval.objects.select_related("user")
-    found = requests.prefetch_related(Prefetch("approvals", approvals), "changes").filter(pk=pk).first()
+    found = requests.prefetch_related(Prefetch("approvals", approvals), "changes", "change_sets").filter(pk=pk).first()
     if found is not None:
         found.environment = environment
     return found

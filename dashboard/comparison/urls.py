@@ -6,5 +6,5 @@ from dashboard.comparison import pages
 
 urlpatterns = [
     path("", pages.ComparisonPage.as_view(), name="comparison"),
-    path("<int:feature_pk>/copy/", pages.CopyDefault.as_view(), name="default-copy"),
+    path("<int:feature_pk>/copy/", pages.CopyFlag.as_view(), name="flag-copy"),
 ]

@@ -73,12 +73,7 @@ def change_defaults(page: Page, environment: Environment, changes: list[DefaultC
     Returns the last response, or the first error.
     """
     with transaction.atomic():
-        lock_environment(environment.pk)
-        try:
-            environment.refresh_from_db(fields=["minimum_change_request_approvals"])
-        except Environment.DoesNotExist:
-            raise Http404 from None
-        if environment.minimum_change_request_approvals is not None:
+        if lock_for_change(environment):
             return _propose(page, environment, changes, title)
         response = APIResponse(200, None)
         for change in changes:
@@ -88,6 +83,16 @@ def change_defaults(page: Page, environment: Environment, changes: list[DefaultC
                 transaction.set_rollback(True)
                 break
     return Outcome(response)
+
+
+def lock_for_change(environment: Environment) -> bool:
+    """Lock the environment, and return whether its flags need approval."""
+    lock_environment(environment.pk)
+    try:
+        environment.refresh_from_db(fields=["minimum_change_request_approvals"])
+    except Environment.DoesNotExist:
+        raise Http404 from None
+    return environment.minimum_change_request_approvals is not None
 
 
 def _propose(page: Page, environment: Environment, changes: list[DefaultChange], title: str) -> Outcome:

@@ -1,6 +1,7 @@
 """Segment overrides of a feature: add, change, toggle, reorder, remove."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -11,45 +12,21 @@ from django.http import Http404, HttpRequest, HttpResponse
 
 from dashboard.api import APIResponse
 from dashboard.edits import CONFLICT, Edit, describe_field
-from dashboard.features.editors import Editor, editor_of, error_text, read_weights
+from dashboard.features.editors import Editor, editor_of, error_text, form_errors, read_weights
+from dashboard.features.proposals import ProposalForm
 from dashboard.features.tab import FeatureTab
 from dashboard.features.value_tab import Row, ValueTab
 from dashboard.features.views import NEEDS_APPROVAL
 from features.models import FeatureSegment, FeatureState
+from segments.models import Segment
 
-# Query of a form that proposes the environment default for the segment, in place of a removal.
-AS_EVERYBODY = {"as": "everybody"}
-
-# Query of a form that proposes other values, in place of another order.
-AS_ORDER = {"as": "order"}
-
-NO_ORDER = (
-    "This environment's flags are changed by change requests, which cannot hold the order of overrides."
-    " Propose other values for the overrides instead."
-)
+PROPOSED = "Proposed. It changes nothing until it is committed."
 
 
 class OverrideForm(ValueTab):
     """The form of a segment override, opened in the list."""
 
     editor_name = "opened"
-
-    @property
-    def replaces_removal(self) -> bool:
-        """Whether the form proposes the environment default in place of a removal."""
-        return self.needs_approval and self.request.GET.get("as") == AS_EVERYBODY["as"]
-
-    @property
-    def replaces_order(self) -> bool:
-        """Whether the form proposes other values in place of another order."""
-        return self.needs_approval and self.request.GET.get("as") == AS_ORDER["as"]
-
-    no_order = NO_ORDER
-
-    def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        if self.replaces_removal:
-            return self.render_editor(self.editor.with_state_of(self.everybody))
-        return super().get(request, **kwargs)
 
     @property
     def stored_editor(self) -> Editor:
@@ -83,12 +60,7 @@ class OverrideForm(ValueTab):
         return editor_of(f"segment-{self.override.segment.pk}", self.override.state, weights)
 
     def tab_context(self) -> dict[str, Any]:
-        return {
-            **super().tab_context(),
-            "opened_segment": self.override.segment.pk,
-            "replacing": self.replaces_removal,
-            "reordering": self.replaces_order,
-        }
+        return {**super().tab_context(), "opened_segment": self.override.segment.pk}
 
 
 class NewOverrideForm(OverrideForm):
@@ -181,29 +153,46 @@ class ToggleOverride(SegmentOverridePage):
 class RemoveOverride(SegmentOverridePage):
     """Remove an override. GET shows a confirmation page for browsers without JavaScript.
 
-    A change request cannot remove an override. It can set the override to the environment default: that form is shown.
+    If flags need approval, the page has the form of a change request that removes it.
     """
 
     template = "dashboard/features/feature_removal.html"
 
     def get(self, request: HttpRequest, segment_pk: int, **kwargs: str) -> HttpResponse:
-        segment = self.project.segments.filter(pk=segment_pk).first()
-        if segment is None:
-            raise Http404
-        if self.needs_approval:
-            return self.redirect(self.override_url(segment_pk, **AS_EVERYBODY), error=NEEDS_APPROVAL)
+        return self._render_form(ProposalForm("removal"))
+
+    def _render_form(self, proposal: ProposalForm, status: int = 200) -> HttpResponse:
+        name = self.segment.name
+        question = "Propose to remove" if self.needs_approval else "Remove"
         return self.render(
-            question=f"Remove the override for {segment.name}?",
+            status,
+            question=f"{question} the override for {name}?",
             effect=f"Members of the segment get what everybody gets of {self.feature.name}.",
             action="Remove override",
             allowed=self.may_override,
             back=self.url("feature"),
+            proposing=self.needs_approval,
+            proposal=proposal,
         )
 
+    @cached_property
+    def segment(self) -> Segment:
+        segment = self.project.segments.filter(pk=self.kwargs["segment_pk"]).first()
+        if segment is None:
+            raise Http404
+        return segment
+
     def post(self, request: HttpRequest, segment_pk: int, **kwargs: str) -> HttpResponse:
+        if self.needs_approval and request.POST.get("action") == "propose":
+            form = ProposalForm("removal").with_input(request.POST)
+            suffix = f": override for {self.segment.name} removed"
+            response = self.propose_overrides(form, title_suffix=suffix, segment_ids_to_delete_overrides=[segment_pk])
+            if not response.ok:
+                return self._render_form(replace(form, errors=form_errors(response)), response.status)
+            return self.redirect(self.request_url(response.data["id"]), PROPOSED)
         response = self.change_flag("DELETE", f"{self.flag_api_path}segment-overrides/{segment_pk}/")
         if self.needs_approval:
-            return self.redirect(self.override_url(segment_pk, **AS_EVERYBODY), error=response.message, full_load=True)
+            return self.redirect(self.url("override-delete", segment_pk), error=response.message, full_load=True)
         message = "The override is removed." if response.ok else ""
         return self.redirect(self.url("feature"), message, error=error_text(response))
 
@@ -211,42 +200,76 @@ class RemoveOverride(SegmentOverridePage):
 class OrderOverrides(SegmentOverridePage):
     """Reorder the overrides: all of them after dragging, or one of them by one position.
 
-    A change request cannot hold the order. It can change the value of the override that was moved: that form is shown.
+    If flags need approval, GET has a form with the places, which proposes the order by a change request.
     """
 
+    template = "dashboard/features/feature_order.html"
+
+    def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
+        if not self.needs_approval:
+            return self.redirect(self.url("feature"))
+        return self._render_form(ProposalForm("order"), self._wanted(request.GET.get("order", "").split(",")))
+
+    def _wanted(self, segments: list[str]) -> list[FeatureSegment]:
+        """The live overrides in the order of these segments; others follow in their order."""
+        places = {segment: place for place, segment in enumerate(segments)}
+        return sorted(self._live, key=lambda each: places.get(str(each.segment_id), len(places)))
+
+    def _render_form(self, proposal: ProposalForm, overrides: list[FeatureSegment], status: int = 200) -> HttpResponse:
+        return self.render(status, overrides=overrides, proposing=True, proposal=proposal, back=self.url("feature"))
+
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
+        if self.needs_approval and request.POST.get("action") == "propose":
+            return self._propose()
         with self.locked_environment():
             response = self._order(request.POST)
-        if self.needs_approval and (proposal := self._proposal_url()):
-            # The form says why the order stays.
-            return self.redirect(proposal, full_load=True)
+        if self.needs_approval:
+            return self.redirect(self._proposal_url(request.POST), error=response.message, full_load=True)
         return self.redirect(
             self.url("feature"), self._success_message(response.data) if response.ok else "", error=error_text(response)
         )
 
+    def _propose(self) -> HttpResponse:
+        form = ProposalForm("order").with_input(self.request.POST)
+        # The typed places; equal and missing ones keep the present order.
+        places = {each.pk: _place(self.request.POST.get(f"place-{each.segment_id}", "")) for each in self._live}
+        overrides = sorted(self._live, key=lambda each: places[each.pk])
+        order = [
+            {"feature_segment": {"segment": each.segment_id, "priority": place}} for place, each in enumerate(overrides)
+        ]
+        response = self.propose_overrides(form, title_suffix=": order of overrides", feature_states_to_update=order)
+        if not response.ok:
+            return self._render_form(replace(form, errors=form_errors(response)), overrides, response.status)
+        return self.redirect(self.request_url(response.data["id"]), PROPOSED)
+
     def _order(self, form: Mapping[str, str]) -> APIResponse:
         """Save the submitted order. Returns a 409 if the order has changed since the form was rendered."""
         if self.needs_approval:
-            return APIResponse(409, {"detail": NO_ORDER})
+            return APIResponse(409, {"detail": NEEDS_APPROVAL})
         feature_segments = self._feature_segments()
         live = [str(each.pk) for each in feature_segments if each.is_live]
         if Edit(form, stored={"order": live}, typed={}).conflicting:
             names = [each.segment.name for each in feature_segments if each.is_live]
             return APIResponse(409, {"detail": f"{CONFLICT} {describe_field('The order', names)}"})
-        dragged = form.get("order", "")
-        order = (
-            dragged.split(",") if dragged else _moved_by_one(form, [str(each.pk) for each in feature_segments], live)
-        )
-        body = [{"id": pk, "priority": priority} for priority, pk in enumerate(order)]
+        body = [{"id": pk, "priority": priority} for priority, pk in enumerate(self._submitted_order(form))]
         return self.change_flag("POST", "features/feature-segments/update-priorities/", body)
 
-    def _proposal_url(self) -> str:
-        """URL of the form of the override that was moved by a button; after dragging that of the first one. "" if
-        there is none any more."""
-        moved = self.request.POST.get("feature_segment", "")
-        pks = {str(each.pk): each.segment_id for each in self._feature_segments() if each.is_live}
-        segment_pk = pks.get(moved) or next(iter(pks.values()), None)
-        return "" if segment_pk is None else self.override_url(segment_pk, **AS_ORDER)
+    def _submitted_order(self, form: Mapping[str, str]) -> list[str]:
+        """The feature segments' primary keys in the order that was dragged, or with one of them moved."""
+        feature_segments = self._feature_segments()
+        live = [str(each.pk) for each in feature_segments if each.is_live]
+        dragged = form.get("order", "")
+        return dragged.split(",") if dragged else _moved_by_one(form, [str(each.pk) for each in feature_segments], live)
+
+    def _proposal_url(self, form: Mapping[str, str]) -> str:
+        """URL of the form that proposes the submitted order."""
+        segments = {str(each.pk): str(each.segment_id) for each in self._live}
+        order = [segments[pk] for pk in self._submitted_order(form) if pk in segments]
+        return f"{self.url('override-order')}?{urlencode({'order': ','.join(order)})}"
+
+    @cached_property
+    def _live(self) -> list[FeatureSegment]:
+        return [each for each in self._feature_segments() if each.is_live]
 
     def _feature_segments(self) -> list[Any]:
         """In their order, each with ``is_live``: without a live state a feature segment has no effect yet."""
@@ -262,6 +285,11 @@ class OrderOverrides(SegmentOverridePage):
             if str(each["id"]) == moved:
                 return f"{each['segment_name']} is now number {each['priority'] + 1}."
         return "The order is saved."
+
+
+def _place(text: str) -> int:
+    """A typed place; text that is no number goes last."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 10**9
 
 
 def _moved_by_one(form: Mapping[str, str], order: list[str], live: list[str]) -> list[str]:

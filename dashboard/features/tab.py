@@ -12,6 +12,7 @@ from django.utils import timezone
 from audit.models import AuditLog, RelatedObjectType
 from dashboard.api import APIResponse
 from dashboard.features.editors import Editor, parse_time
+from dashboard.features.proposals import ProposalForm
 from dashboard.features.views import FeaturePage
 from features.models import Feature
 from features.state_summaries import live_states
@@ -93,15 +94,28 @@ class FeatureTab(FeaturePage):
 
     def propose(self, editor: Editor, state: dict[str, Any], *, commit: bool, title_suffix: str = "") -> APIResponse:
         """Create a change request with one state, and with ``commit`` commit it. Returns the request, or the error."""
+        states = [{"feature": self.feature.pk, **state}]
+        return self._create_request(editor, commit=commit, title_suffix=title_suffix, feature_states=states)
+
+    def propose_overrides(self, form: ProposalForm, *, title_suffix: str, **change_set: Any) -> APIResponse:
+        """Create a change request that removes or reorders segment overrides. Returns the request, or the error."""
+        change_sets = [{"feature": self.feature.pk, **change_set}]
+        return self._create_request(form, commit=False, title_suffix=title_suffix, change_sets=change_sets)
+
+    def _create_request(
+        self, form: Editor | ProposalForm, *, commit: bool, title_suffix: str, **changes: list[dict[str, Any]]
+    ) -> APIResponse:
         when, error = parse_time(self.request.POST)
         if commit and not when:
             error = "Say when it is to go live."
         if error:
             return APIResponse(400, {"live_from": [error]})
+        timed = {name: [{"live_from": when or None, **each} for each in items] for name, items in changes.items()}
         body: dict[str, Any] = {
-            "title": editor.title or f"{self.feature.name}{title_suffix} in {self.environment.name}"[:500],
-            "description": editor.description,
-            "feature_states": [{"feature": self.feature.pk, "live_from": when or None, **state}],
+            "title": form.title or f"{self.feature.name}{title_suffix} in {self.environment.name}"[:500],
+            "description": form.description,
+            "feature_states": [],
+            **timed,
         }
         with transaction.atomic():
             created = response = self.call(

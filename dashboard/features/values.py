@@ -91,7 +91,7 @@ class FormValue:
     def as_columns(self) -> dict[str, Any]:
         """The format of feature states, options and change requests. The API parses numbers and booleans from text."""
         kind, column = COLUMNS[self.kind]
-        return {"type": kind, column: self.text}
+        return {"type": kind, column: None if self.is_null else self.text}
 
 
 def _looks_like_json(text: str) -> bool:

@@ -31,14 +31,15 @@ class InspectorBase(EnvironmentPage):
     def may_see_causes(self) -> bool:
         return self.has_project_permission("VIEW_AUDIT_LOG")
 
-    def panel(self) -> dict[str, Any]:
-        """The panel as HTML, and its digest."""
+    def panel(self, counted_key: str = "") -> dict[str, Any]:
+        """The panel as HTML, its digest, and the number of open streams with a key."""
         names = reasons.server_keys(self.environment)
-        data = panel(self.environment.api_key, MAX_EVENTS, other_keys=names)
+        data = panel(self.environment.api_key, MAX_EVENTS, other_keys={*names, counted_key})
         server_keys = reasons.streams_with_server_keys(data, names, may_see_names=self.is_environment_admin)
         content = {**self.context(), **self._content(data), "server_keys": server_keys}
         html = render_to_string("dashboard/inspector/panel.html", content, self.request)
-        return {"panel": html, "digest": sha256(html.encode()).hexdigest()[:16]}
+        digest = sha256(html.encode()).hexdigest()[:16]
+        return {"panel": html, "digest": digest, "checked_streams": data.streams_of[counted_key]}
 
     def _content(self, data: Panel) -> dict[str, Any]:
         return {
@@ -69,12 +70,12 @@ class InspectorPage(InspectorBase):
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         checked = reasons.check(self.environment, self.environments, request.POST.get("key", ""))
-        return self._render_page(checked=checked)
+        return self._render_page(checked.counted_key, checked=checked)
 
-    def _render_page(self, **content: Any) -> HttpResponse:
+    def _render_page(self, counted_key: str = "", **content: Any) -> HttpResponse:
         stream = f"/sse/environments/{self.environment.api_key}/stream"
         stream_url = self.request.build_absolute_uri(stream)
-        return self.render(**self.panel(), stream=stream, stream_url=stream_url, **content)
+        return self.render(**self.panel(counted_key), stream=stream, stream_url=stream_url, **content)
 
 
 class InspectorPanel(InspectorBase):

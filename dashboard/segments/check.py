@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
@@ -12,7 +13,7 @@ from dashboard.scoped_pages import ProjectPage
 from dashboard.segments.form import Form
 from dashboard.segments.operators import OPERATORS, describe_condition
 from dashboard.segments.views import SegmentPage
-from environments.access import has_environment_permission
+from environments.access import permitted_environments
 from environments.models import Environment
 from evaluation.membership import RuleVerdict, Verdict, verdict
 from sdk.identify import RequestIdentity, candidate
@@ -43,6 +44,11 @@ class CheckPage(SegmentPage):
 
     template = "dashboard/segments/segment.html"
 
+    def visible_environments(self) -> QuerySet[Environment]:
+        """With ``shows_identities``: whether the user may read stored traits."""
+        permitted = permitted_environments(self.user, "VIEW_IDENTITIES").filter(pk=OuterRef("pk"))
+        return super().visible_environments().annotate(shows_identities=Exists(permitted))
+
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self._render(CheckForm.for_page(self), None)
 
@@ -62,8 +68,7 @@ class CheckPage(SegmentPage):
         if check_form.errors:
             return None
         environment = check_form.environment
-        environment.project = self.project
-        may_view_identities = has_environment_permission(self.user, environment, "VIEW_IDENTITIES")
+        may_view_identities: bool = environment.shows_identities  # type: ignore[attr-defined]
         identity = candidate(environment.pk, check_form.identifier, items, with_stored_traits=may_view_identities)
         try:
             found = verdict(environment.pk, self.segment.pk, identity)

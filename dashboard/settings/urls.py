@@ -1,5 +1,6 @@
 from django.urls import path
 
+from dashboard.import_export import pages as transfer
 from dashboard.permissions import pages as permissions
 from dashboard.settings import general, sdk, tags
 from dashboard.webhooks.project import ProjectWebhooks
@@ -17,6 +18,10 @@ urlpatterns = [
     path("tags/<int:tag_pk>/", tags.TagForm.as_view(), name="tag"),
     path("tags/<int:tag_pk>/delete/", tags.DeleteTag.as_view(), name="tag-delete"),
     path("webhooks/", ProjectWebhooks.as_view(), name="project-webhooks"),
+    path("transfer/", transfer.TransferPage.as_view(), name="transfer"),
+    path("transfer/export/", transfer.Export.as_view(), name="feature-export"),
+    path("transfer/exports/<int:export_pk>/", transfer.Download.as_view(), name="feature-export-download"),
+    path("transfer/import/", transfer.Import.as_view(), name="feature-import"),
     path("permissions/", permissions.ProjectPermissions.as_view(), name="project-permissions"),
     path(
         "permissions/users/<int:user_pk>/",

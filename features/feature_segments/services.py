@@ -66,23 +66,27 @@ def change_segment(feature_segment: FeatureSegment, segment: Segment) -> Feature
 
 
 def remove_feature_segments(feature_segments: Iterable[FeatureSegment]) -> None:
-    """Remove overrides of one feature in one environment with their states, and close the gaps in the priorities.
-
-    Uses a constant number of queries: the deletes are raw, since a signal for each row would read the other rows.
-    """
+    """Remove overrides of one feature in one environment with their states, and close the gaps in the priorities."""
     removed = list(feature_segments)
     if not removed:
         return
-    pks = [each.pk for each in removed]
-    report(AboutToChangeStates(StateKey(each.environment_id, each.feature_id, each.pk) for each in removed))
-    _announce_if_live(removed)
-    overrides = FeatureSegment.objects.filter(pk__in=pks)
-    report(AboutToDeleteOverrides(overrides.select_related("feature__project", "segment")))
-    remove_states(FeatureState.objects.filter(feature_segment__in=pks))
-    overrides._raw_delete(overrides.db)
+    remove_all(FeatureSegment.objects.filter(pk__in=[each.pk for each in removed]))
     others = list(_feature_segments(removed[0].environment_id, removed[0].feature_id))
     steps = {each.pk: sum(gap.priority < each.priority for gap in removed) for each in others}
     _move_priorities([each for each in others if steps[each.pk]], {pk: -step for pk, step in steps.items()})
+
+
+def remove_all(overrides: QuerySet[FeatureSegment]) -> None:
+    """Remove overrides of any features in one environment, with their states.
+
+    Uses a constant number of queries: the deletes are raw, since a signal for each row would read the other rows.
+    """
+    keys = overrides.order_by().values_list("environment_id", "feature_id", "pk")
+    report(AboutToChangeStates(StateKey(*key) for key in keys))
+    _announce_if_live(overrides)
+    report(AboutToDeleteOverrides(overrides.select_related("feature__project", "segment")))
+    remove_states(FeatureState.objects.filter(feature_segment__in=overrides.order_by().values("pk")))
+    overrides._raw_delete(overrides.db)
 
 
 def read_feature_segments(environment: Environment, feature: Feature) -> list[FeatureSegment]:

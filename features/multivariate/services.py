@@ -66,7 +66,7 @@ def add_option(feature: Feature, **columns: Any) -> MultivariateFeatureOption:
     """Create an option with a share in each environment default. Saving the option announces it."""
     option = MultivariateFeatureOption.objects.create(feature=feature, **columns)
     _add_default_shares(feature, [option])
-    _set_type(feature, FeatureType.MULTIVARIATE)
+    set_type(feature, FeatureType.MULTIVARIATE)
     return option
 
 
@@ -77,7 +77,7 @@ def remove_option(option: MultivariateFeatureOption) -> None:
     _delete([option.pk])
     report(OptionsReplaced(feature, removed=1))
     if not feature.multivariate_options.exists():
-        _set_type(feature, FeatureType.STANDARD)
+        set_type(feature, FeatureType.STANDARD)
 
 
 def create_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> None:
@@ -115,9 +115,9 @@ def replace_options(feature: Feature, items: Iterable[Mapping[str, Any]]) -> Non
     changed = ((columns_before[option.pk], _writable_columns(option)) for option in kept)
     report(OptionsReplaced(feature, added=len(new), removed=len(removed), changed=changed))
     if new:
-        _set_type(feature, FeatureType.MULTIVARIATE)
+        set_type(feature, FeatureType.MULTIVARIATE)
     elif removed and not kept:
-        _set_type(feature, FeatureType.STANDARD)
+        set_type(feature, FeatureType.STANDARD)
 
 
 def _item_columns(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +156,8 @@ def _add_default_shares(feature: Feature, options: list[MultivariateFeatureOptio
     )
 
 
-def _set_type(feature: Feature, kind: FeatureType) -> None:
+def set_type(feature: Feature, kind: FeatureType) -> None:
+    """Set the feature's type. Saving the feature announces it."""
     if feature.type != kind:
         feature.type = kind
         feature.save(update_fields=["type"])

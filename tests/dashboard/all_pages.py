@@ -3,6 +3,7 @@
 from typing import Any
 
 from audit.models import AuditLog, RelatedObjectType
+from features.import_export.exports import create_export
 from tests.hostile import routes
 from tests.hostile.routes import Route
 from tests.operations.world import WorldInProcess as World
@@ -76,6 +77,7 @@ def arguments_of(world: World) -> dict[str, Any]:
         "webhook_pk": world.webhook["id"],
         "organisation-webhook.webhook_pk": world.organisation_webhook["id"],
         "variation.feature_pk": world.split["id"],
+        "export_pk": create_export(world.a).pk,
         "uid": "MQ",
         "token": "token",
     }
@@ -87,8 +89,10 @@ def form_of(route: Route, world: World) -> dict[str, Any]:
     forms: dict[str, dict[str, Any]] = {
         "features-many": {"feature": feature, "action": "on"},
         "override-order": {"order": world.override["feature_segment"]["id"]},
+        "feature-export": {"environment": environment.api_key},
+        "feature-import": {"environment": environment.api_key, "strategy": "SKIP", "content": "[]"},
         "group-add": {"email": world.member.email},
-        "default-copy": {"from": environment.api_key, "to": world.b.api_key},
+        "flag-copy": {"from": environment.api_key, "to": world.b.api_key},
         "environment-delete": {"name": environment.name},
         "project-delete": {"name": world.project.name},
         "organisation-delete": {"name": world.organisation.name},

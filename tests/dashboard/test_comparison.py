@@ -1,16 +1,20 @@
 """Two environments side by side, copies between them, many features at once, and a feature's history."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
+from rest_framework.test import APIClient
 
 from audit.models import AuditLog
-from environments.models import Environment
+from environments.models import Environment, UserEnvironmentPermission
 from features.models import Feature, FeatureState
 from features.workflows.core.models import ChangeRequest
 from projects.models import Project
+from tests.features.conftest import events  # noqa: F401
 from tests.identities.test_overrides import split
+from users.models import FFAdminUser
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +87,114 @@ def test_copy__target_needs_approval__proposed(
     assert response.redirect_chain[0][0].endswith(f"{production.api_key}/change-requests/{request.pk}/")
     assert "blue" in response.content.decode()
     assert not default(feature, production).enabled
+
+
+@pytest.fixture
+def overridden(
+    admin: APIClient, environment: Environment, production: Environment, make_feature: MakeFeature, project: Project
+) -> Feature:
+    """A multivariate feature with the overrides "b" and "a" in Development, and "c" and "a" in Production."""
+    feature = make_feature("banner")
+    Feature.objects.filter(pk=feature.pk).update(type="MULTIVARIATE")
+    split(feature, default(feature, environment), red=30)
+    segments = {name: project.segments.create(name=name) for name in "abc"}
+    option = feature.multivariate_options.get()
+    for place, names in ((environment, "ba"), (production, "ca")):
+        overrides = [
+            {
+                "segment": {"id": segments[name].pk},
+                "enabled": True,
+                "value": {"type": "string", "value": f"{name} in {place.name}"},
+                "variants": [{"id": option.pk, "weight": priority}],
+                "priority": priority,
+            }
+            for priority, name in enumerate(names)
+        ]
+        path = f"/api/__future__/environments/{place.api_key}/features/{feature.pk}/"
+        assert admin.patch(path, {"segment_overrides": overrides}, "json").status_code == 200
+    return feature
+
+
+def overrides_in(feature: Feature, environment: Environment) -> list[tuple[str, bool, Any, list[float]]]:
+    states = FeatureState.objects.filter(
+        feature=feature, environment=environment, version__isnull=False, feature_segment__isnull=False
+    )
+    return [
+        (
+            state.feature_segment.segment.name,
+            state.enabled,
+            state.feature_state_value.value,
+            [share.percentage_allocation for share in state.multivariate_feature_state_values.all()],
+        )
+        for state in states.order_by("feature_segment__priority")
+        if state.feature_segment is not None
+    ]
+
+
+COPIED = [("b", True, "b in Development", [0]), ("a", True, "a in Development", [1])]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_copy__with_overrides__as_in_the_other_environment_with_one_event(
+    browser: Client,
+    compare: str,
+    environment: Environment,
+    production: Environment,
+    overridden: Feature,
+    events: list[str],  # noqa: F811
+) -> None:
+    form = {"from": environment.api_key, "to": production.api_key}
+    assert 'name="overrides"' in browser.get(f"{compare}?show=all").content.decode()
+    browser.post(f"{compare}{overridden.pk}/copy/", form)
+    assert [name for name, *_ in overrides_in(overridden, production)] == ["c", "a"]
+    assert ">banner</a>" in browser.get(compare).content.decode()
+    events.clear()
+    AuditLog.objects.all().delete()
+    browser.post(f"{compare}{overridden.pk}/copy/", {**form, "overrides": "on"})
+    assert overrides_in(overridden, production) == COPIED
+    assert events == [production.api_key]
+    logs = AuditLog.objects.filter(environment=production, author__email="admin@example.com")
+    assert "Flag state / Remote config value deleted for feature 'banner' and segment 'c'" in {
+        each.log for each in logs
+    }
+    assert ">banner</a>" not in browser.get(compare).content.decode()
+
+
+def test_copy__with_overrides_and_target_needs_approval__proposed_as_a_whole(
+    browser: Client,
+    admin: APIClient,
+    compare: str,
+    environment: Environment,
+    production: Environment,
+    overridden: Feature,
+) -> None:
+    before = overrides_in(overridden, production)
+    Environment.objects.filter(pk=production.pk).update(minimum_change_request_approvals=0)
+    form = {"from": environment.api_key, "to": production.api_key, "overrides": "on"}
+    page = browser.post(f"{compare}{overridden.pk}/copy/", form, follow=True).content.decode()
+    assert "Override for c" in page
+    assert overrides_in(overridden, production) == before
+    request = ChangeRequest.objects.get(environment=production)
+    assert admin.post(f"/api/v1/features/workflows/change-requests/{request.pk}/commit/").status_code == 200
+    assert overrides_in(overridden, production) == COPIED
+    assert ">banner</a>" not in browser.get(compare).content.decode()
+
+
+def test_copy__overrides_without_their_permission__nothing_changed(
+    viewer: Client,
+    member_user: FFAdminUser,
+    compare: str,
+    environment: Environment,
+    production: Environment,
+    overridden: Feature,
+) -> None:
+    permissions = UserEnvironmentPermission.objects.create(user=member_user, environment=production)
+    permissions.permissions.add("VIEW_ENVIRONMENT", "UPDATE_FEATURE_STATE")
+    before = overrides_in(overridden, production)
+    form = {"from": environment.api_key, "to": production.api_key, "overrides": "on"}
+    page = viewer.post(f"{compare}{overridden.pk}/copy/", form, follow=True).content.decode()
+    assert "You do not have permission" in page
+    assert overrides_in(overridden, production) == before
 
 
 def test_copy__viewer__403_and_nothing_changed(

@@ -45,7 +45,7 @@ REFERENCE_SECONDS = 0.013
 
 # For the editor these are a 403 or a 404.
 ADMIN_ONLY = {"usage", "project-delete", "environment-webhook", "environment-webhook-delete"}
-ADMIN_ONLY |= {"server-key", "server-key-revoke"}
+ADMIN_ONLY |= {"server-key", "server-key-revoke", "feature-export-download"}
 ADMIN_ONLY_PREFIXES = ("organisation-", "project-permissions", "environment-permissions", "invite", "group-", "member-")
 ADMIN_ONLY_SUFFIXES = ("-user-permissions", "-group-permissions")
 

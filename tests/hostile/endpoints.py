@@ -136,6 +136,22 @@ NEW_FEATURE_FIELDS = {
     "multivariate_options": LISTS,
     **below("multivariate_options.0", OPTION_FIELDS),
 }
+IMPORT_FIELDS = {
+    "strategy": values.CHOICE,
+    "file": LISTS,
+    "file.0.name": NAME,
+    "file.0.default_enabled": values.BOOLEAN,
+    "file.0.is_server_key_only": values.BOOLEAN,
+    "file.0.initial_value": values.text(20_000),
+    "file.0.type": values.CHOICE,
+    "file.0.value": (*values.VALUE, 5, True),
+    "file.0.enabled": values.BOOLEAN,
+    "file.0.multivariate": LISTS,
+    "file.0.multivariate.0.type": values.CHOICE,
+    "file.0.multivariate.0.value": (*values.VALUE, 5, True),
+    "file.0.multivariate.0.percentage_allocation": values.PERCENTAGE,
+    "file.0.multivariate.0.default_percentage_allocation": values.PERCENTAGE,
+}
 SHARES_FIELDS = {
     SHARES: OBJECTS,
     f"{SHARES}.0.multivariate_feature_option": values.REFERENCE,
@@ -224,6 +240,16 @@ CHANGE_REQUEST_FIELDS = {
     **below("feature_states.0", TYPED_VALUE),
     "approvals": APPROVALS,
 }
+CHANGE_SET_FIELDS = {
+    "change_sets": OBJECTS,
+    "change_sets.0.feature": values.REFERENCE,
+    "change_sets.0.live_from": values.TIME,
+    "change_sets.0.segment_ids_to_delete_overrides": values.REFERENCES,
+    "change_sets.0.feature_states_to_update": OBJECTS,
+    "change_sets.0.feature_states_to_update.0.feature_segment": (*values.OBJECT, {}),
+    "change_sets.0.feature_states_to_update.0.feature_segment.segment": values.REFERENCE,
+    "change_sets.0.feature_states_to_update.0.feature_segment.priority": values.INTEGER,
+}
 SEGMENT_REQUEST_FIELDS = {
     "title": values.text(500),
     "description": NO_TEXT,
@@ -281,6 +307,13 @@ FLAGS = (
         {"group_ids": without(values.REFERENCES, [0])},
         "group_ids",
     ),
+    end_point(
+        "POST features/create-feature-export/",
+        {"environment_id": "{a.pk}", "tag_ids": ["{tag}"]},
+        {"environment_id": values.REFERENCE, "tag_ids": values.REFERENCES},
+        "environment_id tag_ids",
+    ),
+    end_point("POST features/feature-import/{a.pk}", None, IMPORT_FIELDS, "file strategy"),
     end_point(f"POST {OPTIONS}", None, OPTION_FIELDS),
     *both(OPTION, {"type": "unicode", "string_value": "z", "feature": "{split}"}, OPTION_FIELDS),
     end_point(
@@ -382,7 +415,22 @@ FLAGS = (
 )
 
 WORKFLOW = (
-    end_point(CREATE_CHANGE_REQUEST, None, CHANGE_REQUEST_FIELDS, "title feature_states"),
+    end_point(
+        CREATE_CHANGE_REQUEST,
+        {
+            **change_request(),
+            "change_sets": [
+                {
+                    "feature": "{feature}",
+                    "feature_states_to_update": [
+                        {"feature_segment": {"segment": "{override.feature_segment.segment}", "priority": 3}}
+                    ],
+                }
+            ],
+        },
+        CHANGE_REQUEST_FIELDS | CHANGE_SET_FIELDS,
+        "title feature_states",
+    ),
     *both(CHANGE_REQUEST, change_request(), CHANGE_REQUEST_FIELDS, "title feature_states"),
     end_point(f"POST {SEGMENT_REQUESTS}", None, SEGMENT_REQUEST_FIELDS, "title segments"),
     *both(SEGMENT_REQUEST, NEW_SEGMENT_REQUEST, SEGMENT_REQUEST_FIELDS, "title segments"),

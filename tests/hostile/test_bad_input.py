@@ -86,7 +86,8 @@ def test_body__not_a_json_object_of_a_valid_size__refused_and_nothing_stored(end
         assert_refused(json.dumps(other), json.dumps(other).encode(), (400, 403))
     right = values.encode(body).encode()
     for content_type in values.in_turn(OTHER_TYPES, number, 1 if first else 4):
-        assert_refused(content_type, right, (415,), content_type)
+        # One endpoint accepts uploads: for it this is a malformed one.
+        assert_refused(content_type, right, (400, 415), content_type)
     assert_refused("above the limit", right.ljust(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1), (413,))
     assert rows() == before
     assert wrong == {}

@@ -112,7 +112,11 @@ OPEN = {
 # A route of each kind of key. Authentication is the same for all routes of a kind.
 KEYS = {"api/v1/projects/", "api/v1/flags/", "api/v1/environment-document/"}
 
-SCOPE_NOT_IN_PATH = {"api/v1/features/featurestates/", "api/v1/features/feature-segments/"}
+SCOPE_NOT_IN_PATH = {
+    "api/v1/features/featurestates/",
+    "api/v1/features/feature-segments/",
+    "api/v1/features/create-feature-export/",
+}
 
 VERSIONS = "api/v1/environments/{environment_pk}/features/{feature_pk}/versions/"
 
@@ -296,6 +300,8 @@ def found(route: Route, name: str, world: World) -> Any:
         "flags": lambda: {"id": world.split["name"]},
         "mv-options": lambda: world.option,
         "options": lambda: world.option,
+        "download-feature-export": lambda: world.export,
+        "feature-import": lambda: {"id": world.a.pk},
         "featurestates": lambda: world.identity_override if "identities" in route.path else world.split_state,
         "feature-segments": lambda: world.override["feature_segment"],
         "segments": lambda: world.segment,

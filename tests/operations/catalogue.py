@@ -1,9 +1,9 @@
 """The catalogue of admin operations: what an admin of Flagsmith can change, and the effect on SDKs of A and B.
 
 It holds every row of Flagsmith's own table of triggers but those of what this product does not have: versioning v2,
-metadata of features, system segments and revisions of segments, edge identities, imports, feature health, release
-pipelines, experiments and metrics. docs/decisions/0001-what-makes-an-event.md has the reasons where an effect is not
-Flagsmith's.
+metadata of features, system segments and revisions of segments, edge identities, imports from LaunchDarkly, feature
+health, release pipelines, experiments and metrics. docs/decisions/0001-what-makes-an-event.md has the reasons where an
+effect is not Flagsmith's.
 """
 
 from collections.abc import Iterable
@@ -142,6 +142,50 @@ FEATURE_OPERATIONS = (
         ("option: key", "AB", {"key": "{new_name}"}),
         ("option: default percentage", "AB", {"default_percentage_allocation": "{percentage}"}, {"same_content": True}),
         ("option: nothing changed", "", {"type": "unicode", "string_value": "a"}),
+    ),
+)
+
+IMPORTED = {
+    "name": "imported",
+    "default_enabled": False,
+    "is_server_key_only": False,
+    "initial_value": "v",
+    "value": "{value}",
+    "type": "unicode",
+    "enabled": True,
+    "multivariate": [
+        {"percentage_allocation": 20, "default_percentage_allocation": 30, "value": "a", "type": "unicode"},
+    ],
+}
+
+
+def imported(strategy: str, **fields: Any) -> dict[str, Any]:
+    return {"strategy": strategy, "file": [{**IMPORTED, **fields}]}
+
+
+EXPORTS_AND_IMPORTS = (
+    created("export: created", "", "export"),
+    *calls(
+        "POST features/feature-import/{a.pk}",
+        ("import: a new feature", "AB", imported("SKIP", name="{new_name}")),
+        (
+            "import: a feature that exists, skipped",
+            "",
+            imported("SKIP", name="{feature.name}"),
+            {"given": "feature"},
+        ),
+        (
+            "import: a feature that exists, overwritten with its overrides",
+            "A",
+            imported("OVERWRITE_DESTRUCTIVE", name="{feature.name}", multivariate=[]),
+            {"given": "override identity_override"},
+        ),
+        (
+            "import: a feature with options, overwritten",
+            "A",
+            imported("OVERWRITE_DESTRUCTIVE", name="{split.name}"),
+            {"given": "split"},
+        ),
     ),
 )
 
@@ -399,6 +443,10 @@ CHANGE_REQUEST_OPERATIONS = (
         f"POST {CHANGE_REQUESTS}{{large_request}}/commit/",
         ("change request: default, override and percentages live now", "A"),
     ),
+    *calls(
+        f"POST {CHANGE_REQUESTS}{{override_request}}/commit/",
+        ("change request: override removed, others reordered, live now", "A"),
+    ),
     created("change request: committed for later", "", "scheduled_request"),
     *calls(f"DELETE {CHANGE_REQUESTS}{{scheduled_request}}/", ("change request: deleted before it is due", "")),
     Operation(
@@ -448,6 +496,7 @@ REFUSED = tuple(
 OPERATIONS = (
     *DEFAULTS,
     *FEATURE_OPERATIONS,
+    *EXPORTS_AND_IMPORTS,
     *OVERRIDES,
     *SEGMENTS,
     *IDENTITIES,

@@ -140,6 +140,7 @@ OBJECTS = {
         ("environment_group_permission", f"POST {ENVIRONMENT}user-group-permissions/", GROUP_PERMISSION),
         ("invite", f"POST {ORGANISATION}invites/", {"email": "invited@example.org", "role": "USER"}),
         ("invite_link", f"POST {ORGANISATION}invite-links/", {"role": "USER"}),
+        ("export", "POST features/create-feature-export/", {"environment_id": "{a.pk}", "tag_ids": []}),
         ("change_request", CREATE_CHANGE_REQUEST, change_request()),
         ("far_request", CREATE_CHANGE_REQUEST, change_request(FAR)),
         (
@@ -156,6 +157,20 @@ OBJECTS = {
                         "feature_state_value": {"type": "unicode", "string_value": "green"},
                     },
                     {"feature": "{split}", "multivariate_feature_state_values": "{shares}"},
+                ],
+            },
+        ),
+        (
+            "override_request",
+            CREATE_CHANGE_REQUEST,
+            {
+                "title": "override removed",
+                "feature_states": [],
+                "change_sets": [
+                    {
+                        "feature": "{feature}",
+                        "segment_ids_to_delete_overrides": ["{override.feature_segment.segment}"],
+                    }
                 ],
             },
         ),

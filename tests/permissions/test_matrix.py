@@ -42,6 +42,7 @@ HIDDEN_STATUSES = {
     "GET api/v1/features/featurestates/": {403},
     "POST api/v1/features/featurestates/": {403},
     "POST api/v1/features/feature-segments/": {403},
+    "POST api/v1/features/create-feature-export/": {403},
     "POST api/v1/features/feature-segments/update-priorities/": {400, 403},
 }
 

@@ -50,7 +50,8 @@ NOT_A_LIST = {"non_field_errors": ['Expected a list of items but got type "dict"
         ({"feature_states": [{"feature": 999_999}]}, {"feature_states": [{"feature": does_not_exist(999_999)}]}),
         ({"approvals": [{"user": 999_999}]}, {"approvals": [{"user": does_not_exist(999_999)}]}),
         ({"group_assignments": [{"group": 1}]}, {"group_assignments": [{"group": does_not_exist(1)}]}),
-        ({"change_sets": [{"feature": 1}]}, {"change_sets": NO_VERSIONS}),
+        ({"change_sets": [{"feature": 999_999}]}, {"change_sets": [{"feature": does_not_exist(999_999)}]}),
+        ({"change_sets": [{}]}, {"change_sets": [{"feature": ["This field is required."]}]}),
         ({"environment_feature_versions": ["6f3b6e0e"]}, {"environment_feature_versions": NO_VERSIONS}),
     ],
 )

@@ -13,7 +13,7 @@ def detailed_requests() -> QuerySet[ChangeRequest]:
     """All change requests with prefetched details; a constant number of queries."""
     drafts = Prefetch("feature_states", queryset=STATES_WITH_CONTENT.filter(version=None), to_attr="draft_states")
     requests = ChangeRequest.objects.select_related("environment__project", "project")
-    return requests.prefetch_related("approvals", "changes", drafts)
+    return requests.prefetch_related("approvals", "changes", "change_sets", drafts)
 
 
 def feature_states_json(request: ChangeRequest) -> list[dict[str, Any]]:

@@ -3,25 +3,29 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from core.items import CompleteItem, Items
 from environments.models import Environment
+from features.feature_segments.services import MAX_PRIORITY
 from features.feature_states.serializers import (
     SHARES_OVER_100,
     FeatureStateValueSerializer,
     ShareSerializer,
     share_errors,
 )
-from features.fields import ObjectID
+from features.fields import MAX_IDS, ObjectID
 from features.models import Feature, FeatureSegment
 from features.multivariate.models import MultivariateFeatureOption
 from features.multivariate.percentages import exceed_100
+from features.workflows.core.change_sets import RequestedSet, change_set_json
 from features.workflows.core.contents import RequestedState
 from features.workflows.core.details import feature_states_json
 from features.workflows.core.models import ChangeRequestApproval
 from projects.models import Project
+from segments.models import Segment
 from users.models import FFAdminUser
 
 SHARES = "multivariate_feature_state_values"
@@ -61,6 +65,64 @@ class RequestedStateSerializer(CompleteItem):
 
     class Meta:
         list_serializer_class = RequestedStates
+
+
+NO_OVERRIDE = "The segment {} has no override of this feature."
+TWICE = "This segment is given more than once."
+STATES_ELSEWHERE = "Send states in feature_states of the change request."
+
+
+@extend_schema_field({"type": "array", "items": {"type": "object"}})
+class NoStates(serializers.ListField):
+    """States of Flagsmith's change sets. Here they are in ``feature_states``, so this list is empty."""
+
+    child = serializers.JSONField()
+
+    def to_internal_value(self, data: Any) -> Any:
+        if super().to_internal_value(data):
+            raise ValidationError(STATES_ELSEWHERE)
+        return []
+
+
+class PlaceSerializer(serializers.Serializer[Any]):
+    """A segment and its priority in the new order."""
+
+    segment = ObjectID()
+    priority = serializers.IntegerField(min_value=0, max_value=MAX_PRIORITY)
+
+
+class OrderedStateSerializer(CompleteItem):
+    """An override's place in the new order. States are in ``feature_states`` of the request."""
+
+    feature_segment = PlaceSerializer()
+
+    class Meta:
+        list_serializer_class = Items
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            others = {str(name): [STATES_ELSEWHERE] for name in data if name != "feature_segment"}
+            if others:
+                raise ValidationError(others)
+        return super().to_internal_value(data)
+
+
+class ChangeSets(Items):
+    def to_representation(self, data: Any) -> Any:
+        return [change_set_json(each) for each in data.all()]
+
+
+class ChangeSetSerializer(CompleteItem):
+    """Removals and the order of a feature's segment overrides."""
+
+    feature = ObjectID()
+    feature_states_to_create = NoStates(required=False)
+    feature_states_to_update = OrderedStateSerializer(many=True, required=False)
+    segment_ids_to_delete_overrides = serializers.ListField(child=ObjectID(), required=False, max_length=MAX_IDS)
+    live_from = serializers.DateTimeField(required=False, allow_null=True)
+
+    class Meta:
+        list_serializer_class = ChangeSets
 
 
 class ApprovalSerializer(CompleteItem, serializers.ModelSerializer[ChangeRequestApproval]):
@@ -111,6 +173,58 @@ def validate_feature_states(items: list[dict[str, Any]], environment: Environmen
         seen.add(requested.target)
     _raise_errors(errors)
     return requested_states
+
+
+def validate_change_sets(items: list[dict[str, Any]], environment: Environment) -> list[RequestedSet]:
+    """Resolve the change sets of a body. Raises ValidationError with one item per set."""
+    features = Feature.objects.filter(project=environment.project_id).in_bulk([item["feature"] for item in items])
+    overrides: dict[int, dict[int, Segment]] = {}
+    for each in FeatureSegment.objects.filter(environment=environment, feature__in=features).select_related("segment"):
+        overrides.setdefault(each.feature_id, {})[each.segment_id] = each.segment
+    errors: list[dict[str, Any]] = []
+    requested = []
+    seen: set[int] = set()
+    for item in items:
+        pk = item["feature"]
+        segments = overrides.get(pk, {})
+        removed = list(dict.fromkeys(item.get("segment_ids_to_delete_overrides", [])))
+        places = [state["feature_segment"] for state in item.get("feature_states_to_update", [])]
+        given = [place["segment"] for place in places]
+        order = [place["segment"] for place in sorted(places, key=lambda place: place["priority"])]
+        error = _change_set_error(pk, features, segments, removed, given, is_repeated=pk in seen)
+        errors.append(error)
+        seen.add(pk)
+        if not error:
+            kept = [segment for segment in order if segment not in removed]
+            resolved = [tuple(segments[each] for each in pks) for pks in (removed, kept)]
+            requested.append(RequestedSet(features[pk], resolved[0], resolved[1], item.get("live_from")))
+    _raise_errors(errors)
+    return requested
+
+
+def _change_set_error(
+    pk: int,
+    features: Mapping[int, Feature],
+    segments: Mapping[int, Segment],
+    removed: list[int],
+    order: list[int],
+    *,
+    is_repeated: bool,
+) -> dict[str, Any]:
+    if pk not in features:
+        return {"feature": does_not_exist(pk)}
+    if is_repeated:
+        return {"feature": ["This request has a change set for the same feature already."]}
+    if missing := [segment for segment in removed if segment not in segments]:
+        return {"segment_ids_to_delete_overrides": [NO_OVERRIDE.format(missing[0])]}
+    messages = [
+        NO_OVERRIDE.format(segment) if segment not in segments else TWICE if order.count(segment) > 1 else ""
+        for segment in order
+    ]
+    if any(messages):
+        places = [{"feature_segment": {"segment": [message]}} if message else {} for message in messages]
+        return {"feature_states_to_update": places}
+    return {}
 
 
 def _errors(

@@ -113,6 +113,29 @@ class PlannedChange(models.Model):
         return f"{self.feature_name} for {self.segment_name}"
 
 
+class ChangeSet(models.Model):
+    """Removals and the order of a feature's segment overrides, which a change request makes besides its states.
+
+    Like ``PlannedChange`` it is kept when the feature or a segment is deleted, so names are stored.
+    """
+
+    change_request = models.ForeignKey(ChangeRequest, on_delete=models.CASCADE, related_name="change_sets")
+    feature_id = models.IntegerField(db_index=True)
+    feature_name = models.CharField(max_length=2000)
+    # Segments: lists of objects with ``id`` and ``name``. An empty order: the order stays.
+    removed = models.JSONField()
+    order = models.JSONField()
+    live_from = models.DateTimeField(null=True, blank=True)
+    live_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        changes = [f"{self.feature_name} for {segment['name']} removed" for segment in self.removed]
+        return ", ".join([*changes, f"order of {self.feature_name}"] if self.order else changes)
+
+
 class SegmentChange(models.Model):
     """The columns and rules that a project's change request gives to a segment. Kept if the segment changes later."""
 

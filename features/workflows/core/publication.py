@@ -16,9 +16,10 @@ from core.changes import report
 from features.changes import AboutToChangeStates, ChangeRequestFailed, StateKey, StatesPublished
 from features.feature_states.services import remove_states
 from features.models import Feature, FeatureState, FeatureType
+from features.workflows.core.change_sets import apply_change_sets
 from features.workflows.core.contents import Target, state_json
 from features.workflows.core.drafts import read_drafts, read_live
-from features.workflows.core.models import ChangeRequest, PlannedChange
+from features.workflows.core.models import ChangeRequest, ChangeSet, PlannedChange
 from realtime.changes import versions
 from segments.models import Segment
 
@@ -33,7 +34,7 @@ def publish(request: ChangeRequest, changes: Iterable[PlannedChange], now: datet
     """Publish the due states of a committed request, and set when the others are due.
 
     ``changes`` are all planned changes of the request. Raises CannotPublish, before any change, if the target of any
-    unpublished state no longer exists.
+    unpublished state, or the feature of a change set, no longer exists. Change sets are applied after the states.
     """
     unpublished = [change for change in changes if change.live_at is None]
     states = {state.pk: state for state in read_drafts(request).values()}
@@ -42,13 +43,19 @@ def publish(request: ChangeRequest, changes: Iterable[PlannedChange], now: datet
         (change.feature_id for change in unpublished),
         FeatureState.objects.select_related("feature_segment"),
     )
+    change_sets = [each for each in request.change_sets.all() if each.live_at is None]
     _check_targets(unpublished, states, live.values())
+    _check_features(change_sets)
     due = [change for change in unpublished if change.live_from is None or change.live_from <= now]
+    due_sets = [each for each in change_sets if each.live_from is None or each.live_from <= now]
     if due:
         _replace_live_states(request, [(change, states[change.feature_state_id]) for change in due], live, now)
-    if due or not unpublished:
+    if due_sets:
+        apply_change_sets(request, due_sets, now)
+    if due or due_sets or not (unpublished or change_sets):
         request.applied_at = now
-    later = [change.live_from for change in unpublished if change.live_from is not None and change.live_from > now]
+    times = [each.live_from for each in (*unpublished, *change_sets)]
+    later = [live_from for live_from in times if live_from is not None and live_from > now]
     request.due_at = min(later, default=None)
     request.save(update_fields=["committed_at", "committed_by", "due_at", "applied_at", "updated_at"])
     _log_on_commit(
@@ -56,6 +63,7 @@ def publish(request: ChangeRequest, changes: Iterable[PlannedChange], now: datet
         "change_request_published",
         request,
         feature_states=len(due),
+        change_sets=len(due_sets),
         due_at=request.due_at and request.due_at.isoformat(),
     )
 
@@ -95,6 +103,14 @@ def _check_targets(
             raise CannotPublish(f"The override of {change} now belongs to another segment.")
         if live_overrides.get((state.feature_id, feature_segment.segment_id), feature_segment) != feature_segment:
             raise CannotPublish(f"The override of {change} was deleted and created again.")
+
+
+def _check_features(change_sets: list[ChangeSet]) -> None:
+    names = {each.feature_id: each.feature_name for each in change_sets}
+    existing = set(Feature.objects.filter(pk__in=names).values_list("pk", flat=True)) if names else set()
+    for pk, name in names.items():
+        if pk not in existing:
+            raise CannotPublish(f"The feature {name} no longer exists.")
 
 
 def _missing_target(change: PlannedChange) -> str:

@@ -49,7 +49,7 @@ class RequestSerializer(serializers.ModelSerializer[ChangeRequest]):
 def service_arguments(validated_data: dict[str, Any], changes_field: str) -> dict[str, Any]:
     """Keyword arguments for the services. ``changes_field`` is the body's field of states or segments."""
     arguments = {"title": "title", "description": "description", "ignore_conflicts": "ignore_conflicts"}
-    arguments |= {changes_field: "requested", "approvals": "reviewers"}
+    arguments |= {changes_field: "requested", "change_sets": "change_sets", "approvals": "reviewers"}
     return {name: validated_data[field] for field, name in arguments.items() if field in validated_data}
 
 
@@ -58,7 +58,7 @@ class ChangeRequestSerializer(RequestSerializer):
 
     feature_states = items.RequestedStateSerializer(many=True)
     environment_feature_versions = UnsupportedVersions(required=False)
-    change_sets = UnsupportedVersions(required=False, allow_null=True)
+    change_sets = items.ChangeSets(child=items.ChangeSetSerializer(), required=False, allow_null=True)
 
     class Meta:
         model = ChangeRequest
@@ -84,6 +84,12 @@ class ChangeRequestSerializer(RequestSerializer):
 
     def validate_feature_states(self, states: list[dict[str, Any]]) -> Any:
         return items.validate_feature_states(states, self.context["view"].environment)
+
+    def validate_change_sets(self, change_sets: list[dict[str, Any]] | None) -> Any:
+        """Null, which Flagsmith's dashboard sends, leaves them as they are."""
+        return (
+            None if change_sets is None else items.validate_change_sets(change_sets, self.context["view"].environment)
+        )
 
     def create(self, validated_data: dict[str, Any]) -> ChangeRequest:
         view = self.context["view"]

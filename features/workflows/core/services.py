@@ -16,6 +16,7 @@ from environments.models import Environment
 from features.feature_states.services import remove_states
 from features.models import FeatureState
 from features.workflows.core import scheduler
+from features.workflows.core.change_sets import RequestedSet, change_sets_differ, write_change_sets
 from features.workflows.core.contents import RequestedState
 from features.workflows.core.drafts import apply_requested, read_contents, write_drafts
 from features.workflows.core.errors import ChangeRequestError
@@ -41,6 +42,7 @@ def create_change_request(
     author: Actor,
     *,
     requested: list[RequestedState],
+    change_sets: list[RequestedSet] | None = None,
     reviewers: Iterable[FFAdminUser] = (),
     **columns: Any,
 ) -> ChangeRequest:
@@ -50,6 +52,7 @@ def create_change_request(
     request = ChangeRequest(environment=environment, project=environment.project, user=user_of(author), **columns)
     request.save()
     write_drafts(request, requested)
+    write_change_sets(request, change_sets or [])
     set_reviewers(request, reviewers)
     return request
 
@@ -59,16 +62,20 @@ def update_change_request(
     editor: Actor,
     *,
     requested: list[RequestedState] | None = None,
+    change_sets: list[RequestedSet] | None = None,
     reviewers: Iterable[FFAdminUser] | None = None,
     **columns: Any,
 ) -> ChangeRequest:
-    """Set columns. States and reviewers are replaced unless they are None.
+    """Set columns. States, change sets and reviewers are replaced unless they are None.
 
-    The states of an approved or committed request cannot be changed.
+    The states and change sets of an approved or committed request cannot be changed.
     """
     if requested is not None and _differ(request, requested):
         check_editable(request, editor)
         write_drafts(request, requested)
+    if change_sets is not None and change_sets_differ(request, change_sets):
+        check_editable(request, editor)
+        write_change_sets(request, change_sets)
     save_columns(request, columns, reviewers)
     return request
 

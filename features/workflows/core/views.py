@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins
 from rest_framework.decorators import action
@@ -21,7 +22,7 @@ from environments.models import Environment
 from environments.scope import EnvironmentScopedView
 from features.workflows.core import services
 from features.workflows.core.details import detailed_requests
-from features.workflows.core.models import ChangeRequest, PlannedChange
+from features.workflows.core.models import ChangeRequest, ChangeSet, PlannedChange
 from features.workflows.core.serializers import (
     ChangeRequestFilterSerializer,
     ChangeRequestSerializer,
@@ -94,18 +95,25 @@ class ListChangeRequestsView(WorkflowView, ListAPIView[ChangeRequest]):
 
     def get_queryset(self) -> QuerySet[ChangeRequest]:
         scheduled = PlannedChange.objects.filter(change_request=OuterRef("pk"), live_from__isnull=False)
-        earliest = scheduled.order_by("live_from").values("live_from")[:1]
-        return ChangeRequest.objects.filter(environment=self.environment).annotate(live_from=Subquery(earliest))
+        sets = ChangeSet.objects.filter(change_request=OuterRef("pk"), live_from__isnull=False)
+        first, first_of_sets = (
+            Subquery(each.order_by("live_from").values("live_from")[:1]) for each in (scheduled, sets)
+        )
+        requests = ChangeRequest.objects.filter(environment=self.environment)
+        return requests.annotate(live_from=Coalesce(first, first_of_sets))
 
     def filter_queryset(self, queryset: Any) -> QuerySet[ChangeRequest]:
         parameters = ChangeRequestFilterSerializer.read(self.request.query_params)
         queryset = filter_requests(queryset, parameters)
         if "live_from_after" in parameters:
             queryset = queryset.filter(live_from__gt=parameters["live_from_after"])
-        for name in ("feature_id", "segment_id"):
-            if name in parameters:
-                changes = PlannedChange.objects.filter(change_request=OuterRef("pk"), **{name: parameters[name]})
-                queryset = queryset.filter(Exists(changes))
+        if "feature_id" in parameters:
+            of_feature = {"change_request": OuterRef("pk"), "feature_id": parameters["feature_id"]}
+            changes, sets = PlannedChange.objects.filter(**of_feature), ChangeSet.objects.filter(**of_feature)
+            queryset = queryset.filter(Exists(changes) | Exists(sets))
+        if "segment_id" in parameters:
+            changes = PlannedChange.objects.filter(change_request=OuterRef("pk"), segment_id=parameters["segment_id"])
+            queryset = queryset.filter(Exists(changes))
         return queryset
 
 

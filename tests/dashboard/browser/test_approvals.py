@@ -34,6 +34,13 @@ def proposed_states(tenant: Tenant) -> list[dict[str, object]]:
     return states
 
 
+def commit(tenant: Tenant) -> None:
+    """Commit the environment's only change request. It needs no approval any more."""
+    tenant.api.patch(f"environments/{tenant.environment.key}/", minimum_change_request_approvals=0)
+    [listed] = tenant.api.get(f"environments/{tenant.environment.key}/list-change-requests/")["results"]
+    tenant.api.post(f"features/workflows/change-requests/{listed['id']}/commit/")
+
+
 def block_stream(page: Page) -> None:
     """Block the stream, so that no event reloads the page."""
 
@@ -89,14 +96,15 @@ def test_override__switched_or_removed_with_approval_required__leads_to_the_prop
     expect(page.locator(".opened").get_by_role("switch", name="On", exact=True)).not_to_be_checked()
     page.goto(f"{base_path}features/{feature}/")
     page.get_by_role("link", name="Remove the override for second").click()
-    opened = page.locator(".opened")
-    expect(opened.get_by_role("textbox", name="Value")).to_have_value("red")
-    assert order(tenant, feature) == ["first", "second", "third"]
-    opened.get_by_role("button", name="Propose this change").click()
+    page.get_by_role("heading", name="Propose to remove the override for second?").wait_for()
+    page.get_by_label("Title").fill("No second")
+    page.get_by_role("button", name="Propose this change").click()
     page.wait_for_url(REQUEST)
-    [state] = proposed_states(tenant)
-    assert (state["enabled"], state["feature_state_value"]["string_value"]) == (False, "red")  # type: ignore[index]
+    expect(page.get_by_role("heading", name="No second")).to_be_visible()
+    expect(page.get_by_role("row", name="Override for second")).to_contain_text("removed")
     assert order(tenant, feature) == ["first", "second", "third"]
+    commit(tenant)
+    assert order(tenant, feature) == ["first", "third"]
 
 
 def test_order__approval_required__leads_to_the_proposal_and_the_stream_is_silent(
@@ -110,16 +118,16 @@ def test_order__approval_required__leads_to_the_proposal_and_the_stream_is_silen
         page.goto(f"{base_path}features/{feature}/")
         expect(page.locator(".row .padlock")).to_have_count(9)
         page.get_by_role("link", name="Move the override for second", exact=True).click()
-        opened = page.locator(".opened")
-        expect(opened.get_by_text("cannot hold the order of overrides")).to_be_visible()
-        opened.get_by_role("textbox", name="Value").fill("blue")
-        opened.get_by_role("button", name="Propose this change").click()
+        page.get_by_label("third", exact=True).fill("0")
+        page.get_by_role("button", name="Propose this change").click()
         page.wait_for_url(REQUEST)
+        expect(page.get_by_role("row", name="Order")).to_contain_text("third, first, second")
         assert order(tenant, feature) == ["first", "second", "third"]
-        [state] = proposed_states(tenant)
-        assert state["feature_state_value"]["string_value"] == "blue"  # type: ignore[index]
         # No click has raised the version that the stream began with.
         assert tenant.version() == before
+        commit(tenant)
+        assert stream.event_after(before).updated_at == tenant.version()
+    assert order(tenant, feature) == ["third", "first", "second"]
 
 
 def test_overrides__approval_required_after_they_were_opened__order_and_overrides_stay(
@@ -131,11 +139,10 @@ def test_overrides__approval_required_after_they_were_opened__order_and_override
     page.goto(f"{base_path}features/{feature}/")
     require_approval(tenant)
     page.get_by_role("button", name="Move third up").click()
-    expect(page.get_by_text("order of overrides")).to_be_visible()
+    # The form of the proposal has the order that was clicked.
+    expect(page.get_by_label("third", exact=True)).to_have_value("2")
+    expect(page.get_by_text("flags are changed by change requests")).to_be_visible()
     assert order(tenant, feature) == ["first", "second", "third"]
-    # The new page has no controls for the order.
-    expect(page.get_by_role("button", name="Move third up")).to_have_count(0)
-    expect(page.locator("[data-grip]")).to_have_count(0)
 
 
 def test_overrides__dragged_after_approval_became_required__order_stays(
@@ -154,7 +161,7 @@ def test_overrides__dragged_after_approval_became_required__order_stays(
     window.mouse.down()
     window.mouse.move(target["x"] + 5, target["y"] + target["height"] - 2, steps=4)
     window.mouse.up()
-    expect(window.get_by_text("order of overrides")).to_be_visible()
+    expect(window.get_by_label("first", exact=True)).to_have_value("3")
     assert order(tenant, feature) == ["first", "second", "third"]
 
 
@@ -162,5 +169,5 @@ def test_approvals__axe__nothing_serious(axe: Callable[[str], None], tenant: Ten
     feature = tenant.add_feature("banner", initial_value="red")["id"]
     first, *_ = segments(tenant, feature)
     require_approval(tenant)
-    for path in ("", f"{feature}/?enabled=true", f"{feature}/overrides/{first}/?as=everybody"):
+    for path in ("", f"{feature}/?enabled=true", f"{feature}/overrides/{first}/delete/", f"{feature}/overrides/order/"):
         axe(f"{base_path}features/{path}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.browser.conftest import register, sign_in
+from tests.dashboard.browser.conftest import check_accessibility, register, sign_in
 from tests.support import sse
 from tests.support.api import Tenant
 from tests.support.server import ServerProcess
@@ -86,3 +86,45 @@ def test_identity__trait_changed__the_flag_and_its_rule_follow(window: Page, ten
     window.get_by_label("Value", exact=True).fill("pro")
     window.get_by_role("button", name="Add trait").click()
     expect(window.get_by_text("Override for the segment Professionals")).to_be_visible()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_features__exported_and_imported__stream_and_sdk_follow(
+    new_window: Callable[..., Page], tenant: Tenant, server: ServerProcess, base_path: str, javascript: bool
+) -> None:
+    window = new_window(java_script_enabled=javascript, reduced_motion="reduce")
+    feature = tenant.add_feature("banner", initial_value="plain")
+    segment = tenant.add_segment("Professionals", plan="pro")
+    tenant.override(feature["id"], segment["id"])
+    other = tenant.add_environment("Production")
+    window.goto(f"/projects/{tenant.project}/settings/transfer/")
+    window.locator("#environment").select_option("Production")
+    window.get_by_role("button", name="Export").click()
+    with window.expect_download() as download:
+        window.get_by_role("link", name="Download").click()
+    file = download.value.path()
+    assert '"name": "banner"' in file.read_text()
+    tenant.api.patch(f"environments/{other.key}/", name="Live")
+
+    with sse.connect(server.port, tenant.environment.key) as stream:
+        before = stream.next_event().updated_at
+        changed = file.with_suffix(".json")
+        changed.write_text(file.read_text().replace('"enabled": false', '"enabled": true'))
+        window.locator("#target").select_option("Development")
+        window.get_by_label("File").set_input_files(changed)
+        window.get_by_label("Overwrite them").check()
+        window.get_by_role("button", name="Check the file").click()
+        expect(window.get_by_text("1 override removed")).to_be_visible()
+        expect(window.get_by_text("1 overwritten")).to_be_visible()
+        if javascript:  # axe needs it
+            check_accessibility(window)
+        assert tenant.flags() == {"banner": (False, "plain")}
+        window.get_by_role("button", name="Import").click()
+        expect(window.get_by_text("0 created, 1 overwritten, 0 skipped, 1 override removed.")).to_be_visible()
+        assert stream.event_after(before).updated_at == tenant.version()
+    assert tenant.flags() == {"banner": (True, "plain")}
+
+    changed.write_text('[{"name": 5}]')
+    window.get_by_label("File").set_input_files(changed)
+    window.get_by_role("button", name="Check the file").click()
+    expect(window.get_by_role("alert")).to_contain_text("Feature 1, enabled: This field is required.")

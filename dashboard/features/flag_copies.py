@@ -1,0 +1,156 @@
+"""A flag of one environment with its segment overrides: read, compared, and copied to another environment."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from dashboard.api import APIResponse
+from dashboard.features.defaults import MAX_TITLE_LENGTH, DefaultChange, Outcome, lock_for_change
+from dashboard.features.editors import percent
+from dashboard.features.values import FormValue
+from dashboard.pages import Page
+from dashboard.scoped_pages import change_request_url
+from environments.models import Environment
+from features.models import Feature, FeatureSegment, FeatureState
+from features.multivariate.models import MultivariateFeatureStateValue
+from features.state_summaries import VALUE_PATHS
+from features.values import value_from_columns
+
+
+@dataclass(frozen=True)
+class StateCopy:
+    """The content of an environment default or of a segment override."""
+
+    enabled: bool
+    value: FormValue
+    weights: dict[int, float] = field(default_factory=dict)
+    """Percentages by option."""
+
+    @property
+    def comparable(self) -> tuple[Any, ...]:
+        return (self.enabled, self.value.comparable, sorted(self.weights.items()))
+
+    @property
+    def split(self) -> float:
+        """The percentage of identities with another value than the feature's own."""
+        return sum(self.weights.values())
+
+
+@dataclass
+class FlagCopy:
+    """An environment default and the segment overrides, highest priority first, by the segments' primary keys."""
+
+    default: StateCopy | None = None
+    overrides: dict[int, StateCopy] = field(default_factory=dict)
+
+    @property
+    def comparable(self) -> tuple[Any, ...]:
+        overrides = [(segment, state.comparable) for segment, state in self.overrides.items()]
+        return self.default_comparable, overrides
+
+    @property
+    def default_comparable(self) -> Any:
+        return self.default.comparable if self.default is not None else None
+
+
+def read_flags(
+    environments: Iterable[Environment], features: Collection[int] | None = None
+) -> dict[int, dict[int, FlagCopy]]:
+    """The flags of these features, or of all, by environment and feature. Two queries."""
+    keys = [each.pk for each in environments]
+    states: QuerySet[Any] = FeatureState.objects.filter(
+        environment__in=keys, version__isnull=False, identity=None
+    ).order_by("feature_segment__priority", "feature_segment")
+    shares: QuerySet[Any] = MultivariateFeatureStateValue.objects.filter(
+        feature_state__environment__in=keys, feature_state__version__isnull=False, feature_state__identity=None
+    )
+    if features is not None:
+        states, shares = states.filter(feature__in=features), shares.filter(feature_state__feature__in=features)
+    weights: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    columns = ("feature_state", "multivariate_feature_option", "percentage_allocation")
+    for state, option, percentage in shares.order_by().values_list(*columns):
+        weights[state][option] = percentage
+    flags: dict[int, dict[int, FlagCopy]] = {key: {} for key in keys}
+    rows = states.values_list("environment", "feature", "feature_segment__segment", "pk", "enabled", *VALUE_PATHS)
+    for environment, feature, segment, pk, enabled, *value in rows:
+        copy = StateCopy(enabled, FormValue.from_stored(value_from_columns(*value)), weights.get(pk, {}))
+        flag = flags[environment].setdefault(feature, FlagCopy())
+        if segment is None:
+            flag.default = copy
+        else:
+            flag.overrides[segment] = copy
+    return flags
+
+
+def copy_flag(page: Page, target: Environment, feature: Feature, flag: FlagCopy, title: str) -> Outcome:
+    """Give the feature this default and these overrides in the environment, and remove its other overrides.
+
+    That is one API call. If flags need approval, one change request proposes all of it.
+    """
+    assert flag.default is not None
+    with transaction.atomic():
+        if lock_for_change(target):
+            response = _propose(page, target, feature, flag, title)
+            if not response.ok:
+                transaction.set_rollback(True)
+                return Outcome(response)
+            return Outcome(response, change_request_url(target, response.data["id"]))
+        path = f"/api/__future__/environments/{target.api_key}/features/{feature.pk}/"
+        options = list(feature.multivariate_options.values_list("pk", flat=True))
+        overrides = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
+        # The API requires unique priorities: those of change requests that are not live are taken.
+        taken = overrides.exclude(feature_states__version__isnull=False).values_list("priority", flat=True)
+        first = max(taken, default=-1) + 1
+        body = {
+            "environment_default": _flag_part(flag.default, options),
+            "segment_overrides": [
+                {"segment": {"id": segment}, "priority": priority, **_flag_part(state, options, flag.default)}
+                for priority, (segment, state) in enumerate(flag.overrides.items(), first)
+            ],
+        }
+        return Outcome(page.call("PUT", path, body))
+
+
+def _flag_part(state: StateCopy, options: Iterable[int], default: StateCopy | None = None) -> dict[str, Any]:
+    """The format of a PUT of ``/api/__future__/``, which resets a missing value: of an override, to the default's."""
+    part: dict[str, Any] = {"enabled": state.enabled}
+    if not state.value.is_null or (default is not None and not default.value.is_null):
+        part["value"] = state.value.as_flag_value()
+    weights = [{"id": pk, "weight": percent(state.weights.get(pk, 0))} for pk in options]
+    return {**part, "variants": weights} if weights else part
+
+
+def _propose(page: Page, target: Environment, feature: Feature, flag: FlagCopy, title: str) -> APIResponse:
+    assert flag.default is not None
+    present = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
+    live = dict(present.filter(feature_states__version__isnull=False).values_list("segment", "pk"))
+    feature_segments = {**dict(present.values_list("segment", "pk")), **live}
+    for segment in flag.overrides.keys() - feature_segments.keys():
+        # It has no effect as long as it has no live state.
+        body = {"feature": feature.pk, "segment": segment, "environment": target.pk}
+        response = page.call("POST", "features/feature-segments/", body)
+        if not response.ok:
+            return response
+        feature_segments[segment] = response.data["id"]
+    states = [_planned_state(feature, flag.default)]
+    states += [
+        {**_planned_state(feature, state), "feature_segment": feature_segments[segment]}
+        for segment, state in flag.overrides.items()
+    ]
+    change_set = {
+        "feature": feature.pk,
+        "segment_ids_to_delete_overrides": [segment for segment in live if segment not in flag.overrides],
+        "feature_states_to_update": [
+            {"feature_segment": {"segment": segment, "priority": place}} for place, segment in enumerate(flag.overrides)
+        ],
+    }
+    body = {"title": title[:MAX_TITLE_LENGTH], "feature_states": states, "change_sets": [change_set]}
+    return page.call("POST", f"environments/{target.api_key}/create-change-request/", body)
+
+
+def _planned_state(feature: Feature, state: StateCopy) -> Mapping[str, Any]:
+    return DefaultChange(feature.pk, state.enabled, state.value, state.weights).planned_state
