@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -19,13 +19,11 @@ from core.paths import MAX_ID
 from dashboard.pages import Page
 from environments.access import administered_environments, visible_environments
 from environments.models import Environment
+from inspection import reasons
 from organisations.access import administered_organisations, permissions_in, visible_organisations
 from organisations.models import Organisation
 from projects.access import administered_projects, visible_projects
 from projects.models import Project
-from projects.services import plan_of
-from realtime.conf import conf
-from realtime.hosts import plan_allows
 from realtime.types import epoch_seconds
 
 
@@ -68,9 +66,12 @@ class ProjectPage(Page):
     def environments(self) -> list[Environment]:
         """The project's environments that the user may see, in the order of their creation, each with ``administered``:
         whether the user is its admin."""
+        return list(self.visible_environments())
+
+    def visible_environments(self) -> QuerySet[Environment]:
         administered = administered_environments(self.user).filter(pk=OuterRef("pk"))
         visible = visible_environments(self.user).filter(project=self.project.pk)
-        return list(visible.annotate(administered=Exists(administered)))
+        return visible.annotate(administered=Exists(administered))
 
     @cached_property
     def environment(self) -> Environment | None:
@@ -86,10 +87,7 @@ class ProjectPage(Page):
     @property
     def gate_closed_reason(self) -> str:
         """The reason why no environment of the project sends events; "" if they are sent."""
-        if not self.project.enable_realtime_updates:
-            return f"Real-time updates are off in {self.project.name}."
-        plan = plan_of(self.project.organisation) if conf.PLANS else None
-        return "" if plan_allows(plan) else f"The plan of {self.project.organisation.name} excludes real-time updates."
+        return reasons.gate_closed_reason(self.project)
 
     @contextmanager
     def locked_project(self) -> Iterator[None]:

@@ -1,15 +1,13 @@
 """Segment membership of an identity, with or without overrides in the environment, and an explanation by rule."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from flag_engine.segments.evaluator import context_matches_condition, context_matches_rule, is_context_in_segment
 
 from environments.identities.models import Identity
-from environments.identities.traits.models import TraitValue
 from evaluation import isolation
 from evaluation.cache import CompiledDocument
 from evaluation.document import read_environment_row
@@ -24,16 +22,6 @@ from segments.models import Segment
 logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-
-class Candidate(NamedTuple):
-    """An identity, stored or not, and the traits to check against segments."""
-
-    identifier: str
-    """Empty: no identity, only traits. Conditions with PERCENTAGE_SPLIT are then not met."""
-
-    traits: Mapping[str, TraitValue]
-    identity_id: int | None = None
 
 
 def evaluated_identity(identity: Identity) -> EvaluatedIdentity:
@@ -61,7 +49,7 @@ class RuleVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of checking a candidate against a segment, and against each of its rules and conditions."""
+    """The result of checking an identity against a segment, and against each of its rules and conditions."""
 
     belongs: bool
     rules: list[RuleVerdict]
@@ -72,12 +60,13 @@ def segments_of(identity: Identity) -> list[int]:
     return _run(identity.environment_id, partial(_segments_of, identity=evaluated_identity(identity)))
 
 
-def verdict(environment_id: int, segment_id: int, candidate: Candidate) -> Verdict:
-    """Check the candidate against the segment in the environment. Nothing is stored.
+def verdict(environment_id: int, segment_id: int, identity: EvaluatedIdentity) -> Verdict:
+    """Check the identity, which need not be stored, against the segment in the environment. Nothing is stored.
 
-    Raises ObjectDoesNotExist if the environment was deleted, or if the segment is not in its project.
+    Without an identifier, conditions with PERCENTAGE_SPLIT are not met. Raises ObjectDoesNotExist if the environment
+    was deleted, or if the segment is not in its project.
     """
-    return _run(environment_id, partial(_verdict, segment_id=segment_id, candidate=candidate))
+    return _run(environment_id, partial(_verdict, segment_id=segment_id, identity=identity))
 
 
 def _run(environment_id: int, work: Work[T]) -> T:
@@ -90,9 +79,9 @@ def _segments_of(compiled: CompiledDocument, identity: EvaluatedIdentity) -> lis
         return [segment["id"] for segment in compiled.environment.evaluator.segments(identity)]
 
 
-def _verdict(compiled: CompiledDocument, segment_id: int, candidate: Candidate) -> Verdict:
+def _verdict(compiled: CompiledDocument, segment_id: int, identity: EvaluatedIdentity) -> Verdict:
     content = compiled.document.content
-    context = _context(content, candidate)
+    context = _context(content, identity)
     segment = next((each for each in content["project"]["segments"] if each["id"] == segment_id), None)
     if segment is None:
         raise Segment.DoesNotExist
@@ -102,12 +91,12 @@ def _verdict(compiled: CompiledDocument, segment_id: int, candidate: Candidate) 
         return Verdict(_contains(segment, context), rules)
 
 
-def _context(content: EnvironmentDocument, candidate: Candidate) -> Any:
-    is_anonymous = not candidate.identifier and candidate.identity_id is None
-    key = None if is_anonymous else hashing_key(content, candidate.identifier, candidate.identity_id)
+def _context(content: EnvironmentDocument, identity: EvaluatedIdentity) -> Any:
+    is_anonymous = not identity.identifier and identity.id is None
+    key = None if is_anonymous else hashing_key(content, identity.identifier, identity.id)
     return {
         "environment": {"key": content["api_key"], "name": content["name"]},
-        "identity": {"identifier": candidate.identifier, "key": key, "traits": dict(candidate.traits)},
+        "identity": {"identifier": identity.identifier, "key": key, "traits": identity.trait_values},
     }
 
 

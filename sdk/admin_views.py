@@ -1,5 +1,6 @@
-"""``document/`` and ``evaluate/`` below ``environments/{environment}/`` of the Admin API."""
+"""The document, evaluations and checks of segments, below ``environments/{environment}/`` of the Admin API."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -14,17 +15,21 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from core import actor
+from core.paths import ID
 from environments.access import has_environment_permission
 from environments.models import Environment
 from environments.scope import EnvironmentsView
 from evaluation.document import Version
 from evaluation.identity_flags.flags import explained_flags
 from evaluation.identity_flags.serializers import ExplainedFlagSerializer
-from sdk.identify import unstored
+from evaluation.membership import verdict
+from sdk.identify import RequestIdentity, candidate, unstored
 from sdk.response_cache import ResponseKey, get_response
-from sdk.serializers import EvaluateSerializer
+from sdk.serializers import EvaluateSerializer, VerdictSerializer
+from segments.models import Segment
 
 NOT_FOUND = "No Environment matches the given query."
+NO_SEGMENT = "No Segment matches the given query."
 
 
 @extend_schema(tags=["environments"])
@@ -58,16 +63,36 @@ class EvaluationViewSet(EnvironmentsView, GenericViewSet[Environment]):
 
         The stored traits of the identity are used if the user has VIEW_IDENTITIES.
         """
-        body = EvaluateSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        identity = unstored(
-            self.environment.pk,
-            body.validated_data["identifier"],
-            body.validated_data["traits"],
-            with_stored_traits=has_environment_permission(self.actor, self.environment, "VIEW_IDENTITIES"),
-        )
+        identity = self._identity(request, unstored)
         try:
             flags: Any = explained_flags(self.environment.pk, identity)
         except Environment.DoesNotExist:  # Deleted after the permission check.
             raise NotFound(NOT_FOUND) from None
         return Response(ExplainedFlagSerializer(flags, many=True).data)
+
+    @extend_schema(request=EvaluateSerializer, responses=VerdictSerializer, filters=False)
+    @action(detail=True, methods=["POST"], url_path=rf"segments/(?P<segment_pk>{ID})/check")
+    def check_segment(self, request: Request, environment_api_key: str, segment_pk: str) -> Response:
+        """Whether an identity, or a set of traits, belongs to a segment, and which of its rules and conditions hold.
+
+        The stored traits of the identity are used if the user has VIEW_IDENTITIES. Without an identifier, conditions
+        with PERCENTAGE_SPLIT do not hold.
+        """
+        identity = self._identity(request, candidate)
+        try:
+            found = verdict(self.environment.pk, int(segment_pk), identity)
+        except Environment.DoesNotExist:  # Deleted after the permission check.
+            raise NotFound(NOT_FOUND) from None
+        except Segment.DoesNotExist:
+            raise NotFound(NO_SEGMENT) from None
+        return Response(VerdictSerializer(found).data)
+
+    def _identity(self, request: Request, find: Callable[..., RequestIdentity]) -> RequestIdentity:
+        body = EvaluateSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return find(
+            self.environment.pk,
+            body.validated_data["identifier"],
+            body.validated_data["traits"],
+            with_stored_traits=has_environment_permission(self.actor, self.environment, "VIEW_IDENTITIES"),
+        )

@@ -158,6 +158,17 @@ def unstored(
     return identity.with_unstored(items, transient=True)
 
 
+def candidate(
+    environment_id: int, identifier: str, items: list[TraitInput], *, with_stored_traits: bool
+) -> RequestIdentity:
+    """The identity of a check against one segment. Without an identifier it has no place in percentage splits."""
+    if not identifier:
+        identity = RequestIdentity("")
+        identity.add_unstored(items, transient=True)
+        return identity
+    return unstored(environment_id, identifier, items, with_stored_traits=with_stored_traits)
+
+
 def store(environment_id: int, changes: TraitChanges) -> None:
     """Set traits of many identities, and create the new identities, with at most eight queries.
 

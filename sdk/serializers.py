@@ -99,6 +99,33 @@ class EvaluateSerializer(serializers.Serializer[Any]):
     traits = Traits(child=SDKTraitSerializer(), default=list)
 
 
+class ConditionVerdictSerializer(serializers.Serializer[Any]):
+    operator = serializers.CharField()
+    property = serializers.CharField(allow_null=True)
+    value = serializers.CharField(allow_null=True)
+    matches = serializers.BooleanField(source="holds")
+
+
+class RuleVerdictSerializer(serializers.Serializer[Any]):
+    """A rule with its conditions, and with nested rules in the same format."""
+
+    type = serializers.CharField()
+    matches = serializers.BooleanField(source="holds")
+    conditions = ConditionVerdictSerializer(many=True)
+    rules = serializers.SerializerMethodField()
+
+    @extend_schema_field(serializers.ListField(child=serializers.DictField()))
+    def get_rules(self, rule: Any) -> Any:
+        return RuleVerdictSerializer(rule.rules, many=True).data
+
+
+class VerdictSerializer(serializers.Serializer[Any]):
+    """Whether an identity belongs to a segment."""
+
+    matches = serializers.BooleanField(source="belongs")
+    rules = RuleVerdictSerializer(many=True)
+
+
 class IdentitiesQuerySerializer(serializers.Serializer[Any]):
     """The query of ``identities/``."""
 

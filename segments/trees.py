@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, NotRequired, TypedDict
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet, prefetch_related_objects
 
 from segments.models import Condition, Segment, SegmentRule
 
@@ -34,8 +34,15 @@ def with_trees(segments: QuerySet[Segment]) -> QuerySet[Segment]:
     return segments.prefetch_related(Prefetch("rules", queryset=top))
 
 
+def prefetch(segment: Segment) -> None:
+    """Prefetch the tree of a segment with three queries: the conditions of both levels are read together."""
+    prefetch_related_objects([segment], "rules__rules")
+    rules = list(segment.rules.all())
+    prefetch_related_objects([*rules, *(nested for rule in rules for nested in rule.rules.all())], "conditions")
+
+
 def read(segment: Segment) -> list[RuleData]:
-    """The stored tree of a segment. Prefetch it by ``with_trees``."""
+    """The stored tree of a segment. Prefetch it by ``with_trees`` or ``prefetch``."""
     return [
         {**_read_rule(rule), "rules": [_read_rule(nested) for nested in rule.rules.all()]}
         for rule in segment.rules.all()

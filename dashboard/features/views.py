@@ -180,10 +180,12 @@ class Archive(FeaturePage):
 class Delete(FeaturePage):
     """Delete a feature in all environments. GET shows a confirmation page for browsers without JavaScript."""
 
-    template = "dashboard/features/delete.html"
-
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        return self.render()
+        effect = (
+            "It goes from all environments, with its overrides. Applications that ask for it get their own default."
+        )
+        question = f"Delete {self.feature.name}?"
+        return self.confirm(question, f"{effect} This cannot be undone.", "Delete the feature", self.list_url)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         name = self.feature.name

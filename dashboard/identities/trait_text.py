@@ -1,9 +1,41 @@
-"""The text form of traits in forms: an object in JSON, or lines of ``name=value``."""
+"""Forms with an identifier and traits. Traits are typed as an object in JSON, or as lines of ``name=value``."""
 
 import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
+from dashboard.api import APIResponse
+from sdk.serializers import EvaluateSerializer
+
 NOT_TRAITS = "Line {line} is neither an object in JSON nor name=value."
+
+
+@dataclass
+class TraitsForm:
+    """The submitted identifier and traits."""
+
+    identifier: str = ""
+    traits: str = ""
+    errors: dict[str, list[str]] = field(default_factory=dict)
+
+    def items(self) -> list[Any]:
+        """The traits, validated as for the API's ``evaluate/``. Its errors are added to ``errors``."""
+        try:
+            traits = parse_traits(self.traits)
+        except ValueError as error:
+            self.errors["traits"] = [str(error)]
+            return []
+        if not self.identifier and not traits:
+            self.errors["identifier"] = ["Type an identifier, traits, or both."]
+            return []
+        items = [{"trait_key": name, "trait_value": value} for name, value in traits.items()]
+        serializer = EvaluateSerializer(data={"identifier": self.identifier, "traits": items})
+        if not serializer.is_valid():
+            for name, texts in APIResponse(HTTPStatus.BAD_REQUEST, serializer.errors).errors.items():
+                self.errors.setdefault("identifier" if name == "identifier" else "traits", []).extend(texts)
+            return []
+        return list(serializer.validated_data["traits"])
 
 
 def parse_traits(text: str) -> dict[str, Any]:

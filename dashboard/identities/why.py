@@ -1,50 +1,25 @@
 """The page "Why is it on?": the flags of an identity or of a set of traits, each with the rule that gave it."""
 
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Any
+from dataclasses import dataclass
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
-from dashboard.api import APIResponse
 from dashboard.identities.explanation import rows_of
-from dashboard.identities.trait_text import parse_traits
+from dashboard.identities.trait_text import TraitsForm
 from dashboard.scoped_pages import EnvironmentPage
 from evaluation.identity_flags.flags import explained_flags
 from sdk.identify import RequestIdentity, unstored
-from sdk.serializers import EvaluateSerializer
 
 MAX_ROWS = 100
 
 
 @dataclass
-class WhyForm:
+class WhyForm(TraitsForm):
     """The submitted identifier, traits, and part of a feature's name."""
 
-    identifier: str = ""
-    traits: str = ""
     feature: str = ""
-    errors: dict[str, list[str]] = field(default_factory=dict)
-
-    def items(self) -> list[Any]:
-        """The traits, validated as for the API's ``evaluate/``. Its errors are added to ``errors``."""
-        try:
-            traits = parse_traits(self.traits)
-        except ValueError as error:
-            self.errors["traits"] = [str(error)]
-            return []
-        if not self.identifier and not traits:
-            self.errors["identifier"] = ["Type an identifier, traits, or both."]
-            return []
-        items = [{"trait_key": name, "trait_value": value} for name, value in traits.items()]
-        serializer = EvaluateSerializer(data={"identifier": self.identifier, "traits": items})
-        if not serializer.is_valid():
-            for name, texts in APIResponse(HTTPStatus.BAD_REQUEST, serializer.errors).errors.items():
-                self.errors.setdefault("identifier" if name == "identifier" else "traits", []).extend(texts)
-            return []
-        return list(serializer.validated_data["traits"])
 
 
 class WhyPage(EnvironmentPage):
@@ -57,7 +32,9 @@ class WhyPage(EnvironmentPage):
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         # Not stripped: spaces are a part of an identifier.
         posted = request.POST
-        form = WhyForm(posted.get("identifier", ""), posted.get("traits", ""), posted.get("feature", "").strip())
+        form = WhyForm(
+            posted.get("identifier", ""), posted.get("traits", ""), feature=posted.get("feature", "").strip()
+        )
         items = form.items()
         if form.errors:
             return self.render(400, form=form)

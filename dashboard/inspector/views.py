@@ -10,14 +10,13 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from dashboard.inspector import plots, reasons
-from dashboard.inspector.causes import Causes, causes_of, versions_not_sent
+from dashboard.inspector import plots
 from dashboard.scoped_pages import EnvironmentPage
+from inspection import reasons
+from inspection.causes import newest_versions
+from inspection.views import MAX_EVENTS
 from realtime.conf import conf
-from realtime.inspector.panel import Event, Panel, panel
-from realtime.types import UpdatedAt, epoch_seconds
-
-MAX_EVENTS = 50
+from realtime.inspector.panel import Panel, panel
 
 
 class InspectorBase(EnvironmentPage):
@@ -32,14 +31,15 @@ class InspectorBase(EnvironmentPage):
     def may_see_causes(self) -> bool:
         return self.has_project_permission("VIEW_AUDIT_LOG")
 
-    def panel(self) -> dict[str, Any]:
-        """The panel as HTML, and its digest."""
+    def panel(self, counted_key: str = "") -> dict[str, Any]:
+        """The panel as HTML, its digest, and the number of open streams with a key."""
         names = reasons.server_keys(self.environment)
-        data = panel(self.environment.api_key, MAX_EVENTS, other_keys=names)
+        data = panel(self.environment.api_key, MAX_EVENTS, other_keys={*names, counted_key})
         server_keys = reasons.streams_with_server_keys(data, names, may_see_names=self.is_environment_admin)
         content = {**self.context(), **self._content(data), "server_keys": server_keys}
         html = render_to_string("dashboard/inspector/panel.html", content, self.request)
-        return {"panel": html, "digest": sha256(html.encode()).hexdigest()[:16]}
+        digest = sha256(html.encode()).hexdigest()[:16]
+        return {"panel": html, "digest": digest, "checked_streams": data.streams_of[counted_key]}
 
     def _content(self, data: Panel) -> dict[str, Any]:
         return {
@@ -47,7 +47,7 @@ class InspectorBase(EnvironmentPage):
             "data": data,
             "processes_with_streams": [process for process in data.processes if process.streams],
             "last_event": next(iter(data.events), None),
-            "entries": self._entries(data),
+            "entries": newest_versions(self.environment, data, MAX_EVENTS, with_causes=self.may_see_causes),
             "may_see_causes": self.may_see_causes,
             "propagation": plots.propagation(data.history),
             "connections": plots.connections(data.history),
@@ -55,21 +55,6 @@ class InspectorBase(EnvironmentPage):
             "events_in_hour": sum(minute.events for minute in data.history),
             "written": sum(minute.written for minute in data.history),
         }
-
-    def _entries(self, data: Panel) -> list[dict[str, Any]]:
-        """The newest versions of the last hour: events, and versions that were not sent because the gate was closed."""
-        events: dict[UpdatedAt, Event] = {event.updated_at: event for event in data.events}
-        versions = sorted({*events, *versions_not_sent(self.environment, MAX_EVENTS)}, reverse=True)[:MAX_EVENTS]
-        causes = causes_of(self.environment, versions) if self.may_see_causes and versions else {}
-        return [
-            {
-                "version": epoch_seconds(version),
-                "at": events[version].at if version in events else version,
-                "event": events.get(version),
-                "causes": causes.get(version, Causes()),
-            }
-            for version in versions
-        ]
 
 
 class InspectorPage(InspectorBase):
@@ -84,12 +69,13 @@ class InspectorPage(InspectorBase):
         return self._render_page()
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        return self._render_page(checked=reasons.check(self, request.POST.get("key", "")))
+        checked = reasons.check(self.environment, self.environments, request.POST.get("key", ""))
+        return self._render_page(checked.counted_key, checked=checked)
 
-    def _render_page(self, **content: Any) -> HttpResponse:
+    def _render_page(self, counted_key: str = "", **content: Any) -> HttpResponse:
         stream = f"/sse/environments/{self.environment.api_key}/stream"
         stream_url = self.request.build_absolute_uri(stream)
-        return self.render(**self.panel(), stream=stream, stream_url=stream_url, **content)
+        return self.render(**self.panel(counted_key), stream=stream, stream_url=stream_url, **content)
 
 
 class InspectorPanel(InspectorBase):

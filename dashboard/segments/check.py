@@ -1,51 +1,33 @@
 """The form that checks whether an identity with given traits matches a segment. Nothing is stored."""
 
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 
-from dashboard.api import APIResponse
-from dashboard.identities.trait_text import parse_traits
+from dashboard.identities.trait_text import TraitsForm
 from dashboard.scoped_pages import ProjectPage
 from dashboard.segments.form import Form
 from dashboard.segments.operators import OPERATORS, describe_condition
 from dashboard.segments.views import SegmentPage
-from environments.access import has_environment_permission
-from environments.identities.models import Identity
+from environments.access import permitted_environments
 from environments.models import Environment
-from evaluation.membership import Candidate, RuleVerdict, Verdict, evaluated_identity, verdict
-from sdk.serializers import IdentitiesSerializer
+from evaluation.membership import RuleVerdict, Verdict, verdict
+from sdk.identify import RequestIdentity, candidate
 
 
 @dataclass
-class CheckForm:
+class CheckForm(TraitsForm):
     """The submitted environment, identifier and traits."""
 
-    environment: Environment | None
-    identifier: str = ""
-    traits: str = ""
-    errors: dict[str, list[str]] = field(default_factory=dict)
+    environment: Environment | None = None
 
     @classmethod
     def for_page(cls, page: ProjectPage) -> "CheckForm":
-        return cls(page.environment)
-
-    def parse_traits(self) -> dict[str, Any]:
-        """The traits by name, validated like an SDK's call: its errors are added to ``errors``.
-
-        Raises ValueError if the text is neither JSON nor lines of ``name=value``.
-        """
-        items = [{"trait_key": name, "trait_value": value} for name, value in parse_traits(self.traits).items()]
-        serializer = IdentitiesSerializer(data={"identifier": self.identifier, "traits": items})
-        if not serializer.is_valid():
-            for name, texts in APIResponse(HTTPStatus.BAD_REQUEST, serializer.errors).errors.items():
-                self.errors.setdefault("identifier" if name == "identifier" else "traits", []).extend(texts)
-            return {}
-        return {trait["trait_key"]: trait["trait_value"] for trait in serializer.validated_data["traits"]}
+        return cls(environment=page.environment)
 
 
 @dataclass(frozen=True)
@@ -54,7 +36,7 @@ class CheckResult:
 
     verdict: Verdict
     rules: list[dict[str, Any]]
-    notes: list[str]
+    note: str
 
 
 class CheckPage(SegmentPage):
@@ -62,13 +44,18 @@ class CheckPage(SegmentPage):
 
     template = "dashboard/segments/segment.html"
 
+    def visible_environments(self) -> QuerySet[Environment]:
+        """With ``shows_identities``: whether the user may read stored traits."""
+        permitted = permitted_environments(self.user, "VIEW_IDENTITIES").filter(pk=OuterRef("pk"))
+        return super().visible_environments().annotate(shows_identities=Exists(permitted))
+
     def get(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         return self._render(CheckForm.for_page(self), None)
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         posted = request.POST
         environment = next((each for each in self.environments if each.api_key == posted.get("environment")), None)
-        check_form = CheckForm(environment, posted.get("identifier", ""), posted.get("traits", ""))
+        check_form = CheckForm(posted.get("identifier", ""), posted.get("traits", ""), environment=environment)
         result = self._check(check_form)
         return self._render(check_form, result, 200 if result else 400)
 
@@ -77,48 +64,36 @@ class CheckPage(SegmentPage):
         if check_form.environment is None:
             check_form.errors["environment"] = ["Choose an environment."]
             return None
-        try:
-            traits = check_form.parse_traits()
-        except ValueError as error:
-            check_form.errors["traits"] = [str(error)]
+        items = check_form.items()
         if check_form.errors:
             return None
-        if not check_form.identifier and not traits:
-            check_form.errors["identifier"] = ["Type an identifier, traits, or both."]
-            return None
-        candidate, notes = self._candidate(check_form.environment, check_form.identifier, traits)
+        environment = check_form.environment
+        may_view_identities: bool = environment.shows_identities  # type: ignore[attr-defined]
+        identity = candidate(environment.pk, check_form.identifier, items, with_stored_traits=may_view_identities)
         try:
-            found = verdict(check_form.environment.pk, self.segment.pk, candidate)
+            found = verdict(environment.pk, self.segment.pk, identity)
         except ObjectDoesNotExist:
             raise Http404 from None
         except APIException as error:
             # The evaluation timed out, or the evaluation process is unavailable.
             check_form.errors["traits"] = [str(error.detail)]
             return None
-        return CheckResult(found, [_rule_result(rule) for rule in found.rules], notes)
+        note = self._note(environment, identity, has_typed=bool(items), may_view_identities=may_view_identities)
+        return CheckResult(found, [_rule_result(rule) for rule in found.rules], note)
 
-    def _candidate(
-        self, environment: Environment, identifier: str, traits: dict[str, Any]
-    ) -> tuple[Candidate, list[str]]:
-        """The identity to evaluate, and notes about its traits. Typed traits override stored ones. Stored ones are used
-        only if the user has VIEW_IDENTITIES."""
-        given = {name: value for name, value in traits.items() if value is not None}
-        if not identifier:
-            return Candidate("", given), ["Without an identifier there is no place in a percentage split."]
-        environment.project = self.project
-        if not has_environment_permission(self.user, environment, "VIEW_IDENTITIES"):
-            note = f"Judged by the typed traits alone: to read stored ones needs VIEW_IDENTITIES in {environment.name}."
-            return Candidate(identifier, given), [note]
-        identities = Identity.objects.filter(environment=environment, identifier=identifier)
-        identity = identities.prefetch_related("identity_traits").first()
-        if identity is None:
-            note = f"{environment.name} has no such identity, so it is judged by the typed traits alone."
-            return Candidate(identifier, given), [note]
-        merged = {**evaluated_identity(identity).trait_values, **traits}
-        present = {name: value for name, value in merged.items() if value is not None}
-        stored_count = len(merged.keys() - traits.keys())
-        note = f"Judged with {stored_count} stored trait{'' if stored_count == 1 else 's'} of it"
-        return Candidate(identifier, present, identity.pk), [f"{note}, and the typed ones." if traits else f"{note}."]
+    def _note(
+        self, environment: Environment, identity: RequestIdentity, *, has_typed: bool, may_view_identities: bool
+    ) -> str:
+        """A sentence about the traits that were used."""
+        if not identity.identifier:
+            return "Without an identifier there is no place in a percentage split."
+        if not may_view_identities:
+            return f"Judged by the typed traits alone: to read stored ones needs VIEW_IDENTITIES in {environment.name}."
+        if identity.id is None:
+            return f"{environment.name} has no such identity, so it is judged by the typed traits alone."
+        number = sum(trait.id is not None for trait in identity.traits.values())
+        note = f"Judged with {number} stored trait{'' if number == 1 else 's'} of it"
+        return f"{note}, and the typed ones." if has_typed else f"{note}."
 
     def _render(self, check_form: CheckForm, result: CheckResult | None, status: int = 200) -> HttpResponse:
         return self.render(

@@ -78,10 +78,10 @@ class SegmentPage(ProjectPage):
 
     @cached_property
     def segment(self) -> Segment:
-        segments = trees.with_trees(self.project.segments.select_related("feature"))
-        segment = segments.filter(pk=self.kwargs["segment_pk"]).first()
+        segment = self.project.segments.select_related("feature").filter(pk=self.kwargs["segment_pk"]).first()
         if segment is None:
             raise Http404
+        trees.prefetch(segment)
         return segment
 
     @property

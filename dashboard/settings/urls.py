@@ -3,6 +3,7 @@ from django.urls import path
 from dashboard.import_export import pages as transfer
 from dashboard.permissions import pages as permissions
 from dashboard.settings import general, sdk, tags
+from dashboard.webhooks.project import ProjectWebhooks
 
 urlpatterns = [
     path("", general.GeneralPage.as_view(), name="project-settings"),
@@ -16,6 +17,7 @@ urlpatterns = [
     path("tags/new/", tags.NewTag.as_view(), name="tag-create"),
     path("tags/<int:tag_pk>/", tags.TagForm.as_view(), name="tag"),
     path("tags/<int:tag_pk>/delete/", tags.DeleteTag.as_view(), name="tag-delete"),
+    path("webhooks/", ProjectWebhooks.as_view(), name="project-webhooks"),
     path("transfer/", transfer.TransferPage.as_view(), name="transfer"),
     path("transfer/export/", transfer.Export.as_view(), name="feature-export"),
     path("transfer/exports/<int:export_pk>/", transfer.Download.as_view(), name="feature-export-download"),

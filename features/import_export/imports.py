@@ -112,7 +112,8 @@ def _create_features(environment: Environment, items: list[Item], creator: FFAdm
 def _add_options(environment: Environment, feature: Feature, items: Iterable[Item]) -> list[MultivariateFeatureOption]:
     """Add the options that the feature does not have, and return all that it has.
 
-    The new ones get no share in other environments, whose flags stay. An option keeps the file's default percentage if the feature's others leave it, otherwise it has 0 %.
+    The new ones get no share in other environments, whose flags stay. An option keeps the file's default percentage if
+    the feature's others leave it, otherwise it has 0 %.
     """
     stored = list(feature.multivariate_options.all())
     keys = {_key(option) for option in stored}

@@ -1,66 +1,109 @@
-"""Access to every page of the dashboard: sign-in, visibility and CSRF protection."""
+"""Access to every page of the dashboard: sign-in, visibility, permissions and CSRF protection."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.test import Client
 
-from environments.models import Environment
-from projects.models import Project
-from tests.hostile import routes
-from tests.hostile.routes import Route
+from dashboard import api
+from environments.models import UserEnvironmentPermission
+from projects.models import UserProjectPermission
+from tests.dashboard.all_pages import PAGES, address, arguments_of, form_of
+from tests.dashboard.conftest import signed_in_browser
+from tests.hostile.refusals import rows
+from tests.operations.world import WorldInProcess
 from users.models import FFAdminUser
 
 pytestmark = pytest.mark.django_db
 
-PAGES = [route for route in routes.every() if routes.is_of_dashboard(route) and hasattr(route.callback, "view_class")]
+PRIVATE = [route for route in PAGES if not route.callback.view_class.public]
 
-METHODS = ("GET", "POST")
+# Pages about a tenant's objects. The others are about the user's own account.
+OF_TENANTS = [route for route in PRIVATE if {"project_pk", "organisation_pk"} & set(route.arguments)]
 
-
-def page_paths(project: Project, environment: Environment) -> Iterator[tuple[Route, str]]:
-    """The pages below a project or an organisation, each with a path."""
-    arguments: dict[str, Any] = {
-        "project_pk": project.pk,
-        "environment_api_key": environment.api_key,
-        "organisation_pk": project.organisation_id,
-    }
-    for route in PAGES:
-        if arguments.keys() & set(route.arguments):
-            yield route, route.filled(dict.fromkeys(route.arguments, 1) | arguments)
+# Any user who sees the environment may evaluate its flags and check a key. Nothing is stored.
+FOR_VIEWERS = {"why", "inspector", "segment-check"}
 
 
-def test_pages__project_not_visible__sign_in_or_404(
-    client: Client, stranger: Client, member_browser: Client, project: Project, environment: Environment
-) -> None:
+def test_pages__session_missing_or_expired__sign_in(client: Client, user: FFAdminUser, world: WorldInProcess) -> None:
+    arguments = arguments_of(world)
+    expired = signed_in_browser(user)
+    Session.objects.all().delete()
     failures = []
-    pages = list(page_paths(project, environment))
-    assert len(pages) > 40
-    for route, path in pages:
-        # A member without permissions may see the organisation, but none of its projects.
-        callers = {"anonymous": client, "stranger": stranger}
-        if "project_pk" in route.arguments:
-            callers["member"] = member_browser
-        for name, caller in callers.items():
-            for method in METHODS:
-                response = caller.generic(method, path)
-                signs_in = response.status_code == 302 and response["Location"].startswith("/sign-in/?next=")
-                if not (signs_in if name == "anonymous" else response.status_code in (404, 405)):
-                    failures.append((name, method, path, response.status_code))
+    for route in PRIVATE:
+        for caller in (client, expired):
+            for method in sorted(route.methods):
+                response = caller.generic(method, address(route, arguments))
+                if response.status_code != 302 or not response["Location"].startswith("/sign-in/?next="):
+                    failures.append((method, route.path, response.status_code))
     assert failures == []
 
 
-def test_pages__post_without_csrf_token__403(user: FFAdminUser, project: Project, environment: Environment) -> None:
+def test_pages__project_or_organisation_not_visible__404(stranger: Client, world: WorldInProcess) -> None:
+    arguments = arguments_of(world)
+    # A member without permissions may see the organisation, but none of its projects.
+    member = signed_in_browser(world.member)
+    assert len(OF_TENANTS) > 100
+    failures = []
+    for route in OF_TENANTS:
+        for caller in (stranger, member) if "project_pk" in route.arguments else (stranger,):
+            for method in sorted(route.methods):
+                response = caller.generic(method, address(route, arguments))
+                if response.status_code != 404:
+                    failures.append((method, route.path, response.status_code))
+    assert failures == []
+
+
+@pytest.mark.slow
+def test_pages__viewer__every_change_is_denied(world: WorldInProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member with VIEW_PROJECT and VIEW_ENVIRONMENT alone. Each page calls the API, or denies the change itself."""
+    arguments = arguments_of(world)
+    viewer = FFAdminUser.objects.create_user("viewer@example.com", "pa55-word-1", first_name="V", last_name="V")
+    world.organisation.userorganisation_set.create(user=viewer, role="USER")
+    in_project = UserProjectPermission.objects.create(user=viewer, project=world.project)
+    in_project.permissions.add("VIEW_PROJECT")
+    for environment in (world.a, world.b):
+        in_environment = UserEnvironmentPermission.objects.create(user=viewer, environment=environment)
+        in_environment.permissions.add("VIEW_ENVIRONMENT")
+    browser = signed_in_browser(viewer)
+    statuses: list[int] = []
+    call = api.call
+
+    def record(request: Any, method: str, *args: Any, **options: Any) -> api.APIResponse:
+        response = call(request, method, *args, **options)
+        if method != "GET":
+            statuses.append(response.status)
+        return response
+
+    monkeypatch.setattr(api, "call", record)
+    failures = []
+    for route in OF_TENANTS:
+        if "POST" not in route.methods or route.name in FOR_VIEWERS:
+            continue
+        statuses.clear()
+        before = stored_rows()
+        status = browser.post(address(route, arguments), form_of(route, world)).status_code
+        denied = set(statuses) <= {403, 404} if statuses else status in (403, 404)
+        if not denied or stored_rows() != before:
+            failures.append((route.path, status, list(statuses)))
+    assert failures == []
+
+
+def stored_rows() -> dict[str, list[str]]:
+    return {table: found for table, found in rows().items() if table != "django_session"}
+
+
+def test_pages__post_without_csrf_token__403(user: FFAdminUser, world: WorldInProcess) -> None:
+    arguments = arguments_of(world)
     forger = Client(enforce_csrf_checks=True)
     forger.force_login(user)
+    before = stored_rows()
     failures = []
     for route in PAGES:
-        if not hasattr(route.callback.view_class, "post"):
-            continue
-        arguments = {"project_pk": project.pk, "environment_api_key": environment.api_key}
-        path = route.filled({name: arguments.get(name, 1) for name in route.arguments})
-        status = forger.post(path).status_code
-        if status != 403:
-            failures.append((path, status))
+        if "POST" in route.methods:
+            status = forger.post(address(route, arguments), form_of(route, world)).status_code
+            if status != 403:
+                failures.append((route.path, status))
     assert failures == []
+    assert stored_rows() == before

@@ -4,6 +4,8 @@ identities.
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -11,22 +13,18 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import URLPattern, URLResolver, get_resolver
 
-from api_keys.models import MasterAPIKey
 from environments.identities.models import Identity
-from environments.identities.traits.models import Trait
-from environments.models import Environment, UserEnvironmentPermission, Webhook
+from environments.models import Environment, UserEnvironmentPermission
 from evaluation import isolation
 from evaluation.cache import CompiledDocument
 from evaluation.document import Version
-from features.import_export.exports import create_export
-from features.models import FeatureSegment, FeatureState
-from features.multivariate.models import MultivariateFeatureOption
-from features.workflows.core.models import ChangeRequest
-from organisations.models import OrganisationWebhook, UserOrganisation
+from organisations.models import UserOrganisation
 from permissions.models import PermissionModel
 from projects.models import UserProjectPermission
+from tests.dashboard.all_pages import PAGES, address, arguments_of
+from tests.hostile.routes import Route
+from tests.operations.world import WorldInProcess
 from tests.scale.growth import LARGE, grow
 from users.models import FFAdminUser
 
@@ -46,27 +44,28 @@ MAX_RUNS = 10
 REFERENCE_SECONDS = 0.013
 
 # For the editor these are a 403 or a 404.
-ADMIN_ONLY = {"usage", "feature-export-download", "project-delete", "environment-webhook", "environment-webhook-delete"}
+ADMIN_ONLY = {"usage", "project-delete", "environment-webhook", "environment-webhook-delete"}
+ADMIN_ONLY |= {"server-key", "server-key-revoke", "feature-export-download"}
 ADMIN_ONLY_PREFIXES = ("organisation-", "project-permissions", "environment-permissions", "invite", "group-", "member-")
 ADMIN_ONLY_SUFFIXES = ("-user-permissions", "-group-permissions")
 
 # Redirects, unless flags need approval.
 PROPOSALS = {"override-order"}
 
-PAGES = get_resolver("dashboard.urls")
+EXCEPTIONS = {
+    "sign-in": "a redirect for those who are signed in",
+    "sign-in-code": "a redirect for those who are signed in",
+    "sign-up": "a redirect for those who are signed in",
+    "project": "a redirect to features",
+}
 
-# Pages for visitors who are not signed in, redirects, and pages that need further objects.
-EXCLUDED = {
-    "sign-in",
-    "sign-in-code",
-    "sign-up",
-    "join",
-    "new-password",
-    "server-key",
-    "server-key-revoke",
-    "first-arrival",
-    "not-found",
-    "project",
+STATUSES = {"first-arrival": 204}
+
+# Evaluations, whose result a POST shows.
+RESULTS = {
+    "why": {"traits": "plan=pro"},
+    "segment-check": {"traits": "plan=pro"},
+    "inspector": {"key": "typo"},
 }
 
 
@@ -85,57 +84,25 @@ def is_admin_only(name: str) -> bool:
     return name in ADMIN_ONLY or name.startswith(ADMIN_ONLY_PREFIXES) or name.endswith(ADMIN_ONLY_SUFFIXES)
 
 
-def page_names() -> Iterator[str]:
-    """The URL names of all views with a GET handler."""
-    patterns: list[URLPattern | URLResolver] = [PAGES]
-    while patterns:
-        pattern = patterns.pop()
-        if isinstance(pattern, URLResolver):
-            patterns.extend(pattern.url_patterns)
-        elif hasattr(pattern.callback.view_class, "get") and pattern.name not in EXCLUDED:
-            yield str(pattern.name)
+@dataclass(frozen=True)
+class Request:
+    """A GET of a page, or a POST that shows a result."""
+
+    route: Route
+    form: dict[str, Any] | None = None
+
+    def send(self, client: Client, arguments: dict[str, Any]) -> Any:
+        path = address(self.route, arguments)
+        return client.get(path) if self.form is None else client.post(path, self.form)
 
 
-def url_arguments(environment: Environment) -> dict[str, object]:
-    """URL arguments: one object of each kind in the environment."""
-    option = MultivariateFeatureOption.objects.filter(feature__project=environment.project).first()
-    identity = Identity.objects.filter(environment=environment).first()
-    segment = environment.project.segments.first()
-    assert option is not None
-    feature = option.feature
-    override = FeatureSegment.objects.create(feature=feature, segment=segment, environment=environment, priority=1)
-    for override_target in ({"feature_segment": override}, {"identity": identity}):
-        FeatureState.objects.get_or_create(
-            feature=feature, environment=environment, **override_target, defaults={"enabled": True, "version": 1}
-        )
-    project = environment.project
-    organisation = project.organisation
-    member = organisation.users.exclude(userorganisation__role="ADMIN").order_by("pk").first()
-    assert member is not None
-    return {
-        "user_pk": member.pk,
-        "group_pk": organisation.permission_groups.create(name="group").pk,
-        "tag_pk": project.tags.first().pk,
-        "trait_pk": Trait.objects.filter(identity=identity).first().pk,
-        "invite_pk": organisation.invites.create(email="new@example.com").pk,
-        "link_pk": organisation.invite_links.create().pk,
-        # Of both kinds, with the same primary key.
-        "webhook_pk": [
-            OrganisationWebhook.objects.create(pk=1, organisation=organisation, url="https://example.com/"),
-            Webhook.objects.create(pk=1, environment=environment, url="https://example.com/"),
-        ][0].pk,
-        "prefix": MasterAPIKey.objects.create_key(name="key", organisation=organisation)[0].prefix,
-        "organisation_pk": environment.project.organisation_id,
-        "project_pk": environment.project_id,
-        "environment_api_key": environment.api_key,
-        "feature_pk": feature.pk,
-        "option_pk": option.pk,
-        "segment_pk": segment.pk,
-        "identity_pk": identity.pk,
-        "change_request_pk": ChangeRequest.objects.filter(environment=environment).first().pk,
-        "export_pk": create_export(environment).pk,
-        "entry_pk": environment.project.audit_logs.first().pk,
-    }
+def all_requests(environment: Environment) -> Iterator[Request]:
+    for route in PAGES:
+        if "GET" in route.methods and route.name not in EXCEPTIONS:
+            yield Request(route)
+        if route.name in RESULTS:
+            form = RESULTS[route.name]
+            yield Request(route, {"environment": environment.api_key, "identifier": "u1", **form})
 
 
 @pytest.fixture
@@ -162,27 +129,28 @@ def cached_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("cached_documents")
 def test_pages__large_project__a_dozen_queries_and_a_tenth_of_a_second(
-    browser: Client, editor: Client, environment: Environment
+    browser: Client, editor: Client, environment: Environment, world: WorldInProcess
 ) -> None:
+    arguments = arguments_of(world)
     grow(environment, LARGE)
     add_people(environment)
-    arguments = url_arguments(environment)
     too_many, too_slow, failed = {}, {}, {}
     callers = {"admin": browser, "editor": editor}
-    for name, (role, client) in product(page_names(), callers.items()):
-        [[[template, parameters]], *_] = PAGES.reverse_dict.getlist(name)[0]
-        path = f"/{template % {each: arguments[each] for each in parameters}}"
-        approvals = 1 if name in PROPOSALS else None
+    for request, (role, client) in product(all_requests(environment), callers.items()):
+        look = partial(request.send, client, arguments)
+        name = f"{'GET' if request.form is None else 'POST'} {request.route.name}"
+        approvals = 1 if request.route.name in PROPOSALS else None
         Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=approvals)
         # The first request compiles SQL and templates.
-        client.get(path)
+        look()
         with CaptureQueriesContext(connection) as captured:
-            response = client.get(path)
-        if response.status_code != 200 and not (role == "editor" and is_admin_only(name)):
+            response = look()
+        is_denied = role == "editor" and is_admin_only(request.route.name)
+        if response.status_code != STATUSES.get(request.route.name, 200) and not is_denied:
             failed[role, name] = response.status_code
         if len(captured) > MAX_QUERIES:
             too_many[role, name] = [query["sql"] for query in captured.captured_queries]
-        excess = relative_cpu_time(lambda client=client, path=path: client.get(path))
+        excess = relative_cpu_time(look)
         if excess > 1:
             too_slow[role, name] = excess
     assert (failed, {each: len(queries) for each, queries in too_many.items()}, too_slow) == ({}, {}, {})

@@ -271,6 +271,13 @@ TRAIT_FIELDS = {
     "boolean_value": values.BOOLEAN,
     "float_value": ("x", [], {}, 10**400, values.INFINITE, "NaN", "Infinity"),
 }
+EVALUATE_FIELDS = {
+    "identifier": values.text(2_000),
+    "traits": OBJECTS,
+    "traits.0.trait_key": values.text(200),
+    "traits.0.trait_value": values.TRAIT_VALUE,
+    "traits.0.transient": values.BOOLEAN,
+}
 SDK_TRAIT_FIELDS = {
     "trait_key": values.text(200),
     "trait_value": values.TRAIT_VALUE,
@@ -380,14 +387,14 @@ FLAGS = (
     end_point(
         "POST environments/{a}/evaluate/",
         {"identifier": "u7", "traits": [{"trait_key": "plan", "trait_value": "pro", "transient": False}]},
-        {
-            "identifier": values.text(2_000),
-            "traits": OBJECTS,
-            "traits.0.trait_key": values.text(200),
-            "traits.0.trait_value": values.TRAIT_VALUE,
-            "traits.0.transient": values.BOOLEAN,
-        },
+        EVALUATE_FIELDS,
     ),
+    end_point(
+        "POST environments/{a}/segments/{segment}/check/",
+        {"identifier": "u7", "traits": [{"trait_key": "plan", "trait_value": "pro", "transient": False}]},
+        EVALUATE_FIELDS,
+    ),
+    end_point("POST environments/{a}/check-key/", {"key": "typo"}, {"key": values.text(2_000)}, "key"),
     end_point(
         f"POST {IDENTITY_STATES}",
         None,

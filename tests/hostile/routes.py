@@ -25,6 +25,8 @@ class Route:
     methods: frozenset[str]
     callback: Any = field(default=None, compare=False, repr=False)
     """The view."""
+    name: str = field(default="", compare=False)
+    """The name in the URL configuration, without its namespace."""
 
     def __str__(self) -> str:
         return self.path
@@ -49,7 +51,10 @@ def ofrep() -> list[Route]:
 
 def every() -> list[Route]:
     """All routes of Django, also those outside of the API."""
-    return [Route(path, _methods(pattern), pattern.callback) for path, pattern in _patterns(get_resolver(), "")]
+    return [
+        Route(path, _methods(pattern), pattern.callback, pattern.name or "")
+        for path, pattern in _patterns(get_resolver(), "")
+    ]
 
 
 def is_of_dashboard(route: Route) -> bool:

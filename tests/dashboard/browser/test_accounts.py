@@ -91,13 +91,3 @@ def test_sdk_settings__switch_key_and_snippet__stream_and_python_sdk_work(
         assert not sdk.get_environment_flags().is_feature_enabled("banner")
     finally:
         sdk.event_stream_thread.stop()
-
-
-def test_pages__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant) -> None:
-    for path in (
-        "/",
-        "/account/",
-        f"/projects/{tenant.project}/settings/",
-        f"/projects/{tenant.project}/settings/sdk/",
-    ):
-        axe(path)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support import sse
@@ -170,22 +169,3 @@ def test_feature__without_javascript__value_order_and_removal_saved(
     expect(plain_window.get_by_text("The override is removed.")).to_be_visible()
     assert order(tenant, feature) == ["first", "second"]
     expect(plain_window.get_by_text("in UTC")).to_have_count(1)
-
-
-@pytest.mark.slow
-def test_feature__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, base_path: str) -> None:
-    feature = tenant.add_feature("a_name_so_long_that_it_has_to_be_broken_somewhere_on_a_phone", initial_value="x" * 90)
-    page = f"{base_path}features/{feature['id']}/"
-    first, *_ = segments(tenant, feature["id"])
-    options = f"projects/{tenant.project}/features/{feature['id']}/mv-options/"
-    option = tenant.api.post(options, type="unicode", string_value="y" * 90, default_percentage_allocation=30)["id"]
-    identity = tenant.api.post(f"environments/{tenant.environment.key}/identities/", identifier="z" * 90)["id"]
-    tenant.api.post(
-        f"environments/{tenant.environment.key}/identities/{identity}/featurestates/",
-        feature=feature["id"],
-        enabled=True,
-        feature_state_value="z" * 90,
-    )
-    paths = (f"overrides/{first}/", f"identities/{identity}/", f"variations/{option}/", "settings/")
-    for path in ("", *paths):
-        axe(f"{page}{path}")

@@ -55,7 +55,7 @@ def test_feature__created_archived_restored_and_deleted__stream_sdk_and_other_wi
         assert tenant.flags()["banner"] == (True, 12)
         assert tenant.version() == created
         window.get_by_role("link", name="Delete…").click()
-        window.get_by_role("button", name="Delete banner").click()
+        window.get_by_role("button", name="Delete the feature").click()
         window.get_by_text("banner is deleted.").wait_for()
         assert stream.event_after(created).updated_at == tenant.version()
     assert set(tenant.flags()) == {"search"}

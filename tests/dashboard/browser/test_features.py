@@ -25,12 +25,6 @@ def test_toggle__two_windows__stream_and_other_window_follow(
         expect(page.get_by_role("switch", name="banner")).to_have_attribute("aria-checked", "true")
 
 
-def test_features__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, base_path: str) -> None:
-    for name in ("banner", "search", "checkout_with_a_very_long_name_that_has_to_be_broken_somewhere"):
-        tenant.add_feature(name)
-    axe(f"{base_path}features/")
-
-
 @pytest.mark.slow
 def test_page__stream_and_reload_fail_once__page_stays_and_is_reloaded_later(
     window: Page, tenant: Tenant, base_path: str

@@ -7,7 +7,7 @@ import pytest
 from django_otp.oath import TOTP
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.browser.conftest import Person, register, sign_in
+from tests.dashboard.browser.conftest import Person, check_accessibility, register, sign_in
 from tests.support.api import AdminAPI
 from tests.support.patience import PATIENCE
 from tests.support.server import ServerProcess
@@ -55,12 +55,16 @@ def test_second_factor__set_up_used_and_turned_off__password_alone_is_not_enough
     visitor.get_by_label("Password").fill(person.password)
     visitor.get_by_role("button", name="Sign in").click()
     visitor.get_by_role("heading", name="Your second factor").wait_for()
+    check_accessibility(visitor)
     assert visitor.request.get("/account/", max_redirects=0, timeout=PATIENCE * 1_000).status == 302
     # A code is accepted once. The next one is accepted early, because an app's clock may be ahead of the server's.
     visitor.get_by_label("Code").fill(code(secret, ahead=1))
     visitor.get_by_role("button", name="Sign in").click()
     visitor.get_by_role("heading", name="Your account").wait_for()
 
+    visitor.goto("/account/second-factor/end/")
+    check_accessibility(visitor)
+    visitor.goto("/account/")
     visitor.get_by_role("button", name="Turn it off").click()
     visitor.get_by_role("dialog").get_by_role("button", name="Yes").click()
     expect(visitor.get_by_text("The second factor is off.")).to_be_visible()

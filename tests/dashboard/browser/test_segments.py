@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
 import requests
 from playwright.sync_api import Page, expect
 
@@ -108,13 +107,3 @@ def test_segment__without_javascript__changed_and_deleted(plain_window: Page, te
     plain_window.get_by_role("link", name="Delete").click()
     plain_window.get_by_role("button", name="Delete segment").click()
     plain_window.get_by_text("Professionals is deleted.").wait_for()
-
-
-@pytest.mark.slow
-def test_segments__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant) -> None:
-    feature = tenant.add_feature("banner")
-    segment = tenant.add_segment("a_segment_with_a_very_long_name_that_has_to_be_broken_somewhere", plan="pro " * 50)
-    tenant.override(feature["id"], segment["id"])
-    path = f"/projects/{tenant.project}/segments/"
-    for page in ("", "new/", f"{segment['id']}/", f"{segment['id']}/delete/"):
-        axe(path + page)

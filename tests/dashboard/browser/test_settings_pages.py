@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.browser.conftest import Person, check_accessibility, register, sign_in
+from tests.dashboard.browser.conftest import check_accessibility, register, sign_in
 from tests.support import sse
 from tests.support.api import Tenant
 from tests.support.server import ServerProcess
@@ -128,32 +128,3 @@ def test_features__exported_and_imported__stream_and_sdk_follow(
     window.get_by_label("File").set_input_files(changed)
     window.get_by_role("button", name="Check the file").click()
     expect(window.get_by_role("alert")).to_contain_text("Feature 1, enabled: This field is required.")
-
-
-def test_pages__axe__nothing_serious(
-    axe: Callable[[str], None], tenant: Tenant, base_path: str, person: Person
-) -> None:
-    identity = tenant.api.post(f"environments/{tenant.environment.key}/identities/", identifier="ada")["id"]
-    tenant.api.post(
-        f"environments/{tenant.environment.key}/identities/{identity}/traits/",
-        trait_key="plan",
-        value_type="unicode",
-        string_value="pro",
-    )
-    tenant.api.patch(f"environments/{tenant.environment.key}/", banner_text="Customers.", banner_colour="#b3261e")
-    tenant.api.post(f"projects/{tenant.project}/tags/", label="web", color="#123456")
-    group = tenant.api.post(f"organisations/{tenant.organisation}/groups/", name="Testers")["id"]
-    user = tenant.api.get("auth/users/me/")["id"]
-    tenant.add_feature("banner")
-    tenant.add_environment("Production")
-    organisation, project = f"/organisations/{tenant.organisation}/settings/", f"/projects/{tenant.project}/"
-    for page in ("", "members/", "invitations/", "groups/", f"groups/{group}/", "permissions/", "keys/", "webhooks/"):
-        axe(organisation + page)
-    tenant.api.post("features/create-feature-export/", environment_id=tenant.environment.id, tag_ids=[])
-    for page in ("tags/", "permissions/", f"permissions/users/{user}/", "sdk/", "transfer/"):
-        axe(f"{project}settings/{page}")
-    axe(f"{project}compare/?show=all")
-    for page in ("settings/", "settings/delete/", "settings/permissions/", "settings/webhooks/", "first-steps/"):
-        axe(base_path + page)
-    for page in ("identities/", f"identities/{identity}/", "features/"):
-        axe(base_path + page)

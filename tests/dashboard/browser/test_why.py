@@ -30,8 +30,3 @@ def test_why__traits_in_and_out_of_a_segment__value_of_the_sdk_and_its_rule(
         expect(row).to_contain_text(str(flag_for(tenant, {"plan": plan})))
     window.locator("summary", has_text="1 other segment override").click()
     expect(window.get_by_text("Professionals does not match")).to_be_visible()
-
-
-def test_why__axe__nothing_serious(axe: Callable[[str], None], tenant: Tenant, base_path: str) -> None:
-    tenant.add_feature("banner")
-    axe(f"{base_path}why/?feature=banner")

@@ -1,8 +1,9 @@
-"""Causes of events: the audit log entries of the transactions that raised an environment's version."""
+"""The newest versions of an environment, each with its causes: the audit log entries of the same transaction."""
 
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, F, Q, Window
@@ -12,7 +13,8 @@ from django.utils import timezone
 from audit.models import AnnouncedVersion, AuditLog
 from environments.models import Environment
 from realtime.inspector.models import HISTORY_MINUTES, MINUTE
-from realtime.types import UpdatedAt
+from realtime.inspector.panel import Event, Panel
+from realtime.types import UpdatedAt, epoch_seconds
 
 MAX_ENTRIES_SHOWN = 3
 
@@ -30,6 +32,36 @@ class Causes:
     first: tuple[Cause, ...] = ()
     more: int = 0
     """Number of further entries, which are not shown."""
+
+
+@dataclass(frozen=True)
+class InspectedVersion:
+    """A version of the environment, with its event and its causes."""
+
+    version: str
+    """In the format of events: seconds since the epoch."""
+
+    at: datetime
+    event: Event | None
+    """None: the version was not sent, because the gate was closed."""
+
+    causes: Causes
+
+
+def newest_versions(environment: Environment, data: Panel, limit: int, *, with_causes: bool) -> list[InspectedVersion]:
+    """The newest versions of the last hour: events, and versions that were not sent."""
+    events: dict[UpdatedAt, Event] = {event.updated_at: event for event in data.events}
+    versions = sorted({*events, *versions_not_sent(environment, limit)}, reverse=True)[:limit]
+    causes = causes_of(environment, versions) if with_causes and versions else {}
+    return [
+        InspectedVersion(
+            epoch_seconds(version),
+            events[version].at if version in events else version,
+            events.get(version),
+            causes.get(version, Causes()),
+        )
+        for version in versions
+    ]
 
 
 def versions_not_sent(environment: Environment, limit: int) -> list[UpdatedAt]:
