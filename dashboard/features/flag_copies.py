@@ -101,8 +101,8 @@ def _read_states(environments: Collection[int], features: Collection[int] | None
     if features is not None:
         states, shares = states.filter(feature__in=features), shares.filter(feature_state__feature__in=features)
     weights: defaultdict[int, dict[int, float]] = defaultdict(dict)
-    columns = ("feature_state", "multivariate_feature_option", "percentage_allocation")
-    for state, option, percentage in shares.order_by().values_list(*columns):
+    share_columns = ("feature_state", "multivariate_feature_option", "percentage_allocation")
+    for state, option, percentage in shares.order_by().values_list(*share_columns):
         weights[state][option] = percentage
     columns = ("environment", "feature", "feature_segment__segment", "pk", "enabled", *VALUE_PATHS)
     for environment, feature, segment, pk, enabled, *value in states.order_by(
