@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from django.db.models import prefetch_related_objects
+
 from audit import flags, state_contexts, texts
-from audit.entries import Entry, Scope, detail, differences
+from audit.entries import Detail, Entry, Scope, detail, differences, share_details
 from audit.models import ChangeType, RelatedObjectType
 from audit.state_contexts import StateContext
 from core import actor
@@ -33,6 +35,7 @@ def first_states(feature: Feature, states: Iterable[FeatureState], options: int)
             Scope.of(feature.project, state.environment_id),
             ChangeType.CREATE,
             [detail("enabled", None, state.enabled)],
+            feature_id=feature.pk,
         )
     for _ in range(options):
         yield flags.option(feature, RowOperation.CREATED)
@@ -60,7 +63,7 @@ def feature_deleted(feature: Feature) -> Iterator[Entry]:
     for pk, environment_id in states.values_list("pk", "environment_id"):
         scope = Scope.of(feature.project, environment_id)
         log = texts.FEATURE_DELETED % feature.name
-        yield Entry(log, RelatedObjectType.FEATURE_STATE, pk, scope, ChangeType.DELETE)
+        yield Entry(log, RelatedObjectType.FEATURE_STATE, pk, scope, ChangeType.DELETE, feature_id=feature.pk)
     for override in FeatureSegment.objects.filter(feature=feature).select_related("feature", "segment"):
         yield flags.override_deleted(override, Scope.of(feature.project, override.environment_id))
 
@@ -89,8 +92,8 @@ def shares_replaced(state: FeatureState, shares: ShareChanges) -> Iterator[Entry
 
 
 def _shares(context: StateContext, shares: ShareChanges) -> Iterator[Entry]:
-    for old, new in shares.values():
-        details = [detail("percentage_allocation", old, new)]
+    for option, (old, new) in shares.items():
+        details = share_details(option, old, new)
         yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
 
 
@@ -119,7 +122,15 @@ def overrides_copied(
             yield from _override_copied(contexts[new.state_id], old, new)
         elif old is not None:
             log = texts.IDENTITY_OVERRIDE_DELETED % (names[feature_id], identity.identifier)
-            yield Entry(log, RelatedObjectType.FEATURE_STATE, old.state_id, scope, ChangeType.DELETE)
+            yield Entry(
+                log,
+                RelatedObjectType.FEATURE_STATE,
+                old.state_id,
+                scope,
+                ChangeType.DELETE,
+                feature_id=feature_id,
+                identity_id=identity.pk,
+            )
 
 
 def _override_copied(context: StateContext, old: StateSnapshot | None, new: StateSnapshot) -> Iterator[Entry]:
@@ -163,8 +174,11 @@ def segments_updated(changed: Iterable[tuple[Segment, Mapping[str, Any], Any, An
 
 def overrides_deleted(overrides: Iterable[FeatureSegment]) -> Iterator[Entry]:
     """Entries of segment overrides about to be deleted. Select their features, projects and segments with them."""
-    for override in overrides:
-        yield flags.override_deleted(override, Scope.of(override.feature.project, override.environment_id))
+    deleted = list(overrides)
+    prefetch_related_objects(deleted, flags.LIVE_STATES)
+    for override in deleted:
+        scope = Scope.of(override.feature.project, override.environment_id)
+        yield flags.override_deleted(override, scope, flags.contents_of(override))
 
 
 def identity_overrides_deleted(environment: Environment, features: Sequence[Feature]) -> Iterator[Entry]:
@@ -176,14 +190,31 @@ def identity_overrides_deleted(environment: Environment, features: Sequence[Feat
         yield Entry(log, RelatedObjectType.FEATURE, feature.pk, scope, ChangeType.DELETE, details)
 
 
-def went_live(states: Iterable[FeatureState]) -> Iterator[Entry]:
-    """Entries of states that a change request made live. The actor is ``actor.system(change_request)``."""
+def went_live(states: Iterable[FeatureState], before: Mapping[int, StateSnapshot]) -> Iterator[Entry]:
+    """Entries of states that a change request made live. The actor is ``actor.system(change_request)``.
+
+    ``before`` has the contents of the states that they replaced. The details are those that differ, or all of a state
+    that replaced none.
+    """
     current = actor.current()
     if current is None or current.change_request is None:
         return
     text = texts.STATE_WENT_LIVE if current.is_scheduled else texts.STATE_CHANGED_BY_CHANGE_REQUEST
-    for _, context in sorted(state_contexts.read(state.pk for state in states).items()):
-        yield context.entry(text % (context.feature, current.change_request.title), ChangeType.UPDATE)
+    by_pk = {state.pk: state for state in states}
+    for pk, context in sorted(state_contexts.read(by_pk).items()):
+        details = _content_changes(before.get(pk), StateSnapshot.of(by_pk[pk]))
+        yield context.entry(text % (context.feature, current.change_request.title), ChangeType.UPDATE, details)
+
+
+def _content_changes(old: StateSnapshot | None, new: StateSnapshot) -> list[Detail]:
+    details = []
+    if old is None or old.enabled != new.enabled:
+        details.append(detail("enabled", None if old is None else old.enabled, new.enabled))
+    value = dict.fromkeys(new.value) if old is None else old.value
+    details += differences(value, new.value)
+    for option, (was, now) in changed_shares({} if old is None else old.shares, new.shares).items():
+        details += share_details(option, was, now)
+    return details
 
 
 def change_request_failed(change_request: ChangeRequest, reason: str) -> Iterator[Entry]:

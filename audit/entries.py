@@ -43,6 +43,15 @@ class Entry:
     scope: Scope
     change: ChangeType = ChangeType.UNKNOWN
     details: Sequence[Detail] = ()
+    feature_id: int | None = None
+    segment_id: int | None = None
+    identity_id: int | None = None
+
+
+def share_details(option_id: int, old: float | None, new: float | None) -> list[Detail]:
+    """The percentage of an option, and then the option: Flagsmith's entry does not name it."""
+    option = [None if share is None else option_id for share in (old, new)]
+    return [detail("percentage_allocation", old, new), detail("multivariate_feature_option", *option)]
 
 
 def detail(field: str, old: Any, new: Any) -> Detail:

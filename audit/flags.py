@@ -5,8 +5,10 @@ Drafts have no entries of their own: they belong to a change request, which has.
 
 from collections.abc import Iterable, Iterator
 
+from django.db.models import Prefetch, prefetch_related_objects
+
 from audit import state_contexts, texts
-from audit.entries import Detail, Entry, Scope, detail, differences
+from audit.entries import Detail, Entry, Scope, detail, differences, share_details
 from audit.models import ChangeType, RelatedObjectType
 from audit.state_contexts import StateContext
 from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
@@ -90,7 +92,10 @@ def _is_empty_text(changes: list[Detail]) -> bool:
 def share(row: RowChange) -> Iterator[Entry]:
     context = state_contexts.get(row.instance.feature_state_id)
     if context.is_live and row.operation is RowOperation.UPDATED:
-        yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, differences(row.before, row.after))
+        before, after = row.before or {}, row.after or {}
+        option, name = row.instance.multivariate_feature_option_id, "percentage_allocation"
+        details = share_details(option, before.get(name), after.get(name))
+        yield context.entry(context.text(texts.SHARE_UPDATED), ChangeType.UPDATE, details)
 
 
 def feature_segment(row: RowChange) -> Iterator[Entry]:
@@ -100,16 +105,40 @@ def feature_segment(row: RowChange) -> Iterator[Entry]:
     feature = override.feature
     scope = Scope.of(feature.project, override.environment_id)
     if row.operation is RowOperation.DELETED:
-        yield override_deleted(override, scope)
+        prefetch_related_objects([override], LIVE_STATES)
+        yield override_deleted(override, scope, contents_of(override))
     else:
         log = texts.STATE_UPDATED[1] % (feature.name, override.segment.name)
         details = differences(row.before, row.after)
         yield Entry(log, RelatedObjectType.FEATURE, feature.pk, scope, ChangeType.UPDATE, details)
 
 
-def override_deleted(override: FeatureSegment, scope: Scope) -> Entry:
+LIVE_STATES = Prefetch(
+    "feature_states",
+    FeatureState.objects.filter(version__isnull=False)
+    .select_related("feature_state_value")
+    .prefetch_related("multivariate_feature_state_values"),
+    to_attr="live_states",
+)
+
+
+def contents_of(override: FeatureSegment) -> list[Detail]:
+    """The content of an override with ``LIVE_STATES``, with which it can be created again."""
+    details = []
+    for state in override.live_states:  # type: ignore[attr-defined]
+        value = getattr(state, "feature_state_value", None)
+        details.append(detail("enabled", state.enabled, None))
+        columns = {name: getattr(value, name, None) for name in VALUE_COLUMNS}
+        details += differences(columns, dict.fromkeys(VALUE_COLUMNS))
+        for share in state.multivariate_feature_state_values.all():
+            details += share_details(share.multivariate_feature_option_id, share.percentage_allocation, None)
+    return details
+
+
+def override_deleted(override: FeatureSegment, scope: Scope, details: Iterable[Detail] = ()) -> Entry:
     log = texts.SEGMENT_OVERRIDE_DELETED % (override.feature.name, override.segment.name)
-    return Entry(log, RelatedObjectType.FEATURE, override.feature_id, scope, ChangeType.DELETE)
+    kind, change = RelatedObjectType.FEATURE, ChangeType.DELETE
+    return Entry(log, kind, override.feature_id, scope, change, [*details], segment_id=override.segment_id)
 
 
 def option(feature: Feature, operation: RowOperation, details: Iterable[Detail] = ()) -> Entry:

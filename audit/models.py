@@ -65,6 +65,11 @@ class AuditLog(models.Model):
     related_object_id = models.IntegerField(null=True)
     related_object_type = models.CharField(max_length=20, null=True, choices=RelatedObjectType.choices)
     related_object_uuid = models.CharField(max_length=36, null=True)
+    # The feature that was changed, and whose state: of a segment, an identity, or (None) the environment's default. Not
+    # foreign keys, since entries are kept.
+    feature_id = models.IntegerField(null=True)
+    segment_id = models.IntegerField(null=True)
+    identity_id = models.IntegerField(null=True)
     is_system_event = models.BooleanField(default=False)
     change_type = models.CharField(max_length=10, choices=ChangeType.choices, default=ChangeType.UNKNOWN)
     change_details = models.JSONField(default=list)
@@ -75,6 +80,11 @@ class AuditLog(models.Model):
         indexes = [
             models.Index(fields=["project", "-created_date", "-id"], name="audit_of_project"),
             models.Index(fields=["organisation", "-created_date", "-id"], name="audit_of_organisation"),
+            models.Index(
+                fields=["feature_id", "-created_date", "-id"],
+                condition=models.Q(feature_id__isnull=False),
+                name="audit_of_feature",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from django.dispatch import Signal
 
 from audit import transactions
 from audit.entries import Entry
-from audit.models import AuditLog
+from audit.models import AuditLog, RelatedObjectType
 from core import actor
 
 recorded = Signal()
@@ -39,6 +39,9 @@ def _row(entry: Entry, author: actor.Actor) -> AuditLog:
         is_system_event=author.is_system,
         related_object_id=entry.object_id,
         related_object_type=entry.type,
+        feature_id=entry.object_id if entry.type is RelatedObjectType.FEATURE else entry.feature_id,
+        segment_id=entry.segment_id,
+        identity_id=entry.identity_id,
         change_type=entry.change,
         change_details=list(entry.details),
         transaction=transactions.current_id(),

@@ -42,7 +42,17 @@ class StateContext:
         return for_default % self.feature
 
     def entry(self, log: str, change: ChangeType, details: Collection[Detail] = ()) -> Entry:
-        return Entry(log, RelatedObjectType.FEATURE_STATE, self.state_id, self.scope, change, [*details])
+        return Entry(
+            log,
+            RelatedObjectType.FEATURE_STATE,
+            self.state_id,
+            self.scope,
+            change,
+            [*details],
+            feature_id=self.feature_id,
+            segment_id=self.segment_id,
+            identity_id=self.identity_id,
+        )
 
 
 def read(state_ids: Iterable[int]) -> dict[int, StateContext]:

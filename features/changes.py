@@ -46,10 +46,11 @@ class StateSnapshot(NamedTuple):
     @classmethod
     def of(cls, state: FeatureState) -> "StateSnapshot":
         shares = state.multivariate_feature_state_values.all()
+        value = getattr(state, "feature_state_value", None)
         return cls(
             state.pk,
             state.enabled,
-            {name: getattr(state.feature_state_value, name) for name in VALUE_COLUMNS},
+            {name: getattr(value, name, None) for name in VALUE_COLUMNS},
             {share.multivariate_feature_option_id: share.percentage_allocation for share in shares},
         )
 
@@ -143,9 +144,13 @@ class OverridesCopied(NamedTuple):
 
 
 class StatesPublished(NamedTuple):
-    """The states of a change request went live. Reported inside ``actor.system(change_request)``."""
+    """The states of a change request went live. Reported inside ``actor.system(change_request)``.
+
+    ``before`` has the contents of the states that they replaced, by the new state's primary key.
+    """
 
     states: Iterable[FeatureState]
+    before: Mapping[int, StateSnapshot]
 
 
 class ChangeRequestFailed(NamedTuple):

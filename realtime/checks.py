@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 from realtime import bus, flagsmith, hosts, posted_versions
 from realtime.changes.triggers import Watch
 from realtime.conf import conf
-from realtime.flagsmith import visibility
+from realtime.flagsmith import caches, visibility
 from realtime.http import addresses
 from realtime.serving import grip_url
 
@@ -36,8 +36,12 @@ FLAGSMITH_CACHES = {
 }
 
 # Without a cache of environments, each "flags/" reads one from the database.
-FLAGSMITH_CACHE_HINTS = {
-    "ENVIRONMENT_CACHE_SECONDS": (
+ENVIRONMENT_CACHE_HINTS = {
+    "signals": (
+        "In the settings module, set CACHES[ENVIRONMENT_CACHE_NAME]['BACKEND'] to"
+        " 'realtime.flagsmith.caches.EnvironmentCache', which compares versions with the database."
+    ),
+    "follow": (
         "Leave it with one gunicorn worker, if SDKs may fetch once more after a reconnect. Otherwise set it to 0"
         " in all Flagsmith processes, after ANALYZE or with jit=off in PostgreSQL: flags/ may take seconds otherwise."
     ),
@@ -136,16 +140,16 @@ def _check_flagsmith() -> list[CheckMessage]:
 
 def _check_caches() -> list[CheckMessage]:
     """Warn of caches of a real Flagsmith that are not invalidated by a change."""
-    # Where this app raises the versions, it also removes environments from the cache.
-    removed = ("ENVIRONMENT_CACHE_SECONDS",) if conf.RAISES_IN_FLAGSMITH else ()
+    checked = ("ENVIRONMENT_CACHE_SECONDS",) if conf.RAISES_IN_FLAGSMITH and caches.checks_versions() else ()
+    hints = {"ENVIRONMENT_CACHE_SECONDS": ENVIRONMENT_CACHE_HINTS.get(conf.FLAGSMITH)}
     messages: list[CheckMessage] = [
         checks.Warning(
             f"{name} is {seconds}: for that time after an event, Flagsmith may return an older state of {what}.",
-            hint=FLAGSMITH_CACHE_HINTS.get(name, "Set it to 0 in all Flagsmith processes."),
+            hint=hints.get(name) or "Set it to 0 in all Flagsmith processes.",
             id="realtime.W020",
         )
         for name, what in FLAGSMITH_CACHES.items()
-        if name not in removed and (seconds := getattr(settings, name, 0))
+        if name not in checked and (seconds := getattr(settings, name, 0))
     ]
     mode = getattr(settings, "CACHE_ENVIRONMENT_DOCUMENT_MODE", None)
     if getattr(mode, "name", mode) == "PERSISTENT":

@@ -104,6 +104,7 @@ MEASURED = {
 } | {
     "identities",
     "segments",
+    "sdk/test_conditional_document.py",
     "sdk/test_patterns.py",
     "dashboard/test_window_streams.py",
     "multivariate",

@@ -6,8 +6,8 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.features.defaults import DefaultChange, change_defaults
 from dashboard.features.flag_copies import FlagCopy, copy_flag, read_flags
+from dashboard.features.state_changes import StateChange, change_states
 from dashboard.scoped_pages import ProjectPage
 from environments.access import has_environment_permission
 from environments.models import Environment
@@ -101,7 +101,7 @@ class CopyFlag(ComparisonPage):
             outcome = copy_flag(self, target, feature, flag, title)
         else:
             state = flag.default
-            change = DefaultChange(feature.pk, state.enabled, state.value, state.weights)
-            outcome = change_defaults(self, target, [change], title)
+            change = StateChange(feature.pk, state.enabled, state.value, state.weights)
+            outcome = change_states(self, target, [change], title)
         back = self.back(reverse("dashboard:comparison", args=[self.project.pk]))
         return outcome.redirect(self, back, f"{feature.name} is in {target.name} as in {source.name}.")

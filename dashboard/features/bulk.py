@@ -4,7 +4,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from dashboard.api import APIResponse
-from dashboard.features.defaults import DefaultChange, change_defaults
+from dashboard.features.state_changes import StateChange, change_states
 from dashboard.features.views import FeaturesPage
 from features.models import Feature
 
@@ -28,9 +28,9 @@ class ChangeMany(FeaturesPage):
         if action in ("archive", "restore"):
             response = self._archive(features, archived=action == "archive")
             return self.redirect(back, message if response.ok else "", error=response.message)
-        changes = [DefaultChange(feature.pk, enabled=action == "on") for feature in features]
+        changes = [StateChange(feature.pk, enabled=action == "on") for feature in features]
         title = f"Turn {len(features)} features {action} in {self.environment.name}"
-        outcome = change_defaults(self, self.environment, changes, title)
+        outcome = change_states(self, self.environment, changes, title)
         return outcome.redirect(self, back, message)
 
     @property

@@ -1,7 +1,7 @@
 """A flag of one environment with its segment overrides: read, compared, and copied to another environment."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from dashboard.api import APIResponse
-from dashboard.features.defaults import MAX_TITLE_LENGTH, DefaultChange, Outcome, lock_for_change
 from dashboard.features.editors import percent
+from dashboard.features.state_changes import Outcome, StateChange, lock_for_change, propose_states
 from dashboard.features.values import FormValue
 from dashboard.pages import Page
 from dashboard.scoped_pages import change_request_url
@@ -126,20 +126,11 @@ def _flag_part(state: StateCopy, options: Iterable[int], default: StateCopy | No
 
 def _propose(page: Page, target: Environment, feature: Feature, flag: FlagCopy, title: str) -> APIResponse:
     assert flag.default is not None
-    present = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
-    live = dict(present.filter(feature_states__version__isnull=False).values_list("segment", "pk"))
-    feature_segments = {**dict(present.values_list("segment", "pk")), **live}
-    for segment in flag.overrides.keys() - feature_segments.keys():
-        # It has no effect as long as it has no live state.
-        body = {"feature": feature.pk, "segment": segment, "environment": target.pk}
-        response = page.call("POST", "features/feature-segments/", body)
-        if not response.ok:
-            return response
-        feature_segments[segment] = response.data["id"]
-    states = [_planned_state(feature, flag.default)]
-    states += [
-        {**_planned_state(feature, state), "feature_segment": feature_segments[segment]}
-        for segment, state in flag.overrides.items()
+    live = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
+    live = live.filter(feature_states__version__isnull=False).values_list("segment", flat=True)
+    changes = [
+        StateChange(feature.pk, state.enabled, state.value, state.weights, segment)
+        for segment, state in ((None, flag.default), *flag.overrides.items())
     ]
     change_set = {
         "feature": feature.pk,
@@ -148,9 +139,4 @@ def _propose(page: Page, target: Environment, feature: Feature, flag: FlagCopy, 
             {"feature_segment": {"segment": segment, "priority": place}} for place, segment in enumerate(flag.overrides)
         ],
     }
-    body = {"title": title[:MAX_TITLE_LENGTH], "feature_states": states, "change_sets": [change_set]}
-    return page.call("POST", f"environments/{target.api_key}/create-change-request/", body)
-
-
-def _planned_state(feature: Feature, state: StateCopy) -> Mapping[str, Any]:
-    return DefaultChange(feature.pk, state.enabled, state.value, state.weights).planned_state
+    return propose_states(page, target, changes, title, change_sets=[change_set])

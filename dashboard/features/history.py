@@ -9,15 +9,18 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from audit.models import AuditLog, RelatedObjectType
+from audit.models import AuditLog, ChangeType, RelatedObjectType
 from dashboard.audit.views import author_name, detail_text
-from dashboard.features.defaults import DefaultChange, change_defaults
+from dashboard.features.flag_copies import FlagCopy, read_flags
+from dashboard.features.state_changes import StateChange, change_states
 from dashboard.features.tab import FeatureTab
 from dashboard.features.values import FormValue
-from features.models import FeatureState
 from features.values import ValueType
 
 PAGE_SIZE = 50
+
+OPTION = "multivariate_feature_option"
+"""The field of an entry that names the option of the percentage before it."""
 
 # The types of the columns of a feature state's value.
 COLUMN_TYPES = {
@@ -44,48 +47,98 @@ class HistoryTab(FeatureTab):
         page.object_list = list(page.object_list)
         for entry in page.object_list:
             entry.who = author_name(entry)  # type: ignore[attr-defined]
-            entry.details = [  # type: ignore[attr-defined]
-                {**each, "old": detail_text(each["old"]), "new": detail_text(each["new"])}
-                for each in entry.change_details
-            ]
-            entry.restorable = self.restored(entry) is not None  # type: ignore[attr-defined]
-        permission = "CREATE_CHANGE_REQUEST" if self.needs_approval else "UPDATE_FEATURE_STATE"
-        return self.render(entries=page, may_restore=self.has_environment_permission(permission))
+            entry.details = self.shown_details(entry)  # type: ignore[attr-defined]
+            entry.is_removal = entry.change_type == ChangeType.DELETE  # type: ignore[attr-defined]
+            change = self.restored(entry)
+            entry.restorable = change is not None and self.may_restore(change)  # type: ignore[attr-defined]
+        return self.render(entries=page)
+
+    def may_restore(self, change: StateChange) -> bool:
+        if self.needs_approval:
+            return self.may_propose
+        return self.may_change_flag if change.segment is None else self.may_override
 
     @property
     def entries(self) -> "QuerySet[AuditLog]":
-        states = FeatureState.objects.filter(feature=self.feature.pk, environment=self.environment.pk)
-        about = Q(related_object_type=RelatedObjectType.FEATURE, related_object_id=self.feature.pk) | Q(
-            related_object_type=RelatedObjectType.FEATURE_STATE, related_object_id__in=states.values("pk")
-        )
+        """Also those of states that are gone: a removed override, or a state that a change request has replaced."""
         in_environment = Q(environment=self.environment.pk) | Q(environment=None)
-        entries = AuditLog.objects.filter(about, in_environment, project=self.project.pk)
+        entries = AuditLog.objects.filter(in_environment, project=self.project.pk, feature_id=self.feature.pk)
         return entries.select_related("author", "master_api_key")
 
     @cached_property
-    def default_ids(self) -> set[int]:
-        """The states that are or were the environment's default."""
-        states = FeatureState.objects.filter(feature=self.feature.pk, environment=self.environment.pk)
-        return set(states.filter(identity=None, feature_segment=None).values_list("pk", flat=True))
+    def segments(self) -> set[int]:
+        return set(self.project.segments.values_list("pk", flat=True))
 
-    def restored(self, entry: AuditLog) -> DefaultChange | None:
-        """The fields of the environment default as the entry's change set them. None if it set none of them."""
-        is_default = entry.related_object_type == RelatedObjectType.FEATURE_STATE
-        if not is_default or entry.related_object_id not in self.default_ids:
-            return None
-        new = {each["field"]: each["new"] for each in entry.change_details}
-        enabled = new.get("enabled")
-        value = self._value(new)
-        if not isinstance(enabled, bool) and value is None:
-            return None
-        return DefaultChange(self.feature.pk, enabled if isinstance(enabled, bool) else None, value)
+    @cached_property
+    def options(self) -> dict[int, FormValue]:
+        """The values of the feature's multivariate options."""
+        return {each.pk: FormValue.from_stored(each.value) for each in self.feature.multivariate_options.all()}
 
-    def _value(self, new: dict[str, Any]) -> FormValue | None:
+    @cached_property
+    def live_weights(self) -> dict[int | None, dict[int, float]]:
+        """The present percentages of the options, by segment; None: of the environment default."""
+        if not self.options:
+            return {}
+        flag = read_flags([self.environment], [self.feature.pk])[self.environment.pk].get(self.feature.pk, FlagCopy())
+        return {
+            segment: state.weights
+            for segment, state in ((None, flag.default), *flag.overrides.items())
+            if state is not None
+        }
+
+    def restored(self, entry: AuditLog) -> StateChange | None:
+        """The fields of the environment default or a segment override as the entry's change set them.
+
+        Of a removed override the fields as they were before. None if the entry has no such fields, if the segment or
+        the options are gone, and for overrides of identities.
+        """
+        is_removal = entry.change_type == ChangeType.DELETE and entry.segment_id is not None
+        is_state = entry.related_object_type == RelatedObjectType.FEATURE_STATE
+        if not (is_removal or is_state) or entry.identity_id is not None:
+            return None
+        if entry.segment_id is not None and entry.segment_id not in self.segments:
+            return None
+        side = "old" if is_removal else "new"
+        fields = {each["field"]: each[side] for each in entry.change_details}
+        enabled = fields.get("enabled")
+        enabled = enabled if isinstance(enabled, bool) else None
+        value, weights = self._value(fields), self._weights(entry, side)
+        if enabled is None and value is None and not weights:
+            return None
+        return StateChange(self.feature.pk, enabled, value, weights, entry.segment_id)
+
+    def _value(self, fields: dict[str, Any]) -> FormValue | None:
         """The value that the changed columns gave; None if they do not give one."""
-        changed = [column for column in COLUMN_TYPES if column in new]
-        kind = new.get("type") or (COLUMN_TYPES[changed[0]] if len(changed) == 1 else None)
+        changed = [column for column in COLUMN_TYPES if column in fields]
+        kind = fields.get("type") or (COLUMN_TYPES[changed[0]] if len(changed) == 1 else None)
         column = next((each for each, type_ in COLUMN_TYPES.items() if type_ == kind), None)
-        return FormValue.from_stored(new[column]) if column in new else None
+        return FormValue.from_stored(fields[column]) if column in fields else None
+
+    def _weights(self, entry: AuditLog, side: str) -> dict[int, float]:
+        """The percentages that the entry gave to options, with the present ones of the other options. Empty if it gave
+        none. A percentage is followed by its option."""
+        given: dict[int, float] = {}
+        percentage = None
+        for each in entry.change_details:
+            if each["field"] == "percentage_allocation":
+                percentage = each[side]
+            elif each["field"] == OPTION and each[side] in self.options and percentage is not None:
+                given[each[side]] = percentage
+        if not given:
+            return {}
+        return dict.fromkeys(self.options, 0.0) | self.live_weights.get(entry.segment_id, {}) | given
+
+    def shown_details(self, entry: AuditLog) -> list[dict[str, Any]]:
+        """The changed fields as text. A percentage names its option."""
+        shown: list[dict[str, Any]] = []
+        for each in entry.change_details:
+            option = each["old"] if each["new"] is None else each["new"]
+            if each["field"] == OPTION and shown:
+                value = self.options.get(option)
+                shown[-1]["field"] = f"percentage of {value.quoted_text if value else 'an option that is gone'}"
+            else:
+                shown.append({**each, "old": detail_text(each["old"]), "new": detail_text(each["new"])})
+        return shown
 
 
 class Restore(HistoryTab):
@@ -97,5 +150,5 @@ class Restore(HistoryTab):
         if entry is None or change is None:
             raise Http404
         title = f"{self.feature.name} in {self.environment.name} as on {entry.created_date:%Y-%m-%d %H:%M} UTC"
-        outcome = change_defaults(self, self.environment, [change], title)
+        outcome = change_states(self, self.environment, [change], title)
         return outcome.redirect(self, self.url("feature-history"), "Restored.")

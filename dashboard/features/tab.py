@@ -9,14 +9,14 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.http import Http404
 from django.utils import timezone
 
-from audit.models import AuditLog, RelatedObjectType
+from audit.models import AuditLog
 from dashboard.api import APIResponse
 from dashboard.features.editors import Editor, parse_time
 from dashboard.features.proposals import ProposalForm
 from dashboard.features.views import FeaturePage
 from features.models import Feature
 from features.state_summaries import live_states
-from features.workflows.core.models import PlannedChange
+from features.workflows.core.models import ChangeSet, PlannedChange
 
 RECENT = timedelta(days=30)
 MAX_ENTRIES = 5
@@ -66,29 +66,36 @@ class FeatureTab(FeaturePage):
         return self.has_project_permission("CREATE_FEATURE")
 
     @cached_property
-    def planned(self) -> list[PlannedChange]:
+    def planned(self) -> list[PlannedChange | ChangeSet]:
         """The pending changes of this feature in change requests, the next one first."""
-        pending = PlannedChange.objects.filter(
-            feature_id=self.feature.pk,
-            change_request__environment=self.environment.pk,
-            change_request__failed_at=None,
-            live_at=None,
-        )
-        found = list(pending.select_related("change_request").order_by("live_from", "pk")[:MAX_ENTRIES])
+        pending = {
+            "feature_id": self.feature.pk,
+            "change_request__environment": self.environment.pk,
+            "change_request__failed_at": None,
+            "live_at": None,
+        }
+        found: list[PlannedChange | ChangeSet] = []
+        for model in (PlannedChange, ChangeSet):
+            changes = model.objects.filter(**pending).select_related("change_request")  # type: ignore[attr-defined]
+            # A change set of a request whose states are listed already says nothing more.
+            listed = [each.change_request_id for each in found]
+            found += changes.exclude(change_request__in=listed).order_by("live_from", "pk")[:MAX_ENTRIES]
         for each in found:
-            each.request_url = self.request_url(each.change_request_id)  # type: ignore[attr-defined]
-        return found
+            each.request_url = self.request_url(each.change_request_id)  # type: ignore[union-attr]
+        return found[:MAX_ENTRIES]
 
-    def audit_entries(self, states: list[int]) -> QuerySet[AuditLog] | None:
-        """The latest audit log entries about the feature and the given states; None without VIEW_AUDIT_LOG."""
+    def audit_entries(self) -> QuerySet[AuditLog] | None:
+        """The latest audit log entries about the feature, its default and its segment overrides; None without
+        VIEW_AUDIT_LOG."""
         if not self.has_project_permission("VIEW_AUDIT_LOG"):
             return None
-        about = Q(related_object_type=RelatedObjectType.FEATURE, related_object_id=self.feature.pk) | Q(
-            related_object_type=RelatedObjectType.FEATURE_STATE, related_object_id__in=states
-        )
         in_environment = Q(environment=self.environment.pk) | Q(environment=None)
         entries = AuditLog.objects.filter(
-            about, in_environment, project=self.project.pk, created_date__gt=timezone.now() - RECENT
+            in_environment,
+            project=self.project.pk,
+            feature_id=self.feature.pk,
+            identity_id=None,
+            created_date__gt=timezone.now() - RECENT,
         )
         return entries.select_related("author").defer("change_details")[:MAX_ENTRIES]
 

@@ -90,12 +90,11 @@ class ValueTab(FeatureTab):
 
     def tab_context(self) -> dict[str, Any]:
         others = [(each, self.defaults.get(each.pk)) for each in self.environments if each.pk != self.environment.pk]
-        states = [self.default.pk, *(each.state.pk for each in self.overrides)]
         return {
             "everybody": self.everybody,
             "overrides": self.overrides,
             "other_environments": [(each, Row(state)) for each, state in others if state is not None],
-            "audit_entries": self.audit_entries(states),
+            "audit_entries": self.audit_entries(),
             "proposing": self.needs_approval,
             "may_click": self.has_environment_permission(self.override_permission),
             "may_reorder": self.may_override and not self.needs_approval,

@@ -4,16 +4,13 @@ import os
 import secrets
 from pathlib import Path
 
-import django
 from django.core.exceptions import ImproperlyConfigured
 
 from realtime.serving import databases, environment, grip_url, logs, variables
 
 STORES = ("database", "redis")
 
-if django.VERSION < (5, 1):
-    # For SQLite's transaction_mode and PostgreSQL's pool.
-    raise ImproperlyConfigured(f"This server needs Django 5.1 or newer, not {django.__version__}.")
+databases.check_django()
 
 SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")
 if not SSE_AUTHENTICATION_TOKEN.strip(" ,"):

@@ -6,7 +6,7 @@
 * ``raising.py``: a thread with its own database connection. It raises versions, and the bus carries the events.
 * ``visibility.py``: the environments in which a collected change shows.
 * ``late_writes.py``: keeps Flagsmith's tasks from lowering a version, or from making a second one.
-* ``forgetting.py``: removes environments from Flagsmith's cache.
+* ``caches.py``: a backend for Flagsmith's cache of environments, which the settings name.
 
 ``schedule.py`` runs in ``serve_realtime``: it announces scheduled changes when they go live. The reasons are in
 docs/decisions/0008-inside-flagsmith.md.
@@ -23,8 +23,7 @@ HISTORY = "simple_history"
 def connect() -> None:
     """Connect the receivers, if versions are raised here. The checks report a project without history."""
     if conf.RAISES_IN_FLAGSMITH and apps.is_installed(HISTORY):
-        from realtime.flagsmith import collecting, forgetting, late_writes
+        from realtime.flagsmith import collecting, late_writes
 
         collecting.connect()
-        forgetting.connect()
         late_writes.connect()

@@ -16,17 +16,15 @@ import structlog
 from django.db import connections
 
 from realtime.changes import versions
-from realtime.flagsmith import caches
-from realtime.flagsmith.visibility import Collected, LoggedChange, StaleEnvironments, environments_touched
+from realtime.flagsmith.visibility import Collected, LoggedChange, environments_touched
 
 logger = structlog.get_logger(__name__)
 
 # Changes outside of a request wait so long for further ones of the same task, so that they share a version.
 GATHER_SECONDS = 0.02
 
-# An entry of the audit log waits until the request that it is about has ended, and its version is raised. Environments
-# are removed from the cache once more: a request may have read one before its version rose, and cached it after that.
-DELAYS = {LoggedChange: 3.0, StaleEnvironments: 1.0}
+# An entry of the audit log waits until the request that it is about has ended, and its version is raised.
+LOGGED_SECONDS = 3.0
 
 RETRY_SECONDS = 1.0
 
@@ -71,8 +69,9 @@ class RaisingThread:
         now = time.monotonic()
         with self._changed:
             for change in changes:
-                seconds = DELAYS.get(type(change), 0.0)
-                self._waiting.append(Waiting(now + (seconds or GATHER_SECONDS * gather), change, seconds > 0))
+                is_delayed = isinstance(change, LoggedChange)
+                seconds = LOGGED_SECONDS if is_delayed else GATHER_SECONDS * gather
+                self._waiting.append(Waiting(now + seconds, change, is_delayed))
             self._start()
             self._changed.notify_all()
 
@@ -152,11 +151,8 @@ def raise_versions(changes: list[Collected]) -> None:
 
     Entries of the audit log come last: they may be about changes that are announced with the others.
     """
-    stale = [key for change in changes if isinstance(change, StaleEnvironments) for key in change.keys]
-    if stale:
-        caches.forget(stale)
     logged = [change for change in changes if isinstance(change, LoggedChange)]
-    others = [change for change in changes if not isinstance(change, LoggedChange | StaleEnvironments)]
+    others = [change for change in changes if not isinstance(change, LoggedChange)]
     for batch in (others, logged):
         if batch and (visible := environments_touched(batch)).environments:
             if batch is logged:

@@ -10,6 +10,8 @@ Every process does this. The first one raises the version; for the others it is 
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -90,9 +92,15 @@ class Schedule:
             await asyncio.sleep(min(pause, until_next))
 
 
-def start() -> "asyncio.Task[None] | None":
-    """Start the clock of the running event loop, which runs until it is cancelled. None where nothing is scheduled."""
-    return asyncio.create_task(Schedule().run()) if conf.RAISES_IN_FLAGSMITH else None
+@contextmanager
+def running() -> Iterator[None]:
+    """Run the clock of this event loop, except where nothing is scheduled."""
+    clock = asyncio.create_task(Schedule().run()) if conf.RAISES_IN_FLAGSMITH else None
+    try:
+        yield
+    finally:
+        if clock is not None:
+            clock.cancel()
 
 
 def read() -> list[Scheduled]:

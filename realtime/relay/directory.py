@@ -9,14 +9,13 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from math import inf
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 from uuid import uuid4
 
 from realtime.relay.document import Stored
-from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds
+from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds, oldest
 from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 MODE = 0o600
@@ -101,21 +100,20 @@ class Directory(Storage):
                 self._held = held_now
                 self._write_held()
 
-    def acknowledge(self, key: EnvironmentKey, version: UpdatedAt) -> None:
+    def acknowledge(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
         with _storage_errors(), self._holding:
-            self._held[key] = microseconds(version)
+            self._held.update((str(key), microseconds(version)) for key, version in held.items())
             self._write_held()
 
     def _write_held(self) -> None:
         _replace(self._process, json.dumps(self._held).encode(), is_durable=False)
 
-    def is_awaited(self, key: EnvironmentKey, version: UpdatedAt) -> bool:
+    def oldest_held(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, UpdatedAt]:
         with _storage_errors():
-            return any(
-                self._held_by(path).get(key, inf) < microseconds(version)
-                for path in self._directory.glob(f"*{PROCESS_SUFFIX}")
-                if path != self._process
-            )
+            processes = [
+                self._held_by(path) for path in self._directory.glob(f"*{PROCESS_SUFFIX}") if path != self._process
+            ]
+        return oldest([(key, held.get(key)) for key in keys] for held in processes)
 
     def _held_by(self, path: Path) -> dict[str, int]:
         """The versions that another process holds. Empty: it has ended."""

@@ -17,11 +17,12 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from realtime import ofrep
 from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
@@ -30,6 +31,8 @@ from realtime.evaluation.processor_time import thread_time
 from realtime.http.responses import EncodedBody, EncodedResponse, Validators
 from realtime.relay.configuration import SERVER_KEY_PREFIX
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, first_readable
+
+T = TypeVar("T")
 
 # Fields of a Flagsmith's document that differ in each response: it makes them up for identities that it stores in its
 # SQL database. ``updated_at`` is compared separately.
@@ -186,8 +189,8 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
     project = document["project"]
     try:
         compiled = _compiled(cast(EnvironmentDocument, document))
-        bodies = {kind: EncodedBody(environment.flags(kind)) for kind, environment in compiled.items()}
-        evaluations = {kind: ofrep.Evaluations(each, stored.version) for kind, each in compiled.items()}
+        flags = _by_kind(compiled, partial(_flags, stored.version))
+        evaluations = _by_kind(compiled, lambda environment, _: ofrep.Evaluations(environment, stored.version))
         seconds = _evaluation_seconds(compiled[False])
         names = frozenset(compiled[False].evaluator.environment_flags)
         conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
@@ -206,7 +209,7 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         is_served=not project.get("organisation", {}).get("stop_serving_flags"),
         allows_client_traits=bool(document.get("allow_client_traits", True)),
         feature_names=names,
-        flags={kind: EncodedResponse(stored.version, body.encoded, body.gzipped) for kind, body in bodies.items()},
+        flags=flags,
         evaluations=evaluations,
         ofrep_states={kind: ofrep.State(revision, kind, names_stream) for kind in compiled},
         document=EncodedResponse(
@@ -231,12 +234,26 @@ def _compiled(document: EnvironmentDocument) -> dict[bool, CompiledEnvironment]:
     return {False: compiled, True: CompiledEnvironment(showing)}
 
 
+def _by_kind(
+    compiled: dict[bool, CompiledEnvironment], make: Callable[[CompiledEnvironment, bool], T]
+) -> dict[bool, T]:
+    """Call a function for each kind of key; once if flags are the same for both."""
+    for_clients = make(compiled[False], False)
+    is_same = compiled[True] is compiled[False] and not compiled[False].has_server_side_flags
+    return {False: for_clients, True: for_clients if is_same else make(compiled[True], True)}
+
+
+def _flags(version: UpdatedAt, environment: CompiledEnvironment, server_side: bool) -> EncodedResponse:
+    body = EncodedBody(environment.flags(server_side))
+    return EncodedResponse(version, body.encoded, body.gzipped)
+
+
 def _evaluation_seconds(compiled: CompiledEnvironment) -> float:
     """The processor time of an evaluation, without garbage collections, after one that creates what is cached."""
     try:
-        for server_side in (False, True):
-            began = thread_time()
-            compiled.identity(Identity("relay"), server_side)
+        compiled.identity(Identity("relay"), False)
+        began = thread_time()
+        compiled.identity(Identity("relay"), False)
         return thread_time() - began
     except patterns.TimeLimitExceeded:
         return inf

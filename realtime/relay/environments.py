@@ -37,8 +37,10 @@ from realtime.conf import conf
 from realtime.monitoring import liveness
 from realtime.relay import document, relay_metrics
 from realtime.relay.configuration import Configuration, KeyPair
-from realtime.relay.document import HeldDocument, Refused
-from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError
+from realtime.relay.document import HeldDocument, Refused, Stored
+from realtime.relay.sharing import Sharing
+from realtime.relay.storage import PROCESS_SECONDS, Found, Storage
+from realtime.relay.storage_threads import StorageThreads
 from realtime.relay.upstream import Upstream, UpstreamError
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
@@ -70,12 +72,9 @@ FIRST_POLLS_PER_SECOND = 100
 # A document that the storage has not, and has refused, is offered to it again after this time.
 STORE_AGAIN_SECONDS = 5.0
 
-PROBE_SECONDS = 0.001
-
 # An event waits at most so long until its document is stored, which takes 2 ms for a file of 50 kB, and until all
-# processes hold it. They are asked at this interval.
+# processes hold it.
 MAX_SHARE_SECONDS = 1.0
-SHARE_CHECK_SECONDS = 0.01
 
 # The interval at which a polled storage is asked for its number of documents: a stat call.
 NUMBER_SECONDS = 0.03
@@ -180,9 +179,9 @@ class Environments:
         self._loop = asyncio.get_running_loop()
         self._always_streams = configuration.streaming == "always"
         self._compiling = ThreadPoolExecutor(COMPILERS, thread_name_prefix="relay-compiler")
-        self._storing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="relay-storage")
+        self._in_storage = StorageThreads(storage)
+        self._sharing = Sharing(storage, self._in_storage)
         self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
-        self._storage_failed = False
         self._store_again_at = 0.0
         self._has_removed = True
         """The storage may have documents of environments that are not configured any more."""
@@ -233,6 +232,7 @@ class Environments:
         await self._keep_alive()
         await self._look_in_storage()
         missing = [environment for environment in self.by_client_key.values() if environment.held is None]
+        self._spawn(self._sharing.run())
         self._watching = self._spawn(self._watch())
         if self._storage.is_polled:
             self._spawn(self._poll_number())
@@ -257,7 +257,7 @@ class Environments:
         await self._in_storage(self._storage.leave)
         self._part.rest()
         self._compiling.shutdown(wait=False, cancel_futures=True)
-        self._storing.shutdown(wait=False, cancel_futures=True)
+        self._in_storage.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it in a task, which ``close`` cancels."""
@@ -404,7 +404,7 @@ class Environments:
         environment.problem = None
         environment.confirmed_at = time.time()
         if result != "changed":
-            await self._in_storage(lambda: self._storage.confirm(environment.key, environment.confirmed_at))
+            await self._in_storage(self._storage.confirm, environment.key, environment.confirmed_at)
         return True
 
     async def _receive(self, environment: Environment, body: bytes) -> str:
@@ -430,7 +430,7 @@ class Environments:
 
     async def _store(self, received: HeldDocument) -> None:
         """Store a document that was fetched, and report it to the other processes."""
-        await self._in_storage(lambda: self._storage.store(received.key, received.stored))
+        await self._in_storage(self._storage.store, received.key, received.stored)
         publish.send_to_processes([received.state], include_closed=True)
 
     async def _announce(
@@ -440,8 +440,11 @@ class Environments:
 
         ``storing``: this process has fetched it. If the process is killed after the event, it starts with the document.
         """
-        sharing = self._spawn(self._wait_for_processes(held, storing))
-        await asyncio.wait([sharing], timeout=MAX_SHARE_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_SHARE_SECONDS):
+                if storing is not None:
+                    await asyncio.wait([storing])
+                await self._sharing.all_hold(held.key, held.version)
         before = environment.announced
         if self.by_client_key.get(environment.key) is environment and (
             before is None or held.version >= before.updated_at
@@ -450,18 +453,6 @@ class Environments:
             publish.deliver([held.state])
             if storing is not None:
                 publish.send_to_grip([held.state])
-
-    async def _wait_for_processes(self, held: HeldDocument, storing: asyncio.Task[None] | None) -> None:
-        """Wait until all processes hold this document or a newer one, or until the time has passed."""
-        deadline = self._loop.time() + MAX_SHARE_SECONDS
-        key, version = held.key, held.version
-        if storing is not None:
-            await asyncio.wait([storing])
-        await self._in_storage(lambda: self._storage.acknowledge(key, version))
-        while self._loop.time() < deadline:
-            if not await self._in_storage(lambda: self._storage.is_awaited(key, version)):
-                return
-            await asyncio.sleep(SHARE_CHECK_SECONDS)
 
     def _has_settled(self, environment: Environment, version: UpdatedAt) -> bool:
         """Return whether the version of the upstream went back to this one, as far as its answers show."""
@@ -544,8 +535,7 @@ class Environments:
             await asyncio.sleep(NUMBER_SECONDS)
 
     async def _keep_alive(self) -> None:
-        held = self._held_versions(self.by_client_key.values())
-        await self._in_storage(lambda: self._storage.keep_alive(held))
+        await self._sharing.keep_alive(lambda: self._held_versions(self.by_client_key.values()))
 
     def _held_versions(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, UpdatedAt]:
         """1970 for those without a document."""
@@ -553,13 +543,13 @@ class Environments:
 
     async def _look_in_storage(self) -> None:
         # Written as well: a full disk can be read.
-        if self._storage_failed and await self._in_storage(self._probe_storage, is_probe=True) is None:
+        if self._in_storage.failed and not await self._in_storage.probe():
             return
         if self._has_removed:
             self._has_removed = False
             keys = list(self.by_client_key)
-            await self._in_storage(lambda: self._storage.keep_only(keys))
-            self._has_removed |= self._storage_failed
+            await self._in_storage(self._storage.keep_only, keys)
+            self._has_removed |= self._in_storage.failed
         all_found = await self._find(self.by_client_key.values())
         if all_found is not None:
             await self._store_missing(all_found)
@@ -567,9 +557,17 @@ class Environments:
     async def _find(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, Found] | None:
         """Hold the newer documents of these environments in the storage. Returns what is there; None if it fails."""
         known = self._held_versions(environments)
-        found = await self._in_storage(lambda: self._storage.newer(known))
+        found = await self._in_storage(self._storage.newer, known)
         if found is not None:
-            await asyncio.gather(*(self._accept_found(key, each) for key, each in found.items()))
+            newer: list[Coroutine[Any, Any, None]] = []
+            for key, each in found.items():
+                if (environment := self.by_client_key.get(key)) is None:
+                    continue
+                if each.stored is not None:
+                    newer.append(self._accept_found(environment, each.stored, each.confirmed_at))
+                else:
+                    environment.confirmed_at = max(environment.confirmed_at, each.confirmed_at)
+            await asyncio.gather(*newer)
         return found
 
     async def _store_missing(self, all_found: Mapping[EnvironmentKey, Found]) -> None:
@@ -580,64 +578,31 @@ class Environments:
             held, found = environment.held, all_found.get(environment.key)
             if held is None or (found is not None and found.version >= held.version):
                 continue
-            await self._in_storage(partial(self._storage.store, environment.key, held.stored))
-            if self._storage_failed:
+            await self._in_storage(self._storage.store, environment.key, held.stored)
+            if self._in_storage.failed:
                 self._store_again_at = self._loop.time() + STORE_AGAIN_SECONDS
                 return
 
-    def _probe_storage(self) -> bool:
-        self._storage.claim("probe", PROBE_SECONDS)
-        return True
-
-    async def _accept_found(self, key: EnvironmentKey, found: Found) -> None:
+    async def _accept_found(self, environment: Environment, stored: Stored, confirmed_at: float) -> None:
         """Hold a document that another process has fetched, if it is newer."""
-        environment = self.by_client_key.get(key)
-        if environment is None:
+        restore = partial(document.restore, environment.key, stored, always_streams=self._always_streams)
+        try:
+            restored = await self._compile(restore)
+        except Refused as refused:
+            logger.warning("stored_document_refused", environment=environment.key, reason=str(refused))
             return
-        if (stored := found.stored) is not None:
-            try:
-                restored = await self._compile(
-                    lambda: document.restore(key, stored, always_streams=self._always_streams)
-                )
-            except Refused as refused:
-                logger.warning("stored_document_refused", environment=key, reason=str(refused))
-                return
-            if self._install(environment, restored):
-                self._spawn(self._announce(environment, restored))
-        environment.confirmed_at = max(environment.confirmed_at, found.confirmed_at)
+        if self._install(environment, restored):
+            self._spawn(self._announce(environment, restored))
+        environment.confirmed_at = max(environment.confirmed_at, confirmed_at)
         self._part.progress()
 
     async def _claim(self, name: str, seconds: float) -> bool:
-        claimed = await self._in_storage(lambda: self._storage.claim(name, seconds))
+        claimed = await self._in_storage(self._storage.claim, name, seconds)
         # Without the storage, each process fetches.
         return claimed is not False
 
     async def _release(self, name: str) -> None:
-        await self._in_storage(lambda: self._storage.release(name))
-
-    async def _in_storage(self, work: Callable[[], T], *, is_probe: bool = False) -> T | None:
-        """The result of the work in a thread; None if it fails.
-
-        After a failure only the periodic look tries again, so that nothing waits for a storage that does not answer.
-        """
-
-        def attempt() -> T | None:
-            return work() if is_probe or not self._storage_failed else None
-
-        if self._storage_failed and not is_probe:
-            return None
-        try:
-            result = await self._loop.run_in_executor(self._storing, attempt)
-        except StorageError as error:
-            relay_metrics.stored_failures.add()
-            if not self._storage_failed:
-                logger.warning("relay_storage_unavailable", error=str(error))
-            self._storage_failed = True
-            return None
-        if self._storage_failed and is_probe:
-            logger.info("relay_storage_available")
-            self._storage_failed = False
-        return result
+        await self._in_storage(self._storage.release, name)
 
     async def _compile(self, work: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._compiling, work)

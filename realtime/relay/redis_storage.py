@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from realtime import redis_clients
 from realtime.relay.document import Stored
-from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds
+from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds, oldest
 from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 PREFIX = "{flagsmith-realtime}:relay:"
@@ -72,7 +72,7 @@ class RedisStorage(Storage):
     def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
         name = PROCESS + self._process
         # At least one field, so that it exists.
-        fields = {"": 0} | {str(key): microseconds(version) for key, version in held.items()}
+        fields = {"": 0} | _fields(held)
         with self._redis() as redis, redis.pipeline() as pipeline:
             pipeline.delete(name)
             pipeline.hset(name, mapping=fields)
@@ -80,23 +80,24 @@ class RedisStorage(Storage):
             pipeline.sadd(PROCESSES, self._process)
             pipeline.execute()
 
-    def acknowledge(self, key: EnvironmentKey, version: UpdatedAt) -> None:
+    def acknowledge(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
         with self._redis() as redis:
-            redis.hset(PROCESS + self._process, key, microseconds(version))
+            redis.hset(PROCESS + self._process, mapping=_fields(held))
 
-    def is_awaited(self, key: EnvironmentKey, version: UpdatedAt) -> bool:
+    def oldest_held(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, UpdatedAt]:
+        keys = list(keys)
         with self._redis() as redis:
             others = [each for each in map(bytes.decode, redis.smembers(PROCESSES)) if each != self._process]
             if not others:
-                return False
+                return {}
             with redis.pipeline() as pipeline:
                 for other in others:
-                    pipeline.hmget(PROCESS + other, "", key)
+                    pipeline.hmget(PROCESS + other, "", *keys)
                 answers = pipeline.execute()
-            ended = [other for other, (lives, _) in zip(others, answers, strict=True) if lives is None]
+            ended = [other for other, (lives, *_) in zip(others, answers, strict=True) if lives is None]
             if ended:
                 redis.srem(PROCESSES, *ended)
-        return any(lives and held is not None and int(held) < microseconds(version) for lives, held in answers)
+        return oldest(zip(keys, held, strict=True) for lives, *held in answers if lives is not None)
 
     def leave(self) -> None:
         with self._redis() as redis:
@@ -120,6 +121,10 @@ class RedisStorage(Storage):
             yield self._client
         except redis_clients.errors() as error:
             raise StorageError(f"{type(error).__name__}: {error}") from error
+
+
+def _fields(held: Mapping[EnvironmentKey, UpdatedAt]) -> dict[str, int]:
+    return {str(key): microseconds(version) for key, version in held.items()}
 
 
 def _parse(content: bytes) -> Stored | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class Relay:
         self.api = API(self.environments, origins, self._evaluator, self._usage, self._forwarder)
         self._streams: UpstreamStreams | None = None
         self._changed = asyncio.Event()
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None]
 
     async def start(self) -> None:
         """Load and fetch documents, and connect to the upstream's streams."""
@@ -61,8 +60,8 @@ class Relay:
             self._streams.synchronize()
 
     async def close(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        """Stop what ``start`` has started, and send what is left of usage and traits."""
+        self._watching.cancel()
         if self._streams is not None:
             await self._streams.close()
         environments.use(None)
@@ -87,8 +86,7 @@ class Relay:
         await thread.close()
 
     async def _watch_configuration(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._changed.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._changed.set)
         seen = _identity(configuration.path())
         while True:
             with suppress(TimeoutError):

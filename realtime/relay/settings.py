@@ -4,15 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
-import django
-from django.core.exceptions import ImproperlyConfigured
-
 from realtime.relay import configuration, logs
 from realtime.serving import databases, environment, grip_url, variables
 
-if django.VERSION < (5, 1):
-    # For SQLite's transaction_mode.
-    raise ImproperlyConfigured(f"This server needs Django 5.1 or newer, not {django.__version__}.")
+databases.check_django()
 
 RELAY_CONFIGURATION = configuration.load()
 

@@ -10,7 +10,8 @@ raise StorageError.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 from typing import NamedTuple
 
 from realtime.relay.document import Stored
@@ -37,6 +38,18 @@ class Found(NamedTuple):
 def microseconds(version: UpdatedAt) -> int:
     """The version in microseconds since 1970."""
     return (version - EPOCH) // TICK
+
+
+def oldest(
+    processes: Iterable[Iterable[tuple[EnvironmentKey, int | bytes | None]]],
+) -> dict[EnvironmentKey, UpdatedAt]:
+    """The lowest version of each environment that these processes hold. Each has versions in microseconds, or None."""
+    lowest: dict[EnvironmentKey, int] = {}
+    for held in processes:
+        for key, version in held:
+            if version is not None:
+                lowest[key] = min(int(version), lowest.get(key, int(version)))
+    return {key: EPOCH + timedelta(microseconds=version) for key, version in lowest.items()}
 
 
 class Storage(ABC):
@@ -68,12 +81,12 @@ class Storage(ABC):
         """Store the versions of all documents that this process holds; 1970: it has none yet."""
 
     @abstractmethod
-    def acknowledge(self, key: EnvironmentKey, version: UpdatedAt) -> None:
-        """Store the version of one document that this process holds."""
+    def acknowledge(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
+        """Store the versions of some documents that this process holds."""
 
     @abstractmethod
-    def is_awaited(self, key: EnvironmentKey, version: UpdatedAt) -> bool:
-        """Return whether another process holds an older document of this environment."""
+    def oldest_held(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, UpdatedAt]:
+        """The lowest version of each of these environments that another process holds. Without those of no other."""
 
     @abstractmethod
     def leave(self) -> None:

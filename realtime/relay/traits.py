@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from realtime.http.responses import KEY_HEADER
 from realtime.relay import relay_metrics
 from realtime.relay.upstream import Upstream, UpstreamError, is_temporary
 
@@ -108,9 +107,8 @@ class _Queue:
         """Send until the upstream answers, however long that takes."""
         pause = FIRST_RETRY_SECONDS
         while True:
-            headers = {KEY_HEADER: request.key, "Content-Type": "application/json"}
             try:
-                status = await self._upstream.send(request.method, request.path, headers, request.body)
+                status = await self._upstream.send(request.method, request.path, request.key, request.body)
                 error = f"the upstream answers {status}"
             except UpstreamError as failure:
                 status, error = 500, str(failure)

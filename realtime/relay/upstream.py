@@ -36,6 +36,9 @@ UNAUTHORIZED = (401, 403)
 NOT_MODIFIED = 304
 TOO_MANY_REQUESTS = 429
 
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+"""Headers as they came: a client may send any bytes in them."""
+
 
 class UpstreamError(Exception):
     """The upstream has not answered with a document. ``result`` is the label of the metric."""
@@ -129,15 +132,18 @@ class Upstream:
         finally:
             relay_metrics.fetch_seconds.add(time.monotonic() - began, 1)
 
-    async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes, version: int = 1) -> int:
-        """Send usage or traits. Returns the status. Raises UpstreamError if there is no answer.
+    async def send(
+        self, method: str, path: str, key: str, body: bytes, headers: RawHeaders = (), version: int = 1
+    ) -> int:
+        """Send usage or traits as JSON. Returns the status. Raises UpstreamError if there is no answer.
 
         It is not repeated: the caller does that, and then the next URL is used.
         """
         url = self.apis.current()
         base = url if version == 1 else f"{url.removesuffix('/v1')}/v{version}"
         try:
-            response = await self._client.request(method, f"{base}/{path}", headers=dict(headers), content=body)
+            own = ((KEY_HEADER.encode(), key.encode("latin-1")), (b"Content-Type", b"application/json"))
+            response = await self._client.request(method, f"{base}/{path}", headers=[*headers, *own], content=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self.apis.failed(url)
             raise UpstreamError("unreachable", describe(error)) from error

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from realtime.http.responses import KEY_HEADER
 from realtime.relay import relay_metrics
-from realtime.relay.upstream import Upstream, UpstreamError, is_temporary
+from realtime.relay.upstream import RawHeaders, Upstream, UpstreamError, is_temporary
 
 logger = structlog.get_logger(__name__)
 
@@ -33,15 +32,14 @@ MAX_COUNT = 2**31 - 1
 LABELS = (b"flagsmith-application-name", b"flagsmith-application-version", b"flagsmith-sdk-user-agent", b"user-agent")
 MAX_LABEL_LENGTH = 200
 
-Labels = tuple[tuple[bytes, bytes], ...]
-"""The request headers that Flagsmith stores with the counts."""
-
 
 class Source(NamedTuple):
     """The senders of counts that are sent in one request."""
 
     key: str
-    labels: Labels
+    labels: RawHeaders
+    """The request headers that Flagsmith stores with the counts."""
+
     version: int
     """Of the API: 1 or 2."""
 
@@ -80,10 +78,7 @@ class Usage:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            try:
-                await self._send()
-            except Exception:
-                logger.exception("usage_not_sent")
+            await self._send()
 
     async def _send(self) -> None:
         """Send all counts. At the first failure, the rest is kept for the next time."""
@@ -94,9 +89,9 @@ class Usage:
                 await (self._send_totals if source.version == 1 else self._send_evaluations)(source, counts)
                 del batches[source]
             self._failing = False
-        except UpstreamError as error:
+        except Exception as error:
             if not self._failing:
-                logger.warning("usage_not_sent", error=str(error))
+                logger.warning("usage_not_sent", error=str(error), exc_info=not isinstance(error, UpstreamError))
             self._failing = True
         finally:
             for source, counts in batches.items():
@@ -123,11 +118,8 @@ class Usage:
                 del counts[evaluation]
 
     async def _post(self, source: Source, content: Any) -> None:
-        labels = {name.decode("latin-1"): value.decode("latin-1") for name, value in source.labels}
-        headers = {**labels, KEY_HEADER: source.key, "Content-Type": "application/json"}
-        status = await self._upstream.send(
-            "POST", "analytics/flags/", headers, json.dumps(content).encode(), source.version
-        )
+        body = json.dumps(content).encode()
+        status = await self._upstream.send("POST", "analytics/flags/", source.key, body, source.labels, source.version)
         if is_temporary(status):
             raise UpstreamError("failed", f"the upstream answers {status}")
         if status >= 400:
@@ -136,7 +128,7 @@ class Usage:
             logger.warning("usage_rejected", status=status)
 
 
-def labels(headers: list[tuple[bytes, bytes]]) -> Labels:
+def labels(headers: list[tuple[bytes, bytes]]) -> RawHeaders:
     """The labels in a request's headers."""
     return tuple((name, value[:MAX_LABEL_LENGTH]) for name, value in headers if name in LABELS)
 

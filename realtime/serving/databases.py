@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 
 from realtime import extras
@@ -25,6 +26,12 @@ POSTGRESQL = "django.db.backends.postgresql"
 SQLITE = "django.db.backends.sqlite3"
 NONE = "django.db.backends.dummy"
 """The back end of a server without a database."""
+
+
+def check_django() -> None:
+    """Raises ImproperlyConfigured for a Django without SQLite's ``transaction_mode`` and PostgreSQL's pool."""
+    if django.VERSION < (5, 1):
+        raise ImproperlyConfigured(f"This server needs Django 5.1 or newer, not {django.__version__}.")
 
 
 def sqlite(path: Path) -> dict[str, Any]:

@@ -32,11 +32,9 @@ def lifespan(urlconf: str | None = None) -> Application:
         # Before the watchdog starts, because on a busy machine this blocks the loop for seconds.
         _preload(urlconf)
         watchdog = Watchdog(pulse)
-        clock = schedule.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        if clock is not None:
-            clock.cancel()
+        with schedule.running():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
         await intake.close()
         watchdog.stop()
         await hub.current().close()

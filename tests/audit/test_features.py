@@ -242,10 +242,10 @@ def test_shares__changed_added_and_removed__an_entry_for_each(
     entries = new_entries()
     expected = ("Multivariate value changed for feature 'split'.", "FEATURE_STATE", state.pk, "Development", "UPDATE")
     assert short(entries) == [expected] * 3
-    assert [(detail["old"], detail["new"]) for entry in entries for detail in entry["change_details"]] == [
-        (30.0, 40.0),
-        (None, 5.0),
-        (5.0, None),
+    assert [[(detail["old"], detail["new"]) for detail in entry["change_details"]] for entry in entries] == [
+        [(30.0, 40.0), (split.pk, split.pk)],
+        [(None, 5.0), (None, other.pk)],
+        [(5.0, None), (other.pk, None)],
     ]
 
 
@@ -258,7 +258,9 @@ def test_share__saved_outside_of_a_service__logged(split: MultivariateFeatureOpt
 
     (entry,) = new_entries()
     assert entry["log"] == "Multivariate value changed for feature 'split'."
-    assert entry["change_details"] == [{"field": "percentage_allocation", "old": 30.0, "new": 40.0}]
+    [percentage, of_option] = entry["change_details"]
+    assert percentage == {"field": "percentage_allocation", "old": 30.0, "new": 40.0}
+    assert of_option == {"field": "multivariate_feature_option", "old": split.pk, "new": split.pk}
 
 
 def test_state__deleted_and_created_again__logged(

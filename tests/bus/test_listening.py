@@ -4,6 +4,7 @@ import contextlib
 import os
 import queue
 import resource
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -185,6 +186,17 @@ def test_postgres__ping_fails_with_an_error__disconnects_and_reconnects(
     assert "nonsense" in peer.bus.health().last_error
     monkeypatch.setattr(postgres, "PING", ping)
     connects.get(timeout=PATIENCE)
+
+
+def test_psycopg2__server_does_not_answer__error_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg2")
+    from realtime.bus import psycopg2_connection
+
+    monkeypatch.setattr(psycopg2_connection, "CONNECT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        parameters = {"host": "127.0.0.1", "port": server.getsockname()[1], "user": "user", "dbname": "name"}
+        with pytest.raises(TimeoutError, match=r"0\.1 s"), psycopg2_connection.connect(parameters):
+            pass
 
 
 def test_memory_bus__started__always_connected() -> None:

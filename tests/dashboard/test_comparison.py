@@ -8,8 +8,9 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from audit.models import AuditLog
+from environments.identities.models import Identity
 from environments.models import Environment, UserEnvironmentPermission
-from features.models import Feature, FeatureState
+from features.models import Feature, FeatureSegment, FeatureState
 from features.workflows.core.models import ChangeRequest
 from projects.models import Project
 from tests.features.conftest import events  # noqa: F401
@@ -273,6 +274,121 @@ def test_history__needs_approval__restoring_is_proposed(
     browser.post(f"{base_path}features/{feature.pk}/history/{entry.pk}/restore/")
     assert ChangeRequest.objects.count() == 1
     assert not default(feature, environment).enabled
+
+
+def entry_of(log: str, **fields: Any) -> AuditLog:
+    """The newest entry with this text, and with a detail that has these fields."""
+    return next(
+        each
+        for each in AuditLog.objects.filter(log__contains=log)
+        if not fields or any(fields.items() <= detail.items() for detail in each.change_details)
+    )
+
+
+def test_history__percentages__shown_and_restored(
+    browser: Client, admin: APIClient, base_path: str, environment: Environment, feature: Feature
+) -> None:
+    Feature.objects.filter(pk=feature.pk).update(type="MULTIVARIATE")
+    state = default(feature, environment)
+    split(feature, state, red=30, blue=20)
+    red, blue = feature.multivariate_options.order_by("pk")
+    path = f"/api/__future__/environments/{environment.api_key}/features/{feature.pk}/"
+    for weight in (40, 50):
+        variants = [{"id": red.pk, "weight": weight}, {"id": blue.pk, "weight": weight / 2}]
+        assert admin.patch(path, {"environment_default": {"variants": variants}}, "json").status_code == 200
+    history = f"{base_path}features/{feature.pk}/history/"
+    assert "percentage of “red”: <code>30.0</code> → <code>40.0</code>" in browser.get(history).content.decode()
+    browser.post(f"{history}{entry_of('Multivariate value', new=40.0).pk}/restore/")
+    shares = state.multivariate_feature_state_values.order_by("pk")
+    assert [share.percentage_allocation for share in shares.all()] == [40, 25]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_history__overrides_changed_and_removed__restored_with_one_event(
+    browser: Client,
+    admin: APIClient,
+    base_path: str,
+    environment: Environment,
+    overridden: Feature,
+    events: list[str],  # noqa: F811
+) -> None:
+    before = overrides_in(overridden, environment)
+    segment = FeatureSegment.objects.get(environment=environment, segment__name="a").segment_id
+    path = f"/api/__future__/environments/{environment.api_key}/features/{overridden.pk}/"
+    change = {"segment": {"id": segment}, "enabled": False, "value": {"type": "string", "value": "other"}}
+    for body in (change, {**change, "value": {"type": "string", "value": "third"}}):
+        assert admin.patch(path, {"segment_overrides": [body]}, "json").status_code == 200
+    history = f"{base_path}features/{overridden.pk}/history/"
+    browser.post(f"{history}{entry_of('Remote config updated for segment override', new='other').pk}/restore/")
+    assert overrides_in(overridden, environment)[1][:3] == ("a", False, "other")
+
+    for name, *_ in before:
+        segment = FeatureSegment.objects.get(environment=environment, segment__name=name).segment_id
+        assert admin.delete(f"{path}segment-overrides/{segment}/").status_code == 200
+    assert overrides_in(overridden, environment) == []
+    events.clear()
+    AuditLog.objects.filter(log__contains="updated").delete()
+    page = browser.post(f"{history}{entry_of('and segment ' + repr('b')).pk}/restore/")
+    assert page.status_code == 303
+    assert overrides_in(overridden, environment) == before[:1]
+    assert events == [environment.api_key]
+    assert AuditLog.objects.filter(log__contains="updated", author__email="admin@example.com").exists()
+
+
+def test_history__removed_override_and_needs_approval__proposed(
+    browser: Client, admin: APIClient, base_path: str, environment: Environment, overridden: Feature
+) -> None:
+    before = overrides_in(overridden, environment)
+    for each in FeatureSegment.objects.filter(environment=environment):
+        assert admin.delete(f"/api/v1/features/feature-segments/{each.pk}/").status_code == 204
+    Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=0)
+    history = f"{base_path}features/{overridden.pk}/history/"
+    assert "Add the override again" in browser.get(history).content.decode()
+    browser.post(f"{history}{entry_of('and segment ' + repr('b')).pk}/restore/")
+    assert overrides_in(overridden, environment) == []
+    request = ChangeRequest.objects.get()
+    assert admin.post(f"/api/v1/features/workflows/change-requests/{request.pk}/commit/").status_code == 200
+    assert overrides_in(overridden, environment) == before[:1]
+
+    # The change request has replaced nothing here; the next one replaces this state, whose entry stays.
+    went_live = entry_of("by Change Request", field="enabled")
+    change = {"feature": overridden.pk, "enabled": False}
+    state = FeatureState.objects.get(environment=environment, version__isnull=False, feature_segment__isnull=False)
+    change["feature_segment"] = state.feature_segment_id
+    creation = f"/api/v1/environments/{environment.api_key}/create-change-request/"
+    other = admin.post(creation, {"title": "off", "feature_states": [change]}, "json").json()["id"]
+    assert admin.post(f"/api/v1/features/workflows/change-requests/{other}/commit/").status_code == 200
+    assert not FeatureState.objects.filter(pk=state.pk).exists()
+    browser.post(f"{history}{went_live.pk}/restore/")
+    newest = ChangeRequest.objects.latest("pk")
+    assert newest.pk not in (request.pk, other)
+    assert admin.post(f"/api/v1/features/workflows/change-requests/{newest.pk}/commit/").status_code == 200
+    assert overrides_in(overridden, environment) == before[:1]
+
+
+def test_history__segment_or_option_gone_or_identity__not_restorable(
+    browser: Client,
+    viewer: Client,
+    member_user: FFAdminUser,
+    admin: APIClient,
+    base_path: str,
+    environment: Environment,
+    overridden: Feature,
+) -> None:
+    history = f"{base_path}features/{overridden.pk}/history/"
+    [first, second] = FeatureSegment.objects.filter(environment=environment)
+    for each in (first, second):
+        assert admin.delete(f"/api/v1/features/feature-segments/{each.pk}/").status_code == 204
+    removal = entry_of("and segment " + repr("b"))
+    member_user.userprojectpermission_set.get().permissions.add("VIEW_AUDIT_LOG")
+    assert "/restore/" not in viewer.get(history).content.decode()
+    assert admin.delete(f"/api/v1/projects/{overridden.project_id}/segments/{first.segment_id}/").status_code == 204
+    assert browser.post(f"{history}{removal.pk}/restore/").status_code == 404
+    identity = Identity.objects.create(identifier="ada", environment=environment)
+    body = {"feature": overridden.pk, "enabled": True, "feature_state_value": "mine"}
+    path = f"/api/v1/environments/{environment.api_key}/identities/{identity.pk}/featurestates/"
+    assert admin.post(path, body, "json").status_code == 201
+    assert browser.post(f"{history}{entry_of('identity').pk}/restore/").status_code == 404
 
 
 def test_history__without_view_audit_log__403(viewer: Client, base_path: str, feature: Feature) -> None:

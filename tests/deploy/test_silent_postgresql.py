@@ -89,3 +89,9 @@ def test_query__longer_than_the_timeout_on_a_running_server__completes(tenant: t
     connection: type[psycopg.Connection[Any]] = silence.answering_within(TIMEOUT_SECONDS)
     with connection.connect(cluster.url()) as connected:
         assert connected.execute("SELECT pg_sleep(2.5), 1").fetchone() == ("", 1)
+    # A server that rejects new connections is running.
+    with psycopg.connect(cluster.url(), autocommit=True) as other:
+        other.execute("CREATE ROLE one LOGIN PASSWORD 'secret'")
+        with connection.connect(cluster.url(), user="one", password="secret") as connected:
+            other.execute("ALTER ROLE one NOLOGIN")
+            assert connected.execute("SELECT pg_sleep(2.5), 1").fetchone() == ("", 1)

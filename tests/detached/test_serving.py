@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+import django
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
@@ -15,7 +16,7 @@ from django.http import JsonResponse
 from django.test import RequestFactory
 
 from realtime.http import drain
-from realtime.serving import databases, health, redis_urls
+from realtime.serving import databases, health, redis_urls, variables
 
 
 def parsed(response: JsonResponse) -> tuple[int, dict[str, object]]:
@@ -87,14 +88,22 @@ def test_redis__by_url__arguments(url: str, expected: dict[str, object]) -> None
         ("dj_database_url", "serve", lambda: databases.from_url("postgres://host/name", 7)),
         ("psycopg", "postgresql", lambda: databases.from_url("postgres://host/name", 7)),
         ("redis", "redis", lambda: redis_urls.arguments("redis://host")),
+        ("redis", "redis", variables.redis_settings),
         ("uvicorn", "serve", lambda: call_command("serve", skip_checks=True)),
     ],
-    ids=["dj_database_url", "psycopg", "redis", "uvicorn"],
+    ids=["dj_database_url", "psycopg", "redis", "redis of a variable", "uvicorn"],
 )
 def test_extra__module_missing__named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, module: str, extra: str, read: Callable[[], object]
 ) -> None:
+    monkeypatch.setenv("REDIS_HOST", "host")
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises((ImproperlyConfigured, CommandError)) as raised:
         read()
     assert str(raised.value).endswith(f"Not installed: {module}. Run: pip install 'flagsmith-realtime[{extra}]'")
+
+
+def test_django__older_than_5_1__error_names_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(django, "VERSION", (5, 0, 14, "final", 0))
+    with pytest.raises(ImproperlyConfigured, match=r"needs Django 5.1 or newer"):
+        databases.check_django()

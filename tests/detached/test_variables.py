@@ -1,14 +1,17 @@
 """The variables of Flagsmith's own SSE server: each takes effect, or a log line at start has the reason why not."""
 
 import os
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import requests
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.serving import variables
+from realtime.serving import redis_check, redis_urls, variables
 
 Variables = Callable[..., None]
 
@@ -94,6 +97,7 @@ def test_redis_settings__flagsmiths_variables__become_settings(
         ("REDIS_URL", {"REDIS_URL": "http://one"}),
         ("REDIS_URL", {"REDIS_URL": "redis://one?timeout=2"}),
         ("REDIS_URL", {"REDIS_URL": "rediss://one?ssl_ca_certs=/missing.pem"}),
+        ("REDIS_URL", {"REDIS_URL": "rediss://one?ssl_certfile=/missing.pem"}),
     ],
 )
 def test_redis_settings__wrong_value__error_names_the_variable(
@@ -141,3 +145,22 @@ def test_notices__variables_without_effect__each_has_its_reason(set_variables: V
     assert notices["REDIS_HOST"] == "REDIS_URL is set"
     assert notices["MAX_STREAM_AGE"] == "REALTIME_STREAM_SECONDS is set"
     assert "USE_CLUSTER_MODE" not in notices
+
+
+def test_redis_check__redis_answers_without_tls__names_the_variable(set_variables: Variables, settings: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads, ExitStack() as stack:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            stack.enter_context(connection)
+            connection.sendall(b"-ERR unknown command\r\n")
+
+        answered = threads.submit(answer)
+        url = f"rediss://127.0.0.1:{server.getsockname()[1]}"
+        set_variables(REDIS_URL=url)
+        settings.EVENTSTREAM_REDIS = redis_urls.arguments(url)
+        problem = redis_check.problem()
+        answered.result()
+
+    assert problem is not None
+    assert problem.startswith("Redis does not answer with TLS: use redis:// in REDIS_URL")

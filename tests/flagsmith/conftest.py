@@ -42,7 +42,8 @@ def plugged(
     """The drop-in server beside a Flagsmith, the app in a Flagsmith, and replicas, for each task mode."""
     kind, tasks = request.param
     if kind == "app":
-        with FlagsmithWithApp(checkout, tasks, {}) as flagsmith:
+        # Each worker has a cache of its own.
+        with FlagsmithWithApp(checkout, tasks, {"GUNICORN_WORKERS": "2"}) as flagsmith:
             yield flagsmith
     elif kind == "replicas":
         with BesideReplicas(checkout, tasks, tmp_path_factory.mktemp("drop-in")) as replicas:

@@ -6,7 +6,6 @@ from typing import Any
 from tests.flagsmith.monolith import START_SECONDS, Flagsmith
 from tests.support import ports, programs
 from tests.support.processes import Process, accepts_connections
-from tests.support.redis import Redis
 
 MODULE = "settings_with_realtime"
 
@@ -20,15 +19,6 @@ STREAM_SECONDS = "REALTIME_STREAM_SECONDS = 3600\n"
 
 FOLLOWING = 'REALTIME_FLAGSMITH = "follow"\nREALTIME_RECONCILE_SECONDS = 0.1\n'
 """Settings for an installation without code in Flagsmith's own processes."""
-
-
-def shared_cache(redis: Redis) -> dict[str, str]:
-    """Variables for two workers that share Flagsmith's cache of environments."""
-    return {
-        "GUNICORN_WORKERS": "2",
-        "ENVIRONMENT_CACHE_BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "ENVIRONMENT_CACHE_LOCATION": redis.url,
-    }
 
 
 class FlagsmithWithApp(Flagsmith):

@@ -1,6 +1,5 @@
 """A running Flagsmith: its API under gunicorn, its PostgreSQL, and its task processor if it uses one."""
 
-import os
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -26,9 +25,6 @@ PLAN = "UPDATE organisations_subscription SET plan = %s WHERE organisation_id = 
 # On a busy machine a start takes most of a minute.
 START_SECONDS = 180
 
-WORKERS = os.environ.get("FLAGSMITH_WORKERS", "1")
-"""Processes that serve the API, each with a cache of its own."""
-
 
 class Tasks(Enum):
     """The values of its setting TASK_RUN_METHOD."""
@@ -51,7 +47,7 @@ class Flagsmith:
         self._settings = {
             "TASK_RUN_METHOD": tasks.value,
             "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
-            "GUNICORN_WORKERS": WORKERS,
+            "GUNICORN_WORKERS": "1",
             "GUNICORN_THREADS": "4",
             **variables,
         }

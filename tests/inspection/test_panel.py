@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from io import StringIO
@@ -25,7 +27,7 @@ from realtime.checks import check_settings
 from realtime.conf import conf
 from realtime.delivery import hub
 from realtime.hosts import MAX_KEY_LENGTH
-from realtime.inspector import models, panel, writer
+from realtime.inspector import models, panel, pending_rows, writer
 from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess
 from realtime.inspector.panel import Panel
 from realtime.inspector.pending_rows import Observations, OpenStreams, PendingRows
@@ -239,6 +241,37 @@ async def test_panel__very_many_events__newest_have_rows_and_the_minute_counts_a
         timedelta(milliseconds=milliseconds) for milliseconds in (999, 899, 799, 699, 599)
     ]
     assert sum(minute.events for minute in found.history) == sum(minute.written for minute in found.history) == 999
+
+
+def test_writer__database_hangs_for_a_minute__newest_numbers_of_streams_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write, began, released = Records.write, threading.Event(), threading.Event()
+
+    def slow(self: Records, now: datetime) -> None:
+        began.set()
+        released.wait(PATIENCE)
+        write(self, now)
+
+    monkeypatch.setattr(Records, "write", slow)
+    # So that one transaction does not suffice.
+    monkeypatch.setattr(pending_rows, "MAX_MINUTES", 1)
+    monkeypatch.setattr(writer, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "STOP_SECONDS", PATIENCE)
+    made = writer.Writer()
+    began.wait(PATIENCE)
+    for key, number in [("quiet", 3), *(("busy", count) for count in range(writer.MAX_WAITING))]:
+        observations = Observations()
+        observations.streams[EnvironmentKey(key)] = OpenStreams(number)
+        made.put(observations)
+    released.set()
+    deadline = time.monotonic() + PATIENCE
+    while len(found := dict(InspectedMinute.objects.values_list("environment", "streams"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    made.stop()
+
+    assert found == {"quiet": 3, "busy": writer.MAX_WAITING - 1}
 
 
 async def test_writer__database_fails__logged_once_and_written_later(

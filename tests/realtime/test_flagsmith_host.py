@@ -4,18 +4,22 @@ The project of these tests takes Flagsmith's place. ``tests/flagsmith`` has a re
 """
 
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import WARNING, CheckMessage, run_checks
+from django.db import OperationalError, connection
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from environments.models import Environment
 from features.models import Feature
 from realtime import hosts
 from realtime.changes import versions
+from realtime.flagsmith.caches import EnvironmentCache
 from realtime.hosts import EmbeddedHost
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
@@ -136,6 +140,27 @@ def test_checks__flagsmith_cache_with_a_timeout__warning_with_its_seconds(
     assert warnings() == []
 
 
+@pytest.mark.parametrize(
+    ("backend", "ids"),
+    [
+        ("django.core.cache.backends.locmem.LocMemCache", ["realtime.W020"]),
+        ("realtime.flagsmith.caches.EnvironmentCache", []),
+    ],
+)
+def test_checks__signals_in_flagsmith_with_a_cache_of_environments__warning_unless_it_compares_versions(
+    settings: Any, flagsmith: None, backend: str, ids: list[str]
+) -> None:
+    settings.REALTIME_FLAGSMITH = "signals"
+    settings.ENVIRONMENT_CACHE_NAME = "environment-objects"
+    settings.ENVIRONMENT_CACHE_SECONDS = 60
+    settings.CACHES = {**settings.CACHES, "environment-objects": {"BACKEND": backend}}
+
+    found = [message for message in warnings() if message.id == "realtime.W020"]
+
+    assert [message.id for message in found] == ids
+    assert all("realtime.flagsmith.caches.EnvironmentCache" in (message.hint or "") for message in found)
+
+
 def test_checks__flagsmith_persistent_document_cache__warning(settings: object, flagsmith: None) -> None:
     settings.CACHE_ENVIRONMENT_DOCUMENT_MODE = "PERSISTENT"  # type: ignore[attr-defined]
 
@@ -157,3 +182,42 @@ def test_detached_host__watched_model_saved__nothing_is_published(
         feature.save()
     assert recorded.of(environment) == []
     assert Environment.objects.get(pk=environment.pk).updated_at == version
+
+
+@pytest.fixture
+def cache(flagsmith: None) -> Iterator[EnvironmentCache]:
+    cache = EnvironmentCache("environment-objects", {})
+    yield cache
+    cache.clear()
+
+
+@pytest.mark.django_db
+def test_environment_cache__another_process_has_raised_the_version__miss(
+    cache: EnvironmentCache, environment: Environment
+) -> None:
+    environment.refresh_from_db()
+    cache.set("key", environment)
+    assert cache.get("key") == environment
+
+    raised = environment.updated_at + timedelta(microseconds=1)
+    Environment.objects.filter(pk=environment.pk).update(updated_at=raised)
+
+    assert cache.get("key") is None
+    # A request that has read the environment before that may write it to the cache after that.
+    cache.set("key", environment)
+    assert cache.get("key", "default") == "default"
+
+
+@pytest.mark.django_db
+def test_environment_cache__database_fails__cached_environment(
+    cache: EnvironmentCache, environment: Environment
+) -> None:
+    def fails(*arguments: Any) -> None:
+        raise OperationalError("the connection is lost")
+
+    environment.refresh_from_db()
+    cache.set("key", environment)
+    with capture_logs() as logs, connection.execute_wrapper(fails):
+        assert cache.get("key") == environment
+
+    assert [log["event"] for log in logs] == ["cached_environment_not_checked"]

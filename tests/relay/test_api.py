@@ -15,7 +15,7 @@ import pytest
 
 from realtime import ofrep
 from realtime.delivery import hub
-from realtime.relay import api, document, identities
+from realtime.relay import api, document, evaluator, identities
 from realtime.relay.api import API
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
@@ -25,11 +25,12 @@ from realtime.relay.responding import Origins
 from realtime.relay.upstream import Upstream
 from realtime.relay.usage import Usage
 from realtime.types import EnvironmentKey, Message, Receive, Scope, Send
+from tests.support.relay import by_name
 from tests.support.upstream import sample_document, state
 
-SLOW, SHOP = EnvironmentKey("slow"), EnvironmentKey("shop")
+SLOW, SHOP, CLOSED = EnvironmentKey("slow"), EnvironmentKey("shop"), EnvironmentKey("closed")
 
-PAIRS = (KeyPair("ser.slow", SLOW), KeyPair("ser.shop", SHOP))
+PAIRS = tuple(KeyPair(f"ser.{key}", key) for key in (SLOW, SHOP, CLOSED))
 
 # Each further letter takes twice the time.
 PATTERN, TEXT = "^(a|aa)+$", "a" * 60 + "!"
@@ -50,16 +51,17 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 async def sdk_api(tmp_path: Path) -> AsyncIterator[API]:
-    """An API with a slow and a usual environment."""
+    """An API with a slow environment, a usual one, and one in which clients set no traits."""
     configuration = Configuration(PAIRS)
     upstream = Upstream(configuration)
     environments = Environments(configuration, upstream, Directory(tmp_path))
-    for key, content in ((SLOW, slow_document()), (SHOP, sample_document(SHOP))):
+    closed = {**sample_document(CLOSED), "allow_client_traits": False}
+    for key, content in ((SLOW, slow_document()), (SHOP, sample_document(SHOP)), (CLOSED, closed)):
         environments.by_client_key[key].held = document.receive(key, json.dumps(content).encode(), None)
-    evaluator, usage = Evaluator(), Usage(upstream)
-    yield API(environments, Origins(("*",)), evaluator, usage, None)
+    evaluation, usage = Evaluator(), Usage(upstream)
+    yield API(environments, Origins(("*",)), evaluation, usage, None)
     await environments.close()
-    await evaluator.close()
+    await evaluation.close()
     await usage.close()
     await upstream.close()
     await hub.current().close()
@@ -113,7 +115,11 @@ async def identify(client: httpx.AsyncClient, key: str, **traits: Any) -> httpx.
 
 
 def banner(response: httpx.Response) -> Any:
-    return next(flag for flag in response.json()["flags"] if flag["feature"]["name"] == "banner")["feature_state_value"]
+    return by_name(response.json()["flags"])["banner"][1]
+
+
+def colour(response: httpx.Response) -> Any:
+    return by_name(response.json()["flags"])["colour"][1]
 
 
 async def test_identities__slow_pattern__422_and_others_are_answered_meanwhile(client: httpx.AsyncClient) -> None:
@@ -151,6 +157,24 @@ async def test_ofrep__slow_pattern__general_failure_and_others_are_answered_mean
 
         assert ((await slow).status_code, (await slow).json()["errorCode"]) == (400, "GENERAL")
     assert (await evaluate(SLOW, "/banner", "aa")).json()["value"] == "slow"
+
+
+async def test_identities__several_expensive_environments__take_turns(
+    sdk_api: API, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "EVALUATION_SECONDS", 0.02)
+    for key in (SLOW, SHOP):
+        environment, _ = sdk_api._environments.by_key[key]
+        assert environment.held is not None
+        environment.held.is_expensive = True
+    finished: list[EnvironmentKey] = []
+
+    async def evaluate(key: EnvironmentKey) -> None:
+        await identify(client, key, text=TEXT)
+        finished.append(key)
+
+    await asyncio.gather(*map(evaluate, [SLOW] * 5 + [SHOP]))
+    assert finished.index(SHOP) <= 2
 
 
 async def test_identities__fails_by_a_bug__500_and_the_next_is_answered(
@@ -219,6 +243,73 @@ async def test_identities__wrong_body__422_with_the_place(client: httpx.AsyncCli
     response = await client.post("identities/", json=body, headers={"X-Environment-Key": SHOP})
 
     assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, place)
+
+
+BOB = {"identifier": "bob"}
+
+
+@pytest.mark.parametrize(
+    "method, path, body, refused",
+    [
+        ("POST", "traits/", 7, {"non_field_errors"}),
+        ("POST", "traits/", {}, {"identity", "trait_key", "trait_value"}),
+        ("POST", "traits/", {"identity": 7, "trait_key": "k", "trait_value": 1}, {"identity"}),
+        ("POST", "traits/", {"identity": {}, "trait_key": "k", "trait_value": 1}, {"identity"}),
+        ("POST", "traits/", {"identity": BOB, "trait_key": True, "trait_value": 1}, {"trait_key"}),
+        ("POST", "traits/", {"identity": BOB, "trait_key": " ", "trait_value": 1}, {"trait_key"}),
+        ("POST", "traits/", {"identity": BOB, "trait_key": "k", "trait_value": None}, {"trait_value"}),
+        ("POST", "traits/", {"identity": BOB, "trait_key": "k", "trait_value": []}, {"trait_value"}),
+        ("POST", "traits/", {"identity": BOB, "trait_key": "k", "trait_value": "x" * 2_001}, {"trait_value"}),
+        ("PUT", "traits/bulk/", {}, {"non_field_errors"}),
+        ("POST", "analytics/flags/", [], {"non_field_errors"}),
+        ("POST", "http://relay/api/v2/analytics/flags/", [], {"non_field_errors"}),
+        ("POST", "http://relay/api/v2/analytics/flags/", {}, {"evaluations"}),
+        ("POST", "http://relay/api/v2/analytics/flags/", {"evaluations": {}}, {"evaluations"}),
+    ],
+)
+async def test_post__wrong_body__400_with_the_names_of_the_fields(
+    client: httpx.AsyncClient, method: str, path: str, body: Any, refused: set[str]
+) -> None:
+    response = await client.request(method, path, json=body, headers={"X-Environment-Key": SHOP})
+
+    assert (response.status_code, {*response.json()}) == (400, refused)
+    response = await client.request(method, path, json=body, headers={"X-Environment-Key": "unknown"})
+    assert response.status_code == 401
+
+
+async def test_traits__one_of_several_is_wrong__400_with_its_place(client: httpx.AsyncClient) -> None:
+    right = {"identity": BOB, "trait_key": "k", "trait_value": None}
+    response = await client.put("traits/bulk/", json=[right, 7], headers={"X-Environment-Key": SHOP})
+
+    assert (response.status_code, response.json()[0], {*response.json()[1]}) == (400, {}, {"non_field_errors"})
+
+
+async def test_analytics_v2__some_evaluations_are_wrong__400_with_their_places(client: httpx.AsyncClient) -> None:
+    right = {"feature_name": "banner", "enabled_when_evaluated": True, "count": 1}
+    wrong = {"feature_name": 7, "count": True, "identity_identifier": 7}
+    headers = {"X-Environment-Key": SHOP}
+    url = "http://relay/api/v2/analytics/flags/"
+    response = await client.post(url, json={"evaluations": [right, wrong, 7]}, headers=headers)
+
+    assert response.status_code == 400
+    first, second, third = response.json()["evaluations"]
+    fields = {"feature_name", "count", "enabled_when_evaluated", "identity_identifier"}
+    assert (first, {*second}, {*third}) == ({}, fields, {"non_field_errors"})
+    # A feature that the environment does not have is ignored, as by Flagsmith.
+    unknown = {**right, "feature_name": "unknown"}
+    assert (await client.post(url, json={"evaluations": [right, unknown]}, headers=headers)).status_code == 204
+
+
+async def test_traits__clients_may_set_none__400_unless_the_key_is_server_side(client: httpx.AsyncClient) -> None:
+    trait = {"identity": BOB, "trait_key": "plan", "trait_value": "pro"}
+    for method, path, body in (("POST", "traits/", trait), ("PUT", "traits/bulk/", [trait])):
+        refused = await client.request(method, path, json=body, headers={"X-Environment-Key": CLOSED})
+        assert (refused.status_code, "client key" in refused.text) == (400, True)
+        accepted = await client.request(method, path, json=body, headers={"X-Environment-Key": f"ser.{CLOSED}"})
+        assert (accepted.status_code, accepted.json()) == (200, body)
+    # They are ignored.
+    assert colour(await identify(client, CLOSED, plan="pro")) == "red"
+    assert colour(await identify(client, f"ser.{CLOSED}", plan="pro")) == "gold"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ async def test_document__first_url_fails__second_answers_and_the_first_is_tried_
     assert (await client.document(shop.server_key, None)).url == second.api_url
     upstream.start()
     assert (await client.document(shop.server_key, None)).url == second.api_url
-    assert await client.send("POST", "analytics/flags/", {}, b"{}") == 200
+    assert await client.send("POST", "analytics/flags/", shop.key, b"{}") == 200
     assert len(second.received("analytics/flags/")) == 1
     monkeypatch.setattr(failover, "FIRST_AGAIN_SECONDS", 0.0)
     second.stop()
@@ -78,7 +78,7 @@ async def test_document__first_url_fails__second_answers_and_the_first_is_tried_
     with pytest.raises(UpstreamError):
         await client.document(shop.server_key, None)
     with pytest.raises(UpstreamError):
-        await client.send("POST", "analytics/flags/", {}, b"{}")
+        await client.send("POST", "analytics/flags/", shop.key, b"{}")
     await client.close()
 
 
@@ -87,8 +87,8 @@ async def test_send__first_url_is_busy__not_repeated_and_the_next_one_goes_to_th
 ) -> None:
     client = both(upstream, second)
     upstream.statuses["analytics/flags/"] = 503
-    assert await client.send("POST", "analytics/flags/", {}, b"{}", 2) == 503
-    assert await client.send("POST", "analytics/flags/", {}, b"{}", 2) == 200
+    assert await client.send("POST", "analytics/flags/", shop.key, b"{}", version=2) == 503
+    assert await client.send("POST", "analytics/flags/", shop.key, b"{}", version=2) == 200
     assert [each.path for each in second.received("flags/")] == ["/api/v2/analytics/flags/"]
     await client.close()
 

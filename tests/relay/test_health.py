@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from realtime.delivery import hub
-from realtime.relay import environments, health
+from realtime.monitoring import metrics
+from realtime.relay import environments, gauges, health  # noqa: F401
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
 from realtime.relay.environments import Environments
@@ -58,6 +59,13 @@ async def test_documents__missing__a_problem_unless_the_upstream_rejects_the_key
     part = health.documents()
     assert part.problem == "no document of 2 of 2 environments: not fetched yet, unauthorized"
     assert part.report["failing"] == {"other": "unauthorized: the upstream answers 401"}
+
+
+async def test_metrics__documents_missing__no_age(made: Environments) -> None:
+    scraped = metrics.scrape("")[0].decode()
+
+    assert 'realtime_relay_document_missing{environment="shop"} 1.0' in scraped
+    assert "realtime_relay_document_age_seconds{" not in scraped
 
 
 async def test_version__flagsmiths_format() -> None:

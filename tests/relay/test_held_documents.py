@@ -159,6 +159,17 @@ def test_receive__condition_with_a_query__evaluated_in_a_thread(path: str, is_ex
     assert held.is_expensive == is_expensive
 
 
+def test_receive__pattern_that_is_slow_for_any_identity__evaluated_in_a_thread() -> None:
+    content = sample_document(KEY)
+    (rule,) = content["project"]["segments"][0]["rules"]
+    condition = {"operator": "REGEX", "property_": "$.environment.name", "value": "^(a|aa)+$"}
+    rule["rules"][0]["conditions"] = [condition]
+    held = received({**content, "name": "a" * 60 + "!"})
+
+    assert held is not None
+    assert held.is_expensive
+
+
 def test_stored__damaged__value_error() -> None:
     stored = held_sample().stored
     header = stored.header()

@@ -6,14 +6,17 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from realtime.bus import eventstream
 from realtime.delivery import hub
-from realtime.relay import document, environments
+from realtime.monitoring.shared_counters import counters
+from realtime.relay import document, environments, relay_metrics
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
 from realtime.relay.document import HeldDocument
@@ -55,6 +58,11 @@ async def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
+
+
+def stored_files(directory: Path) -> list[Path]:
+    """The files of stored documents."""
+    return list(directory.glob("*.document"))
 
 
 def held(seconds: int) -> HeldDocument:
@@ -167,19 +175,18 @@ async def test_polling__older_version_in_the_document__never_accepted(
     shop.change(banner=(True, "changed"))
     shop.update(updated_at=(START - timedelta(days=1)).isoformat())
     shop.is_conditional = False
-    for _ in range(3):
-        held_twice.by_client_key[KEY].wake.set()
-        await asyncio.to_thread(upstream.wait_for_next, DOCUMENT)
-        await asyncio.sleep(0.3)
+    held_twice.configuration = replace(held_twice.configuration, api_poll_frequency_seconds=1)
+    older = number_of_fetches("older")
+    held_twice.by_client_key[KEY].wake.set()
+    await wait_until(lambda: number_of_fetches("older") >= older + 2)
     assert not serves(held_twice, "changed")
 
 
 async def test_storage__document_is_deleted__stored_again(start: Make, upstream: Upstream, tmp_path: Path) -> None:
     upstream.add_environment("shop")
     await start("shop")
-    files = lambda: list(tmp_path.glob("*.document"))  # noqa: E731
-    await wait_until(lambda: len(files()) == 1)
-    (file,) = files()
+    await wait_until(lambda: len(stored_files(tmp_path)) == 1)
+    (file,) = stored_files(tmp_path)
     content = file.read_bytes()
     file.unlink()
     await wait_until(file.exists)
@@ -285,12 +292,194 @@ async def test_storage__does_not_answer__many_changes_do_not_wait_for_it(
     # Two threads would take 0.5 s for each of four calls.
     assert time.monotonic() - began < 20
     storage.is_hanging = False
-    newest = {key: made.by_client_key[EnvironmentKey(key)].held for key in keys}
-    versions = {EnvironmentKey(key): START for key in keys}
+    newest = {key: each.source_version for key, each in made.by_client_key.items()}
+    reader = Directory(tmp_path)
     await wait_until(
-        lambda: all(
-            found.version == each.version
-            for found, each in zip(Directory(tmp_path).newer(versions).values(), newest.values(), strict=True)
-            if each is not None
-        )
+        lambda: {key: found.version for key, found in reader.newer(dict.fromkeys(newest, START)).items()} == newest
     )
+
+
+def number_of_failures() -> int:
+    """The failed accesses of the storage."""
+    return int(relay_metrics.stored_failures.collect(counters.sums()).samples[0].value)
+
+
+def number_of_fetches(result: str) -> int:
+    return counters.sums()[relay_metrics.fetches[result].name]
+
+
+def banner_of(stored: Path) -> str:
+    """The value of the flag ``banner`` in a stored document."""
+    (first, *_) = json.loads(stored.read_bytes().partition(b"\n")[2])["feature_states"]
+    return str(first["feature_state_value"])
+
+
+class FullDisk(Directory):
+    """A storage with space for claims, and for documents only after a time."""
+
+    failures = 0
+    is_full = True
+
+    def store(self, key: EnvironmentKey, stored: Any) -> None:
+        if self.is_full:
+            self.failures += 1
+            raise StorageError("No space left on device")
+        super().store(key, stored)
+
+
+async def test_storage__disk_is_full__tried_again_until_the_document_is_stored(
+    start: Make, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "STORE_AGAIN_SECONDS", 0.05)
+    upstream.add_environment(KEY)
+    storage = FullDisk(tmp_path)
+    made = await start(KEY, storage=storage)
+    await wait_until(lambda: storage.failures > 2)
+    assert serves(made, "old")
+    storage.is_full = False
+    await wait_until(lambda: bool(stored_files(tmp_path)))
+
+
+async def test_storage__away_and_back__serves_meanwhile_and_stores_the_newest(
+    start: Make, upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = upstream.add_environment(KEY)
+    directory, moved = tmp_path / "state", tmp_path / "moved"
+    directory.mkdir()
+    made = await start(KEY, storage=Directory(directory))
+    directory.rename(moved)
+    await wait_until(lambda: "relay_storage_unavailable" in caplog.text)
+    made.notify(KEY, shop.change(banner=(True, "meanwhile")), "post")
+    await wait_until(lambda: serves(made, "meanwhile"))
+    failures = number_of_failures()
+    await wait_until(lambda: number_of_failures() > failures + 1)
+    moved.rename(directory)
+
+    await wait_until(lambda: "relay_storage_available" in caplog.text)
+    (file,) = stored_files(directory)
+    await wait_until(lambda: banner_of(file) == "meanwhile")
+    assert sum("relay_storage_unavailable" in line for line in caplog.messages) == 1
+
+
+async def test_storage__document_cannot_be_read__storage_is_unavailable_until_it_can(
+    start: Make, upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.add_environment(KEY)
+    made = await start(KEY)
+    await wait_until(lambda: bool(stored_files(tmp_path)))
+    (file,) = stored_files(tmp_path)
+    # A directory in place of the file.
+    file.rename(tmp_path / "moved")
+    file.mkdir()
+    failures = number_of_failures()
+    await wait_until(lambda: number_of_failures() > failures + 1)
+    assert "relay_storage_unavailable" in caplog.text
+    assert serves(made, "old")
+    file.rmdir()
+    await wait_until(file.is_file)
+
+
+async def test_storage__document_of_another_environment__refused_and_fetched(
+    start: Make, upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.add_environment("other")
+    Directory(tmp_path).store(EnvironmentKey("other"), held(0).stored)
+    made = await start("other")
+
+    environment = made.by_client_key[EnvironmentKey("other")]
+    assert environment.held is not None
+    assert json.loads(environment.held.document.body)["api_key"] == "other"
+    assert "stored_document_refused" in caplog.text
+
+
+async def test_storage__other_process_has_stored_the_posted_version__not_fetched_again(
+    start: Make, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The second process does not look by itself.
+    monkeypatch.setattr(environments, "NUMBER_SECONDS", 3_600)
+    monkeypatch.setattr(environments, "PROCESS_SECONDS", 3_600)
+    monkeypatch.setattr(environments, "MAX_SHARE_SECONDS", 0.01)
+    shop = upstream.add_environment(KEY)
+    first, second = await start(KEY), await start(KEY)
+    await second.by_client_key[KEY].first_answer.wait()
+    shop.change(banner=(True, "changed"))
+    first.notify(KEY, shop.version, "post")
+    await wait_until(lambda: announced(first) == shop.version)
+    fetched = len(upstream.received(DOCUMENT))
+    assert not serves(second, "changed")
+    second.notify(KEY, shop.version, "post")
+
+    await wait_until(lambda: serves(second, "changed"))
+    assert len(upstream.received(DOCUMENT)) == fetched
+
+
+async def test_document__other_process_stores_a_newer_one_meanwhile__newer_one_stays(
+    start: Make, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = upstream.add_environment(KEY)
+    made = await start(KEY)
+    newest = held(5).stored
+    receive, received, released = document.receive, threading.Event(), threading.Event()
+
+    def slow(*arguments: Any, **options: Any) -> HeldDocument | None:
+        result = receive(*arguments, **options)
+        received.set()
+        released.wait(PATIENCE)
+        return result
+
+    monkeypatch.setattr(document, "receive", slow)
+    made.notify(KEY, shop.change(banner=(True, "changed")), "post")
+    await asyncio.to_thread(received.wait, PATIENCE)
+    Directory(tmp_path).store(KEY, newest)
+    await wait_until(lambda: version(made) == newest.version)
+    before = number_of_fetches("older")
+    released.set()
+
+    await wait_until(lambda: number_of_fetches("older") == before + 1)
+    assert (version(made), serves(made, "changed")) == (newest.version, False)
+
+
+async def test_stream__older_version_or_unknown_environment__nothing_fetched(start: Make, upstream: Upstream) -> None:
+    upstream.add_environment(KEY)
+    made = await start(KEY)
+    fetched = len(upstream.received(DOCUMENT))
+    made.notify(KEY, START - timedelta(seconds=1), "stream")
+    made.notify(EnvironmentKey("unknown"), START + timedelta(seconds=1), "stream")
+    eventstream.environment_received.send(None, key=EnvironmentKey("unknown"))
+    await asyncio.sleep(0.2)
+
+    assert len(upstream.received(DOCUMENT)) == fetched
+
+
+async def test_refresh__bug__logged_and_the_version_is_fetched(
+    start: Make, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = upstream.add_environment(KEY)
+    made = await start(KEY)
+
+    async def failing(*arguments: object) -> None:
+        raise RuntimeError("bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made.upstream, "document", failing)
+        made.notify(KEY, shop.change(), "post")
+        await wait_until(lambda: "relay_refresh_failed" in caplog.text)
+    await wait_until(lambda: version(made) == shop.version)
+
+
+async def test_event__environment_is_removed_meanwhile__none(
+    start: Make, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "MAX_SHARE_SECONDS", 0.2)
+    shop = upstream.add_environment(KEY)
+    made = await start(KEY)
+    environment = made.by_client_key[KEY]
+    # Another process, which does not hold the new version.
+    Directory(tmp_path).keep_alive({KEY: START})
+    made.notify(KEY, shop.change(), "post")
+    await wait_until(lambda: version(made) == shop.version)
+    made.set_pairs(())
+    await asyncio.sleep(0.4)
+
+    assert environment.announced is not None
+    assert environment.announced.updated_at == START

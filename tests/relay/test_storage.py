@@ -107,23 +107,22 @@ def test_confirm__later__time_is_found(new_storage: NewStorage) -> None:
     assert (found.stored, found.confirmed_at) == (None, 2_000_000_000.5)
 
 
-def test_processes__one_holds_an_older_document__is_awaited(new_storage: NewStorage) -> None:
-    first, second = new_storage(), new_storage()
-    assert not first.is_awaited(KEY, START)
+def test_processes__other_ones_hold_documents__the_oldest_version(new_storage: NewStorage) -> None:
+    first, second, third = new_storage(), new_storage(), new_storage()
+    assert first.oldest_held([KEY, OTHER]) == {}
     first.keep_alive({KEY: EPOCH, OTHER: EPOCH})
     second.keep_alive({KEY: EPOCH})
+    third.keep_alive({KEY: START})
 
-    assert first.is_awaited(KEY, START)
-    assert not first.is_awaited(OTHER, START)
-    second.acknowledge(KEY, START)
-    second.keep_alive({KEY: START})
-    assert not first.is_awaited(KEY, START)
-    assert first.is_awaited(KEY, START + TICK)
-    second.leave()
-    assert not first.is_awaited(KEY, START + TICK)
+    assert first.oldest_held([KEY, OTHER]) == {KEY: EPOCH}
+    second.acknowledge({KEY: START + TICK, OTHER: START})
+    assert first.oldest_held([KEY, OTHER]) == {KEY: START, OTHER: START}
+    second.keep_alive({KEY: START + TICK})
+    third.leave()
+    assert first.oldest_held([KEY, OTHER]) == {KEY: START + TICK}
 
 
-def test_processes__ended_without_leaving__is_not_awaited_after_a_time(
+def test_processes__ended_without_leaving__versions_are_gone_after_a_time(
     new_storage: NewStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (directory, redis_storage):
@@ -131,20 +130,20 @@ def test_processes__ended_without_leaving__is_not_awaited_after_a_time(
     first, second = new_storage(), new_storage()
     second.keep_alive({KEY: EPOCH})
     deadline = time.monotonic() + 10
-    while first.is_awaited(KEY, START):
+    while first.oldest_held([KEY]):
         assert time.monotonic() < deadline
     # It was not seen for a time.
     monkeypatch.undo()
     second.keep_alive({KEY: EPOCH})
-    assert first.is_awaited(KEY, START)
+    assert first.oldest_held([KEY]) == {KEY: EPOCH}
 
 
-def test_directory__damaged_file_of_a_process__is_not_awaited(tmp_path: Path) -> None:
+def test_directory__damaged_file_of_a_process__holds_nothing(tmp_path: Path) -> None:
     first, second = Directory(tmp_path), Directory(tmp_path)
     second.keep_alive({KEY: EPOCH})
     (file,) = tmp_path.glob("*.process")
     file.write_text("{")
-    assert not first.is_awaited(KEY, START)
+    assert first.oldest_held([KEY]) == {}
 
 
 def test_number_stored__document_of_another_process__rises(new_storage: NewStorage) -> None:
@@ -215,6 +214,19 @@ def test_directory__cannot_be_written__storage_error_and_no_file_left(tmp_path: 
     with pytest.raises(StorageError):
         storage.newer({KEY: EPOCH})
     assert not list(tmp_path.glob(".*"))
+
+
+def test_directory__file_cannot_be_replaced__storage_error_and_no_file_left(tmp_path: Path) -> None:
+    storage = Directory(tmp_path)
+    storage.keep_alive({KEY: EPOCH})
+    (file,) = tmp_path.glob("*.process")
+    # A directory in place of the file.
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(StorageError):
+        storage.keep_alive({KEY: START})
+
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_redis__away_and_damaged__storage_error_and_none(redis: Redis, settings: Any) -> None:

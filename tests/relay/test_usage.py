@@ -87,19 +87,6 @@ def test_analytics_v2__evaluations__forwarded_with_the_same_sums(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [ANALYTICS, "/api/v2/analytics/flags/"])
-@pytest.mark.parametrize("body", [b"{", b"7", b"[]"])
-def test_analytics__wrong_body__400_and_nothing_forwarded(
-    start_relay: StartRelay, upstream: Upstream, shop: Environment, path: str, body: bytes
-) -> None:
-    relay = start_relay(shop)
-    assert relay.request("POST", path, shop.key, data=body).status_code in (400, 422)
-    assert relay.request("POST", path, "nobody", json={"banner": 1}).status_code == 401
-    relay.stop()
-    assert upstream.received(ANALYTICS) == []
-
-
-@pytest.mark.slow
 def test_analytics__upstream_refuses__neither_reads_nor_events_wait(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -141,24 +128,6 @@ def test_traits__request_mode__flagsmiths_answers_used_and_not_stored(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "method, path, body",
-    [
-        ("POST", "traits/", {"trait_key": "plan", "trait_value": "pro"}),
-        ("POST", "traits/", {"trait_value": "pro", "identity": {"identifier": "bob"}}),
-        ("PUT", "traits/bulk/", {"trait_key": "plan"}),
-        ("PUT", "traits/bulk/", [7]),
-    ],
-)
-def test_traits__wrong_body__400(
-    start_relay: StartRelay, shop: Environment, method: str, path: str, body: object
-) -> None:
-    relay = start_relay(shop)
-    assert relay.request(method, path, shop.key, json=body).status_code in (400, 422)
-    assert relay.request(method, path, "nobody", json=TRAIT).status_code == 401
-
-
-@pytest.mark.slow
 def test_traits__forward_mode__sent_upstream_in_their_order(
     start_relay: StartRelay, upstream: Upstream, shop: Environment
 ) -> None:
@@ -168,6 +137,7 @@ def test_traits__forward_mode__sent_upstream_in_their_order(
     posted = {"identifier": "ada", "traits": [{"trait_key": "plan", "trait_value": "pro"}]}
     answer = relay.request("POST", "identities/", shop.key, json=posted)
     assert by_name(answer.json()["flags"])["colour"] == (True, "gold")
+    assert relay.request("PUT", "traits/bulk/", shop.key, json=[]).json() == []
     transient = {**posted, "identifier": "guest", "transient": True}
     assert relay.request("POST", "identities/", shop.key, json=transient).status_code == 200
     relay.stop()

@@ -30,6 +30,10 @@ NAMES = {
 }
 GREEN = dict.fromkeys(NAMES, "0")
 
+RUN = "-m pytest --numprocesses 4 --dist loadscope"
+AGAIN = "-m tests.support.on_postgresql python"
+COVERAGE = "--cov --cov-append --cov-report= --cov-fail-under 0"
+
 
 def script(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +77,7 @@ def test_scripts_test__everything_passes__ends_with_0(folder: Path) -> None:
 
 @pytest.mark.parametrize("step", GREEN)
 def test_scripts_test__one_step_fails__ends_with_1_and_names_it(folder: Path, step: str) -> None:
-    done = run(folder, **{step: "1"})
+    done = run(folder, "--all", **{step: "1"})
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("test: failed: ")
@@ -83,8 +87,8 @@ def test_scripts_test__one_step_fails__ends_with_1_and_names_it(folder: Path, st
 @pytest.mark.parametrize(
     ("arguments", "selected"),
     [
-        ((), ["-m not slow", "-m database and not slow tests/races"]),
-        (("--all",), ["", "-m database tests/test_one.py"]),
+        ((), [f"false {RUN} -m not slow", f"false {AGAIN} {RUN} -m database and not slow tests/races"]),
+        (("--all",), [f"true {RUN} {COVERAGE}", f"true {AGAIN} {RUN} {COVERAGE} -m database tests/test_one.py"]),
     ],
     ids=["some", "all"],
 )
@@ -92,13 +96,10 @@ def test_scripts_test__some_or_all__selects_the_tests(
     folder: Path, arguments: tuple[str, ...], selected: list[str]
 ) -> None:
     script(folder / ".venv/bin/python", STAND_IN.replace("exit $ON_", 'echo "$TEST_ALL $*"; exit $ON_'))
-    done = run(folder, *arguments)
-    runs = [line for line in done.stdout.splitlines() if "--cov-append" in line]
-    assert all(line.startswith("true " if arguments else "false ") for line in runs)
-    assert [
-        line.partition("--cov-fail-under 0")[2].strip()[: len(end)] for line, end in zip(runs, selected, strict=True)
-    ] == (selected)
-    assert runs[0].endswith(selected[0] or "0")
+
+    runs = [line for line in run(folder, *arguments).stdout.splitlines() if "-m pytest" in line]
+
+    assert [line.removesuffix(line[len(start) :]) for line, start in zip(runs, selected, strict=True)] == selected
 
 
 def test_scripts_test__arguments__pytest_alone_with_its_status(folder: Path) -> None:

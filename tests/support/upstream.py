@@ -212,6 +212,9 @@ class Upstream:
         self.statuses: dict[str, int] = {}
         """The status of responses to requests that are no reads, by the end of the path. The default is 200."""
 
+        self.stream_status = 200
+        """The status of responses to requests of streams."""
+
         self.released = threading.Event()
         """Set to let requests continue that ``held`` answers."""
 
@@ -272,8 +275,8 @@ class Upstream:
     def wait_for_streams(self, key: str, count: int = 1) -> None:
         """Wait until so many streams of this environment are open."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._open_streams(key) >= count, PATIENCE):
-                raise TimeoutError(f"{self._open_streams(key)} streams of {key} instead of {count}")
+            if not self._changed.wait_for(lambda: self.open_streams(key) >= count, PATIENCE):
+                raise TimeoutError(f"{self.open_streams(key)} streams of {key} instead of {count}")
 
     def publish(self, environment: Environment) -> None:
         """Send the environment's version to its streams."""
@@ -294,7 +297,8 @@ class Upstream:
                 queue.put(None)
             self._streams.clear()
 
-    def _open_streams(self, key: str) -> int:
+    def open_streams(self, key: str) -> int:
+        """The number of open streams of this environment. A closed one counts until the next event."""
         return sum(of == key for of, _ in self._streams)
 
     def _record(self, request: Request) -> None:
@@ -327,7 +331,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         request = self._received()
-        if request.path.endswith("/stream"):
+        if request.path.endswith("/stream") and self.upstream.stream_status != 200:
+            self.send(self.upstream.stream_status, b"{}")
+        elif request.path.endswith("/stream"):
             self._stream(request.path.split("/")[-2])
         elif request.path.endswith(DOCUMENT):
             self._document(request)

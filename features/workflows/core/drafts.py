@@ -28,11 +28,9 @@ def read_drafts(request: ChangeRequest) -> dict[Target, FeatureState]:
     return _by_target(STATES_WITH_CONTENT.filter(change_request=request, version=None))
 
 
-def read_live(
-    environment_id: int, feature_ids: Iterable[int], states: States = STATES_WITH_CONTENT
-) -> dict[Target, FeatureState]:
+def read_live(environment_id: int, feature_ids: Iterable[int]) -> dict[Target, FeatureState]:
     """The environment's live states of these features by target, without identity overrides."""
-    states = states.filter(
+    states = STATES_WITH_CONTENT.filter(
         environment=environment_id, feature__in=set(feature_ids), identity=None, version__isnull=False
     )
     return _by_target(states.order_by("id"))

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from core import actor
 from core.changes import report
-from features.changes import AboutToChangeStates, ChangeRequestFailed, StateKey, StatesPublished
+from features.changes import AboutToChangeStates, ChangeRequestFailed, StateKey, StateSnapshot, StatesPublished
 from features.feature_states.services import remove_states
 from features.models import Feature, FeatureState, FeatureType
 from features.workflows.core.change_sets import apply_change_sets
@@ -41,7 +41,6 @@ def publish(request: ChangeRequest, changes: Iterable[PlannedChange], now: datet
     live = read_live(
         request.environment_pk,
         (change.feature_id for change in unpublished),
-        FeatureState.objects.select_related("feature_segment"),
     )
     change_sets = [each for each in request.change_sets.all() if each.live_at is None]
     _check_targets(unpublished, states, live.values())
@@ -131,6 +130,7 @@ def _replace_live_states(
     versions.announce([request.environment_pk])
     report(AboutToChangeStates(StateKey.of(state) for _, state in due))
     replaced = []
+    before = {}
     for change, state in due:
         old = live.get(Target.of(state))
         state.version = 1
@@ -138,6 +138,7 @@ def _replace_live_states(
         state.updated_at = now
         if old is not None:
             replaced.append(old.pk)
+            before[state.pk] = StateSnapshot.of(old)
             state.version += old.version or 0
             if state.feature.type == FeatureType.MULTIVARIATE:
                 state.mv_hashing_salt = old.mv_hashing_salt or old.pk
@@ -148,4 +149,4 @@ def _replace_live_states(
     )
     PlannedChange.objects.bulk_update([change for change, _ in due], ["live_from", "live_at", "content"])
     with actor.system(request):
-        report(StatesPublished(state for _, state in due))
+        report(StatesPublished((state for _, state in due), before))

@@ -30,6 +30,15 @@ def test_copy__to_the_other_environment__its_stream_gets_one_event(
     assert tenant.flags(production) == {"banner": (True, "blue")}
     expect(window.get_by_text("No feature differs")).to_be_visible()
 
+    tenant.override(feature, tenant.add_segment("Professionals", plan="pro")["id"])
+    window.reload()
+    with sse.connect(server.port, production.key) as stream:
+        before = stream.next_event().updated_at
+        expect(window.get_by_label("with its overrides of banner, to Production")).to_be_checked()
+        window.get_by_role("button", name="Copy to Production").click()
+        expect(window.get_by_text("No feature differs")).to_be_visible()
+        assert stream.event_after(before).updated_at == tenant.version(production)
+
 
 def test_many__switched_at_once__one_event(window: Page, tenant: Tenant, server: ServerProcess, base_path: str) -> None:
     for name in ("one", "two", "three"):

@@ -15,17 +15,6 @@ BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def shop(upstream: Upstream) -> Environment:
-    return upstream.add_environment("shop")
-
-
-@pytest.fixture(scope="module")
 def empty(upstream: Upstream) -> Environment:
     """An environment without a document so far."""
     made = upstream.add_environment("empty")

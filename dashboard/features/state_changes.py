@@ -1,4 +1,7 @@
-"""Changes of environment defaults by other pages than the feature's form: copies, restored values, many at once."""
+"""Changes of environment defaults and segment overrides by other pages than a state's form.
+
+These are copies, restored states, and many features at once.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,13 +17,14 @@ from dashboard.features.values import FormValue
 from dashboard.pages import Page
 from dashboard.scoped_pages import change_request_url
 from environments.models import Environment
+from features.models import FeatureSegment
 
 MAX_TITLE_LENGTH = 500
 
 
 @dataclass(frozen=True)
-class DefaultChange:
-    """The new fields of a feature's environment default. None: the field stays as it is."""
+class StateChange:
+    """The new fields of a feature's environment default, or of its override for a segment. None: the field stays."""
 
     feature: int
     enabled: bool | None = None
@@ -28,15 +32,20 @@ class DefaultChange:
     weights: Mapping[int, float] = field(default_factory=dict)
     """Percentages by option."""
 
+    segment: int | None = None
+    """None: the environment default."""
+
     @property
     def flag_patch(self) -> dict[str, Any]:
-        """The format of ``/api/__future__/``."""
+        """The body of a PATCH of ``/api/__future__/``."""
         patch: dict[str, Any] = {} if self.enabled is None else {"enabled": self.enabled}
         if self.value is not None:
             patch["value"] = self.value.as_flag_value()
         if self.weights:
             patch["variants"] = [{"id": pk, "weight": percent(weight)} for pk, weight in self.weights.items()]
-        return patch
+        if self.segment is None:
+            return {"environment_default": patch}
+        return {"segment_overrides": [{"segment": {"id": self.segment}, **patch}]}
 
     @property
     def planned_state(self) -> dict[str, Any]:
@@ -67,7 +76,7 @@ class Outcome:
         return page.redirect(url, message if self.response.ok else "", error=self.response.message)
 
 
-def change_defaults(page: Page, environment: Environment, changes: list[DefaultChange], title: str) -> Outcome:
+def change_states(page: Page, environment: Environment, changes: list[StateChange], title: str) -> Outcome:
     """Make all of the changes in one transaction, or none. If flags need approval, propose them by one change request.
 
     Returns the last response, or the first error.
@@ -78,7 +87,7 @@ def change_defaults(page: Page, environment: Environment, changes: list[DefaultC
         response = APIResponse(200, None)
         for change in changes:
             path = f"/api/__future__/environments/{environment.api_key}/features/{change.feature}/"
-            response = page.call("PATCH", path, {"environment_default": change.flag_patch})
+            response = page.call("PATCH", path, change.flag_patch)
             if not response.ok:
                 transaction.set_rollback(True)
                 break
@@ -95,7 +104,40 @@ def lock_for_change(environment: Environment) -> bool:
     return environment.minimum_change_request_approvals is not None
 
 
-def _propose(page: Page, environment: Environment, changes: list[DefaultChange], title: str) -> Outcome:
-    body = {"title": title[:MAX_TITLE_LENGTH], "feature_states": [change.planned_state for change in changes]}
-    response = page.call("POST", f"environments/{environment.api_key}/create-change-request/", body)
+def _propose(page: Page, environment: Environment, changes: list[StateChange], title: str) -> Outcome:
+    response = propose_states(page, environment, changes, title)
+    if not response.ok:
+        transaction.set_rollback(True)
     return Outcome(response, change_request_url(environment, response.data["id"]) if response.ok else "")
+
+
+def propose_states(
+    page: Page, environment: Environment, changes: list[StateChange], title: str, **more: Any
+) -> APIResponse:
+    """Create a change request with these states, and with ``more`` fields. Returns the request, or the first error.
+
+    A new override gets its feature segment before, which has no effect as long as it has no live state.
+    """
+    overrides = FeatureSegment.objects.filter(
+        environment=environment.pk, feature__in={each.feature for each in changes}
+    )
+    overrides = overrides.filter(segment__in={each.segment for each in changes if each.segment is not None})
+    keys = ("feature", "segment", "pk")
+    # A segment may have several; the one with a live state is used.
+    live = overrides.filter(feature_states__version__isnull=False)
+    found = {(feature, segment): pk for rows in (overrides, live) for feature, segment, pk in rows.values_list(*keys)}
+    states = []
+    for change in changes:
+        state = change.planned_state
+        if change.segment is not None:
+            target = (change.feature, change.segment)
+            if target not in found:
+                body = {"feature": change.feature, "segment": change.segment, "environment": environment.pk}
+                response = page.call("POST", "features/feature-segments/", body)
+                if not response.ok:
+                    return response
+                found[target] = response.data["id"]
+            state["feature_segment"] = found[target]
+        states.append(state)
+    body = {"title": title[:MAX_TITLE_LENGTH], "feature_states": states, **more}
+    return page.call("POST", f"environments/{environment.api_key}/create-change-request/", body)

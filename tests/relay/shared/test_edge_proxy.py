@@ -12,17 +12,6 @@ ORIGIN = "https://www.example.com"
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def shop(upstream: Upstream) -> Environment:
-    return upstream.add_environment("shop")
-
-
-@pytest.fixture(scope="module")
 def hidden(upstream: Upstream) -> Environment:
     """An environment whose project hides disabled flags."""
     made = upstream.add_environment("hidden")

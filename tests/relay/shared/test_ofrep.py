@@ -27,17 +27,6 @@ ORIGIN = "https://shop.example"
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
-def shop(upstream: Upstream) -> Environment:
-    return upstream.add_environment("shop")
-
-
-@pytest.fixture(scope="module")
 def hiding(upstream: Upstream) -> Environment:
     """An environment that hides disabled flags, and ignores traits of client-side keys. Its gate is closed."""
     made = upstream.add_environment("hiding")

@@ -1,0 +1,171 @@
+"""Usage and traits that wait for the upstream: what is sent, kept and dropped, in this process."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from realtime.monitoring.shared_counters import counters
+from realtime.relay import traits, usage
+from realtime.relay.configuration import Configuration
+from realtime.relay.relay_metrics import dropped
+from realtime.relay.traits import TraitForwarder, TraitRequest
+from realtime.relay.upstream import Upstream as Client
+from realtime.relay.usage import Source, Usage
+from tests.support.asgi import eventually
+from tests.support.upstream import Upstream
+
+USAGE, TRAITS = "/v1/analytics/flags/", "/v1/traits/"
+
+SOURCE = Source("shop", (), 1)
+
+Logged = Callable[[str], list[str]]
+
+
+@pytest.fixture
+async def client(upstream: Upstream) -> AsyncIterator[Client]:
+    client = Client(Configuration((), api_urls=(upstream.api_url,)))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def counts(client: Client, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Usage]:
+    monkeypatch.setattr(usage, "INTERVAL_SECONDS", 0.02)
+    counts = Usage(client)
+    yield counts
+    await counts.close()
+
+
+@pytest.fixture
+async def forwarder(client: Client, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TraitForwarder]:
+    monkeypatch.setattr(traits, "FIRST_RETRY_SECONDS", 0.02)
+    forwarder = TraitForwarder(client)
+    yield forwarder
+    await forwarder.close()
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Logged:
+    """A function that returns the log lines with this text."""
+    return lambda text: [line for line in caplog.messages if text in line]
+
+
+def number_dropped(kind: str) -> int:
+    return counters.sums()[dropped[kind].name]
+
+
+def trait(identifier: str, value: Any) -> TraitRequest:
+    body = {"identity": {"identifier": identifier}, "trait_key": "plan", "trait_value": value}
+    return TraitRequest("POST", "traits/", "shop", identifier, json.dumps(body).encode())
+
+
+def values(upstream: Upstream) -> list[Any]:
+    """The values of the traits that were sent."""
+    return [request.json()["trait_value"] for request in upstream.received(TRAITS)]
+
+
+async def test_usage__upstream_answers_500_then_200__sent_once_and_logged_once(
+    counts: Usage, upstream: Upstream, logged: Logged
+) -> None:
+    upstream.statuses[USAGE] = 500
+    counts.count(SOURCE, "banner", 2)
+    await eventually(lambda: len(upstream.received(USAGE)) > 2)
+    counts.count(SOURCE, "banner", 3)
+    failed = len(upstream.received(USAGE))
+    del upstream.statuses[USAGE]
+    await eventually(lambda: len(upstream.received(USAGE)) > failed)
+    await eventually(lambda: upstream.received(USAGE)[-1].json() == {"banner": 5})
+    # They are not sent again.
+    number = len(upstream.received(USAGE))
+    await asyncio.sleep(0.1)
+    assert len(upstream.received(USAGE)) == number
+    assert len(logged("usage_not_sent")) == 1
+
+
+async def test_usage__label_that_is_not_ascii__sent_as_it_came(counts: Usage, upstream: Upstream) -> None:
+    label = (b"flagsmith-application-name", "café".encode())
+    counts.count(Source("shop", (label,), 1), "banner", 1)
+    counts.count(SOURCE, "banner", 2)
+    await eventually(lambda: len(upstream.received(USAGE)) == 2)
+
+    first, second = upstream.received(USAGE)
+    # Servers read headers as Latin-1.
+    assert first.headers["flagsmith-application-name"] == "café".encode().decode("latin-1")
+    assert (first.json(), second.json()) == ({"banner": 1}, {"banner": 2})
+
+
+async def test_usage__upstream_rejects_it__dropped_counted_and_logged(
+    counts: Usage, upstream: Upstream, logged: Logged
+) -> None:
+    before = number_dropped("usage")
+    upstream.statuses[USAGE] = 403
+    counts.count(SOURCE, "banner", 2)
+    await eventually(lambda: number_dropped("usage") > before)
+
+    assert len(logged("usage_rejected")) == 1
+    await counts.close()
+    assert len(upstream.received(USAGE)) == 1
+
+
+async def test_usage__more_different_counts_than_are_kept__others_dropped_and_logged_once(
+    counts: Usage, upstream: Upstream, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MAX_COUNTS", 2)
+    before = number_dropped("usage")
+    for name in ("banner", "colour", "layout", "banner", "internal"):
+        counts.count(SOURCE, name, 3)
+    await counts.close()
+
+    (request,) = upstream.received(USAGE)
+    assert request.json() == {"banner": 6, "colour": 3}
+    assert number_dropped("usage") == before + 6
+    assert len(logged("usage_dropped")) == 1
+
+
+async def test_traits__upstream_rejects_one__dropped_and_the_next_is_sent(
+    forwarder: TraitForwarder, upstream: Upstream, logged: Logged
+) -> None:
+    before = number_dropped("traits")
+    upstream.statuses[TRAITS] = 400
+    forwarder.add(trait("bob", 1))
+    await eventually(lambda: number_dropped("traits") == before + 1)
+    del upstream.statuses[TRAITS]
+    forwarder.add(trait("bob", 2))
+    await eventually(lambda: values(upstream) == [1, 2])
+    assert len(logged("traits_rejected")) == 1
+
+
+async def test_traits__more_wait_than_are_kept__oldest_dropped_and_logged_once(
+    forwarder: TraitForwarder, upstream: Upstream, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traits, "MAX_QUEUED", 2)
+    before = number_dropped("traits")
+    upstream.statuses[TRAITS] = 503
+    forwarder.add(trait("bob", 0))
+    await eventually(lambda: values(upstream) == [0])
+    for value in (1, 2, 3, 4):
+        forwarder.add(trait("bob", value))
+    del upstream.statuses[TRAITS]
+
+    # The first one is sent until the upstream accepts it.
+    await eventually(lambda: values(upstream)[-2:] == [3, 4])
+    assert {*values(upstream)} == {0, 3, 4}
+    assert number_dropped("traits") == before + 2
+    assert len(logged("traits_dropped")) == 1
+
+
+async def test_traits__bug__logged_and_the_next_is_sent(
+    forwarder: TraitForwarder, client: Client, upstream: Upstream, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*arguments: object) -> int:
+        raise RuntimeError("bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "send", failing)
+        forwarder.add(trait("bob", 1))
+        await eventually(lambda: bool(logged("traits_not_sent")))
+    forwarder.add(trait("bob", 2))
+    await eventually(lambda: values(upstream) == [2])
