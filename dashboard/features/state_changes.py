@@ -73,7 +73,7 @@ class Outcome:
         """Redirect to the proposal, or to ``url`` with the message or the error."""
         if self.request_url:
             return page.redirect(self.request_url, "Proposed. It changes nothing until it is committed.")
-        return page.redirect(url, message if self.response.ok else "", error=self.response.message)
+        return page.redirect_after(self.response, url, message)
 
 
 def change_states(page: Page, environment: Environment, changes: list[StateChange], title: str) -> Outcome:

@@ -57,6 +57,7 @@ EXCEPTIONS = {
     "sign-in-code": "a redirect for those who are signed in",
     "sign-up": "a redirect for those who are signed in",
     "project": "a redirect to features",
+    "override-order": "a redirect, unless flags need approval",
 }
 
 STATUSES = {"first-arrival": 204}
@@ -134,7 +135,7 @@ def test_pages__large_project__a_dozen_queries_and_a_tenth_of_a_second(
     arguments = arguments_of(world)
     grow(environment, LARGE)
     add_people(environment)
-    too_many, too_slow, failed = {}, {}, {}
+    problems = []
     callers = {"admin": browser, "editor": editor}
     for request, (role, client) in product(all_requests(environment), callers.items()):
         look = partial(request.send, client, arguments)
@@ -147,13 +148,13 @@ def test_pages__large_project__a_dozen_queries_and_a_tenth_of_a_second(
             response = look()
         is_denied = role == "editor" and is_admin_only(request.route.name)
         if response.status_code != STATUSES.get(request.route.name, 200) and not is_denied:
-            failed[role, name] = response.status_code
+            problems.append(f"{role}: {name}: status {response.status_code}")
         if len(captured) > MAX_QUERIES:
-            too_many[role, name] = [query["sql"] for query in captured.captured_queries]
+            problems.append(f"{role}: {name}: {len(captured)} queries")
         excess = relative_cpu_time(look)
         if excess > 1:
-            too_slow[role, name] = excess
-    assert (failed, {each: len(queries) for each, queries in too_many.items()}, too_slow) == ({}, {}, {})
+            problems.append(f"{role}: {name}: {excess:.2f} of the allowed CPU time")
+    assert not problems, "\n".join(problems)
 
 
 def relative_cpu_time(look: Callable[[], object]) -> float:
