@@ -13,7 +13,7 @@ from environments.access import has_environment_permission
 from environments.models import Environment
 from features.models import Feature
 
-PAGE_SIZE = 25
+PAGE_SIZE = 20
 
 
 class ComparisonPage(ProjectPage):
