@@ -239,6 +239,10 @@ class Page(View):
         path = self.request.POST.get("back", "")
         return path if url_has_allowed_host_and_scheme(path, allowed_hosts=None) else default
 
+    def redirect_after(self, response: api.APIResponse, url: str, message: str) -> HttpResponse:
+        """Redirect to a page that shows the message, or the API's error."""
+        return self.redirect(url, message if response.ok else "", error=response.message)
+
     def redirect(self, url: str, message: str = "", *, error: str = "", full_load: bool = False) -> HttpResponse:
         """Redirect to a page that shows the message or the error. ``full_load``: the browser loads the page as a new
         one, even if the form was sent by htmx without changing the address."""

@@ -70,5 +70,4 @@ class EndSecondFactor(AccountPage):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         response = self.call("POST", "auth/app/deactivate/")
-        message = "The second factor is off." if response.ok else ""
-        return self.redirect(reverse("dashboard:account"), message, error=response.message)
+        return self.redirect_after(response, reverse("dashboard:account"), "The second factor is off.")

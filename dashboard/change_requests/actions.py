@@ -13,7 +13,7 @@ from dashboard.change_requests.detail import ChangeRequestBase, Denials
 class Approve(ChangeRequestBase):
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         response = self.call("POST", f"{self.api_path}approve/")
-        return self.redirect(self.url(), "Approved." if response.ok else "", error=response.message)
+        return self.redirect_after(response, self.url(), "Approved.")
 
 
 class Withdraw(ChangeRequestBase):
@@ -26,7 +26,7 @@ class Withdraw(ChangeRequestBase):
             approvals = self.call("GET", self.api_path).data["approvals"]
             others = [{"user": each["user"]} for each in approvals if each["user"] != self.user.pk]
             response = self.call("PATCH", self.api_path, {"approvals": others})
-        return self.redirect(self.url(), "Your approval is withdrawn." if response.ok else "", error=response.message)
+        return self.redirect_after(response, self.url(), "Your approval is withdrawn.")
 
 
 class Commit(ChangeRequestBase):

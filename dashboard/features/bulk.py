@@ -27,7 +27,7 @@ class ChangeMany(FeaturesPage):
         message = f"{subject} {ACTIONS[action]}."
         if action in ("archive", "restore"):
             response = self._archive(features, archived=action == "archive")
-            return self.redirect(back, message if response.ok else "", error=response.message)
+            return self.redirect_after(response, back, message)
         changes = [StateChange(feature.pk, enabled=action == "on") for feature in features]
         title = f"Turn {len(features)} features {action} in {self.environment.name}"
         outcome = change_states(self, self.environment, changes, title)

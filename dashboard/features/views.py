@@ -173,8 +173,8 @@ class Archive(FeaturePage):
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         archived = request.POST.get("archived") == "true"
         response = self.call("PATCH", self.api_path, {"is_archived": archived})
-        message = f"{self.feature.name} is {'archived' if archived else 'back in the list'}." if response.ok else ""
-        return self.redirect(self.back(self.list_url), message, error=response.message)
+        message = f"{self.feature.name} is {'archived' if archived else 'back in the list'}."
+        return self.redirect_after(response, self.back(self.list_url), message)
 
 
 class Delete(FeaturePage):
@@ -190,4 +190,4 @@ class Delete(FeaturePage):
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         name = self.feature.name
         response = self.call("DELETE", self.api_path)
-        return self.redirect(self.list_url, f"{name} is deleted." if response.ok else "", error=response.message)
+        return self.redirect_after(response, self.list_url, f"{name} is deleted.")

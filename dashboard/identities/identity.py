@@ -136,7 +136,7 @@ class DeleteTrait(IdentityPage):
 
     def post(self, request: HttpRequest, trait_pk: int, **kwargs: str) -> HttpResponse:
         response = self.call("DELETE", f"{self.api_path}traits/{trait_pk}/")
-        return self.redirect(self.path, "The trait is deleted." if response.ok else "", error=response.message)
+        return self.redirect_after(response, self.path, "The trait is deleted.")
 
 
 class DeleteIdentity(IdentityPage):

@@ -43,5 +43,4 @@ class RevokeAPIKey(APIKeysPage):
 
     def post(self, request: HttpRequest, prefix: str, **kwargs: str) -> HttpResponse:
         response = self.call("DELETE", f"{self.api_path}master-api-keys/{prefix}/")
-        message = "The key is revoked." if response.ok else ""
-        return self.redirect(self.url("organisation-keys"), message, error=response.message)
+        return self.redirect_after(response, self.url("organisation-keys"), "The key is revoked.")

@@ -107,15 +107,13 @@ class AddToGroup(GroupPage):
             wrong = ["No member of the organisation has this address."]
             return self.render_group(400, typed_email=email, email_errors=wrong)
         response = self.call("POST", f"{self.group_path}add-users/", {"user_ids": [member.user_id]})
-        message = f"{email} is in the group." if response.ok else ""
-        return self.redirect(self.group_url, message, error=response.message)
+        return self.redirect_after(response, self.group_url, f"{email} is in the group.")
 
 
 class RemoveFromGroup(GroupPage):
     def post(self, request: HttpRequest, user_pk: int, **kwargs: str) -> HttpResponse:
         response = self.call("POST", f"{self.group_path}remove-users/", {"user_ids": [user_pk]})
-        message = "The member is no longer in the group." if response.ok else ""
-        return self.redirect(self.group_url, message, error=response.message)
+        return self.redirect_after(response, self.group_url, "The member is no longer in the group.")
 
 
 class GroupAdmin(GroupPage):
@@ -124,7 +122,7 @@ class GroupAdmin(GroupPage):
     def post(self, request: HttpRequest, user_pk: int, **kwargs: str) -> HttpResponse:
         action = "make-admin" if request.POST.get("admin") == "true" else "remove-admin"
         response = self.call("POST", f"{self.group_path}users/{user_pk}/{action}")
-        return self.redirect(self.group_url, "The group is saved." if response.ok else "", error=response.message)
+        return self.redirect_after(response, self.group_url, "The group is saved.")
 
 
 class DeleteGroup(GroupPage):
@@ -135,5 +133,4 @@ class DeleteGroup(GroupPage):
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         name = self.group.name
         response = self.call("DELETE", self.group_path)
-        message = f"{name} is deleted." if response.ok else ""
-        return self.redirect(self.url("organisation-groups"), message, error=response.message)
+        return self.redirect_after(response, self.url("organisation-groups"), f"{name} is deleted.")

@@ -33,9 +33,7 @@ class InvitationsPage(OrganisationSettingsPage):
         return list(self.organisation.permission_groups.order_by("name"))
 
     def done(self, response: APIResponse, message: str) -> HttpResponse:
-        return self.redirect(
-            self.url("organisation-invitations"), message if response.ok else "", error=response.message
-        )
+        return self.redirect_after(response, self.url("organisation-invitations"), message)
 
 
 class InviteByMail(InvitationsPage):

@@ -50,8 +50,8 @@ class ChangeRole(MemberPage):
         path = f"{self.api_path}users/{self.membership.user_id}/update-role/"
         response = self.call("POST", path, {"role": role})
         name = "an admin" if role == OrganisationRole.ADMIN else "a user"
-        message = f"{self.membership.user.email} is {name} now." if response.ok else ""
-        return self.redirect(self.back(self.url("organisation-members")), message, error=response.message)
+        message = f"{self.membership.user.email} is {name} now."
+        return self.redirect_after(response, self.back(self.url("organisation-members")), message)
 
 
 class RemoveMember(MemberPage):

@@ -4,7 +4,9 @@ from django.urls import path
 
 from dashboard.organisations import api_keys, groups, invitations, members, pages
 from dashboard.permissions import pages as permissions
+from dashboard.permissions.urls import permission_urls
 from dashboard.webhooks import pages as webhooks
+from dashboard.webhooks.urls import webhook_urls
 
 urlpatterns = [
     path("", pages.GeneralPage.as_view(), name="organisation-settings"),
@@ -25,29 +27,19 @@ urlpatterns = [
     path("groups/<int:group_pk>/members/<int:user_pk>/remove/", groups.RemoveFromGroup.as_view(), name="group-remove"),
     path("groups/<int:group_pk>/members/<int:user_pk>/admin/", groups.GroupAdmin.as_view(), name="group-admin"),
     path("groups/<int:group_pk>/delete/", groups.DeleteGroup.as_view(), name="group-delete"),
-    path("permissions/", permissions.OrganisationPermissions.as_view(), name="organisation-permissions"),
-    path(
-        "permissions/users/<int:user_pk>/",
-        permissions.OrganisationUserPermissions.as_view(),
-        name="organisation-user-permissions",
-    ),
-    path(
-        "permissions/groups/<int:group_pk>/",
-        permissions.OrganisationGroupPermissions.as_view(),
-        name="organisation-group-permissions",
+    *permission_urls(
+        permissions.OrganisationPermissions,
+        permissions.OrganisationUserPermissions,
+        permissions.OrganisationGroupPermissions,
     ),
     path("keys/", api_keys.APIKeysPage.as_view(), name="organisation-keys"),
     path("keys/new/", api_keys.NewAPIKey.as_view(), name="organisation-key-create"),
     path("keys/<str:prefix>/revoke/", api_keys.RevokeAPIKey.as_view(), name="organisation-key-revoke"),
-    path("webhooks/", webhooks.OrganisationWebhooks.as_view(), name="organisation-webhooks"),
-    path("webhooks/new/", webhooks.NewOrganisationWebhook.as_view(), name="organisation-webhook-create"),
-    path("webhooks/<int:webhook_pk>/", webhooks.OrganisationWebhookForm.as_view(), name="organisation-webhook"),
-    path(
-        "webhooks/<int:webhook_pk>/test/", webhooks.OrganisationWebhookTrial.as_view(), name="organisation-webhook-test"
-    ),
-    path(
-        "webhooks/<int:webhook_pk>/delete/",
-        webhooks.DeleteOrganisationWebhook.as_view(),
-        name="organisation-webhook-delete",
+    *webhook_urls(
+        webhooks.OrganisationWebhooks,
+        webhooks.NewOrganisationWebhook,
+        webhooks.OrganisationWebhookForm,
+        webhooks.OrganisationWebhookTrial,
+        webhooks.DeleteOrganisationWebhook,
     ),
 ]

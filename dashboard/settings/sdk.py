@@ -141,7 +141,7 @@ class RevokeKey(KeyPage):
 
     def post(self, request: HttpRequest, key_pk: int, **kwargs: str) -> HttpResponse:
         response = self.call("DELETE", self.api_path(key_pk))
-        return self.redirect(self.path(), "The key is revoked." if response.ok else "", error=response.message)
+        return self.redirect_after(response, self.path(), "The key is revoked.")
 
 
 def stored_key(key: EnvironmentAPIKey) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Code snippets that connect an application, for official SDKs and curl, with this server's URL and the keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import Template
 from urllib.parse import urlsplit
 
@@ -23,6 +23,8 @@ class Snippet:
     id: str
     name: str
     template: Template
+    install: str = ""
+    """The command that installs the packages."""
     note: str = ""
     """Shown below the code."""
     needs_server_key: bool = False
@@ -30,7 +32,7 @@ class Snippet:
 
     def rendered(self, url: str, key: str, server_key: str) -> "Snippet":
         text = self.template.substitute(url=url, android=_emulator_url(url), key=key, server_key=server_key)
-        return Snippet(self.id, self.name, self.template, self.note, self.needs_server_key, text)
+        return replace(self, text=text)
 
 
 # The same for JavaScript and React Native.
@@ -50,12 +52,14 @@ SNIPPETS = (
         "javascript",
         "JavaScript",
         Template(f'import flagsmith from "@flagsmith/flagsmith";\n{FLAGSMITH_INIT}'),
+        install="npm install @flagsmith/flagsmith",
         note="Before version 11 the package was “flagsmith”.",
     ),
     Snippet(
         "react-native",
         "React Native",
         Template(f'import flagsmith from "@flagsmith/react-native";\n{FLAGSMITH_INIT}'),
+        install="npm install @flagsmith/react-native",
         note="Before version 11 the package was “react-native-flagsmith”.",
     ),
     Snippet(
@@ -74,7 +78,8 @@ flagsmith.getFeatureFlags { }
 lifecycleScope.launch {
     flagsmith.flagUpdateFlow.collect { flags -> Log.i("flags", flags.toString()) }
 }"""),
-        note="An emulator reaches the machine that it runs on by 10.0.2.2.",
+        note="The package is com.flagsmith:flagsmith-kotlin-android-client. An emulator reaches the machine that it"
+        " runs on by 10.0.2.2.",
     ),
     Snippet(
         "swift",
@@ -88,7 +93,8 @@ Flagsmith.shared.enableRealtimeUpdates = true
 for await flags in Flagsmith.shared.flagStream {
     print(flags)
 }"""),
-        note="In this order: the stream opens when real-time updates are enabled.",
+        note="The package is github.com/Flagsmith/flagsmith-ios-client. Keep the order: the stream opens when real-time"
+        " updates are enabled.",
     ),
     Snippet(
         "flutter",
@@ -104,6 +110,7 @@ final flagsmith = FlagsmithClient(
 );
 await flagsmith.initialize();
 await flagsmith.getFeatureFlags();"""),
+        install="flutter pub add flagsmith",
     ),
     Snippet(
         "python",
@@ -120,6 +127,7 @@ flagsmith = Flagsmith(
 )
 
 print(flagsmith.get_environment_flags().all_flags())"""),
+        install="pip install flagsmith",
         note="It evaluates by itself, so it takes a server-side key.",
         needs_server_key=True,
     ),
@@ -138,6 +146,7 @@ flagsmith = Flagsmith::Client.new(
 )
 
 puts flagsmith.get_environment_flags.all_flags"""),
+        install="gem install flagsmith",
         note="It evaluates by itself, so it takes a server-side key. In the SDK as released, RealtimeClient#listen"
         " clears @running right after it has started its thread, which then ends before its first connection: remove"
         " that line.",
@@ -152,6 +161,7 @@ client := flagsmith.NewClient("$server_key",
 	flagsmith.WithLocalEvaluation(context.Background()),
 	flagsmith.WithRealtime(),
 	flagsmith.WithRealtimeBaseURL("$url/"))"""),
+        install="go get github.com/Flagsmith/flagsmith-go-client/v5",
         note="Version 5. It evaluates by itself, so it takes a server-side key.",
         needs_server_key=True,
     ),
@@ -170,6 +180,7 @@ const flagsmith = new Flagsmith({
 
 const stream = new EventSource("$url/sse/environments/$key/stream");
 stream.addEventListener("environment_updated", () => flagsmith.updateEnvironment());"""),
+        install="npm install flagsmith-nodejs eventsource",
         note="It evaluates by itself, so it takes a server-side key. It also polls every minute.",
         needs_server_key=True,
     ),
@@ -190,6 +201,7 @@ const client = OpenFeature.getClient();
 client.addHandler(ProviderEvents.ConfigurationChanged, () => {
   console.log(client.getBooleanValue("banner", false));
 });"""),
+        install="npm install @openfeature/web-sdk @openfeature/ofrep-web-provider",
         note="From version 0.4 of the provider, which opens a stream. It does not poll.",
     ),
     Snippet(
@@ -205,6 +217,7 @@ client = api.get_client()
 
 context = EvaluationContext("user-1", {"plan": "pro"})
 print(client.get_boolean_value("banner", False, context))"""),
+        install="pip install openfeature-sdk openfeature-provider-ofrep",
         note="The server evaluates each flag when the application asks for it, so no stream is needed.",
         needs_server_key=True,
     ),
@@ -225,6 +238,7 @@ await OpenFeature.setProviderAndWait(provider, { targetingKey: "user-1" });
 
 const client = OpenFeature.getClient();
 console.log(client.getBooleanValue("banner", false));"""),
+        install="npm install @openfeature/web-sdk @openfeature/flagsmith-client-provider",
     ),
     Snippet(
         "openfeature-flagsmith-node",
@@ -246,6 +260,7 @@ await OpenFeature.setProviderAndWait(new FlagsmithOpenFeatureProvider(flagsmith)
 
 const client = OpenFeature.getClient();
 console.log(await client.getBooleanValue("banner", false, { targetingKey: "user-1" }));"""),
+        install="npm install @openfeature/server-sdk @openfeature/flagsmith-provider flagsmith-nodejs eventsource",
         note="It evaluates by itself, so it takes a server-side key.",
         needs_server_key=True,
     ),
@@ -269,6 +284,7 @@ api.set_provider(FlagsmithProvider(client=flagsmith))
 client = api.get_client()
 
 print(client.get_boolean_value("banner", False, EvaluationContext("user-1")))"""),
+        install="pip install openfeature-provider-flagsmith",
         note="It evaluates by itself, so it takes a server-side key.",
         needs_server_key=True,
     ),
@@ -278,7 +294,8 @@ print(client.get_boolean_value("banner", False, EvaluationContext("user-1")))"""
         Template("""\
 curl -N "$url/sse/environments/$key/stream"
 curl -H "X-Environment-Key: $key" "$url/api/v1/flags/\""""),
-        note="The first line streams: change a flag, and it prints the event. The second reads the flags.",
+        note="Run each in a terminal of its own. The first one streams: it prints an event when you change a flag. The"
+        " second one reads the flags.",
     ),
 )
 

@@ -90,7 +90,7 @@ class DeleteTag(TagsPage):
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
         response = self.call("DELETE", f"{self.api_path}{self.tag().pk}/")
-        return self.redirect(self.path, "The tag is deleted." if response.ok else "", error=response.message)
+        return self.redirect_after(response, self.path, "The tag is deleted.")
 
 
 def typed_tag(request: HttpRequest) -> dict[str, Any]:

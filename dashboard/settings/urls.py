@@ -2,6 +2,7 @@ from django.urls import path
 
 from dashboard.import_export import pages as transfer
 from dashboard.permissions import pages as permissions
+from dashboard.permissions.urls import permission_urls
 from dashboard.settings import general, sdk, tags
 from dashboard.webhooks.project import ProjectWebhooks
 
@@ -22,15 +23,7 @@ urlpatterns = [
     path("transfer/export/", transfer.Export.as_view(), name="feature-export"),
     path("transfer/exports/<int:export_pk>/", transfer.Download.as_view(), name="feature-export-download"),
     path("transfer/import/", transfer.Import.as_view(), name="feature-import"),
-    path("permissions/", permissions.ProjectPermissions.as_view(), name="project-permissions"),
-    path(
-        "permissions/users/<int:user_pk>/",
-        permissions.ProjectUserPermissions.as_view(),
-        name="project-user-permissions",
-    ),
-    path(
-        "permissions/groups/<int:group_pk>/",
-        permissions.ProjectGroupPermissions.as_view(),
-        name="project-group-permissions",
+    *permission_urls(
+        permissions.ProjectPermissions, permissions.ProjectUserPermissions, permissions.ProjectGroupPermissions
     ),
 ]

@@ -109,8 +109,7 @@ class WebhookTrialMixin(WebhooksMixin):
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         body = {"webhook_url": self.webhook.url, "secret": self.webhook.secret, "scope": self.scope}
         response = self.call("POST", "webhooks/test/", body)
-        error = "" if response.ok else response.message
-        return self.redirect(self.webhook_url(), "" if error else "The sample event was received.", error=error)
+        return self.redirect_after(response, self.webhook_url(), "The sample event was received.")
 
 
 class DeleteWebhookMixin(WebhooksMixin):
@@ -120,8 +119,7 @@ class DeleteWebhookMixin(WebhooksMixin):
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         response = self.call("DELETE", self.item_path())
-        message = "The webhook is deleted." if response.ok else ""
-        return self.redirect(self.webhook_url(), message, error=response.message)
+        return self.redirect_after(response, self.webhook_url(), "The webhook is deleted.")
 
 
 class OrganisationWebhooks(WebhooksMixin, OrganisationSettingsPage):

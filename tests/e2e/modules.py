@@ -20,7 +20,7 @@ ES_MODULES = {
 }
 
 # Packages in CommonJS's format. They are wrapped into a module, with the global object of React Native.
-COMMON_JS = {"flagsmith": "flagsmith/index.js", "@flagsmith/react-native": "@flagsmith/react-native/index.js"}
+COMMON_JS = {name: f"{name}/index.js" for name in ("flagsmith", "@flagsmith/flagsmith", "@flagsmith/react-native")}
 WRAPPER = (
     "const exports = {{}}, module = {{ exports }}, global = globalThis;\n{source}\n"
     "export default exports.default;\nexport const createFlagsmithInstance = exports.createFlagsmithInstance;\n"
