@@ -138,11 +138,11 @@ def test_change_request__applied__entries_of_its_flags_name_it(
 ) -> None:
     request = ChangeRequest.objects.create(title="t", project=project, environment=environment)
     with actor.system(request):
-        record(bulk.went_live([state]))
+        record(bulk.went_live([state], {}))
     with actor.request():
         actor.set_user(user)
         with actor.system(request):
-            record(bulk.went_live([state]))
+            record(bulk.went_live([state], {}))
         record(bulk.change_request_failed(request, "The feature banner no longer exists."))
 
     scheduled, immediate, failed = new_entries()
@@ -158,9 +158,9 @@ def test_change_request__applied__entries_of_its_flags_name_it(
 
 
 def test_went_live__without_a_change_request__no_entry(state: FeatureState, new_entries: NewEntries) -> None:
-    record(bulk.went_live([state]))
+    record(bulk.went_live([state], {}))
     with actor.system():
-        record(bulk.went_live([state]))
+        record(bulk.went_live([state], {}))
 
     assert new_entries() == []
 
