@@ -83,10 +83,12 @@ def call(
         for name, value in request.META.items()
         if name.startswith(FORWARDED_PREFIXES) and name not in NOT_FORWARDED
     }
+    content, content_type = _encoded(body, upload)
     inner = FACTORY.generic(
         method,
         path if path.startswith("/") else API_ROOT + path,
-        *_encoded(body, upload),
+        content,
+        content_type,
         secure=request.is_secure(),
         QUERY_STRING=urlencode(query or {}, doseq=True),
         **meta,
@@ -101,7 +103,7 @@ def call(
     return APIResponse(response.status_code, getattr(response, "data", None), response.headers.get("Retry-After", ""))
 
 
-def _encoded(body: Any, upload: dict[str, Any] | None) -> tuple[str | bytes, str]:
+def _encoded(body: Any, upload: dict[str, Any] | None) -> tuple[Any, str]:
     """The body's bytes and type."""
     if upload is not None:
         return encode_multipart(BOUNDARY, upload), MULTIPART_CONTENT

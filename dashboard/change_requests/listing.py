@@ -54,7 +54,7 @@ class ChangeRequestsPage(EnvironmentPage):
 
     def _row(self, request: ChangeRequest) -> dict[str, object]:
         request.environment = self.environment
-        changes = [*request.changes.all(), *request.change_sets.all()]
+        changes = request.all_changes
         return {
             "request": request,
             "author": queries.display_name(request.user),

@@ -40,8 +40,7 @@ def missing_approvals(request: ChangeRequest) -> int:
 
 def planned_for(request: ChangeRequest) -> datetime | None:
     """The earliest time at which a change of an uncommitted request goes live; None: with the commit."""
-    changes = (*request.changes.all(), *request.change_sets.all())
-    return min((change.live_from for change in changes if change.live_from is not None), default=None)
+    return min((each.live_from for each in request.all_changes if each.live_from is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def history_of(request: ChangeRequest) -> list[Step]:
     if request.committed_at is not None:
         steps.append(Step(request.committed_at, f"Committed by {display_name(request.committed_by)}"))
     went_live: dict[datetime, list[str]] = {}
-    for change in (*request.changes.all(), *request.change_sets.all()):
+    for change in request.all_changes:
         if change.live_at is not None:
             went_live.setdefault(change.live_at, []).append(str(change))
     for at, targets in went_live.items():

@@ -6,14 +6,14 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from dashboard.features.flag_copies import FlagCopy, copy_flag, read_flags
+from dashboard.features.flag_copies import FlagCopy, copy_flag, differing_features, read_flags
 from dashboard.features.state_changes import StateChange, change_states
 from dashboard.scoped_pages import ProjectPage
 from environments.access import has_environment_permission
 from environments.models import Environment
 from features.models import Feature
 
-PAGE_SIZE = 50
+PAGE_SIZE = 25
 
 
 class ComparisonPage(ProjectPage):
@@ -30,7 +30,7 @@ class ComparisonPage(ProjectPage):
         found = self.project.features.filter(is_archived=False).order_by("name")
         found = found.filter(name__icontains=self.search) if self.search else found
         if not shows_all:
-            found = found.filter(pk__in=self.differing(first, second))
+            found = found.filter(pk__in=differing_features(first, second))
         page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
         features = list(page.object_list)
         page.object_list = features
@@ -60,15 +60,6 @@ class ComparisonPage(ProjectPage):
         environment.project = self.project
         key = "CREATE_CHANGE_REQUEST" if needs_approval else "UPDATE_FEATURE_STATE"
         return has_environment_permission(self.user, environment, key)
-
-    def differing(self, first: Environment, second: Environment) -> list[int]:
-        """The features whose defaults or segment overrides differ."""
-        flags = read_flags((first, second))
-        ours, theirs = flags[first.pk], flags[second.pk]
-        none = FlagCopy()
-        return [
-            pk for pk in ours.keys() | theirs.keys() if ours.get(pk, none).comparable != theirs.get(pk, none).comparable
-        ]
 
     def _attach(self, features: list[Feature], first: Environment, second: Environment) -> None:
         flags = read_flags((first, second), [feature.pk for feature in features])

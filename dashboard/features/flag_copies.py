@@ -1,7 +1,7 @@
 """A flag of one environment with its segment overrides: read, compared, and copied to another environment."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,29 +61,54 @@ def read_flags(
     environments: Iterable[Environment], features: Collection[int] | None = None
 ) -> dict[int, dict[int, FlagCopy]]:
     """The flags of these features, or of all, by environment and feature. Two queries."""
-    keys = [each.pk for each in environments]
+    flags: dict[int, dict[int, FlagCopy]] = {each.pk: {} for each in environments}
+    for environment, feature, segment, enabled, value, weights in _read_states(flags, features):
+        state = StateCopy(enabled, FormValue.from_stored(value), weights)
+        flag = flags[environment].setdefault(feature, FlagCopy())
+        if segment is None:
+            flag.default = state
+        else:
+            flag.overrides[segment] = state
+    return flags
+
+
+def differing_features(first: Environment, second: Environment) -> list[int]:
+    """The features whose defaults or segment overrides differ. Two queries.
+
+    It compares plain rows: objects for all states of 1,000 features took longer than the rest of the page.
+    """
+    flags: dict[int, dict[int, list[Any]]] = {first.pk: {}, second.pk: {}}
+    for environment, feature, segment, enabled, value, weights in _read_states(flags):
+        # The type, since 1 equals True.
+        flags[environment].setdefault(feature, []).append((segment, enabled, type(value), value, weights))
+    ours, theirs = flags[first.pk], flags[second.pk]
+    return [pk for pk in ours.keys() | theirs.keys() if ours.get(pk) != theirs.get(pk)]
+
+
+def _read_states(environments: Collection[int], features: Collection[int] | None = None) -> Iterator[tuple[Any, ...]]:
+    """Environment, feature, segment, enabled, value and percentages of each default and override.
+
+    The overrides of a feature have their order, and its default is before or after them.
+    """
     states: QuerySet[Any] = FeatureState.objects.filter(
-        environment__in=keys, version__isnull=False, identity=None
-    ).order_by("feature_segment__priority", "feature_segment")
+        environment__in=environments, version__isnull=False, identity=None
+    )
     shares: QuerySet[Any] = MultivariateFeatureStateValue.objects.filter(
-        feature_state__environment__in=keys, feature_state__version__isnull=False, feature_state__identity=None
+        feature_state__environment__in=environments,
+        feature_state__version__isnull=False,
+        feature_state__identity=None,
     )
     if features is not None:
         states, shares = states.filter(feature__in=features), shares.filter(feature_state__feature__in=features)
     weights: defaultdict[int, dict[int, float]] = defaultdict(dict)
-    columns = ("feature_state", "multivariate_feature_option", "percentage_allocation")
-    for state, option, percentage in shares.order_by().values_list(*columns):
+    share_columns = ("feature_state", "multivariate_feature_option", "percentage_allocation")
+    for state, option, percentage in shares.order_by().values_list(*share_columns):
         weights[state][option] = percentage
-    flags: dict[int, dict[int, FlagCopy]] = {key: {} for key in keys}
-    rows = states.values_list("environment", "feature", "feature_segment__segment", "pk", "enabled", *VALUE_PATHS)
-    for environment, feature, segment, pk, enabled, *value in rows:
-        copy = StateCopy(enabled, FormValue.from_stored(value_from_columns(*value)), weights.get(pk, {}))
-        flag = flags[environment].setdefault(feature, FlagCopy())
-        if segment is None:
-            flag.default = copy
-        else:
-            flag.overrides[segment] = copy
-    return flags
+    columns = ("environment", "feature", "feature_segment__segment", "pk", "enabled", *VALUE_PATHS)
+    for environment, feature, segment, pk, enabled, *value in states.order_by(
+        "feature_segment__priority", "feature_segment"
+    ).values_list(*columns):
+        yield environment, feature, segment, enabled, value_from_columns(*value), weights.get(pk, {})
 
 
 def copy_flag(page: Page, target: Environment, feature: Feature, flag: FlagCopy, title: str) -> Outcome:
@@ -126,8 +151,8 @@ def _flag_part(state: StateCopy, options: Iterable[int], default: StateCopy | No
 
 def _propose(page: Page, target: Environment, feature: Feature, flag: FlagCopy, title: str) -> APIResponse:
     assert flag.default is not None
-    live = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
-    live = live.filter(feature_states__version__isnull=False).values_list("segment", flat=True)
+    overrides = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
+    live = overrides.filter(feature_states__version__isnull=False).values_list("segment", flat=True)
     changes = [
         StateChange(feature.pk, state.enabled, state.value, state.weights, segment)
         for segment, state in ((None, flag.default), *flag.overrides.items())

@@ -132,12 +132,16 @@ def propose_states(
         if change.segment is not None:
             target = (change.feature, change.segment)
             if target not in found:
-                body = {"feature": change.feature, "segment": change.segment, "environment": environment.pk}
+                body: dict[str, Any] = {
+                    "feature": change.feature,
+                    "segment": change.segment,
+                    "environment": environment.pk,
+                }
                 response = page.call("POST", "features/feature-segments/", body)
                 if not response.ok:
                     return response
                 found[target] = response.data["id"]
             state["feature_segment"] = found[target]
         states.append(state)
-    body = {"title": title[:MAX_TITLE_LENGTH], "feature_states": states, **more}
-    return page.call("POST", f"environments/{environment.api_key}/create-change-request/", body)
+    proposal = {"title": title[:MAX_TITLE_LENGTH], "feature_states": states, **more}
+    return page.call("POST", f"environments/{environment.api_key}/create-change-request/", proposal)

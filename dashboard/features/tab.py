@@ -1,11 +1,12 @@
 """The base class of pages about one feature in one environment: header, tabs and permissions."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import CharField, Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.http import Http404
 from django.utils import timezone
 
@@ -20,6 +21,17 @@ from features.workflows.core.models import ChangeSet, PlannedChange
 
 RECENT = timedelta(days=30)
 MAX_ENTRIES = 5
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A change of a change request that is not live."""
+
+    title: str
+    is_committed: bool
+    live_from: datetime | None
+    segment_name: str | None
+    request_url: str
 
 
 class FeatureTab(FeaturePage):
@@ -66,23 +78,23 @@ class FeatureTab(FeaturePage):
         return self.has_project_permission("CREATE_FEATURE")
 
     @cached_property
-    def planned(self) -> list[PlannedChange | ChangeSet]:
-        """The pending changes of this feature in change requests, the next one first."""
+    def planned(self) -> list[Pending]:
+        """The pending changes of this feature in change requests, the next one first. One query."""
         pending = {
             "feature_id": self.feature.pk,
             "change_request__environment": self.environment.pk,
             "change_request__failed_at": None,
             "live_at": None,
         }
-        found: list[PlannedChange | ChangeSet] = []
-        for model in (PlannedChange, ChangeSet):
-            changes = model.objects.filter(**pending).select_related("change_request")  # type: ignore[attr-defined]
-            # A change set of a request whose states are listed already says nothing more.
-            listed = [each.change_request_id for each in found]
-            found += changes.exclude(change_request__in=listed).order_by("live_from", "pk")[:MAX_ENTRIES]
-        for each in found:
-            each.request_url = self.request_url(each.change_request_id)  # type: ignore[union-attr]
-        return found[:MAX_ENTRIES]
+        columns = ("change_request", "change_request__title", "change_request__committed_at", "live_from")
+        states = PlannedChange.objects.filter(**pending).order_by().values_list(*columns, "segment_name")
+        no_segment = Value(None, output_field=CharField())
+        sets = ChangeSet.objects.filter(**pending).order_by().values_list(*columns, no_segment)
+        found = states.union(sets, all=True).order_by("live_from", "change_request")[:MAX_ENTRIES]
+        return [
+            Pending(title, committed_at is not None, live_from, segment_name, self.request_url(pk))
+            for pk, title, committed_at, live_from, segment_name in found
+        ]
 
     def audit_entries(self) -> QuerySet[AuditLog] | None:
         """The latest audit log entries about the feature, its default and its segment overrides; None without

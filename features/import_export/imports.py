@@ -7,7 +7,7 @@ lock.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.changes import report
 from environments.models import Environment
@@ -39,6 +39,14 @@ OptionKey = tuple[Any, Any]
 """Type and value of an option: the file has no ids, which differ between projects."""
 
 
+class Target(NamedTuple):
+    """A feature that gets the state of an item, with all its options."""
+
+    item: Item
+    feature: Feature
+    options: list[MultivariateFeatureOption]
+
+
 def import_features(
     environment: Environment, items: Iterable[Item], strategy: str, creator: FFAdminUser | None
 ) -> FeatureImport:
@@ -54,12 +62,12 @@ def import_features(
         present = []
     else:
         done.overwritten_features = len(present)
-    pairs = [(item, existing[item["name"].lower()]) for item in present]
-    done.removed_overrides = _remove_overrides(environment, [feature.pk for _, feature in pairs])
-    for item, feature in pairs:
-        _add_options(environment, feature, item["multivariate"])
-    pairs += _create_features(environment, new, creator)
-    _write_defaults(environment, pairs)
+    overwritten = [(item, existing[item["name"].lower()]) for item in present]
+    done.removed_overrides = _remove_overrides(environment, [feature.pk for _, feature in overwritten])
+    targets = [
+        Target(item, feature, _add_options(environment, feature, item["multivariate"])) for item, feature in overwritten
+    ]
+    _write_defaults(environment, targets + _create_features(environment, new, creator))
     done.save()
     return done
 
@@ -68,9 +76,7 @@ def _features(environment: Environment) -> Iterable[Feature]:
     return Feature.objects.filter(project=environment.project_id).prefetch_related("multivariate_options")
 
 
-def _create_features(
-    environment: Environment, items: list[Item], creator: FFAdminUser | None
-) -> list[tuple[Item, Feature]]:
+def _create_features(environment: Environment, items: list[Item], creator: FFAdminUser | None) -> list[Target]:
     """Create features with their options and their states in each environment."""
     if not items:
         return []
@@ -100,21 +106,20 @@ def _create_features(
     by_feature: dict[int, list[MultivariateFeatureOption]] = {feature.pk: [] for feature in features}
     for option in options:
         by_feature[option.feature_id].append(option)
-    for feature in features:
-        feature._prefetched_objects_cache = {"multivariate_options": by_feature[feature.pk]}
-    return list(zip(items, features, strict=True))
+    return [Target(item, feature, by_feature[feature.pk]) for item, feature in zip(items, features, strict=True)]
 
 
-def _add_options(environment: Environment, feature: Feature, items: Iterable[Item]) -> None:
-    """Add the options that the feature does not have. They get no share in other environments, whose flags stay.
+def _add_options(environment: Environment, feature: Feature, items: Iterable[Item]) -> list[MultivariateFeatureOption]:
+    """Add the options that the feature does not have, and return all that it has.
 
-    An option keeps the file's default percentage if the feature's others leave it, otherwise it has 0 %.
+    The new ones get no share in other environments, whose flags stay. An option keeps the file's default percentage if
+    the feature's others leave it, otherwise it has 0 %.
     """
     stored = list(feature.multivariate_options.all())
     keys = {_key(option) for option in stored}
     new = [each for each in items if (each["type"], each["value"]) not in keys]
     if not new:
-        return
+        return stored
     versions.announce([environment.pk])
     defaults = [option.default_percentage_allocation for option in stored]
     for each in new:
@@ -126,17 +131,17 @@ def _add_options(environment: Environment, feature: Feature, items: Iterable[Ite
     )
     report(OptionsReplaced(feature, added=len(added)))
     set_type(feature, FeatureType.MULTIVARIATE)
-    feature._prefetched_objects_cache = {"multivariate_options": [*stored, *added]}
+    return [*stored, *added]
 
 
-def _write_defaults(environment: Environment, pairs: list[tuple[Item, Feature]]) -> None:
+def _write_defaults(environment: Environment, targets: list[Target]) -> None:
     states = default_states(environment).select_related("feature", "feature_state_value", "environment__project")
     stored = {each.feature_id: each for each in states.prefetch_related("multivariate_feature_state_values")}
     writes = []
-    for item, feature in pairs:
+    for item, feature, all_options in targets:
         state = stored.get(feature.pk) or FeatureState(environment=environment, feature=feature)
         before = StateContent.of(state) if state.pk is not None else StateContent(False, {}, {})
-        options = {_key(option): option.pk for option in feature.multivariate_options.all()}
+        options = {_key(option): option.pk for option in all_options}
         shares = {options[each["type"], each["value"]]: each["percentage_allocation"] for each in item["multivariate"]}
         value = {**dict.fromkeys(VALUE_COLUMNS), **before.value, **item["columns"]}
         # Options that the file does not have keep their share's row, which decides the order, with 0 %.

@@ -56,6 +56,12 @@ class ChangeRequest(UUIDModel):
         return self.committed_at is not None
 
     @property
+    def all_changes(self) -> "list[PlannedChange | ChangeSet]":
+        """The changes of states, and then the change sets."""
+        changes: list[PlannedChange | ChangeSet] = list(self.changes.all())
+        return [*changes, *self.change_sets.all()]
+
+    @property
     def environment_pk(self) -> int:
         """The primary key of the environment, for requests that have one."""
         assert self.environment_id is not None

@@ -53,7 +53,7 @@ def publish(request: ChangeRequest, changes: Iterable[PlannedChange], now: datet
         apply_change_sets(request, due_sets, now)
     if due or due_sets or not (unpublished or change_sets):
         request.applied_at = now
-    times = [each.live_from for each in (*unpublished, *change_sets)]
+    times = [change.live_from for change in unpublished] + [each.live_from for each in change_sets]
     later = [live_from for live_from in times if live_from is not None and live_from > now]
     request.due_at = min(later, default=None)
     request.save(update_fields=["committed_at", "committed_by", "due_at", "applied_at", "updated_at"])
