@@ -1,7 +1,6 @@
 """The reconcile: about once a second each process reads from the database which environments have changed."""
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from django.utils import timezone
 from realtime import posted_versions
 from realtime.conf import conf
 from realtime.monitoring import metrics
+from realtime.waiting import wait_for_event
 
 if TYPE_CHECKING:
     from realtime.delivery.hub import Hub, Topic
@@ -54,8 +54,7 @@ class Reconcile:
         while True:
             self._part.progress()
             pause = min(RETRY_SECONDS, conf.RECONCILE_SECONDS) if self._failing else conf.RECONCILE_SECONDS
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), pause)
+            await wait_for_event(self._wanted, pause)
             self._wanted.clear()
             if not self._hub.topics and not posted_versions.current().is_read_without_streams:
                 self._read_at = timezone.now()

@@ -43,6 +43,7 @@ from realtime.relay.storage import PROCESS_SECONDS, Found, Storage
 from realtime.relay.storage_threads import StorageThreads
 from realtime.relay.upstream import Upstream, UpstreamError
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
+from realtime.waiting import wait_for_event
 
 logger = structlog.get_logger(__name__)
 
@@ -306,8 +307,7 @@ class Environments:
         """Wait until a fetch of this environment succeeds after a failed one, or until the time has passed."""
         environment = self.by_client_key[key]
         environment.recovered.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(environment.recovered.wait(), seconds)
+        await wait_for_event(environment.recovered, seconds)
 
     def _received_from_bus(self, key: EnvironmentKey, **kwargs: object) -> None:
         """Another process may have a newer document."""
@@ -333,8 +333,7 @@ class Environments:
                 pause = max(FIRST_RETRY_SECONDS, environment.not_before - self._loop.time())
                 await asyncio.sleep(pause)
                 delay -= pause
-            with suppress(TimeoutError):
-                await asyncio.wait_for(environment.wake.wait(), max(0.0, delay))
+            await wait_for_event(environment.wake, max(0.0, delay))
             environment.wake.clear()
             try:
                 succeeded = await self._refresh(environment)
@@ -511,8 +510,7 @@ class Environments:
         all_at = self._loop.time()
         while True:
             self._part.progress()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), max(0.0, all_at - self._loop.time()))
+            await wait_for_event(self._look, max(0.0, all_at - self._loop.time()))
             self._look.clear()
             if self._loop.time() < all_at:
                 reported, self._reported = self._reported, set()

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -25,6 +24,7 @@ from realtime.relay.upstream_streams import UpstreamStreams
 from realtime.relay.usage import Usage
 from realtime.serving import health as serving_health
 from realtime.types import Application, Message, Receive, Scope, Send
+from realtime.waiting import wait_for_event
 
 logger = structlog.get_logger(__name__)
 
@@ -89,8 +89,7 @@ class Relay:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._changed.set)
         seen = _identity(configuration.path())
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), FILE_CHECK_SECONDS)
+            await wait_for_event(self._changed, FILE_CHECK_SECONDS)
             found = _identity(configuration.path())
             if found != seen or self._changed.is_set():
                 self._changed.clear()

@@ -6,13 +6,13 @@ A client may have its stream from one process, and refetch from another one: an 
 import asyncio
 from asyncio import Future
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 import structlog
 
 from realtime.relay.storage import Storage
 from realtime.relay.storage_threads import StorageThreads
 from realtime.types import EnvironmentKey, UpdatedAt
+from realtime.waiting import wait_for_event
 
 logger = structlog.get_logger(__name__)
 
@@ -55,8 +55,7 @@ class Sharing:
     async def run(self) -> None:
         """Do rounds while something waits, until the task is cancelled."""
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._is_new.wait(), CHECK_SECONDS if self._waiting else None)
+            await wait_for_event(self._is_new, CHECK_SECONDS if self._waiting else None)
             self._is_new.clear()
             async with self._storing:
                 held, self._held = self._held, {}

@@ -1,13 +1,13 @@
 """Traits that SDKs store: checked as Flagsmith does, and with ``RELAY_TRAITS=forward`` sent to the upstream."""
 
 import asyncio
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
 
 from realtime.relay import relay_metrics
 from realtime.relay.upstream import Upstream, UpstreamError, is_temporary
+from realtime.waiting import wait_for_event
 
 logger = structlog.get_logger(__name__)
 
@@ -84,8 +84,7 @@ class _Queue:
 
     async def close(self) -> None:
         if not self._failing:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), CLOSE_SECONDS)
+            await wait_for_event(self._idle, CLOSE_SECONDS)
         self._task.cancel()
 
     async def _run(self) -> None:

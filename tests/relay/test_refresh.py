@@ -483,3 +483,24 @@ async def test_event__environment_is_removed_meanwhile__none(
 
     assert environment.announced is not None
     assert environment.announced.updated_at == START
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_close__version_is_posted_at_the_same_moment__ends(
+    upstream: Upstream, tmp_path: Path, steps: int
+) -> None:
+    shop = upstream.add_environment(KEY)
+    configuration = Configuration((KeyPair(shop.server_key, KEY),), api_urls=(upstream.api_url,))
+    client = Client(configuration)
+    made = Environments(configuration, client, Directory(tmp_path))
+    await made.start()
+    # It waits for the next version.
+    await asyncio.sleep(0.02)
+    made.notify(KEY, shop.change(), "post")
+    for _ in range(steps):
+        # The event loop is a step further.
+        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await made.close()
+    await client.close()
+    await hub.current().close()
