@@ -393,9 +393,10 @@ async def test_storage__document_of_another_environment__refused_and_fetched(
 
 
 async def test_storage__other_process_has_stored_the_posted_version__not_fetched_again(
-    start: Make, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    start: Make, upstream: Upstream, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The second process does not look by itself.
+    settings.REALTIME_RECONCILE_SECONDS = 3_600
     monkeypatch.setattr(environments, "NUMBER_SECONDS", 3_600)
     monkeypatch.setattr(environments, "PROCESS_SECONDS", 3_600)
     monkeypatch.setattr(environments, "MAX_SHARE_SECONDS", 0.01)
