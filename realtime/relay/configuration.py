@@ -309,6 +309,8 @@ def _key_pair(name: str, value: Any) -> KeyPair:
         if not isinstance(key, str) or not key.strip():
             raise Invalid(f"{name}.{part} must be set.")
         keys[part] = key.strip()
+        if not (keys[part].isascii() and keys[part].isprintable()):
+            raise Invalid(f"{name}.{part} must be ASCII: it is sent in a header.")
     if not keys["server_side_key"].startswith(SERVER_KEY_PREFIX):
         raise Invalid(f"{name}.server_side_key must begin with {SERVER_KEY_PREFIX!r}.")
     if keys["client_side_key"].startswith(SERVER_KEY_PREFIX) and keys["client_side_key"] != keys["server_side_key"]:

@@ -25,6 +25,7 @@ def loaded(folder: Path, content: Any = None, **variables: str) -> Configuration
         ("environment_key_pairs", {"environment_key_pairs": [PAIR, {**PAIR, "client_side_key": "other"}]}),
         ("environment_key_pairs[0]", {"environment_key_pairs": ["ser.shop"]}),
         ("client_side_key", {"environment_key_pairs": [{**PAIR, "client_side_key": "ser.other"}]}),
+        ("server_side_key", {"environment_key_pairs": [{**PAIR, "server_side_key": "ser.käse"}]}),
         ("api_url", {"api_url": "http://flags.example.com:port"}),
         ("api_url", {"api_url": "http://one,http://one"}),
         ("api_poll_frequency_seconds", {"api_poll_frequency_seconds": 1.5}),
