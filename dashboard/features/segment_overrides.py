@@ -17,6 +17,7 @@ from dashboard.features.proposals import ProposalForm
 from dashboard.features.tab import FeatureTab
 from dashboard.features.value_tab import Row, ValueTab
 from dashboard.features.views import NEEDS_APPROVAL
+from features.feature_segments.services import next_priority
 from features.models import FeatureSegment, FeatureState
 from segments.models import Segment
 
@@ -33,7 +34,7 @@ class OverrideForm(ValueTab):
         return self.editor
 
     def save(self, submitted: Editor) -> APIResponse:
-        part = {"segment": {"id": self.segment_pk(submitted)}, **submitted.flag_patch(self.editor)}
+        part = {"segment": {"id": self.override.segment.pk}, **submitted.flag_patch(self.editor)}
         return self.change_flag("PATCH", self.flag_api_path, {"segment_overrides": [part]})
 
     def saved_message(self, submitted: Editor) -> str:
@@ -42,9 +43,6 @@ class OverrideForm(ValueTab):
     def propose_change(self, submitted: Editor, *, commit: bool) -> APIResponse:
         part = {"feature_segment": self.override.feature_segment_id, **submitted.change_request_patch(self.editor)}
         return self.propose(submitted, part, title_suffix=f" for {self.override.segment.name}", commit=commit)
-
-    def segment_pk(self, submitted: Editor) -> Any:
-        return self.override.segment.pk
 
     @cached_property
     def override(self) -> Row:
@@ -70,13 +68,13 @@ class NewOverrideForm(OverrideForm):
         # The API call would change an override that another user has created meanwhile.
         if self.may_override and any(str(each.segment.pk) == submitted.chosen for each in self.overrides):
             return APIResponse(409, {"segment": ["This segment overrides the feature already."]})
-        return super().save(submitted)
+        part = {"segment": {"id": submitted.chosen}, **submitted.flag_patch(self.editor)}
+        # Without a priority the API would give it the first place, which another override may have.
+        part["priority"] = next_priority(self.environment.pk, self.feature.pk)
+        return self.change_flag("PATCH", self.flag_api_path, {"segment_overrides": [part]})
 
     def saved_message(self, submitted: Editor) -> str:
         return "The override is added, as the last one."
-
-    def segment_pk(self, submitted: Editor) -> Any:
-        return submitted.chosen
 
     @cached_property
     def editor(self) -> Editor:

@@ -17,6 +17,7 @@ from dashboard.features.values import FormValue
 from dashboard.pages import Page
 from dashboard.scoped_pages import change_request_url
 from environments.models import Environment
+from features.feature_segments.services import next_priority
 from features.models import FeatureSegment
 
 MAX_TITLE_LENGTH = 500
@@ -35,9 +36,8 @@ class StateChange:
     segment: int | None = None
     """None: the environment default."""
 
-    @property
-    def flag_patch(self) -> dict[str, Any]:
-        """The body of a PATCH of ``/api/__future__/``."""
+    def flag_patch(self, environment: Environment) -> dict[str, Any]:
+        """The body of a PATCH of ``/api/__future__/``. A new override is added as the last one."""
         patch: dict[str, Any] = {} if self.enabled is None else {"enabled": self.enabled}
         if self.value is not None:
             patch["value"] = self.value.as_flag_value()
@@ -45,6 +45,10 @@ class StateChange:
             patch["variants"] = [{"id": pk, "weight": percent(weight)} for pk, weight in self.weights.items()]
         if self.segment is None:
             return {"environment_default": patch}
+        live = FeatureSegment.objects.filter(feature_states__version__isnull=False)
+        if not live.filter(environment=environment.pk, feature=self.feature, segment=self.segment).exists():
+            # Without a priority the API would give it the first place, which another override may have.
+            patch["priority"] = next_priority(environment.pk, self.feature)
         return {"segment_overrides": [{"segment": {"id": self.segment}, **patch}]}
 
     @property
@@ -87,7 +91,7 @@ def change_states(page: Page, environment: Environment, changes: list[StateChang
         response = APIResponse(200, None)
         for change in changes:
             path = f"/api/__future__/environments/{environment.api_key}/features/{change.feature}/"
-            response = page.call("PATCH", path, change.flag_patch)
+            response = page.call("PATCH", path, change.flag_patch(environment))
             if not response.ok:
                 transaction.set_rollback(True)
                 break

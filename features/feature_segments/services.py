@@ -29,11 +29,16 @@ def create_feature_segment(
     """Create a feature segment with this priority, shifting others if it is taken, or else last."""
     others = _feature_segments(environment.pk, feature.pk)
     if priority is None:
-        last = others.aggregate(last=Max("priority"))["last"]
-        priority = 0 if last is None else last + 1
+        priority = next_priority(environment.pk, feature.pk)
     elif others.filter(priority=priority).exists():
         _shift_priorities(others.filter(priority__gte=priority), 1)
     return FeatureSegment.objects.create(environment=environment, feature=feature, segment=segment, priority=priority)
+
+
+def next_priority(environment: int, feature: int) -> int:
+    """The priority of a new override that comes last."""
+    last = _feature_segments(environment, feature).aggregate(last=Max("priority"))["last"]
+    return 0 if last is None else last + 1
 
 
 def create_override(

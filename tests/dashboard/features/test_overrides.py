@@ -38,6 +38,15 @@ def test_override__added_changed_toggled_removed(
         assert browser.post(f"{page}{path}", state_form()).status_code == 404
 
 
+def test_override__second_one__added_as_the_last(
+    browser: Client, page: str, feature: Feature, segments: list[Segment]
+) -> None:
+    for segment in segments:
+        response = browser.post(f"{page}overrides/new/", state_form("text", "a", chosen=str(segment.pk)), follow=True)
+        assert "The override is added, as the last one." in response.content.decode()
+    assert override_order(feature) == ["first", "second", "third"]
+
+
 @pytest.mark.parametrize("chosen", ["", "x", "999999", "99999999999999999999"])
 def test_override__no_segment_of_the_project__error_at_the_field(
     chosen: str, browser: Client, page: str, segments: list[Segment]
