@@ -157,11 +157,11 @@ class RemoveOverride(SegmentOverridePage):
     template = "dashboard/features/feature_removal.html"
 
     def get(self, request: HttpRequest, segment_pk: int, **kwargs: str) -> HttpResponse:
-        return self._render_form(ProposalForm("removal"))
+        return self._render_form(ProposalForm("removal"), proposing=self.needs_approval)
 
-    def _render_form(self, proposal: ProposalForm, status: int = 200) -> HttpResponse:
+    def _render_form(self, proposal: ProposalForm, status: int = 200, *, proposing: bool = True) -> HttpResponse:
         name = self.segment.name
-        question = "Propose to remove" if self.needs_approval else "Remove"
+        question = "Propose to remove" if proposing else "Remove"
         return self.render(
             status,
             question=f"{question} the override for {name}?",
@@ -169,7 +169,7 @@ class RemoveOverride(SegmentOverridePage):
             action="Remove override",
             allowed=self.may_override,
             back=self.url("feature"),
-            proposing=self.needs_approval,
+            proposing=proposing,
             proposal=proposal,
         )
 
@@ -181,7 +181,7 @@ class RemoveOverride(SegmentOverridePage):
         return segment
 
     def post(self, request: HttpRequest, segment_pk: int, **kwargs: str) -> HttpResponse:
-        if self.needs_approval and request.POST.get("action") == "propose":
+        if request.POST.get("action") == "propose":
             form = ProposalForm("removal").with_input(request.POST)
             suffix = f": override for {self.segment.name} removed"
             response = self.propose_overrides(form, title_suffix=suffix, segment_ids_to_delete_overrides=[segment_pk])
@@ -217,7 +217,7 @@ class OrderOverrides(SegmentOverridePage):
         return self.render(status, overrides=overrides, proposing=True, proposal=proposal, back=self.url("feature"))
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
-        if self.needs_approval and request.POST.get("action") == "propose":
+        if request.POST.get("action") == "propose":
             return self._propose()
         with self.locked_environment():
             response = self._order(request.POST)

@@ -8,6 +8,7 @@ from django.test import Client
 from environments.models import Environment
 from features.feature_segments.services import create_override
 from features.models import Feature, FeatureSegment, FeatureState
+from features.workflows.core.models import ChangeRequest
 from segments.models import Segment
 from tests.dashboard.features.forms import live_state, override_order, state_form
 
@@ -89,3 +90,29 @@ def test_order__feature_segment_without_a_state__skipped(
     last = create_override(environment, feature, segments[2])
     browser.post(f"{page}overrides/order/", {"feature_segment": last.feature_segment_id, "move": "up"})
     assert override_order(feature) == ["third", "first", "second"]
+
+
+@pytest.mark.parametrize("approvals", [0, None])
+def test_propose__approvals_turned_off_meanwhile__proposed(
+    approvals: int | None,
+    browser: Client,
+    page: str,
+    environment: Environment,
+    feature: Feature,
+    overrides: list[FeatureState],
+    segments: list[Segment],
+) -> None:
+    """``approvals``: the environment's setting when the form is submitted."""
+    Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=approvals)
+    removal, order = f"{page}overrides/{segments[0].pk}/delete/", f"{page}overrides/order/"
+    late = {"action": "propose", "when": "2001-01-01T00:00"}
+    for path in (removal, order):
+        response = browser.post(path, late)
+        assert response.status_code == 400
+        assert "Nothing was proposed. This time has passed." in response.content.decode()
+    places = {f"place-{each.pk}": str(3 - place) for place, each in enumerate(segments)}
+    for number, path in enumerate((removal, order), 1):
+        response = browser.post(path, {"action": "propose", **places}, follow=True)
+        assert "Proposed. It changes nothing until it is committed." in response.content.decode()
+        assert ChangeRequest.objects.count() == number
+    assert override_order(feature) == ["first", "second", "third"]
