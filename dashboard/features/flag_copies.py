@@ -11,12 +11,12 @@ from django.db.models import QuerySet
 from dashboard.api import APIResponse
 from dashboard.features.editors import percent
 from dashboard.features.state_changes import Outcome, StateChange, lock_for_change, propose_states
-from dashboard.features.values import FormValue
+from dashboard.features.values import FormValue, comparable_value
 from dashboard.pages import Page
 from dashboard.scoped_pages import change_request_url
 from environments.models import Environment
 from features.models import Feature, FeatureSegment, FeatureState
-from features.multivariate.models import MultivariateFeatureStateValue
+from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.state_summaries import VALUE_PATHS
 from features.values import value_from_columns
 
@@ -28,7 +28,7 @@ class StateCopy:
     enabled: bool
     value: FormValue
     weights: dict[int, float] = field(default_factory=dict)
-    """Percentages by option."""
+    """Percentages of all options of the feature."""
 
     @property
     def comparable(self) -> tuple[Any, ...]:
@@ -57,13 +57,15 @@ class FlagCopy:
         return self.default.comparable if self.default is not None else None
 
 
-def read_flags(
-    environments: Iterable[Environment], features: Collection[int] | None = None
-) -> dict[int, dict[int, FlagCopy]]:
-    """The flags of these features, or of all, by environment and feature. Two queries."""
+def read_flags(environments: Iterable[Environment], features: Collection[int]) -> dict[int, dict[int, FlagCopy]]:
+    """The flags of these features, by environment and feature. Three queries."""
     flags: dict[int, dict[int, FlagCopy]] = {each.pk: {} for each in environments}
+    zeros: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    options = MultivariateFeatureOption.objects.filter(feature__in=features)
+    for feature, option in options.values_list("feature", "pk"):
+        zeros[feature][option] = 0.0
     for environment, feature, segment, enabled, value, weights in _read_states(flags, features):
-        state = StateCopy(enabled, FormValue.from_stored(value), weights)
+        state = StateCopy(enabled, FormValue.from_stored(value), zeros[feature] | weights)
         flag = flags[environment].setdefault(feature, FlagCopy())
         if segment is None:
             flag.default = state
@@ -79,8 +81,7 @@ def differing_features(first: Environment, second: Environment) -> list[int]:
     """
     flags: dict[int, dict[int, list[Any]]] = {first.pk: {}, second.pk: {}}
     for environment, feature, segment, enabled, value, weights in _read_states(flags):
-        # The type, since 1 equals True.
-        flags[environment].setdefault(feature, []).append((segment, enabled, type(value), value, weights))
+        flags[environment].setdefault(feature, []).append((segment, enabled, comparable_value(value), weights))
     ours, theirs = flags[first.pk], flags[second.pk]
     return [pk for pk in ours.keys() | theirs.keys() if ours.get(pk) != theirs.get(pk)]
 
@@ -88,7 +89,8 @@ def differing_features(first: Environment, second: Environment) -> list[int]:
 def _read_states(environments: Collection[int], features: Collection[int] | None = None) -> Iterator[tuple[Any, ...]]:
     """Environment, feature, segment, enabled, value and percentages of each default and override.
 
-    The overrides of a feature have their order, and its default is before or after them.
+    The overrides of a feature have their order, and its default is before or after them. An option with 0 % is omitted,
+    like one without a share, as an import leaves it: no identity gets either.
     """
     states: QuerySet[Any] = FeatureState.objects.filter(
         environment__in=environments, version__isnull=False, identity=None
@@ -97,7 +99,7 @@ def _read_states(environments: Collection[int], features: Collection[int] | None
         feature_state__environment__in=environments,
         feature_state__version__isnull=False,
         feature_state__identity=None,
-    )
+    ).exclude(percentage_allocation=0)
     if features is not None:
         states, shares = states.filter(feature__in=features), shares.filter(feature_state__feature__in=features)
     weights: defaultdict[int, dict[int, float]] = defaultdict(dict)
@@ -125,27 +127,26 @@ def copy_flag(page: Page, target: Environment, feature: Feature, flag: FlagCopy,
                 return Outcome(response)
             return Outcome(response, change_request_url(target, response.data["id"]))
         path = f"/api/__future__/environments/{target.api_key}/features/{feature.pk}/"
-        options = list(feature.multivariate_options.values_list("pk", flat=True))
         overrides = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
         # The API requires unique priorities: those of change requests that are not live are taken.
         taken = overrides.exclude(feature_states__version__isnull=False).values_list("priority", flat=True)
         first = max(taken, default=-1) + 1
         body = {
-            "environment_default": _flag_part(flag.default, options),
+            "environment_default": _flag_part(flag.default),
             "segment_overrides": [
-                {"segment": {"id": segment}, "priority": priority, **_flag_part(state, options, flag.default)}
+                {"segment": {"id": segment}, "priority": priority, **_flag_part(state, flag.default)}
                 for priority, (segment, state) in enumerate(flag.overrides.items(), first)
             ],
         }
         return Outcome(page.call("PUT", path, body))
 
 
-def _flag_part(state: StateCopy, options: Iterable[int], default: StateCopy | None = None) -> dict[str, Any]:
+def _flag_part(state: StateCopy, default: StateCopy | None = None) -> dict[str, Any]:
     """The format of a PUT of ``/api/__future__/``, which resets a missing value: of an override, to the default's."""
     part: dict[str, Any] = {"enabled": state.enabled}
     if not state.value.is_null or (default is not None and not default.value.is_null):
         part["value"] = state.value.as_flag_value()
-    weights = [{"id": pk, "weight": percent(state.weights.get(pk, 0))} for pk in options]
+    weights = [{"id": pk, "weight": percent(weight)} for pk, weight in state.weights.items()]
     return {**part, "variants": weights} if weights else part
 
 

@@ -24,6 +24,13 @@ COLUMNS = {
 MAX_JSON_DETECTION_LENGTH = 5_000
 
 
+def comparable_value(value: Value) -> tuple[type, Value]:
+    """A key of a stored value that is equal for equal values, as ``FormValue.comparable``, without parsing JSON."""
+    normalised = unix_lines(value or "") if value is None or isinstance(value, str) else value
+    # The type, since 1 equals True.
+    return type(normalised), normalised
+
+
 @dataclass(frozen=True)
 class FormValue:
     """A value as a form's type and text."""

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from audit.models import AuditLog
 from environments.identities.models import Identity
 from environments.models import Environment, UserEnvironmentPermission
-from features.models import Feature, FeatureSegment, FeatureState
+from features.models import Feature, FeatureSegment, FeatureState, FeatureStateValue
 from features.workflows.core.models import ChangeRequest
 from projects.models import Project
 from tests.features.conftest import events  # noqa: F401
@@ -31,6 +31,12 @@ def default(feature: Feature, environment: Environment) -> FeatureState:
     live = FeatureState.objects.filter(feature=feature, environment=environment, version__isnull=False)
     states = live.filter(identity=None, feature_segment=None)
     return states.select_related("feature_state_value").get()
+
+
+def percentages(state: FeatureState) -> dict[str | None, float]:
+    """The percentages of a state by the options' values."""
+    shares = state.multivariate_feature_state_values.all()
+    return dict(shares.values_list("multivariate_feature_option__string_value", "percentage_allocation"))
 
 
 def change(browser: Client, feature: Feature, environment: Environment, value: str, *, enabled: bool = True) -> None:
@@ -56,6 +62,24 @@ def test_compare__differences_only_or_all(
     assert f">{same.name}</a>" in everything
     assert ">other</a>" not in browser.get(f"{compare}?search=weig").content.decode()
     assert browser.get(f"{compare}?search=%00&first=nothing&second=nothing").status_code == 200
+
+
+def test_compare__null_or_other_line_ends__equal(
+    browser: Client, compare: str, environment: Environment, production: Environment, make_feature: MakeFeature
+) -> None:
+    stored = {
+        "null": ({"string_value": None}, {"string_value": ""}),
+        "lines": ({"string_value": "a\r\nb"}, {"string_value": "a\nb"}),
+        "kinds": ({"type": "int", "integer_value": 1}, {"type": "bool", "boolean_value": True}),
+    }
+    for name, values in stored.items():
+        feature = make_feature(name)
+        for place, columns in zip((environment, production), values, strict=True):
+            FeatureStateValue.objects.filter(feature_state=default(feature, place)).update(**columns)
+    page = browser.get(compare).content.decode()
+    assert [name for name in stored if f">{name}</a>" in page] == ["kinds"]
+    assert page.count("/copy/") == 2
+    assert browser.get(f"{compare}?show=all").content.decode().count("/copy/") == 2
 
 
 def test_copy__state_value_and_weights__in_the_audit_log(
@@ -88,6 +112,40 @@ def test_copy__target_needs_approval__proposed(
     assert response.redirect_chain[0][0].endswith(f"{production.api_key}/change-requests/{request.pk}/")
     assert "blue" in response.content.decode()
     assert not default(feature, production).enabled
+
+
+@pytest.mark.parametrize("approvals", [None, 0])
+@pytest.mark.parametrize("overrides", [{}, {"overrides": "on"}])
+def test_copy__options_without_shares__zero_percent_and_equal(
+    overrides: dict[str, str],
+    approvals: int | None,
+    browser: Client,
+    admin: APIClient,
+    compare: str,
+    environment: Environment,
+    production: Environment,
+    make_feature: MakeFeature,
+) -> None:
+    """An import adds options without shares in the other environments."""
+    one, none = make_feature("one"), make_feature("none")
+    Feature.objects.update(type="MULTIVARIATE")
+    split(one, default(one, environment), red=30)
+    for feature in (one, none):
+        split(feature, default(feature, production), red=20, blue=10)
+    Environment.objects.filter(pk=production.pk).update(minimum_change_request_approvals=approvals)
+    for feature in (one, none):
+        form = {"from": environment.api_key, "to": production.api_key, **overrides}
+        assert "message error" not in browser.post(f"{compare}{feature.pk}/copy/", form, follow=True).content.decode()
+    for request in ChangeRequest.objects.all():
+        assert admin.post(f"/api/v1/features/workflows/change-requests/{request.pk}/commit/").status_code == 200
+    assert [percentages(default(feature, production)) for feature in (one, none)] == [
+        {"red": 30, "blue": 0},
+        {"red": 0, "blue": 0},
+    ]
+    page = browser.get(compare).content.decode()
+    assert ">one</a>" not in page
+    assert ">none</a>" not in page
+    assert "/copy/" not in browser.get(f"{compare}?show=all").content.decode()
 
 
 @pytest.fixture
