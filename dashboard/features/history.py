@@ -102,6 +102,11 @@ class HistoryTab(FeatureTab):
         fields = {each["field"]: each[side] for each in entry.change_details}
         enabled = fields.get("enabled")
         enabled = enabled if isinstance(enabled, bool) else None
+        if is_removal:
+            if enabled is None:  # The entry has no content: no state was removed.
+                return None
+            # The entry omits null columns.
+            fields = dict.fromkeys(COLUMN_TYPES) | {"type": ValueType.STRING} | fields
         value, weights = self._value(fields), self._weights(entry, side)
         if enabled is None and value is None and not weights:
             return None
@@ -116,7 +121,7 @@ class HistoryTab(FeatureTab):
 
     def _weights(self, entry: AuditLog, side: str) -> dict[int, float]:
         """The percentages that the entry gave to options, with the present ones of the other options. Empty if it gave
-        none. A percentage is followed by its option."""
+        none. A removed override has 0 % of the others. A percentage is followed by its option."""
         given: dict[int, float] = {}
         percentage = None
         for each in entry.change_details:
@@ -124,9 +129,12 @@ class HistoryTab(FeatureTab):
                 percentage = each[side]
             elif each["field"] == OPTION and each[side] in self.options and percentage is not None:
                 given[each[side]] = percentage
+        zeros = dict.fromkeys(self.options, 0.0)
+        if side == "old":
+            return zeros | given
         if not given:
             return {}
-        return dict.fromkeys(self.options, 0.0) | self.live_weights.get(entry.segment_id, {}) | given
+        return zeros | self.live_weights.get(entry.segment_id, {}) | given
 
     def shown_details(self, entry: AuditLog) -> list[dict[str, Any]]:
         """The changed fields as text. A percentage names its option."""

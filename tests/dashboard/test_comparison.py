@@ -424,6 +424,33 @@ def test_history__removed_override_and_needs_approval__proposed(
     assert overrides_in(overridden, environment) == before[:1]
 
 
+@pytest.mark.parametrize("approvals", [None, 0])
+def test_history__removed_override_without_value_and_shares__restored_without_them(
+    approvals: int | None,
+    browser: Client,
+    admin: APIClient,
+    base_path: str,
+    environment: Environment,
+    overridden: Feature,
+) -> None:
+    change(browser, overridden, environment, "of everybody")
+    override = FeatureState.objects.get(environment=environment, feature_segment__segment__name="b")
+    FeatureStateValue.objects.filter(feature_state=override).update(string_value=None)
+    override.multivariate_feature_state_values.all().delete()
+    assert override.feature_segment is not None
+    segment = override.feature_segment.segment_id
+    path = f"/api/__future__/environments/{environment.api_key}/features/{overridden.pk}/"
+    assert admin.delete(f"{path}segment-overrides/{segment}/").status_code == 200
+    Environment.objects.filter(pk=environment.pk).update(minimum_change_request_approvals=approvals)
+    Feature.objects.filter(pk=overridden.pk).update(initial_value="initial")
+    restore = f"{base_path}features/{overridden.pk}/history/{entry_of('and segment ' + repr('b')).pk}/restore/"
+    assert "message error" not in browser.post(restore, follow=True).content.decode()
+    for request in ChangeRequest.objects.all():
+        assert admin.post(f"/api/v1/features/workflows/change-requests/{request.pk}/commit/").status_code == 200
+    [_, (name, enabled, value, shares)] = overrides_in(overridden, environment)
+    assert (name, enabled, value or "", shares) == ("b", True, "", [0])
+
+
 def test_history__segment_or_option_gone_or_identity__not_restorable(
     browser: Client,
     viewer: Client,
