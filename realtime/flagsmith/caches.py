@@ -30,8 +30,8 @@ class EnvironmentCache(LocMemCache):
         return default if environment is None or not _is_current(environment) else environment
 
 
-def checks_versions() -> bool:
-    """True if the settings name this backend, or if Flagsmith has no cache of environments."""
+def are_checked() -> bool:
+    """True unless environments are cached by another backend, which compares no versions."""
     name = getattr(settings, "ENVIRONMENT_CACHE_NAME", None)
     return name not in settings.CACHES or isinstance(caches[name], EnvironmentCache)
 
