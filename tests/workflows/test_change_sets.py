@@ -148,6 +148,31 @@ def test_change_set__edited__until_it_is_approved(
     assert not ChangeSet.objects.exists()
 
 
+def test_change_set__sent_back_unchanged__accepted_if_overrides_or_names_changed(
+    admin: APIClient,
+    approver: APIClient,
+    creation: str,
+    change_set: Callable[..., Any],
+    overrides: dict[str, FeatureSegment],
+) -> None:
+    body = {"title": "t", "feature_states": [], "change_sets": [change_set(removed="first second", order="third")]}
+    created = admin.post(creation, body, "json").json()
+    path = f"{REQUESTS}{created['id']}/"
+    assert admin.delete(f"/api/v1/features/feature-segments/{overrides['first'].pk}/").status_code == 204
+    overrides["second"].segment.delete()
+    later = [{**created["change_sets"][0], "live_from": in_a(days=1)}]
+    answer = admin.patch(path, {"change_sets": later}, "json")
+    assert answer.status_code == 200, answer.json()
+    [stored] = ChangeSet.objects.all()
+    assert [each["name"] for each in stored.removed] == ["first", "second"]
+    Segment.objects.filter(name="third").update(name="renamed")
+    assert approver.post(f"{path}approve/").status_code == 200
+    answer = admin.put(path, {**answer.json(), "title": "u"}, "json")
+    assert (answer.status_code, answer.json()["title"]) == (200, "u")
+    # Another request cannot remove an override that is gone.
+    assert admin.post(creation, {**body, "title": "v"}, "json").status_code == 400
+
+
 def test_change_set__invalid__400_names_the_field(
     admin: APIClient,
     creation: str,
