@@ -173,6 +173,37 @@ def test_change_set__sent_back_unchanged__accepted_if_overrides_or_names_changed
     assert admin.post(creation, {**body, "title": "v"}, "json").status_code == 400
 
 
+def test_change_set__goes_live__conflict_of_other_requests_for_the_override(
+    admin: APIClient,
+    creation: str,
+    feature: Feature,
+    change_set: Callable[..., Any],
+    overrides: dict[str, FeatureSegment],
+) -> None:
+    def create(states: str = "", **sets: str) -> int:
+        wanted = [
+            {"feature": feature.pk, "feature_segment": overrides[name].pk, "enabled": False} for name in states.split()
+        ]
+        body = {"title": "t", "feature_states": wanted, "change_sets": [change_set(**sets)] if sets else []}
+        pk: int = admin.post(creation, body, "json").json()["id"]
+        return pk
+
+    def conflicts(pk: int) -> list[tuple[int, str]]:
+        listed = admin.get(f"{REQUESTS}{pk}/").json()["conflicts"]
+        assert all(each["published_at"] and not each["is_environment_default"] for each in listed)
+        names = {each.segment_id: name for name, each in overrides.items()}
+        return [(each["original_cr_id"], names[each["segment_id"]]) for each in listed]
+
+    of_state, of_order, other = create("first"), create(order="first second"), create("third")
+    removal, state = create(removed="first"), create("second")
+    assert conflicts(of_state) == conflicts(of_order) == []
+    for pk in (removal, state):
+        assert admin.post(f"{REQUESTS}{pk}/commit/").status_code == 200
+    assert conflicts(of_state) == [(removal, "first")]
+    assert conflicts(of_order) == [(state, "second"), (removal, "first")]
+    assert conflicts(other) == conflicts(removal) == []
+
+
 def test_change_set__invalid__400_names_the_field(
     admin: APIClient,
     creation: str,
