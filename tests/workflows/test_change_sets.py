@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils.dateparse import parse_datetime
 from rest_framework.test import APIClient
 
 from audit.models import AuditLog
@@ -202,6 +203,38 @@ def test_change_set__goes_live__conflict_of_other_requests_for_the_override(
     assert conflicts(of_state) == [(removal, "first")]
     assert conflicts(of_order) == [(state, "second"), (removal, "first")]
     assert conflicts(other) == conflicts(removal) == []
+
+
+@pytest.mark.database
+def test_list__change_sets_with_times_and_segments__considered(
+    admin: APIClient,
+    creation: str,
+    listing: str,
+    feature: Feature,
+    change_set: Callable[..., Any],
+    overrides: dict[str, FeatureSegment],
+) -> None:
+    def create(title: str, state_live_from: str | None, **sets: Any) -> None:
+        state = {"feature": feature.pk, "enabled": True, "live_from": state_live_from}
+        body = {"title": title, "feature_states": [state], "change_sets": [change_set(**sets)]}
+        assert admin.post(creation, body, "json").status_code == 201
+
+    def titles(query: str) -> list[str]:
+        return [each["title"] for each in admin.get(f"{listing}?{query}").json()["results"]]
+
+    soon, late = in_a(days=1), in_a(days=3)
+    create("state first", soon, removed="first", live_from=late)
+    create("set first", late, order="second first", live_from=soon)
+    create("state only", soon, removed="second")
+    create("set only", None, removed="third", live_from=soon)
+    times = {each["title"]: each["live_from"] for each in admin.get(listing).json()["results"]}
+    assert len(set(times.values())) == 1
+    assert {parse_datetime(time) for time in times.values()} == {parse_datetime(soon)}
+    pks = {name: each.segment_id for name, each in overrides.items()}
+    assert titles(f"segment_id={pks['first']}") == ["set first", "state first"]
+    assert titles(f"segment_id={pks['second']}") == ["state only", "set first"]
+    assert titles(f"segment_id={pks['third']}") == ["set only"]
+    assert titles(f"segment_id={pks['third']}0") == titles(f"live_from_after={in_a(days=2)[:19]}Z") == []
 
 
 def test_change_set__invalid__400_names_the_field(
