@@ -31,7 +31,7 @@ class Snippet:
     text: str = ""
 
     def rendered(self, url: str, key: str, server_key: str) -> "Snippet":
-        text = self.template.substitute(url=url, android=_emulator_url(url), key=key, server_key=server_key)
+        text = self.template.substitute(url=url, android=_emulator_url(url), key=key, server_key=server_key).rstrip()
         return replace(self, text=text)
 
 
@@ -116,6 +116,8 @@ await flagsmith.getFeatureFlags();"""),
         "python",
         "Python",
         Template("""\
+import time
+
 from flagsmith import Flagsmith
 
 flagsmith = Flagsmith(
@@ -126,7 +128,10 @@ flagsmith = Flagsmith(
     enable_realtime_updates=True,
 )
 
-print(flagsmith.get_environment_flags().all_flags())"""),
+while True:
+    flags = flagsmith.get_environment_flags().all_flags()
+    print({flag.feature_name: flag.enabled for flag in flags}, flush=True)
+    time.sleep(1)"""),
         install="pip install flagsmith",
         note="It evaluates by itself, so it takes a server-side key.",
         needs_server_key=True,
@@ -145,7 +150,10 @@ flagsmith = Flagsmith::Client.new(
   enable_realtime_updates: true
 )
 
-puts flagsmith.get_environment_flags.all_flags"""),
+loop do
+  puts flagsmith.get_environment_flags.all_flags
+  sleep 1
+end"""),
         install="gem install flagsmith",
         note="It evaluates by itself, so it takes a server-side key. In the SDK as released, RealtimeClient#listen"
         " clears @running right after it has started its thread, which then ends before its first connection: remove"
@@ -292,10 +300,11 @@ print(client.get_boolean_value("banner", False, EvaluationContext("user-1")))"""
         "curl",
         "curl",
         Template("""\
+curl -H "X-Environment-Key: $key" "$url/api/v1/flags/"
 curl -N "$url/sse/environments/$key/stream"
-curl -H "X-Environment-Key: $key" "$url/api/v1/flags/\""""),
-        note="Run each in a terminal of its own. The first one streams: it prints an event when you change a flag. The"
-        " second one reads the flags.",
+"""),
+        note="The first one reads the flags. The second one streams: it prints an event at once, and one when you"
+        " change a flag. An event has no flags: then read them again.",
     ),
 )
 

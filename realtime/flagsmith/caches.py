@@ -18,33 +18,22 @@ from realtime.flagsmith import models
 logger = structlog.get_logger(__name__)
 
 
-# Flagsmith's settings, in seconds.
-RESPONSE_CACHES = ("GET_FLAGS_ENDPOINT_CACHE_SECONDS", "GET_IDENTITIES_ENDPOINT_CACHE_SECONDS")
-
-
 class EnvironmentCache(LocMemCache):
     """A backend for ``CACHES[ENVIRONMENT_CACHE_NAME]``: an environment is a miss once its version has risen.
 
     This takes a query by primary key for each environment that is found, so that a request that follows an event reads
-    nothing older, in any process and on any machine. Where the settings let Flagsmith cache whole responses, these are
-    older than an event in any case, and need no query.
+    nothing older, in any process and on any machine.
     """
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         environment = super().get(key, None, version)
-        if environment is not None and (_caches_responses() or _is_current(environment)):
-            return environment
-        return default
+        return default if environment is None or not _is_current(environment) else environment
 
 
-def checks_versions() -> bool:
-    """True if the settings name this backend, or if Flagsmith has no cache of environments."""
+def are_checked() -> bool:
+    """True unless environments are cached by another backend, which compares no versions."""
     name = getattr(settings, "ENVIRONMENT_CACHE_NAME", None)
     return name not in settings.CACHES or isinstance(caches[name], EnvironmentCache)
-
-
-def _caches_responses() -> bool:
-    return any(getattr(settings, name, 0) for name in RESPONSE_CACHES)
 
 
 def _is_current(environment: Any) -> bool:

@@ -25,7 +25,7 @@ NOT_MODIFIED = 304
 # A body of this size fits into one network packet with its headers: compression would save no packet.
 MAX_UNCOMPRESSED_BYTES = 1_200
 
-# Level 9 takes 2.6 times as long for a document of 15 kB, for 0.3 % less.
+# Level 9 takes 2.6 times as long for a document with 50 features (15 kB), and saves 0.3 % of 1.5 kB (zlib 1.3).
 COMPRESSION_LEVEL = 6
 
 

@@ -86,7 +86,7 @@ class Storage(ABC):
 
     @abstractmethod
     def oldest_held(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, UpdatedAt]:
-        """The lowest version of each of these environments that another process holds. Without those of no other."""
+        """The lowest version of each of these environments that another process holds. Others are left out."""
 
     @abstractmethod
     def leave(self) -> None:

@@ -11,12 +11,15 @@ from email.utils import formatdate
 from typing import NamedTuple
 
 import httpx
+import structlog
 
 from realtime.http.responses import KEY_HEADER
 from realtime.relay import relay_metrics
 from realtime.relay.configuration import Configuration
 from realtime.relay.failover import Failover
 from realtime.types import UpdatedAt
+
+logger = structlog.get_logger(__name__)
 
 # Neither a browser's nor that of an SDK whose streams are short.
 USER_AGENT = "flagsmith-realtime-relay"
@@ -34,6 +37,7 @@ STREAM_SILENCE_SECONDS = 60.0
 
 UNAUTHORIZED = (401, 403)
 NOT_MODIFIED = 304
+BAD_REQUEST = 400
 TOO_MANY_REQUESTS = 429
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
@@ -135,7 +139,8 @@ class Upstream:
     async def send(
         self, method: str, path: str, key: str, body: bytes, headers: RawHeaders = (), version: int = 1
     ) -> int:
-        """Send usage or traits as JSON. Returns the status. Raises UpstreamError if there is no answer.
+        """Send usage or traits as JSON. Returns the status, 400 for what is no valid request. Raises UpstreamError if
+        there is no answer.
 
         It is not repeated: the caller does that, and then the next URL is used.
         """
@@ -144,6 +149,10 @@ class Upstream:
         try:
             own = ((KEY_HEADER.encode(), key.encode("latin-1")), (b"Content-Type", b"application/json"))
             response = await self._client.request(method, f"{base}/{path}", headers=[*headers, *own], content=body)
+        except httpx.LocalProtocolError as error:
+            # The upstream has not seen it, and would not accept it either.
+            logger.warning("upstream_request_invalid", error=describe(error))
+            return BAD_REQUEST
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self.apis.failed(url)
             raise UpstreamError("unreachable", describe(error)) from error

@@ -32,6 +32,9 @@ MAX_COUNT = 2**31 - 1
 LABELS = (b"flagsmith-application-name", b"flagsmith-application-version", b"flagsmith-sdk-user-agent", b"user-agent")
 MAX_LABEL_LENGTH = 200
 
+CONTROL = bytes((*range(0x20), 0x7F))
+"""Characters that no header may contain."""
+
 
 class Source(NamedTuple):
     """The senders of counts that are sent in one request."""
@@ -129,8 +132,10 @@ class Usage:
 
 
 def labels(headers: list[tuple[bytes, bytes]]) -> RawHeaders:
-    """The labels in a request's headers."""
-    return tuple((name, value[:MAX_LABEL_LENGTH]) for name, value in headers if name in LABELS)
+    """The labels in a request's headers, without what cannot be sent: control characters, and spaces at the end."""
+    return tuple(
+        (name, value.translate(None, CONTROL)[:MAX_LABEL_LENGTH].strip()) for name, value in headers if name in LABELS
+    )
 
 
 def totals(posted: dict[str, Any], is_known: Callable[[str], bool]) -> Iterator[tuple[str, int]]:

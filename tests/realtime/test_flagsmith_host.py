@@ -13,7 +13,6 @@ import pytest
 from django.core.checks import WARNING, CheckMessage, run_checks
 from django.db import OperationalError, connection
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
 from structlog.testing import capture_logs
 
 from environments.models import Environment
@@ -222,23 +221,3 @@ def test_environment_cache__database_fails__cached_environment(
         assert cache.get("key") == environment
 
     assert [log["event"] for log in logs] == ["cached_environment_not_checked"]
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("name", ["GET_FLAGS_ENDPOINT_CACHE_SECONDS", "GET_IDENTITIES_ENDPOINT_CACHE_SECONDS"])
-def test_environment_cache__flagsmith_caches_whole_responses__no_query(
-    cache: EnvironmentCache,
-    environment: Environment,
-    settings: Any,
-    name: str,
-    django_assert_num_queries: DjangoAssertNumQueries,
-) -> None:
-    environment.refresh_from_db()
-    cache.set("key", environment)
-    with django_assert_num_queries(1):
-        assert cache.get("key") == environment
-
-    setattr(settings, name, 30)
-
-    with django_assert_num_queries(0):
-        assert cache.get("key") == environment

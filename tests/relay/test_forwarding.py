@@ -97,6 +97,41 @@ async def test_usage__label_that_is_not_ascii__sent_as_it_came(counts: Usage, up
     assert (first.json(), second.json()) == ({"banner": 1}, {"banner": 2})
 
 
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [(b"x" * (usage.MAX_LABEL_LENGTH - 1) + b" y", "x" * (usage.MAX_LABEL_LENGTH - 1)), (b" a\x0bb\x00 ", "ab")],
+    ids=["its cut ends in a space", "control characters"],
+)
+async def test_usage__label_that_no_header_can_carry__sent_without_these_bytes(
+    counts: Usage, upstream: Upstream, value: bytes, sent: str
+) -> None:
+    counts.count(Source("shop", usage.labels([(b"user-agent", value), (b"host", b"x")]), 1), "banner", 1)
+    await eventually(lambda: len(upstream.received(USAGE)) == 1)
+
+    (request,) = upstream.received(USAGE)
+    assert request.headers["user-agent"] == sent
+
+
+async def test_usage__request_that_cannot_be_sent__dropped_and_the_next_is_sent(
+    counts: Usage, upstream: Upstream, logged: Logged
+) -> None:
+    before = number_dropped("usage")
+    counts.count(Source("shop", ((b"user-agent", b"x "),), 1), "banner", 1)
+    counts.count(SOURCE, "banner", 2)
+    await eventually(lambda: len(upstream.received(USAGE)) == 1)
+
+    assert upstream.received(USAGE)[0].json() == {"banner": 2}
+    assert number_dropped("usage") == before + 1
+    assert len(logged("usage_rejected")) == 1
+
+
+async def test_send__request_that_cannot_be_sent__upstream_has_not_failed(upstream: Upstream) -> None:
+    client = Client(Configuration((), api_urls=(upstream.api_url, "http://localhost:1/api/v1")))
+    assert await client.send("POST", "analytics/flags/", "shop", b"{}", ((b"user-agent", b"x "),)) == 400
+    assert client.apis.current() == upstream.api_url
+    await client.close()
+
+
 async def test_usage__upstream_rejects_it__dropped_counted_and_logged(
     counts: Usage, upstream: Upstream, logged: Logged
 ) -> None:

@@ -186,6 +186,18 @@ def test_run__port_is_taken__one_line_that_names_it(fresh: Copy) -> None:
         assert f"cannot listen on 127.0.0.1:{port}" in fresh.error(PORT=str(port))
 
 
+@pytest.mark.parametrize(
+    ("argument", "status", "output"), [("--help", 0, "PORT (8000)"), ("--port", 1, "no arguments")]
+)
+def test_run__arguments__help_or_an_error_and_nothing_is_started(
+    fresh: Copy, argument: str, status: int, output: str
+) -> None:
+    command = ["scripts/run", argument]
+    done = subprocess.run(command, cwd=fresh.folder, env=environ(), capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == status
+    assert output in done.stdout + done.stderr
+
+
 def test_run__data_folder_cannot_be_made__one_line_that_names_it(fresh: Copy, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

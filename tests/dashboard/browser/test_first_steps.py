@@ -2,14 +2,14 @@
 the first one. The steps and the seconds are printed (``pytest -s``).
 """
 
+import os
 import secrets
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from flagsmith import Flagsmith
 from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.e2e.modules import module_origin
@@ -73,15 +73,17 @@ class Newcomer:
         print(f"\n{application}: {self.fields} fields, {self.clicks} clicks, {seconds:.1f} s")
 
 
+Start = Callable[[list[str]], subprocess.Popen[str]]
+
+
 @pytest.fixture
-def curl() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Run a line in a shell. The process is terminated at the end."""
+def start() -> Iterator[Start]:
+    """Start a command, without the proxy of the test's environment. The process is terminated at the end."""
     processes = []
 
-    def start(line: str) -> subprocess.Popen[str]:
-        # Without a proxy, which the test's environment may have.
-        command = ["bash", "-c", f"exec {line} --no-progress-meter --noproxy '*'"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    def start(command: list[str]) -> subprocess.Popen[str]:
+        environ = {**os.environ, "NO_PROXY": "*", "no_proxy": "*"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
         processes.append(process)
         return process
 
@@ -89,6 +91,12 @@ def curl() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     for process in processes:
         process.terminate()
         process.communicate()
+
+
+@pytest.fixture
+def curl(start: Start) -> Callable[[str], subprocess.Popen[str]]:
+    """Run a line with curl in a shell."""
+    return lambda line: start(["bash", "-c", f"exec {line} --no-progress-meter"])
 
 
 def is_printed(line: ConsoleMessage) -> bool:
@@ -128,7 +136,7 @@ def test_newcomer__curl_as_shown__turns_green_and_prints_the_event(
     newcomer.create_first_flag()
     newcomer.choose("SDK", "curl")
     expect(newcomer.window.locator("#snippet")).to_contain_text("curl -N")
-    streaming, reading = newcomer.snippet.splitlines()
+    reading, streaming = newcomer.snippet.splitlines()
     stream = curl(streaming).stdout
     assert stream is not None
     expect(newcomer.window.get_by_text(GREEN)).to_be_visible()
@@ -141,32 +149,19 @@ def test_newcomer__curl_as_shown__turns_green_and_prints_the_event(
 
 
 def test_newcomer__python_sdk_with_the_lines_of_the_page__turns_green_and_follows(
-    open_window: Callable[..., Page],
+    open_window: Callable[..., Page], start: Start
 ) -> None:
     newcomer = Newcomer(open_window())
     newcomer.create_first_flag()
     newcomer.choose("SDK", "python")
     newcomer.click("Create one")
     expect(newcomer.window.locator("#snippet")).to_contain_text("ser.")
-    names: dict[str, Flagsmith] = {}
-    exec(newcomer.snippet, names)  # noqa: S102 - runs the snippet
-    sdk = names["flagsmith"]
-    fetched = threading.Event()
-    update = sdk.update_environment
-
-    def update_and_notify() -> None:
-        update()
-        fetched.set()
-
-    sdk.update_environment = update_and_notify  # type: ignore[method-assign]
-    try:
-        assert not sdk.get_environment_flags().is_feature_enabled("banner")
-        expect(newcomer.window.get_by_text(GREEN)).to_be_visible()
-        newcomer.turn_the_flag_on()
-        assert fetched.wait(PATIENCE)
-        assert sdk.get_environment_flags().is_feature_enabled("banner")
-    finally:
-        sdk.event_stream_thread.stop()
+    printed = start([sys.executable, "-c", newcomer.snippet]).stdout
+    assert printed is not None
+    assert next(printed) == "{'banner': False}\n"
+    expect(newcomer.window.get_by_text(GREEN)).to_be_visible()
+    newcomer.turn_the_flag_on()
+    assert next(line for line in printed if line == "{'banner': True}\n")
     newcomer.report("Python SDK")
 
 
@@ -178,7 +173,7 @@ def test_newcomer__without_javascript__stream_turns_green(
     newcomer.choose("SDK", "curl")
     newcomer.click("Show")
     expect(newcomer.window.locator("#snippet")).to_contain_text("curl -N")
-    streaming, _ = newcomer.snippet.splitlines()
+    _, streaming = newcomer.snippet.splitlines()
     curl(streaming)
     newcomer.click("Check again")
     # The inspector writes the stream within seconds.
