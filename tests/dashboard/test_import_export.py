@@ -7,7 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from dashboard import scoped_pages
+from dashboard.import_export.pages import Import
 from environments.models import Environment
 from features.import_export.models import FeatureExport, FeatureImport
 from features.models import Feature
@@ -92,13 +92,9 @@ def test_import__needs_approval__only_new_features(
 def test_import__environment_deleted_meanwhile__404(
     browser: Client, page: str, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = scoped_pages.lock_project
-
-    def delete_and_lock(project: int) -> None:
-        environment.delete()
-        lock(project)
-
-    monkeypatch.setattr(scoped_pages, "lock_project", delete_and_lock)
+    # The page has read the environment before it is deleted.
+    monkeypatch.setattr(Import, "chosen_environment", lambda page: environment)
+    Environment.objects.filter(pk=environment.pk).delete()
     assert browser.post(f"{page}import/", form(environment, [ITEM])).status_code == 404
     assert not Feature.objects.exists()
 
