@@ -89,5 +89,5 @@ class CheckedKeySerializer(serializers.Serializer[Any]):
     text = serializers.CharField(help_text="What a stream with this key receives, as far as the caller may know.")
     is_right = serializers.BooleanField(help_text="It is the environment's own client-side key.")
     streams = serializers.IntegerField(
-        allow_null=True, help_text="Open streams with the key. Null: the caller may not know it."
+        allow_null=True, help_text="Open streams with a server-side key that the caller may see. Null for other keys."
     )

@@ -113,7 +113,10 @@ class Import(TransferPage):
         upload = request.FILES.get("file")
         content = upload.read() if upload is not None else request.POST.get("content", "").encode()
         with self.locked_project():
-            environment.refresh_from_db(fields=["minimum_change_request_approvals"])
+            try:
+                environment.refresh_from_db(fields=["minimum_change_request_approvals"])
+            except Environment.DoesNotExist:
+                raise Http404 from None
             response = self._import(environment, strategy, content)
             if not is_confirmed:
                 transaction.set_rollback(True)

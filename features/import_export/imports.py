@@ -152,19 +152,20 @@ def _write_defaults(environment: Environment, targets: list[Target]) -> None:
 
 def _remove_overrides(environment: Environment, features: list[int]) -> int:
     """Remove the overrides of segments and identities. Returns their number."""
-    segments = FeatureSegment.objects.filter(environment=environment, feature__in=features)
-    identities = live_states(environment).filter(feature__in=features, identity__isnull=False)
-    keys = [StateKey(*key) for key in segments.values_list("environment_id", "feature_id", "pk")]
+    states = live_states(environment).filter(feature__in=features)
+    # A feature segment without a live state is part of a change request.
+    of_segments = set(states.filter(feature_segment__isnull=False).values_list("feature_segment", flat=True))
+    identities = states.filter(identity__isnull=False)
     of_identities = list(identities.select_related("feature"))
-    if keys:
-        remove_all(segments)
+    if of_segments:
+        remove_all(FeatureSegment.objects.filter(pk__in=of_segments))
     if of_identities:
         effect = triggers.of_state(of_identities[0])
         versions.announce(effect.environments, silent=effect.silent)
         report(AboutToChangeStates(StateKey.of(state) for state in of_identities))
         report(IdentityOverridesDeleted(environment, [state.feature for state in of_identities]))
         remove_states(identities)
-    return len(keys) + len(of_identities)
+    return len(of_segments) + len(of_identities)
 
 
 def _key(option: MultivariateFeatureOption) -> OptionKey:

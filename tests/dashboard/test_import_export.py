@@ -7,6 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from dashboard.import_export.pages import Import
 from environments.models import Environment
 from features.import_export.models import FeatureExport, FeatureImport
 from features.models import Feature
@@ -86,6 +87,16 @@ def test_import__needs_approval__only_new_features(
     assert (response.status_code, "change requests alone" in response.content.decode()) == (409, True)
     assert browser.post(f"{page}import/", form(environment, [item])).status_code == 200
     assert not default(environment, feature.name).enabled
+
+
+def test_import__environment_deleted_meanwhile__404(
+    browser: Client, page: str, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The page has read the environment before it is deleted.
+    monkeypatch.setattr(Import, "chosen_environment", lambda page: environment)
+    Environment.objects.filter(pk=environment.pk).delete()
+    assert browser.post(f"{page}import/", form(environment, [ITEM])).status_code == 404
+    assert not Feature.objects.exists()
 
 
 def test_pages__viewer__explained_and_403(

@@ -196,6 +196,26 @@ def test_import__overwrite__this_environment_only(
     assert default(environment, "Banner").feature_state_value.value == "blue"
 
 
+def test_import__overwrite__proposed_overrides_stay_and_are_not_counted(
+    admin: APIClient,
+    environment: Environment,
+    make_feature: Callable[..., Feature],
+    make_override: Callable[..., FeatureSegment],
+) -> None:
+    feature = make_feature("Banner")
+    make_override(feature, "live", 0)
+    proposed = make_override(feature, "proposed", 1, live=False)
+    state = {"feature": feature.pk, "feature_segment": proposed.pk, "enabled": True}
+    path = f"/api/v1/environments/{environment.api_key}/create-change-request/"
+    request = admin.post(path, {"title": "t", "feature_states": [state]}, "json").json()
+    answer = upload(admin, environment, [{**ITEM, "name": "Banner"}], "OVERWRITE_DESTRUCTIVE")
+    assert (answer.status_code, answer.json()["removed_overrides"]) == (201, 1)
+    commit = admin.post(f"/api/v1/features/workflows/change-requests/{request['id']}/commit/")
+    assert commit.status_code == 200, commit.json()
+    assert list(FeatureSegment.objects.values_list("segment__name", flat=True)) == ["proposed"]
+    assert FeatureState.objects.get(feature_segment=proposed).version == 1
+
+
 def test_import__new_features__logged_and_delivered_to_webhooks(
     admin: APIClient, environment: Environment, production: Environment, logged: Callable[[], list[str]]
 ) -> None:

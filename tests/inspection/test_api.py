@@ -116,8 +116,12 @@ def test_check_key__own_server_and_hidden_keys__explained_as_far_as_the_caller_m
     answer = check(admin, key.key)
     assert (answer["is_right"], answer["streams"]) == (False, 3)
     assert str(answer["text"]).startswith("This is a server-side key of Development.")
-    unknown = check(admin, "typo")
+    hidden_key = EnvironmentAPIKey.objects.create(environment=production, name="Backend", key="ser.hidden")
+    for name in ("typo", production.api_key, hidden_key.key):
+        record_streams(process, name, 2)
+    unknown = check(viewer, "typo")
+    assert (unknown["is_right"], unknown["streams"]) == (False, None)
     # The viewer may see one environment of the two.
-    assert check(viewer, production.api_key) == {**unknown, "streams": None}
+    assert check(viewer, production.api_key) == check(viewer, hidden_key.key) == unknown
     assert admin.post(f"{path}check-key/", {}, "json").json() == {"key": ["This field is required."]}
     assert outsider.post(f"{path}check-key/", {"key": "typo"}, "json").status_code == 404

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils.dateparse import parse_datetime
 from rest_framework.test import APIClient
 
 from audit.models import AuditLog
@@ -146,6 +147,94 @@ def test_change_set__edited__until_it_is_approved(
     assert admin.patch(path, {"change_sets": []}, "json").status_code == 400
     assert admin.delete(path).status_code == 204
     assert not ChangeSet.objects.exists()
+
+
+def test_change_set__sent_back_unchanged__accepted_if_overrides_or_names_changed(
+    admin: APIClient,
+    approver: APIClient,
+    creation: str,
+    change_set: Callable[..., Any],
+    overrides: dict[str, FeatureSegment],
+) -> None:
+    body = {"title": "t", "feature_states": [], "change_sets": [change_set(removed="first second", order="third")]}
+    created = admin.post(creation, body, "json").json()
+    path = f"{REQUESTS}{created['id']}/"
+    assert admin.delete(f"/api/v1/features/feature-segments/{overrides['first'].pk}/").status_code == 204
+    overrides["second"].segment.delete()
+    later = [{**created["change_sets"][0], "live_from": in_a(days=1)}]
+    answer = admin.patch(path, {"change_sets": later}, "json")
+    assert answer.status_code == 200, answer.json()
+    [stored] = ChangeSet.objects.all()
+    assert [each["name"] for each in stored.removed] == ["first", "second"]
+    Segment.objects.filter(name="third").update(name="renamed")
+    assert approver.post(f"{path}approve/").status_code == 200
+    answer = admin.put(path, {**answer.json(), "title": "u"}, "json")
+    assert (answer.status_code, answer.json()["title"]) == (200, "u")
+    # Another request cannot remove an override that is gone.
+    assert admin.post(creation, {**body, "title": "v"}, "json").status_code == 400
+
+
+def test_change_set__goes_live__conflict_of_other_requests_for_the_override(
+    admin: APIClient,
+    creation: str,
+    feature: Feature,
+    change_set: Callable[..., Any],
+    overrides: dict[str, FeatureSegment],
+) -> None:
+    def create(states: str = "", **sets: str) -> int:
+        wanted = [
+            {"feature": feature.pk, "feature_segment": overrides[name].pk, "enabled": False} for name in states.split()
+        ]
+        body = {"title": "t", "feature_states": wanted, "change_sets": [change_set(**sets)] if sets else []}
+        pk: int = admin.post(creation, body, "json").json()["id"]
+        return pk
+
+    def conflicts(pk: int) -> list[tuple[int, str]]:
+        listed = admin.get(f"{REQUESTS}{pk}/").json()["conflicts"]
+        assert all(each["published_at"] and not each["is_environment_default"] for each in listed)
+        names = {each.segment_id: name for name, each in overrides.items()}
+        return [(each["original_cr_id"], names[each["segment_id"]]) for each in listed]
+
+    of_state, of_order, other = create("first"), create(order="first second"), create("third")
+    removal, state = create(removed="first"), create("second")
+    assert conflicts(of_state) == conflicts(of_order) == []
+    for pk in (removal, state):
+        assert admin.post(f"{REQUESTS}{pk}/commit/").status_code == 200
+    assert conflicts(of_state) == [(removal, "first")]
+    assert conflicts(of_order) == [(state, "second"), (removal, "first")]
+    assert conflicts(other) == conflicts(removal) == []
+
+
+@pytest.mark.database
+def test_list__change_sets_with_times_and_segments__considered(
+    admin: APIClient,
+    creation: str,
+    listing: str,
+    feature: Feature,
+    change_set: Callable[..., Any],
+    overrides: dict[str, FeatureSegment],
+) -> None:
+    def create(title: str, state_live_from: str | None, **sets: Any) -> None:
+        state = {"feature": feature.pk, "enabled": True, "live_from": state_live_from}
+        body = {"title": title, "feature_states": [state], "change_sets": [change_set(**sets)]}
+        assert admin.post(creation, body, "json").status_code == 201
+
+    def titles(query: str) -> list[str]:
+        return [each["title"] for each in admin.get(f"{listing}?{query}").json()["results"]]
+
+    soon, late = in_a(days=1), in_a(days=3)
+    create("state first", soon, removed="first", live_from=late)
+    create("set first", late, order="second first", live_from=soon)
+    create("state only", soon, removed="second")
+    create("set only", None, removed="third", live_from=soon)
+    times = {each["title"]: each["live_from"] for each in admin.get(listing).json()["results"]}
+    assert len(set(times.values())) == 1
+    assert {parse_datetime(time) for time in times.values()} == {parse_datetime(soon)}
+    pks = {name: each.segment_id for name, each in overrides.items()}
+    assert titles(f"segment_id={pks['first']}") == ["set first", "state first"]
+    assert titles(f"segment_id={pks['second']}") == ["state only", "set first"]
+    assert titles(f"segment_id={pks['third']}") == ["set only"]
+    assert titles(f"segment_id={pks['third']}0") == titles(f"live_from_after={in_a(days=2)[:19]}Z") == []
 
 
 def test_change_set__invalid__400_names_the_field(

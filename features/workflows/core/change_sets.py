@@ -15,13 +15,16 @@ from features.models import Feature
 from features.workflows.core.models import ChangeRequest, ChangeSet
 from segments.models import Segment
 
+NamedSegment = dict[str, Any]
+"""A segment as it is stored in a change set: ``id`` and ``name``."""
+
 
 class RequestedSet(NamedTuple):
     """The requested removals and order of one feature's overrides."""
 
     feature: Feature
-    removed: tuple[Segment, ...] = ()
-    order: tuple[Segment, ...] = ()
+    removed: list[NamedSegment]
+    order: list[NamedSegment]
     """The segments in their new order, the first takes precedence. Overrides of others follow, in their order."""
 
     live_from: datetime | None = None
@@ -35,8 +38,8 @@ def write_change_sets(request: ChangeRequest, requested: Iterable[RequestedSet])
             change_request=request,
             feature_id=each.feature.pk,
             feature_name=each.feature.name,
-            removed=_names(each.removed),
-            order=_names(each.order),
+            removed=each.removed,
+            order=each.order,
             live_from=each.live_from,
         )
         for each in requested
@@ -44,8 +47,14 @@ def write_change_sets(request: ChangeRequest, requested: Iterable[RequestedSet])
 
 
 def change_sets_differ(request: ChangeRequest, requested: Iterable[RequestedSet]) -> bool:
-    stored = [(each.feature_id, each.removed, each.order, each.live_from) for each in request.change_sets.all()]
-    return stored != [(each.feature.pk, _names(each.removed), _names(each.order), each.live_from) for each in requested]
+    """Whether the requested change sets differ from the stored ones. Names are not compared, since they can change."""
+    stored = [
+        (each.feature_id, segment_ids(each.removed), segment_ids(each.order), each.live_from)
+        for each in request.change_sets.all()
+    ]
+    return stored != [
+        (each.feature.pk, segment_ids(each.removed), segment_ids(each.order), each.live_from) for each in requested
+    ]
 
 
 def apply_change_sets(request: ChangeRequest, due: list[ChangeSet], now: datetime) -> None:
@@ -56,11 +65,11 @@ def apply_change_sets(request: ChangeRequest, due: list[ChangeSet], now: datetim
     with actor.system(request):
         for each in due:
             feature = features[each.feature_id]
-            removed = {segment["id"] for segment in each.removed}
+            removed = set(segment_ids(each.removed))
             stored = read_feature_segments(environment, feature)
             remove_feature_segments(override for override in stored if override.segment_id in removed)
             if each.order:
-                places = {segment["id"]: place for place, segment in enumerate(each.order)}
+                places = {segment: place for place, segment in enumerate(segment_ids(each.order))}
                 stored = read_feature_segments(environment, feature)
                 ordered = sorted(stored, key=lambda override: places.get(override.segment_id, len(places)))
                 set_priorities(environment, feature, stored, {each.pk: place for place, each in enumerate(ordered)})
@@ -75,13 +84,17 @@ def change_set_json(change_set: ChangeSet) -> dict[str, Any]:
         "feature": change_set.feature_id,
         "feature_states_to_create": [],
         "feature_states_to_update": [
-            {"feature_segment": {"segment": segment["id"], "priority": place}}
-            for place, segment in enumerate(change_set.order)
+            {"feature_segment": {"segment": segment, "priority": place}}
+            for place, segment in enumerate(segment_ids(change_set.order))
         ],
-        "segment_ids_to_delete_overrides": [segment["id"] for segment in change_set.removed],
+        "segment_ids_to_delete_overrides": segment_ids(change_set.removed),
         "live_from": DateTimeField().to_representation(live_from) if live_from is not None else None,
     }
 
 
-def _names(segments: Iterable[Segment]) -> list[dict[str, Any]]:
-    return [{"id": each.pk, "name": each.name} for each in segments]
+def named(segment: Segment) -> NamedSegment:
+    return {"id": segment.pk, "name": segment.name}
+
+
+def segment_ids(segments: Iterable[NamedSegment]) -> list[int]:
+    return [each["id"] for each in segments]

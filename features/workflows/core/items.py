@@ -20,12 +20,11 @@ from features.fields import MAX_IDS, ObjectID
 from features.models import Feature, FeatureSegment
 from features.multivariate.models import MultivariateFeatureOption
 from features.multivariate.percentages import exceed_100
-from features.workflows.core.change_sets import RequestedSet, change_set_json
+from features.workflows.core.change_sets import NamedSegment, RequestedSet, change_set_json, named
 from features.workflows.core.contents import RequestedState
 from features.workflows.core.details import feature_states_json
-from features.workflows.core.models import ChangeRequestApproval
+from features.workflows.core.models import ChangeRequestApproval, ChangeSet
 from projects.models import Project
-from segments.models import Segment
 from users.models import FFAdminUser
 
 SHARES = "multivariate_feature_state_values"
@@ -175,12 +174,20 @@ def validate_feature_states(items: list[dict[str, Any]], environment: Environmen
     return requested_states
 
 
-def validate_change_sets(items: list[dict[str, Any]], environment: Environment) -> list[RequestedSet]:
-    """Resolve the change sets of a body. Raises ValidationError with one item per set."""
+def validate_change_sets(
+    items: list[dict[str, Any]], environment: Environment, stored: Iterable[ChangeSet]
+) -> list[RequestedSet]:
+    """Resolve the change sets of a body. Raises ValidationError with one item per set.
+
+    Segments of the request's ``stored`` change sets are valid, even if their overrides are gone.
+    """
     features = Feature.objects.filter(project=environment.project_id).in_bulk([item["feature"] for item in items])
-    overrides: dict[int, dict[int, Segment]] = {}
+    overrides: dict[int, dict[int, NamedSegment]] = {}
+    for change_set in stored:
+        segments = {segment["id"]: segment for segment in (*change_set.removed, *change_set.order)}
+        overrides.setdefault(change_set.feature_id, {}).update(segments)
     for each in FeatureSegment.objects.filter(environment=environment, feature__in=features).select_related("segment"):
-        overrides.setdefault(each.feature_id, {})[each.segment_id] = each.segment
+        overrides.setdefault(each.feature_id, {})[each.segment_id] = named(each.segment)
     errors: list[dict[str, Any]] = []
     requested = []
     seen: set[int] = set()
@@ -196,7 +203,7 @@ def validate_change_sets(items: list[dict[str, Any]], environment: Environment) 
         seen.add(pk)
         if not error:
             kept = [segment for segment in order if segment not in removed]
-            resolved = [tuple(segments[each] for each in pks) for pks in (removed, kept)]
+            resolved = [[segments[each] for each in pks] for pks in (removed, kept)]
             requested.append(RequestedSet(features[pk], resolved[0], resolved[1], item.get("live_from")))
     _raise_errors(errors)
     return requested
@@ -205,7 +212,7 @@ def validate_change_sets(items: list[dict[str, Any]], environment: Environment) 
 def _change_set_error(
     pk: int,
     features: Mapping[int, Feature],
-    segments: Mapping[int, Segment],
+    segments: Mapping[int, NamedSegment],
     removed: list[int],
     order: list[int],
     *,

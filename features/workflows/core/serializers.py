@@ -87,9 +87,10 @@ class ChangeRequestSerializer(RequestSerializer):
 
     def validate_change_sets(self, change_sets: list[dict[str, Any]] | None) -> Any:
         """Null, which Flagsmith's dashboard sends, leaves them as they are."""
-        return (
-            None if change_sets is None else items.validate_change_sets(change_sets, self.context["view"].environment)
-        )
+        if change_sets is None:
+            return None
+        stored = self.instance.change_sets.all() if isinstance(self.instance, ChangeRequest) else ()
+        return items.validate_change_sets(change_sets, self.context["view"].environment, stored)
 
     def create(self, validated_data: dict[str, Any]) -> ChangeRequest:
         view = self.context["view"]

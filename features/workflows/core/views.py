@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models.functions import Cast, Coalesce, Least
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins
 from rest_framework.decorators import action
@@ -75,6 +75,17 @@ def filter_requests(queryset: QuerySet[ChangeRequest], parameters: dict[str, Any
     return queryset
 
 
+def sets_with_segment(segment: int) -> QuerySet[ChangeSet]:
+    """Change sets that remove or order the override of a segment.
+
+    They are found in the text of the JSON, since SQLite has no lookup for items of a list. A name cannot match:
+    its quotes are escaped.
+    """
+    text = f'"id": {segment},'
+    sets = ChangeSet.objects.annotate(removed_text=Cast("removed", TextField()), order_text=Cast("order", TextField()))
+    return sets.filter(Q(removed_text__contains=text) | Q(order_text__contains=text))
+
+
 class CreateChangeRequestView(WorkflowView, CreateAPIView[ChangeRequest]):
     """``environments/{api_key}/create-change-request/``."""
 
@@ -100,7 +111,9 @@ class ListChangeRequestsView(WorkflowView, ListAPIView[ChangeRequest]):
             Subquery(each.order_by("live_from").values("live_from")[:1]) for each in (scheduled, sets)
         )
         requests = ChangeRequest.objects.filter(environment=self.environment)
-        return requests.annotate(live_from=Coalesce(first, first_of_sets))
+        # On SQLite, Least is null if either time is.
+        earliest = Least(Coalesce(first, first_of_sets), Coalesce(first_of_sets, first))
+        return requests.annotate(live_from=earliest)
 
     def filter_queryset(self, queryset: Any) -> QuerySet[ChangeRequest]:
         parameters = ChangeRequestFilterSerializer.read(self.request.query_params)
@@ -112,8 +125,9 @@ class ListChangeRequestsView(WorkflowView, ListAPIView[ChangeRequest]):
             changes, sets = PlannedChange.objects.filter(**of_feature), ChangeSet.objects.filter(**of_feature)
             queryset = queryset.filter(Exists(changes) | Exists(sets))
         if "segment_id" in parameters:
-            changes = PlannedChange.objects.filter(change_request=OuterRef("pk"), segment_id=parameters["segment_id"])
-            queryset = queryset.filter(Exists(changes))
+            segment, of_request = parameters["segment_id"], {"change_request": OuterRef("pk")}
+            changes = PlannedChange.objects.filter(**of_request, segment_id=segment)
+            queryset = queryset.filter(Exists(changes) | Exists(sets_with_segment(segment).filter(**of_request)))
         return queryset
 
 

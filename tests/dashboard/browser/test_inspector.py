@@ -99,7 +99,12 @@ def test_inspector__streams_with_wrong_keys__reason_and_answer(
         window.get_by_role("button", name="Check").click()
         expect(
             window.get_by_role("status").filter(has_text="No environment that you may see has this key")
-        ).to_have_text(re.compile("1 stream with this key is open and receives no events"))
+        ).to_be_visible()
+        window.get_by_label("Key", exact=True).fill(key)
+        window.get_by_role("button", name="Check").click()
+        expect(window.get_by_role("status").filter(has_text="This is a server-side key")).to_have_text(
+            re.compile("1 stream with this key is open and receives no events")
+        )
     expect(window.get_by_text("uses the server-side key")).to_have_count(0)
 
 
