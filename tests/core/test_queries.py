@@ -316,6 +316,7 @@ REFERRING = {
     "workflows_core.ChangeRequest": {
         "features.FeatureState",
         "workflows_core.ChangeRequestApproval",
+        "workflows_core.ChangeSet",
         "workflows_core.PlannedChange",
         "workflows_core.SegmentChange",
     },
