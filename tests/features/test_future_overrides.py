@@ -286,6 +286,6 @@ def test_flag__10_overrides__as_many_queries_as_for_2(
         return found
 
     few = calls(2)
-    # SQLite writes the audit log's entries of 20 overrides by two INSERTs: one has at most 999 values.
+    # SQLite writes the audit log's entries of 20 overrides by two INSERT statements, of at most 999 values each.
     assert calls(10) == few
     assert max(few) <= 50, few
