@@ -20,9 +20,11 @@ def find_conflicts(request: ChangeRequest) -> list[dict[str, Any]]:
         "live_at__gte": request.created_at,
     }
     changes: list[PlannedChange | ChangeSet] = [
-        *PlannedChange.objects.filter(**others).exclude(change_request=request).order_by("-pk").defer("content"),
-        *ChangeSet.objects.filter(**others).exclude(change_request=request).order_by("-pk"),
+        *PlannedChange.objects.filter(**others).exclude(change_request=request).order_by("-pk").defer("content")
     ]
+    # Change sets have overrides only.
+    if any(segment is not None for _, segment in targets):
+        changes += ChangeSet.objects.filter(**others).exclude(change_request=request).order_by("-pk")
     changes.sort(key=lambda change: change.live_at or request.created_at, reverse=True)
     # A request can change the state of an override and also order it.
     found = dict.fromkeys(
