@@ -84,7 +84,7 @@ class CopyFlag(ComparisonPage):
         feature = self.project.features.filter(pk=self.kwargs["feature_pk"]).first()
         if source is None or target is None or feature is None:
             raise Http404
-        flag = read_flags([source], [feature.pk])[source.pk].get(feature.pk)
+        flag = read_flags([source], [feature.pk], to_write=True)[source.pk].get(feature.pk)
         if flag is None or flag.default is None:
             raise Http404
         title = f"{feature.name} in {target.name} as in {source.name}"

@@ -28,7 +28,7 @@ class StateCopy:
     enabled: bool
     value: FormValue
     weights: dict[int, float] = field(default_factory=dict)
-    """Percentages of all options of the feature."""
+    """Percentages by option. What is written names all options of the feature."""
 
     @property
     def comparable(self) -> tuple[Any, ...]:
@@ -57,13 +57,19 @@ class FlagCopy:
         return self.default.comparable if self.default is not None else None
 
 
-def read_flags(environments: Iterable[Environment], features: Collection[int]) -> dict[int, dict[int, FlagCopy]]:
-    """The flags of these features, by environment and feature. Three queries."""
+def read_flags(
+    environments: Iterable[Environment], features: Collection[int], *, to_write: bool = False
+) -> dict[int, dict[int, FlagCopy]]:
+    """The flags of these features, by environment and feature. Two queries.
+
+    ``to_write``: with all options of the features, also those with 0 %. A query more.
+    """
     flags: dict[int, dict[int, FlagCopy]] = {each.pk: {} for each in environments}
     zeros: defaultdict[int, dict[int, float]] = defaultdict(dict)
-    options = MultivariateFeatureOption.objects.filter(feature__in=features)
-    for feature, option in options.values_list("feature", "pk"):
-        zeros[feature][option] = 0.0
+    if to_write:
+        options = MultivariateFeatureOption.objects.filter(feature__in=features)
+        for feature, option in options.values_list("feature", "pk"):
+            zeros[feature][option] = 0.0
     for environment, feature, segment, enabled, value, weights in _read_states(flags, features):
         state = StateCopy(enabled, FormValue.from_stored(value), zeros[feature] | weights)
         flag = flags[environment].setdefault(feature, FlagCopy())
