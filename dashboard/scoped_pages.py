@@ -164,10 +164,7 @@ class EnvironmentPage(ProjectPage):
         """A transaction that holds the environment's lock. ``needs_approval`` is read again under the lock."""
         with transaction.atomic():
             lock_environment(self.environment.pk)
-            try:
-                self.environment.refresh_from_db(fields=["minimum_change_request_approvals"])
-            except Environment.DoesNotExist:
-                raise Http404 from None
+            refresh_approvals(self.environment)
             yield
 
     def environment_links(self) -> list[tuple[Environment, str]]:
@@ -231,6 +228,14 @@ class OrganisationPage(Page):
     def context(self) -> dict[str, Any]:
         project_context = {} if self.project_page is None else self.project_page.context()
         return {**project_context, **super().context(), "organisation": self.organisation}
+
+
+def refresh_approvals(environment: Environment) -> None:
+    """Read again whether the environment's flags need approval, under its lock or its project's. Raises Http404."""
+    try:
+        environment.refresh_from_db(fields=["minimum_change_request_approvals"])
+    except Environment.DoesNotExist:
+        raise Http404 from None
 
 
 def change_request_url(environment: Environment, request_id: int) -> str:

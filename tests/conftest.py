@@ -27,6 +27,7 @@ from features.models import Feature, FeatureState
 from organisations.models import Organisation, OrganisationRole, Subscription, UserOrganisation
 from projects.models import Project
 from segments.models import Condition, Segment, SegmentRule
+from tests.operations.world import WorldInProcess
 from tests.support.own_database import own_database
 from tests.support.postgresql import PostgreSQL
 from tests.support.programs import ProgramMissingError
@@ -286,6 +287,19 @@ def environment(project: Project) -> Environment:
 def production(project: Project) -> Environment:
     """A second environment of the same project."""
     return Environment.objects.create(name="Production", project=project)
+
+
+@pytest.fixture
+def world(
+    user: FFAdminUser,
+    admin: APIClient,
+    organisation: Organisation,
+    project: Project,
+    environment: Environment,
+    production: Environment,
+) -> WorldInProcess:
+    """The tenant with objects of every kind, each of which is created when it is first used."""
+    return WorldInProcess(user, admin, organisation, project, environment, production)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Signal receivers that collect flag changes: of rows saved and deleted one by one, and of reported bulk writes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -15,7 +15,7 @@ from features.changes import (
     FeaturesCreated,
     StateKey,
 )
-from features.models import FeatureState, FeatureStateValue
+from features.models import Feature, FeatureState, FeatureStateValue
 from features.values import VALUE_COLUMNS
 from realtime.changes import rows
 from realtime.changes.rows import RowChange
@@ -132,18 +132,20 @@ def states(change: AboutToChangeStates, **kwargs: Any) -> None:
 
 def feature_created(change: FeatureCreated, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``."""
-    changes = current()
-    if changes is not None:
-        for environment_id in changes.environments_with_webhooks(change.feature.project_id):
-            changes.record_created(StateKey(environment_id, change.feature.pk))
+    _features_created([change.feature])
 
 
 def features_created(change: FeaturesCreated, **kwargs: Any) -> None:
     """Receiver of ``core.changes.reported``."""
+    _features_created(change.features)
+
+
+def _features_created(features: Sequence[Feature]) -> None:
+    """Record new features of one project."""
     changes = current()
     if changes is not None:
-        for environment_id in changes.environments_with_webhooks(change.features[0].project_id):
-            for feature in change.features:
+        for environment_id in changes.environments_with_webhooks(features[0].project_id):
+            for feature in features:
                 changes.record_created(StateKey(environment_id, feature.pk))
 
 

@@ -15,6 +15,7 @@ from dashboard.features.values import FormValue, comparable_value
 from dashboard.pages import Page
 from dashboard.scoped_pages import change_request_url
 from environments.models import Environment
+from features.feature_segments.services import live_feature_segments
 from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureOption, MultivariateFeatureStateValue
 from features.state_summaries import VALUE_PATHS
@@ -158,8 +159,7 @@ def _flag_part(state: StateCopy, default: StateCopy | None = None) -> dict[str, 
 
 def _propose(page: Page, target: Environment, feature: Feature, flag: FlagCopy, title: str) -> APIResponse:
     assert flag.default is not None
-    overrides = FeatureSegment.objects.filter(environment=target.pk, feature=feature.pk)
-    live = overrides.filter(feature_states__version__isnull=False).values_list("segment", flat=True)
+    live = live_feature_segments(target.pk, feature.pk).values_list("segment", flat=True)
     changes = [
         StateChange(feature.pk, state.enabled, state.value, state.weights, segment)
         for segment, state in ((None, flag.default), *flag.overrides.items())

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+PROPOSED = "Proposed. It changes nothing until it is committed."
+
 
 @dataclass(frozen=True)
 class ProposalForm:

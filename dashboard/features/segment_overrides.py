@@ -13,15 +13,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from dashboard.api import APIResponse
 from dashboard.edits import CONFLICT, Edit, describe_field
 from dashboard.features.editors import Editor, editor_of, error_text, form_errors, read_weights
-from dashboard.features.proposals import ProposalForm
+from dashboard.features.proposals import PROPOSED, ProposalForm
 from dashboard.features.tab import FeatureTab
 from dashboard.features.value_tab import Row, ValueTab
 from dashboard.features.views import NEEDS_APPROVAL
-from features.feature_segments.services import next_priority
+from features.feature_segments.services import live_feature_segments, next_priority
 from features.models import FeatureSegment, FeatureState
 from segments.models import Segment
-
-PROPOSED = "Proposed. It changes nothing until it is committed."
 
 
 class OverrideForm(ValueTab):
@@ -69,7 +67,6 @@ class NewOverrideForm(OverrideForm):
         if self.may_override and any(str(each.segment.pk) == submitted.chosen for each in self.overrides):
             return APIResponse(409, {"segment": ["This segment overrides the feature already."]})
         part = {"segment": {"id": submitted.chosen}, **submitted.flag_patch(self.editor)}
-        # Without a priority the API would give it the first place, which another override may have.
         part["priority"] = next_priority(self.environment.pk, self.feature.pk)
         return self.change_flag("PATCH", self.flag_api_path, {"segment_overrides": [part]})
 
@@ -144,8 +141,7 @@ class ToggleOverride(SegmentOverridePage):
 
     def _has_live_override(self, segment_pk: int) -> bool:
         """Checked because the API call would create an override that another user has removed meanwhile."""
-        feature_segments = FeatureSegment.objects.filter(environment=self.environment.pk, feature=self.feature.pk)
-        return feature_segments.filter(segment__pk=segment_pk, feature_states__version__isnull=False).exists()
+        return live_feature_segments(self.environment.pk, self.feature.pk).filter(segment__pk=segment_pk).exists()
 
 
 class RemoveOverride(SegmentOverridePage):

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 
 from core.locks import lock_environment
 from dashboard.api import APIResponse
 from dashboard.features.editors import percent
+from dashboard.features.proposals import PROPOSED
 from dashboard.features.values import FormValue
 from dashboard.pages import Page
-from dashboard.scoped_pages import change_request_url
+from dashboard.scoped_pages import change_request_url, refresh_approvals
 from environments.models import Environment
-from features.feature_segments.services import next_priority
+from features.feature_segments.services import live_feature_segments, next_priority
 from features.models import FeatureSegment
 
 MAX_TITLE_LENGTH = 500
@@ -45,9 +46,7 @@ class StateChange:
             patch["variants"] = [{"id": pk, "weight": percent(weight)} for pk, weight in self.weights.items()]
         if self.segment is None:
             return {"environment_default": patch}
-        live = FeatureSegment.objects.filter(feature_states__version__isnull=False)
-        if not live.filter(environment=environment.pk, feature=self.feature, segment=self.segment).exists():
-            # Without a priority the API would give it the first place, which another override may have.
+        if not live_feature_segments(environment.pk, self.feature).filter(segment=self.segment).exists():
             patch["priority"] = next_priority(environment.pk, self.feature)
         return {"segment_overrides": [{"segment": {"id": self.segment}, **patch}]}
 
@@ -76,7 +75,7 @@ class Outcome:
     def redirect(self, page: Page, url: str, message: str) -> HttpResponse:
         """Redirect to the proposal, or to ``url`` with the message or the error."""
         if self.request_url:
-            return page.redirect(self.request_url, "Proposed. It changes nothing until it is committed.")
+            return page.redirect(self.request_url, PROPOSED)
         return page.redirect_after(self.response, url, message)
 
 
@@ -101,10 +100,7 @@ def change_states(page: Page, environment: Environment, changes: list[StateChang
 def lock_for_change(environment: Environment) -> bool:
     """Lock the environment, and return whether its flags need approval."""
     lock_environment(environment.pk)
-    try:
-        environment.refresh_from_db(fields=["minimum_change_request_approvals"])
-    except Environment.DoesNotExist:
-        raise Http404 from None
+    refresh_approvals(environment)
     return environment.minimum_change_request_approvals is not None
 
 

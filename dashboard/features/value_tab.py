@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from dashboard.api import APIResponse
 from dashboard.edits import encoded_digests
 from dashboard.features.editors import Editor, editor_of, form_errors, read_weights, value_of_state
+from dashboard.features.proposals import PROPOSED
 from dashboard.features.tab import FeatureTab
 from dashboard.features.values import FormValue
 from features.models import FeatureState, FeatureType
@@ -63,9 +64,7 @@ class ValueTab(FeatureTab):
         if not response.ok:
             return self.render_editor(submitted.with_errors(form_errors(response)), response.status)
         if action == "propose":
-            return self.redirect(
-                self.request_url(response.data["id"]), "Proposed. It changes nothing until it is committed."
-            )
+            return self.redirect(self.request_url(response.data["id"]), PROPOSED)
         if action == "schedule":
             return self.redirect(
                 self.url("feature"), "Scheduled. It goes live by itself, and can be deleted until then."

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
 from dashboard.api import APIResponse
-from dashboard.scoped_pages import ProjectPage
+from dashboard.scoped_pages import ProjectPage, refresh_approvals
 from environments.models import Environment
 from features.import_export.models import FeatureExport, FeatureImport, Strategy
 from organisations.access import is_organisation_admin
@@ -113,10 +113,7 @@ class Import(TransferPage):
         upload = request.FILES.get("file")
         content = upload.read() if upload is not None else request.POST.get("content", "").encode()
         with self.locked_project():
-            try:
-                environment.refresh_from_db(fields=["minimum_change_request_approvals"])
-            except Environment.DoesNotExist:
-                raise Http404 from None
+            refresh_approvals(environment)
             response = self._import(environment, strategy, content)
             if not is_confirmed:
                 transaction.set_rollback(True)

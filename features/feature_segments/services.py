@@ -36,7 +36,9 @@ def create_feature_segment(
 
 
 def next_priority(environment: int, feature: int) -> int:
-    """The priority of a new override that comes last."""
+    """The priority of a new override that comes last. Without one, the API gives it the first place of its call, which
+    another override may have.
+    """
     last = _feature_segments(environment, feature).aggregate(last=Max("priority"))["last"]
     return 0 if last is None else last + 1
 
@@ -92,6 +94,11 @@ def remove_all(overrides: QuerySet[FeatureSegment]) -> None:
     report(AboutToDeleteOverrides(overrides.select_related("feature__project", "segment")))
     remove_states(FeatureState.objects.filter(feature_segment__in=overrides.order_by().values("pk")))
     overrides._raw_delete(overrides.db)
+
+
+def live_feature_segments(environment: int, feature: int) -> QuerySet[FeatureSegment]:
+    """The feature segments with a live state. Those of change requests have none yet."""
+    return _feature_segments(environment, feature).filter(feature_states__version__isnull=False)
 
 
 def read_feature_segments(environment: Environment, feature: Feature) -> list[FeatureSegment]:

@@ -38,6 +38,9 @@ class NewExportSerializer(serializers.Serializer[FeatureExport]):
     def create(self, validated_data: dict[str, Any]) -> FeatureExport:
         return create_export(self.context["view"].environment, validated_data["tag_ids"])
 
+    def to_representation(self, instance: FeatureExport) -> Any:
+        return FeatureExportSerializer(instance).data
+
 
 class FeatureExportSerializer(serializers.ModelSerializer[FeatureExport]):
     name = serializers.SerializerMethodField()
@@ -79,14 +82,19 @@ class OptionItemSerializer(TypedItem):
         list_serializer_class = Items
 
 
+def _require_unique(field: str, keys: list[Any], message: str) -> None:
+    """Raise ValidationError with this message for the field of each item whose key another item has too."""
+    occurrences = Counter(keys)
+    errors = [{field: [message]} if occurrences[key] > 1 else {} for key in keys]
+    if any(errors):
+        raise ValidationError(errors)
+
+
 class FeatureItems(Items):
     """The features of a file: each name once, regardless of case."""
 
     def validate(self, attrs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        occurrences = Counter(item["name"].lower() for item in attrs)
-        errors = [{"name": [TWICE]} if occurrences[item["name"].lower()] > 1 else {} for item in attrs]
-        if any(errors):
-            raise ValidationError(errors)
+        _require_unique("name", [item["name"].lower() for item in attrs], TWICE)
         return attrs
 
 
@@ -118,10 +126,7 @@ class FeatureItemSerializer(TypedItem):
             raise ValidationError(SHARES_OVER_100)
         if exceed_100(each["default_percentage_allocation"] for each in options):
             raise ValidationError(DEFAULTS_OVER_100)
-        occurrences = Counter((each["type"], each["value"]) for each in options)
-        errors = [{"value": [OPTION_TWICE]} if occurrences[each["type"], each["value"]] > 1 else {} for each in options]
-        if any(errors):
-            raise ValidationError(errors)
+        _require_unique("value", [(each["type"], each["value"]) for each in options], OPTION_TWICE)
         return options
 
 
@@ -167,6 +172,9 @@ class NewImportSerializer(serializers.Serializer[FeatureImport]):
         view = self.context["view"]
         creator = view.actor if isinstance(view.actor, FFAdminUser) else None
         return import_features(view.environment, validated_data["file"], validated_data["strategy"], creator)
+
+    def to_representation(self, instance: FeatureImport) -> Any:
+        return FeatureImportSerializer(instance).data
 
 
 class FeatureImportSerializer(serializers.ModelSerializer[FeatureImport]):

@@ -5,10 +5,9 @@ from functools import cached_property
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
-from rest_framework import status
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.exceptions import NotFound
-from rest_framework.generics import GenericAPIView, ListAPIView
+from rest_framework.generics import CreateAPIView, GenericAPIView, ListAPIView
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -30,7 +29,8 @@ from features.scopes import body_field, environment_by_id
 from projects.scope import ProjectScopedView
 
 
-class CreateExportView(EnvironmentScopedView, GenericAPIView[FeatureExport]):
+@extend_schema_view(post=extend_schema(responses={201: FeatureExportSerializer}))
+class CreateExportView(EnvironmentScopedView, CreateAPIView[FeatureExport]):
     """``features/create-feature-export/``. The body names the environment."""
 
     rules = "create-feature-export"
@@ -39,12 +39,6 @@ class CreateExportView(EnvironmentScopedView, GenericAPIView[FeatureExport]):
 
     def find_environment(self) -> Environment:
         return environment_by_id(body_field(self.request, "environment_id"), self.actor)
-
-    @extend_schema(responses={201: FeatureExportSerializer})
-    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        return Response(FeatureExportSerializer(serializer.save()).data, status=status.HTTP_201_CREATED)
 
 
 class DownloadExportView(EnvironmentScopedView, GenericAPIView[FeatureExport]):
@@ -72,7 +66,8 @@ class DownloadExportView(EnvironmentScopedView, GenericAPIView[FeatureExport]):
         return Response(json.loads(self.export.data), headers={"Content-Disposition": f"attachment; filename={name}"})
 
 
-class ImportView(EnvironmentScopedView, GenericAPIView[FeatureImport]):
+@extend_schema_view(post=extend_schema(responses={201: FeatureImportSerializer}))
+class ImportView(EnvironmentScopedView, CreateAPIView[FeatureImport]):
     """``features/feature-import/{environment}``: an upload (``multipart/form-data``), or JSON with the file's list."""
 
     rules = "feature-import"
@@ -86,35 +81,28 @@ class ImportView(EnvironmentScopedView, GenericAPIView[FeatureImport]):
         visible = visible_environments(self.actor).select_related("project__organisation")
         return visible.filter(pk=self.kwargs["environment_pk"]).first()
 
-    @extend_schema(responses={201: FeatureImportSerializer})
-    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        return Response(FeatureImportSerializer(serializer.save()).data, status=status.HTTP_201_CREATED)
+
+class AdministeredListView(ProjectScopedView, ListAPIView[Any]):
+    """Base of the lists of a project: what belongs to the environments that the caller is an admin of."""
+
+    pagination_class = FixedPages
+
+    def get_queryset(self) -> QuerySet[Any]:
+        environments = administered_environments(self.actor).filter(project=self.project)
+        return super().get_queryset().filter(environment__in=environments.values("pk"))
 
 
-class ExportsView(ProjectScopedView, ListAPIView[FeatureExport]):
+class ExportsView(AdministeredListView):
     """``projects/{project}/feature-exports/``: those of the environments that the caller is an admin of."""
 
     rules = "feature-exports"
-    pagination_class = FixedPages
     serializer_class = FeatureExportSerializer
-    queryset = FeatureExport.objects.all()
-
-    def get_queryset(self) -> QuerySet[FeatureExport]:
-        environments = administered_environments(self.actor).filter(project=self.project)
-        exports = FeatureExport.objects.filter(environment__in=environments.values("pk"))
-        return exports.select_related("environment").defer("data")
+    queryset = FeatureExport.objects.select_related("environment").defer("data")
 
 
-class ImportsView(ProjectScopedView, ListAPIView[FeatureImport]):
+class ImportsView(AdministeredListView):
     """``projects/{project}/feature-imports/``: those into the environments that the caller is an admin of."""
 
     rules = "feature-imports"
-    pagination_class = FixedPages
     serializer_class = FeatureImportSerializer
     queryset = FeatureImport.objects.all()
-
-    def get_queryset(self) -> QuerySet[FeatureImport]:
-        environments = administered_environments(self.actor).filter(project=self.project)
-        return FeatureImport.objects.filter(environment__in=environments.values("pk"))

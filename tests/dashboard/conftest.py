@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
-from rest_framework.test import APIClient
 
 from dashboard import api
 from dashboard.pages import Page
@@ -16,7 +15,6 @@ from environments.models import Environment, UserEnvironmentPermission
 from organisations.models import Organisation
 from projects.models import Project, UserProjectPermission
 from tests.conftest import make_organisation
-from tests.operations.world import WorldInProcess
 from users.models import FFAdminUser
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
@@ -86,19 +84,6 @@ def stranger(db: None) -> Client:
     other = FFAdminUser.objects.create_user("stranger@example.com", "pa55-word-1", first_name="S", last_name="T")
     make_organisation("Strangers", other)
     return signed_in_browser(other)
-
-
-@pytest.fixture
-def world(
-    user: FFAdminUser,
-    admin: APIClient,
-    organisation: Organisation,
-    project: Project,
-    environment: Environment,
-    production: Environment,
-) -> WorldInProcess:
-    """A project with objects of every kind."""
-    return WorldInProcess(user, admin, organisation, project, environment, production)
 
 
 @pytest.fixture

@@ -3,26 +3,8 @@ from collections.abc import Iterator
 import pytest
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
-from rest_framework.test import APIClient
 
-from environments.models import Environment
-from organisations.models import Organisation
-from projects.models import Project
 from tests.hostile.whole_world import WholeWorld, make_world
-from tests.operations.world import WorldInProcess
-from users.models import FFAdminUser
-
-
-@pytest.fixture
-def world(
-    user: FFAdminUser,
-    admin: APIClient,
-    organisation: Organisation,
-    project: Project,
-    environment: Environment,
-    production: Environment,
-) -> WorldInProcess:
-    return WorldInProcess(user, admin, organisation, project, environment, production)
 
 
 @pytest.fixture(scope="module")
