@@ -1,6 +1,8 @@
 """Fixtures: the dashboard in a real browser, on a real server process. Each test has its own tenant and window."""
 
+import os
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -184,3 +186,23 @@ def serious(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The serious violations that axe has found: rule and first element."""
     violations = [each for each in found["violations"] if each["impact"] in SERIOUS]
     return [(each["id"], each["nodes"][0]["html"]) for each in violations]
+
+
+Start = Callable[[list[str]], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a command, without the proxy of the test's environment. The process is terminated at the end."""
+    processes = []
+
+    def start(command: list[str]) -> subprocess.Popen[str]:
+        environ = {**os.environ, "NO_PROXY": "*", "no_proxy": "*"}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.communicate()

@@ -2,16 +2,16 @@
 the first one. The steps and the seconds are printed (``pytest -s``).
 """
 
-import os
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
+from tests.dashboard.browser.conftest import Start
 from tests.e2e.modules import module_origin
 from tests.support.patience import PATIENCE
 
@@ -71,26 +71,6 @@ class Newcomer:
     def report(self, application: str) -> None:
         seconds = time.monotonic() - self.began_at
         print(f"\n{application}: {self.fields} fields, {self.clicks} clicks, {seconds:.1f} s")
-
-
-Start = Callable[[list[str]], subprocess.Popen[str]]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start a command, without the proxy of the test's environment. The process is terminated at the end."""
-    processes = []
-
-    def start(command: list[str]) -> subprocess.Popen[str]:
-        environ = {**os.environ, "NO_PROXY": "*", "no_proxy": "*"}
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.terminate()
-        process.communicate()
 
 
 @pytest.fixture
