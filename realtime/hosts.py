@@ -18,6 +18,7 @@ from django.apps import apps
 from django.db import router, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Greatest
+from django.dispatch import Signal
 from django.utils import timezone
 
 from realtime import posted_versions, prepared
@@ -29,6 +30,11 @@ MAX_KEY_LENGTH = 100
 # A task of a real Flagsmith may write a version this long after the change. Looking back an hour costs nothing extra:
 # Flagsmith's table of environments has no index on ``updated_at``, so the query scans the table in any case.
 MAX_TASK_DELAY = timedelta(hours=1)
+
+
+versions_read = Signal()
+"""Sent by the host "flagsmith" after each read of states, before any of them is delivered to a stream. ``states``: what
+was read. A receiver may wait, and its exception is that of the read."""
 
 
 class Host:
@@ -59,6 +65,9 @@ class Host:
 
     gate_is_versioned = True
     """A change of the gate raises the version, too."""
+
+    is_served_at_commit = True
+    """Once a version is committed, no process serves an older one. So this process's own events need no read."""
 
     def committed_states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         """``states``, read from the database for writes: a replica may lag."""
@@ -212,12 +221,22 @@ class FlagsmithHost(EmbeddedHost):
     gate_is_versioned = False
     """The switch may also be changed by SQL. Then no version is raised."""
 
+    is_served_at_commit = False
+    """Flagsmith's processes cache environments."""
+
+    def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
+        found = super().states(keys)
+        versions_read.send(sender=None, states=found.values())
+        return found
+
     def changed_since(self, moment: datetime) -> list[EnvironmentState]:
         """As above, but back to ``MAX_TASK_DELAY`` before the moment.
 
         If a process of Flagsmith does not have this app, a task writes the time of its changes later.
         """
-        return super().changed_since(moment - MAX_TASK_DELAY)
+        changed = super().changed_since(moment - MAX_TASK_DELAY)
+        versions_read.send(sender=None, states=changed)
+        return changed
 
 
 class FollowedFlagsmithHost(FlagsmithHost):

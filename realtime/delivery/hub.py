@@ -280,7 +280,8 @@ class Topic:
         if self.state is not None and announced.updated_at <= self.state.updated_at:
             return
         self._received = max(self._received, announced.updated_at)
-        if not is_remote and abs(time.time() - announced.updated_at.timestamp()) < MAX_EVENT_AGE_SECONDS:
+        is_recent = abs(time.time() - announced.updated_at.timestamp()) < MAX_EVENT_AGE_SECONDS
+        if not is_remote and is_recent and hosts.current().is_served_at_commit:
             self._accept_announced(announced)
         else:
             self.hub.reader.submit(self.key).add_done_callback(partial(self._accept_read, announced))

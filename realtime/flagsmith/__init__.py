@@ -7,13 +7,19 @@
 * ``visibility.py``: the environments in which a collected change shows.
 * ``late_writes.py``: keeps Flagsmith's tasks from lowering a version, or from making a second one.
 * ``caches.py``: a backend for Flagsmith's cache of environments, which the settings name.
+* ``cache_listener.py``: a thread that knows which of the cached environments need not be compared with the database.
 
-``schedule.py`` runs in ``serve_realtime``: it announces scheduled changes when they go live. The reasons are in
-docs/decisions/0008-inside-flagsmith.md.
+And in ``serve_realtime``:
+
+* ``schedule.py``: announces scheduled changes when they go live.
+* ``cache_notifier.py``: waits, before an event, until no process uses an older environment from its cache.
+
+The reasons are in docs/decisions/0008-inside-flagsmith.md.
 """
 
 from django.apps import apps
 
+from realtime import hosts
 from realtime.conf import conf
 
 HISTORY = "simple_history"
@@ -23,7 +29,8 @@ HISTORY = "simple_history"
 def connect() -> None:
     """Connect the receivers, if versions are raised here. The checks report a project without history."""
     if conf.RAISES_IN_FLAGSMITH and apps.is_installed(HISTORY):
-        from realtime.flagsmith import collecting, late_writes
+        from realtime.flagsmith import cache_notifier, collecting, late_writes
 
         collecting.connect()
         late_writes.connect()
+        hosts.versions_read.connect(cache_notifier.versions_read, dispatch_uid="realtime:versions_read")

@@ -4,16 +4,18 @@ Flagsmith keeps an environment, with its version and its settings, for ``ENVIRON
 change invalidates the cache of the process that made it.
 """
 
+import threading
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
-from django.db import DatabaseError
+from django.db import DatabaseError, router
 
 from realtime.conf import conf
-from realtime.flagsmith import models
+from realtime.flagsmith import cache_listener, models
+from realtime.flagsmith.cache_listener import Checked
 
 logger = structlog.get_logger(__name__)
 
@@ -21,13 +23,35 @@ logger = structlog.get_logger(__name__)
 class EnvironmentCache(LocMemCache):
     """A backend for ``CACHES[ENVIRONMENT_CACHE_NAME]``: an environment is a miss once its version has risen.
 
-    This takes a query by primary key for each environment that is found, so that a request that follows an event reads
-    nothing older, in any process and on any machine.
+    A request that follows an event reads nothing older, in any process and on any machine. The version is compared by a
+    query with the primary key when it is used for the first time after any event. An environment that was read after a
+    miss is not compared. Without the connection of ``cache_listener.py`` each use has this query.
     """
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        listener = cache_listener.current()
+        checked = listener.checked() if listener is not None else None
         environment = super().get(key, None, version)
-        return default if environment is None or not _is_current(environment) else environment
+        if environment is not None and _is_current(environment, checked):
+            return environment
+        _missed.key, _missed.checked = (key, version), checked
+        return default
+
+    def set(self, key: Any, value: Any, timeout: Any = None, version: int | None = None) -> None:
+        super().set(key, value, timeout, version)
+        if _missed.key == (key, version) and _missed.checked is not None and _is_of_primary(value):
+            _missed.checked[value.pk] = value.updated_at
+
+
+class _Missed(threading.local):
+    """What this thread has not found last, so that it reads it from the database."""
+
+    key: Any = None
+    checked: Checked | None = None
+    """The versions that were known to be the database's before that read."""
+
+
+_missed = _Missed()
 
 
 def are_checked() -> bool:
@@ -36,11 +60,21 @@ def are_checked() -> bool:
     return name not in settings.CACHES or isinstance(caches[name], EnvironmentCache)
 
 
-def _is_current(environment: Any) -> bool:
+def _is_current(environment: Any, checked: Checked | None) -> bool:
+    if checked is not None and checked.get(environment.pk) == environment.updated_at:
+        return True
     rows = models.rows(conf.ENVIRONMENT_MODEL).filter(pk=environment.pk, updated_at=environment.updated_at)
     try:
-        return rows.exists()
+        is_current = rows.exists()
     except DatabaseError:
         # Flagsmith answers some requests from its cache alone, and still does.
         logger.warning("cached_environment_not_checked", environment=environment.pk, exc_info=True)
         return True
+    if is_current and checked is not None:
+        checked[environment.pk] = environment.updated_at
+    return is_current
+
+
+def _is_of_primary(environment: Any) -> bool:
+    """False if it was read from a replica, which may lag."""
+    return bool(environment._state.db == router.db_for_write(type(environment)))

@@ -18,7 +18,7 @@ from django_eventstream.views import Listener, get_listener_manager
 from redis import Redis as Client
 
 from realtime.bus import eventstream as adapter
-from realtime.bus import postgres, redis
+from realtime.bus import listening, postgres, redis
 from realtime.bus.eventstream import channel
 from realtime.bus.supervised import SupervisedBus
 from realtime.serving import redis_urls
@@ -208,9 +208,9 @@ def peer(request: pytest.FixtureRequest, connects: "queue.SimpleQueue[float]", m
     if name == "psycopg2":
         pytest.importorskip("psycopg2")
         # As in a project that has no psycopg 3.
-        monkeypatch.setattr(postgres, "find_spec", lambda name: None)
+        monkeypatch.setattr(listening, "find_spec", lambda name: None)
         name = "postgres"
-    for module in (postgres, redis):
+    for module in (listening, redis):
         monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
     bus = request.getfixturevalue(f"{name}_bus")
     peer: Peer

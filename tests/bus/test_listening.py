@@ -13,7 +13,7 @@ import pytest
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from realtime.bus import eventstream, postgres, redis
+from realtime.bus import eventstream, listening, postgres, redis
 from realtime.bus.memory import MemoryBus
 from tests.bus.conftest import PATIENCE, EventRecorder, Peer, Settings, state, text, until
 
@@ -95,7 +95,7 @@ def test_bus__server_stops_answering__disconnects_and_reconnects(
         logged = [record.getMessage() for record in caplog.records]
         return any("bus_disconnected" in line and "has not answered" in line for line in logged)
 
-    for module in (postgres, redis):
+    for module in (listening, redis):
         monkeypatch.setattr(module, "SILENCE_SECONDS", 0.1)
         monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
     peer.freeze()
@@ -103,7 +103,7 @@ def test_bus__server_stops_answering__disconnects_and_reconnects(
         until(is_disconnected)
     finally:
         # On a busy machine even a working server may take longer than 0.3 s.
-        for module in (postgres, redis):
+        for module in (listening, redis):
             monkeypatch.setattr(module, "ANSWER_SECONDS", PATIENCE)
         peer.thaw()
     connects.get(timeout=PATIENCE)
@@ -113,7 +113,7 @@ def test_bus__server_stops_answering__disconnects_and_reconnects(
 def test_bus__no_events_for_several_pings__connection_is_kept(
     peer: Peer, connects: Connects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (postgres, redis):
+    for module in (listening, redis):
         monkeypatch.setattr(module, "SILENCE_SECONDS", 0.05)
     beats = set()
     until(lambda: beats.add(peer.bus.health().beat) or len(beats) > 6)

@@ -4,22 +4,18 @@ The project of these tests takes Flagsmith's place. ``tests/flagsmith`` has a re
 """
 
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import WARNING, CheckMessage, run_checks
-from django.db import OperationalError, connection
 from django.utils import timezone
-from structlog.testing import capture_logs
 
 from environments.models import Environment
 from features.models import Feature
 from realtime import hosts
 from realtime.changes import versions
-from realtime.flagsmith.caches import EnvironmentCache
 from realtime.hosts import EmbeddedHost
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
@@ -182,42 +178,3 @@ def test_detached_host__watched_model_saved__nothing_is_published(
         feature.save()
     assert recorded.of(environment) == []
     assert Environment.objects.get(pk=environment.pk).updated_at == version
-
-
-@pytest.fixture
-def cache(flagsmith: None) -> Iterator[EnvironmentCache]:
-    cache = EnvironmentCache("environment-objects", {})
-    yield cache
-    cache.clear()
-
-
-@pytest.mark.django_db
-def test_environment_cache__another_process_has_raised_the_version__miss(
-    cache: EnvironmentCache, environment: Environment
-) -> None:
-    environment.refresh_from_db()
-    cache.set("key", environment)
-    assert cache.get("key") == environment
-
-    raised = environment.updated_at + timedelta(microseconds=1)
-    Environment.objects.filter(pk=environment.pk).update(updated_at=raised)
-
-    assert cache.get("key") is None
-    # A request that has read the environment before that may write it to the cache after that.
-    cache.set("key", environment)
-    assert cache.get("key", "default") == "default"
-
-
-@pytest.mark.django_db
-def test_environment_cache__database_fails__cached_environment(
-    cache: EnvironmentCache, environment: Environment
-) -> None:
-    def fails(*arguments: Any) -> None:
-        raise OperationalError("the connection is lost")
-
-    environment.refresh_from_db()
-    cache.set("key", environment)
-    with capture_logs() as logs, connection.execute_wrapper(fails):
-        assert cache.get("key") == environment
-
-    assert [log["event"] for log in logs] == ["cached_environment_not_checked"]
