@@ -38,7 +38,7 @@ print(json.dumps(counts))
 """
 
 
-def test_app__toggle_and_flags__one_query_more_for_flags(checkout: Checkout) -> None:
+def test_app__toggle_and_flags__as_many_queries_as_without_it(checkout: Checkout) -> None:
     """One database, and each request in a process without the app and in a process with it."""
     with FlagsmithWithApp(checkout, Tasks.THREADS, {}) as flagsmith:
         tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
@@ -55,7 +55,7 @@ def test_app__toggle_and_flags__one_query_more_for_flags(checkout: Checkout) -> 
         with_app = json.loads(flagsmith.manage("shell", "--command", code).splitlines()[-1])
         print(f"queries without the app {without}, with it {with_app}")
 
-    # A cached environment's version is compared; and after a toggle the environment is read again.
-    assert with_app.pop("flags") == without.pop("flags") + 1
-    assert with_app.pop("flags after a toggle") - without.pop("flags after a toggle") in (1, 2)
+    # In the process that changes a flag Flagsmith does not always remove the environment from its cache. The app does not
+    # use it then, and reads it once.
+    assert with_app.pop("flags after a toggle") - without.pop("flags after a toggle") in (0, 1)
     assert with_app == without
