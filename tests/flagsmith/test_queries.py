@@ -55,7 +55,4 @@ def test_app__toggle_and_flags__as_many_queries_as_without_it(checkout: Checkout
         with_app = json.loads(flagsmith.manage("shell", "--command", code).splitlines()[-1])
         print(f"queries without the app {without}, with it {with_app}")
 
-    # In the process that changes a flag Flagsmith does not always remove the environment from its cache. The app does not
-    # use it then, and reads it once.
-    assert with_app.pop("flags after a toggle") - without.pop("flags after a toggle") in (0, 1)
     assert with_app == without
