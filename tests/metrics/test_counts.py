@@ -153,7 +153,11 @@ async def test_flagsmith_events__version_without_an_event__counted_as_followed(
         await sync_to_async(rows.update)(updated_at=timezone.now())
         streams.reconcile_now()
         await client.until(lambda client: len(client.events) == 2)
-        eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True))
+        # The end of the reconcile might find the next version.
+        await eventually(lambda: rise("realtime_reconciles_total", "done") == 1)
+        later = timezone.now()
+        await sync_to_async(rows.update)(updated_at=later)
+        eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), later, True))
         await client.until(lambda client: len(client.events) == 3)
     assert rise("realtime_events_healed_total") == 0
     assert rise("realtime_flagsmith_events_total", "following") == 1
