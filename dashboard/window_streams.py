@@ -1,8 +1,8 @@
 """The stream of a dashboard's window: the versions of an environment, for users who may see it.
 
-``StreamPage`` decides like every page: session, visible environment, second factor. Its 200 response is never sent: the
-ASGI application ``window_streams`` sends the stream in its place. Later one query for all open streams of the process
-ends those whose session or permission has ended.
+``StreamPage`` decides like every page: session, visible environment, second factor. Where a page redirects, it is a
+403. Its 200 response is never sent: the ASGI application ``window_streams`` sends the stream in its place. Later one
+query for all open streams of the process ends those whose session or permission has ended.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, parse_cookie
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -51,6 +52,12 @@ class StreamPage(EnvironmentPage):
     """The address of the stream, as far as Django answers it."""
 
     is_remembered = False
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = super().dispatch(request, *args, **kwargs)
+        # An EventSource follows a redirect, and the page for signing in is no stream.
+        is_redirect = HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST
+        return HttpResponse(status=HTTPStatus.FORBIDDEN) if is_redirect else response
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         return HttpResponse(content_type="text/event-stream")

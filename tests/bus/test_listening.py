@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -16,6 +17,7 @@ from redis.retry import Retry
 from realtime.bus import eventstream, listening, postgres, redis
 from realtime.bus.memory import MemoryBus
 from tests.bus.conftest import PATIENCE, EventRecorder, Peer, Settings, state, text, until
+from tests.support.postgresql import PostgreSQL
 
 Connects = queue.SimpleQueue
 
@@ -186,6 +188,30 @@ def test_postgres__ping_fails_with_an_error__disconnects_and_reconnects(
     assert "nonsense" in peer.bus.health().last_error
     monkeypatch.setattr(postgres, "PING", ping)
     connects.get(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_listening_connection__notification_comes_with_an_answer__received_at_once(
+    driver: str, postgresql: PostgreSQL, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are in the socket's buffer before the process reads them."""
+    pytest.importorskip(driver)
+    if driver == "psycopg2":
+        monkeypatch.setattr(listening, "find_spec", lambda name: None)
+    settings.REALTIME_BUS_DATABASE_URL = postgresql.url()
+    with listening.connect("test") as connection, psycopg.connect(postgresql.url(), autocommit=True) as session:
+        connection.query(b"LISTEN channel")
+        with socket.socket(fileno=os.dup(connection._pgconn.socket)) as received:
+            received.settimeout(PATIENCE)
+            connection.send_query(b"SELECT 'answer'")
+            until(lambda: b"answer" in received.recv(1_000, socket.MSG_PEEK))
+            session.execute("SELECT pg_notify('channel', 'payload')")
+            until(lambda: b"payload" in received.recv(1_000, socket.MSG_PEEK))
+            received.setblocking(False)
+
+        assert connection.wait() == b"answer"
+
+        assert list(connection.notifications()) == [b"payload"]
 
 
 def test_psycopg2__server_does_not_answer__error_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,8 +92,8 @@ async def test_window__not_allowed__response_of_the_page(
 ) -> None:
     path = f"{base_path}stream/"
     for headers, status in (
-        (HOST, 302),
-        (HOST | {"cookie": "sessionid=forged"}, 302),
+        (HOST, 403),
+        (HOST | {"cookie": "sessionid=forged"}, 403),
         (cookies(stranger), 404),
         (cookies(member_browser), 404),
     ):
