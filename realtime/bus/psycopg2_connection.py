@@ -70,7 +70,7 @@ class Psycopg2Connection:
     def notifies(self) -> Notification | None:
         notifications = self._connection.notifies
         if not notifications and self._state == POLL_OK:
-            # What has come together with an answer is in libpq's buffer, and would stay there until the socket has more.
+            # What has come together with an answer stays in libpq's buffer until the socket has more, or until this.
             self._state = self._connection.poll()
         return Notification(notifications.pop(0).payload) if notifications else None
 
