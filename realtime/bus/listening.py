@@ -52,7 +52,7 @@ class ListeningConnection:
         """The time of the pending query, or of the last answer if no query is pending."""
         self._sent_at = -math.inf
         self.confirmed_at = -math.inf
-        """The time at which the last query was sent that has been answered: the session existed after it."""
+        """The time just before the last answered query was sent. The session existed after it."""
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +68,10 @@ class ListeningConnection:
             self._interrupting.send(b"x")
 
     def send_query(self, sql: bytes) -> None:
+        self._sent_at = time.monotonic()
         self._pgconn.send_query(sql)
         self._pgconn.flush()
         self._awaits_answer, self._since = True, time.monotonic()
-        self._sent_at = self._since
 
     def query(self, sql: bytes) -> bytes:
         """Send a query and wait for its answer. Returns the first value of the result, as ``wait``.

@@ -44,8 +44,10 @@ class GripPublisher:
             if state is None or not state.streaming_enabled or not announced.streaming_enabled:
                 continue
             try:
-                # A database replica may lag.
-                eventstream.publish_to_grip(max(state, announced, key=attrgetter("updated_at")))
+                if hosts.current().is_served_at_commit:
+                    # A database replica may lag.
+                    state = max(state, announced, key=attrgetter("updated_at"))
+                eventstream.publish_to_grip(state)
             except Exception:
                 # Behind the others, in case the proxy rejects only this one.
                 self._unpublished[key] = announced

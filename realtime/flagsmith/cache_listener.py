@@ -1,16 +1,18 @@
-"""Runs in each process of Flagsmith with a cache of environments: which of them are known to have the newest version.
+"""A thread in each process of Flagsmith, which knows the cached environments that need no comparison with the database.
 
-A process holds a shared advisory lock of PostgreSQL and listens on a channel. Before a new version is sent to streams,
-``serve_realtime`` notifies the channel and waits for an answer of each holder of the lock (``cache_notifier.py``). So
-until a process is notified, no client can have received a version that is newer than what the process has read since
-the last notification.
+The process holds an advisory lock of PostgreSQL and listens on a channel. Before ``serve_realtime`` sends a version to
+streams, it notifies the channel and waits for the answer of each holder of such a lock (``cache_notifier.py``). So no
+client has received a version that is newer than what this process has compared since its last notification.
 """
 
+import json
 import math
 import os
+import random
+import secrets
 import threading
 import time
-from typing import Any
+from typing import NamedTuple, Self
 
 import structlog
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -19,43 +21,71 @@ from realtime.bus import listening
 from realtime.bus.listening import ListeningConnection
 from realtime.bus.supervised import ANSWER_SECONDS
 from realtime.conf import conf
-from realtime.types import UpdatedAt
+from realtime.types import EnvironmentKey, UpdatedAt
 
 logger = structlog.get_logger(__name__)
 
 CHANNEL = "realtime_caches"
-"""The payload of a notification is the number of a round."""
+"""The channel of notifications (``Round``)."""
 
-ANSWERS = "realtime_cache_answers"
-"""The channel of answers, with payloads ``ROUND:PID``. The PID is that of the session in PostgreSQL."""
+LOCKS = 0x7265616C
+"""The first number of the advisory locks. The second one is the process's own, and is in its answers."""
 
-LOCK = (0x7265616C, 1)
-"""The two numbers of the advisory lock."""
-
-START = "start"
-"""A payload that asks for no answer: a process has begun to listen."""
-
-# A process that is not connected, or has stopped, does not answer. So it relies on what it has read only for this time
-# after it sent the last query that PostgreSQL has answered, and then no longer, until it has received what it has
-# missed. ``serve_realtime`` waits longer than that for an answer.
+# A process that is stopped, or cut off from PostgreSQL, does not answer. So each process relies on what it knows only
+# for this time after it has sent the last query that PostgreSQL has answered. The notifier waits longer than that.
 TRUST_SECONDS = 1.0
 PING_SECONDS = 0.25
 
-RETRY_SECONDS = 1.0
+# Pauses between two attempts to connect, as those of a bus: each is twice as long as the previous one, less a random
+# half. A process that is too slow to answer disconnects, so that events do not wait for it again and again.
+MIN_PAUSE = 1.0
+MAX_PAUSE = 30.0
 
-# The first request of a process waits at most so long until the connection is made.
+# The first request of a process waits at most so long until the thread is connected.
 START_SECONDS = 1.0
 
-Checked = dict[Any, UpdatedAt]
-"""Versions by environments' primary keys."""
+# The longest payload of a notification, in bytes.
+MAX_PAYLOAD = 7_999
+
+Checked = dict[EnvironmentKey, UpdatedAt]
+"""Versions that are those of the database, by environments' keys."""
+
+
+class Round(NamedTuple):
+    """A notification that versions have risen."""
+
+    notifier: int
+    number: int
+    keys: list[EnvironmentKey] | None
+    """The environments; None if there are too many for a notification: all of them."""
+
+    @property
+    def answers(self) -> str:
+        """The channel of the answers: ``NUMBER:PROCESS``, with the process's number of the lock."""
+        return answers_to(self.notifier)
+
+    def encode(self) -> str:
+        text = json.dumps(self)
+        return text if len(text.encode()) <= MAX_PAYLOAD else json.dumps(self._replace(keys=None))
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Raises ValueError and TypeError if it is none."""
+        notifier, number, keys = json.loads(payload)
+        return cls(int(notifier), int(number), keys)
+
+
+def answers_to(notifier: int) -> str:
+    return f"realtime_cache_answers_{notifier}"
 
 
 class CacheListener:
-    """A thread that starts with the first use. While it is not connected, nothing is known."""
+    """The thread, which starts at the first use. While it is not connected, no version is known."""
 
     def __init__(self) -> None:
         self._checked: Checked = {}
         self._valid_until = -math.inf
+        self._process = secrets.randbits(31)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._has_tried = threading.Event()
@@ -63,10 +93,10 @@ class CacheListener:
         self._failing = False
 
     def checked(self) -> Checked | None:
-        """The versions that are the database's, as far as any client can know; None if this cannot be said now.
+        """The known versions, or None while the thread is not connected.
 
-        A version may be added that was read from the database after this call. If it has risen since, the result is in
-        use no longer, and nothing is wrong.
+        The caller may add a version that was read from the database after this call. If the version has risen since,
+        another dict is in use, and the addition has no effect.
         """
         if self._thread is None:
             self._start()
@@ -88,7 +118,9 @@ class CacheListener:
                 self._thread.start()
 
     def _run(self) -> None:
+        pause = MIN_PAUSE / 2
         while not self._ended.is_set():
+            began = time.monotonic()
             try:
                 with listening.connect("realtime-cache") as connection:
                     self._listen(connection)
@@ -99,38 +131,63 @@ class CacheListener:
             finally:
                 self._valid_until = -math.inf
                 self._has_tried.set()
-            self._ended.wait(RETRY_SECONDS)
+            pause = MIN_PAUSE if time.monotonic() - began > MAX_PAUSE else min(2 * pause, MAX_PAUSE)
+            self._ended.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
 
     def _listen(self, connection: ListeningConnection) -> None:
         connection.query(f"LISTEN {CHANNEL}".encode())
-        _test(connection)
-        connection.query(b"SELECT pg_advisory_lock_shared(%d, %d)" % LOCK)
+        require_notifications(connection, CHANNEL)
+        connection.query(b"SELECT pg_advisory_lock_shared(%d, %d)" % (LOCKS, self._process))
+        # Only now, because before it has the lock nothing waits for it.
         self._checked = {}
         while not self._ended.is_set():
-            rounds = [int(payload) for payload in connection.notifications() if payload.isdigit()]
-            if rounds:
-                self._checked = {}
-                connection.query(_answer(rounds))
+            if rounds := _rounds(connection):
+                self._remove(rounds)
+                for each in rounds:
+                    answer = f"SELECT pg_notify('{each.answers}', '{each.number}:{self._process}')"
+                    connection.query(answer.encode())
             else:
                 self._valid_until = connection.confirmed_at + TRUST_SECONDS
                 self._failing = False
                 self._has_tried.set()
                 connection.wait(silence=PING_SECONDS)
+                if time.monotonic() > self._valid_until:
+                    raise TimeoutError(f"The process or PostgreSQL has not answered for {TRUST_SECONDS:g} s")
+
+    def _remove(self, rounds: list[Round]) -> None:
+        """Replace the dict, without these environments: threads may still add to the old one."""
+        checked = self._checked.copy()
+        for each in rounds:
+            for key in checked.copy() if each.keys is None else each.keys:
+                checked.pop(key, None)
+        self._checked = checked
 
 
-def _answer(rounds: list[int]) -> bytes:
-    answer = f"SELECT pg_notify('{ANSWERS}', round || ':' || pg_backend_pid())"
-    return f"{answer} FROM unnest(ARRAY{rounds}) AS round".encode()
+def _rounds(connection: ListeningConnection) -> list[Round]:
+    """The notifications that have arrived."""
+    rounds = []
+    for payload in connection.notifications():
+        try:
+            rounds.append(Round.decode(payload))
+        except (TypeError, ValueError):
+            # The test of another process (``require_notifications``).
+            continue
+    return rounds
 
 
-def _test(connection: ListeningConnection) -> None:
-    """Raise ConnectionError if no notification arrives, as through a pooler that shares sessions."""
-    connection.query(f"SELECT pg_notify('{CHANNEL}', '{START}')".encode())
+def require_notifications(connection: ListeningConnection, channel: str) -> None:
+    """Raise ConnectionError if no notification of another session arrives on this channel, to which it listens.
+
+    This is so behind a pooler that shares sessions. There, a session would still receive its own notifications.
+    """
+    with listening.connect("realtime-cache-test") as other:
+        other.query(f"SELECT pg_notify('{channel}', 'test')".encode())
     deadline = time.monotonic() + ANSWER_SECONDS
     while not any(connection.notifications()):
         if time.monotonic() > deadline:
             raise ConnectionError("No notification arrives. Behind a pooler, set REALTIME_BUS_DATABASE_URL.")
-        connection.wait(silence=PING_SECONDS)
+        # Without a ping, for which a pooler would connect it to a session.
+        connection.wait(silence=2 * ANSWER_SECONDS)
 
 
 _lock = threading.Lock()
@@ -138,7 +195,7 @@ _current: CacheListener | None = None
 
 
 def current() -> CacheListener | None:
-    """This process's; None where versions are not raised by this app, or the database has no notifications."""
+    """This process's listener. None if versions are not raised by this app, or the database has no notifications."""
     global _current
     if _current is None:
         if not conf.RAISES_IN_FLAGSMITH or connections[DEFAULT_DB_ALIAS].vendor != "postgresql":

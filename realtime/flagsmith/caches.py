@@ -1,4 +1,4 @@
-"""Flagsmith's cache of environments, of which only those are used whose versions are the database's.
+"""A backend for Flagsmith's cache of environments, for which an environment with an older version is a miss.
 
 Flagsmith keeps an environment, with its version and its settings, for ``ENVIRONMENT_CACHE_SECONDS`` in each process. A
 change invalidates the cache of the process that made it.
@@ -11,7 +11,7 @@ import structlog
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
-from django.db import DatabaseError, router
+from django.db import Error, router
 
 from realtime.conf import conf
 from realtime.flagsmith import cache_listener, models
@@ -21,11 +21,12 @@ logger = structlog.get_logger(__name__)
 
 
 class EnvironmentCache(LocMemCache):
-    """A backend for ``CACHES[ENVIRONMENT_CACHE_NAME]``: an environment is a miss once its version has risen.
+    """The backend for ``CACHES[ENVIRONMENT_CACHE_NAME]``.
 
-    A request that follows an event reads nothing older, in any process and on any machine. The version is compared by a
-    query with the primary key when it is used for the first time after any event. An environment that was read after a
-    miss is not compared. Without the connection of ``cache_listener.py`` each use has this query.
+    A request that follows an event gets nothing older from it, in any process and on any machine. An environment's
+    version is compared with the database at its first use after an event of the environment, by a query with the
+    primary key; or not at all, if it was read after a miss. Without the connection of ``cache_listener.py`` it is
+    compared at each use.
     """
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
@@ -40,15 +41,15 @@ class EnvironmentCache(LocMemCache):
     def set(self, key: Any, value: Any, timeout: Any = None, version: int | None = None) -> None:
         super().set(key, value, timeout, version)
         if _missed.key == (key, version) and _missed.checked is not None and _is_of_primary(value):
-            _missed.checked[value.pk] = value.updated_at
+            _missed.checked[value.api_key] = value.updated_at
 
 
 class _Missed(threading.local):
-    """What this thread has not found last, so that it reads it from the database."""
+    """The thread's last miss, after which it reads the environment from the database."""
 
     key: Any = None
     checked: Checked | None = None
-    """The versions that were known to be the database's before that read."""
+    """The versions that were known before that read."""
 
 
 _missed = _Missed()
@@ -61,17 +62,17 @@ def are_checked() -> bool:
 
 
 def _is_current(environment: Any, checked: Checked | None) -> bool:
-    if checked is not None and checked.get(environment.pk) == environment.updated_at:
+    if checked is not None and checked.get(environment.api_key) == environment.updated_at:
         return True
     rows = models.rows(conf.ENVIRONMENT_MODEL).filter(pk=environment.pk, updated_at=environment.updated_at)
     try:
         is_current = rows.exists()
-    except DatabaseError:
+    except Error:
         # Flagsmith answers some requests from its cache alone, and still does.
         logger.warning("cached_environment_not_checked", environment=environment.pk, exc_info=True)
         return True
     if is_current and checked is not None:
-        checked[environment.pk] = environment.updated_at
+        checked[environment.api_key] = environment.updated_at
     return is_current
 
 

@@ -1,8 +1,12 @@
 """Flagsmith's cache of environments: what is compared with the database, and what a client reads after an event."""
 
+import gc
+import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -12,10 +16,12 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from structlog.testing import capture_logs
 
 from environments.models import Environment
 from realtime import hosts
+from realtime.bus import listening
 from realtime.flagsmith import cache_listener, cache_notifier
 from realtime.flagsmith.cache_listener import CacheListener
 from realtime.flagsmith.cache_notifier import CacheNotifier
@@ -32,9 +38,18 @@ needs_notifications = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def cache(settings: Any) -> Iterator[EnvironmentCache]:
+@pytest.fixture(params=["psycopg", pytest.param("psycopg2", marks=pytest.mark.slow)])
+def cache(request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[EnvironmentCache]:
     """The cache of a process that has just started."""
+    if request.param == "psycopg2":
+        pytest.importorskip("psycopg2")
+        # As in a Flagsmith, which has no psycopg 3.
+        monkeypatch.setattr(listening, "find_spec", lambda name: None)
+    # Long enough for a busy machine. Tests of these times set them.
+    monkeypatch.setattr(cache_listener, "START_SECONDS", PATIENCE)
+    monkeypatch.setattr(cache_listener, "TRUST_SECONDS", PATIENCE)
+    monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(cache_listener, "MIN_PAUSE", 0.1)
     settings.REALTIME_HOST, settings.REALTIME_FLAGSMITH = "flagsmith", "signals"
     cache_listener.forget()
     cache = EnvironmentCache("environment-objects", {})
@@ -95,10 +110,22 @@ def another_session() -> Iterator[psycopg.Connection]:
 
 @contextmanager
 def process_without_answers() -> Iterator[psycopg.Connection]:
-    """A process that has taken the lock, and does not answer."""
+    """A process that holds the lock 1, and does not answer."""
     with another_session() as session:
-        session.execute("SELECT pg_advisory_lock_shared(%s::int, %s::int)", cache_listener.LOCK)
+        session.execute("SELECT pg_advisory_lock_shared(%s::int, 1)", [cache_listener.LOCKS])
         yield session
+
+
+def terminate(name: str) -> None:
+    """End the sessions of this name, and wait for their end."""
+    with another_session() as session:
+        session.execute(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = %s", [name]
+        )
+
+
+def names(logs: list[Any]) -> list[str]:
+    return [log["event"] for log in logs]
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -159,9 +186,20 @@ def test_environment_cache__version_is_delivered__read_once_more_and_then_not_co
 
     assert get(cache, environment).updated_at == delivered.updated_at
     assert queries(cache, environment) == 0
-
-    # An event of another environment: compared once.
+    # An event of another environment.
     deliver(production)
+    assert queries(cache, environment) == 0
+
+
+@needs_notifications
+def test_environment_cache__too_many_environments_for_a_notification__all_compared(
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment
+) -> None:
+    get(cache, environment)
+    now = timezone.now()
+    notifier.wait_for_caches(
+        hosts.EnvironmentState(EnvironmentKey(f"{number:0100}'"), now, True) for number in range(100)
+    )
     assert [queries(cache, environment), queries(cache, environment)] == [1, 0]
 
 
@@ -191,113 +229,195 @@ def test_environment_cache__read_from_a_replica__compared(cache: EnvironmentCach
 
 @needs_notifications
 def test_environment_cache__listener_loses_its_connection__compared_until_it_is_connected_again(
-    cache: EnvironmentCache, environment: Environment
+    cache: EnvironmentCache, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cache_listener, "MIN_PAUSE", 2.0)
     get(cache, environment)
     listener = cache_listener.current()
     assert listener is not None
-    assert listener.checked() is not None
 
-    with capture_logs() as logs, another_session() as session:
-        session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'realtime-cache'"
-        )
+    with capture_logs() as logs:
+        terminate("realtime-cache")
         until(lambda: listener.checked() is None)
         assert queries(cache, environment) == 1
         until(lambda: listener.checked() is not None)
 
     assert [queries(cache, environment), queries(cache, environment)] == [1, 0]
-    assert [log["event"] for log in logs] == ["cache_listener_failed"]
+    assert names(logs) == ["cache_listener_failed"]
 
 
 @needs_notifications
-def test_environment_cache__database_has_not_answered_for_a_second__compared(
-    cache: EnvironmentCache, environment: Environment, monkeypatch: pytest.MonkeyPatch
+def test_environment_cache__process_was_stopped_for_too_long__compared_and_not_waited_for(
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_listener, "PING_SECONDS", 3 * cache_listener.TRUST_SECONDS)
+    continued = threading.Event()
+    waits = listening.ListeningConnection.wait
+
+    def wait(self: listening.ListeningConnection, *arguments: Any, **options: Any) -> bytes | None:
+        if threading.current_thread().name == "realtime-cache-listener":
+            continued.wait(PATIENCE)
+        return waits(self, *arguments, **options)
+
+    monkeypatch.setattr(cache_listener, "MIN_PAUSE", 10.0)
     get(cache, environment)
     listener = cache_listener.current()
     assert listener is not None
+    monkeypatch.setattr(cache_listener, "TRUST_SECONDS", 0.3)
+    monkeypatch.setattr(listening.ListeningConnection, "wait", wait)
 
-    until(lambda: listener.checked() is None)
+    with capture_logs() as logs:
+        until(lambda: listener.checked() is None)
+        assert [queries(cache, environment), queries(cache, environment)] == [1, 1]
+        continued.set()
+        until(lambda: logs)
+        deliver(environment)
 
-    assert [queries(cache, environment), queries(cache, environment)] == [1, 1]
-    with another_session() as session:
-        session.execute("SELECT pg_notify('realtime_caches', '1')")
-        until(lambda: listener.checked() is not None)
+    assert names(logs) == ["cache_listener_failed"]
+    assert "has not answered" in logs[0]["error"]
 
 
 @needs_notifications
-def test_listener__no_notification_arrives__compared_and_not_waited_for(
-    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pooled", ["realtime-cache", "realtime-cache-notifier"])
+def test_pooler__sessions_receive_only_their_own_notifications__compared_or_waited_for(
+    pooled: str,
+    cache: EnvironmentCache,
+    notifier: CacheNotifier,
+    environment: Environment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As behind a pooler that shares sessions."""
+    """A pooler that shares sessions passes a notification on only together with an answer."""
+    connect = listening.connect
+
+    @contextmanager
+    def connect_pooled(name: str) -> Iterator[listening.ListeningConnection]:
+        with connect(name) as connection:
+            if name == pooled:
+                connection.notifications = lambda: iter(())  # type: ignore[method-assign]
+            yield connection
+
+    monkeypatch.setattr(listening, "connect", connect_pooled)
     monkeypatch.setattr(cache_listener, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr(cache_listener.ListeningConnection, "notifications", lambda connection: iter(()))
+    monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", 0.1)
     with capture_logs() as logs:
-        assert [queries(cache, environment), queries(cache, environment)] == [1, 1]
-        deliver(environment)
-    assert [log["event"] for log in logs] == ["cache_listener_failed"]
+        get(cache, environment)
+        raise_version(environment)
+        delivered = deliver(environment)
+
+        assert get(cache, environment).updated_at == delivered.updated_at
+        assert queries(cache, environment) == (pooled == "realtime-cache")
+    failure = {"realtime-cache": "cache_listener_failed", "realtime-cache-notifier": "cache_answers_not_received"}
+    assert names(logs) == [failure[pooled]]
     assert "REALTIME_BUS_DATABASE_URL" in logs[0]["error"]
 
 
 @needs_notifications
 def test_notifier__process_does_not_answer__waited_for_once_until_it_answers(
-    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def deliver_next() -> list[str]:
         raise_version(environment)
         with capture_logs() as logs:
             deliver(environment)
-        return [log["event"] for log in logs]
+        return names(logs)
 
+    deliver(environment)
     with process_without_answers() as session:
+        monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", 0.1)
         assert deliver_next() == ["cache_not_answered"]
         assert deliver_next() == []
 
-        session.execute("SELECT pg_notify('realtime_cache_answers', '1:' || pg_backend_pid())")
+        session.execute("SELECT pg_notify(%s, '1:1')", [cache_listener.answers_to(notifier._number)])
 
         assert deliver_next() == ["cache_not_answered"]
     assert deliver_next() == []
 
 
 @needs_notifications
-def test_notifier__process_ends_before_it_answers__not_waited_for(
+def test_notifier__notification_takes_longer_than_the_wait__answers_are_awaited_all_the_same(
     cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_notifier, "ANSWER_SECONDS", PATIENCE)
-    with another_session() as session, process_without_answers() as process:
-        session.execute(f"LISTEN {cache_listener.CHANNEL}")
+    """Notifying transactions commit one after the other: this one waits for a transaction that takes long."""
+    deliver(environment)
+    monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", 0.2)
+    query = listening.ListeningConnection.query
 
-        def end_it() -> None:
-            for _ in session.notifies(timeout=PATIENCE, stop_after=1):
-                process.close()
+    def slow_query(self: listening.ListeningConnection, sql: bytes) -> bytes:
+        if sql.startswith(b"SELECT (SELECT"):
+            time.sleep(0.5)
+        return query(self, sql)
 
-        ending = threading.Thread(target=end_it)
-        ending.start()
+    monkeypatch.setattr(listening.ListeningConnection, "query", slow_query)
+    with process_without_answers() as process:
+        process.execute(f"LISTEN {cache_listener.CHANNEL}")
+        answers = cache_listener.answers_to(notifier._number)
+
+        def answer() -> None:
+            (notification,) = list(process.notifies(timeout=PATIENCE, stop_after=1))
+            number = cache_listener.Round.decode(notification.payload.encode()).number
+            process.execute("SELECT pg_notify(%s, %s)", [answers, f"{number}:1"])
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        raise_version(environment)
         with capture_logs() as logs:
             deliver(environment)
-        ending.join()
-    assert process.closed
+        thread.join()
     assert logs == []
 
 
 @needs_notifications
-def test_notifier__its_session_is_closed__the_read_fails_and_the_next_one_succeeds(
+def test_notifier__its_session_is_closed__waits_without_answers_and_connects_again(
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Perhaps the processes' sessions were closed with it, and they have not noticed."""
+    deliver(environment)
+    get(cache, environment)
+    waited = []
+    monkeypatch.setattr(cache_notifier.time, "sleep", waited.append)
+    with capture_logs() as logs:
+        for _ in range(2):
+            raise_version(environment)
+            terminate("realtime-cache-notifier") if not waited else None
+            delivered = deliver(environment)
+            until(lambda version=delivered.updated_at: get(cache, environment).updated_at == version)
+    assert names(logs) == ["cache_answers_not_received"]
+    assert waited == [cache_notifier.WAIT_SECONDS]
+
+
+@needs_notifications
+def test_notifier__another_one_is_busy__receives_nothing(
     cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment
 ) -> None:
+    """A session that does not read would fill PostgreSQL's queue."""
     deliver(environment)
+    get(cache, environment)
+    busy = CacheNotifier()
+    for _ in range(3):
+        raise_version(environment)
+        state = hosts.EmbeddedHost().states([EnvironmentKey(environment.api_key)])[EnvironmentKey(environment.api_key)]
+        busy.wait_for_caches([state])
+    busy.close()
+
+    assert notifier._connection is not None
+    assert notifier._connection.query(b"SELECT 'nothing more'") == b"nothing more"
+    assert list(notifier._connection.notifications()) == []
+
+
+@needs_notifications
+def test_notifier__process_is_forked__session_is_kept(
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_notifier, "_current", notifier)
+    deliver(environment)
+    child = os.fork()
+    if not child:
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
     raise_version(environment)
-    with another_session() as session:
-        session.execute(
-            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
-            " WHERE application_name = 'realtime-cache-notifier'"
-        )
-
-    with pytest.raises((psycopg.OperationalError, ConnectionError)):
+    with capture_logs() as logs:
         deliver(environment)
-
-    assert deliver(environment).updated_at == Environment.objects.get(pk=environment.pk).updated_at
+    assert logs == []
 
 
 @needs_notifications
@@ -308,40 +428,37 @@ def test_caches_of_two_processes__requests_during_changes__nothing_older_than_th
     delivered = [deliver(environment).updated_at]
     ended = threading.Event()
     older: list[tuple[Any, Any]] = []
-    reads = [0, 0]
 
-    def make_requests(number: int) -> None:
-        # Each thread is a process of its own, with a listener and a storage.
-        own = EnvironmentCache(f"process-{number}", {})
-        own_listener = CacheListener()
-        listeners.current = own_listener
+    def make_requests(process: int) -> int:
+        """Make requests as a process of its own. Returns the number of reads without a query."""
+        own = EnvironmentCache(f"process-{process}", {})
+        listeners.current = CacheListener()
+        without_query = 0
         try:
             while not ended.is_set():
                 newest = delivered[0]
-                found = get(own, environment)
-                reads[number] += 1
+                with CaptureQueriesContext(connection) as captured:
+                    found = get(own, environment)
+                without_query += not captured.captured_queries
                 if found.updated_at < newest:
                     older.append((found.updated_at, newest))
                 if random.random() < 0.1:
                     own.delete(KEY)
+            return without_query
         finally:
-            own_listener.close(PATIENCE)
+            listeners.current.close(PATIENCE)
             own.clear()
             connections.close_all()
 
     listeners = threading.local()
     monkeypatch.setattr(cache_listener, "current", lambda: getattr(listeners, "current", None))
-    threads = [threading.Thread(target=make_requests, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        until(lambda: all(reads))
-        for _ in range(200):
-            raise_version(environment)
-            delivered[0] = deliver(environment).updated_at
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(2) as processes:
+        requests = [processes.submit(make_requests, process) for process in range(2)]
+        try:
+            for _ in range(200):
+                raise_version(environment)
+                delivered[0] = deliver(environment).updated_at
+        finally:
+            ended.set()
+        assert all(request.result() > 100 for request in requests)
     assert older == []
-    print(f"{reads} reads")
