@@ -318,6 +318,31 @@ async def test_event__late_and_first_read_fails__delivered_after_the_next_read(
         await client.until(lambda client: client.events[-1:] == [frame])
 
 
+async def test_event__host_is_flagsmith__delivered_when_its_processes_have_answered(
+    streams: hub.Hub, client: Client, environment: Environment, settings: Settings
+) -> None:
+    """Also an event of this process, which announces scheduled changes: others may have cached an older state."""
+    settings.REALTIME_HOST = "flagsmith"
+    frame = await raise_unannounced(environment)
+    version = eventstream.parse(frame.split(b"data: ")[1].decode())
+    asked, answered = threading.Event(), threading.Event()
+
+    def wait_for_answers(states: Any, **kwargs: object) -> None:
+        if any(state.updated_at == version for state in states):
+            asked.set()
+            answered.wait(PATIENCE)
+
+    hosts.versions_read.connect(wait_for_answers)
+    try:
+        eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), version, True))
+        assert await asyncio.to_thread(asked.wait, PATIENCE)
+        assert frame not in client.events
+    finally:
+        answered.set()
+        hosts.versions_read.disconnect(wait_for_answers)
+    await client.until(lambda client: client.events[-1:] == [frame])
+
+
 async def test_repeat__read_fails__event_is_repeated_after_the_next_read(
     streams: hub.Hub,
     client: Client,

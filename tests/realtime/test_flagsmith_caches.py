@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import InterfaceError, OperationalError, connection, connections
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -154,11 +154,12 @@ def test_environment_cache__another_process_has_raised_the_version__miss(
     assert cache.get(KEY, "default") == "default"
 
 
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
 def test_environment_cache__database_fails__cached_environment(
-    cache: EnvironmentCache, environment: Environment, settings: Any
+    cache: EnvironmentCache, environment: Environment, settings: Any, error: type[Exception]
 ) -> None:
     def fails(*arguments: Any) -> None:
-        raise OperationalError("the connection is lost")
+        raise error("the connection is lost")
 
     settings.REALTIME_FLAGSMITH = "follow"
     environment.refresh_from_db()
