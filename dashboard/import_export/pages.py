@@ -25,12 +25,12 @@ NEEDS_APPROVAL = (
 )
 
 
-class TransferPage(ProjectPage):
+class ImportExportPage(ProjectPage):
     """The forms of an export and an import, and the latest ones of the environments that the user is an admin of."""
 
     template = "dashboard/import_export/page.html"
     tab = "settings"
-    section = "transfer"
+    section = "import-export"
 
     # An uploaded file cannot be shown in its form again.
     keeps_input = False
@@ -57,7 +57,7 @@ class TransferPage(ProjectPage):
 
     @property
     def path(self) -> str:
-        return reverse("dashboard:transfer", args=[self.project.pk])
+        return reverse("dashboard:import-export", args=[self.project.pk])
 
     @property
     def administered(self) -> list[Environment]:
@@ -76,7 +76,7 @@ class TransferPage(ProjectPage):
         return found
 
 
-class Export(TransferPage):
+class Export(ImportExportPage):
     """Store an export. The list has a link to it."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:
@@ -90,7 +90,7 @@ class Export(TransferPage):
         return self.redirect(self.path, f"The export of {environment.name} is in the list.")
 
 
-class Download(TransferPage):
+class Download(ImportExportPage):
     """The file of an export."""
 
     def get(self, request: HttpRequest, export_pk: int, **kwargs: str) -> HttpResponse:
@@ -104,7 +104,7 @@ class Download(TransferPage):
         return HttpResponse(json.dumps(response.data), "application/json", headers=headers)
 
 
-class Import(TransferPage):
+class Import(ImportExportPage):
     """Import a file in two steps: the first shows what it would do, and changes nothing."""
 
     def post(self, request: HttpRequest, **kwargs: str) -> HttpResponse:

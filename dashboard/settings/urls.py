@@ -1,6 +1,6 @@
 from django.urls import path
 
-from dashboard.import_export import pages as transfer
+from dashboard.import_export import pages as import_export
 from dashboard.permissions import pages as permissions
 from dashboard.permissions.urls import permission_urls
 from dashboard.settings import general, sdk, tags
@@ -19,10 +19,10 @@ urlpatterns = [
     path("tags/<int:tag_pk>/", tags.TagForm.as_view(), name="tag"),
     path("tags/<int:tag_pk>/delete/", tags.DeleteTag.as_view(), name="tag-delete"),
     path("webhooks/", ProjectWebhooks.as_view(), name="project-webhooks"),
-    path("transfer/", transfer.TransferPage.as_view(), name="transfer"),
-    path("transfer/export/", transfer.Export.as_view(), name="feature-export"),
-    path("transfer/exports/<int:export_pk>/", transfer.Download.as_view(), name="feature-export-download"),
-    path("transfer/import/", transfer.Import.as_view(), name="feature-import"),
+    path("import-export/", import_export.ImportExportPage.as_view(), name="import-export"),
+    path("import-export/export/", import_export.Export.as_view(), name="feature-export"),
+    path("import-export/exports/<int:export_pk>/", import_export.Download.as_view(), name="feature-export-download"),
+    path("import-export/import/", import_export.Import.as_view(), name="feature-import"),
     *permission_urls(
         permissions.ProjectPermissions, permissions.ProjectUserPermissions, permissions.ProjectGroupPermissions
     ),

@@ -158,8 +158,11 @@ class CacheListener:
         """Replace the dict, without these environments: threads may still add to the old one."""
         checked = self._checked.copy()
         for each in rounds:
-            for key in checked.copy() if each.keys is None else each.keys:
-                checked.pop(key, None)
+            if each.keys is None:
+                checked.clear()
+            else:
+                for key in each.keys:
+                    checked.pop(key, None)
         self._checked = checked
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def page(project: Project) -> str:
-    return f"/projects/{project.pk}/settings/transfer/"
+    return f"/projects/{project.pk}/settings/import-export/"
 
 
 def form(environment: Environment, items: Any, strategy: str = "SKIP") -> dict[str, Any]:

@@ -86,6 +86,11 @@ class Flagsmith:
         return "\n".join(process.log for process in self._processes)
 
     @property
+    def api_pid(self) -> int:
+        """The PID of its API's process group."""
+        return self._processes[0].pid
+
+    @property
     def settings(self) -> dict[str, str]:
         """Its environment variables."""
         return {**self._settings, "DATABASE_URL": self._postgresql.url(DATABASE)}

@@ -97,7 +97,7 @@ def test_features__exported_and_imported__stream_and_sdk_follow(
     segment = tenant.add_segment("Professionals", plan="pro")
     tenant.override(feature["id"], segment["id"])
     other = tenant.add_environment("Production")
-    window.goto(f"/projects/{tenant.project}/settings/transfer/")
+    window.goto(f"/projects/{tenant.project}/settings/import-export/")
     window.locator("#environment").select_option("Production")
     window.get_by_role("button", name="Export").click()
     with window.expect_download() as download:
