@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
-from django.db.models import F, Max, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, QuerySet
 from rest_framework.exceptions import ValidationError
 
 from core.changes import report
@@ -98,7 +98,12 @@ def remove_all(overrides: QuerySet[FeatureSegment]) -> None:
 
 def live_feature_segments(environment: int, feature: int) -> QuerySet[FeatureSegment]:
     """The feature segments with a live state. Those of change requests have none yet."""
-    return _feature_segments(environment, feature).filter(feature_states__version__isnull=False)
+    return with_live_state(_feature_segments(environment, feature))
+
+
+def with_live_state(feature_segments: QuerySet[FeatureSegment]) -> QuerySet[FeatureSegment]:
+    states = FeatureState.objects.filter(feature_segment=OuterRef("pk"), version__isnull=False)
+    return feature_segments.filter(Exists(states))
 
 
 def read_feature_segments(environment: Environment, feature: Feature) -> list[FeatureSegment]:

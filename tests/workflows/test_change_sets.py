@@ -124,6 +124,33 @@ def test_change_set__overrides_changed_meanwhile__the_rest_is_applied(
     assert names(feature) == ["second", "fourth"]
 
 
+def test_change_set__override_is_a_draft_of_another_request__not_removed(
+    admin: APIClient,
+    creation: str,
+    feature: Feature,
+    change_set: Callable[..., Any],
+    overrides: dict[str, FeatureSegment],
+) -> None:
+    def draft() -> int:
+        """A request for a new override of the first segment."""
+        first = overrides["first"]
+        wanted = {"feature": feature.pk, "segment": first.segment_id, "environment": first.environment_id}
+        segment = admin.post("/api/v1/features/feature-segments/", wanted, "json").json()["id"]
+        state = {"feature": feature.pk, "feature_segment": segment, "enabled": True}
+        pk: int = admin.post(creation, {"title": "d", "feature_states": [state]}, "json").json()["id"]
+        return pk
+
+    removal = {"title": "t", "feature_states": [], "change_sets": [change_set(removed="first")]}
+    created = admin.post(creation, removal, "json").json()["id"]
+    admin.delete(f"/api/v1/features/feature-segments/{overrides['first'].pk}/")
+    drafted = draft()
+
+    assert admin.post(f"{REQUESTS}{created}/commit/").status_code == 200
+    assert "has no override" in admin.post(creation, removal, "json").content.decode()
+    assert admin.post(f"{REQUESTS}{drafted}/commit/").status_code == 200
+    assert "first" in names(feature)
+
+
 def test_change_set__feature_deleted__400_and_nothing_changed(
     admin: APIClient, creation: str, feature: Feature, change_set: Callable[..., Any]
 ) -> None:

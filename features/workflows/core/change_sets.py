@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 from rest_framework.fields import DateTimeField
 
 from core import actor
-from features.feature_segments.services import read_feature_segments, remove_feature_segments, set_priorities
+from features.feature_segments.services import (
+    live_feature_segments,
+    read_feature_segments,
+    remove_feature_segments,
+    set_priorities,
+)
 from features.models import Feature
 from features.workflows.core.models import ChangeRequest, ChangeSet
 from segments.models import Segment
@@ -65,9 +70,8 @@ def apply_change_sets(request: ChangeRequest, due: list[ChangeSet], now: datetim
     with actor.system(request):
         for each in due:
             feature = features[each.feature_id]
-            removed = set(segment_ids(each.removed))
-            stored = read_feature_segments(environment, feature)
-            remove_feature_segments(override for override in stored if override.segment_id in removed)
+            live = live_feature_segments(environment.pk, feature.pk)
+            remove_feature_segments(live.filter(segment__in=segment_ids(each.removed)))
             if each.order:
                 places = {segment: place for place, segment in enumerate(segment_ids(each.order))}
                 stored = read_feature_segments(environment, feature)

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 
 from core.items import CompleteItem, Items
 from environments.models import Environment
-from features.feature_segments.services import MAX_PRIORITY
+from features.feature_segments.services import MAX_PRIORITY, with_live_state
 from features.feature_states.serializers import (
     SHARES_OVER_100,
     FeatureStateValueSerializer,
@@ -186,7 +186,8 @@ def validate_change_sets(
     for change_set in stored:
         segments = {segment["id"]: segment for segment in (*change_set.removed, *change_set.order)}
         overrides.setdefault(change_set.feature_id, {}).update(segments)
-    for each in FeatureSegment.objects.filter(environment=environment, feature__in=features).select_related("segment"):
+    feature_segments = FeatureSegment.objects.filter(environment=environment, feature__in=features)
+    for each in with_live_state(feature_segments).select_related("segment"):
         overrides.setdefault(each.feature_id, {})[each.segment_id] = named(each.segment)
     errors: list[dict[str, Any]] = []
     requested = []
