@@ -69,7 +69,7 @@ def test_app__worker_is_stopped_during_a_change__event_comes_and_no_response_is_
             finally:
                 os.kill(stopped, SIGCONT)
             assert [version for version in versions(tenant) if version < before - MICROSECOND] == []
-    assert "cache_not_answered" in flagsmith.streams.log
+    flagsmith.streams.wait_for_log("cache_not_answered")
 
 
 def test_app__worker_is_killed_during_changes__no_response_is_older(
