@@ -140,7 +140,7 @@ def _check_flagsmith() -> list[CheckMessage]:
 
 def _check_caches() -> list[CheckMessage]:
     """Warn of caches of a real Flagsmith that are not invalidated by a change."""
-    checked = ("ENVIRONMENT_CACHE_SECONDS",) if conf.RAISES_IN_FLAGSMITH and caches.are_checked() else ()
+    checked = ("ENVIRONMENT_CACHE_SECONDS",) if conf.RAISES_IN_FLAGSMITH and caches.compares_versions() else ()
     hints = {"ENVIRONMENT_CACHE_SECONDS": ENVIRONMENT_CACHE_HINTS.get(conf.FLAGSMITH)}
     messages: list[CheckMessage] = [
         checks.Warning(

@@ -33,8 +33,10 @@ MAX_TASK_DELAY = timedelta(hours=1)
 
 
 versions_read = Signal()
-"""Sent by the host "flagsmith" after each read of states, before any of them is delivered to a stream. ``states``: what
-was read. A receiver may wait, and its exception is that of the read."""
+"""Sent by the host "flagsmith" at the end of ``states`` and ``changed_since``, which read all that streams get.
+
+``states``: what was read. A receiver may wait, and its exception is that of the read.
+"""
 
 
 class Host:
@@ -66,7 +68,7 @@ class Host:
     gate_is_versioned = True
     """A change of the gate raises the version, too."""
 
-    is_served_at_commit = True
+    serves_committed_versions = True
     """Once a version is committed, no process serves an older one. So this process's own events need no read."""
 
     def committed_states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
@@ -221,7 +223,7 @@ class FlagsmithHost(EmbeddedHost):
     gate_is_versioned = False
     """The switch may also be changed by SQL. Then no version is raised."""
 
-    is_served_at_commit = False
+    serves_committed_versions = False
     """Flagsmith's processes cache environments."""
 
     def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:

@@ -1,11 +1,12 @@
 """Connections to PostgreSQL that listen for notifications (LISTEN), outside of Django's pools."""
 
 import math
+import os
 import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
@@ -85,18 +86,19 @@ class ListeningConnection:
             pass
         return answer
 
-    def wait(self, ping: bytes = b"SELECT 1", silence: float | None = None) -> bytes | None:
+    def wait(self, ping: bytes = b"SELECT 1", silence: float | None = None, at_most: float = math.inf) -> bytes | None:
         """Wait for notifications or an answer, but at most for ``silence`` seconds (None: ``SILENCE_SECONDS``).
 
         After so many seconds without an answer the query ``ping`` is sent. Returns the first value of a query's result,
-        empty bytes for a result without values, and None if there is no answer.
+        empty bytes for a result without values, and None if there is no answer. ``at_most``: a shorter time to wait.
         """
         if silence is None:
             silence = SILENCE_SECONDS
         if not self._awaits_answer and time.monotonic() >= self._since + silence:
             self.send_query(ping)
         left = self._since + (ANSWER_SECONDS if self._awaits_answer else silence) - time.monotonic()
-        ready = [file for file, _ in self._poll.poll(math.ceil(1_000 * min(max(left, 0.0), silence)))]
+        seconds = min(max(left, 0.0), silence, at_most)
+        ready = [file for file, _ in self._poll.poll(math.ceil(1_000 * seconds))]
         if self._interrupted.fileno() in ready:
             return None
         if ready:
@@ -145,8 +147,9 @@ def _connection(name: str) -> "Iterator[PGconn | Psycopg2Connection]":
 
         if conf.BUS_DATABASE_URL:
             parameters = psycopg2_connection.parameters_of(conf.BUS_DATABASE_URL)
-        with psycopg2_connection.connect({**own, **parameters}) as connection:
-            yield connection
+        psycopg2_one = psycopg2_connection.connect({**own, **parameters})
+        with _closing(psycopg2_one):
+            yield psycopg2_one
         return
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -154,5 +157,17 @@ def _connection(name: str) -> "Iterator[PGconn | Psycopg2Connection]":
     if conf.BUS_DATABASE_URL:
         parameters = dict(conninfo_to_dict(conf.BUS_DATABASE_URL))
     # Not psycopg's own context manager: its exit sends a COMMIT or ROLLBACK and waits for the answer.
-    with closing(psycopg.connect(**{**own, **parameters, "autocommit": True})) as psycopg_connection:
-        yield psycopg_connection.pgconn
+    psycopg_one = psycopg.connect(**{**own, **parameters, "autocommit": True})
+    with _closing(psycopg_one):
+        yield psycopg_one.pgconn
+
+
+@contextmanager
+def _closing(connection: Any) -> Iterator[None]:
+    """Close the connection at the end, but not in a forked child: that would end the session of its parent."""
+    pid = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == pid:
+            connection.close()

@@ -5,8 +5,7 @@ Django uses psycopg 3 wherever it is installed, so a project that pins psycopg2 
 
 import select
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg2
@@ -67,6 +66,9 @@ class Psycopg2Connection:
             return None
         return Result(cursor.fetchone() if cursor.description is not None else None)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def notifies(self) -> Notification | None:
         notifications = self._connection.notifies
         if not notifications and self._state == POLL_OK:
@@ -75,15 +77,15 @@ class Psycopg2Connection:
         return Notification(notifications.pop(0).payload) if notifications else None
 
 
-@contextmanager
-def connect(parameters: Mapping[str, Any]) -> Iterator[Psycopg2Connection]:
-    """A connection in autocommit mode, as asynchronous ones are."""
+def connect(parameters: Mapping[str, Any]) -> Psycopg2Connection:
+    """A connection in autocommit mode, as asynchronous ones are. Raises TimeoutError and psycopg2's exceptions."""
     connection = psycopg2.connect(**parameters, async_=True)
     try:
         _wait(connection)
-        yield Psycopg2Connection(connection)
-    finally:
+    except BaseException:
         connection.close()
+        raise
+    return Psycopg2Connection(connection)
 
 
 def parameters_of(url: str) -> dict[str, Any]:

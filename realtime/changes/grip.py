@@ -44,7 +44,7 @@ class GripPublisher:
             if state is None or not state.streaming_enabled or not announced.streaming_enabled:
                 continue
             try:
-                if hosts.current().is_served_at_commit:
+                if hosts.current().serves_committed_versions:
                     # A database replica may lag.
                     state = max(state, announced, key=attrgetter("updated_at"))
                 eventstream.publish_to_grip(state)

@@ -281,7 +281,7 @@ class Topic:
             return
         self._received = max(self._received, announced.updated_at)
         is_recent = abs(time.time() - announced.updated_at.timestamp()) < MAX_EVENT_AGE_SECONDS
-        if not is_remote and is_recent and hosts.current().is_served_at_commit:
+        if not is_remote and is_recent and hosts.current().serves_committed_versions:
             self._accept_announced(announced)
         else:
             self.hub.reader.submit(self.key).add_done_callback(partial(self._accept_read, announced))

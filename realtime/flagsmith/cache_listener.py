@@ -1,8 +1,8 @@
-"""A thread in each process of Flagsmith, which knows the cached environments that need no comparison with the database.
+"""Records, in each process of Flagsmith, which cached environments need no comparison with the database.
 
-The process holds an advisory lock of PostgreSQL and listens on a channel. Before ``serve_realtime`` sends a version to
+A thread holds an advisory lock of PostgreSQL and listens on a channel. Before ``serve_realtime`` sends a version to
 streams, it notifies the channel and waits for the answer of each holder of such a lock (``cache_notifier.py``). So no
-client has received a version that is newer than what this process has compared since its last notification.
+client has received a version that is newer than a recorded one.
 """
 
 import json
@@ -26,14 +26,14 @@ from realtime.types import EnvironmentKey, UpdatedAt
 logger = structlog.get_logger(__name__)
 
 CHANNEL = "realtime_caches"
-"""The channel of notifications (``Round``)."""
+"""The channel of notifications (``VersionsNotification``)."""
 
-LOCKS = 0x7265616C
-"""The first number of the advisory locks. The second one is the process's own, and is in its answers."""
+LOCK_CLASS = 0x7265616C
+"""The first number of the advisory locks. The second one is random for each connection, and is in its answers."""
 
-# A process that is stopped, or cut off from PostgreSQL, does not answer. So each process relies on what it knows only
-# for this time after it has sent the last query that PostgreSQL has answered. The notifier waits longer than that.
-TRUST_SECONDS = 1.0
+# A process that is stopped, or cut off from PostgreSQL, does not answer. So the records are valid only for this time
+# after the thread has sent the last query that PostgreSQL has answered. The notifier waits longer than that.
+LEASE_SECONDS = 1.0
 PING_SECONDS = 0.25
 
 # Pauses between two attempts to connect, as those of a bus: each is twice as long as the previous one, less a random
@@ -44,56 +44,59 @@ MAX_PAUSE = 30.0
 # The first request of a process waits at most so long until the thread is connected.
 START_SECONDS = 1.0
 
+# While the test of a new connection waits for its notification.
+POLL_SECONDS = 0.1
+
 # The longest payload of a notification, in bytes.
 MAX_PAYLOAD = 7_999
 
-Checked = dict[EnvironmentKey, UpdatedAt]
-"""Versions that are those of the database, by environments' keys."""
+KnownVersions = dict[EnvironmentKey, UpdatedAt]
+"""Versions that need no comparison with the database, by environments' keys."""
 
 
-class Round(NamedTuple):
-    """A notification that versions have risen."""
+class VersionsNotification(NamedTuple):
+    """The notification that versions have risen."""
 
     notifier: int
     number: int
     keys: list[EnvironmentKey] | None
-    """The environments; None if there are too many for a notification: all of them."""
+    """The environments; None: all of them."""
 
     @property
-    def answers(self) -> str:
-        """The channel of the answers: ``NUMBER:PROCESS``, with the process's number of the lock."""
-        return answers_to(self.notifier)
+    def answer_channel(self) -> str:
+        """The channel of the answers. An answer is ``NUMBER:LOCK``: this number, and the second one of the lock."""
+        return answer_channel(self.notifier)
 
     def encode(self) -> str:
+        """The payload. It names no environments if they are too many for one."""
         text = json.dumps(self)
         return text if len(text.encode()) <= MAX_PAYLOAD else json.dumps(self._replace(keys=None))
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
-        """Raises ValueError and TypeError if it is none."""
+        """Raises ValueError or TypeError if the payload is no such notification."""
         notifier, number, keys = json.loads(payload)
         return cls(int(notifier), int(number), keys)
 
 
-def answers_to(notifier: int) -> str:
+def answer_channel(notifier: int) -> str:
     return f"realtime_cache_answers_{notifier}"
 
 
 class CacheListener:
-    """The thread, which starts at the first use. While it is not connected, no version is known."""
+    """The thread, which starts at the first use, and the records."""
 
     def __init__(self) -> None:
-        self._checked: Checked = {}
+        self._known: KnownVersions = {}
         self._valid_until = -math.inf
-        self._process = secrets.randbits(31)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._has_tried = threading.Event()
         self._ended = threading.Event()
         self._failing = False
 
-    def checked(self) -> Checked | None:
-        """The known versions, or None while the thread is not connected.
+    def known_versions(self) -> KnownVersions | None:
+        """The recorded versions, or None while the thread is not connected.
 
         The caller may add a version that was read from the database after this call. If the version has risen since,
         another dict is in use, and the addition has no effect.
@@ -103,7 +106,7 @@ class CacheListener:
         if not self._has_tried.is_set():
             self._has_tried.wait(START_SECONDS)
             self._has_tried.set()
-        return self._checked if time.monotonic() < self._valid_until else None
+        return self._known if time.monotonic() < self._valid_until else None
 
     def close(self, timeout: float | None = None) -> None:
         """End the thread."""
@@ -113,9 +116,17 @@ class CacheListener:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="realtime-cache-listener", daemon=True)
-                self._thread.start()
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="realtime-cache-listener", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # The system has no thread left. The next request tries again.
+                self._report(error)
+                self._has_tried.set()
+            else:
+                self._thread = thread
 
     def _run(self) -> None:
         pause = MIN_PAUSE / 2
@@ -125,57 +136,62 @@ class CacheListener:
                 with listening.connect("realtime-cache") as connection:
                     self._listen(connection)
             except Exception as error:
-                if not self._failing:
-                    logger.warning("cache_listener_failed", error=repr(error))
-                self._failing = True
+                self._report(error)
             finally:
                 self._valid_until = -math.inf
                 self._has_tried.set()
             pause = MIN_PAUSE if time.monotonic() - began > MAX_PAUSE else min(2 * pause, MAX_PAUSE)
             self._ended.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
 
+    def _report(self, error: Exception) -> None:
+        if not self._failing:
+            logger.warning("cache_listener_failed", error=repr(error))
+        self._failing = True
+
     def _listen(self, connection: ListeningConnection) -> None:
+        # A new number for each connection: the notifier may have stopped waiting for the last one.
+        lock = secrets.randbits(31)
         connection.query(f"LISTEN {CHANNEL}".encode())
         require_notifications(connection, CHANNEL)
-        connection.query(b"SELECT pg_advisory_lock_shared(%d, %d)" % (LOCKS, self._process))
+        connection.query(b"SELECT pg_advisory_lock_shared(%d, %d)" % (LOCK_CLASS, lock))
         # Only now, because before it has the lock nothing waits for it.
-        self._checked = {}
+        self._known = {}
         while not self._ended.is_set():
-            if rounds := _rounds(connection):
-                self._remove(rounds)
-                for each in rounds:
-                    answer = f"SELECT pg_notify('{each.answers}', '{each.number}:{self._process}')"
+            if notifications := _received(connection):
+                self._remove(notifications)
+                for each in notifications:
+                    answer = f"SELECT pg_notify('{each.answer_channel}', '{each.number}:{lock}')"
                     connection.query(answer.encode())
             else:
-                self._valid_until = connection.confirmed_at + TRUST_SECONDS
+                self._valid_until = connection.confirmed_at + LEASE_SECONDS
                 self._failing = False
                 self._has_tried.set()
                 connection.wait(silence=PING_SECONDS)
                 if time.monotonic() > self._valid_until:
-                    raise TimeoutError(f"The process or PostgreSQL has not answered for {TRUST_SECONDS:g} s")
+                    raise TimeoutError(f"The process or PostgreSQL has not answered for {LEASE_SECONDS:g} s")
 
-    def _remove(self, rounds: list[Round]) -> None:
+    def _remove(self, notifications: list[VersionsNotification]) -> None:
         """Replace the dict, without these environments: threads may still add to the old one."""
-        checked = self._checked.copy()
-        for each in rounds:
+        known = self._known.copy()
+        for each in notifications:
             if each.keys is None:
-                checked.clear()
+                known.clear()
             else:
                 for key in each.keys:
-                    checked.pop(key, None)
-        self._checked = checked
+                    known.pop(key, None)
+        self._known = known
 
 
-def _rounds(connection: ListeningConnection) -> list[Round]:
+def _received(connection: ListeningConnection) -> list[VersionsNotification]:
     """The notifications that have arrived."""
-    rounds = []
+    notifications = []
     for payload in connection.notifications():
         try:
-            rounds.append(Round.decode(payload))
+            notifications.append(VersionsNotification.decode(payload))
         except (TypeError, ValueError):
             # The test of another process (``require_notifications``).
             continue
-    return rounds
+    return notifications
 
 
 def require_notifications(connection: ListeningConnection, channel: str) -> None:
@@ -190,7 +206,7 @@ def require_notifications(connection: ListeningConnection, channel: str) -> None
         if time.monotonic() > deadline:
             raise ConnectionError("No notification arrives. Behind a pooler, set REALTIME_BUS_DATABASE_URL.")
         # Without a ping, for which a pooler would connect it to a session.
-        connection.wait(silence=2 * ANSWER_SECONDS)
+        connection.wait(silence=math.inf, at_most=POLL_SECONDS)
 
 
 _lock = threading.Lock()

@@ -22,21 +22,28 @@ from django.utils import timezone
 from realtime import hosts
 from realtime.bus import listening
 from realtime.bus.listening import ListeningConnection
-from realtime.flagsmith.cache_listener import CHANNEL, LOCKS, TRUST_SECONDS, Round, answers_to, require_notifications
-from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
+from realtime.flagsmith.cache_listener import (
+    CHANNEL,
+    LEASE_SECONDS,
+    LOCK_CLASS,
+    VersionsNotification,
+    answer_channel,
+    require_notifications,
+)
+from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
 
-# A process that has not answered after this time relies no longer on what it knows.
-WAIT_SECONDS = TRUST_SECONDS + 0.2
+# The records of a process that has not answered after this time are not valid any more.
+WAIT_SECONDS = LEASE_SECONDS + 0.2
 
-# After a failed attempt to connect none is made for this time.
-RETRY_SECONDS = 5.0
+# The pause after a failed attempt to connect.
+RETRY_SECONDS = 30.0
 
-HOLDERS = f"""SELECT coalesce(string_agg(objid::text, ','), '') FROM pg_locks
-WHERE granted AND locktype = 'advisory' AND classid = {LOCKS} AND objsubid = 2
+LOCK_HOLDERS = f"""SELECT coalesce(string_agg(objid::text, ','), '') FROM pg_locks
+WHERE granted AND locktype = 'advisory' AND classid = {LOCK_CLASS} AND objsubid = 2
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""  # noqa: S608
-"""The numbers of the processes that hold a lock, separated by commas."""
+"""The second numbers of all locks, separated by commas."""
 
 
 class CacheNotifier:
@@ -44,12 +51,14 @@ class CacheNotifier:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._number = secrets.randbits(31)
-        self._round = 0
-        self._acknowledged: dict[EnvironmentKey, UpdatedAt] = {}
-        """The recent versions of which all processes know."""
+        self._number = 0
+        """The notifier's number, a new one for each connection: no late answer of an earlier one arrives."""
+        self._last = 0
+        """The number of the last notification."""
+        self._oldest: dict[EnvironmentKey, UpdatedAt] = {}
+        """Versions than which nothing older is used from any cache, of the environments that were read here."""
         self._unanswering: set[int] = set()
-        """The processes that have not answered in time. Nothing waits for them until they answer."""
+        """The locks of processes that have not answered in time. Nothing waits for them until they answer."""
         self._connection: ListeningConnection | None = None
         self._stack = ExitStack()
         self._retry_at = -math.inf
@@ -64,31 +73,28 @@ class CacheNotifier:
         if not self._newer(states) or connections[DEFAULT_DB_ALIAS].vendor != "postgresql":
             return
         with self._lock:
-            if newer := self._newer(states):
-                self._notify(list(newer))
-                oldest = _oldest()
-                recent = {key: version for key, version in self._acknowledged.items() if version > oldest}
-                self._acknowledged = recent | newer
+            newer = self._newer(states)
+            horizon = timezone.now() - _longest_in_cache()
+            recent = [state.key for state in newer if state.key in self._oldest or state.updated_at > horizon]
+            if recent:
+                # An environment that is new here may have been renamed. Caches have it by its old key.
+                has_new = any(key not in self._oldest for key in recent)
+                self._notify(None if has_new else recent)
+            self._oldest.update((state.key, state.updated_at) for state in newer)
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
             self._disconnect()
 
-    def _newer(self, states: list[EnvironmentState]) -> dict[EnvironmentKey, UpdatedAt]:
-        """The versions of which a process may not know."""
-        oldest = _oldest()
-        return {
-            state.key: state.updated_at
-            for state in states
-            if state.updated_at > self._acknowledged.get(state.key, oldest) and state.updated_at > oldest
-        }
+    def _newer(self, states: list[EnvironmentState]) -> list[EnvironmentState]:
+        return [state for state in states if state.updated_at > self._oldest.get(state.key, EPOCH)]
 
-    def _notify(self, keys: list[EnvironmentKey]) -> None:
-        self._round += 1
-        payload = Round(self._number, self._round, keys).encode()
+    def _notify(self, keys: list[EnvironmentKey] | None) -> None:
+        self._last += 1
         try:
-            self._wait_for_answers(self._connected(), payload)
+            connection = self._connected()
+            self._wait_for_answers(connection, self._payload(keys))
             self._failing = False
         except Exception as error:
             # Its connection was closed, perhaps with those of all processes; or cannot be made. Then no answer arrives.
@@ -97,19 +103,26 @@ class CacheNotifier:
                 logger.warning("cache_answers_not_received", error=repr(error), seconds=WAIT_SECONDS)
             self._failing = True
             with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-                cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+                cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, self._payload(keys)])
             time.sleep(WAIT_SECONDS)
+
+    def _payload(self, keys: list[EnvironmentKey] | None) -> str:
+        return VersionsNotification(self._number, self._last, keys).encode()
 
     def _connected(self) -> ListeningConnection:
         if self._connection is None:
             if time.monotonic() < self._retry_at:
                 raise ConnectionError(f"The last attempt has failed less than {RETRY_SECONDS:g} s ago")
-            self._retry_at = time.monotonic() + RETRY_SECONDS
-            channel = answers_to(self._number)
-            connection = self._stack.enter_context(listening.connect("realtime-cache-notifier"))
-            connection.query(f"LISTEN {channel}".encode())
-            require_notifications(connection, channel)
-            self._connection, self._retry_at = connection, -math.inf
+            try:
+                self._number = secrets.randbits(31)
+                channel = answer_channel(self._number)
+                connection = self._stack.enter_context(listening.connect("realtime-cache-notifier"))
+                connection.query(f"LISTEN {channel}".encode())
+                require_notifications(connection, channel)
+            except Exception:
+                self._retry_at = time.monotonic() + RETRY_SECONDS
+                raise
+            self._connection = connection
         return self._connection
 
     def _disconnect(self) -> None:
@@ -119,17 +132,17 @@ class CacheNotifier:
     def _wait_for_answers(self, connection: ListeningConnection, payload: str) -> None:
         # A process that takes its lock after this statement compares with a database that has the versions.
         quoted = payload.replace("'", "''")
-        notify = f"SELECT ({HOLDERS}) FROM pg_notify('{CHANNEL}', '{quoted}')"  # noqa: S608
-        missing = {int(process) for process in connection.query(notify.encode()).split(b",") if process}
+        notify = f"SELECT ({LOCK_HOLDERS}) FROM pg_notify('{CHANNEL}', '{quoted}')"  # noqa: S608
+        missing = {int(lock) for lock in connection.query(notify.encode()).split(b",") if lock}
         # Not earlier: the commit of a notification may wait for other transactions.
         deadline = time.monotonic() + WAIT_SECONDS
         self._unanswering &= missing
         while True:
             for answer in connection.notifications():
-                number, process = map(int, answer.split(b":"))
-                self._unanswering.discard(process)
-                if number == self._round:
-                    missing.discard(process)
+                number, lock = map(int, answer.split(b":"))
+                self._unanswering.discard(lock)
+                if number == self._last:
+                    missing.discard(lock)
             waiting_for = missing - self._unanswering
             if not waiting_for:
                 return
@@ -140,15 +153,12 @@ class CacheNotifier:
             connection.wait(silence=WAIT_SECONDS)
 
 
-def _oldest() -> UpdatedAt:
-    """No cache holds an environment that is older than a version before this time."""
-    seconds = getattr(settings, "ENVIRONMENT_CACHE_SECONDS", 0)
-    return timezone.now() - hosts.MAX_TASK_DELAY - timedelta(seconds=seconds)
+def _longest_in_cache() -> timedelta:
+    """A version whose time is longer ago than this was written before any environment in a cache was read."""
+    return hosts.MAX_TASK_DELAY + timedelta(seconds=getattr(settings, "ENVIRONMENT_CACHE_SECONDS", 0))
 
 
 _current = CacheNotifier()
-_inherited: list[CacheNotifier] = []
-"""Of a parent process: with the object, its connection would be closed, and with it the parent's session."""
 
 
 def versions_read(states: Iterable[EnvironmentState], **kwargs: object) -> None:
@@ -158,7 +168,6 @@ def versions_read(states: Iterable[EnvironmentState], **kwargs: object) -> None:
 
 def _forget() -> None:
     global _current
-    _inherited.append(_current)
     _current = CacheNotifier()
 
 

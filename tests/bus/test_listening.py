@@ -221,8 +221,8 @@ def test_psycopg2__server_does_not_answer__error_after_the_timeout(monkeypatch: 
     monkeypatch.setattr(psycopg2_connection, "CONNECT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         parameters = {"host": "127.0.0.1", "port": server.getsockname()[1], "user": "user", "dbname": "name"}
-        with pytest.raises(TimeoutError, match=r"0\.1 s"), psycopg2_connection.connect(parameters):
-            pass
+        with pytest.raises(TimeoutError, match=r"0\.1 s"):
+            psycopg2_connection.connect(parameters)
 
 
 def test_memory_bus__started__always_connected() -> None:

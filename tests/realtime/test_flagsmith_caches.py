@@ -1,6 +1,5 @@
 """Flagsmith's cache of environments: what is compared with the database, and what a client reads after an event."""
 
-import gc
 import os
 import random
 import threading
@@ -47,7 +46,7 @@ def cache(request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.Mon
         monkeypatch.setattr(listening, "find_spec", lambda name: None)
     # Long enough for a busy machine. Tests of these times set them.
     monkeypatch.setattr(cache_listener, "START_SECONDS", PATIENCE)
-    monkeypatch.setattr(cache_listener, "TRUST_SECONDS", PATIENCE)
+    monkeypatch.setattr(cache_listener, "LEASE_SECONDS", PATIENCE)
     monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", PATIENCE)
     monkeypatch.setattr(cache_listener, "MIN_PAUSE", 0.1)
     settings.REALTIME_HOST, settings.REALTIME_FLAGSMITH = "flagsmith", "signals"
@@ -112,7 +111,7 @@ def another_session() -> Iterator[psycopg.Connection]:
 def process_without_answers() -> Iterator[psycopg.Connection]:
     """A process that holds the lock 1, and does not answer."""
     with another_session() as session:
-        session.execute("SELECT pg_advisory_lock_shared(%s::int, 1)", [cache_listener.LOCKS])
+        session.execute("SELECT pg_advisory_lock_shared(%s::int, 1)", [cache_listener.LOCK_CLASS])
         yield session
 
 
@@ -120,8 +119,17 @@ def terminate(name: str) -> None:
     """End the sessions of this name, and wait for their end."""
     with another_session() as session:
         session.execute(
-            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = %s", [name]
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+            " WHERE application_name = %s AND datname = current_database()",
+            [name],
         )
+
+
+def locks() -> list[Any]:
+    """The locks that processes hold."""
+    with connection.cursor() as cursor:
+        cursor.execute(cache_notifier.LOCK_HOLDERS)
+        return [lock for lock in cursor.fetchone()[0].split(",") if lock]
 
 
 def names(logs: list[Any]) -> list[str]:
@@ -164,10 +172,11 @@ def test_environment_cache__database_fails__cached_environment(
     settings.REALTIME_FLAGSMITH = "follow"
     environment.refresh_from_db()
     cache.set(KEY, environment)
+    assert cache.get(KEY) == environment
     with capture_logs() as logs, connection.execute_wrapper(fails):
-        assert cache.get(KEY) == environment
+        assert [cache.get(KEY), cache.get(KEY)] == [environment, environment]
 
-    assert [log["event"] for log in logs] == ["cached_environment_not_checked"]
+    assert [log["event"] for log in logs] == ["cached_environments_not_compared"]
 
 
 @needs_notifications
@@ -180,6 +189,7 @@ def test_environment_cache__read_after_a_miss__not_compared(cache: EnvironmentCa
 def test_environment_cache__version_is_delivered__read_once_more_and_then_not_compared(
     cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, production: Environment
 ) -> None:
+    deliver(production)
     get(cache, environment)
     raise_version(environment)
 
@@ -188,6 +198,7 @@ def test_environment_cache__version_is_delivered__read_once_more_and_then_not_co
     assert get(cache, environment).updated_at == delivered.updated_at
     assert queries(cache, environment) == 0
     # An event of another environment.
+    raise_version(production)
     deliver(production)
     assert queries(cache, environment) == 0
 
@@ -239,9 +250,9 @@ def test_environment_cache__listener_loses_its_connection__compared_until_it_is_
 
     with capture_logs() as logs:
         terminate("realtime-cache")
-        until(lambda: listener.checked() is None)
+        until(lambda: listener.known_versions() is None)
         assert queries(cache, environment) == 1
-        until(lambda: listener.checked() is not None)
+        until(lambda: listener.known_versions() is not None)
 
     assert [queries(cache, environment), queries(cache, environment)] == [1, 0]
     assert names(logs) == ["cache_listener_failed"]
@@ -263,14 +274,14 @@ def test_environment_cache__process_was_stopped_for_too_long__compared_and_not_w
     get(cache, environment)
     listener = cache_listener.current()
     assert listener is not None
-    monkeypatch.setattr(cache_listener, "TRUST_SECONDS", 0.3)
+    monkeypatch.setattr(cache_listener, "LEASE_SECONDS", 0.3)
     monkeypatch.setattr(listening.ListeningConnection, "wait", wait)
 
     with capture_logs() as logs:
-        until(lambda: listener.checked() is None)
+        until(lambda: listener.known_versions() is None)
         assert [queries(cache, environment), queries(cache, environment)] == [1, 1]
         continued.set()
-        until(lambda: logs)
+        until(lambda: logs and not locks())
         deliver(environment)
 
     assert names(logs) == ["cache_listener_failed"]
@@ -297,14 +308,13 @@ def test_pooler__sessions_receive_only_their_own_notifications__compared_or_wait
             yield connection
 
     monkeypatch.setattr(listening, "connect", connect_pooled)
-    monkeypatch.setattr(cache_listener, "ANSWER_SECONDS", 0.1)
     monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", 0.1)
     with capture_logs() as logs:
         get(cache, environment)
         raise_version(environment)
         delivered = deliver(environment)
 
-        assert get(cache, environment).updated_at == delivered.updated_at
+        until(lambda: get(cache, environment).updated_at == delivered.updated_at)
         assert queries(cache, environment) == (pooled == "realtime-cache")
     failure = {"realtime-cache": "cache_listener_failed", "realtime-cache-notifier": "cache_answers_not_received"}
     assert names(logs) == [failure[pooled]]
@@ -327,7 +337,7 @@ def test_notifier__process_does_not_answer__waited_for_once_until_it_answers(
         assert deliver_next() == ["cache_not_answered"]
         assert deliver_next() == []
 
-        session.execute("SELECT pg_notify(%s, '1:1')", [cache_listener.answers_to(notifier._number)])
+        session.execute("SELECT pg_notify(%s, '1:1')", [cache_listener.answer_channel(notifier._number)])
 
         assert deliver_next() == ["cache_not_answered"]
     assert deliver_next() == []
@@ -350,11 +360,11 @@ def test_notifier__notification_takes_longer_than_the_wait__answers_are_awaited_
     monkeypatch.setattr(listening.ListeningConnection, "query", slow_query)
     with process_without_answers() as process:
         process.execute(f"LISTEN {cache_listener.CHANNEL}")
-        answers = cache_listener.answers_to(notifier._number)
+        answers = cache_listener.answer_channel(notifier._number)
 
         def answer() -> None:
             (notification,) = list(process.notifies(timeout=PATIENCE, stop_after=1))
-            number = cache_listener.Round.decode(notification.payload.encode()).number
+            number = cache_listener.VersionsNotification.decode(notification.payload.encode()).number
             process.execute("SELECT pg_notify(%s, %s)", [answers, f"{number}:1"])
 
         thread = threading.Thread(target=answer)
@@ -373,16 +383,20 @@ def test_notifier__its_session_is_closed__waits_without_answers_and_connects_aga
     """Perhaps the processes' sessions were closed with it, and they have not noticed."""
     deliver(environment)
     get(cache, environment)
-    waited = []
-    monkeypatch.setattr(cache_notifier.time, "sleep", waited.append)
+    monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", 0.1)
+    terminate("realtime-cache-notifier")
+    raise_version(environment)
     with capture_logs() as logs:
-        for _ in range(2):
-            raise_version(environment)
-            terminate("realtime-cache-notifier") if not waited else None
-            delivered = deliver(environment)
-            until(lambda version=delivered.updated_at: get(cache, environment).updated_at == version)
+        delivered = deliver(environment)
+    until(lambda: get(cache, environment).updated_at == delivered.updated_at)
     assert names(logs) == ["cache_answers_not_received"]
-    assert waited == [cache_notifier.WAIT_SECONDS]
+
+    monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", PATIENCE)
+    raise_version(environment)
+    with capture_logs() as logs:
+        delivered = deliver(environment)
+    assert get(cache, environment).updated_at == delivered.updated_at
+    assert logs == []
 
 
 @needs_notifications
@@ -405,20 +419,91 @@ def test_notifier__another_one_is_busy__receives_nothing(
 
 
 @needs_notifications
-def test_notifier__process_is_forked__session_is_kept(
-    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
+def test_notifier__forked_child_ends__session_is_kept(
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment
 ) -> None:
-    monkeypatch.setattr(cache_notifier, "_current", notifier)
     deliver(environment)
     child = os.fork()
     if not child:
-        gc.collect()
+        notifier.close()
         os._exit(0)
     os.waitpid(child, 0)
     raise_version(environment)
     with capture_logs() as logs:
         deliver(environment)
     assert logs == []
+
+
+@needs_notifications
+def test_notifier__process_has_connected_again_after_no_answer__waited_for(
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get(cache, environment)
+    listener = cache_listener.current()
+    assert listener is not None
+    stopped, continued = threading.Event(), threading.Event()
+    receive = cache_listener._received
+
+    def receive_late(connection: Any) -> Any:
+        if stopped.is_set():
+            continued.wait(PATIENCE)
+        return receive(connection)
+
+    monkeypatch.setattr(cache_listener, "_received", receive_late)
+    deliver(environment)
+    stopped.set()
+    monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", 0.1)
+    raise_version(environment)
+    with capture_logs() as logs:
+        deliver(environment)
+    assert names(logs) == ["cache_not_answered"]
+    terminate("realtime-cache")
+    before = locks()
+    stopped.clear()
+    continued.set()
+    until(lambda: locks() and listener.known_versions() is not None)
+    assert locks() != before
+
+    continued.clear()
+    stopped.set()
+    raise_version(environment)
+    with capture_logs() as logs:
+        deliver(environment)
+    continued.set()
+    assert names(logs) == ["cache_not_answered"]
+
+
+@needs_notifications
+def test_environment_cache__environment_got_another_key__miss(
+    cache: EnvironmentCache, notifier: CacheNotifier, environment: Environment
+) -> None:
+    """Caches also have it under the keys of servers."""
+    deliver(environment)
+    get(cache, environment)
+    Environment.objects.filter(pk=environment.pk).update(api_key="another-key")
+    environment.refresh_from_db()
+    raise_version(environment)
+
+    delivered = deliver(environment)
+
+    assert get(cache, environment).updated_at == delivered.updated_at
+
+
+@needs_notifications
+def test_listener__no_thread_can_be_started__compared_until_one_can(
+    cache: EnvironmentCache, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(threading.Thread, "start", start)
+        assert [queries(cache, environment), queries(cache, environment)] == [1, 1]
+    assert names(logs) == ["cache_listener_failed"]
+    listener = cache_listener.current()
+    assert listener is not None
+    until(lambda: listener.known_versions() is not None)
+    assert [queries(cache, environment), queries(cache, environment)] == [1, 0]
 
 
 @needs_notifications
