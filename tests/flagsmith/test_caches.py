@@ -13,6 +13,7 @@ from tests.flagsmith.installed import FlagsmithWithApp
 from tests.flagsmith.monolith import Tasks
 from tests.flagsmith.sequences import PATIENCE
 from tests.flagsmith.test_order import MICROSECOND
+from tests.flagsmith.test_schedule import now
 from tests.support import sse
 from tests.support.api import VERSION_HEADER, AdminAPI, Tenant
 
@@ -59,16 +60,16 @@ def test_app__worker_is_stopped_during_a_change__event_comes_and_no_response_is_
     feature = tenant.add_feature("banner", initial_value="old")["id"]
     first, second = workers(flagsmith)
     with sse.connect(flagsmith.stream_port, tenant.environment.key) as stream:
-        before = stream.next_event().updated_at
         for number, stopped in enumerate([first, second] * 3):
             versions(tenant)
+            before = now()
             os.kill(stopped, SIGSTOP)
             try:
                 tenant.change(feature, feature_state_value=f"value {number}")
-                before = stream.event_after(before, PATIENCE).updated_at
+                event = stream.event_after(before, PATIENCE).updated_at
             finally:
                 os.kill(stopped, SIGCONT)
-            assert [version for version in versions(tenant) if version < before - MICROSECOND] == []
+            assert [version for version in versions(tenant) if version < event - MICROSECOND] == []
     flagsmith.streams.wait_for_log("cache_not_answered")
 
 
@@ -77,10 +78,10 @@ def test_app__worker_is_killed_during_changes__no_response_is_older(
 ) -> None:
     feature = tenant.add_feature("banner", initial_value="old")["id"]
     with sse.connect(flagsmith.stream_port, tenant.environment.key) as stream:
-        before = stream.next_event().updated_at
         for number in range(4):
             versions(tenant)
+            before = now()
             os.kill(workers(flagsmith)[-1], SIGKILL)
             tenant.change(feature, feature_state_value=f"value {number}")
-            before = stream.event_after(before, PATIENCE).updated_at
-            assert [version for version in versions(tenant) if version < before - MICROSECOND] == []
+            event = stream.event_after(before, PATIENCE).updated_at
+            assert [version for version in versions(tenant) if version < event - MICROSECOND] == []
