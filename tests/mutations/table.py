@@ -124,8 +124,8 @@ MUTATIONS = (
     Mutation(
         "remote-event-not-read",
         f"{DELIVERY}/hub.py",
-        "if not is_remote and abs(",
-        "if abs(",
+        "if not is_remote and is_recent",
+        "if is_recent",
         STREAM,
     ),
     Mutation(

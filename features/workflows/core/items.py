@@ -186,9 +186,13 @@ def validate_change_sets(
     for change_set in stored:
         segments = {segment["id"]: segment for segment in (*change_set.removed, *change_set.order)}
         overrides.setdefault(change_set.feature_id, {}).update(segments)
+    removable = {pk: set(segments) for pk, segments in overrides.items()}
     feature_segments = FeatureSegment.objects.filter(environment=environment, feature__in=features)
-    for each in with_live_state(feature_segments).select_related("segment"):
+    for each in feature_segments.select_related("segment"):
+        # Among them are new overrides of requests.
         overrides.setdefault(each.feature_id, {})[each.segment_id] = named(each.segment)
+    for feature, segment in with_live_state(feature_segments).values_list("feature", "segment"):
+        removable.setdefault(feature, set()).add(segment)
     errors: list[dict[str, Any]] = []
     requested = []
     seen: set[int] = set()
@@ -199,7 +203,8 @@ def validate_change_sets(
         places = [state["feature_segment"] for state in item.get("feature_states_to_update", [])]
         given = [place["segment"] for place in places]
         order = [place["segment"] for place in sorted(places, key=lambda place: place["priority"])]
-        error = _change_set_error(pk, features, segments, removed, given, is_repeated=pk in seen)
+        removable_here = removable.get(pk, set())
+        error = _change_set_error(pk, features, segments, removable_here, removed, given, is_repeated=pk in seen)
         errors.append(error)
         seen.add(pk)
         if not error:
@@ -214,6 +219,7 @@ def _change_set_error(
     pk: int,
     features: Mapping[int, Feature],
     segments: Mapping[int, NamedSegment],
+    removable: set[int],
     removed: list[int],
     order: list[int],
     *,
@@ -223,7 +229,7 @@ def _change_set_error(
         return {"feature": does_not_exist(pk)}
     if is_repeated:
         return {"feature": ["This request has a change set for the same feature already."]}
-    if missing := [segment for segment in removed if segment not in segments]:
+    if missing := [segment for segment in removed if segment not in removable]:
         return {"segment_ids_to_delete_overrides": [NO_OVERRIDE.format(missing[0])]}
     messages = [
         NO_OVERRIDE.format(segment) if segment not in segments else TWICE if order.count(segment) > 1 else ""
