@@ -13,7 +13,7 @@ from environments.models import Environment
 from features.models import FeatureState
 from projects.models import Project
 from realtime import bus
-from realtime.bus import eventstream, postgres
+from realtime.bus import eventstream, listening, postgres
 from realtime.changes import publish, versions
 from realtime.types import EnvironmentKey
 from tests.bus.conftest import PATIENCE, Settings, state, until
@@ -122,9 +122,9 @@ def test_notify__key_too_long_for_a_notification__change_does_not_fail(notified:
 def test_notify__queue_nearly_full__stops_notifying_until_there_is_space(
     notified: Notified, notify_bus: bus.Bus, state: FeatureState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr(listening, "SILENCE_SECONDS", 0.02)
     # A new connection would notify again.
-    monkeypatch.setattr(postgres, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(listening, "ANSWER_SECONDS", PATIENCE)
     monkeypatch.setattr(postgres, "MAX_QUEUE_USAGE", -1.0)
     notify_bus.start()
     until(lambda: "queue" in notify_bus.health().last_error)
