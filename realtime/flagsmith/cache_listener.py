@@ -209,26 +209,19 @@ def require_notifications(connection: ListeningConnection, channel: str) -> None
         connection.wait(silence=math.inf, at_most=POLL_SECONDS)
 
 
-_lock = threading.Lock()
-_current: CacheListener | None = None
+_current = CacheListener()
 
 
 def current() -> CacheListener | None:
     """This process's listener. None if versions are not raised by this app, or the database has no notifications."""
-    global _current
-    if _current is None:
-        if not conf.RAISES_IN_FLAGSMITH or connections[DEFAULT_DB_ALIAS].vendor != "postgresql":
-            return None
-        with _lock:
-            if _current is None:
-                _current = CacheListener()
-    return _current
+    is_used = conf.RAISES_IN_FLAGSMITH and connections[DEFAULT_DB_ALIAS].vendor == "postgresql"
+    return _current if is_used else None
 
 
 def forget() -> None:
     """Let the process start another one. Threads do not survive a fork."""
-    global _lock, _current
-    _lock, _current = threading.Lock(), None
+    global _current
+    _current = CacheListener()
 
 
 os.register_at_fork(after_in_child=forget)

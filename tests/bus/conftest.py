@@ -4,7 +4,7 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
@@ -42,14 +42,6 @@ def state(seconds: float = 0.0, key: EnvironmentKey = KEY) -> EnvironmentState:
 
 def text(sent: EnvironmentState) -> str:
     return adapter.encode(sent)
-
-
-def until(holds: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Poll until the condition is true, if no event announces it."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(0.01)
 
 
 class EventRecorder(Listener):

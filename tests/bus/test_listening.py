@@ -16,7 +16,8 @@ from redis.retry import Retry
 
 from realtime.bus import eventstream, listening, postgres, redis
 from realtime.bus.memory import MemoryBus
-from tests.bus.conftest import PATIENCE, EventRecorder, Peer, Settings, state, text, until
+from tests.bus.conftest import PATIENCE, EventRecorder, Peer, Settings, state, text
+from tests.support.patience import until
 from tests.support.postgresql import PostgreSQL
 
 Connects = queue.SimpleQueue

@@ -15,9 +15,10 @@ import pytest
 from redis import Redis as Client
 
 from realtime.types import first_readable
-from tests.bus.conftest import patient, until
+from tests.bus.conftest import patient
 from tests.support import sse
 from tests.support.api import AdminAPI, Tenant
+from tests.support.patience import until
 from tests.support.postgresql import PostgreSQL
 from tests.support.redis import Redis
 from tests.support.server import MigratedPostgreSQL, ServerProcess

@@ -25,8 +25,9 @@ from realtime.bus import publisher, redis
 from realtime.bus.publisher import Publisher
 from realtime.changes import publish
 from realtime.types import EnvironmentKey, EnvironmentState
-from tests.bus.conftest import KEY, PATIENCE, EventRecorder, Settings, patient, state, until
+from tests.bus.conftest import KEY, PATIENCE, EventRecorder, Settings, patient, state
 from tests.support import programs
+from tests.support.patience import until
 from tests.support.redis import Redis
 from tests.support.server import environ
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from unittest import mock
 
-import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import connection, transaction  # noqa: F401 (the condition of skipif)
 
 from environments.models import Environment
 from features.models import FeatureState
@@ -16,7 +15,9 @@ from realtime import bus
 from realtime.bus import eventstream, listening, postgres
 from realtime.changes import publish, versions
 from realtime.types import EnvironmentKey
-from tests.bus.conftest import PATIENCE, Settings, state, until
+from tests.bus.conftest import PATIENCE, Settings, state
+from tests.support.patience import until
+from tests.support.postgresql import another_session
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -38,9 +39,7 @@ def notify_bus(settings: Settings, feature: object, production: object) -> Itera
 @pytest.fixture
 def notified(notify_bus: bus.Bus) -> Iterator[Notified]:
     """Returns the key and version of the next notification, which another session receives."""
-    parameters = connection.get_connection_params()
-    address = {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
-    with psycopg.connect(**address, autocommit=True) as session:
+    with another_session() as session:
         session.execute(f"LISTEN {postgres.CHANNEL}")
 
         def next_one() -> tuple[str, datetime]:

@@ -4,7 +4,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,7 +26,8 @@ from realtime.flagsmith.cache_listener import CacheListener
 from realtime.flagsmith.cache_notifier import CacheNotifier
 from realtime.flagsmith.caches import EnvironmentCache
 from realtime.types import EnvironmentKey
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
+from tests.support.postgresql import another_session
 
 KEY = "key"
 
@@ -100,14 +101,6 @@ def deliver(environment: Environment) -> hosts.EnvironmentState:
 
 
 @contextmanager
-def another_session() -> Iterator[psycopg.Connection]:
-    parameters = connection.get_connection_params()
-    address = {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
-    with psycopg.connect(**address, autocommit=True) as session:
-        yield session
-
-
-@contextmanager
 def process_without_answers() -> Iterator[psycopg.Connection]:
     """A process that holds the lock 1, and does not answer."""
     with another_session() as session:
@@ -134,16 +127,6 @@ def locks() -> list[Any]:
 
 def names(logs: list[Any]) -> list[str]:
     return [log["event"] for log in logs]
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Poll until the condition is true: nothing announces it."""
-    paused = threading.Event()
-    for _ in range(int(PATIENCE / 0.02)):
-        if holds():
-            return
-        paused.wait(0.02)
-    raise TimeoutError("the condition did not become true")
 
 
 def test_environment_cache__another_process_has_raised_the_version__miss(
@@ -176,7 +159,7 @@ def test_environment_cache__database_fails__cached_environment(
     with capture_logs() as logs, connection.execute_wrapper(fails):
         assert [cache.get(KEY), cache.get(KEY)] == [environment, environment]
 
-    assert [log["event"] for log in logs] == ["cached_environments_not_compared"]
+    assert names(logs) == ["cached_environments_not_compared"]
 
 
 @needs_notifications

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 from realtime.serving import databases
 from tests.support import sse
 from tests.support.api import AdminAPI
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, until
 from tests.support.postgresql import PostgreSQL
 from tests.support.server import ServerProcess
 
@@ -41,13 +40,6 @@ def pooled(postgresql: PostgreSQL, database: str, django_db_blocker: DjangoDbBlo
     with django_db_blocker.unblock():
         yield pooled
         pooled["default"].close_pool()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met"
-        time.sleep(0.01)
 
 
 def connect_concurrently(pooled: ConnectionHandler, clients: int) -> None:

@@ -1,5 +1,8 @@
 """Timeouts of tests."""
 
+import time
+from collections.abc import Callable
+
 PATIENCE = 60.0
 """Seconds for an event that comes immediately on an idle machine.
 
@@ -11,3 +14,11 @@ START = 2 * PATIENCE
 
 FIRST_START = 8 * START
 """Seconds until ``scripts/run`` serves for the first time, with the installation of packages and migrations."""
+
+
+def until(holds: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Poll until the condition is true, if no event announces it."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not become true"
+        time.sleep(0.01)

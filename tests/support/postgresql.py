@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+from django.db import connection
 from psycopg import sql
 
 from tests.support import ports, programs
@@ -141,6 +142,15 @@ class PostgreSQL:
             log = self._folder / "log"
             text = (self._folder / "output").read_text() + (log.read_text() if log.exists() else "")
             raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{text}")
+
+
+@contextmanager
+def another_session() -> Iterator[psycopg.Connection]:
+    """A session of its own in the database of the tests that run in this process."""
+    parameters = connection.get_connection_params()
+    address = {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
+    with psycopg.connect(**address, autocommit=True) as session:
+        yield session
 
 
 def postgresql_version() -> str:
