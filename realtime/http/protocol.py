@@ -1,12 +1,11 @@
 """Uvicorn's HTTP protocol with shortcuts ahead of ASGI. ``manage.py serve`` configures uvicorn with it."""
 
-import asyncio
 from typing import Any, NamedTuple, TypeVar
 
 from django.core.signals import setting_changed
 from django.dispatch import receiver
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from realtime.compat.uvicorn import COMPLETED_CYCLE, Cycle
 from realtime.http import shortcuts, shutdown
 from realtime.http.request_cache import RequestCache
 from realtime.http.request_limits import BODY_HEADERS, LimitedRequests
@@ -48,26 +47,13 @@ def _clear_cache(**kwargs: Any) -> None:
     cached_requests.clear()
 
 
-class DeferredRequest:
-    """A request whose response a shortcut sends later. It takes the place of uvicorn's request/response cycle."""
-
-    response_complete = False
-    disconnected = False
-    # Uvicorn sets these while it reads a body.
-    body = b""
-    more_body = False
+class DeferredRequest(Cycle):
+    """A request whose response a shortcut sends later."""
 
     def __init__(self, protocol: "ShortcutProtocol", scope: Scope, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
         self._protocol = protocol
         self._scope = scope
-
-    @property
-    def message_event(self) -> "DeferredRequest":
-        return self
-
-    def set(self) -> None:
-        """Called by uvicorn at the request's end: no task waits for its body."""
 
     def reply(self, head: bytes, body: bytes) -> None:
         """Send the response. ``head``: the status line and the headers, without those that depend on the connection."""
@@ -91,22 +77,12 @@ class DeferredPost(DeferredRequest):
         self._shortcut: PostShortcut | None = shortcut
 
     def set(self) -> None:
-        """Called by uvicorn when a part of the body or its end has come, or when the client has disconnected."""
         shortcut = self._shortcut
         if self.more_body or self.disconnected or shortcut is None:
             return
         self._shortcut = None
         if not shortcut(self._scope, bytes(self.body), self):
             self.fall_back()
-
-
-class _CompletedCycle:
-    """In place of uvicorn's cycle: a request whose response is complete."""
-
-    response_complete = True
-
-
-_COMPLETED_CYCLE = _CompletedCycle()
 
 
 class ShortcutProtocol(LimitedRequests):
@@ -123,7 +99,7 @@ class ShortcutProtocol(LimitedRequests):
         if (
             may_be_cached
             and (request := cached_requests.get(data)) is not None
-            and self._is_free()
+            and self.is_free()
             and self._matches_endpoint(request)
         ):
             self._request = request
@@ -185,12 +161,12 @@ class ShortcutProtocol(LimitedRequests):
 
     def full_scope(self) -> Scope:
         assert self._request is not None
-        return self._with_connection(self._request.scope)
+        return self.with_connection(self._request.scope)
 
     def take_over(self) -> Connection:
         # For uvicorn the response is complete, and the connection is closed.
         self._is_stream = True
-        self.cycle = _COMPLETED_CYCLE
+        self.cycle = COMPLETED_CYCLE
         self._drop_deadline()
         self.connections.discard(self)
         self.server_state.total_requests += 1
@@ -205,44 +181,13 @@ class ShortcutProtocol(LimitedRequests):
             self.transport.close()
         if self.flow is None or not (self.pipeline or self.flow.read_paused):
             self.server_state.total_requests += 1
-            self._await_next_request()
+            self.await_next_request()
         else:
             self.on_response_complete()
 
-    def run_application(self, deferred: DeferredRequest, scope: Scope) -> None:
-        if self.transport.is_closing():
-            return
-        self.begin()
-        cycle = RequestResponseCycle(
-            scope=self._with_connection(scope),  # type: ignore[arg-type]
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=deferred.keep_alive,
-            on_response=self.on_response_complete,
-        )
-        cycle.body = bytearray(deferred.body)
-        cycle.more_body = False
-        cycle.message_event.set()
-        if self.cycle is deferred:
-            self.cycle = cycle
-        self._start_asgi_task(cycle, self.app)
-
     def _is_plain(self) -> bool:
         """Whether a shortcut may answer: HTTP/1.1, no upgrade, and a free connection."""
-        return self._is_free() and self.parser.get_http_version() == "1.1" and not self.parser.should_upgrade()
-
-    def _is_free(self) -> bool:
-        """Whether no request is under way on the connection, and its write buffer is not full."""
-        cycle, flow = self.cycle, self.flow
-        if flow is not None and (self.pipeline or flow.write_paused):
-            return False
-        return cycle is None or bool(cycle.response_complete)
+        return self.is_free() and self.parser.get_http_version() == "1.1" and not self.parser.should_upgrade()
 
     def _is_one_request(self, data: bytes) -> bool:
         """Whether the data is exactly one request without a body."""
@@ -251,9 +196,6 @@ class ShortcutProtocol(LimitedRequests):
 
     def _matches_endpoint(self, request: CachedRequest) -> bool:
         return request.endpoint is None or request.endpoint == self.endpoint()
-
-    def _with_connection(self, scope: Scope) -> Scope:
-        return {**scope, **self.connection_scope(), "headers": [*scope["headers"]], "state": self.app_state.copy()}
 
     def _takes_shortcut(self) -> bool:
         method = self.parser.get_method()

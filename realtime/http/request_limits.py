@@ -5,10 +5,8 @@ from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from uvicorn.server import ServerState
-
+from realtime.compat.uvicorn import LazyProtocol, ServerState
 from realtime.delivery.timers import NO_SLOT, Timers
-from realtime.http.lazy_protocol import LazyProtocol
 
 # Bytes of the request line and the headers; daphne's and nginx's limits are 32 KB and less. The first read, of at most
 # 256 KB, is not counted.
@@ -101,13 +99,6 @@ class LimitedRequests(LazyProtocol):
             raise UpgradeWithBodyError
         super().on_headers_complete()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        # In place of uvicorn's timer, which ends at the first byte, whether or not that begins a request.
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
-            self._await_next_request()
-
     def send_400_response(self, msg: str) -> None:
         if not self._close_after_last_response():
             super().send_400_response(msg)
@@ -150,7 +141,7 @@ class LimitedRequests(LazyProtocol):
             if not self._awaits_headers:
                 self._deadline = inf
 
-    def _await_next_request(self) -> None:
+    def await_next_request(self) -> None:
         """Set the keep-alive deadline of an idle connection."""
         if not self._awaits_headers:
             self._set_deadline(self.loop.time() + self.config.timeout_keep_alive)

@@ -5,17 +5,15 @@ They shut down without resetting a connection, and detect clients that vanish wi
 
 import asyncio
 import contextlib
-import os
 import queue
 import signal
 import socket
 import threading
-from collections.abc import Iterator
 
 import structlog
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
+from realtime.compat import uvicorn as compat
 from realtime.conf import conf
 from realtime.http import backlog
 
@@ -52,36 +50,20 @@ def set_user_timeout(listening: socket.socket) -> None:
         logger.info("user_timeout_not_set", error=repr(error))
 
 
-class Server(uvicorn.Server):
+class Server(compat.Server):
     """A server in one process, which owns its listening sockets."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, which raises the signal again after the shutdown. Here a clean shutdown has exit status 0."""
-        with super().capture_signals():
-            yield
-            self._captured_signals.clear()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listening in self._listening():
+    def listens(self) -> None:
+        for listening in self.listening_sockets():
             set_user_timeout(listening)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for listening in self._listening():
+    async def before_closing(self) -> None:
+        for listening in self.listening_sockets():
             backlog.drop_new_syns(listening)
         await asyncio.sleep(backlog.SETTLE_SECONDS)
-        await super().shutdown(sockets)
-
-    def _listening(self) -> Iterator[socket.socket]:
-        for server in self.servers:
-            for listening in server.sockets:
-                # uvloop's own socket objects do not support setsockopt.
-                with socket.socket(fileno=socket.dup(listening.fileno())) as duplicate:
-                    yield duplicate
 
 
-class Workers(Multiprocess):
+class Workers(compat.Supervisor):
     """The supervisor of several processes that share a listening socket.
 
     Uvicorn's own handles signals only between two rounds of its loop, and a rolling restart (SIGHUP) is one round, in
@@ -90,38 +72,17 @@ class Workers(Multiprocess):
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], *, restarts_on_hup: bool = True) -> None:
-        super().__init__(config, sockets)
-        self._restarts_on_hup = restarts_on_hup
+        super().__init__(config, sockets, restarts_on_hup=restarts_on_hup)
         # SimpleQueue.put is reentrant, so a signal handler may call it; Event.set is not.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._terminated: set[int | None] = set()
         for number in SIGNALS:
             signal.signal(number, lambda number, frame: self._signals.put(number))
         threading.Thread(target=self._shut_down, name="signals", daemon=True).start()
 
-    def handle_hup(self) -> None:
-        if self._restarts_on_hup:
-            super().handle_hup()
-            return
-        for worker in self.processes:
-            if worker.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGHUP)
-
-    def terminate_all(self) -> None:
-        self._terminate_once()
-
-    def keep_subprocess_alive(self) -> None:
-        for worker in self.processes:
-            # While the parent holds the worker's end of the pipe, the pipe stays open after the worker has exited, and
-            # the parent waits for its answer until the health check times out.
-            worker.child_conn.close()
-        super().keep_subprocess_alive()
-
     def _shut_down(self) -> None:
         self._signals.get()
         self.should_exit.set()
-        self._terminate_once()
+        self.terminate_all()
         self._forward_signal(conf.DRAIN_SECONDS - backlog.SETTLE_SECONDS)
         # The workers accept connections until the end of their drain, which is SETTLE_SECONDS away.
         for listening in self.sockets:
@@ -137,13 +98,4 @@ class Workers(Multiprocess):
         """Forward the next signal to the workers, if one comes within this time."""
         with contextlib.suppress(queue.Empty):
             self._signals.get(timeout=seconds if seconds is None else max(0.0, seconds))
-            for worker in self.processes:
-                worker.process.terminate()
-
-    def _terminate_once(self) -> None:
-        """Send SIGTERM to the workers that have not got it. A second one would abort their graceful shutdown."""
-        for worker in self.processes:
-            # A rolling restart has terminated a worker whose pipe is closed.
-            if worker.pid not in self._terminated and not worker.parent_conn.closed:
-                self._terminated.add(worker.pid)
-                worker.process.terminate()
+            self.terminate_again()
