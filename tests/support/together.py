@@ -12,6 +12,7 @@ TOGETHER = (
     "tests/deploy/test_nginx.py",
     "tests/deploy/test_rolling_restart.py",
     "tests/detached/",
+    "tests/doors/",
     "tests/e2e/",
     "tests/faults/",
     "tests/hostapp/",
