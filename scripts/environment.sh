@@ -100,3 +100,14 @@ make_environment() {
         .venv/bin/python -m pip install --disable-pip-version-check --quiet -r "$requirements"
     cat "$@" 2>/dev/null >"$stamp" || fail "cannot write $PWD/$stamp: is the disk full?"
 }
+
+# make_latest_environment PYTHON FOLDER: install the newest versions that pyproject.toml allows into this folder.
+make_latest_environment() {
+    local python="$1" folder="$2"
+    need_writable "$PWD/$folder"
+    echo "Installing the newest versions into $folder"
+    attempt "$folder/install.log" "$python -m venv" "$python" -m venv "$folder"
+    "$python" -m tests.support.latest >"$folder/ranges.txt"
+    attempt "$folder/install.log" "installing $folder/ranges.txt" "$folder/bin/python" -m pip install \
+        --disable-pip-version-check --quiet --upgrade --upgrade-strategy eager --requirement "$folder/ranges.txt"
+}

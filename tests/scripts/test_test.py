@@ -116,3 +116,14 @@ def test_scripts_test__flagsmith__its_tests_alone_with_the_checkout(folder: Path
 def test_scripts_test__flagsmith_without_a_path__one_line_that_says_so(folder: Path) -> None:
     done = run(folder, "--flagsmith")
     assert (done.returncode, done.stderr) == (1, "test: --flagsmith needs the path of a checkout\n")
+
+
+def test_scripts_test__latest__its_own_environment_and_tests(folder: Path) -> None:
+    versions = 'case "$*" in *freeze*) echo uvicorn==9; exit ;; esac\n'
+    script(
+        folder / "var/latest/bin/python",
+        STAND_IN.replace("\n", f"\n{versions}", 1).replace("*pytest*)", '*pytest*) echo "$*";'),
+    )
+    done = run(folder, "--latest", ON_SQLITE="5")
+    lines = ["Installing the newest versions into var/latest", "uvicorn==9", "-m pytest tests/compat tests/wire"]
+    assert (done.returncode, done.stdout.splitlines()) == (5, lines)
