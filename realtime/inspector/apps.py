@@ -7,9 +7,7 @@ class InspectorConfig(AppConfig):
     default_auto_field = "django.db.models.AutoField"
 
     def ready(self) -> None:
-        from realtime.changes import versions
         from realtime.delivery import observers
         from realtime.inspector import journal
 
         observers.use(journal.of)
-        versions.committed.connect(journal.commits.receive, dispatch_uid="realtime.inspector")

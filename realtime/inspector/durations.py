@@ -4,6 +4,7 @@ A duration counts in the bucket of its logarithm, and bucket bounds are 1 % apar
 however many durations there are.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from math import log
 
@@ -17,17 +18,12 @@ POINTS = 20
 _SCALE = 1 / log(BASE)
 
 
-class Durations:
-    """Durations in milliseconds."""
-
-    def __init__(self, stored: Mapping[str, int] | None = None) -> None:
-        self._buckets: dict[int, int] = {}
-        if stored:
-            self.add_stored(stored)
+class Durations(Counter[int]):
+    """Durations in milliseconds: the numbers of durations by bucket. ``update`` adds those of another histogram."""
 
     def add(self, milliseconds: float, number: int = 1) -> None:
         """Add a duration ``number`` times. A negative one (another machine's clock is ahead) counts as the minimum."""
-        self._put(round(log(max(milliseconds, MIN_MS)) * _SCALE), number)
+        self[round(log(max(milliseconds, MIN_MS)) * _SCALE)] += number
 
     def add_range(self, first: float, last: float, number: int) -> None:
         """Add ``number`` durations, evenly spaced between these two."""
@@ -36,28 +32,16 @@ class Durations:
         for point in range(points):
             self.add(first + (last - first) * (point + 0.5) / points, each + (point < rest))
 
-    def merge(self, other: "Durations") -> None:
-        for bucket, number in other._buckets.items():
-            self._put(bucket, number)
-
     def add_stored(self, stored: Mapping[str, int]) -> None:
-        """Add durations that ``stored`` has returned."""
-        for bucket, number in stored.items():
-            self._put(int(bucket), number)
-
-    def stored(self) -> dict[str, int]:
-        """The value for a ``JSONField``."""
-        return {str(bucket): number for bucket, number in self._buckets.items()}
+        """Add durations that were read from a ``JSONField``, whose keys are text."""
+        self.update({int(bucket): number for bucket, number in stored.items()})
 
     def percentile(self, percent: float) -> float | None:
         """The duration that this percentage of all durations does not exceed; None without durations."""
-        threshold = sum(self._buckets.values()) * percent / 100
+        threshold = self.total() * percent / 100
         below = 0
-        for bucket in sorted(self._buckets):
-            below += self._buckets[bucket]
+        for bucket in sorted(self):
+            below += self[bucket]
             if below >= threshold:
                 return float(BASE**bucket)
         return None
-
-    def _put(self, bucket: int, number: int) -> None:
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + number

@@ -8,9 +8,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
 
 from realtime import hosts
+from realtime.changes import versions
 from realtime.conf import conf
 from realtime.delivery.observers import Observer
 from realtime.inspector.pending_rows import Observations, OpenStreams
@@ -20,38 +24,8 @@ from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
 if TYPE_CHECKING:
     from realtime.delivery.hub import Hub
 
-
-class Commit(NamedTuple):
-    key: EnvironmentKey
-    updated_at: UpdatedAt
-    at: float
-    """Seconds since the epoch."""
-
-
-class Commits:
-    """The newest commits of this process, collected while it has a journal. Thread-safe."""
-
-    MAX_COMMITS = 10_000
-
-    def __init__(self) -> None:
-        self.journals = 0
-        """The number of open journals."""
-        self._commits: deque[Commit] = deque(maxlen=self.MAX_COMMITS)
-
-    def receive(self, states: Iterable[EnvironmentState], **kwargs: Any) -> None:
-        """Receiver of the signal ``realtime.changes.versions.committed``."""
-        if self.journals:
-            now = time.time()
-            self._commits.extend(
-                [Commit(state.key, state.updated_at, now) for state in states if state.streaming_enabled]
-            )
-
-    def take(self) -> list[Commit]:
-        """Return and remove all commits."""
-        return [self._commits.popleft() for _ in range(len(self._commits))]
-
-
-commits = Commits()
+# The newest commits that are kept until the next hand-over.
+MAX_COMMITS = 10_000
 
 
 class Journal(Observer):
@@ -62,8 +36,10 @@ class Journal(Observer):
         self._observations = Observations()
         self._changed: set[EnvironmentKey] = set()
         """Environments whose number of streams may have changed."""
+        self._commits: deque[tuple[EnvironmentState, datetime]] = deque(maxlen=MAX_COMMITS)
+        """Committed states of this process, with the times of their commits."""
         self._writer = Writer()
-        commits.journals += 1
+        versions.committed.connect(self._committed)
         hub.pulse.call_every_second(self._hand_over)
 
     def stream_count_changed(self, key: EnvironmentKey) -> None:
@@ -74,12 +50,12 @@ class Journal(Observer):
     def delivered(self, key: EnvironmentKey, updated_at: UpdatedAt, streams: int, began: float) -> None:
         if not streams:
             return
-        observation = self._observations.of(key, updated_at)
+        event = self._observations.of(key, updated_at)
         version = updated_at.timestamp()
-        observation.times.add_range((began - version) * 1_000, (time.time() - version) * 1_000, streams)
-        observation.written += streams
-        if observation.written_at is None:
-            observation.written_at = began
+        event.times.add_range((began - version) * 1_000, (time.time() - version) * 1_000, streams)
+        event.written += streams
+        if event.written_at is None:
+            event.written_at = datetime.fromtimestamp(began, UTC)
 
     def superseded(self, key: EnvironmentKey, updated_at: UpdatedAt, streams: int = 1) -> None:
         if streams:
@@ -89,20 +65,26 @@ class Journal(Observer):
         self._observations.of(key, updated_at).healed = True
 
     async def close(self) -> None:
+        versions.committed.disconnect(self._committed)
         self._hand_over()
-        commits.journals -= 1
         await asyncio.to_thread(self._writer.stop)
+
+    def _committed(self, states: Iterable[EnvironmentState], **kwargs: Any) -> None:
+        """Receiver of the signal ``committed``, in any thread."""
+        now = timezone.now()
+        self._commits.extend([(state, now) for state in states if state.streaming_enabled])
 
     def _hand_over(self) -> None:
         """Pass the observations to the writer's thread. Called about once a second."""
         observations, self._observations = self._observations, Observations()
-        for commit in commits.take():
-            observations.of(commit.key, commit.updated_at).committed_at = commit.at
+        for _ in range(len(self._commits)):
+            state, at = self._commits.popleft()
+            observations.of(state.key, state.updated_at).committed_at = at
         observations.streams = {
             key: OpenStreams(self._hub.stream_count(key), self._hub.window_count(key)) for key in self._changed
         }
         self._changed.clear()
-        if observations:
+        if observations.events or observations.streams:
             self._writer.put(observations)
 
 

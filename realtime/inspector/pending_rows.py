@@ -3,11 +3,14 @@
 The event loop collects ``Observations``. The writing thread adds them to its ``PendingRows``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import datetime
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import NamedTuple
+
+from django.utils import timezone
 
 from realtime.inspector.durations import Durations
 from realtime.inspector.models import MINUTE, REPEAT_AFTER, InspectedEvent, InspectedMinute, minute_of
@@ -25,24 +28,6 @@ MAX_MINUTES = 500
 MinuteKey = tuple[EnvironmentKey, datetime]
 
 
-@dataclass(slots=True)
-class EventObservation:
-    """What this process has observed of an event since the last hand-over. Times are seconds since the epoch."""
-
-    written: int = 0
-    superseded: int = 0
-    healed: bool = False
-    written_at: float | None = None
-    committed_at: float | None = None
-    times: Durations = field(default_factory=Durations)
-
-
-class ObservedEvent(NamedTuple):
-    key: EnvironmentKey
-    updated_at: UpdatedAt
-    observation: EventObservation
-
-
 class OpenStreams(NamedTuple):
     """The open streams of an environment: those of applications, and those of windows of the dashboard."""
 
@@ -50,43 +35,27 @@ class OpenStreams(NamedTuple):
     windows: int = 0
 
 
+@dataclass(slots=True)
 class Observations:
     """What a hub has observed since the last hand-over: events, and numbers of streams that may have changed."""
 
-    def __init__(self) -> None:
-        self.streams: dict[EnvironmentKey, OpenStreams] = {}
-        self._events: dict[EnvironmentKey, dict[UpdatedAt, EventObservation]] = {}
+    events: dict[tuple[EnvironmentKey, UpdatedAt], InspectedEvent] = field(default_factory=dict)
+    streams: dict[EnvironmentKey, OpenStreams] = field(default_factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self.streams or self._events)
-
-    def of(self, key: EnvironmentKey, updated_at: UpdatedAt) -> EventObservation:
-        """The observation of this event, to be changed."""
-        of_environment = self._events.get(key)
-        if of_environment is None:
-            of_environment = self._events[key] = {}
-        observation = of_environment.get(updated_at)
-        if observation is None:
-            observation = of_environment[updated_at] = EventObservation()
-        return observation
-
-    def events(self) -> Iterator[list[ObservedEvent]]:
-        """The events of each environment, the newest first."""
-        for key, by_version in self._events.items():
-            yield [ObservedEvent(key, version, by_version[version]) for version in sorted(by_version, reverse=True)]
-
-
-@dataclass(slots=True)
-class Totals:
-    """The totals of one minute of an environment."""
-
-    streams: OpenStreams
-    published: int = 0
-    delivered: int = 0
-    """Events that were delivered to at least one stream, each counted once."""
-    written: int = 0
-    superseded: int = 0
-    times: Durations = field(default_factory=Durations)
+    def of(self, key: EnvironmentKey, updated_at: UpdatedAt) -> InspectedEvent:
+        """The row of this event, to be changed."""
+        row = self.events.get((key, updated_at))
+        if row is None:
+            row = self.events[key, updated_at] = InspectedEvent(
+                environment=key,
+                updated_at=updated_at,
+                noted_at=timezone.now(),
+                written=0,
+                superseded=0,
+                healed=False,
+                times=Durations(),
+            )
+        return row
 
 
 class PendingRows:
@@ -98,7 +67,7 @@ class PendingRows:
         """The minute of the environment's newest written row."""
         self._newest_delivered: dict[EnvironmentKey, UpdatedAt] = {}
         """The newest event that was counted as delivered."""
-        self._minutes: dict[MinuteKey, Totals] = {}
+        self._minutes: dict[MinuteKey, InspectedMinute] = {}
         self._due: dict[MinuteKey, None] = {}
         """Minutes that have to be written, the oldest first."""
         self._events: list[InspectedEvent] = []
@@ -108,16 +77,17 @@ class PendingRows:
         for key, streams in observations.streams.items():
             if streams != self._streams.get(key, OpenStreams()):
                 self._streams[key] = streams
-                self._change(key, minute).streams = streams
-        sampled: list[ObservedEvent] = []
-        for of_environment in observations.events():
-            for event in reversed(of_environment):
+                row = self._change(key, minute)
+                row.streams, row.windows = streams
+        sampled: list[InspectedEvent] = []
+        oldest_first = sorted(observations.events.values(), key=attrgetter("environment", "updated_at"))
+        for _, of_environment in groupby(oldest_first, attrgetter("environment")):
+            events = list(of_environment)
+            for event in events:
                 self._count(event, minute)
-            sampled += _sample(of_environment)
-        if len(sampled) > MAX_EVENTS:
-            sampled = sorted(sampled, key=lambda event: event.updated_at)[-MAX_EVENTS:]
+            sampled += _sample(events)
         # Limited, because they accumulate while the database is unavailable.
-        self._events = [*self._events, *(_row(event, now) for event in sampled)][-MAX_EVENTS:]
+        self._events = [*self._events, *sorted(sampled, key=attrgetter("updated_at"))][-MAX_EVENTS:]
 
     def begin_minute(self, now: datetime) -> None:
         """Repeat rows that were written long ago, and remove the values of environments without streams."""
@@ -145,10 +115,12 @@ class PendingRows:
 
     def due(self, process: int) -> tuple[list[InspectedEvent], list[InspectedMinute]]:
         """The rows to write now, for the process with this primary key. Their number is limited."""
-        for event in self._events:
+        minutes = [self._minutes[key] for key in islice(self._due, MAX_MINUTES)]
+        rows: tuple[InspectedEvent | InspectedMinute, ...] = (*self._events, *minutes)
+        for row in rows:
             # A primary key from a transaction that was rolled back may belong to another row by now.
-            event.pk, event.process = None, process
-        return self._events, [self._row(process, *key) for key in islice(self._due, MAX_MINUTES)]
+            row.pk, row.process = None, process
+        return self._events, minutes
 
     def written(self, minutes: Iterable[InspectedMinute]) -> None:
         """Remove all events and these minutes, which have been written."""
@@ -158,70 +130,40 @@ class PendingRows:
             del self._due[key, row.minute]
             self._newest_minute[key] = max(row.minute, self._newest_minute.get(key, row.minute))
 
-    def _change(self, key: EnvironmentKey, minute: datetime) -> Totals:
-        """The totals of this minute, to be changed and written."""
+    def _change(self, key: EnvironmentKey, minute: datetime) -> InspectedMinute:
+        """The row of this minute, to be changed and written."""
         self._due[key, minute] = None
-        totals = self._minutes.get((key, minute))
-        if totals is None:
-            totals = self._minutes[key, minute] = Totals(self._streams.get(key, OpenStreams()))
-        return totals
+        row = self._minutes.get((key, minute))
+        if row is None:
+            streams, windows = self._streams.get(key, OpenStreams())
+            row = self._minutes[key, minute] = InspectedMinute(
+                environment=key,
+                minute=minute,
+                streams=streams,
+                windows=windows,
+                published=0,
+                delivered=0,
+                written=0,
+                superseded=0,
+                times=Durations(),
+            )
+        return row
 
-    def _count(self, event: ObservedEvent, minute: datetime) -> None:
+    def _count(self, event: InspectedEvent, minute: datetime) -> None:
         """Count an event in the minute of its version, the same in all processes, or in this one if that is over."""
-        key, updated_at, observation = event
-        own = minute_of(updated_at)
-        totals = self._change(key, own if own in (minute, minute - MINUTE) else minute)
-        if observation.committed_at is not None:
-            totals.published += 1
-        if observation.written and (key not in self._newest_delivered or updated_at > self._newest_delivered[key]):
+        key, updated_at, own = EnvironmentKey(event.environment), event.updated_at, minute_of(event.updated_at)
+        row = self._change(key, own if own in (minute, minute - MINUTE) else minute)
+        if event.committed_at is not None:
+            row.published += 1
+        if event.written and (key not in self._newest_delivered or updated_at > self._newest_delivered[key]):
             self._newest_delivered[key] = updated_at
-            totals.delivered += 1
-        totals.written += observation.written
-        totals.superseded += observation.superseded
-        totals.times.merge(observation.times)
-
-    def _row(self, process: int, key: EnvironmentKey, minute: datetime) -> InspectedMinute:
-        totals = self._minutes[key, minute]
-        return InspectedMinute(
-            process=process,
-            environment=key,
-            minute=minute,
-            streams=totals.streams.applications,
-            windows=totals.streams.windows,
-            published=totals.published,
-            delivered=totals.delivered,
-            written=totals.written,
-            superseded=totals.superseded,
-            times=totals.times.stored(),
-        )
+            row.delivered += 1
+        row.written += event.written
+        row.superseded += event.superseded
+        row.times.update(event.times)
 
 
-def _sample(newest_first: list[ObservedEvent]) -> Iterator[ObservedEvent]:
-    if len(newest_first) <= MAX_EVENTS_PER_ENVIRONMENT:
-        yield from newest_first
-        return
-    seen = set()
-    for event in newest_first:
-        interval = int(event.updated_at.timestamp() * SAMPLES_PER_SECOND)
-        if interval not in seen:
-            seen.add(interval)
-            yield event
-
-
-def _row(event: ObservedEvent, now: datetime) -> InspectedEvent:
-    observation = event.observation
-    return InspectedEvent(
-        environment=event.key,
-        updated_at=event.updated_at,
-        noted_at=now,
-        written_at=_time(observation.written_at),
-        committed_at=_time(observation.committed_at),
-        written=observation.written,
-        superseded=observation.superseded,
-        healed=observation.healed,
-        times=observation.times.stored(),
-    )
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+def _sample(oldest_first: list[InspectedEvent]) -> Iterable[InspectedEvent]:
+    if len(oldest_first) <= MAX_EVENTS_PER_ENVIRONMENT:
+        return oldest_first
+    return {int(event.updated_at.timestamp() * SAMPLES_PER_SECOND): event for event in oldest_first}.values()

@@ -27,11 +27,11 @@ from users.models import FFAdminUser
 pytestmark = pytest.mark.django_db
 
 
-def times(*milliseconds: float) -> dict[str, int]:
+def times(*milliseconds: float) -> Durations:
     found = Durations()
     for each in milliseconds:
         found.add(each)
-    return found.stored()
+    return found
 
 
 @pytest.fixture
