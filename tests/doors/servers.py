@@ -90,7 +90,7 @@ class Doors:
 
 @contextmanager
 def started(template: MigratedSQLite, folder: Path) -> Iterator[Doors]:
-    variables = template.copy(folder) | {"REALTIME_METRICS_TOKEN": TOKEN}
+    variables = template.copy(folder) | {"REALTIME_METRICS_TOKEN": TOKEN, "ALLOWED_HOSTS": "localhost,127.0.0.1"}
     daphne = ServerProcess(variables, flavour="daphne")
     with ServerProcess(variables) as product, daphne:
         made = tenants.create(product.url, folder / "db.sqlite3")

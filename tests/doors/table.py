@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
 
+from tests.ofrep.test_evaluation import INVALID as INVALID_EVALUATIONS
+
 By = Literal["shortcut", "left", "Django"]
 """What responds to the request on the product's connection: the shortcut; Django, after the shortcut has tried; or
 Django at once."""
@@ -63,11 +65,13 @@ NOT_STORED = Differs(200, "it does not know stored traits")
 NOT_A_PAIR = Differs(401, "it holds no document of an organisation that its upstream does not serve")
 NOT_HIDDEN = Differs(200, "server-side keys get disabled flags, as from the Edge Proxy")
 NOT_VALIDATED = Differs(200, "the Edge Proxy does not validate this")
+ANY_HOST = Differs(200, "it does not check the host")
 ANY_HEADER = Differs(200, "a preflight may ask for any header, and gets no type of its empty body")
 
 ORIGIN = {"Origin": "https://shop.example"}
 GZIP = {"Accept-Encoding": "br, gzip;q=0.5"}
 NO_GZIP = {"Accept-Encoding": "br, gzip;q=0"}
+TEXT = {"Content-Type": "text/plain"}
 PREFLIGHT = {
     **ORIGIN,
     "Access-Control-Request-Method": "POST",
@@ -137,18 +141,14 @@ FLAGS = [
     get("flags/", "shop", "no gzip", headers=NO_GZIP),
     get("flags/", "shop", "another Accept", headers={"Accept": "text/html"}),
     get("flags/", "shop", "condition", headers={"If-None-Match": "*"}),
+    get("flags/", "shop", "origin and gzip", headers=ORIGIN | GZIP),
+    get("flags/", "shop", "another host", headers={"Host": "elsewhere.example"}, by="left", status=400, relay=ANY_HOST),
+    get("flags", by="Django", status=301, relay=Differs(200, "a slash at the end is optional, as in the Edge Proxy")),
     get("flags/?feature=text", by="Django"),
     get("flags/?feature=secret", "ser.shop", by="Django"),
     get("flags/?feature=secret", status=404, by="Django", relay=MISSING),
     get("flags/?feature=off", "closed", status=404, by="Django", relay=MISSING),
     get("flags/?feature=unknown", status=404, by="Django", relay=MISSING),
-    get("flags/", "nobody", status=403, by="left", relay=DENIED),
-    get("flags/", "", status=403, by="Django", relay=DENIED),
-    get("flags/", "stopped", status=403, by="left", relay=NOT_A_PAIR),
-    request("HEAD", "flags/", by="Django"),
-    request("OPTIONS", "flags/", by="Django", status=403, relay=NOT_ALLOWED),
-    request("OPTIONS", "flags/", "", "preflight", headers=PREFLIGHT, by="Django", relay=ANY_HEADER),
-    request("PUT", "flags/", status=405, by="Django", relay=NOT_ALLOWED),
 ]
 
 IDENTITIES = [
@@ -177,13 +177,6 @@ IDENTITIES = [
     get("identities/?identifier=ada&identifier=bob", by="Django", relay=Differs(200, "it takes the first one")),
     get("identities/?identifier=", by="Django", status=400, relay=INVALID),
     get("identities/", by="Django", status=400, relay=INVALID),
-    identity(KNOWN, "nobody", by="left", status=403, relay=DENIED),
-    identity(KNOWN, "", by="Django", status=403, relay=DENIED),
-    identity(KNOWN, "stopped", by="left", status=403, relay=NOT_A_PAIR),
-    request("HEAD", f"identities/?identifier={KNOWN}", by="Django"),
-    request("OPTIONS", "identities/", by="Django", status=403, relay=NOT_ALLOWED),
-    request("OPTIONS", "identities/", "", "preflight", headers=PREFLIGHT, by="Django", relay=ANY_HEADER),
-    request("PUT", "identities/", status=405, by="Django", relay=NOT_ALLOWED),
 ]
 
 POSTS = [
@@ -222,14 +215,7 @@ POSTS = [
     post(b'{"identifier": "\xff"}', by="Django", status=400, relay=INVALID),
     post(b'{"identifier": "a", "n": NaN}', by="Django", status=400, relay=INVALID),
     post({"identifier": UNICODE}, name="charset", headers={"Content-Type": "application/json; charset=utf-8"}),
-    post(
-        {"identifier": UNICODE},
-        name="no JSON",
-        headers={"Content-Type": "text/plain"},
-        by="Django",
-        status=415,
-        relay=NOT_VALIDATED,
-    ),
+    post({"identifier": UNICODE}, name="no JSON", headers=TEXT, by="Django", status=415, relay=NOT_VALIDATED),
     post({"identifier": KNOWN}, "nobody", by="Django", status=403, relay=DENIED),
     post({"identifier": KNOWN}, "", by="Django", status=403, relay=DENIED),
     post({"identifier": KNOWN}, "stopped", by="Django", status=403, relay=NOT_A_PAIR),
@@ -247,12 +233,6 @@ DOCUMENTS = [
     get("environment-document/", "ser.shop", "another ETag", headers={"If-None-Match": '"other"'}),
     get("environment-document/", "ser.shop", "no date", headers={"If-Modified-Since": "yesterday"}),
     get("environment-document/", status=403, by="Django", relay=DENIED),
-    get("environment-document/", "ser.nobody", status=403, by="left", relay=DENIED),
-    get("environment-document/", "ser.stopped", status=403, by="left", relay=NOT_A_PAIR),
-    get("environment-document/", "", status=403, by="Django", relay=DENIED),
-    request("HEAD", "environment-document/", "ser.shop", by="Django"),
-    request("OPTIONS", "environment-document/", "ser.shop", by="Django", status=403, relay=NOT_ALLOWED),
-    request("PUT", "environment-document/", "ser.shop", by="Django", status=405, relay=NOT_ALLOWED),
 ]
 
 TRAIT = {"identity": {"identifier": "new"}, "trait_key": "plan", "trait_value": "pro"}
@@ -266,10 +246,6 @@ WRITES = [
     post([TRAIT], "closed", path="traits/bulk/", by="Django", status=400),
     post({"text": 3, "unknown": 1, "on": "x"}, path="analytics/flags/", by="Django"),
     post([], path="analytics/flags/", by="Django", status=400),
-    *(
-        request("OPTIONS", path, by="Django", status=403, relay=NOT_ALLOWED)
-        for path in ("traits/", "traits/bulk/", "analytics/flags/")
-    ),
     get("traits/", by="Django", status=405, relay=NOT_ALLOWED),
 ]
 
@@ -277,29 +253,50 @@ OFREP = [
     evaluate(BULK),
     evaluate(BULK, "", "ser.shop"),
     evaluate(BULK, "", "closed"),
+    evaluate(BULK, "", "ser.closed", relay=NOT_HIDDEN),
     evaluate(BULK, "", "quiet"),
     evaluate(BULK, "", "", "bearer", bearer="ser.shop"),
     evaluate(BULK, name="origin", headers=ORIGIN),
     evaluate(BULK, name="gzip", headers=GZIP),
     evaluate({"context": {"targetingKey": UNICODE}}),
+    evaluate({"context": {**CONTEXT, "nested": {"plan": ["x"]}, "list": [1], "\u00e9": True}}, name="other attributes"),
     evaluate(BULK, name="its ETag", conditions={"If-None-Match": "etag"}, status=304),
     evaluate(BULK, name="another ETag", headers={"If-None-Match": '"other"'}),
     *(evaluate(BULK, flag) for flag in ("banner", "number", "split", "off", "empty")),
     evaluate(BULK, "secret", status=404),
-    evaluate(BULK, "x y/z", status=404, by="Django"),
+    *(evaluate(BULK, flag, status=404, by="Django") for flag in ("x y/z", "x\ny", "\u00e9")),
     evaluate(BULK, "off", "closed", status=404),
-    *(
-        evaluate(body, flag, status=400)
-        for flag in ("", "banner")
-        for body in (b"", b"{", b"[]", {}, {"context": {}}, {"context": {"targetingKey": 7}})
-    ),
-    *(evaluate(BULK, flag, "nobody", by="Django", status=401) for flag in ("", "banner")),
-    evaluate(BULK, "", "", by="Django", status=401),
-    evaluate(BULK, "", "stopped", by="Django", status=403, relay=NOT_A_PAIR),
+    *(evaluate(body, flag, status=400) for flag in ("", "banner") for body, _ in INVALID_EVALUATIONS),
+    *(evaluate(BULK, flag, key, by="Django", status=401) for flag in ("", "banner") for key in ("", "nobody")),
+    *(evaluate(BULK, flag, "stopped", by="Django", status=403, relay=NOT_A_PAIR) for flag in ("", "banner")),
     evaluate({"context": {**CONTEXT, "long": "x" * 5_000}}, name="longer than a shortcut reads", by="Django"),
-    Row("", "OPTIONS", "/ofrep/v1/evaluate/flags", PREFLIGHT, by="Django", relay=ANY_HEADER),
-    Row("", "OPTIONS", "/ofrep/v1/evaluate/flags/text", PREFLIGHT, by="Django", relay=ANY_HEADER),
     Row("", "GET", "/ofrep/v1/evaluate/flags", {"X-API-Key": "shop"}, status=405, by="Django", relay=NOT_ALLOWED),
 ]
 
-ROWS = [*FLAGS, *IDENTITIES, *POSTS, *DOCUMENTS, *WRITES, *OFREP]
+READS = {"flags/": "shop", f"identities/?identifier={KNOWN}": "shop", "environment-document/": "ser.shop"}
+
+KEYS = [
+    row
+    for path, key in READS.items()
+    for row in (
+        get(path, "ser.nobody", status=403, by="left", relay=DENIED),
+        get(path, "ser.stopped", status=403, by="left", relay=NOT_A_PAIR),
+        get(path, "", status=403, by="Django", relay=DENIED),
+        get(path, "nobody", status=403, by="left" if key == "shop" else "Django", relay=DENIED),
+    )
+]
+
+METHODS = [
+    *(request("HEAD", path, key, by="Django") for path, key in READS.items()),
+    *(request("PUT", path, key, by="Django", status=405, relay=NOT_ALLOWED) for path, key in READS.items()),
+    *(
+        request("OPTIONS", path, by="Django", status=403, relay=NOT_ALLOWED)
+        for path in (*READS, "traits/", "traits/bulk/", "analytics/flags/")
+    ),
+    *(
+        Row("preflight", "OPTIONS", path, PREFLIGHT, by="Django", relay=ANY_HEADER)
+        for path in ("/api/v1/flags/", "/api/v1/identities/", "/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags/on")
+    ),
+]
+
+ROWS = [*FLAGS, *IDENTITIES, *POSTS, *DOCUMENTS, *WRITES, *OFREP, *KEYS, *METHODS]

@@ -86,7 +86,8 @@ def test_table__endpoints_and_their_methods__each_has_a_request() -> None:
 
 
 def endpoint(row: Row) -> str | None:
-    return resolve(unquote(urlsplit(row.path).path)).url_name
+    path = unquote(urlsplit(row.path).path)
+    return resolve(path if path.startswith("/ofrep/") else path.rstrip("/") + "/").url_name
 
 
 def rise(metric: str, before: Scrape, after: Scrape) -> float:

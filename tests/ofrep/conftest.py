@@ -96,12 +96,12 @@ def with_flags(tenant: Tenant) -> Tenant:
     return tenant
 
 
-@pytest.fixture(params=["fast path", "Django"])
-def client(request: pytest.FixtureRequest, tenant: Tenant) -> Client:
-    return Client(tenant.api.url, tenant.environment.key, by_django=request.param == "Django")
+@pytest.fixture
+def client(tenant: Tenant) -> Client:
+    return Client(tenant.api.url, tenant.environment.key)
 
 
 @pytest.fixture
-def clients_of(request: pytest.FixtureRequest) -> Callable[[Tenant], list[Client]]:
+def clients_of() -> Callable[[Tenant], list[Client]]:
     """A function that returns a client of the fast path and one of Django."""
     return lambda tenant: [Client(tenant.api.url, tenant.environment.key, by_django=each) for each in (False, True)]

@@ -132,56 +132,6 @@ def test_read_path__any_environment__same_responses_as_the_views(
     asyncio.run(compare())
 
 
-@pytest.mark.parametrize(
-    ("path", "query", "method", "headers"),
-    [
-        ("/api/v1/flags/", "feature=colour", "GET", {}),
-        ("/api/v1/flags/", "feature=colour", "GET", {"accept": "text/html"}),
-        ("/api/v1/flags/", "", "GET", {"accept": "text/html"}),
-        ("/api/v1/flags/", "", "HEAD", {}),
-        ("/api/v1/flags/", "", "OPTIONS", {"origin": "https://shop.example", "access-control-request-method": "GET"}),
-        ("/api/v1/flags/", "", "GET", {"x-environment-key": "unknown"}),
-        ("/api/v1/flags/", "", "GET", {"x-environment-key": "ser.unknown"}),
-        ("/api/v1/flags/", "", "GET", {"x-environment-key": ""}),
-        ("/api/v1/flags/", "", "GET", {"host": "elsewhere.example"}),
-        ("/api/v1/flags", "", "GET", {}),
-        ("/api/v1/environment-document/", "", "GET", {}),
-        ("/api/v1/identities/", "", "GET", {}),
-        ("/api/v1/identities/", "identifier=", "GET", {}),
-        ("/api/v1/identities/", "identifier=ada&transient=true", "GET", {}),
-        ("/api/v1/identities/", "identifier=%00", "GET", {}),
-        ("/api/v1/identities/", "identifier=%ff", "GET", {}),
-        ("/api/v1/identities/", f"identifier={'a' * 2001}", "GET", {}),
-        ("/api/v1/identities/", "identifier=%20ada", "GET", {}),
-    ],
-)
-async def test_read_path__unusual_request__passed_to_django(
-    path: str,
-    query: str,
-    method: str,
-    headers: dict[str, str],
-    full_application: Application,
-    environment: Environment,
-) -> None:
-    named = {"host": "localhost", "x-environment-key": environment.api_key, **headers}
-    request = scope(path, [], method, query)
-    request["headers"] = [(name.encode(), value.encode()) for name, value in named.items()]
-    found, right = await send_request(full_application, request), await send_request(django_application, request)
-    assert found == right
-
-
-async def test_read_path__organisation_has_stopped_serving__403(
-    full_application: Application, environment: Environment
-) -> None:
-    organisation = await sync_to_async(lambda: environment.project.organisation)()
-    organisation.stop_serving_flags = True
-    await sync_to_async(organisation.save)()
-    status, _, body = await send_request(
-        full_application, scope("/api/v1/flags/", [("x-environment-key", environment.api_key)])
-    )
-    assert (status, json.loads(body)["detail"]) == (403, "Organisation is disabled from serving flags.")
-
-
 async def test_read_path__new_identity__stored(full_application: Application, environment: Environment) -> None:
     request = scope("/api/v1/identities/", [("x-environment-key", environment.api_key)], query="identifier=new")
     assert (await send_request(full_application, request))[0] == 200

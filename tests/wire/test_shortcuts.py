@@ -142,19 +142,6 @@ def test_flags__with_a_body__body_is_not_parsed_as_a_request(connection: Connect
     assert first[2] == second[2]
 
 
-@pytest.mark.parametrize("origin", ["", "Origin: https://shop.example\r\n"])
-@pytest.mark.parametrize("encoding", ["", "Accept-Encoding: gzip\r\n"])
-def test_flags__shortcut_or_asgi__equal_responses(connection: Connection, origin: str, encoding: str) -> None:
-    answers = []
-    # The second path has to be unquoted, so that it takes no shortcut.
-    for path in ("/api/v1/flags/", "/api/v1/fl%61gs/"):
-        connection.send(connection.request(path, more=origin + encoding))
-        status, headers, body = connection.answer()
-        headers.pop("date", "")
-        answers.append((status, headers, body))
-    assert answers[0] == answers[1]
-
-
 def test_flags__key_with_spaces_around__response(connection: Connection) -> None:
     connection.send(connection.request(key=f" {connection.key} \t"), connection.request())
     first, second = connection.answer(), connection.answer()

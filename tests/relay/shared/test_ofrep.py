@@ -1,6 +1,6 @@
-"""OFREP's evaluations and streams by a relay, on the shortcut and by ASGI, with the bytes of ``realtime.ofrep``.
+"""OFREP's evaluations and streams by a relay, with the bytes of ``realtime.ofrep``.
 
-tests/ofrep has the tests of the mapping.
+tests/ofrep has the tests of the mapping, tests/doors compares invalid requests, single flags, and answers by ASGI.
 """
 
 import json
@@ -15,7 +15,6 @@ from realtime.evaluation import CompiledEnvironment
 from realtime.ofrep import EvaluationRequest, Evaluations, State
 from tests.ofrep import protocol
 from tests.ofrep.conftest import Client
-from tests.ofrep.test_evaluation import INVALID
 from tests.support import sse
 from tests.support.patience import PATIENCE
 from tests.support.relay import RelayServer
@@ -68,10 +67,10 @@ def relay(
         yield relay
 
 
-@pytest.fixture(params=["shortcut", "ASGI"])
-def client_of(request: pytest.FixtureRequest, relay: RelayServer) -> Callable[..., Client]:
+@pytest.fixture
+def client_of(relay: RelayServer) -> Callable[..., Client]:
     """A function that returns the client with a key: ``client_of(key, headers)``."""
-    return lambda key, headers=None: Client(relay.url, key, headers or {}, request.param == "ASGI")
+    return lambda key, headers=None: Client(relay.url, key, headers or {})
 
 
 @pytest.fixture
@@ -104,20 +103,6 @@ def test_all__kinds_of_keys_and_contexts__bytes_of_the_document(
                 assert answer.headers["Content-Type"] == "application/json"
     names = {flag["key"] for flag in client_of(hiding.key).all({"targetingKey": "bob"}).json()["flags"]}
     assert names == {"colour", "layout"}
-
-
-def test_one__each_flag__bytes_of_the_document(client: Client, shop: Environment) -> None:
-    for flag in ("banner", "colour", "layout", "internal", "x y/z"):
-        answer = client.send({"context": ADA}, flag)
-        assert answer.content == expected(shop, ADA, flag)
-        assert answer.status_code == (404 if flag in ("internal", "x y/z") else 200)
-
-
-@pytest.mark.parametrize(("body", "code"), INVALID[:1] + INVALID[-6:])
-def test_invalid_request__error_code_of_the_protocol(client: Client, body: Any, code: str) -> None:
-    for flag in ("", "banner"):
-        answer = client.send(body, flag)
-        assert (answer.status_code, answer.json()["errorCode"]) == (400, code)
 
 
 def test_key__unknown_or_without_a_document__401_or_500(client_of: Callable[..., Client], empty: Environment) -> None:
