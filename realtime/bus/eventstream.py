@@ -1,44 +1,26 @@
 """Adapter to django-eventstream: sends environments' events to its channels, and receives events from them.
 
-This is the only module of ``realtime`` that imports django-eventstream (5.3). Each environment has a channel, and the
-data of an event is the JSON text that SDKs read. So other subscribers of a channel (a GRIP proxy, a view of
-django-eventstream, its Redis fan-out) receive the same event. Workarounds for django-eventstream's behaviour:
+Each environment has a channel, and the data of an event is the JSON text that SDKs read. So other subscribers of a
+channel (a GRIP proxy, a view of django-eventstream, its Redis fan-out) receive the same event. The event of a closed
+gate is only for servers, so no proxy gets it. With ``GRIP_URL`` ``changes/grip.py`` publishes to proxies.
+``compat/django_eventstream.py`` lists what is compensated for.
 
-1. ``send_event`` with ``EVENTSTREAM_REDIS`` publishes to Redis within the call: it blocks while Redis is slow, raises
-   while Redis is unavailable, and reaches the listeners of this process only through Redis. So ``deliver`` gives the
-   event directly to these listeners, and a thread of ``RedisBus`` calls ``publish_in_redis``.
-2. Its Redis client retries to connect for several seconds, while newer events wait (``use_redis_client``).
-3. Its Redis listener ends with its first lost connection. ``RedisBus`` replaces it (``disable_redis_listener``), also
-   for channels of other applications.
-4. ``send_event`` also publishes to GRIP proxies, from which clients receive the event. So the event of a closed gate,
-   which is only for servers, is not sent by it. With ``GRIP_URL`` no event is: ``send_event`` publishes in a thread
-   that has no timeout, a queue without a limit, for which the process waits at its exit, and reports no failure.
-   ``changes/grip.py`` calls ``publish_to_grip`` instead.
-5. An event does not show whether this process sent it. If it did, the event holds the state as of the commit; if not,
-   it may be late (``_RemoteEvent``). Its data is text, which each receiver would have to parse (``_Data``).
-6. A listener's queue holds ten events, and the *newest* is dropped when it is full. ``EnvironmentListener`` reports
-   that, and the state is read again.
-7. A listener sets an ``asyncio.Event``, which requires a waiting task. ``EnvironmentListener`` calls a function.
-8. A listener whose event loop is closed raises, and the listeners after it receive nothing. ``EnvironmentListener``
-   removes itself instead.
+An event does not show whether this process sent it. If it did, the event holds the state as of the commit; if not, it
+may be late (``_RemoteEvent``). Its data is text, which each receiver would have to parse (``_Data``).
 """
 
-import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from functools import partial
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import NamedTuple
 
 import structlog
 from django.dispatch import Signal
-from django_eventstream import eventstream, send_event
-from django_eventstream.event import Event
-from django_eventstream.utils import publish_event
-from django_eventstream.views import Listener, get_listener_manager
+from django_eventstream import send_event
 
+from realtime.compat import django_eventstream as compat
+from realtime.compat.django_eventstream import Event
 from realtime.conf import conf
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, reads_as_newer
 
@@ -52,13 +34,10 @@ CLOSED = "environment_closed"
 
 CHANNEL_PREFIX = "realtime-environment-"
 
-REDIS_CHANNEL = "events_channel"
-"""The Redis channel on which django-eventstream publishes the events of all its channels."""
-
 FIELDS = ("channel", "event_type", "data")
 
 GRIP_SECONDS = 2.0
-"""The timeout of a connection to a GRIP proxy, and of its response. A failed request is made once more."""
+"""The timeout of a connection to a GRIP proxy, and of its response."""
 
 environment_received = Signal()
 """Sent when an event came over the bus, of this process too: ``key``, the environment's."""
@@ -130,10 +109,10 @@ def event(state: EnvironmentState) -> Event:
 def deliver(state: EnvironmentState) -> None:
     """Send the event to the listeners of this process."""
     announced = event(state)
-    if state.streaming_enabled and eventstream.redis_client is None and not conf.USES_GRIP:
+    if state.streaming_enabled and not compat.uses_redis() and not conf.USES_GRIP:
         send_event(announced.channel, announced.type, announced.data, json_encode=False)
     else:
-        get_listener_manager().add_to_queues(announced.channel, announced)
+        compat.deliver(announced)
 
 
 def encode(state: EnvironmentState) -> str:
@@ -154,7 +133,7 @@ def receive(text: bytes) -> None:
         raise ValueError("not an event: a field is missing or not a string")
     name = message["channel"]
     remote = _RemoteEvent(name, message["event_type"], message["data"], id=message.get("pub_id"))
-    get_listener_manager().add_to_queues(name, remote)
+    compat.deliver(remote)
     if name.startswith(CHANNEL_PREFIX):
         environment_received.send_robust(sender=None, key=EnvironmentKey(name.removeprefix(CHANNEL_PREFIX)))
 
@@ -165,69 +144,31 @@ def publish_in_redis(state: EnvironmentState) -> None:
         announced = event(state)
         send_event(announced.channel, announced.type, announced.data, json_encode=False)
     else:
-        eventstream.redis_client.publish(REDIS_CHANNEL, encode(state))
+        compat.publish_in_redis(encode(state))
 
 
 def grip_channel(key: EnvironmentKey) -> str:
     """The channel of a GRIP proxy to which django-eventstream publishes an environment's events."""
-    return f"events-{quote(channel(key))}"
+    return compat.grip_channel(channel(key))
 
 
 def publish_to_grip(state: EnvironmentState) -> None:
     """Publish the event to the GRIP proxy, whose clients receive it. It blocks, and may raise."""
-    # Imported here, because it reads the settings and makes an HTTP client.
-    import django_grip
-
-    for client in django_grip.get_pubcontrol().clients:
-        session = client.requests_session
-        session.request = partial(type(session).request, session, timeout=GRIP_SECONDS)
-    publish_event(channel(state.key), EVENT, data_for_sdks(state.updated_at), None, None, blocking=True)
+    compat.publish_to_grip(Event(channel(state.key), EVENT, data_for_sdks(state.updated_at)), GRIP_SECONDS)
 
 
-def disable_redis_listener() -> None:
-    """Stop django-eventstream from listening to Redis."""
-    get_listener_manager().redis_listener = None
-
-
-def use_redis_client(client: Any) -> None:
-    """Let django-eventstream publish with this client, which retries less and knows clusters and Sentinels."""
-    eventstream.redis_client = client
-
-
-class EnvironmentListener(Listener):  # type: ignore[misc]
+class EnvironmentListener(compat.DirectListener):
     """Passes one environment's events from the sending thread to the event loop in which the listener was made."""
 
     def __init__(self, key: EnvironmentKey, receive: Receive) -> None:
-        super().__init__()
+        super().__init__(channel(key))
         self.key = key
-        self.channels = {channel(key)}
-        self.channel_items: dict[str, list[Event]] = {}
-        self.overflow = False
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._receive = receive
 
-    def wake_threadsafe(self) -> None:
-        try:
-            self.loop.call_soon_threadsafe(self._collect)
-        except RuntimeError:
-            # The loop is closed. ``stop`` would deadlock: this method is called with the manager's lock held.
-            for name in self.channels:
-                get_listener_manager().listeners_by_channel[name].discard(self)
-
-    def start(self) -> None:
-        get_listener_manager().add_listener(self)
-
-    def stop(self) -> None:
-        get_listener_manager().remove_listener(self)
-
-    def _collect(self) -> None:
-        with get_listener_manager().lock:
-            queued, self.channel_items = self.channel_items, {}
-            overflow, self.overflow = self.overflow, False
-        received = [self._received(event) for items in queued.values() for event in items]
-        events = [each for each in received if each is not None]
-        if events or overflow:
-            self._receive(events, overflow)
+    def received(self, events: list[Event], overflow: bool) -> None:
+        received = [each for each in map(self._received, events) if each is not None]
+        if received or overflow:
+            self._receive(received, overflow)
 
     def _received(self, event: Event) -> Received | None:
         if event.type not in (EVENT, CLOSED):

@@ -13,6 +13,7 @@ from realtime.bus import eventstream
 from realtime.bus.publisher import Publisher
 from realtime.bus.spec import Health
 from realtime.bus.supervised import ANSWER_SECONDS, SILENCE_SECONDS, SupervisedBus
+from realtime.compat import django_eventstream as compat
 from realtime.types import EnvironmentState
 
 # Timeouts, unless ``EVENTSTREAM_REDIS`` sets them. Only the threads of the bus wait for Redis.
@@ -22,7 +23,7 @@ TIMEOUTS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 class RedisBus(SupervisedBus):
     """For several processes that do not share a PostgreSQL database, or publish more than NOTIFY can carry.
 
-    It publishes in a thread, and listens in place of django-eventstream (``eventstream.py``, items 1 to 3).
+    It publishes in a thread, and listens in place of django-eventstream (``compat/django_eventstream.py`` has reasons).
     """
 
     name = "redis"
@@ -36,7 +37,7 @@ class RedisBus(SupervisedBus):
         self.publisher.put(states)
 
     def start(self) -> None:
-        eventstream.disable_redis_listener()
+        compat.disable_redis_listener()
         super().start()
 
     def health(self) -> Health:
@@ -51,7 +52,7 @@ class RedisBus(SupervisedBus):
 
     def _listen(self, node: Any, ended: threading.Event) -> None:
         with node.pubsub() as pubsub, self.interruptible(partial(redis_clients.disconnect, node)):
-            pubsub.subscribe(eventstream.REDIS_CHANNEL)
+            pubsub.subscribe(compat.REDIS_CHANNEL)
             pinged_at: float | None = None
             while not ended.is_set():
                 self.beat()
@@ -68,7 +69,7 @@ class RedisBus(SupervisedBus):
     def _publish(self, state: EnvironmentState) -> None:
         if not self._has_client:
             # One retry is needed: if Redis has closed an idle connection, its next use fails.
-            eventstream.use_redis_client(redis_clients.connect(TIMEOUTS, retries=1))
+            compat.use_redis_client(redis_clients.connect(TIMEOUTS, retries=1))
             self._has_client = True
         eventstream.publish_in_redis(state)
 

@@ -21,6 +21,7 @@ from realtime.bus import eventstream as adapter
 from realtime.bus import listening, postgres, redis
 from realtime.bus.eventstream import channel
 from realtime.bus.supervised import SupervisedBus
+from realtime.compat.django_eventstream import REDIS_CHANNEL
 from realtime.serving import redis_urls
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.support.patience import PATIENCE
@@ -143,7 +144,7 @@ class RedisPeer:
 
     def publish(self, text: str) -> None:
         with self._client() as client:
-            client.publish(adapter.REDIS_CHANNEL, text)
+            client.publish(REDIS_CHANNEL, text)
 
     def cut(self) -> None:
         with self._client() as client:

@@ -24,6 +24,7 @@ from realtime.bus import eventstream as adapter
 from realtime.bus import publisher, redis
 from realtime.bus.publisher import Publisher
 from realtime.changes import publish
+from realtime.compat.django_eventstream import REDIS_CHANNEL
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.bus.conftest import KEY, PATIENCE, EventRecorder, Settings, patient, state
 from tests.support import programs
@@ -44,7 +45,7 @@ def chosen(redis_bus: redis.RedisBus, settings: Settings, monkeypatch: pytest.Mo
 def subscriber(redis_server: Redis) -> Iterator[PubSub]:
     """A plain Redis subscriber, as another process."""
     with Client.from_url(redis_server.url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
-        pubsub.subscribe(adapter.REDIS_CHANNEL)
+        pubsub.subscribe(REDIS_CHANNEL)
         pubsub.get_message(timeout=PATIENCE)
         yield pubsub
 

@@ -8,7 +8,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("realtime", "sdk", "evaluation", "core", "settings")
 
 # Modules that their libraries do not document, with all inside.
-PRIVATE = ("uvicorn.protocols", "uvicorn.server", "uvicorn.supervisors")
+PRIVATE = (
+    "django_eventstream.event",
+    "django_eventstream.eventstream",
+    "django_eventstream.utils",
+    "django_eventstream.views",
+    "uvicorn.protocols",
+    "uvicorn.server",
+    "uvicorn.supervisors",
+)
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
