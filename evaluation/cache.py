@@ -17,7 +17,7 @@ from evaluation.snapshot import snapshot
 from realtime import ofrep
 from realtime.evaluation import CompiledEnvironment
 from realtime.http.responses import EncodedBody
-from realtime.monitoring.metrics import Counter, LockedValue
+from realtime.monitoring.metrics import Counter
 
 # Locks for building. Environments share them, so that no lock has to be removed with its environment. If two builds of
 # different environments use the same lock, the second waits for the first.
@@ -148,7 +148,6 @@ _queries = Counter(
     "Lookups in the cache of environment documents: found (hit) or built (miss).",
     "result",
     ("hit", "miss"),
-    kind=LockedValue,
 )
 hits, misses = _queries["hit"], _queries["miss"]
 

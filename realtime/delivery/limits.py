@@ -164,7 +164,7 @@ class Limits:
         elif self._is_too_fast(address, current):
             limit = "rate"
         if limit is not None:
-            metrics.limit_hit(limit)
+            metrics.limits_hit[limit].add()
             self._log.count(limit)
         return limit
 

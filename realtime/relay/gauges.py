@@ -15,7 +15,7 @@ class EnvironmentGauge:
 
     def __init__(self, name: str, text: str, value: Callable[[Environment], float | None]) -> None:
         self._name, self._text, self._value = name, text, value
-        metrics.families.append(self)
+        metrics.families.append(self.collect)
 
     def collect(self, sums: Mapping[str, int]) -> Metric:
         family = GaugeMetricFamily(self._name, self._text, labels=["environment"])

@@ -27,9 +27,7 @@ rejected = metrics.Counter("realtime_relay_rejected", "Requests of SDKs that the
 notifications = metrics.Counter(
     "realtime_relay_notifications", "Newer versions that were announced.", "source", ("post", "stream")
 )
-stored_failures = metrics.Counter(
-    "realtime_relay_storage_failures", "Failed reads and writes of stored documents.", kind=metrics.LockedValue
-)
+stored_failures = metrics.Counter("realtime_relay_storage_failures", "Failed reads and writes of stored documents.")
 dropped = metrics.Counter(
     "realtime_relay_dropped",
     "Counts of usage and traits that were not sent to the upstream.",

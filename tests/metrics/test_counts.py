@@ -204,8 +204,8 @@ async def test_bus__disconnected_and_reconnected__gauge_and_counter_change(
 
 
 def test_limit__unknown_kind__counted_as_other(rise: Rise) -> None:
-    metrics.limit_hit("address")
-    metrics.limit_hit("new")
+    metrics.limits_hit["address"].add()
+    metrics.limits_hit["new"].add()
 
     assert rise("realtime_limits_hit_total", "address") == rise("realtime_limits_hit_total", "other") == 1
 
