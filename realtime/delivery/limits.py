@@ -11,7 +11,6 @@ import random
 import resource
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,43 +51,21 @@ MIN_RATE_FRACTION = 0.2
 LOG_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The limits in effect, computed from the settings. 0: no limit."""
-
-    process: int
-    rejected: int
-    environment: int
-    address: int
-    rate: float
-    """New streams a second."""
-    address_rate: float
-    burst_seconds: float
-    """The size of a burst: what the rate allows in this time may open at once."""
-
-    @property
-    def counts_addresses(self) -> bool:
-        return bool(self.address or self.address_rate)
-
-
 @cache
-def bounds() -> Bounds:
-    """The limits in effect. Cached, because each new stream needs them and they depend on six settings."""
+def capacity() -> tuple[int, int]:
+    """The number of streams of this process, and of rejected streams in addition. Cached: each new stream needs it."""
     admitted, rejected = max_streams(open_files())
-    return Bounds(
-        process=min(admitted, conf.MAX_STREAMS) if conf.MAX_STREAMS else admitted,
-        rejected=rejected,
-        environment=conf.MAX_STREAMS_PER_ENVIRONMENT,
-        address=conf.MAX_STREAMS_PER_ADDRESS,
-        rate=conf.MAX_NEW_STREAMS_PER_SECOND,
-        address_rate=conf.MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS,
-        burst_seconds=conf.SHORT_STREAM_SECONDS,
-    )
+    return min(admitted, conf.MAX_STREAMS or admitted), rejected
 
 
 @receiver(setting_changed)
-def _clear_bounds(**kwargs: Any) -> None:
-    bounds.cache_clear()
+def _clear_capacity(**kwargs: Any) -> None:
+    capacity.cache_clear()
+
+
+def counts_addresses() -> bool:
+    """True if a limit depends on the client's address."""
+    return bool(conf.MAX_STREAMS_PER_ADDRESS or conf.MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS)
 
 
 def open_files() -> int:
@@ -121,7 +98,7 @@ class RejectedStreams:
 
     @property
     def is_full(self) -> bool:
-        return len(self.subscribers) >= bounds().rejected
+        return len(self.subscribers) >= capacity()[1]
 
     def add(self, subscriber: "Subscriber") -> None:
         self.subscribers.add(subscriber)
@@ -146,6 +123,7 @@ class Limits:
         self.addresses: dict[str, int] = {}
         """The number of open streams by address, if addresses are counted."""
         self._rates = TokenBuckets(loop.time)
+        self._address_rates = TokenBuckets(loop.time)
         self._log = LimitLog(loop)
 
     def check(self, address: str | None, in_environment: int) -> Kind | None:
@@ -153,15 +131,15 @@ class Limits:
 
         ``address``: the client's, if addresses are counted. ``in_environment``: the environment's number of streams.
         """
-        current = bounds()
         limit: Kind | None = None
-        if self.admitted >= current.process:
+        per_address, per_environment = conf.MAX_STREAMS_PER_ADDRESS, conf.MAX_STREAMS_PER_ENVIRONMENT
+        if self.admitted >= capacity()[0]:
             limit = "process"
-        elif address is not None and current.address and self.addresses.get(address, 0) >= current.address:
+        elif address is not None and per_address and self.addresses.get(address, 0) >= per_address:
             limit = "address"
-        elif current.environment and in_environment >= current.environment:
+        elif per_environment and in_environment >= per_environment:
             limit = "environment"
-        elif self._is_too_fast(address, current):
+        elif self._is_too_fast(address):
             limit = "rate"
         if limit is not None:
             metrics.limits_hit[limit].add()
@@ -182,19 +160,17 @@ class Limits:
             if not self.addresses[address]:
                 del self.addresses[address]
 
-    def _is_too_fast(self, address: str | None, current: Bounds) -> bool:
-        rates, burst_seconds = self._rates, current.burst_seconds
-        if (
-            address is not None
-            and current.address_rate
-            and not rates.take(address, current.address_rate, burst_seconds)
-        ):
+    def _is_too_fast(self, address: str | None) -> bool:
+        # The size of a burst: what the rate allows in this time may open at once.
+        burst_seconds = conf.SHORT_STREAM_SECONDS
+        rate, address_rate = conf.MAX_NEW_STREAMS_PER_SECOND, conf.MAX_NEW_STREAMS_PER_SECOND_PER_ADDRESS
+        if address is not None and address_rate and not self._address_rates.take(address, address_rate, burst_seconds):
             return True
-        return bool(current.rate) and not rates.take_shared(current.rate, burst_seconds)
+        return bool(rate) and not self._rates.take("", rate, burst_seconds)
 
 
 class TokenBuckets:
-    """Token buckets by name, and one that all streams share. Each is one number: the time at which it is full again.
+    """Token buckets of one rate, by name. Each is one number: the time at which it is full again.
 
     A bucket that was not used for ``burst_seconds`` is full, so it need not be stored. Buckets are stored in two
     generations: a used bucket moves into the young one, and the old one is dropped after each ``burst_seconds``.
@@ -202,7 +178,6 @@ class TokenBuckets:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._shared = 0.0
         self._young: dict[str, float] = {}
         self._old: dict[str, float] = {}
         self._rotated_at = clock()
@@ -223,14 +198,6 @@ class TokenBuckets:
         if now >= self._rotated_at + seconds:
             self._old = self._young if now < self._rotated_at + 2 * seconds else {}
             self._young, self._rotated_at = {}, now
-
-    def take_shared(self, rate: float, burst_seconds: float) -> bool:
-        """Take a token from the shared bucket. Returns False if it is empty."""
-        now = self._clock()
-        taken = self._shared <= now + burst_seconds
-        if taken:
-            self._shared = max(self._shared, now) + 1 / rate
-        return taken
 
 
 class LimitLog:

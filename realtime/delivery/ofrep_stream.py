@@ -8,12 +8,9 @@ from functools import lru_cache
 from realtime.conf import conf
 from realtime.delivery import sse
 from realtime.delivery.sinks import Piece, Sink, piece
-from realtime.delivery.stream import OPENING, ClientKind, Stream
+from realtime.delivery.stream import EVENT_SOURCE, Stream
 from realtime.ofrep.events import refetch_event, version_of
 from realtime.types import EnvironmentState, UpdatedAt
-
-# EventSource clients of all platforms obey ``retry``.
-KIND = ClientKind(b"", opening=piece(sse.RETRY + OPENING.body))
 
 NOTHING_NEWER = piece(sse.comment("nothing is newer than Last-Event-ID"))
 
@@ -31,31 +28,22 @@ class OFREPStream(Stream):
     __slots__ = ("_last_version",)
 
     def __init__(self, sink: Sink, last_event_id: str) -> None:
-        super().__init__(sink, KIND)
+        super().__init__(sink, EVENT_SOURCE)
         self._last_version = version_of(last_event_id)
 
     def deliver(self, frame: Piece) -> bool:
-        return super().deliver(_converted(frame))
-
-    def deliver_initial(self, state: EnvironmentState | None, frame: Piece | None) -> None:
-        super().deliver_initial(state, None if frame is None else _converted(frame))
-
-    def _write_initial(self, frame: Piece) -> None:
         assert frame.updated_at is not None
-        if frame.updated_at > self._last_version:
-            super()._write_initial(frame)
-        else:
-            self._write_or_store(NOTHING_NEWER)
+        return super().deliver(_event(frame.updated_at))
+
+    def _initial_piece(self, state: EnvironmentState | None, frame: Piece | None) -> Piece:
+        initial = super()._initial_piece(state, frame)
+        if initial.updated_at is None:
+            return initial
+        return _event(initial.updated_at) if initial.updated_at > self._last_version else NOTHING_NEWER
 
     def _max_age(self) -> float:
         """Long, because the provider reports its flags as stale at each end of a stream."""
         return conf.OFREP_STREAM_SECONDS
-
-
-def _converted(frame: Piece) -> Piece:
-    """The event of a topic's frame."""
-    assert frame.updated_at is not None
-    return _event(frame.updated_at)
 
 
 @lru_cache(maxsize=MAX_ENCODED)

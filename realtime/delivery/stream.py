@@ -17,11 +17,13 @@ from realtime.delivery import connections, hub, limits, sse
 from realtime.delivery.sinks import Piece, Sink, piece
 from realtime.delivery.timers import NO_SLOT
 from realtime.monitoring import metrics
-from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
+from realtime.types import EnvironmentKey, EnvironmentState
 
 logger = structlog.get_logger(__name__)
 
 OPENING = piece(sse.PADDING + sse.comment("Flagsmith real-time updates"))
+RETRY_OPENING = piece(sse.RETRY + OPENING.body)
+"""For clients that obey ``retry``, as EventSource does on all platforms."""
 KEEPALIVE = piece(sse.KEEPALIVE)
 STATE_UNAVAILABLE = piece(sse.comment("the state cannot be read at the moment; it follows as soon as it can"))
 UNKNOWN_KEY = piece(sse.comment("no environment has this key; nothing will be sent"))
@@ -57,13 +59,14 @@ class ClientKind:
 
 CLIENT_KINDS = (
     # Browsers only: React Native also obeys ``retry``, and Flutter opens a connection for each unknown field.
-    ClientKind(b"mozilla/", opening=piece(sse.RETRY + OPENING.body)),
+    ClientKind(b"mozilla/", opening=RETRY_OPENING),
     # Flutter opens a stream every 29 s, and not when one ends. If streams were shorter, it would have none in between.
     ClientKind(b"dart/", is_short=True, min_fraction=1.0),
     # The Ruby SDK.
     ClientKind(b"faraday", is_short=True, is_long_poll=True),
 )
 OTHER_CLIENT = ClientKind(b"")
+EVENT_SOURCE = ClientKind(b"", opening=RETRY_OPENING)
 
 
 class Stream:
@@ -146,13 +149,12 @@ class Stream:
         if self._initialized or self._ending:
             return
         self._initialized = True
-        if state is not None:
+        if state is not None and self.is_application:
             connections.opened.send_robust(sender=Stream, key=state.key)
-        reason = reason_without_event(state)
-        if reason is None and frame is not None:
-            self._write_initial(frame)
-        else:
-            self._write_or_store(reason or STREAMING_DISABLED)
+        initial = self._initial_piece(state, frame)
+        if initial.updated_at is not None:
+            self._initial_frame = initial
+        self._write_or_store(initial)
         self._schedule()
 
     def state_unavailable(self) -> None:
@@ -215,8 +217,10 @@ class Stream:
         pending, topic = self._take_pending(), self._topic
         if pending is None or topic is None or self._ending:
             return
-        if pending.updated_at is not None and pending is not self._initial_frame and pending is not self._written:
-            self._count_delivered(topic, pending.updated_at)
+        is_counted = self.is_application and pending is not self._initial_frame and pending is not self._written
+        if is_counted and pending.updated_at is not None:
+            metrics.count_delivered(pending.updated_at, 1)
+            topic.hub.observer.delivered(topic.key, pending.updated_at, 1, time.time())
         self._write(pending)
 
     def connection_lost(self) -> None:
@@ -224,24 +228,13 @@ class Stream:
             self._topic.hub.remove(self._topic, self, self._address)
             self._topic = None
 
-    def _count_delivered(self, topic: "hub.Topic | limits.RejectedStreams", updated_at: UpdatedAt) -> None:
-        """Count an event that the mailbox has delayed."""
-        metrics.count_delivered(updated_at, 1)
-        topic.hub.observer.delivered(topic.key, updated_at, 1, time.time())
-
-    def _count_superseded(self, topic: "hub.Topic | limits.RejectedStreams", updated_at: UpdatedAt) -> None:
-        """Count an event that the mailbox has dropped for a newer one."""
-        metrics.superseded.add()
-        topic.hub.observer.superseded(topic.key, updated_at)
-
     def _max_age(self) -> float:
         """The age at which the stream ends, in seconds."""
         return conf.SHORT_STREAM_SECONDS if self._kind.is_short else conf.STREAM_SECONDS
 
-    def _write_initial(self, frame: Piece) -> None:
-        """Send the event on connect."""
-        self._initial_frame = frame
-        self._write_or_store(frame)
+    def _initial_piece(self, state: EnvironmentState | None, frame: Piece | None) -> Piece:
+        """The event on connect, or the comment with the reason why there is none."""
+        return reason_without_event(state) or frame or STREAMING_DISABLED
 
     def _take_pending(self) -> Piece | None:
         """Empty the mailbox and return its piece. An event is dropped if the gate was closed meanwhile."""
@@ -262,7 +255,9 @@ class Stream:
         pending, self._pending = self._pending, piece
         if pending is None or pending.updated_at is None or pending is piece or self._topic is None:
             return
-        self._count_superseded(self._topic, pending.updated_at)
+        if self.is_application:
+            metrics.superseded.add()
+            self._topic.hub.observer.superseded(self._topic.key, pending.updated_at)
 
     def _write(self, piece: Piece) -> None:
         self._wrote_at = self._clock()

@@ -5,12 +5,10 @@ counts only for the limit of the process. Before the stream ends by its age, the
 """
 
 from realtime.conf import conf
-from realtime.delivery import hub, limits, sse
+from realtime.delivery import sse
 from realtime.delivery.sinks import Piece, Sink, piece
-from realtime.delivery.stream import OPENING, UNKNOWN_KEY, ClientKind, Stream
-from realtime.types import EnvironmentState, UpdatedAt
-
-KIND = ClientKind(b"", opening=piece(sse.RETRY + OPENING.body))
+from realtime.delivery.stream import EVENT_SOURCE, MIN_FRACTION, UNKNOWN_KEY, Stream
+from realtime.types import EnvironmentState
 
 # Asks the window to open its next stream. It closes this one when the next one is open.
 REOPEN = piece(b"event: reopen\ndata: {}\n\n")
@@ -27,19 +25,12 @@ class WindowStream(Stream):
     __slots__ = ("_asked_to_reopen",)
 
     def __init__(self, sink: Sink) -> None:
-        super().__init__(sink, KIND)
+        super().__init__(sink, EVENT_SOURCE)
         self._asked_to_reopen = False
 
-    def deliver_initial(self, state: EnvironmentState | None, frame: Piece | None) -> None:
-        """Send the environment's version: the page may be older. ``frame`` is not used, because it may be gated."""
-        if self._initialized or self._ending:
-            return
-        self._initialized = True
-        if state is None:
-            self._write_or_store(UNKNOWN_KEY)
-        else:
-            self._write_initial(piece(sse.frame(state.updated_at), state.updated_at))
-        self._schedule()
+    def _initial_piece(self, state: EnvironmentState | None, frame: Piece | None) -> Piece:
+        """The environment's version: the page may be older. ``frame`` is not used, because it may be gated."""
+        return UNKNOWN_KEY if state is None else piece(sse.frame(state.updated_at), state.updated_at)
 
     def _due(self, now: float) -> None:
         if not self._asked_to_reopen and not self._ending and self._next_deadline <= now < self.ends_at:
@@ -51,10 +42,4 @@ class WindowStream(Stream):
     def _next_deadline(self) -> float:
         if self._asked_to_reopen:
             return self.ends_at
-        return self.ends_at - min(OVERLAP_SECONDS, conf.STREAM_SECONDS * KIND.min_fraction / 2)
-
-    def _count_delivered(self, topic: hub.Topic | limits.RejectedStreams, updated_at: UpdatedAt) -> None:
-        """Count nothing."""
-
-    def _count_superseded(self, topic: hub.Topic | limits.RejectedStreams, updated_at: UpdatedAt) -> None:
-        """Count nothing."""
+        return self.ends_at - min(OVERLAP_SECONDS, conf.STREAM_SECONDS * MIN_FRACTION / 2)

@@ -58,7 +58,7 @@ class StreamEndpoint(NamedTuple):
         def answer(channel: Channel) -> bool:
             if drain.must_hand_over(scope):
                 return False
-            full_scope = channel.full_scope() if limits.bounds().counts_addresses else scope
+            full_scope = channel.full_scope() if limits.counts_addresses() else scope
             sink = channel.take_over()
             _open(key, full_scope, new_stream(sink), sink)
             return True
@@ -116,7 +116,7 @@ async def serve(key: EnvironmentKey, scope: Message, receive: Receive, stream: S
 def _open(key: EnvironmentKey, scope: Message, client: Stream, sink: Sink) -> Stream:
     drain.install_signal_handlers()
     try:
-        client.open(key, addresses.of_scope(scope) if limits.bounds().counts_addresses else None)
+        client.open(key, addresses.of_scope(scope) if limits.counts_addresses() else None)
     except Exception:
         logger.exception("stream_failed", environment=key)
         sink.end()

@@ -187,7 +187,7 @@ MUTATIONS = (
     Mutation(
         "stream-limit-off",
         f"{DELIVERY}/limits.py",
-        "if self.admitted >= current.process:",
+        "if self.admitted >= capacity()[0]:",
         "if False:",
         ("tests/realtime/test_limits.py",),
     ),
