@@ -34,7 +34,8 @@ def publish(
     """
     states = list(states)
     deliver(states)
-    send(states, already_enqueued=already_enqueued, include_closed=include_closed)
+    send_to_grip(states)
+    send_to_processes(states, already_enqueued=already_enqueued, include_closed=include_closed)
 
 
 def deliver(states: Iterable[EnvironmentState]) -> None:
@@ -46,18 +47,8 @@ def deliver(states: Iterable[EnvironmentState]) -> None:
             log_failure([state])
 
 
-def send(states: Iterable[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False) -> None:
-    """Send states to the other processes and to the GRIP proxy. The parameters are those of ``publish``.
-
-    Of all processes, only one calls this for a state. It never raises.
-    """
-    states = list(states)
-    send_to_grip(states)
-    send_to_processes(states, already_enqueued=already_enqueued, include_closed=include_closed)
-
-
 def send_to_grip(states: Sequence[EnvironmentState]) -> None:
-    """Send states to the GRIP proxy, if one is configured. It never raises."""
+    """Send states to the GRIP proxy, if one is configured. Of all processes, only one does. It never raises."""
     if conf.USES_GRIP:
         grip.publish(states)
 
@@ -65,7 +56,7 @@ def send_to_grip(states: Sequence[EnvironmentState]) -> None:
 def send_to_processes(
     states: Sequence[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False
 ) -> None:
-    """Send states to the other processes. The parameters are those of ``publish``. It never raises."""
+    """Send states to the other processes. Of all processes, only one does. It never raises."""
     enabled = [state for state in states if state.streaming_enabled]
     messages = states if include_closed else enabled
     try:

@@ -121,7 +121,8 @@ class Topic:
             state = state._replace(updated_at=self.state.updated_at)
         was_closed = self.is_closed
         if self.windows and (self.state is None or state.updated_at > self.state.updated_at):
-            self._deliver_to_windows(state)
+            # Whether or not the gate is open.
+            self._deliver(list(self.windows), piece(sse.frame(state.updated_at), state.updated_at))
         self.state = state
         if not state.streaming_enabled:
             self._pending.clear()
@@ -153,33 +154,24 @@ class Topic:
 
     def _deliver_first(self, subscribers: Collection[Subscriber]) -> None:
         """Deliver the frame to these subscribers for the first time, and count the deliveries."""
+        assert self.frame is not None
         assert self.updated_at is not None
         began = time.time()
-        written = self._deliver(subscribers)
+        written = self._deliver(subscribers, self.frame)
         metrics.count_delivered(self.updated_at, written)
         self.hub.observer.delivered(self.key, self.updated_at, written, began)
 
-    def _deliver(self, subscribers: Collection[Subscriber]) -> int:
-        """Deliver the frame to these subscribers. Returns the number to which it was written immediately."""
-        assert self.frame is not None
+    def _deliver(self, subscribers: Collection[Subscriber], frame: Piece) -> int:
+        """Deliver a frame to these subscribers. Returns the number to which it was written immediately."""
         unwritten = 0
         for subscriber in subscribers:
             try:
-                if not subscriber.deliver(self.frame):
+                if not subscriber.deliver(frame):
                     unwritten += 1
             except Exception:
                 unwritten += 1
                 subscriber.fail()
         return len(subscribers) - unwritten
-
-    def _deliver_to_windows(self, state: EnvironmentState) -> None:
-        """Deliver a version to the windows, whether or not the gate is open."""
-        frame = piece(sse.frame(state.updated_at), state.updated_at)
-        for window in list(self.windows):
-            try:
-                window.deliver(frame)
-            except Exception:
-                window.fail()
 
     def _spread_over(self, seconds: float) -> None:
         """Give each subscriber a random delivery time within the window.
@@ -331,9 +323,8 @@ class Topic:
             return
         # Subscribers that still wait for the first delivery keep their time.
         delivered = self.subscribers.difference(self._pending)
-        metrics.repeated.add(
-            self._deliver([subscriber for subscriber in delivered if subscriber.subscribed_at < accepted_at])
-        )
+        earlier = [subscriber for subscriber in delivered if subscriber.subscribed_at < accepted_at]
+        metrics.repeated.add(self._deliver(earlier, self.frame))
 
 
 class Hub:

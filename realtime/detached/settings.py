@@ -1,43 +1,23 @@
 """Django settings of the drop-in server, read from environment variables (docs/drop-in.md)."""
 
 import os
-import secrets
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.serving import databases, environment, grip_url, logs, variables
+from realtime.serving import databases, environment, logs, variables
+from realtime.serving.settings import *  # noqa: F403
+from realtime.serving.settings import INSTALLED_APPS, SSE_AUTHENTICATION_TOKEN
 
 STORES = ("database", "redis")
 
-databases.check_django()
-
-SSE_AUTHENTICATION_TOKEN = os.environ.get("SSE_AUTHENTICATION_TOKEN", "")
 if not SSE_AUTHENTICATION_TOKEN.strip(" ,"):
     raise ImproperlyConfigured("SSE_AUTHENTICATION_TOKEN must be set to the same secret here and in Flagsmith.")
 
-# realtime/conf.py lists these with their defaults.
-globals().update(environment.prefixed("REALTIME_"))
-globals().update(variables.stream_settings())
-globals().update(grip_url.settings())
 REALTIME_HOST = "detached"
 
-# Required by Django, and not used: there are no sessions, cookies or forms.
-SECRET_KEY = secrets.token_urlsafe(50)
-# No response depends on the Host header.
-ALLOWED_HOSTS = ["*"]
-
-INSTALLED_APPS = ["django_eventstream", "realtime"]
 if environment.flag("REALTIME_INSPECTION", False):
-    INSTALLED_APPS.append("realtime.inspector")
-ROOT_URLCONF = "realtime.serving.urls"
-ASGI_APPLICATION = "realtime.serving.asgi.application"
-DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
-USE_TZ = True
-USE_I18N = False
-
-# The bus between processes: Redis (django-eventstream's setting) if it is configured, otherwise PostgreSQL.
-globals().update(variables.redis_settings())
+    INSTALLED_APPS = [*INSTALLED_APPS, "realtime.inspector"]
 
 # The store of posted versions: the database if one is named, otherwise Redis. Without both, a SQLite file.
 _URL = os.environ.get("DATABASE_URL", "").strip()
