@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
-from django.db.models.functions import Now
+from django.db.models import Case, F, When
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from realtime.inspector.durations import Durations
@@ -141,29 +143,17 @@ def panel(environment_key: str, limit: int = EVENTS, *, other_keys: Collection[s
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _ProcessRow:
-    """The row of a process that is running or has ended."""
-
-    row: InspectedProcess
-    served_until: datetime | None
-    """None if it is running."""
-
-    def serves_at(self, moment: datetime) -> bool:
-        return self.row.started_at < moment and (self.served_until is None or self.served_until >= moment)
-
+Processes = Mapping[int, Any]
 
 Minutes = Mapping[int, list[InspectedMinute]]
 """An environment's rows by process, the oldest first."""
 
 
-def _read_processes() -> dict[int, _ProcessRow]:
-    rows = InspectedProcess.objects.annotate(now=Now()).order_by("host", "pid", "id")
-    processes = {}
-    for row in rows:
-        is_dead = row.now - row.seen_at > DEAD_AFTER
-        processes[row.pk] = _ProcessRow(row, row.ended_at or (row.seen_at if is_dead else None))
-    return processes
+def _read_processes() -> Processes:
+    """The rows by primary key, with ``served_until``: the time of their end, or None if they are running."""
+    last_sign = Case(When(seen_at__lt=Now() - DEAD_AFTER, then=F("seen_at")))
+    rows = InspectedProcess.objects.annotate(served_until=Coalesce("ended_at", last_sign))
+    return {row.pk: row for row in rows.order_by("host", "pid", "id")}
 
 
 def _read_minutes(keys: Collection[str]) -> Mapping[str, Minutes]:
@@ -174,14 +164,14 @@ def _read_minutes(keys: Collection[str]) -> Mapping[str, Minutes]:
     return by_key
 
 
-def _processes(processes: Mapping[int, _ProcessRow], minutes: Minutes) -> tuple[Process, ...]:
+def _processes(processes: Processes, minutes: Minutes) -> tuple[Process, ...]:
     return tuple(
         Process(
             id=pk,
-            host=process.row.host,
-            pid=process.row.pid,
-            started_at=process.row.started_at,
-            seen_at=process.row.seen_at,
+            host=process.host,
+            pid=process.pid,
+            started_at=process.started_at,
+            seen_at=process.seen_at,
             streams=minutes[pk][-1].streams if pk in minutes else 0,
             windows=minutes[pk][-1].windows if pk in minutes else 0,
         )
@@ -190,59 +180,62 @@ def _processes(processes: Mapping[int, _ProcessRow], minutes: Minutes) -> tuple[
     )
 
 
-def _events(key: str, limit: int, processes: Mapping[int, _ProcessRow]) -> tuple[Event, ...]:
+def _events(key: str, limit: int, processes: Processes) -> tuple[Event, ...]:
     rows = InspectedEvent.objects.filter(environment=key)
     newest = rows.order_by("-updated_at").values("updated_at").distinct()[:limit]
     found = rows.filter(updated_at__in=newest).order_by("-updated_at", "id")
     return tuple(_event(list(of_one), processes) for _, of_one in groupby(found, attrgetter("updated_at")))
 
 
-def _event(rows: list[InspectedEvent], processes: Mapping[int, _ProcessRow]) -> Event:
-    times = Durations()
-    for row in rows:
-        times.add_stored(row.times)
-    updated_at = rows[0].updated_at
+def _event(rows: list[InspectedEvent], processes: Processes) -> Event:
     committed_at = min((row.committed_at for row in rows if row.committed_at is not None), default=None)
     written_at = min((row.written_at for row in rows if row.written_at is not None), default=None)
-    return Event(
-        updated_at=updated_at,
-        at=written_at or committed_at or rows[0].noted_at,
-        committed_at=committed_at,
-        written=sum(row.written for row in rows),
-        superseded=sum(row.superseded for row in rows),
-        healed=any(row.healed for row in rows),
-        p50_ms=times.percentile(50),
-        p99_ms=times.percentile(99),
-        processes=_shares(rows, processes),
-    )
-
-
-def _shares(rows: Iterable[InspectedEvent], processes: Mapping[int, _ProcessRow]) -> tuple[Share, ...]:
     by_process = defaultdict(list)
     for row in rows:
         by_process[row.process].append(row)
-    return tuple(
-        Share(
-            process=pk,
-            host=process.row.host,
-            pid=process.row.pid,
-            written=sum(row.written for row in by_process[pk]),
-            superseded=sum(row.superseded for row in by_process[pk]),
-            healed=any(row.healed for row in by_process[pk]),
-        )
-        for pk, process in processes.items()
-        if pk in by_process
+    return Event(
+        updated_at=rows[0].updated_at,
+        at=written_at or committed_at or rows[0].noted_at,
+        committed_at=committed_at,
+        healed=any(row.healed for row in rows),
+        **_sums(rows),
+        **_latency(rows),
+        processes=tuple(
+            Share(
+                process=pk,
+                host=process.host,
+                pid=process.pid,
+                healed=any(row.healed for row in by_process[pk]),
+                **_sums(by_process[pk]),
+            )
+            for pk, process in processes.items()
+            if pk in by_process
+        ),
     )
 
 
-def _history(processes: Mapping[int, _ProcessRow], minutes: Minutes) -> tuple[Minute, ...]:
+Rows = Iterable[InspectedEvent | InspectedMinute]
+
+
+def _sums(rows: Rows) -> dict[str, int]:
+    return {name: sum(getattr(row, name) for row in rows) for name in ("written", "superseded")}
+
+
+def _latency(rows: Rows) -> dict[str, Any]:
+    times = Durations()
+    for row in rows:
+        times.add_stored(row.times)
+    return {"p50_ms": times.percentile(50), "p99_ms": times.percentile(99)}
+
+
+def _history(processes: Processes, minutes: Minutes) -> tuple[Minute, ...]:
     now = timezone.now()
     return tuple(
         _minute(minute_of(now) - MINUTE * ago, now, processes, minutes) for ago in range(HISTORY_MINUTES - 1, -1, -1)
     )
 
 
-def _minute(begins_at: datetime, now: datetime, processes: Mapping[int, _ProcessRow], minutes: Minutes) -> Minute:
+def _minute(begins_at: datetime, now: datetime, processes: Processes, minutes: Minutes) -> Minute:
     ends_at = min(begins_at + MINUTE, now)
     streams = 0
     rows = []
@@ -251,21 +244,17 @@ def _minute(begins_at: datetime, now: datetime, processes: Mapping[int, _Process
         if not number_before:
             continue
         row = of_process[number_before - 1]
-        if pk in processes and processes[pk].serves_at(ends_at):
+        process = processes.get(pk)
+        if process and process.started_at < ends_at and (not process.served_until or process.served_until >= ends_at):
             streams += row.streams
         if row.minute == begins_at:
             rows.append(row)
-    times = Durations()
-    for row in rows:
-        times.add_stored(row.times)
     return Minute(
         begins_at=begins_at,
         streams=streams,
         # Every process with a stream counts all events as ``delivered``. Only the process that commits an event counts
         # it as ``published``, unless that process serves no streams. So the maximum is the best number.
         events=max(sum(row.published for row in rows), *(row.delivered for row in rows), 0),
-        written=sum(row.written for row in rows),
-        superseded=sum(row.superseded for row in rows),
-        p50_ms=times.percentile(50),
-        p99_ms=times.percentile(99),
+        **_sums(rows),
+        **_latency(rows),
     )
