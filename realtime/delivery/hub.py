@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -24,9 +24,12 @@ from realtime.delivery.limits import Limits, RejectedStreams
 from realtime.delivery.reconcile import Reconcile
 from realtime.delivery.sinks import Piece, piece
 from realtime.delivery.state_reader import StateReader
-from realtime.delivery.timers import HasDeadline, Timers
+from realtime.delivery.timers import Timers
 from realtime.monitoring import liveness, metrics
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
+
+if TYPE_CHECKING:
+    from realtime.delivery.stream import Stream
 
 logger = structlog.get_logger(__name__)
 
@@ -38,43 +41,14 @@ MAX_EVENT_AGE_SECONDS = 0.25
 SLICE_SECONDS = 0.1
 
 
-class Subscriber(HasDeadline, Protocol):
-    """A stream, as the hub sees it. The methods must not block or raise."""
-
-    is_application: bool
-    """False for a window of the dashboard: it also gets the versions that are raised while the gate is closed, and is
-    not counted as a stream of the environment."""
-
-    subscribed_at: float
-    """The loop's time."""
-
-    def deliver(self, frame: Piece) -> bool:
-        """Send the latest frame, in place of one not yet written. Returns True if it was written immediately."""
-
-    def deliver_initial(self, state: EnvironmentState | None, frame: Piece | None) -> None:
-        """Handle the state that ``Topic.request_state`` has requested; None if no environment has this key.
-
-        ``frame``: the topic's current frame, if there is one.
-        """
-
-    def state_unavailable(self) -> None:
-        """Handle a failed read of the state."""
-
-    def end_by(self, when: float) -> None:
-        """End the stream at this time of the loop at the latest."""
-
-    def fail(self) -> None:
-        """End the stream, because one of these methods has raised. Called in the ``except`` clause."""
-
-
 class Topic:
     """An environment that has streams in this process."""
 
     def __init__(self, hub: "Hub", key: EnvironmentKey) -> None:
         self.hub = hub
         self.key = key
-        self.subscribers: set[Subscriber] = set()
-        self.windows: set[Subscriber] = set()
+        self.subscribers: set[Stream] = set()
+        self.windows: set[Stream] = set()
         """The subscribers that are no applications."""
         self.state: EnvironmentState | None = None
         """The newest state that this topic has accepted."""
@@ -85,12 +59,12 @@ class Topic:
         """An event may have been missed, so the state has to be read again."""
         self._received = EPOCH
         """The newest version that an event has announced, from this process or from the bus."""
-        self._pending: dict[Subscriber, float] = {}
+        self._pending: dict[Stream, float] = {}
         """Delivery times of a spread event, by subscriber."""
         self.spreading: asyncio.Task[None] | None = None
         self._repeat_timer: asyncio.TimerHandle | None = None
         self._read: asyncio.Future[EnvironmentState | None] | None = None
-        self._new_subscribers: list[Subscriber] = []
+        self._new_subscribers: list[Stream] = []
         self._listener = EnvironmentListener(key, self._receive)
 
     def open(self) -> None:
@@ -152,7 +126,7 @@ class Topic:
             metrics.healed.add()
             self.hub.observer.healed(self.key, state.updated_at)
 
-    def _deliver_first(self, subscribers: Collection[Subscriber]) -> None:
+    def _deliver_first(self, subscribers: "Collection[Stream]") -> None:
         """Deliver the frame to these subscribers for the first time, and count the deliveries."""
         assert self.frame is not None
         assert self.updated_at is not None
@@ -161,7 +135,7 @@ class Topic:
         metrics.count_delivered(self.updated_at, written)
         self.hub.observer.delivered(self.key, self.updated_at, written, began)
 
-    def _deliver(self, subscribers: Collection[Subscriber], frame: Piece) -> int:
+    def _deliver(self, subscribers: "Collection[Stream]", frame: Piece) -> int:
         """Deliver a frame to these subscribers. Returns the number to which it was written immediately."""
         unwritten = 0
         for subscriber in subscribers:
@@ -209,7 +183,7 @@ class Topic:
         """The version of the event that was delivered last."""
         return self.frame.updated_at if self.frame is not None else None
 
-    def request_state(self, subscriber: Subscriber) -> None:
+    def request_state(self, subscriber: "Stream") -> None:
         """Call the subscriber's ``deliver_initial`` with a state whose read begins after this call.
 
         Subscribers that call this before the read begins share it.
@@ -220,7 +194,7 @@ class Topic:
             read.add_done_callback(partial(self._deliver_initial, self._new_subscribers))
         self._new_subscribers.append(subscriber)
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
+    def unsubscribe(self, subscriber: "Stream") -> None:
         """Deliver nothing more to this subscriber. The topic closes with its last one."""
         self.subscribers.discard(subscriber)
         self.windows.discard(subscriber)
@@ -230,13 +204,13 @@ class Topic:
             del self.hub.topics[self.key]
             self.close()
 
-    def remove(self, subscriber: Subscriber, address: str | None) -> None:
+    def remove(self, subscriber: "Stream", address: str | None) -> None:
         """Remove a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
         self.unsubscribe(subscriber)
         self.hub.limits.release(address)
 
     def _deliver_initial(
-        self, new_subscribers: list[Subscriber], read: "asyncio.Future[EnvironmentState | None]"
+        self, new_subscribers: "list[Stream]", read: "asyncio.Future[EnvironmentState | None]"
     ) -> None:
         if read.cancelled() or read.exception() is not None:
             for subscriber in new_subscribers:
@@ -362,7 +336,7 @@ class Hub:
             self._attach_failed = True
             self._attaching = self.loop.call_later(conf.RECONCILE_SECONDS, self._attach)
 
-    def subscribe(self, key: EnvironmentKey, subscriber: Subscriber) -> Topic:
+    def subscribe(self, key: EnvironmentKey, subscriber: "Stream") -> Topic:
         """Deliver the environment's frames to the subscriber, until it unsubscribes from the returned topic."""
         topic = self.topics.get(key)
         if topic is None:
@@ -383,13 +357,13 @@ class Hub:
         topic = self.topics.get(key)
         return len(topic.windows) if topic is not None else 0
 
-    def reject(self, subscriber: Subscriber) -> RejectedStreams:
+    def reject(self, subscriber: "Stream") -> RejectedStreams:
         """Count a subscriber over a limit. Nothing is delivered to it, and it ends like the others."""
         self.rejected.add(subscriber)
         self._count_opened(subscriber)
         return self.rejected
 
-    def _count_opened(self, subscriber: Subscriber) -> None:
+    def _count_opened(self, subscriber: "Stream") -> None:
         self.open_count += 1
         if subscriber.is_application:
             metrics.streams_open.add()
@@ -400,7 +374,7 @@ class Hub:
         if self._drained_by is not None:
             subscriber.end_by(self._random_time_until(self._drained_by))
 
-    def remove(self, topic: Topic | RejectedStreams, subscriber: Subscriber, address: str | None) -> None:
+    def remove(self, topic: Topic | RejectedStreams, subscriber: "Stream", address: str | None) -> None:
         """Remove a subscriber whose connection has ended. ``address`` as for ``Limits.admit``."""
         topic.remove(subscriber, address)
         self.timers.cancel(subscriber)

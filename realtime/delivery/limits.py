@@ -25,7 +25,8 @@ from realtime.monitoring import metrics
 from realtime.types import EnvironmentKey
 
 if TYPE_CHECKING:
-    from realtime.delivery.hub import Hub, Subscriber
+    from realtime.delivery.hub import Hub
+    from realtime.delivery.stream import Stream
 
 logger = structlog.get_logger(__name__)
 
@@ -92,25 +93,25 @@ class RejectedStreams:
 
     def __init__(self, hub: "Hub") -> None:
         self.hub = hub
-        self.subscribers: set[Subscriber] = set()
-        self.windows: set[Subscriber] = set()
+        self.subscribers: set[Stream] = set()
+        self.windows: set[Stream] = set()
         """Empty: a rejected window is in ``subscribers``, like the other rejected streams."""
 
     @property
     def is_full(self) -> bool:
         return len(self.subscribers) >= capacity()[1]
 
-    def add(self, subscriber: "Subscriber") -> None:
+    def add(self, subscriber: "Stream") -> None:
         self.subscribers.add(subscriber)
         metrics.streams_held.set(len(self.subscribers))
 
-    def request_state(self, subscriber: "Subscriber") -> None:
+    def request_state(self, subscriber: "Stream") -> None:
         """Do nothing: the stream has already sent the reason."""
 
-    def unsubscribe(self, subscriber: "Subscriber") -> None:
+    def unsubscribe(self, subscriber: "Stream") -> None:
         """Do nothing: nothing is delivered to it anyway."""
 
-    def remove(self, subscriber: "Subscriber", address: str | None) -> None:
+    def remove(self, subscriber: "Stream", address: str | None) -> None:
         self.subscribers.discard(subscriber)
         metrics.streams_held.set(len(self.subscribers))
 

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import deque
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from realtime.types import Message, Send, UpdatedAt
+
+if TYPE_CHECKING:
+    from realtime.delivery.stream import Stream
 
 HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -34,32 +37,19 @@ def piece(body: bytes, updated_at: UpdatedAt | None = None) -> Piece:
     return Piece(body, b"%x\r\n%b\r\n" % (len(body), body), updated_at)
 
 
-class Source(Protocol):
-    """The stream that a sink writes for. The sink calls these methods."""
-
-    def drained(self) -> None:
-        """Called when everything is written and the sink is ready again."""
-
-    def end(self) -> None:
-        """Called when the server stops."""
-
-    def connection_lost(self) -> None:
-        """Called when the client has disconnected, or when everything has been written after ``Sink.end``."""
-
-
 class Sink(Protocol):
     """The connection of one client. No method blocks or raises."""
 
     ready: bool
     """False while written bytes are buffered. More can be written, and is buffered too."""
 
-    def open(self, source: Source, opening: Piece, closing: bool) -> None:
+    def open(self, source: "Stream", opening: Piece, closing: bool) -> None:
         """Write the response's head and its first chunk. ``closing``: with ``Connection: close``."""
 
     def write(self, piece: Piece) -> None: ...
 
     def end(self) -> None:
-        """Write the terminating chunk after what is buffered, then call ``Source.connection_lost``."""
+        """Write the terminating chunk after what is buffered, then call ``Stream.connection_lost``."""
 
     def abort(self) -> None:
         """Close the connection at once and drop what is buffered."""
@@ -75,9 +65,9 @@ class ASGISink:
         self._woken = asyncio.Event()
         self._over = False
         self._task: asyncio.Task[Any] | None = None
-        self._source: Source | None = None
+        self._source: Stream | None = None
 
-    def open(self, source: Source, opening: Piece, closing: bool) -> None:
+    def open(self, source: "Stream", opening: Piece, closing: bool) -> None:
         self._source = source
         headers = [*HEADERS, CLOSE] if closing else HEADERS
         self._put({"type": "http.response.start", "status": 200, "headers": headers})

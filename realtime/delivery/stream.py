@@ -70,9 +70,14 @@ EVENT_SOURCE = ClientKind(b"", opening=RETRY_OPENING)
 
 
 class Stream:
-    """One client's stream, with a mailbox for one piece: the latest that the sink could not write yet."""
+    """One client's stream, with a mailbox for one piece: the latest that the sink could not write yet.
+
+    The hub, the timers and the sink call its methods, which must not block or raise.
+    """
 
     is_application = True
+    """False for a window of the dashboard: it also gets the versions that are raised while the gate is closed, and is
+    not counted as a stream of the environment."""
 
     __slots__ = (
         "_address",
@@ -104,7 +109,7 @@ class Stream:
         self._initial_frame: Piece | None = None
 
     def open(self, key: EnvironmentKey, address: str | None = None) -> None:
-        """Send the headers and subscribe. From then on the hub, the timers and the sink call the stream's methods.
+        """Send the headers and subscribe.
 
         ``address``: the client's address, if streams are counted by address.
         """
@@ -145,7 +150,10 @@ class Stream:
         return False
 
     def deliver_initial(self, state: EnvironmentState | None, frame: Piece | None) -> None:
-        """Send the newest event, or a comment with the reason why there is none."""
+        """Handle the state that ``Topic.request_state`` has requested; None if no environment has this key.
+
+        Sends the newest event, or a comment with the reason why there is none. ``frame``: the topic's current frame.
+        """
         if self._initialized or self._ending:
             return
         self._initialized = True
@@ -214,6 +222,7 @@ class Stream:
         self._schedule()
 
     def drained(self) -> None:
+        """Called when everything is written and the sink is ready again."""
         pending, topic = self._take_pending(), self._topic
         if pending is None or topic is None or self._ending:
             return
@@ -224,6 +233,7 @@ class Stream:
         self._write(pending)
 
     def connection_lost(self) -> None:
+        """Called when the client has disconnected, or when everything has been written after ``Sink.end``."""
         if self._topic is not None:
             self._topic.hub.remove(self._topic, self, self._address)
             self._topic = None

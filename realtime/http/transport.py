@@ -8,7 +8,8 @@ import asyncio
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from realtime.delivery.sinks import CLOSE, HEADERS, Piece, Source
+from realtime.delivery.sinks import CLOSE, HEADERS, Piece
+from realtime.delivery.stream import Stream
 
 RESPONSE_HEAD = b"".join(
     [
@@ -36,7 +37,7 @@ class Connection(asyncio.Protocol):
         self.ready = True
         self._transport = transport
         self._server = server
-        self._source: Source | None = None
+        self._source: Stream | None = None
         self._opening: Piece | None = None
         transport.set_protocol(self)
         # Pause when the kernel's buffer is full, and resume when everything is written, so that nothing is queued here.
@@ -44,7 +45,7 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=1)
         server.connections.add(self)
 
-    def open(self, source: Source, opening: Piece, closing: bool) -> None:
+    def open(self, source: Stream, opening: Piece, closing: bool) -> None:
         self._source = source
         self._opening = opening
         _unsent_heads(self._server).add(self)

@@ -8,7 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from realtime.delivery import hub
-from realtime.delivery.sinks import ASGISink, Piece, Source
+from realtime.delivery.sinks import ASGISink, Piece
 from realtime.delivery.stream import Stream
 from realtime.http import streams
 from realtime.http.transport import Connection
@@ -31,7 +31,7 @@ class FakeSink:
         self.written: list[bytes] = []
         self.outcome: str | None = None
 
-    def open(self, source: Source, opening: Piece, closing: bool) -> None:
+    def open(self, source: Stream, opening: Piece, closing: bool) -> None:
         self.source = source
         self.write(opening)
 
