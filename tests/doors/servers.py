@@ -75,6 +75,7 @@ class Doors:
     connection: Door
     django: Door
     daphne: Door
+    django_on_daphne: Door
     relay: Door
     relay_by_asgi: Door
     tenants: Tenants
@@ -98,7 +99,8 @@ def started(template: MigratedSQLite, folder: Path) -> Iterator[Doors]:
             yield Doors(
                 Door("connection", product.port),
                 Door("Django on uvicorn", product.port, is_plain=False),
-                Door("Django on daphne", daphne.port),
+                Door("daphne", daphne.port),
+                Door("Django on daphne", daphne.port, is_plain=False),
                 Door("relay", relay.port),
                 Door("relay by ASGI", relay.port, is_plain=False),
                 made,
