@@ -12,7 +12,7 @@ from django.urls import re_path
 from realtime.types import Application, Scope
 
 if TYPE_CHECKING:
-    from realtime.external.intake import AddedHeaders
+    from realtime.http.added_headers import AddedHeaders
 
 
 def get_application(
@@ -31,8 +31,9 @@ def get_application(
     ``realtime.serving.lifespan.lifespan()``, which it has to call.
     """
     # Imported here, because they import models.
-    from realtime.external.intake import Intake, plain
     from realtime.http import drain, shortcuts, streams
+    from realtime.http.added_headers import plain
+    from realtime.posted_versions.intake import Intake
     from realtime.serving import health
     from realtime.serving.lifespan import lifespan as own_lifespan
     from realtime.urls import stream_urlpatterns

@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Model
 from django.utils.module_loading import import_string
 
-from realtime import bus, flagsmith, hosts, posted_versions
+from realtime import bus, flagsmith, hosts
 from realtime.changes.triggers import Watch
 from realtime.conf import conf
 from realtime.flagsmith import caches, visibility
@@ -104,7 +104,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="realtime.E003",
             )
         )
-    elif issubclass(hosts.HOSTS[conf.HOST], hosts.EmbeddedHost):
+    elif isinstance(hosts.current(), hosts.EmbeddedHost):
         messages += _check_models()
     if conf.HOST == "flagsmith":
         messages += _check_flagsmith() + _check_caches()
@@ -140,7 +140,9 @@ def _check_flagsmith() -> list[CheckMessage]:
 
 def _check_caches() -> list[CheckMessage]:
     """Warn of caches of a real Flagsmith that are not invalidated by a change."""
-    checked = ("ENVIRONMENT_CACHE_SECONDS",) if conf.RAISES_IN_FLAGSMITH and caches.compares_versions() else ()
+    checked = (
+        ("ENVIRONMENT_CACHE_SECONDS",) if hosts.current().raises_in_flagsmith and caches.compares_versions() else ()
+    )
     hints = {"ENVIRONMENT_CACHE_SECONDS": ENVIRONMENT_CACHE_HINTS.get(conf.FLAGSMITH)}
     messages: list[CheckMessage] = [
         checks.Warning(
@@ -257,7 +259,7 @@ def _check_models() -> list[CheckMessage]:
         ]
     if conf.HOST != "flagsmith":
         return messages + _check_watched(watch.model for watch in table)
-    return messages + _check_watched(visibility.WATCHED if conf.RAISES_IN_FLAGSMITH else ())
+    return messages + _check_watched(visibility.WATCHED if hosts.current().raises_in_flagsmith else ())
 
 
 def _check_watched(labels: Iterable[str]) -> list[CheckMessage]:
@@ -294,8 +296,8 @@ def _has_field(model: type[Model], path: str) -> bool:
 def _check_store() -> list[CheckMessage]:
     """Check that the chosen store of posted versions can be used."""
     problem = ""
-    if conf.STORE not in posted_versions.STORES:
-        problem, hint = "is unknown", f"Use one of {', '.join(posted_versions.STORES)}."
+    if conf.STORE not in hosts.STORES:
+        problem, hint = "is unknown", f"Use one of {', '.join(hosts.STORES)}."
     elif conf.STORE == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
         problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
     if not problem:
@@ -310,7 +312,7 @@ def _check_grip() -> list[CheckMessage]:
     problem, hint = grip_url.problem_of(getattr(settings, "GRIP_URL", "")), None
     if getattr(settings, "GRIP_PROXIES", None):
         problem, hint = "GRIP_URL and GRIP_PROXIES are set.", "Remove GRIP_PROXIES: its events are not published."
-    elif conf.HOST == "flagsmith" and not conf.RAISES_IN_FLAGSMITH:
+    elif conf.HOST == "flagsmith" and not hosts.current().raises_in_flagsmith:
         problem = "GRIP_URL is set, and with REALTIME_FLAGSMITH 'follow' no process publishes to the GRIP proxy."
         hint = "Remove GRIP_URL, or set REALTIME_FLAGSMITH to 'signals'."
     return [Error(problem, hint=hint, id="realtime.E017")] if problem else []

@@ -116,8 +116,8 @@ class RealtimeSettings:
     """The settings, with their defaults. Times are in seconds. docs/settings.md describes them for administrators."""
 
     HOST = _text("embedded")
-    """The storage of environments: "embedded" (the model below), "flagsmith" (a real Flagsmith's models, whose versions
-    it raises itself) or "detached" (the app's own table)."""
+    """The storage of environments: a name of ``hosts.HOSTS``. "embedded" (the model below), "flagsmith" (a real
+    Flagsmith's models), "detached" (only what external publishers post), or the relay's, "relay"."""
 
     FLAGSMITH = _text("signals")
     """With the host "flagsmith": "signals" (signals in Flagsmith's own processes announce changes when they commit) or
@@ -185,8 +185,8 @@ class RealtimeSettings:
     """The bearer token of /metrics. Empty: /metrics is a 404."""
 
     INSPECTION = Setting[bool | None](None, _to_optional_flag, "true or false")
-    """Record streams and events of the last hour for the inspector (inspector/). None: only if the host is "embedded",
-    whose database this app may write to."""
+    """Record streams and events of the last hour for the inspector (inspector/). None: only if the project's database
+    may be written to (``Host.owns_models``)."""
 
     SPREAD_SECONDS = _number(0.0)
     """The window over which an event is delivered, to each stream at a random time (delivery/spread.py)."""
@@ -224,16 +224,6 @@ class RealtimeSettings:
     def SHORT_STREAM_SECONDS(self) -> float:  # noqa: N802
         """The age of short streams, and the time that the server waits for a client that does not read."""
         return min(SHORT_STREAM_SECONDS, self.STREAM_SECONDS)
-
-    @cached_property
-    def RAISES_IN_FLAGSMITH(self) -> bool:  # noqa: N802
-        """The host is a real Flagsmith, and its versions are raised by this app."""
-        return self.HOST == "flagsmith" and self.FLAGSMITH == "signals"
-
-    @cached_property
-    def INSPECTS(self) -> bool:  # noqa: N802
-        """True if the inspector records."""
-        return self.HOST == "embedded" if self.INSPECTION is None else self.INSPECTION
 
     @cached_property
     def USES_GRIP(self) -> bool:  # noqa: N802

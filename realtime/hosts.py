@@ -1,75 +1,155 @@
 """Storage of environments: the only module that reads and writes environments' versions and gates.
 
-Three kinds of host, chosen by ``REALTIME_HOST``:
-
-*Embedded*: a model of the project that this app is installed in, with a key, an ``updated_at``, optionally a
-``revision`` and a ``last_modified``, and related to it the project's switch and the organisation's plan.
-*Flagsmith*: as embedded, but the project is a real Flagsmith, which raises its environments' versions itself.
-*Detached*: no such model, only the versions that an external publisher posts (``posted_versions``).
-
-The other two hosts use those as well, for keys that the project's database does not have.
+``REALTIME_HOST`` names the host of the process. ``HOSTS`` lists all of them: a further kind of host is a subclass of
+``Host`` and a line there. Each also keeps the versions that external publishers post, for keys that its own
+environments do not have, in the store that ``REALTIME_STORE`` names.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 from django.apps import apps
+from django.core.signals import setting_changed
 from django.db import router, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Greatest
-from django.dispatch import Signal
+from django.dispatch import receiver
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from realtime import posted_versions, prepared
+from realtime import prepared
 from realtime.conf import conf
+from realtime.monitoring import metrics
 from realtime.types import TICK, EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
+
+T = TypeVar("T")
+
+Versions = dict[EnvironmentKey, UpdatedAt]
+
+# What makes a host and a store, as dotted paths: those that are not chosen may need packages that are not installed.
+HOSTS = {
+    "embedded": "realtime.hosts.EmbeddedHost",
+    "detached": "realtime.hosts.Host",
+    "flagsmith": "realtime.flagsmith.host.of_mode",
+    "relay": "realtime.relay.host.RelayHost",
+}
+STORES = {
+    "database": "realtime.posted_versions.sql.SQLStore",
+    "redis": "realtime.posted_versions.redis.RedisStore",
+}
 
 MAX_KEY_LENGTH = 100
 
-# A task of a real Flagsmith may write a version this long after the change. Looking back an hour costs nothing extra:
-# Flagsmith's table of environments has no index on ``updated_at``, so the query scans the table in any case.
-MAX_TASK_DELAY = timedelta(hours=1)
+
+class StoreError(Exception):
+    """The store cannot be read or written. The message names the cause."""
 
 
-versions_read = Signal()
-"""Sent by the host "flagsmith" at the end of ``states`` and ``changed_since``, which read all that streams get.
+@dataclass(frozen=True)
+class StoreHealth:
+    """The state of a store that is not the database, as this process last found it."""
 
-``states``: what was read. A receiver may wait, and its exception is that of the read.
-"""
+    name: str
+    has_been_read: bool
+    is_available: bool
+    since: datetime
+    """The time when ``is_available`` got its value."""
+    last_error: str = ""
+    """May contain host names: for the log only."""
+
+
+class VersionStore(ABC):
+    """Keeps the greatest posted version of each environment. All methods may be called in any thread, and wait for it.
+
+    Whichever process stores a version, the greatest one wins.
+    """
+
+    is_read_without_streams: ClassVar[bool] = False
+    """``changed_since`` has to be called regularly, also while no stream is open."""
+
+    @abstractmethod
+    def read(self, keys: Collection[EnvironmentKey]) -> Versions:
+        """The versions of these environments. Unknown keys are left out."""
+
+    @abstractmethod
+    def changed_since(self, moment: datetime) -> Versions:
+        """The versions of the environments for which a newer one was stored after this moment."""
+
+    @abstractmethod
+    def store_newer(self, versions: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentKey]:
+        """Store these versions, except those that are not later than the stored one. Returns the keys of the others.
+
+        When it returns, other processes read them.
+        """
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Call a function that uses the store; again if only a connection had been closed since its last use."""
+        return function()
+
+    def health(self) -> StoreHealth | None:
+        """None: the store is the database, whose state is known elsewhere."""
+        return None
 
 
 class Host:
-    """The detached host: environments that publishers have posted. The other hosts extend it."""
+    """Environments of external publishers only: those for which a version was posted. The other hosts extend it."""
 
-    def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        """The current state of each of these environments. Unknown keys are left out."""
-        found = posted_versions.current().read(list(filter(is_valid_key, keys)))
-        return {key: EnvironmentState(key, updated_at, True) for key, updated_at in found.items()}
+    owns_models = False
+    """The models of environments and their database are the project's own: receivers raise the versions of changed
+    rows, and the inspector may write there."""
 
-    def changed_since(self, moment: datetime) -> list[EnvironmentState]:
-        """The states of the environments that changed after this moment, by the clock of the server that wrote them."""
-        found = posted_versions.current().changed_since(moment)
-        return [EnvironmentState(key, updated_at, True) for key, updated_at in found.items()]
+    raises_in_flagsmith = False
+    """The project is a real Flagsmith, and this app raises its versions in its processes."""
 
-    def accept_posted(self, times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
-        """Store the versions that external publishers have posted, and return the states to publish.
+    lists_environments = False
+    """No version can be posted for a key that is unknown now."""
 
-        An environment of the host's own database keeps its version: its current state is published.
-        """
-        own = self._own(times)
-        stored = posted_versions.current().store_newer({key: time for key, time in times.items() if key not in own})
-        return [*own.values(), *(EnvironmentState(key, times[key], True) for key in stored)]
-
-    def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        """The current states of those environments that are in the host's own database."""
-        return {}
+    stops_without_streams = True
+    """A server without streams stops at once at SIGTERM, as those do in whose place it runs. Others wait, because
+    proxies may still send requests."""
 
     gate_is_versioned = True
     """A change of the gate raises the version, too."""
 
     serves_committed_versions = True
     """Once a version is committed, no process serves an older one. So this process's own events need no read."""
+
+    def __init__(self) -> None:
+        self.posted: VersionStore = import_string(STORES.get(conf.STORE, STORES["database"]))()
+
+    def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
+        """The current state of each of these environments. Unknown keys are left out."""
+        keys = list(filter(is_valid_key, keys))
+        own = self._own(keys)
+        others = [key for key in keys if key not in own]
+        posted = self.posted.read(others) if others else {}
+        return {**_known(own), **{key: EnvironmentState(key, version, True) for key, version in posted.items()}}
+
+    def changed_since(self, moment: datetime) -> list[EnvironmentState]:
+        """The states of the environments that changed after this moment, by the clock of the server that wrote them."""
+        posted = self.posted.changed_since(moment)
+        own = self._own(posted) if posted else {}
+        return [EnvironmentState(key, version, True) for key, version in posted.items() if key not in own]
+
+    def accept_posted(self, times: Mapping[EnvironmentKey, UpdatedAt]) -> list[EnvironmentState]:
+        """Store the versions that external publishers have posted, and return the states to publish.
+
+        The host's own environments keep their versions: their current states are published.
+        """
+        own = self._own(times)
+        stored = self.posted.store_newer({key: time for key, time in times.items() if key not in own})
+        return [*_known(own).values(), *(EnvironmentState(key, times[key], True) for key in stored)]
+
+    def _own(self, keys: Collection[EnvironmentKey]) -> Mapping[EnvironmentKey, EnvironmentState | None]:
+        """The host's own environments of these keys, which overrule what was posted, with their current states.
+
+        None: the environment cannot be served yet.
+        """
+        return {}
 
     def committed_states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         """``states``, read from the database for writes: a replica may lag."""
@@ -100,9 +180,23 @@ class Host:
     def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
         return {}
 
+    def count_announced(self) -> None:
+        """Count a version that is delivered after an event has announced it."""
+
+    def count_found(self) -> bool:
+        """Count a version that is delivered because the reconcile has found it. True: the bus has lost its event."""
+        metrics.healed.add()
+        return True
+
 
 class EmbeddedHost(Host):
-    """Environments of the project's own models."""
+    """Environments of a model of this project, with a key, an ``updated_at``, optionally a ``revision`` and a
+    ``last_modified``, and related to it the project's switch and the organisation's plan.
+    """
+
+    owns_models = True
+    lists_environments = True
+    stops_without_streams = False
 
     def committed_states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
         environments = self.environments.using(router.db_for_write(self.environments.model))
@@ -125,23 +219,12 @@ class EmbeddedHost(Host):
         environments: QuerySet[Any] = apps.get_model(conf.ENVIRONMENT_MODEL)._base_manager.all()
         return environments
 
-    def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        found = self._own(list(filter(is_valid_key, keys)))
-        unknown = [key for key in keys if key not in found]
-        return found | super().states(unknown) if unknown else found
-
     def changed_since(self, moment: datetime) -> list[EnvironmentState]:
         # Without ``order_by()`` the model's default ordering makes SQLite scan the table instead of using the index.
         changed = self._read(self.environments.filter(updated_at__gt=moment).order_by())
-        return [*changed.values(), *self._posted_since(moment)]
+        return [*changed.values(), *super().changed_since(moment)]
 
-    def _posted_since(self, moment: datetime) -> list[EnvironmentState]:
-        """Posted states, without keys that the project's database has by now: it overrules what was posted."""
-        posted = super().changed_since(moment)
-        own = self._own([state.key for state in posted]) if posted else {}
-        return [state for state in posted if state.key not in own]
-
-    def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
+    def _own(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState | None]:
         return {state.key: state for state in self._states(keys).values()}
 
     def _states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentID, EnvironmentState]:
@@ -217,42 +300,6 @@ class EmbeddedHost(Host):
         }
 
 
-class FlagsmithHost(EmbeddedHost):
-    """Environments of a real Flagsmith whose own processes have this app: their versions are raised there."""
-
-    gate_is_versioned = False
-    """The switch may also be changed by SQL. Then no version is raised."""
-
-    serves_committed_versions = False
-    """Flagsmith's processes cache environments."""
-
-    def states(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, EnvironmentState]:
-        found = super().states(keys)
-        versions_read.send(sender=None, states=found.values())
-        return found
-
-    def changed_since(self, moment: datetime) -> list[EnvironmentState]:
-        """As above, but back to ``MAX_TASK_DELAY`` before the moment.
-
-        If a process of Flagsmith does not have this app, a task writes the time of its changes later.
-        """
-        changed = super().changed_since(moment - MAX_TASK_DELAY)
-        versions_read.send(sender=None, states=changed)
-        return changed
-
-
-class FollowedFlagsmithHost(FlagsmithHost):
-    """The models of a real Flagsmith that raises its versions itself, some time after the change. Nothing of its is
-    written.
-    """
-
-    def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
-        return {}
-
-    def raise_versions(self, ids: Iterable[EnvironmentID], silent: bool) -> dict[EnvironmentID, EnvironmentState]:
-        return {}
-
-
 def is_valid_key(key: str) -> bool:
     """Return True if an environment can have this key. PostgreSQL rejects even a query for text with a null byte."""
     return len(key) <= MAX_KEY_LENGTH and "\0" not in key
@@ -276,11 +323,17 @@ def plan_allows(plan: str | None = None) -> bool:
     return not conf.PLANS or any((plan or "").startswith(family) for family in conf.PLANS)
 
 
-HOSTS: dict[str, type[Host]] = {"embedded": EmbeddedHost, "detached": Host, "flagsmith": FlagsmithHost}
+def _known(own: Mapping[EnvironmentKey, EnvironmentState | None]) -> dict[EnvironmentKey, EnvironmentState]:
+    return {key: state for key, state in own.items() if state is not None}
 
 
+@cache
 def current() -> Host:
-    """The host that ``REALTIME_HOST`` names, and ``REALTIME_FLAGSMITH`` for a real Flagsmith."""
-    if conf.HOST == "flagsmith" and not conf.RAISES_IN_FLAGSMITH:
-        return FollowedFlagsmithHost()
-    return HOSTS.get(conf.HOST, EmbeddedHost)()
+    """The host of this process. It is made when the app is loaded, before there are other threads."""
+    host: Host = import_string(HOSTS.get(conf.HOST, HOSTS["embedded"]))()
+    return host
+
+
+@receiver(setting_changed)
+def _forget(**kwargs: Any) -> None:
+    current.cache_clear()

@@ -2,9 +2,9 @@
 
 from django.urls import path, re_path
 
-from realtime.external.views import queue_change
 from realtime.http import streams
 from realtime.monitoring.scraping import scrape
+from realtime.posted_versions.views import queue_change
 
 urlpatterns = [
     path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change"),

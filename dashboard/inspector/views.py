@@ -15,7 +15,7 @@ from dashboard.scoped_pages import EnvironmentPage
 from inspection import reasons
 from inspection.causes import newest_versions
 from inspection.views import MAX_EVENTS
-from realtime.conf import conf
+from realtime import inspector
 from realtime.inspector.panel import Panel, panel
 
 
@@ -43,7 +43,7 @@ class InspectorBase(EnvironmentPage):
 
     def _content(self, data: Panel) -> dict[str, Any]:
         return {
-            "inspection_enabled": conf.INSPECTS,
+            "inspection_enabled": inspector.is_recording(),
             "data": data,
             "processes_with_streams": [process for process in data.processes if process.streams],
             "last_event": next(iter(data.events), None),

@@ -88,9 +88,11 @@ class Watcher:
 
 
 def connect() -> None:
-    """Register listeners for the models of ``REALTIME_WATCH``, and for rollbacks of savepoints."""
-    if conf.HOST == "flagsmith":
-        # ``realtime.flagsmith`` collects its changes, or they are followed.
+    """Register listeners for the models of ``REALTIME_WATCH``, and for rollbacks of savepoints.
+
+    Not for a real Flagsmith's models: ``realtime.flagsmith`` collects their changes, or their versions are followed.
+    """
+    if not hosts.current().owns_models:
         return
     connection_created.connect(versions.watch_rollbacks, dispatch_uid="realtime:watch_rollbacks")
     table: tuple[Watch, ...] = import_string(conf.WATCH)

@@ -119,11 +119,7 @@ class Topic:
     def accept_from_reconcile(self, state: EnvironmentState) -> None:
         """Accept a state that the reconcile has read, and count it if no event has announced it."""
         announced = self._received >= state.updated_at
-        if self.accept(state) and not self._new_subscribers and not announced:
-            if conf.HOST == "flagsmith":
-                metrics.flagsmith_events["following"].add()
-                return
-            metrics.healed.add()
+        if self.accept(state) and not self._new_subscribers and not announced and hosts.current().count_found():
             self.hub.observer.healed(self.key, state.updated_at)
 
     def _deliver_first(self, subscribers: "Collection[Stream]") -> None:
@@ -264,8 +260,8 @@ class Topic:
             self.hub.refresh(self)
 
     def _accept_announced(self, state: EnvironmentState) -> None:
-        if self.accept(state) and conf.HOST == "flagsmith":
-            metrics.flagsmith_events["signals"].add()
+        if self.accept(state):
+            hosts.current().count_announced()
 
     def _schedule_repeat(self, first: bool) -> None:
         """Repeat the later of two close events (``REALTIME_REPEAT_ALL``: every event).

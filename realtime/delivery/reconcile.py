@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 from django.utils import timezone
 
-from realtime import posted_versions
+from realtime import hosts
 from realtime.conf import conf
 from realtime.monitoring import metrics
 from realtime.waiting import wait_for_event
@@ -41,7 +41,7 @@ class Reconcile:
         self._read_at = timezone.now()
         self._turn = 0
         self._failing = False
-        if posted_versions.current().is_read_without_streams:
+        if hosts.current().posted.is_read_without_streams:
             # Readiness waits for the first read.
             self._wanted.set()
 
@@ -56,7 +56,7 @@ class Reconcile:
             pause = min(RETRY_SECONDS, conf.RECONCILE_SECONDS) if self._failing else conf.RECONCILE_SECONDS
             await wait_for_event(self._wanted, pause)
             self._wanted.clear()
-            if not self._hub.topics and not posted_versions.current().is_read_without_streams:
+            if not self._hub.topics and not hosts.current().posted.is_read_without_streams:
                 self._read_at = timezone.now()
                 continue
             try:
@@ -64,7 +64,7 @@ class Reconcile:
             except Exception as error:
                 if not self._failing:
                     # A store logs its own failures.
-                    if not isinstance(error, posted_versions.StoreError):
+                    if not isinstance(error, hosts.StoreError):
                         logger.exception("reconcile_failed")
                     # If the database has closed the connection, the next query uses a new one and may succeed.
                     self._wanted.set()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from realtime import hosts
 from realtime.conf import conf
 from realtime.delivery import connections, hub, limits, sse
 from realtime.delivery.sinks import Piece, Sink, piece
@@ -37,8 +38,7 @@ MIN_FRACTION = 0.8
 def reason_without_event(state: EnvironmentState | None) -> Piece | None:
     """The comment for a new stream that gets no event in this state; None if it gets one."""
     if state is None:
-        # A detached server has no list of environments: a version may be posted for this key later.
-        return NOTHING_POSTED if conf.HOST == "detached" else UNKNOWN_KEY
+        return UNKNOWN_KEY if hosts.current().lists_environments else NOTHING_POSTED
     return None if state.streaming_enabled else STREAMING_DISABLED
 
 

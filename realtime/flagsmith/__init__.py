@@ -11,6 +11,7 @@
 
 And in ``serve_realtime``:
 
+* ``host.py``: reads the versions.
 * ``schedule.py``: announces scheduled changes when they go live.
 * ``cache_notifier.py``: waits, before an event, until no process uses an older environment from its cache.
 
@@ -20,7 +21,6 @@ The reasons are in docs/decisions/0008-inside-flagsmith.md.
 from django.apps import apps
 
 from realtime import hosts
-from realtime.conf import conf
 
 HISTORY = "simple_history"
 """Flagsmith's app that writes a record of each change, and sends the signal that is received here."""
@@ -28,9 +28,8 @@ HISTORY = "simple_history"
 
 def connect() -> None:
     """Connect the receivers, if versions are raised here. The checks report a project without history."""
-    if conf.RAISES_IN_FLAGSMITH and apps.is_installed(HISTORY):
-        from realtime.flagsmith import cache_notifier, collecting, late_writes
+    if hosts.current().raises_in_flagsmith and apps.is_installed(HISTORY):
+        from realtime.flagsmith import collecting, late_writes
 
         collecting.connect()
         late_writes.connect()
-        hosts.versions_read.connect(cache_notifier.versions_read, dispatch_uid="realtime:versions_read")

@@ -17,10 +17,10 @@ from typing import NamedTuple, Self
 import structlog
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from realtime import hosts
 from realtime.bus import listening
 from realtime.bus.listening import ListeningConnection
 from realtime.bus.supervised import ANSWER_SECONDS
-from realtime.conf import conf
 from realtime.types import EnvironmentKey, UpdatedAt
 
 logger = structlog.get_logger(__name__)
@@ -214,7 +214,7 @@ _current = CacheListener()
 
 def current() -> CacheListener | None:
     """This process's listener. None if versions are not raised by this app, or the database has no notifications."""
-    is_used = conf.RAISES_IN_FLAGSMITH and connections[DEFAULT_DB_ALIAS].vendor == "postgresql"
+    is_used = hosts.current().raises_in_flagsmith and connections[DEFAULT_DB_ALIAS].vendor == "postgresql"
     return _current if is_used else None
 
 

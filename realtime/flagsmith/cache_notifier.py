@@ -19,7 +19,6 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils import timezone
 
-from realtime import hosts
 from realtime.bus import listening
 from realtime.bus.listening import ListeningConnection
 from realtime.flagsmith.cache_listener import (
@@ -33,6 +32,9 @@ from realtime.flagsmith.cache_listener import (
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
+
+# A task of a real Flagsmith may write a version this long after the change.
+MAX_TASK_DELAY = timedelta(hours=1)
 
 # The records of a process that has not answered after this time are not valid any more.
 WAIT_SECONDS = LEASE_SECONDS + 0.2
@@ -155,14 +157,14 @@ class CacheNotifier:
 
 def _longest_in_cache() -> timedelta:
     """A version whose time is longer ago than this was written before any environment in a cache was read."""
-    return hosts.MAX_TASK_DELAY + timedelta(seconds=getattr(settings, "ENVIRONMENT_CACHE_SECONDS", 0))
+    return MAX_TASK_DELAY + timedelta(seconds=getattr(settings, "ENVIRONMENT_CACHE_SECONDS", 0))
 
 
 _current = CacheNotifier()
 
 
-def versions_read(states: Iterable[EnvironmentState], **kwargs: object) -> None:
-    """Receiver of ``hosts.versions_read``. If it fails, nothing is delivered, and the reconcile reads again."""
+def wait_for_caches(states: Iterable[EnvironmentState]) -> None:
+    """``CacheNotifier.wait_for_caches`` of this process's notifier."""
     _current.wait_for_caches(states)
 
 

@@ -95,7 +95,7 @@ class Schedule:
 @contextmanager
 def running() -> Iterator[None]:
     """Run the clock of this event loop, except where nothing is scheduled."""
-    clock = asyncio.create_task(Schedule().run()) if conf.RAISES_IN_FLAGSMITH else None
+    clock = asyncio.create_task(Schedule().run()) if hosts.current().raises_in_flagsmith else None
     try:
         yield
     finally:

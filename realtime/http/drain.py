@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 import structlog
 
+from realtime import hosts
 from realtime.conf import conf
 from realtime.delivery import hub
 from realtime.delivery.sinks import CLOSE
@@ -24,9 +25,6 @@ from realtime.http import shutdown
 from realtime.types import Application, Message, Scope, Send
 
 logger = structlog.get_logger(__name__)
-
-# Hosts of servers that do not wait for proxies if no stream is open when the signal arrives.
-STOP_AT_ONCE = ("detached", "relay")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -85,7 +83,7 @@ class Drain:
         try:
             async with asyncio.timeout(seconds + GRACE_SECONDS):
                 await current_hub.drain(seconds)
-                if signum == signal.SIGTERM and (self._streams_at_start or conf.HOST not in STOP_AT_ONCE):
+                if signum == signal.SIGTERM and (self._streams_at_start or not hosts.current().stops_without_streams):
                     await asyncio.sleep(self._began_at + seconds - self._loop.time())
                     # Streams that have been opened meanwhile.
                     await current_hub.wait_until_empty()

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from realtime import hosts
+from realtime import hosts, inspector
 from realtime.changes import versions
-from realtime.conf import conf
 from realtime.delivery.observers import Observer
 from realtime.inspector.pending_rows import Observations, OpenStreams
 from realtime.inspector.writer import Writer
@@ -90,4 +89,4 @@ class Journal(Observer):
 
 def of(hub: "Hub") -> Observer:
     """Make the observer of a new hub: a journal, unless ``REALTIME_INSPECTION`` is off."""
-    return Journal(hub) if conf.INSPECTS else Observer()
+    return Journal(hub) if inspector.is_recording() else Observer()

@@ -19,7 +19,7 @@ import structlog
 from django.utils import timezone
 
 from realtime import redis_clients
-from realtime.posted_versions.store import Health, Store, StoreError, Versions
+from realtime.hosts import StoreError, StoreHealth, Versions, VersionStore
 from realtime.types import EPOCH, TICK, EnvironmentKey, UpdatedAt
 
 logger = structlog.get_logger(__name__)
@@ -77,7 +77,7 @@ return changed
 )
 
 
-class RedisStore(Store):
+class RedisStore(VersionStore):
     """Raises StoreError. A read of environments that the copy has does not fail."""
 
     is_read_without_streams = True
@@ -89,7 +89,7 @@ class RedisStore(Store):
         self._copy: dict[EnvironmentKey, int] = {}
         self._is_complete = False
         """The copy has what Redis has, except for what ``changed_since`` returns next."""
-        self._health = Health("redis", False, False, timezone.now())
+        self._health = StoreHealth("redis", False, False, timezone.now())
 
     def read(self, keys: Collection[EnvironmentKey]) -> Versions:
         asked = list(keys)
@@ -129,7 +129,7 @@ class RedisStore(Store):
         self._merge(microseconds)
         return newer
 
-    def health(self) -> Health:
+    def health(self) -> StoreHealth:
         return self._health
 
     def _read_all(self) -> Versions:
@@ -220,7 +220,7 @@ class RedisStore(Store):
         values = {**vars(before), **changes}
         if values["is_available"] != before.is_available:
             values["since"] = timezone.now()
-        self._health = Health(**values)
+        self._health = StoreHealth(**values)
 
 
 def _batches(keys: Collection[EnvironmentKey]) -> Iterator[list[EnvironmentKey]]:

@@ -8,8 +8,8 @@ from typing import Any
 from django.db import Error, connections, router, transaction
 from django.utils import timezone
 
+from realtime.hosts import T, Versions, VersionStore
 from realtime.models import ExternalEnvironment
-from realtime.posted_versions.store import Store, T, Versions
 from realtime.types import EnvironmentKey, UpdatedAt
 
 # One statement, so that the comparison uses what other processes have committed. The ORM cannot express it:
@@ -27,7 +27,7 @@ FIELDS = ("key", "updated_at", "received_at")
 MAX_TRIES = 20
 
 
-class SQLStore(Store):
+class SQLStore(VersionStore):
     """Errors are the database's."""
 
     def read(self, keys: Collection[EnvironmentKey]) -> Versions:

@@ -10,7 +10,7 @@ from realtime import ofrep  # noqa: E402
 from realtime.asgi import get_application  # noqa: E402
 from realtime.http import shortcuts  # noqa: E402
 from realtime.http.shortcuts import Answerer, DeferredResponse  # noqa: E402
-from realtime.relay import api, configuration, gauges, health, host, relay  # noqa: E402, F401
+from realtime.relay import api, configuration, gauges, health, relay  # noqa: E402, F401
 from realtime.serving.bodies import without_bodies  # noqa: E402
 from realtime.serving.handler import URLCONF, Handler  # noqa: E402
 from realtime.serving.lifespan import lifespan  # noqa: E402
@@ -29,7 +29,6 @@ def _post(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
     return current is not None and current.post_shortcut(scope, body, deferred)
 
 
-host.register()
 # Uvicorn logs requests that it passes on, so with an access log there are no shortcuts.
 if not configuration.current().logging.enable_access_log:
     for prefix in PREFIXES:

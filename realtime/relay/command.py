@@ -96,9 +96,6 @@ def main() -> None:
             django.setup()
         except ImproperlyConfigured as error:
             sys.exit(f"{NAME}: {error}")
-        from realtime.relay import host
-
-        host.register()
         if not is_help and (problem := redis_check.problem()):
             sys.exit(f"{NAME}: {problem}")
         if serves and command_line.has_database():

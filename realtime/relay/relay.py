@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 from django.conf import settings
 
-from realtime import posted_versions, redis_clients
+from realtime import hosts, redis_clients
 from realtime.batching import DatabaseThread
 from realtime.relay import configuration, environments, health
 from realtime.relay.api import API
@@ -78,7 +78,7 @@ class Relay:
         keys = list(self.environments.by_client_key)
         thread = DatabaseThread("relay-start")
         try:
-            for key, version in (await thread.run(lambda: posted_versions.current().read(keys))).items():
+            for key, version in (await thread.run(lambda: hosts.current().posted.read(keys))).items():
                 if version > self.environments.by_client_key[key].source_version:
                     self.environments.notify(key, version, "post")
         except Exception as error:

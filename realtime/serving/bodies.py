@@ -1,6 +1,6 @@
 """Discards request bodies that no view reads. Django would buffer them in memory and on disk before URL resolution."""
 
-from realtime.external.intake import PATH
+from realtime.posted_versions.intake import PATH
 from realtime.types import Application, Message, Receive, Scope, Send
 
 

@@ -10,9 +10,9 @@ import structlog
 from django.db import Error, OperationalError, ProgrammingError, connection
 from django.http import HttpRequest, JsonResponse
 
-from realtime import bus, hosts, posted_versions
-from realtime.external.intake import PLAIN, AddedHeaders, plain
+from realtime import bus, hosts
 from realtime.http import drain
+from realtime.http.added_headers import PLAIN, AddedHeaders, plain
 from realtime.monitoring import liveness as realtime_liveness
 from realtime.serving import command_line
 from realtime.types import Application, EnvironmentKey, Message, Receive, Scope, Send
@@ -87,7 +87,7 @@ def readiness(request: HttpRequest) -> JsonResponse:
     store of posted versions is Redis, the status is 503 until it has been read once, and 200, "degraded", while it is
     away later: streams continue, and posts get 503.
     """
-    health, store = bus.health(), posted_versions.current().health()
+    health, store = bus.health(), hosts.current().posted.health()
     problems: dict[str, str] = {}
     if drain.in_progress():
         problems["drain"] = "the process is shutting down"

@@ -6,11 +6,11 @@ import sys
 from django.urls import get_resolver
 
 from realtime.delivery import hub
-from realtime.external import intake
 from realtime.flagsmith import schedule
 from realtime.http import drain
 from realtime.monitoring import shared_counters
 from realtime.monitoring.watchdog import Watchdog
+from realtime.posted_versions import intake
 from realtime.types import Application, Receive, Scope, Send
 
 # How long a computing thread may keep the GIL while the event loop waits for it. A read acquires the GIL about six

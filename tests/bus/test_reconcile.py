@@ -20,6 +20,7 @@ from projects.models import Project
 from realtime import bus, hosts
 from realtime.bus import eventstream
 from realtime.delivery import hub, reconcile, sse
+from realtime.flagsmith import cache_notifier
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
 from realtime.monitoring import metrics
@@ -327,19 +328,18 @@ async def test_event__host_is_flagsmith__delivered_when_its_processes_have_answe
     version = eventstream.parse(frame.split(b"data: ")[1].decode())
     asked, answered = threading.Event(), threading.Event()
 
-    def wait_for_answers(states: Any, **kwargs: object) -> None:
+    def wait_for_answers(states: Any) -> None:
         if any(state.updated_at == version for state in states):
             asked.set()
             answered.wait(PATIENCE)
 
-    hosts.versions_read.connect(wait_for_answers)
-    try:
+    with mock.patch.object(cache_notifier, "wait_for_caches", wait_for_answers):
         eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), version, True))
-        assert await asyncio.to_thread(asked.wait, PATIENCE)
-        assert frame not in client.events
-    finally:
-        answered.set()
-        hosts.versions_read.disconnect(wait_for_answers)
+        try:
+            assert await asyncio.to_thread(asked.wait, PATIENCE)
+            assert frame not in client.events
+        finally:
+            answered.set()
     await client.until(lambda client: client.events[-1:] == [frame])
 
 

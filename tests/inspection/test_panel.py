@@ -23,8 +23,8 @@ from pytest_django import Settings
 
 from environments.models import Environment
 from features.models import FeatureState
+from realtime import inspector
 from realtime.checks import check_settings
-from realtime.conf import conf
 from realtime.delivery import hub
 from realtime.hosts import MAX_KEY_LENGTH
 from realtime.inspector import models, panel, pending_rows, writer
@@ -66,7 +66,7 @@ def output_of(key: str, *options: str) -> str:
     """The output of ``manage.py inspect_environment``."""
     out, errors = StringIO(), StringIO()
     call_command("inspect_environment", key, *options, stdout=out, stderr=errors)
-    assert ("REALTIME_INSPECTION is off" in errors.getvalue()) is not conf.INSPECTS
+    assert ("REALTIME_INSPECTION is off" in errors.getvalue()) is not inspector.is_recording()
     return out.getvalue()
 
 
@@ -410,7 +410,7 @@ def test_inspection_setting__value_and_host__enabled_or_not(
     value: object, host: str, enabled: bool, settings: Settings
 ) -> None:
     settings.REALTIME_INSPECTION, settings.REALTIME_HOST = value, host
-    assert conf.INSPECTS is enabled
+    assert inspector.is_recording() is enabled
 
 
 def test_inspection_setting__invalid__system_check_fails(settings: Settings) -> None:

@@ -61,16 +61,12 @@ def cache(request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def notifier(cache: EnvironmentCache) -> Iterator[CacheNotifier]:
+def notifier(cache: EnvironmentCache, monkeypatch: pytest.MonkeyPatch) -> Iterator[CacheNotifier]:
     """The notifier of a process with streams."""
     notifier = CacheNotifier()
 
-    def versions_read(states: Any, **kwargs: object) -> None:
-        notifier.wait_for_caches(states)
-
-    hosts.versions_read.connect(versions_read)
+    monkeypatch.setattr(cache_notifier, "wait_for_caches", notifier.wait_for_caches)
     yield notifier
-    hosts.versions_read.disconnect(versions_read)
     notifier.close()
 
 

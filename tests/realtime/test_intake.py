@@ -19,12 +19,11 @@ from structlog.testing import capture_logs
 
 from environments.models import Environment
 from realtime.changes import publish
-from realtime.external import intake, queue_change
-from realtime.external.intake import Intake
-from realtime.external.queue_change import PostedVersion
 from realtime.hosts import EmbeddedHost
 from realtime.models import ExternalEnvironment
-from realtime.posted_versions import sql
+from realtime.posted_versions import intake, queue_change, sql
+from realtime.posted_versions.intake import Intake
+from realtime.posted_versions.queue_change import PostedVersion
 from realtime.posted_versions.sql import SQLStore
 from realtime.types import EnvironmentKey, EnvironmentState
 from settings.asgi import application
@@ -219,7 +218,9 @@ async def test_intake__several_tokens__each_listed_one_is_accepted(settings: Any
 async def test_intake__several_tokens__all_are_compared(settings: Any) -> None:
     settings.SSE_AUTHENTICATION_TOKEN = "one,two"
     for token in ("one", "two", "three"):
-        with mock.patch("realtime.external.queue_change.constant_time_compare", wraps=constant_time_compare) as compare:
+        with mock.patch(
+            "realtime.posted_versions.queue_change.constant_time_compare", wraps=constant_time_compare
+        ) as compare:
             await Post([body_of(at(1))], token=token).run()
         # The view, to which the fast path passes a wrong token, compares again.
         assert {call.args for call in compare.call_args_list} == {(token, "one"), (token, "two")}

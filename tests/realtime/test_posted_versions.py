@@ -13,10 +13,10 @@ from django.utils import timezone
 from redis import Redis as Client
 
 from realtime import redis_clients
+from realtime.hosts import StoreError, VersionStore
 from realtime.posted_versions import redis as redis_store
 from realtime.posted_versions.redis import RedisStore
 from realtime.posted_versions.sql import SQLStore
-from realtime.posted_versions.store import Store, StoreError
 from realtime.serving import redis_urls
 from realtime.types import EnvironmentKey
 from tests.support.patience import PATIENCE
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 SHOP, BLOG = EnvironmentKey("shop"), EnvironmentKey("blög")
 START = datetime.fromisoformat("2026-01-01T00:00:00.000001+00:00")
 
-NewStore = Callable[[], Store]
+NewStore = Callable[[], VersionStore]
 
 
 def at(microseconds: int) -> datetime:

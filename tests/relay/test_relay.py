@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from realtime.delivery import hub
-from realtime.external import intake
+from realtime.posted_versions import intake
 from realtime.relay import configuration, host, relay, upstream_streams
 from realtime.relay.relay import Relay
 from realtime.serving import redis_urls

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 
-from realtime.conf import conf
+from realtime import inspector
 from realtime.inspector.panel import EVENTS, Event, Minute, Panel, Process, panel
 
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["events"] < 0 or not 0 <= options["every"] <= 86_400:
             raise CommandError("--events must be at least 0, and --every between 0 and 86400.")
-        if not conf.INSPECTS:
+        if not inspector.is_recording():
             self.stderr.write("REALTIME_INSPECTION is off: servers with these settings record nothing.")
         render = _json if options["json"] else _text
         # The user ends the command with Ctrl+C, or by closing the pipe.

@@ -2,7 +2,7 @@
 
 ``POST /sse/environments/{key}/queue-change`` with ``Authorization: Token <SSE_AUTHENTICATION_TOKEN>`` and the body
 ``{"updated_at": "<ISO 8601, UTC without an offset>"}``. For an environment in the host's own database, the post is a
-hint to read its state again; the version of any other key is stored (``posted_versions``), and the greatest wins.
+hint to read its state again; the version of any other key is stored (``Host.posted``), and the greatest wins.
 
 Status: 202 when that is committed; 401 for a wrong token; 400 and 413 for an invalid body; 404 if no token is
 configured; 503 if the store is not available. ``intake.py`` is a fast path ahead of the view in ``views.py``.
@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.dateparse import parse_datetime
 
-from realtime import hosts, posted_versions
+from realtime import hosts
 from realtime.changes import publish
 from realtime.conf import conf
 from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
@@ -82,7 +82,8 @@ def store(posted: Collection[PostedVersion]) -> dict[PostedVersion, bool]:
     for key, updated_at in posted:
         newest[key] = max(updated_at, newest.get(key, EPOCH))
     # A repetition changes nothing.
-    publish.publish(posted_versions.current().run(lambda: hosts.current().accept_posted(newest)))
+    host = hosts.current()
+    publish.publish(host.posted.run(lambda: host.accept_posted(newest)))
     return dict.fromkeys(posted, True)
 
 

@@ -7,8 +7,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from realtime.conf import conf
-from realtime.external.queue_change import MAX_BODY_BYTES, UNAVAILABLE, InvalidPost, authenticate, read, store
-from realtime.posted_versions import StoreError
+from realtime.hosts import StoreError
+from realtime.posted_versions.queue_change import MAX_BODY_BYTES, UNAVAILABLE, InvalidPost, authenticate, read, store
 
 logger = structlog.get_logger(__name__)
 

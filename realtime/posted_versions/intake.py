@@ -9,14 +9,14 @@ import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from realtime.batching import Batcher, DatabaseThread
 from realtime.conf import conf
-from realtime.external import queue_change
-from realtime.external.queue_change import MAX_BODY_BYTES, InvalidPost, PostedVersion
+from realtime.http.added_headers import AddedHeaders, plain
 from realtime.http.shortcuts import DeferredResponse
+from realtime.posted_versions import queue_change
+from realtime.posted_versions.queue_change import MAX_BODY_BYTES, InvalidPost, PostedVersion
 from realtime.types import Application, Message, Receive, Scope, Send
 
 # The path that the project's middleware is given for all environments, so that its headers can be cached.
@@ -39,30 +39,6 @@ TIMEOUT_SECONDS = 1.8
 ACCEPTED = 202, b"{}"
 NOT_STORED = 503, json.dumps(queue_change.UNAVAILABLE).encode()
 STATUS_LINES = {202: b"HTTP/1.1 202 Accepted\r\n", 503: b"HTTP/1.1 503 Service Unavailable\r\n"}
-
-
-class AddedHeaders(Protocol):
-    """The headers that the project adds to each response to one kind of request."""
-
-    def __hash__(self) -> int: ...
-
-    def merge(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
-        """All headers of a response with this body and these headers, for ASGI."""
-
-
-class PlainHeaders:
-    """The added headers of a project without middleware."""
-
-    def merge(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
-        merged = {"x-content-type-options": "nosniff", **headers, "content-length": str(len(body))}
-        return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in merged.items()]
-
-
-PLAIN = PlainHeaders()
-
-
-def plain(scope: Scope) -> AddedHeaders | None:
-    return PLAIN
 
 
 class Intake:

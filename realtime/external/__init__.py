@@ -1,1 +1,0 @@
-"""Versions that external publishers post: the ``queue-change`` endpoint."""
