@@ -3,13 +3,9 @@
 import asyncio
 from typing import Any, NamedTuple
 
-import structlog
-
-from realtime.relay import relay_metrics
-from realtime.relay.upstream import Upstream, UpstreamError, is_temporary
+from realtime.relay.forwarding import CLOSE_SECONDS, Forwarder
+from realtime.relay.upstream import Upstream
 from realtime.waiting import wait_for_event
-
-logger = structlog.get_logger(__name__)
 
 QUEUES = 4
 
@@ -20,8 +16,6 @@ MAX_TRAIT_LENGTH = 2_000
 
 FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 10.0
-
-CLOSE_SECONDS = 2.0
 
 REQUIRED = ["This field is required."]
 
@@ -58,26 +52,21 @@ class TraitForwarder:
         await asyncio.gather(*(queue.close() for queue in self._queues))
 
 
-class _Queue:
+class _Queue(Forwarder):
     """Sends one request after the other. Equal requests that wait are sent once."""
 
     def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+        super().__init__(upstream, "traits")
         self._waiting: dict[TraitRequest, None] = {}
         self._added = asyncio.Event()
         self._idle = asyncio.Event()
-        self._failing = False
-        self._dropping = False
         self._task = asyncio.create_task(self._run())
 
     def add(self, request: TraitRequest) -> None:
         self._waiting.pop(request, None)
         if len(self._waiting) >= MAX_QUEUED:
             del self._waiting[next(iter(self._waiting))]
-            relay_metrics.dropped["traits"].add()
-            if not self._dropping:
-                logger.warning("traits_dropped", reason=f"{MAX_QUEUED} requests wait for the upstream")
-            self._dropping = True
+            self._drop(1, f"{MAX_QUEUED} requests wait for the upstream")
         self._waiting[request] = None
         self._idle.clear()
         self._added.set()
@@ -94,34 +83,12 @@ class _Queue:
                 self._idle.set()
                 self._added.clear()
                 await self._added.wait()
-                continue
-            request = next(iter(self._waiting))
+            method, path, key, _, body = request = next(iter(self._waiting))
             del self._waiting[request]
-            try:
-                await self._send(request)
-            except Exception:
-                logger.exception("traits_not_sent")
-
-    async def _send(self, request: TraitRequest) -> None:
-        """Send until the upstream answers, however long that takes."""
-        pause = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                status = await self._upstream.send(request.method, request.path, request.key, request.body)
-                error = f"the upstream answers {status}"
-            except UpstreamError as failure:
-                status, error = 500, str(failure)
-            if not is_temporary(status):
-                self._failing = False
-                if status >= 400:
-                    relay_metrics.dropped["traits"].add()
-                    logger.warning("traits_rejected", status=status, path=request.path)
-                return
-            if not self._failing:
-                logger.warning("traits_not_sent", error=error)
-            self._failing = True
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_RETRY_SECONDS)
+            pause = FIRST_RETRY_SECONDS
+            while not await self._send(method, path, key, body):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
 
 
 def errors(trait: Any, *, allow_null: bool) -> dict[str, Any]:

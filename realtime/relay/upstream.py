@@ -5,8 +5,8 @@ The proxy of ``HTTPS_PROXY`` and the certificate authorities of ``SSL_CERT_FILE`
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from email.utils import formatdate
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ logger = structlog.get_logger(__name__)
 # Neither a browser's nor that of an SDK whose streams are short.
 USER_AGENT = "flagsmith-realtime-relay"
 
-# Requests at the same time.
-MAX_CONNECTIONS = 20
+# Connections that wait for the next request. ``environments.py`` and the forwarders limit the requests under way.
+MAX_IDLE_CONNECTIONS = 20
 
 # For a whole document. The timeout of the configuration counts from one part of it to the next.
 MAX_FETCH_SECONDS = 60.0
@@ -34,6 +34,8 @@ MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
 
 # A stream sends a comment at least every 15 s.
 STREAM_SILENCE_SECONDS = 60.0
+
+STREAM_HEADERS = {"Accept": "text/event-stream"}
 
 UNAUTHORIZED = (401, 403)
 NOT_MODIFIED = 304
@@ -70,18 +72,13 @@ class Upstream:
     def __init__(self, configuration: Configuration) -> None:
         self.apis = Failover(configuration.api_urls)
         self._realtime = Failover(configuration.upstream_realtime_urls)
-        timeout = httpx.Timeout(configuration.api_poll_timeout_seconds)
+        seconds = configuration.api_poll_timeout_seconds
+        self._stream_timeout = httpx.Timeout(seconds, read=STREAM_SILENCE_SECONDS)
         self._client = httpx.AsyncClient(
-            timeout=timeout,
+            timeout=seconds,
             follow_redirects=True,
             headers={"User-Agent": USER_AGENT},
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
-        )
-        self._streams = httpx.AsyncClient(
-            timeout=httpx.Timeout(configuration.api_poll_timeout_seconds, read=STREAM_SILENCE_SECONDS, pool=None),
-            follow_redirects=True,
-            headers={"User-Agent": USER_AGENT, "Accept": "text/event-stream"},
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS),
         )
 
     async def document(self, server_key: str, newer_than: UpdatedAt | None) -> Fetched:
@@ -94,45 +91,24 @@ class Upstream:
             headers["If-Modified-Since"] = formatdate(int(newer_than.timestamp()), usegmt=True)
         for _ in self.apis.urls[1:]:
             try:
-                return await self._document_of_current(headers)
+                return await self._document(headers)
             except UpstreamError as error:
                 if error.result == "unauthorized":
                     raise
-        return await self._document_of_current(headers)
+        return await self._document(headers)
 
-    async def _document_of_current(self, headers: Mapping[str, str]) -> Fetched:
-        url = self.apis.current()
-        try:
-            fetched = await self._document(url, headers)
-        except UpstreamError as error:
-            if error.result != "unauthorized":
-                self.apis.failed(url)
-            raise
-        self.apis.succeeded(url)
-        return fetched
-
-    async def _document(self, url: str, headers: Mapping[str, str]) -> Fetched:
+    async def _document(self, headers: Mapping[str, str]) -> Fetched:
         began = time.monotonic()
         try:
-            async with (
-                asyncio.timeout(MAX_FETCH_SECONDS),
-                self._client.stream("GET", f"{url}/environment-document/", headers=dict(headers)) as response,
-            ):
-                if response.status_code == NOT_MODIFIED and "If-Modified-Since" in headers:
-                    return Fetched(None, url)
-                if response.status_code != httpx.codes.OK:
-                    raise _error(response)
-                parts, length = [], 0
-                async for part in response.aiter_bytes():
-                    parts.append(part)
-                    length += len(part)
-                    if length > MAX_DOCUMENT_BYTES:
-                        raise UpstreamError("invalid", f"the document has more than {MAX_DOCUMENT_BYTES} bytes")
-                return Fetched(b"".join(parts), url)
-        except TimeoutError as error:
-            raise UpstreamError("unreachable", f"the document takes more than {MAX_FETCH_SECONDS:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UpstreamError("unreachable", describe(error)) from error
+            with _attempt(self.apis) as url:
+                async with (
+                    asyncio.timeout(MAX_FETCH_SECONDS),
+                    self._client.stream("GET", f"{url}/environment-document/", headers=dict(headers)) as response,
+                ):
+                    is_not_modified = response.status_code == NOT_MODIFIED and "If-Modified-Since" in headers
+                    body = None if is_not_modified else await _read(response)
+            self.apis.succeeded(url)
+            return Fetched(body, url)
         finally:
             relay_metrics.fetch_seconds.add(time.monotonic() - began, 1)
 
@@ -140,44 +116,73 @@ class Upstream:
         self, method: str, path: str, key: str, body: bytes, headers: RawHeaders = (), version: int = 1
     ) -> int:
         """Send usage or traits as JSON. Returns the status, 400 for what is no valid request. Raises UpstreamError if
-        there is no answer.
+        the same request may succeed later.
 
         It is not repeated: the caller does that, and then the next URL is used.
         """
-        url = self.apis.current()
-        base = url if version == 1 else f"{url.removesuffix('/v1')}/v{version}"
-        try:
+        with _attempt(self.apis) as url:
+            base = url if version == 1 else f"{url.removesuffix('/v1')}/v{version}"
             own = ((KEY_HEADER.encode(), key.encode("latin-1")), (b"Content-Type", b"application/json"))
-            response = await self._client.request(method, f"{base}/{path}", headers=[*headers, *own], content=body)
-        except httpx.LocalProtocolError as error:
-            # The upstream has not seen it, and would not accept it either.
-            logger.warning("upstream_request_invalid", error=describe(error))
-            return BAD_REQUEST
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            self.apis.failed(url)
-            raise UpstreamError("unreachable", describe(error)) from error
-        if is_temporary(response.status_code):
-            self.apis.failed(url)
+            try:
+                response = await self._client.request(method, f"{base}/{path}", headers=[*headers, *own], content=body)
+            except httpx.LocalProtocolError as error:
+                # The upstream has not seen it, and would not accept it either.
+                logger.warning("upstream_request_invalid", error=describe(error))
+                return BAD_REQUEST
+            if response.status_code >= 500 or response.status_code == TOO_MANY_REQUESTS:
+                raise _error(response)
         return response.status_code
 
     @asynccontextmanager
     async def stream(self, client_key: str) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of the upstream's event stream of this environment. Raises UpstreamError."""
-        url = self._realtime.current()
-        try:
-            async with self._streams.stream("GET", f"{url}/sse/environments/{client_key}/stream") as response:
+        with _attempt(self._realtime) as url:
+            async with self._client.stream(
+                "GET",
+                f"{url}/sse/environments/{client_key}/stream",
+                headers=STREAM_HEADERS,
+                timeout=self._stream_timeout,
+            ) as response:
                 if response.status_code != httpx.codes.OK:
-                    self._realtime.failed(url)
                     raise UpstreamError("failed", f"the upstream's stream answers {response.status_code}")
                 self._realtime.succeeded(url)
                 yield response.aiter_lines()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            self._realtime.failed(url)
-            raise UpstreamError("unreachable", describe(error)) from error
 
     async def close(self) -> None:
         await self._client.aclose()
-        await self._streams.aclose()
+
+
+@contextmanager
+def _attempt(urls: Failover) -> Iterator[str]:
+    """The URL for a request. Another one is used next if the request fails, unless the key is rejected.
+
+    All errors become an UpstreamError.
+    """
+    url = urls.current()
+    try:
+        try:
+            yield url
+        except TimeoutError as error:
+            raise UpstreamError("unreachable", f"the document takes more than {MAX_FETCH_SECONDS:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UpstreamError("unreachable", describe(error)) from error
+    except UpstreamError as error:
+        if error.result != "unauthorized":
+            urls.failed(url)
+        raise
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """The body of a document's response. Raises UpstreamError."""
+    if response.status_code != httpx.codes.OK:
+        raise _error(response)
+    parts, length = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        length += len(part)
+        if length > MAX_DOCUMENT_BYTES:
+            raise UpstreamError("invalid", f"the document has more than {MAX_DOCUMENT_BYTES} bytes")
+    return b"".join(parts)
 
 
 def _error(response: httpx.Response) -> UpstreamError:
@@ -186,11 +191,6 @@ def _error(response: httpx.Response) -> UpstreamError:
         reason = f"the upstream answers {status}: the server-side key is not valid there"
         return UpstreamError("unauthorized", reason, status=status)
     return UpstreamError("failed", f"the upstream answers {status}", status=status, retry_after=_retry_after(response))
-
-
-def is_temporary(status: int) -> bool:
-    """Return whether the same request may succeed later."""
-    return status >= 500 or status == TOO_MANY_REQUESTS
 
 
 def describe(error: Exception) -> str:

@@ -5,21 +5,14 @@ A batch that cannot be sent is sent with the next one.
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import structlog
-
-from realtime.relay import relay_metrics
-from realtime.relay.upstream import RawHeaders, Upstream, UpstreamError, is_temporary
-
-logger = structlog.get_logger(__name__)
+from realtime.relay.forwarding import CLOSE_SECONDS, Forwarder
+from realtime.relay.upstream import RawHeaders, Upstream
 
 INTERVAL_SECONDS = 10.0
-
-CLOSE_SECONDS = 2.0
 
 # Different counts that are kept. Identifiers are part of a count in version 2.
 MAX_COUNTS = 50_000
@@ -47,88 +40,61 @@ class Source(NamedTuple):
     """Of the API: 1 or 2."""
 
 
-class Usage:
+class Usage(Forwarder):
     """The counts of this process that were not sent yet."""
 
     def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._counts: dict[Source, Counter[Any]] = {}
+        super().__init__(upstream, "usage")
+        self._counts: dict[Source, dict[Any, int]] = {}
         self._size = 0
-        self._failing = False
-        self._dropping = False
         self._task = asyncio.create_task(self._run())
 
     def count(self, source: Source, evaluation: Any, number: int) -> None:
         """Add evaluations of a flag."""
-        counts = self._counts.setdefault(source, Counter())
+        counts = self._counts.setdefault(source, {})
         if evaluation not in counts:
             if self._size >= MAX_COUNTS:
-                relay_metrics.dropped["usage"].add(number)
-                if not self._dropping:
-                    logger.warning("usage_dropped", reason=f"{MAX_COUNTS} different counts wait for the upstream")
-                self._dropping = True
+                self._drop(number, f"{MAX_COUNTS} different counts wait for the upstream")
                 return
             self._size += 1
-        counts[evaluation] = min(counts[evaluation] + number, MAX_COUNT)
+        counts[evaluation] = min(counts.get(evaluation, 0) + number, MAX_COUNT)
 
     async def close(self) -> None:
         """Send what is left, for a short time."""
         self._task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._send()
+                await self._send_all()
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            await self._send()
+            await self._send_all()
 
-    async def _send(self) -> None:
+    async def _send_all(self) -> None:
         """Send all counts. At the first failure, the rest is kept for the next time."""
-        batches, self._counts, self._size, self._dropping = self._counts, {}, 0, False
-        try:
-            while batches:
-                source, counts = next(iter(batches.items()))
-                await (self._send_totals if source.version == 1 else self._send_evaluations)(source, counts)
-                del batches[source]
-            self._failing = False
-        except Exception as error:
-            if not self._failing:
-                logger.warning("usage_not_sent", error=str(error), exc_info=not isinstance(error, UpstreamError))
-            self._failing = True
-        finally:
-            for source, counts in batches.items():
-                for evaluation, number in counts.items():
-                    self.count(source, evaluation, number)
+        self._dropping = False
+        for source, counts in list(self._counts.items()):
+            for batch in _batches(list(counts.items()), MAX_COUNTS if source.version == 1 else MAX_EVALUATIONS):
+                body = json.dumps(dict(batch) if source.version == 1 else {"evaluations": _evaluations(batch)})
+                sent = await self._send(
+                    "POST", "analytics/flags/", source.key, body.encode(), source.labels, source.version
+                )
+                if not sent:
+                    return
+                for evaluation, number in batch:
+                    counts[evaluation] -= number
+                    if not counts[evaluation]:
+                        del counts[evaluation]
+                        self._size -= 1
+            if not counts:
+                del self._counts[source]
 
-    async def _send_totals(self, source: Source, counts: Counter[Any]) -> None:
-        await self._post(source, dict(counts))
-        counts.clear()
 
-    async def _send_evaluations(self, source: Source, counts: Counter[Any]) -> None:
-        for batch in _batches(list(counts.items())):
-            evaluations = [
-                {
-                    "feature_name": name,
-                    "identity_identifier": identifier,
-                    "enabled_when_evaluated": enabled,
-                    "count": number,
-                }
-                for (name, identifier, enabled), number in batch
-            ]
-            await self._post(source, {"evaluations": evaluations})
-            for evaluation, _ in batch:
-                del counts[evaluation]
-
-    async def _post(self, source: Source, content: Any) -> None:
-        body = json.dumps(content).encode()
-        status = await self._upstream.send("POST", "analytics/flags/", source.key, body, source.labels, source.version)
-        if is_temporary(status):
-            raise UpstreamError("failed", f"the upstream answers {status}")
-        if status >= 400:
-            # It would not accept them later either.
-            relay_metrics.dropped["usage"].add(1)
-            logger.warning("usage_rejected", status=status)
+def _evaluations(batch: list[tuple[Any, int]]) -> list[dict[str, Any]]:
+    """Counts in the format of version 2."""
+    names = ("feature_name", "identity_identifier", "enabled_when_evaluated")
+    return [{**dict(zip(names, evaluation, strict=True)), "count": number} for evaluation, number in batch]
 
 
 def labels(headers: list[tuple[bytes, bytes]]) -> RawHeaders:
@@ -191,6 +157,6 @@ def _is_count(number: Any) -> bool:
     return type(number) is int and 0 < number <= MAX_COUNT
 
 
-def _batches(items: list[Any]) -> Iterator[list[Any]]:
-    for first in range(0, len(items), MAX_EVALUATIONS):
-        yield items[first : first + MAX_EVALUATIONS]
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

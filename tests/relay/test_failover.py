@@ -87,7 +87,9 @@ async def test_send__first_url_is_busy__not_repeated_and_the_next_one_goes_to_th
 ) -> None:
     client = both(upstream, second)
     upstream.statuses["analytics/flags/"] = 503
-    assert await client.send("POST", "analytics/flags/", shop.key, b"{}", version=2) == 503
+    with pytest.raises(UpstreamError) as failed:
+        await client.send("POST", "analytics/flags/", shop.key, b"{}", version=2)
+    assert failed.value.status == 503
     assert await client.send("POST", "analytics/flags/", shop.key, b"{}", version=2) == 200
     assert [each.path for each in second.received("flags/")] == ["/api/v2/analytics/flags/"]
     await client.close()

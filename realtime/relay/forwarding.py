@@ -1,0 +1,51 @@
+"""Sends what SDKs have posted to the upstream, and counts and logs what the upstream does not get."""
+
+import structlog
+
+from realtime.relay import relay_metrics
+from realtime.relay.upstream import RawHeaders, Upstream, UpstreamError
+
+logger = structlog.get_logger(__name__)
+
+# For what is left at the end of the process.
+CLOSE_SECONDS = 2.0
+
+
+class Forwarder:
+    """Base of the queues of one kind of requests, a label of ``relay_metrics.dropped``."""
+
+    def __init__(self, upstream: Upstream, kind: str) -> None:
+        self._upstream = upstream
+        self._kind = kind
+        self._dropped = relay_metrics.dropped[kind]
+        self._failing = False
+        self._dropping = False
+        """The queue is full. It is logged once, until a subclass has emptied the queue."""
+
+    async def _send(
+        self, method: str, path: str, key: str, body: bytes, headers: RawHeaders = (), version: int = 1
+    ) -> bool:
+        """Send a request. False: it has to be sent again, because the upstream is away or busy."""
+        try:
+            status = await self._upstream.send(method, path, key, body, headers, version)
+        except UpstreamError as error:
+            if not self._failing:
+                logger.warning(f"{self._kind}_not_sent", error=str(error))
+            self._failing = True
+            return False
+        except Exception:
+            logger.exception(f"{self._kind}_not_sent")
+            return True
+        self._failing = False
+        if status >= 400:
+            # The upstream would not accept it later either.
+            self._dropped.add()
+            logger.warning(f"{self._kind}_rejected", status=status, path=path)
+        return True
+
+    def _drop(self, number: int, reason: str) -> None:
+        """Count what a full queue does not keep."""
+        self._dropped.add(number)
+        if not self._dropping:
+            logger.warning(f"{self._kind}_dropped", reason=reason)
+        self._dropping = True
