@@ -2,7 +2,7 @@
 
 import math
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -47,6 +47,8 @@ ENVIRONMENT_CACHE_HINTS = {
     ),
 }
 
+NEEDS_REDIS = ("needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own.")
+
 FLAGSMITH_MODES = {
     "signals": "REALTIME_FLAGSMITH is 'signals': changes are announced by Flagsmith's processes that have this app. "
     "All of them need it, the task processor too.",
@@ -54,233 +56,185 @@ FLAGSMITH_MODES = {
 }
 
 
-def _check_names() -> list[CheckMessage]:
-    """Warn of unknown ``REALTIME_`` settings, most of which are misspelt."""
-    names = {f"REALTIME_{name}" for name in conf.names()}
-    given = sorted(name for name in dir(settings) if name.startswith("REALTIME_") and name not in names)
-    return [
-        checks.Warning(
-            f"{name} is not a known setting.",
-            hint="".join(f"Did you mean {close}?" for close in get_close_matches(name, names, 1)) or None,
-            id="realtime.W002",
-        )
-        for name in given
-    ]
-
-
 @register(Tags.compatibility)
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     """Check that all settings are valid and consistent, and that the models and apps they need exist."""
-    messages: list[CheckMessage] = []
+    return list(_check_values()) or list(_check_all())
+
+
+def _check_values() -> Iterator[CheckMessage]:
+    """Errors of settings that cannot be converted to their type."""
     for name in conf.names():
         try:
             getattr(conf, name)
         except ImproperlyConfigured as error:
-            messages.append(Error(str(error), hint="Correct or remove the setting.", id="realtime.E001"))
-    if messages:
-        return messages
-    messages += _check_names()
+            yield Error(str(error), hint="Correct or remove the setting.", id="realtime.E001")
+
+
+def _check_all() -> Iterator[CheckMessage]:
+    yield from _check_names()
     if not apps.is_installed("django_eventstream"):
-        messages.append(
-            Error(
-                "django-eventstream is not installed as an app.",
-                hint="Add 'django_eventstream' to INSTALLED_APPS.",
-                id="realtime.E002",
-            )
+        yield Error(
+            "django-eventstream is not installed as an app.",
+            hint="Add 'django_eventstream' to INSTALLED_APPS.",
+            id="realtime.E002",
         )
     if conf.INSPECTION and not apps.is_installed("realtime.inspector"):
-        messages.append(
-            Error(
-                "REALTIME_INSPECTION is on, but the inspector is not installed as an app.",
-                hint="Add 'realtime.inspector' to INSTALLED_APPS.",
-                id="realtime.E013",
-            )
+        yield Error(
+            "REALTIME_INSPECTION is on, but the inspector is not installed as an app.",
+            hint="Add 'realtime.inspector' to INSTALLED_APPS.",
+            id="realtime.E013",
         )
     if conf.HOST not in hosts.HOSTS:
-        messages.append(
-            Error(
-                f"REALTIME_HOST: unknown value {conf.HOST!r}.",
-                hint=f"Use one of {', '.join(hosts.HOSTS)}.",
-                id="realtime.E003",
-            )
+        yield Error(
+            f"REALTIME_HOST: unknown value {conf.HOST!r}.",
+            hint=f"Use one of {', '.join(hosts.HOSTS)}.",
+            id="realtime.E003",
         )
     elif isinstance(hosts.current(), hosts.EmbeddedHost):
-        messages += _check_models()
+        yield from _check_models()
     if conf.HOST == "flagsmith":
-        messages += _check_flagsmith() + _check_caches()
-    return messages + _check_times() + _check_limits() + _check_bus() + _check_store() + _check_grip()
+        yield from _check_flagsmith()
+        yield from _check_caches()
+    yield from _check_times()
+    yield from _check_limits()
+    yield from _check_bus()
+    yield from _check_store()
+    yield from _check_grip()
 
 
-def _check_flagsmith() -> list[CheckMessage]:
+def _check_names() -> Iterator[CheckMessage]:
+    """Warn of unknown ``REALTIME_`` settings, most of which are misspelt."""
+    names = {f"REALTIME_{name}" for name in conf.names()}
+    for name in sorted(name for name in dir(settings) if name.startswith("REALTIME_") and name not in names):
+        yield checks.Warning(
+            f"{name} is not a known setting.",
+            hint="".join(f"Did you mean {close}?" for close in get_close_matches(name, names, 1)) or None,
+            id="realtime.W002",
+        )
+
+
+def _check_flagsmith() -> Iterator[CheckMessage]:
     """How changes of a real Flagsmith are announced, and what is missing for it."""
     if conf.FLAGSMITH not in FLAGSMITH_MODES:
         names = ", ".join(FLAGSMITH_MODES)
-        return [Error(f"REALTIME_FLAGSMITH is {conf.FLAGSMITH!r}.", hint=f"It is one of {names}.", id="realtime.E014")]
-    messages: list[CheckMessage] = [checks.Info(FLAGSMITH_MODES[conf.FLAGSMITH], id="realtime.I002")]
+        yield Error(f"REALTIME_FLAGSMITH is {conf.FLAGSMITH!r}.", hint=f"It is one of {names}.", id="realtime.E014")
+        return
+    yield checks.Info(FLAGSMITH_MODES[conf.FLAGSMITH], id="realtime.I002")
     if conf.FLAGSMITH == "follow":
-        return messages
+        return
     if not apps.is_installed(flagsmith.HISTORY):
-        messages.append(
-            Error(
-                f"{flagsmith.HISTORY} is not installed as an app, so no change can be announced.",
-                hint="Use Flagsmith's settings, or set REALTIME_FLAGSMITH to 'follow'.",
-                id="realtime.E015",
-            )
+        yield Error(
+            f"{flagsmith.HISTORY} is not installed as an app, so no change can be announced.",
+            hint="Use Flagsmith's settings, or set REALTIME_FLAGSMITH to 'follow'.",
+            id="realtime.E015",
         )
     if bus.name() == "memory":
-        messages.append(
-            checks.Warning(
-                "There is no bus from Flagsmith's processes to serve_realtime: events come by the reconcile.",
-                hint="Use PostgreSQL as the default database, or set EVENTSTREAM_REDIS.",
-                id="realtime.W022",
-            )
+        yield checks.Warning(
+            "There is no bus from Flagsmith's processes to serve_realtime: events come by the reconcile.",
+            hint="Use PostgreSQL as the default database, or set EVENTSTREAM_REDIS.",
+            id="realtime.W022",
         )
-    return messages
 
 
-def _check_caches() -> list[CheckMessage]:
+def _check_caches() -> Iterator[CheckMessage]:
     """Warn of caches of a real Flagsmith that are not invalidated by a change."""
-    checked = (
-        ("ENVIRONMENT_CACHE_SECONDS",) if hosts.current().raises_in_flagsmith and caches.compares_versions() else ()
-    )
+    compares_versions = hosts.current().raises_in_flagsmith and caches.compares_versions()
     hints = {"ENVIRONMENT_CACHE_SECONDS": ENVIRONMENT_CACHE_HINTS.get(conf.FLAGSMITH)}
-    messages: list[CheckMessage] = [
-        checks.Warning(
-            f"{name} is {seconds}: for that time after an event, Flagsmith may return an older state of {what}.",
-            hint=hints.get(name) or "Set it to 0 in all Flagsmith processes.",
-            id="realtime.W020",
-        )
-        for name, what in FLAGSMITH_CACHES.items()
-        if name not in checked and (seconds := getattr(settings, name, 0))
-    ]
+    for name, what in FLAGSMITH_CACHES.items():
+        seconds = getattr(settings, name, 0)
+        if seconds and not (compares_versions and name == "ENVIRONMENT_CACHE_SECONDS"):
+            yield checks.Warning(
+                f"{name} is {seconds}: for that time after an event, Flagsmith may return an older state of {what}.",
+                hint=hints.get(name) or "Set it to 0 in all Flagsmith processes.",
+                id="realtime.W020",
+            )
     mode = getattr(settings, "CACHE_ENVIRONMENT_DOCUMENT_MODE", None)
     if getattr(mode, "name", mode) == "PERSISTENT":
-        messages.append(
-            checks.Warning(
-                "CACHE_ENVIRONMENT_DOCUMENT_MODE is PERSISTENT: Flagsmith writes the document after the version.",
-                hint="Remove it, or use the drop-in server, to which Flagsmith posts after writing the document.",
-                id="realtime.W021",
-            )
+        yield checks.Warning(
+            "CACHE_ENVIRONMENT_DOCUMENT_MODE is PERSISTENT: Flagsmith writes the document after the version.",
+            hint="Remove it, or use the drop-in server, to which Flagsmith posts after writing the document.",
+            id="realtime.W021",
         )
-    return messages
 
 
-def _check_times() -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
+def _check_times() -> Iterator[CheckMessage]:
     zero_allowed = ("REPEAT_SECONDS", "DRAIN_SECONDS", "SPREAD_SECONDS")
     positive = ("STREAM_SECONDS", "OFREP_STREAM_SECONDS", "KEEPALIVE_SECONDS", "RECONCILE_SECONDS", "WEDGED_SECONDS")
     for name in (*positive, *zero_allowed):
         seconds = getattr(conf, name)
         if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and name not in zero_allowed):
-            messages.append(Error(f"REALTIME_{name} cannot be {seconds}.", id="realtime.E006"))
+            yield Error(f"REALTIME_{name} cannot be {seconds}.", id="realtime.E006")
     if conf.KEEPALIVE_SECONDS > MAX_SILENCE_SECONDS:
-        messages.append(
-            checks.Warning(
-                f"REALTIME_KEEPALIVE_SECONDS is above {MAX_SILENCE_SECONDS}.",
-                hint="Some SDKs and proxies close a stream that is silent for too long.",
-                id="realtime.W001",
-            )
+        yield checks.Warning(
+            f"REALTIME_KEEPALIVE_SECONDS is above {MAX_SILENCE_SECONDS}.",
+            hint="Some SDKs and proxies close a stream that is silent for too long.",
+            id="realtime.W001",
         )
-    return messages
 
 
-def _check_limits() -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
+def _check_limits() -> Iterator[CheckMessage]:
     for name in (name for name in conf.names() if name.startswith("MAX_")):
         limit = getattr(conf, name)
         if not math.isfinite(limit) or limit < 0:
-            messages.append(Error(f"REALTIME_{name} cannot be {limit}.", hint="0 means no limit.", id="realtime.E011"))
+            yield Error(f"REALTIME_{name} cannot be {limit}.", hint="0 means no limit.", id="realtime.E011")
     try:
         addresses.parse_trusted(conf.TRUSTED_PROXIES)
     except ValueError as error:
-        messages.append(
-            Error(
-                f"REALTIME_TRUSTED_PROXIES: {error}.",
-                hint=f"List addresses and networks, such as 10.0.0.0/8, and {addresses.UNIX!r} for Unix sockets.",
-                id="realtime.E012",
-            )
+        yield Error(
+            f"REALTIME_TRUSTED_PROXIES: {error}.",
+            hint=f"List addresses and networks, such as 10.0.0.0/8, and {addresses.UNIX!r} for Unix sockets.",
+            id="realtime.E012",
         )
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != resource.RLIM_INFINITY and files <= conf.MAX_STREAMS:
-        messages.append(
-            checks.Warning(
-                f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,}, but a process may have only {files:,} open files.",
-                hint="Each stream uses one. Raise the limit of open files (LimitNOFILE, ulimit -Hn).",
-                id="realtime.W011",
-            )
+        yield checks.Warning(
+            f"REALTIME_MAX_STREAMS is {conf.MAX_STREAMS:,}, but a process may have only {files:,} open files.",
+            hint="Each stream uses one. Raise the limit of open files (LimitNOFILE, ulimit -Hn).",
+            id="realtime.W011",
         )
-    return messages
 
 
-def _check_bus() -> list[CheckMessage]:
-    """Check that the chosen bus can be used."""
-    name = bus.name()
-    problem, hint = "", ""
-    if name not in bus.BACK_ENDS:
-        problem, hint = "is unknown", f"Use one of {', '.join(bus.BACK_ENDS)}, or leave it empty for a suitable one."
-    elif name == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
-        problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
-    elif name == "postgres" and connection.vendor != "postgresql":
-        problem, hint = "needs PostgreSQL as the default database", "Remove REALTIME_BUS."
-    if not problem:
-        return []
-    return [Error(f"REALTIME_BUS is {name!r}, which {problem}.", hint=hint, id="realtime.E008")]
-
-
-def _check_models() -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
+def _check_models() -> Iterator[CheckMessage]:
     try:
         environment = apps.get_model(conf.ENVIRONMENT_MODEL)
     except (LookupError, ValueError):
-        return [
-            Error(
-                f"There is no model {conf.ENVIRONMENT_MODEL!r}.",
-                hint="Set REALTIME_ENVIRONMENT_MODEL to the environment model, or REALTIME_HOST to 'detached'.",
-                id="realtime.E004",
-            )
-        ]
+        yield Error(
+            f"There is no model {conf.ENVIRONMENT_MODEL!r}.",
+            hint="Set REALTIME_ENVIRONMENT_MODEL to the environment model, or REALTIME_HOST to 'detached'.",
+            id="realtime.E004",
+        )
+        return
     for path in ("api_key", "updated_at", conf.GATE_FIELD, *([conf.PLAN_FIELD] if conf.PLANS else [])):
         if not _has_field(environment, path):
-            messages.append(
-                Error(
-                    f"{conf.ENVIRONMENT_MODEL} has no field {path!r}.",
-                    hint="Set REALTIME_GATE_FIELD and REALTIME_PLAN_FIELD to the paths of the switch and of the plan.",
-                    id="realtime.E005",
-                )
+            yield Error(
+                f"{conf.ENVIRONMENT_MODEL} has no field {path!r}.",
+                hint="Set REALTIME_GATE_FIELD and REALTIME_PLAN_FIELD to the paths of the switch and of the plan.",
+                id="realtime.E005",
             )
     try:
         table: tuple[Watch, ...] = import_string(conf.WATCH)
     except ImportError as error:
-        return [
-            *messages,
-            Error(
-                f"REALTIME_WATCH: {error}", hint="Set it to the dotted path of a tuple of Watch.", id="realtime.E007"
-            ),
-        ]
+        hint = "Set it to the dotted path of a tuple of Watch."
+        yield Error(f"REALTIME_WATCH: {error}", hint=hint, id="realtime.E007")
+        return
     if conf.HOST != "flagsmith":
-        return messages + _check_watched(watch.model for watch in table)
-    return messages + _check_watched(visibility.WATCHED if hosts.current().raises_in_flagsmith else ())
+        yield from _check_watched(watch.model for watch in table)
+    elif hosts.current().raises_in_flagsmith:
+        yield from _check_watched(visibility.WATCHED)
 
 
-def _check_watched(labels: Iterable[str]) -> list[CheckMessage]:
+def _check_watched(labels: Iterable[str]) -> Iterator[CheckMessage]:
     """Inform of watched models that the project does not have."""
-    return [
-        checks.Info(
-            f"There is no model {label!r}, so no change of it is watched.",
-            hint="If the project has such a model under another name, set REALTIME_WATCH. Otherwise ignore this.",
-            id="realtime.I001",
-        )
-        for label in labels
-        if not _is_model(label)
-    ]
-
-
-def _is_model(label: str) -> bool:
-    try:
-        apps.get_model(label)
-    except LookupError:
-        return False
-    return True
+    for label in labels:
+        try:
+            apps.get_model(label)
+        except LookupError:
+            yield checks.Info(
+                f"There is no model {label!r}, so no change of it is watched.",
+                hint="If the project has such a model under another name, set REALTIME_WATCH. Otherwise ignore this.",
+                id="realtime.I001",
+            )
 
 
 def _has_field(model: type[Model], path: str) -> bool:
@@ -293,26 +247,40 @@ def _has_field(model: type[Model], path: str) -> bool:
     return True
 
 
-def _check_store() -> list[CheckMessage]:
+def _check_bus() -> Iterator[CheckMessage]:
+    """Check that the chosen bus can be used."""
+    name = bus.name()
+    problem, hint = "", ""
+    if name not in bus.BACK_ENDS:
+        problem, hint = "is unknown", f"Use one of {', '.join(bus.BACK_ENDS)}, or leave it empty for a suitable one."
+    elif name == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
+        problem, hint = NEEDS_REDIS
+    elif name == "postgres" and connection.vendor != "postgresql":
+        problem, hint = "needs PostgreSQL as the default database", "Remove REALTIME_BUS."
+    if problem:
+        yield Error(f"REALTIME_BUS is {name!r}, which {problem}.", hint=hint, id="realtime.E008")
+
+
+def _check_store() -> Iterator[CheckMessage]:
     """Check that the chosen store of posted versions can be used."""
-    problem = ""
+    problem, hint = "", ""
     if conf.STORE not in hosts.STORES:
         problem, hint = "is unknown", f"Use one of {', '.join(hosts.STORES)}."
     elif conf.STORE == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
-        problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
-    if not problem:
-        return []
-    return [Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E016")]
+        problem, hint = NEEDS_REDIS
+    if problem:
+        yield Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E016")
 
 
-def _check_grip() -> list[CheckMessage]:
+def _check_grip() -> Iterator[CheckMessage]:
     """Check the GRIP proxy's URL, and that a process publishes to it."""
     if not conf.USES_GRIP:
-        return []
+        return
     problem, hint = grip_url.problem_of(getattr(settings, "GRIP_URL", "")), None
     if getattr(settings, "GRIP_PROXIES", None):
         problem, hint = "GRIP_URL and GRIP_PROXIES are set.", "Remove GRIP_PROXIES: its events are not published."
     elif conf.HOST == "flagsmith" and not hosts.current().raises_in_flagsmith:
         problem = "GRIP_URL is set, and with REALTIME_FLAGSMITH 'follow' no process publishes to the GRIP proxy."
         hint = "Remove GRIP_URL, or set REALTIME_FLAGSMITH to 'signals'."
-    return [Error(problem, hint=hint, id="realtime.E017")] if problem else []
+    if problem:
+        yield Error(problem, hint=hint, id="realtime.E017")

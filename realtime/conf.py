@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -22,37 +22,23 @@ FALSE = {"0", "false", "no", "off", ""}
 SHORT_STREAM_SECONDS = 30.0
 
 
-class Setting(Generic[T]):
-    """Descriptor of a setting: its value converted to its type, or the default if it is missing or None.
+class Setting(cached_property[T]):
+    """A setting: its value converted to its type, or the default if it is missing or None.
 
-    Values from environment variables are strings. As with ``functools.cached_property``, the converted value is stored
-    in the instance's ``__dict__``, because each new stream reads several settings.
+    Values from environment variables are strings. The converted value is cached, because each new stream reads several
+    settings.
     """
 
     prefix = "REALTIME_"
 
     def __init__(self, default: T, convert: Callable[[Any], T], kind: str) -> None:
+        super().__init__(lambda instance: self._read())
         self.default = default
         self._convert = convert
         self._kind = kind
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-
-    @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
-
-    def __get__(self, instance: object | None, owner: type) -> Self | T:
-        if instance is None:
-            return self
-        value = instance.__dict__[self._name] = self._read()
-        return value
-
     def _read(self) -> T:
-        name = self.prefix + self._name
+        name = f"{self.prefix}{self.attrname}"
         value = getattr(settings, name, None)
         if value is None:
             return self.default

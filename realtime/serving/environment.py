@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping
 
 from django.core.exceptions import ImproperlyConfigured
 
-TRUE = {"1", "true", "yes", "on"}
-FALSE = {"0", "false", "no", "off", ""}
+from realtime.conf import FALSE, TRUE
 
 # Calls per second, minute, hour or day, or per several of them: Django REST framework's rates, and "10/15min".
 RATE = re.compile(r"[0-9]+/([1-9][0-9]{0,5})?[smhd][a-z]*")
