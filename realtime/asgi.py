@@ -42,9 +42,9 @@ def get_application(
     shortcuts.add_get(b"/sse/environments/", streams.SDK.shortcut, any_endpoint=True)
     shortcuts.add_get(b"/ofrep/v1/streams/", streams.OFREP.shortcut, any_endpoint=True)
     shortcuts.add_post(b"/sse/environments/", intake.shortcut)
-    requests = intake.ahead_of(django_application)
+    requests = intake.with_posts(django_application)
     requests = drain.close_connections(
-        health.ahead_of(middleware(requests) if middleware else requests, middleware_headers or plain)
+        health.with_liveness(middleware(requests) if middleware else requests, middleware_headers or plain)
     )
     application: Application = ProtocolTypeRouter(
         {

@@ -131,7 +131,7 @@ inline deliver(p) {
     }
 }
 
-/* Stream.deliver_initial, for streams whose state was read: the newest event, or a comment if the gate is closed */
+/* Stream.initialize, for streams whose state was read: the newest event, or a comment if the gate is closed */
 inline deliver_initial(p) {
     for (c : 0 .. CLIENTS - 1) {
         if
@@ -243,7 +243,7 @@ inline observe(p) {
     process[p].observed_open = is_open
 }
 
-/* Topic._accept_event of an event (v, is_open) whose state is accepted without a read. */
+/* Topic._receive_event of an event (v, is_open) whose state is accepted without a read. */
 inline accept_event(p) {
     if
 #ifdef SAME_VERSION_TRUSTED
@@ -262,7 +262,7 @@ inline accept_event(p) {
     v = 0
 }
 
-/* Topic._accept_event of any other event: the state is read, and then accepted. */
+/* Topic._receive_event of any other event: the state is read, and then accepted. */
 inline accept_after_read(p) {
     if
     :: v > process[p].state -> request_read(p)
@@ -298,7 +298,7 @@ inline end_read(p) {
     process[p].reading = 0; process[p].read = 0; process[p].read_open = 0
 }
 
-/* The result, in the event loop: Topic.accept_from_reconcile, Topic._accept_read, Topic._deliver_initial. */
+/* The result, in the event loop: Topic.reconcile, Topic._receive_read, Topic._initialize. */
 inline answer_read(p) {
     v = process[p].read; is_open = process[p].read_open;
     end_read(p);

@@ -106,7 +106,7 @@ def event(state: EnvironmentState) -> Event:
     return Event(channel(state.key), EVENT if state.streaming_enabled else CLOSED, text)
 
 
-def deliver(state: EnvironmentState) -> None:
+def publish_here(state: EnvironmentState) -> None:
     """Send the event to the listeners of this process."""
     announced = event(state)
     if state.streaming_enabled and not compat.uses_redis() and not conf.USES_GRIP:

@@ -33,27 +33,27 @@ def publish(
     It never raises: the change is committed, and the reconcile finds what could not be published.
     """
     states = list(states)
-    deliver(states)
-    send_to_grip(states)
-    send_to_processes(states, already_enqueued=already_enqueued, include_closed=include_closed)
+    publish_here(states)
+    publish_to_grip(states)
+    publish_to_processes(states, already_enqueued=already_enqueued, include_closed=include_closed)
 
 
-def deliver(states: Iterable[EnvironmentState]) -> None:
+def publish_here(states: Iterable[EnvironmentState]) -> None:
     """Send states to the streams of this process, which do not depend on the bus. It never raises."""
     for state in states:
         try:
-            eventstream.deliver(state)
+            eventstream.publish_here(state)
         except Exception:
             log_failure([state])
 
 
-def send_to_grip(states: Sequence[EnvironmentState]) -> None:
+def publish_to_grip(states: Sequence[EnvironmentState]) -> None:
     """Send states to the GRIP proxy, if one is configured. Of all processes, only one does. It never raises."""
     if conf.USES_GRIP:
         grip.publish(states)
 
 
-def send_to_processes(
+def publish_to_processes(
     states: Sequence[EnvironmentState], *, already_enqueued: bool = False, include_closed: bool = False
 ) -> None:
     """Send states to the other processes. Of all processes, only one does. It never raises."""

@@ -116,7 +116,7 @@ class Topic:
         self._schedule_repeat(first=self.accepted_at == float("-inf"))
         return True
 
-    def accept_from_reconcile(self, state: EnvironmentState) -> None:
+    def reconcile(self, state: EnvironmentState) -> None:
         """Accept a state that the reconcile has read, and count it if no event has announced it."""
         announced = self._received >= state.updated_at
         if self.accept(state) and not self._new_subscribers and not announced and hosts.current().count_found():
@@ -180,14 +180,14 @@ class Topic:
         return self.frame.updated_at if self.frame is not None else None
 
     def request_state(self, subscriber: "Stream") -> None:
-        """Call the subscriber's ``deliver_initial`` with a state whose read begins after this call.
+        """Call the subscriber's ``initialize`` with a state whose read begins after this call.
 
         Subscribers that call this before the read begins share it.
         """
         read = self.hub.reader.submit(self.key)
         if read is not self._read:
             self._read, self._new_subscribers = read, []
-            read.add_done_callback(partial(self._deliver_initial, self._new_subscribers))
+            read.add_done_callback(partial(self._initialize, self._new_subscribers))
         self._new_subscribers.append(subscriber)
 
     def unsubscribe(self, subscriber: "Stream") -> None:
@@ -205,9 +205,7 @@ class Topic:
         self.unsubscribe(subscriber)
         self.hub.limits.release(address)
 
-    def _deliver_initial(
-        self, new_subscribers: "list[Stream]", read: "asyncio.Future[EnvironmentState | None]"
-    ) -> None:
+    def _initialize(self, new_subscribers: "list[Stream]", read: "asyncio.Future[EnvironmentState | None]") -> None:
         if read.cancelled() or read.exception() is not None:
             for subscriber in new_subscribers:
                 subscriber.state_unavailable()
@@ -221,7 +219,7 @@ class Topic:
             # It gets the newest frame now.
             self._pending.pop(subscriber, None)
             try:
-                subscriber.deliver_initial(state, self.frame)
+                subscriber.initialize(state, self.frame)
             except Exception:
                 subscriber.fail()
         # The topic still refers to the list, which must not keep closed streams in memory.
@@ -229,11 +227,11 @@ class Topic:
 
     def _receive(self, events: list[Received], overflow: bool) -> None:
         for event in events:
-            self._accept_event(event.state, event.is_remote)
+            self._receive_event(event.state, event.is_remote)
         if overflow:
             self.hub.refresh(self)
 
-    def _accept_event(self, announced: EnvironmentState, is_remote: bool) -> None:
+    def _receive_event(self, announced: EnvironmentState, is_remote: bool) -> None:
         """Accept the state of an event.
 
         A recent event of this process holds the state as of its commit. For any other event the state is read first:
@@ -244,22 +242,22 @@ class Topic:
         self._received = max(self._received, announced.updated_at)
         is_recent = abs(time.time() - announced.updated_at.timestamp()) < MAX_EVENT_AGE_SECONDS
         if not is_remote and is_recent and hosts.current().serves_committed_versions:
-            self._accept_announced(announced)
+            self._accept_event(announced)
         else:
-            self.hub.reader.submit(self.key).add_done_callback(partial(self._accept_read, announced))
+            self.hub.reader.submit(self.key).add_done_callback(partial(self._receive_read, announced))
 
-    def _accept_read(self, announced: EnvironmentState, read: "asyncio.Future[EnvironmentState | None]") -> None:
+    def _receive_read(self, announced: EnvironmentState, read: "asyncio.Future[EnvironmentState | None]") -> None:
         if read.cancelled() or read.exception() is not None:
             self.hub.refresh(self)
             return
         state = hosts.current().newest(read.result(), announced)
         if state is not None:
-            self._accept_announced(state)
+            self._accept_event(state)
         if state is None or state.updated_at < announced.updated_at:
             # A database replica lags.
             self.hub.refresh(self)
 
-    def _accept_announced(self, state: EnvironmentState) -> None:
+    def _accept_event(self, state: EnvironmentState) -> None:
         if self.accept(state):
             hosts.current().count_announced()
 

@@ -79,7 +79,7 @@ class Reconcile:
         topics = self._hub.topics
         for state in await self._hub.reader.changed_since(self._read_at - OVERLAP):
             if state.key in topics:
-                topics[state.key].accept_from_reconcile(state)
+                topics[state.key].reconcile(state)
         await self._read(self._due())
         self._read_at = reading_at
         self._turn += 1
@@ -97,7 +97,7 @@ class Reconcile:
             raise
         for topic, state in zip(due, states, strict=True):
             if state is not None:
-                topic.accept_from_reconcile(state)
+                topic.reconcile(state)
 
     def _due(self) -> "list[Topic]":
         """The stale topics, and the part of all topics whose turn it is."""

@@ -141,7 +141,7 @@ class Stream:
 
     def deliver(self, frame: Piece) -> bool:
         """Send the latest frame, in place of one not yet written. Returns True if it was written immediately."""
-        # Before the first state is read the gate may be closed. ``deliver_initial`` then sends the newest frame.
+        # Before the first state is read the gate may be closed. ``initialize`` then sends the newest frame.
         if self._initialized and not self._ending:
             if self._sink.ready:
                 self._write(frame)
@@ -149,7 +149,7 @@ class Stream:
             self._store(frame)
         return False
 
-    def deliver_initial(self, state: EnvironmentState | None, frame: Piece | None) -> None:
+    def initialize(self, state: EnvironmentState | None, frame: Piece | None) -> None:
         """Handle the state that ``Topic.request_state`` has requested; None if no environment has this key.
 
         Sends the newest event, or a comment with the reason why there is none. ``frame``: the topic's current frame.

@@ -51,7 +51,7 @@ class Intake:
     def __init__(self, middleware_headers: Callable[[Scope], AddedHeaders | None] = plain) -> None:
         self._middleware_headers = middleware_headers
 
-    def ahead_of(self, django: Application) -> Application:
+    def with_posts(self, django: Application) -> Application:
         """ASGI middleware in front of Django."""
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:

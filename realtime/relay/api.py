@@ -391,7 +391,7 @@ def _header(scope: Scope, name: bytes) -> bytes:
     return value
 
 
-def ahead_of(api: Callable[[], API | None], application: Application) -> Application:
+def with_api(api: Callable[[], API | None], application: Application) -> Application:
     """ASGI middleware that responds to the API's requests."""
 
     async def call(scope: Message, receive: Receive, send: Send) -> None:

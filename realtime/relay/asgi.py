@@ -38,6 +38,6 @@ if not configuration.current().logging.enable_access_log:
 
 application = get_application(
     without_bodies(Handler()),
-    middleware=lambda requests: health.ahead_of(api.ahead_of(relay.api, requests)),
+    middleware=lambda requests: health.with_health(api.with_api(relay.api, requests)),
     lifespan=relay.with_relay(lifespan(URLCONF)),
 )

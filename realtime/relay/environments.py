@@ -430,7 +430,7 @@ class Environments:
     async def _store(self, received: HeldDocument) -> None:
         """Store a document that was fetched, and report it to the other processes."""
         await self._in_storage(self._storage.store, received.key, received.stored)
-        publish.send_to_processes([received.state], include_closed=True)
+        publish.publish_to_processes([received.state], include_closed=True)
 
     async def _announce(
         self, environment: Environment, held: HeldDocument, storing: asyncio.Task[None] | None = None
@@ -449,9 +449,9 @@ class Environments:
             before is None or held.version >= before.updated_at
         ):
             environment.announced = held.state
-            publish.deliver([held.state])
+            publish.publish_here([held.state])
             if storing is not None:
-                publish.send_to_grip([held.state])
+                publish.publish_to_grip([held.state])
 
     def _has_settled(self, environment: Environment, version: UpdatedAt) -> bool:
         """Return whether the version of the upstream went back to this one, as far as its answers show."""

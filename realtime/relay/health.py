@@ -25,7 +25,7 @@ MAX_LISTED = 20
 REJECTED = ("unauthorized", "foreign", "invalid")
 
 
-def ahead_of(application: Application) -> Application:
+def with_health(application: Application) -> Application:
     """ASGI middleware that responds to these requests."""
 
     async def call(scope: Message, receive: Receive, send: Send) -> None:

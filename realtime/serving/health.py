@@ -52,7 +52,9 @@ parts: dict[str, Callable[[], Part]] = {}
 """Checks of further parts by name, which a server adds."""
 
 
-def ahead_of(django: Application, middleware_headers: Callable[[Scope], AddedHeaders | None] = plain) -> Application:
+def with_liveness(
+    django: Application, middleware_headers: Callable[[Scope], AddedHeaders | None] = plain
+) -> Application:
     """ASGI middleware that handles ``health/liveness`` in the event loop.
 
     200 while all parts of this server's processes make progress, 503 with those that do not. It needs no database and

@@ -158,7 +158,7 @@ async def test_reconcile_now__gate_closed_without_an_event__nothing_more_is_deli
         await project.asave()
     reconciled: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     accept = mock.Mock(side_effect=lambda state: reconciled.done() or reconciled.set_result(state))
-    with mock.patch.object(hub.Topic, "accept_from_reconcile", accept):
+    with mock.patch.object(hub.Topic, "reconcile", accept):
         streams.reconcile_now()
         assert not (await asyncio.wait_for(reconciled, PATIENCE)).streaming_enabled
     await raise_unannounced(environment)
@@ -174,7 +174,7 @@ async def test_event__late_and_gate_closed__not_delivered(
     sent = eventstream.parse((await raise_unannounced(environment)).split(b"data: ")[1].decode())
     project.enable_realtime_updates = False
     await project.asave()
-    eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), sent, True))
+    eventstream.publish_here(EnvironmentState(EnvironmentKey(environment.api_key), sent, True))
     # The hub's read runs in the same thread before this one.
     await asyncio.sleep(0)
     await streams.reader.state(EnvironmentKey(environment.api_key))
@@ -193,11 +193,11 @@ async def test_event__late_and_gate_open__newest_state_is_delivered(
     sent = eventstream.parse((await raise_unannounced(environment)).split(b"data: ")[1].decode())
     frame = await raise_unannounced(environment)
     late = EnvironmentState(EnvironmentKey(environment.api_key), sent, True)
-    eventstream.deliver(late)
+    eventstream.publish_here(late)
     await client.until(lambda client: client.events[-1:] == [frame])
     # The same event again causes no read.
     with mock.patch.object(EmbeddedHost, "states", side_effect=AssertionError):
-        eventstream.deliver(late)
+        eventstream.publish_here(late)
         await asyncio.sleep(0)
     assert sse.frame(sent) not in client.events
 
@@ -280,7 +280,7 @@ async def test_event__processed_after_the_gate_was_closed__not_delivered(
     with mock.patch.object(eventstream, "deliver"):
         await project.asave()
     state = EnvironmentState(key, version, True)
-    receive(state) if is_remote else eventstream.deliver(state)
+    receive(state) if is_remote else eventstream.publish_here(state)
     await asyncio.sleep(0)
     await streams.reader.state(key)
     project.enable_realtime_updates = True
@@ -315,7 +315,7 @@ async def test_event__late_and_first_read_fails__delivered_after_the_next_read(
         EnvironmentKey(environment.api_key), eventstream.parse(frame.split(b"data: ")[1].decode()), True
     )
     with states_failing_once():
-        eventstream.deliver(sent)
+        eventstream.publish_here(sent)
         await client.until(lambda client: client.events[-1:] == [frame])
 
 
@@ -334,7 +334,7 @@ async def test_event__host_is_flagsmith__delivered_when_its_processes_have_answe
             answered.wait(PATIENCE)
 
     with mock.patch.object(cache_notifier, "wait_for_caches", wait_for_answers):
-        eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), version, True))
+        eventstream.publish_here(EnvironmentState(EnvironmentKey(environment.api_key), version, True))
         try:
             assert await asyncio.to_thread(asked.wait, PATIENCE)
             assert frame not in client.events
@@ -357,7 +357,7 @@ async def test_repeat__read_fails__event_is_repeated_after_the_next_read(
     with states_failing_once() as calls:
         for _ in range(2):
             sent = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
-            eventstream.deliver(sent)
+            eventstream.publish_here(sent)
         await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(sent.updated_at)])
     assert len(calls) == 2
 
@@ -368,7 +368,7 @@ async def test_repeat__repeat_all__single_event_is_repeated(
     """A publisher may post a version before it commits it."""
     settings.REALTIME_REPEAT_SECONDS, settings.REALTIME_REPEAT_ALL = 0.001, True
     sent = EnvironmentState(EnvironmentKey(environment.api_key), timezone.now(), True)
-    eventstream.deliver(sent)
+    eventstream.publish_here(sent)
     await client.until(lambda client: client.events[-2:] == 2 * [sse.frame(sent.updated_at)])
 
 
@@ -384,7 +384,7 @@ async def test_event__listener_of_a_closed_loop__other_listeners_receive_it(
     await asyncio.to_thread(asyncio.run, leave_a_stream_open())
     for _ in range(2):
         sent = EnvironmentState(key, timezone.now(), True)
-        eventstream.deliver(sent)
+        eventstream.publish_here(sent)
         await client.until(lambda client: client.events[-1:] == [sse.frame(sent.updated_at)])  # noqa: B023
     # The closed loop's listener has removed itself.
     assert len(get_listener_manager().listeners_by_channel[eventstream.channel(key)]) == 1

@@ -132,7 +132,7 @@ async def test_stalled__client_that_does_not_read_its_end__counted(
 async def test_healed__event_lost__counted(
     streams: hub.Hub, state: FeatureState, environment: Environment, monkeypatch: pytest.MonkeyPatch, rise: Rise
 ) -> None:
-    monkeypatch.setattr("realtime.bus.eventstream.deliver", lambda state: None)
+    monkeypatch.setattr("realtime.bus.eventstream.publish_here", lambda state: None)
     async with stream(environment.api_key) as client:
         await client.opened()
         await toggle(state)
@@ -157,7 +157,7 @@ async def test_flagsmith_events__version_without_an_event__counted_as_followed(
         await eventually(lambda: rise("realtime_reconciles_total", "done") == 1)
         later = timezone.now()
         await sync_to_async(rows.update)(updated_at=later)
-        eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), later, True))
+        eventstream.publish_here(EnvironmentState(EnvironmentKey(environment.api_key), later, True))
         await client.until(lambda client: len(client.events) == 3)
     assert rise("realtime_events_healed_total") == 0
     assert rise("realtime_flagsmith_events_total", "following") == 1

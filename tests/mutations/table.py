@@ -145,7 +145,7 @@ MUTATIONS = (
     Mutation(
         "reconcile-changes-ignored",
         f"{DELIVERY}/reconcile.py",
-        "                topics[state.key].accept_from_reconcile(state)\n",
+        "                topics[state.key].reconcile(state)\n",
         "                pass\n",
         STREAM,
     ),

@@ -114,7 +114,7 @@ async def test_due__write_raises__aborted(
     assert "stream_failed" in caplog.text
 
 
-async def test_deliver_initial__one_stream_fails__others_are_served(streams: hub.Hub) -> None:
+async def test_initialize__one_stream_fails__others_are_served(streams: hub.Hub) -> None:
     sinks = [FakeSink() for _ in range(3)]
     for sink in sinks:
         Stream(sink).open(KEY)

@@ -245,7 +245,7 @@ async def test_intake__client_disconnects_during_the_body__nothing_is_stored() -
 async def test_intake__endless_body__413_after_one_megabyte() -> None:
     call = Post([b" " * 65_536] * 1_000)
     # The project's Django application, which would read the whole body.
-    django = Intake().ahead_of(application)
+    django = Intake().with_posts(application)
     status, answer = await call.run(django)
     assert (status, answer) == (413, {"detail": "The request's body is too large."})
     assert call.read <= 17

@@ -267,7 +267,7 @@ async def test_stream__listener_overflows__state_is_read_again(streams: hub.Hub,
         with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
             for ahead in range(11):
                 version = newest + timedelta(milliseconds=ahead)
-                eventstream.deliver(EnvironmentState(EnvironmentKey(environment.api_key), version, True))
+                eventstream.publish_here(EnvironmentState(EnvironmentKey(environment.api_key), version, True))
             await client.until(lambda client: len(client.events) > 1)
             await eventually(lambda: states.called)
         assert client.events[0] == sse.frame(newest)

@@ -69,7 +69,7 @@ async def sdk_api(tmp_path: Path) -> AsyncIterator[API]:
 
 @pytest.fixture
 async def client(sdk_api: API) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(api.ahead_of(lambda: sdk_api, nothing), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(api.with_api(lambda: sdk_api, nothing), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://relay/api/v1/") as client:
         yield client
 
@@ -376,7 +376,7 @@ async def test_requests__before_the_start_and_of_other_paths__are_passed_on() ->
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         passed.append(scope["path"])
 
-    call = api.ahead_of(lambda: None, application)
+    call = api.with_api(lambda: None, application)
     for path in ("/api/v1/flags/", "/metrics"):
         await call({"path": path}, None, None)
 

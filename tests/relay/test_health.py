@@ -39,7 +39,7 @@ async def made(tmp_path: Path) -> AsyncIterator[Environments]:
 
 
 async def request(path: str, method: str = "GET") -> httpx.Response:
-    transport = httpx.ASGITransport(health.ahead_of(not_found))
+    transport = httpx.ASGITransport(health.with_health(not_found))
     async with httpx.AsyncClient(transport=transport, base_url="http://relay") as client:
         return await client.request(method, path)
 
