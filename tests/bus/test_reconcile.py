@@ -277,7 +277,7 @@ async def test_event__processed_after_the_gate_was_closed__not_delivered(
     version = first_readable(timezone.now() + timedelta(seconds=seconds))
     await sync_to_async(Environment.objects.filter(pk=environment.pk).update)(updated_at=version)
     project.enable_realtime_updates = False
-    with mock.patch.object(eventstream, "deliver"):
+    with mock.patch.object(eventstream, "publish_here"):
         await project.asave()
     state = EnvironmentState(key, version, True)
     receive(state) if is_remote else eventstream.publish_here(state)
