@@ -17,9 +17,9 @@ from django.http.response import HttpResponseBase
 from core.locks import lock_environment, lock_project
 from core.paths import MAX_ID
 from dashboard.pages import Page
+from diagnosis import reasons
 from environments.access import administered_environments, visible_environments
 from environments.models import Environment
-from inspection import reasons
 from organisations.access import administered_organisations, permissions_in, visible_organisations
 from organisations.models import Organisation
 from projects.access import administered_projects, visible_projects

@@ -29,7 +29,7 @@ urlpatterns = [
     path("api/v1/", include("features.workflows.core.urls")),
     path("api/v1/", include("segments.urls")),
     path("api/v1/", include("audit.urls")),
-    path("api/v1/", include("inspection.urls")),
+    path("api/v1/", include("diagnosis.urls")),
     path("api/v1/", include("webhooks.urls")),
     path("api/v1/", include("app_analytics.urls")),
     path("version", version),

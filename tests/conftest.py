@@ -98,7 +98,7 @@ MEASURED = {
     "wire",
     "hostapp",
     "detached",
-    "inspection",
+    "inspector",
     "settings",
     "evaluation",
     "relay",

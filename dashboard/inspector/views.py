@@ -12,9 +12,9 @@ from django.template.loader import render_to_string
 
 from dashboard.inspector import plots
 from dashboard.scoped_pages import EnvironmentPage
-from inspection import reasons
-from inspection.causes import newest_versions
-from inspection.views import MAX_EVENTS
+from diagnosis import reasons
+from diagnosis.causes import newest_versions
+from diagnosis.views import MAX_EVENTS
 from realtime import inspector
 from realtime.inspector.panel import Panel, panel
 

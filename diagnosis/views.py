@@ -8,12 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from diagnosis import reasons
+from diagnosis.causes import newest_versions
+from diagnosis.serializers import CheckedKeySerializer, InspectionSerializer, KeySerializer
 from environments.access import is_environment_admin, visible_environments
 from environments.models import Environment
 from environments.scope import EnvironmentsView
-from inspection import reasons
-from inspection.causes import newest_versions
-from inspection.serializers import CheckedKeySerializer, InspectionSerializer, KeySerializer
 from projects.access import has_project_permission
 from realtime.inspector.panel import panel
 

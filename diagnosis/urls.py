@@ -1,7 +1,7 @@
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
-from inspection.views import InspectionViewSet
+from diagnosis.views import InspectionViewSet
 
 router = SimpleRouter()
 router.register("environments", InspectionViewSet, basename="environment-inspection")

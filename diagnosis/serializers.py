@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inspection.causes import InspectedVersion
+from diagnosis.causes import InspectedVersion
 
 MAX_KEY_LENGTH = 1_000
 
