@@ -16,6 +16,7 @@ from realtime.types import RowOperation
 Row = Mapping[str, Any]
 
 SAVING = "_realtime_saving"
+"""The attribute of an instance that passes the old row, and the results of ``prepare``, from pre_save to post_save."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,6 @@ class Listener:
         return any(_is_written(instance, name, update_fields) for name in self.fields)
 
 
-@dataclass(frozen=True)
-class Saving:
-    """The data passed from ``pre_save`` to ``post_save`` of one save."""
-
-    before: Row | None
-    prepared: Mapping[Listener, Any]
-
-
 class RowSignals:
     """The signal receivers of one model, and its listeners."""
 
@@ -94,7 +87,7 @@ class RowSignals:
         if operation is RowOperation.UPDATED:
             fields = {name for listener in self.listeners for name in listener.fields}
             row = type(instance)._base_manager.using(using).filter(pk=instance.pk).values(*fields).first()
-        setattr(instance, SAVING, Saving(row, prepared))
+        setattr(instance, SAVING, (row, prepared))
 
     def after_save(
         self,
@@ -108,8 +101,7 @@ class RowSignals:
         """Notify listeners of a creation or an update, except for fixtures (``raw``)."""
         if raw:
             return
-        saving = instance.__dict__.pop(SAVING, None) or Saving(None, {})
-        row = saving.before
+        row, results = instance.__dict__.pop(SAVING, (None, {}))
         for listener in self.listeners:
             if created:
                 listener.receive(RowChange(instance, RowOperation.CREATED, using))
@@ -117,7 +109,7 @@ class RowSignals:
             before = None if row is None else {name: row[name] for name in listener.fields}
             after = None if before is None else _new_values(before, instance, update_fields)
             written = listener.is_written(instance, update_fields)
-            prepared = saving.prepared.get(listener)
+            prepared = results.get(listener)
             listener.receive(
                 RowChange(instance, RowOperation.UPDATED, using, before, after, written=written, prepared=prepared)
             )

@@ -104,7 +104,7 @@ def environments_project(instance: Any, operation: RowOperation) -> Iterable["Qu
     return () if operation is RowOperation.UPDATED else own_project(instance, operation)
 
 
-def feature(instance: Any, operation: RowOperation) -> Effect:
+def in_own_project(instance: Any, operation: RowOperation) -> Effect:
     return of_project(instance)
 
 
@@ -149,9 +149,14 @@ def feature_state(instance: Any, operation: RowOperation) -> Effect:
     return effect
 
 
-def feature_state_value(instance: Any, operation: RowOperation) -> Effect:
+def part_of_state(instance: Any, operation: RowOperation) -> Effect:
+    """A row that belongs to a feature state."""
     state = instance.feature_state
-    effect = of_state(state) if operation is RowOperation.CREATED else _of_current_state(state)
+    return of_state(state) if operation is RowOperation.CREATED else _of_current_state(state)
+
+
+def feature_state_value(instance: Any, operation: RowOperation) -> Effect:
+    effect, state = part_of_state(instance, operation), instance.feature_state
     if operation is RowOperation.CREATED and state.feature_segment_id is not None and _equals_default(state, instance):
         return effect._replace(silent=True)
     return effect
@@ -190,23 +195,10 @@ def _equals_default(state: Any, value: Any) -> bool:
     return not others.exclude(pk=state.pk).exists() and not default.multivariate_feature_state_values.exists()
 
 
-def multivariate_state_value(instance: Any, operation: RowOperation) -> Effect:
-    state = instance.feature_state
-    return of_state(state) if operation is RowOperation.CREATED else _of_current_state(state)
-
-
-def multivariate_option(instance: Any, operation: RowOperation) -> Effect:
-    return of_project(instance.feature)
-
-
 def feature_segment(instance: Any, operation: RowOperation) -> Effect:
     """The priority of a segment override. Without a published state it overrides nothing."""
     has_state = operation is not RowOperation.CREATED and instance.feature_states.filter(version__isnull=False).exists()
     return Effect([instance.environment_id]) if has_state else NOTHING
-
-
-def segment(instance: Any, operation: RowOperation) -> Effect:
-    return of_project(instance)
 
 
 def _segment_of(rule: Any) -> Any:
@@ -224,10 +216,6 @@ def segment_rule(instance: Any, operation: RowOperation) -> Effect:
 def rules_project(rule: Any, operation: RowOperation) -> Iterable["QuerySet[Any]"]:
     segment = _segment_of(rule)
     return own_project(segment, operation) if segment is not None else ()
-
-
-def condition(instance: Any, operation: RowOperation) -> Effect:
-    return segment_rule(instance.rule, operation)
 
 
 def identity(instance: Any, operation: RowOperation) -> Effect:
@@ -298,7 +286,7 @@ WATCHED = (
     Watch(
         "features.Feature",
         ("name", "type", "description", "initial_value", "default_enabled", "is_server_key_only"),
-        feature,
+        in_own_project,
         locks_first=own_project,
     ),
     Watch("features.FeatureState", ("enabled", "version"), feature_state, reads=published, locks=_own_environment),
@@ -309,22 +297,22 @@ WATCHED = (
     Watch(
         "multivariate.MultivariateFeatureOption",
         (*VALUE_COLUMNS, "key", "default_percentage_allocation"),
-        multivariate_option,
+        lambda option, operation: of_project(option.feature),
         reads=read_value,
         locks_first=lambda option, operation: projects_of(pk=option.feature.project_id),
     ),
     Watch(
         "multivariate.MultivariateFeatureStateValue",
         ("percentage_allocation",),
-        multivariate_state_value,
+        part_of_state,
         locks=_environment_of_value,
     ),
-    Watch("segments.Segment", ("name",), segment, locks_first=own_project),
+    Watch("segments.Segment", ("name",), in_own_project, locks_first=own_project),
     Watch("segments.SegmentRule", ("type",), segment_rule, locks_first=rules_project),
     Watch(
         "segments.Condition",
         ("operator", "property", "value"),
-        condition,
+        lambda condition, operation: segment_rule(condition.rule, operation),
         locks_first=lambda condition, operation: rules_project(condition.rule, operation),
     ),
     Watch("identities.Identity", ("identifier",), identity),
