@@ -53,7 +53,7 @@ class Serve(serve.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         server = configuration.current().server
-        parser.set_defaults(host=server.host, port=server.port, workers=configuration.workers())
+        parser.set_defaults(host=server.host, port=server.port, workers=configuration.current().workers)
         parser.add_argument(
             CHECK, action="store_true", help="only check the configuration, and that the upstream answers"
         )
@@ -181,7 +181,7 @@ def _log_configuration(relay: Configuration) -> None:
         logger.info("configuration_loaded", file=str(file), environments=len(relay.environment_key_pairs))
     else:
         logger.info("configuration_file_not_found", file=str(file), environments=len(relay.environment_key_pairs))
-    for name, reason in (*relay.notices, *variables.notices().items()):
+    for name, reason in (relay.notices | variables.notices()).items():
         logger.warning("variable_has_no_effect", variable=name, reason=reason)
     if variables.redis_variable() is not None:
         logger.info("state_is_in_redis")

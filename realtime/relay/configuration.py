@@ -8,10 +8,11 @@ Unknown names are ignored. Two of its settings have an older name as well.
 import ipaddress
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -26,31 +27,17 @@ DEFAULT_STATE_DIRECTORY = "relay-state"
 DATABASE_FILE = "posted-versions.sqlite3"
 """The file of posted versions in that directory."""
 
-ALIASES = {
-    "api_poll_frequency": "api_poll_frequency_seconds",
-    "api_poll_timeout": "api_poll_timeout_seconds",
-}
-
-COLOURS = ("colours", "colors", "colour")
-"""The last one is on the Edge Proxy's documentation page only."""
-
-OBJECTS = ("endpoint_caches", "logging", "server", "health_check")
-LISTS = ("environment_key_pairs", "allow_origins")
-VALUES = ("api_url", *ALIASES.values())
+STRUCTURED = {"environment_key_pairs", "allow_origins", "logging", "server", "health_check"}
+"""Settings whose variables are JSON."""
 
 TRUE = ("1", "true", "yes", "on", "t", "y")
 FALSE = ("0", "false", "no", "off", "f", "n")
 
-LOG_FORMATS = ("generic", "json")
-LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
-
 # Of one upstream.
 MAX_URLS = 2
 
-STREAMING = ("document", "always")
-TRAITS = ("request", "forward")
-
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class Invalid(ImproperlyConfigured):
@@ -65,230 +52,7 @@ class KeyPair:
     client_side_key: str
 
 
-@dataclass(frozen=True)
-class Logging:
-    """The log's format. None: the default of ``LOG_FORMAT`` and ``LOG_LEVEL``."""
-
-    enable_access_log: bool = False
-    log_format: str | None = None
-    log_level: str | None = None
-    log_event_field_name: str | None = None
-    colours: bool | None = None
-    override: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Server:
-    host: str = "0.0.0.0"  # noqa: S104
-    port: int = 8000
-    reload: bool = False
-    proxy_headers: bool = False
-    timeout_keep_alive: int = 5
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """All settings, checked."""
-
-    environment_key_pairs: tuple[KeyPair, ...]
-    api_urls: tuple[str, ...] = ("https://edge.api.flagsmith.com/api/v1",)
-    """``api_url``, without a slash at the end. The next one is used when one fails."""
-
-    api_poll_frequency_seconds: int = 10
-    api_poll_timeout_seconds: int = 5
-    allow_origins: tuple[str, ...] = ("*",)
-    logging: Logging = Logging()
-    server: Server = Server()
-    grace_period_seconds: int | None = 30
-    """``health_check.environment_update_grace_period_seconds``. None: documents are never stale."""
-
-    upstream_realtime_urls: tuple[str, ...] = ()
-    """The base URLs of the upstream's streams, without a slash at the end. Empty: none."""
-
-    streaming: str = "document"
-    traits: str = "request"
-    notices: tuple[tuple[str, str], ...] = ()
-    """Settings without effect, each with the reason."""
-
-
-def current() -> Configuration:
-    """The configuration in Django's settings, as it was at the start of this process."""
-    configuration: Configuration = cast(Any, settings).RELAY_CONFIGURATION
-    return configuration
-
-
-def current_state_directory() -> Path:
-    return Path(cast(Any, settings).RELAY_STATE_DIR)
-
-
-def path(environ: Mapping[str, str] = os.environ) -> Path:
-    """The configuration file."""
-    return Path(environ.get("CONFIG_PATH") or DEFAULT_FILE)
-
-
-def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory of documents and posted versions."""
-    named = environ.get("RELAY_STATE_DIR", "").strip()
-    return Path(named) if named else Path(environ.get("VAR_DIR") or ".") / DEFAULT_STATE_DIRECTORY
-
-
-def trusted_proxies(environ: Mapping[str, str] = os.environ) -> str:
-    """The proxies that ``server.proxy_headers`` trusts, as ``REALTIME_TRUSTED_PROXIES`` names them."""
-    trusted = environ.get("FORWARDED_ALLOW_IPS", "").strip() or "127.0.0.1"
-    return "0.0.0.0/0, ::/0, unix" if trusted == "*" else trusted
-
-
-def workers(environ: Mapping[str, str] = os.environ) -> int:
-    """The number of processes. Raises Invalid."""
-    return int(_variable(environ, "WEB_CONCURRENCY", _positive, 1))
-
-
-def load(environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Read the file and the variables. Raises Invalid."""
-    merged = _merge(_file_settings(path(environ)), _variable_settings(environ))
-    values = _Settings(merged)
-    logging, server = values.group("logging"), values.group("server")
-    health_check = values.group("health_check")
-    _check_endpoint_caches(values)
-    return Configuration(
-        environment_key_pairs=_key_pairs(values.values.get("environment_key_pairs")),
-        api_urls=values.read("api_url", _urls, Configuration.api_urls),
-        api_poll_frequency_seconds=values.read("api_poll_frequency_seconds", _positive, 10),
-        api_poll_timeout_seconds=values.read("api_poll_timeout_seconds", _positive, 5),
-        allow_origins=values.read("allow_origins", _texts, ("*",)),
-        logging=Logging(
-            enable_access_log=logging.read("enable_access_log", _flag, False),
-            log_format=logging.read("log_format", _word(LOG_FORMATS), None),
-            log_level=logging.read("log_level", _word(LOG_LEVELS), None),
-            log_event_field_name=logging.read("log_event_field_name", _text, None),
-            colours=logging.read(next((name for name in COLOURS if name in logging.values), COLOURS[0]), _flag, None),
-            override=logging.read("override", _object, {}),
-        ),
-        server=Server(
-            host=server.read("host", _address, Server.host),
-            port=server.read("port", _port, Server.port),
-            reload=server.read("reload", _flag, False),
-            proxy_headers=server.read("proxy_headers", _flag, False),
-            timeout_keep_alive=server.read("timeout_keep_alive", _positive, Server.timeout_keep_alive),
-        ),
-        grace_period_seconds=health_check.read("environment_update_grace_period_seconds", _optional_whole, 30),
-        upstream_realtime_urls=_variable(environ, "UPSTREAM_REALTIME_URL", _urls, ()),
-        streaming=_variable(environ, "RELAY_STREAMING", _word(STREAMING), "document"),
-        traits=_variable(environ, "RELAY_TRAITS", _word(TRAITS), "request"),
-        notices=tuple(_notices(server)),
-    )
-
-
-def example() -> Json:
-    """An Edge Proxy's settings with their defaults, as ``edge-proxy-render-config`` writes them, and one key pair."""
-    return {
-        "environment_key_pairs": [{"server_side_key": "ser.environment-key", "client_side_key": "environment-key"}],
-        "api_url": ",".join(Configuration.api_urls),
-        "api_poll_frequency_seconds": Configuration.api_poll_frequency_seconds,
-        "api_poll_timeout_seconds": Configuration.api_poll_timeout_seconds,
-        "allow_origins": ["*"],
-        "logging": {"log_format": "generic", "log_level": "INFO"},
-        "server": {"host": Server.host, "port": Server.port, "timeout_keep_alive": Server.timeout_keep_alive},
-        "health_check": {"environment_update_grace_period_seconds": 30},
-    }
-
-
-def _file_settings(file: Path) -> Json:
-    try:
-        text = file.read_text("utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"CONFIG_PATH: {file} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Invalid(f"CONFIG_PATH: {file} is not JSON ({error}).") from None
-    if not isinstance(parsed, dict):
-        raise Invalid(f"CONFIG_PATH: {file} must contain a JSON object.")
-    return {ALIASES.get(name, name): value for name, value in _preferring_new_names(parsed)}
-
-
-def _preferring_new_names(settings: Json) -> Iterable[tuple[str, Any]]:
-    return ((name, value) for name, value in settings.items() if ALIASES.get(name) not in settings)
-
-
-def _variable_settings(environ: Mapping[str, str]) -> Json:
-    lowered = {name.lower(): text for name, text in environ.items()}
-    found: Json = {}
-    if lowered.get("server_proxy_headers"):
-        # As on the Edge Proxy's documentation page.
-        found["server"] = {"proxy_headers": lowered["server_proxy_headers"].strip()}
-    for name in (*VALUES, *ALIASES):
-        if lowered.get(name):
-            found.setdefault(ALIASES.get(name, name), lowered[name].strip())
-    for name in (*OBJECTS, *LISTS):
-        if lowered.get(name):
-            try:
-                parsed = json.loads(lowered[name])
-            except (ValueError, RecursionError) as error:
-                raise Invalid(f"{name.upper()} must be JSON ({error}).") from None
-            found = _merge(found, {name: parsed})
-    return found
-
-
-def _merge(low: Json, high: Json) -> Json:
-    merged = dict(low)
-    for name, value in high.items():
-        old = merged.get(name)
-        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-class _Settings:
-    """Settings of one level, read with a check. ``prefix`` is the name of the level above."""
-
-    def __init__(self, values: Json, prefix: str = "") -> None:
-        self.values = values
-        self._prefix = prefix
-
-    def read(self, name: str, convert: Callable[[Any], Any], default: Any) -> Any:
-        if name not in self.values:
-            return default
-        return _converted(self._prefix + name, self.values[name], convert)
-
-    def group(self, name: str) -> "_Settings":
-        value = self.values.get(name)
-        if value is None and name in self.values and name == "endpoint_caches":
-            return _Settings({}, f"{name}.")
-        if not isinstance(value, dict) and name in self.values:
-            raise Invalid(f"{self._prefix}{name} must be an object, not {value!r}.")
-        return _Settings(value or {}, f"{self._prefix}{name}.")
-
-
-def _converted(name: str, value: Any, convert: Callable[[Any], Any]) -> Any:
-    try:
-        return convert(value)
-    except ValueError as error:
-        raise Invalid(f"{name} must be {error}, not {value!r}.") from None
-
-
-def _variable(environ: Mapping[str, str], name: str, convert: Callable[[Any], Any], default: Any) -> Any:
-    text = environ.get(name, "").strip()
-    return _converted(name, text, convert) if text else default
-
-
-def _check_endpoint_caches(settings: _Settings) -> None:
-    caches = settings.group("endpoint_caches")
-    for name in ("flags", "identities"):
-        cache = caches.group(name)
-        cache.read("use_cache", _flag, False)
-        cache.read("cache_max_size", _whole, 128)
-
-
 def _key_pairs(value: Any) -> tuple[KeyPair, ...]:
-    if value is None:
-        file = path()
-        missing = "" if file.is_file() else f" (there is no {file})"
-        raise Invalid(
-            f"environment_key_pairs must be set, in the file CONFIG_PATH{missing} or as ENVIRONMENT_KEY_PAIRS: "
-            '[{"server_side_key": "ser.…", "client_side_key": "…"}].'
-        )
     if not isinstance(value, list):
         raise Invalid("environment_key_pairs must be a list of objects.")
     pairs = tuple(_key_pair(f"environment_key_pairs[{index}]", pair) for index, pair in enumerate(value))
@@ -318,11 +82,6 @@ def _key_pair(name: str, value: Any) -> KeyPair:
     return KeyPair(**keys)
 
 
-def _notices(server: _Settings) -> Iterable[tuple[str, str]]:
-    if server.read("reload", _flag, False):
-        yield "server.reload", "the relay reads a changed configuration without a restart"
-
-
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("text")
@@ -338,22 +97,18 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
-def _positive(value: Any) -> int:
-    number = _whole(value)
-    if number < 1:
-        raise ValueError("1 or more")
-    return number
+def _number(least: int, most: float = inf) -> Callable[[Any], int]:
+    def convert(value: Any) -> int:
+        number = _whole(value)
+        if not least <= number <= most:
+            raise ValueError(f"{least} or more" if most == inf else f"a number from {least} to {most}")
+        return number
+
+    return convert
 
 
 def _optional_whole(value: Any) -> int | None:
     return None if value is None else _whole(value)
-
-
-def _port(value: Any) -> int:
-    number = _whole(value)
-    if not 0 < number < 65_536:
-        raise ValueError("a port between 1 and 65535")
-    return number
 
 
 def _flag(value: Any) -> bool:
@@ -405,10 +160,196 @@ def _object(value: Any) -> Json:
     return value
 
 
-def _word(words: tuple[str, ...]) -> Callable[[Any], str]:
+def _word(*words: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if value not in words:
             raise ValueError(f"one of {', '.join(words)}")
         return str(value)
 
     return convert
+
+
+def _fields(kind: type) -> Iterator[tuple[str, Callable[[Any], Any], list[str]]]:
+    """The fields of a dataclass with what their annotations contain: the conversion, and the setting's names.
+
+    The names are left out if there is one, that of the field. The first one takes precedence. A conversion raises
+    ValueError with what is allowed.
+    """
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        convert, *names = hint.__metadata__
+        yield name, convert, names or [name]
+
+
+def _read(kind: type[T], values: Json, prefix: str = "") -> T:
+    """Make a dataclass of the settings that its fields describe. Others are ignored. Raises Invalid."""
+    found: Json = {}
+    for field, convert, names in _fields(kind):
+        name = next((name for name in names if name in values), None)
+        if name is not None:
+            try:
+                found[field] = convert(values[name])
+            except ValueError as error:
+                raise Invalid(f"{prefix}{name} must be {error}, not {values[name]!r}.") from None
+    return kind(**found)
+
+
+def _group(kind: type[T], name: str) -> Callable[[Any], T]:
+    """The settings of an object."""
+    return lambda value: _read(kind, _object(value), f"{name}.")
+
+
+@dataclass(frozen=True)
+class Logging:
+    """The log's format. None: the default of ``LOG_FORMAT`` and ``LOG_LEVEL``."""
+
+    enable_access_log: Annotated[bool, _flag] = False
+    log_format: Annotated[str | None, _word("generic", "json")] = None
+    log_level: Annotated[str | None, _word("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")] = None
+    log_event_field_name: Annotated[str | None, _text] = None
+    # The last name is on the Edge Proxy's documentation page only.
+    colours: Annotated[bool | None, _flag, "colours", "colors", "colour"] = None
+    override: Annotated[Json | None, _object] = None
+
+
+@dataclass(frozen=True)
+class Server:
+    host: Annotated[str, _address] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, _number(1, 65_535)] = 8000
+    reload: Annotated[bool, _flag] = False
+    proxy_headers: Annotated[bool, _flag] = False
+    timeout_keep_alive: Annotated[int, _number(1)] = 5
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    environment_update_grace_period_seconds: Annotated[int | None, _optional_whole] = 30
+    """None: documents are never stale."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All settings, checked. Those in capitals are environment variables only."""
+
+    environment_key_pairs: Annotated[tuple[KeyPair, ...], _key_pairs]
+    api_urls: Annotated[tuple[str, ...], _urls, "api_url"] = ("https://edge.api.flagsmith.com/api/v1",)
+    """Without a slash at the end. The next one is used when one fails."""
+
+    api_poll_frequency_seconds: Annotated[int, _number(1), "api_poll_frequency_seconds", "api_poll_frequency"] = 10
+    api_poll_timeout_seconds: Annotated[int, _number(1), "api_poll_timeout_seconds", "api_poll_timeout"] = 5
+    allow_origins: Annotated[tuple[str, ...], _texts] = ("*",)
+    logging: Annotated[Logging, _group(Logging, "logging")] = Logging()
+    server: Annotated[Server, _group(Server, "server")] = Server()
+    health_check: Annotated[HealthCheck, _group(HealthCheck, "health_check")] = HealthCheck()
+    upstream_realtime_urls: Annotated[tuple[str, ...], _urls, "UPSTREAM_REALTIME_URL"] = ()
+    """The base URLs of the upstream's streams, without a slash at the end. Empty: none."""
+
+    streaming: Annotated[str, _word("document", "always"), "RELAY_STREAMING"] = "document"
+    traits: Annotated[str, _word("request", "forward"), "RELAY_TRAITS"] = "request"
+    workers: Annotated[int, _number(1), "WEB_CONCURRENCY"] = 1
+
+    @property
+    def notices(self) -> dict[str, str]:
+        """Settings without effect, each with the reason."""
+        if not self.server.reload:
+            return {}
+        return {"server.reload": "the relay reads a changed configuration without a restart"}
+
+
+def current() -> Configuration:
+    """The configuration in Django's settings, as it was at the start of this process."""
+    configuration: Configuration = cast(Any, settings).RELAY_CONFIGURATION
+    return configuration
+
+
+def current_state_directory() -> Path:
+    return Path(cast(Any, settings).RELAY_STATE_DIR)
+
+
+def path(environ: Mapping[str, str] = os.environ) -> Path:
+    """The configuration file."""
+    return Path(environ.get("CONFIG_PATH") or DEFAULT_FILE)
+
+
+def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """The directory of documents and posted versions."""
+    named = environ.get("RELAY_STATE_DIR", "").strip()
+    return Path(named) if named else Path(environ.get("VAR_DIR") or ".") / DEFAULT_STATE_DIRECTORY
+
+
+def trusted_proxies(environ: Mapping[str, str] = os.environ) -> str:
+    """The proxies that ``server.proxy_headers`` trusts, as ``REALTIME_TRUSTED_PROXIES`` names them."""
+    trusted = environ.get("FORWARDED_ALLOW_IPS", "").strip() or "127.0.0.1"
+    return "0.0.0.0/0, ::/0, unix" if trusted == "*" else trusted
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Configuration:
+    """Read the file and the variables. Raises Invalid."""
+    file = path(environ)
+    values = _merge(_file_settings(file), _variable_settings(environ))
+    if values.get("environment_key_pairs") is None:
+        missing = "" if file.is_file() else f" (there is no {file})"
+        raise Invalid(
+            f"environment_key_pairs must be set, in the file CONFIG_PATH{missing} or as ENVIRONMENT_KEY_PAIRS: "
+            '[{"server_side_key": "ser.…", "client_side_key": "…"}].'
+        )
+    return _read(Configuration, values)
+
+
+def example() -> Json:
+    """An Edge Proxy's settings with their defaults, as ``edge-proxy-render-config`` writes them, and one key pair."""
+    return {
+        "environment_key_pairs": [{"server_side_key": "ser.environment-key", "client_side_key": "environment-key"}],
+        "api_url": ",".join(Configuration.api_urls),
+        "api_poll_frequency_seconds": Configuration.api_poll_frequency_seconds,
+        "api_poll_timeout_seconds": Configuration.api_poll_timeout_seconds,
+        "allow_origins": ["*"],
+        "logging": {"log_format": "generic", "log_level": "INFO"},
+        "server": {"host": Server.host, "port": Server.port, "timeout_keep_alive": Server.timeout_keep_alive},
+        "health_check": {"environment_update_grace_period_seconds": 30},
+    }
+
+
+def _file_settings(file: Path) -> Json:
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"CONFIG_PATH: {file} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+    parsed = _json(f"CONFIG_PATH: {file}", text)
+    if not isinstance(parsed, dict):
+        raise Invalid(f"CONFIG_PATH: {file} must contain a JSON object.")
+    return {name: value for name, value in _by_first_names(parsed).items() if not name.isupper()}
+
+
+def _variable_settings(environ: Mapping[str, str]) -> Json:
+    stripped = {name: text.strip() for name, text in environ.items() if text.strip()}
+    texts = {name.lower(): text for name, text in stripped.items()} | stripped
+    found: Json = _by_first_names(texts)
+    for name in STRUCTURED & found.keys():
+        found[name] = _json(name.upper(), found[name])
+    if "server_proxy_headers" in texts:
+        # As on the Edge Proxy's documentation page.
+        found = _merge({"server": {"proxy_headers": texts["server_proxy_headers"]}}, found)
+    return found
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"{name} must be JSON ({error}).") from None
+
+
+def _by_first_names(values: Mapping[str, Any]) -> Json:
+    """The settings in these values, by the first of their names."""
+    every = [names for _, _, names in _fields(Configuration)]
+    return {names[0]: values[name] for names in every for name in reversed(names) if name in values}
+
+
+def _merge(low: Json, high: Json) -> Json:
+    merged = dict(low)
+    for name, value in high.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

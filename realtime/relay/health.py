@@ -56,7 +56,7 @@ def edge_proxy_health() -> Response:
         status, reason = 503, "environment document(s) not updated."
     else:
         configuration = current.configuration
-        grace = configuration.grace_period_seconds
+        grace = configuration.health_check.environment_update_grace_period_seconds
         if grace is not None:
             allowed = configuration.api_poll_frequency_seconds + grace * len(confirmed)
             if last_successful_update < time.time() - allowed:

@@ -36,7 +36,7 @@ def settings(logging: Logging) -> dict[str, Any]:
     if logging.enable_access_log:
         config["loggers"]["uvicorn.access"] = {"level": "INFO"}
     for name in ("formatters", "handlers", "loggers"):
-        config[name] |= logging.override.get(name) or {}
+        config[name] |= (logging.override or {}).get(name) or {}
     if "" in config["loggers"]:
         # The root logger, which is configured last.
         config["root"] = config["loggers"].pop("")
