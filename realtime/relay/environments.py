@@ -194,8 +194,6 @@ class Environments:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._part = liveness.current().part("relay", lambda: conf.RECONCILE_SECONDS)
-        self._problems: dict[EnvironmentKey, str] = {}
-        """The problems that were logged."""
         eventstream.environment_received.connect(self._received_from_bus)
         self.set_pairs(configuration.environment_key_pairs)
 
@@ -207,7 +205,9 @@ class Environments:
         for pair in pairs:
             server_keys.setdefault(EnvironmentKey(pair.client_side_key), []).append(pair.server_side_key)
         for key in self.by_client_key.keys() - server_keys.keys():
-            self._stop(self.by_client_key.pop(key))
+            removed = self.by_client_key.pop(key)
+            if removed.task is not None:
+                removed.task.cancel()
             self._has_removed = True
         for key, keys in server_keys.items():
             environment = self.by_client_key.get(key)
@@ -266,11 +266,6 @@ class Environments:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _stop(self, environment: Environment) -> None:
-        if environment.task is not None:
-            environment.task.cancel()
-        self._problems.pop(environment.key, None)
 
     # Notifications
 
@@ -397,7 +392,7 @@ class Environments:
             self.upstream.apis.failed(fetched.url)
             return False
         relay_metrics.fetches[result].add()
-        if self._problems.pop(environment.key, None) is not None:
+        if environment.problem is not None:
             logger.info("upstream_recovered", client_side_key=environment.key)
             environment.recovered.set()
         environment.problem = None
@@ -480,9 +475,8 @@ class Environments:
 
     def _fail(self, environment: Environment, result: str, reason: str, status: int | None = None) -> None:
         relay_metrics.fetches[result].add()
-        environment.problem, environment.problem_status = result, status
-        if self._problems.get(environment.key) != result:
-            self._problems[environment.key] = result
+        before, environment.problem, environment.problem_status = environment.problem, result, status
+        if before != result:
             logger.warning("error_fetching_document", client_side_key=environment.key, result=result, reason=reason)
 
     def _must_retry(self, environment: Environment) -> bool:
