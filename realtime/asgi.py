@@ -33,16 +33,15 @@ def get_application(
     # Imported here, because they import models.
     from realtime.http import drain, shortcuts, streams
     from realtime.http.added_headers import plain
-    from realtime.posted_versions.intake import Intake
-    from realtime.serving import health
+    from realtime.posted_versions import intake
+    from realtime.serving import bodies, health
     from realtime.serving.lifespan import lifespan as own_lifespan
     from realtime.urls import stream_urlpatterns
 
-    intake = Intake(middleware_headers or plain)
     shortcuts.add_get(b"/sse/environments/", streams.SDK.shortcut, any_endpoint=True)
     shortcuts.add_get(b"/ofrep/v1/streams/", streams.OFREP.shortcut, any_endpoint=True)
-    shortcuts.add_post(b"/sse/environments/", intake.shortcut)
-    requests = intake.with_posts(django_application)
+    shortcuts.add_post(b"/sse/environments/", intake.shortcut(middleware_headers or plain))
+    requests = bodies.limited_posts(django_application)
     requests = drain.close_connections(
         health.with_liveness(middleware(requests) if middleware else requests, middleware_headers or plain)
     )

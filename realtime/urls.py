@@ -4,10 +4,10 @@ from django.urls import path, re_path
 
 from realtime.http import streams
 from realtime.monitoring.scraping import scrape
-from realtime.posted_versions.views import queue_change
+from realtime.posted_versions import queue_change
 
 urlpatterns = [
-    path("sse/environments/<str:key>/queue-change", queue_change, name="queue-change"),
+    path("sse/environments/<str:key>/queue-change", queue_change.view, name="queue-change"),
     path("metrics", scrape, name="metrics"),
 ]
 

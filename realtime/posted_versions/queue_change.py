@@ -5,28 +5,42 @@
 hint to read its state again; the version of any other key is stored (``Host.posted``), and the greatest wins.
 
 Status: 202 when that is committed; 401 for a wrong token; 400 and 413 for an invalid body; 404 if no token is
-configured; 503 if the store is not available. ``intake.py`` is a fast path ahead of the view in ``views.py``.
+configured; 503 if the store is not available. ``view`` answers any post; ``intake.py`` is a shortcut for
+valid ones.
 """
 
 import json
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import structlog
+from django.db import Error
+from django.http import Http404, HttpRequest, JsonResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.dateparse import parse_datetime
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
 
 from realtime import hosts
 from realtime.changes import publish
 from realtime.conf import conf
+from realtime.hosts import StoreError
 from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
+
+logger = structlog.get_logger(__name__)
+
+# If SSE_SERVER_BASE_URL ends with a slash, Flagsmith posts to a path with two.
+PATH = re.compile(r"/+(sse/environments/([^/]+)/queue-change)")
 
 MAX_BODY_BYTES = 4096
 
 # A publisher's clock may be ahead of ours. A version far in the future would block all later ones until then.
 MAX_AHEAD = timedelta(days=1)
 
+ACCEPTED: dict[str, str] = {}
 UNAVAILABLE = {"detail": "The change could not be stored. Send it again."}
 
 
@@ -45,7 +59,28 @@ class PostedVersion(NamedTuple):
     updated_at: UpdatedAt
 
 
-def authenticate(authorization: str) -> None:
+@csrf_exempt
+@require_POST
+def view(request: HttpRequest, key: str) -> JsonResponse:
+    """Store and publish a posted version."""
+    if not conf.TOKENS:
+        raise Http404
+    try:
+        store([read(request.headers.get("Authorization", ""), key, request.read(MAX_BODY_BYTES + 1))])
+    except InvalidPost as invalid:
+        return _response(invalid.errors, invalid.status)
+    except (Error, StoreError) as error:
+        logger.warning("changes_unwritable", error=repr(error))
+        return _response(UNAVAILABLE, 503)
+    return _response(ACCEPTED, 202)
+
+
+def _response(body: object, status: int) -> JsonResponse:
+    # The project's middleware may not add this header. The shortcut's responses have it, too.
+    return JsonResponse(body, safe=False, status=status, headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _authenticate(authorization: str) -> None:
     """Raise InvalidPost for a header without one of the tokens. The duration does not depend on the tokens' content."""
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
@@ -55,8 +90,9 @@ def authenticate(authorization: str) -> None:
         raise InvalidPost(401, detail="Invalid token.")
 
 
-def read(key: str, body: bytes) -> PostedVersion:
-    """Parse a post. ``body`` may be cut after ``MAX_BODY_BYTES + 1``. Raises InvalidPost."""
+def read(authorization: str, key: str, body: bytes) -> PostedVersion:
+    """Authenticate and parse a post. ``body`` may be cut after ``MAX_BODY_BYTES + 1``. Raises InvalidPost."""
+    _authenticate(authorization)
     if len(body) > MAX_BODY_BYTES:
         raise InvalidPost(413, detail="The request's body is too large.")
     try:
