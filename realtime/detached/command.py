@@ -10,7 +10,6 @@ import os
 import sys
 
 import django
-from django.core.exceptions import ImproperlyConfigured
 
 from realtime import extras
 from realtime.detached import start
@@ -33,10 +32,7 @@ def main() -> None:
         # The settings need a token, a help text does not.
         os.environ.setdefault(REQUIRED_VARIABLE, "help")
     with command_line.one_line_failures(NAME, arguments):
-        try:
-            django.setup()
-        except ImproperlyConfigured as error:
-            sys.exit(f"{NAME}: {error}")
+        django.setup()
         if arguments[1] == SERVE and not is_help:
             problem = extras.problem("serve", "uvicorn", "httptools", "uvloop")
             problem = problem or command_line.problem_of_database() or redis_check.problem()

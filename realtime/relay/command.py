@@ -90,12 +90,9 @@ def main() -> None:
     if problem:
         sys.exit(f"{NAME}: {problem}")
     with command_line.one_line_failures(NAME, arguments):
-        try:
-            if serves:
-                _make_state_directory()
-            django.setup()
-        except ImproperlyConfigured as error:
-            sys.exit(f"{NAME}: {error}")
+        if serves:
+            _make_state_directory()
+        django.setup()
         if not is_help and (problem := redis_check.problem()):
             sys.exit(f"{NAME}: {problem}")
         if serves and command_line.has_database():

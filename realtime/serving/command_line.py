@@ -98,7 +98,7 @@ def without_pool(database: dict[str, Any]) -> dict[str, Any]:
 def explanation(error: BaseException) -> str | None:
     """The problem and its remedy in one line; None for an error that needs its traceback."""
     if isinstance(error, ImproperlyConfigured):
-        return f"ImproperlyConfigured: {' '.join(str(error).split())}"
+        return " ".join(str(error).split())
     if isinstance(error, Error):
         database = settings.DATABASES[DEFAULT_DB_ALIAS]
         explain = _explain_sqlite if database["ENGINE"] == SQLITE else _explain_postgresql
