@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_hpa__metric_and_deployment__exist() -> None:
     spec = load("hpa.yaml")["spec"]
     assert spec["scaleTargetRef"]["name"] == FACTS["container"]["deployment"]
     (metric,) = spec["metrics"]
-    assert metric["pods"]["metric"]["name"] == metrics.streams_open.name
+    assert metric["pods"]["metric"]["name"] == metrics.streams_open.collect(Counter()).name
 
 
 def test_compose__flagsmith_and_task_processor__have_the_guides_variables() -> None:
