@@ -55,8 +55,6 @@ class ClientProcess:
         self._after: int | None = None
         self._times = array("d")
         self._first: tuple[float, float] = (0.0, 0.0)
-        self._delays: array[float] | None = None
-        self._events = 0
 
     @classmethod
     def main(
@@ -90,7 +88,6 @@ class ClientProcess:
             state, events = read(state, data)
             states[descriptor] = state
             for event in events:
-                self._events += 1
                 if descriptor in self._began:
                     self._greeted(descriptor, event, now)
                 elif event.version > versions[descriptor]:
@@ -123,16 +120,6 @@ class ClientProcess:
         self._after = after
         self._times = array("d")
         return {}
-
-    def record(self) -> dict[str, Any]:
-        """Start recording delays and events."""
-        self._delays = array("d")
-        self._events = 0
-        return {}
-
-    def recorded(self) -> dict[str, Any]:
-        """The delays of updates in seconds, if versions are the times of their posts, and the number of events."""
-        return {"delays": self._delays, "events": self._events}
 
     def newest(self) -> dict[str, Any]:
         """The lowest current version of the streams of each path."""
@@ -205,8 +192,7 @@ class ClientProcess:
         return True
 
     def _greeted(self, descriptor: int, event: Event, now: float) -> None:
-        target = self._targets[self._target_indexes[descriptor]]
-        if event.name != target.greeting:
+        if event.name != "environment_updated":
             raise ProtocolError(f"a stream that begins with {event}")
         self._versions[descriptor] = event.version
         self._opened.append(now - self._began.pop(descriptor))
@@ -214,8 +200,6 @@ class ClientProcess:
     def _updated(self, descriptor: int, version: int, now: float) -> None:
         """Handle a newer version of a stream."""
         before, self._versions[descriptor] = self._versions[descriptor], version
-        if self._delays is not None:
-            self._delays.append(time.time() - version / 1_000_000)
         if self._after is not None and before <= self._after < version:
             self.done(now)
 

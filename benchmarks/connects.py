@@ -1,7 +1,6 @@
-"""Connects per second, each with its first event: ``python -m benchmarks.connects [--growth]``.
+"""Connects per second, each with its first event: ``python -m benchmarks.connects``.
 
-P3. Our first event is the current state, after the gate has been read; nchan's is its last message; stock
-django-eventstream's only reports that the stream is open.
+P3. Our first event is the current state, after the gate has been read; nchan's is its last message.
 """
 
 import time
@@ -37,24 +36,14 @@ def measure(subject: Subject, streams: int, window: int, measurements: int) -> l
 def main() -> None:
     parser = report.parser("connects", __doc__)
     subjects.add_arguments(parser, streams=10_000)
-    subjects.add_growth(parser)
-    parser.add_argument("--stock-streams", type=int, default=2_000, help="for stock django-eventstream, which is slow")
     parser.add_argument("--window", type=int, default=256, help="maximum number of concurrent connects")
     arguments = parser.parse_args()
-    names = ("streams", "stock_streams", "window")
-    conditions = {**{name: getattr(arguments, name) for name in names}, **subjects.CONDITIONS}
+    conditions = report.conditions(arguments, "streams", "window")
     result = Report("connects", "P3", "connects per second, including the first event", conditions)
-
-    def measure_one(name: str, subject: Subject) -> None:
-        streams = subjects.streams_of(name, arguments)
-        for figures in measure(subject, streams, arguments.window, arguments.measurements):
-            result.add(name, figures)
-        for size in subjects.sizes(arguments, name):
-            result.add_growth(name, size, measure(subject, size, arguments.window, subjects.MEASUREMENTS))
-
-    report.measure_all(result, subjects.chosen(arguments), measure_one)
+    subjects.measure_each(
+        result, arguments, lambda subject, streams: measure(subject, streams, arguments.window, arguments.measurements)
+    )
     result.notes.append("first to last: per connection, from its connect to the last byte of its first event")
-    result.complete_growth(arguments.streams)
     result.output(arguments)
 
 

@@ -1,6 +1,6 @@
 """The time of one update from the first to the last of many streams: ``python -m benchmarks.fanout``.
 
-P1. One server process. With --growth also for other numbers of streams.
+P1. One server process.
 """
 
 import time
@@ -46,25 +46,16 @@ def measure(subject: Subject, streams: int, measurements: int) -> list[Figures]:
 def main() -> None:
     parser = report.parser("fanout", __doc__)
     subjects.add_arguments(parser, streams=10_000)
-    subjects.add_growth(parser)
     arguments = parser.parse_args()
-    conditions = {"streams": arguments.streams, **subjects.CONDITIONS}
-    result = Report("fanout", "P1", "one update to all streams of one process, from first to last", conditions)
-
-    def measure_one(name: str, subject: Subject) -> None:
-        for figures in measure(subject, arguments.streams, arguments.measurements):
-            result.add(name, figures)
-        for size in subjects.sizes(arguments, name):
-            result.add_growth(name, size, measure(subject, size, subjects.MEASUREMENTS))
-
-    report.measure_all(result, subjects.chosen(arguments), measure_one)
+    what = "one update to all streams of one process, from first to last"
+    result = Report("fanout", "P1", what, report.conditions(arguments, "streams"))
+    subjects.measure_each(result, arguments, lambda subject, streams: measure(subject, streams, arguments.measurements))
     result.notes.append(
         "our update is an admin's request with a transaction, a peer's is a request that stores nothing"
     )
     result.notes.append(
         "client_busy near 1: the client could not read faster, so the server may be faster than measured"
     )
-    result.complete_growth(arguments.streams)
     result.output(arguments)
 
 

@@ -5,22 +5,12 @@ event, and from the response to the event, which is negative if the event arrive
 last one counts.
 """
 
-import queue
-import selectors
-import socket
-import threading
 from dataclasses import dataclass
-from decimal import Decimal
-from types import TracebackType
-from typing import Self
 
 from benchmarks import report
 from benchmarks.report import Figures, Report
 from benchmarks.server import Product, product
-from tests.support import sse
-from tests.support.patience import PATIENCE
-
-TIMEOUT = PATIENCE
+from benchmarks.streams import StreamClients, Target
 
 
 @dataclass(frozen=True)
@@ -38,71 +28,18 @@ class Toggle:
         return self.event - self.answer
 
 
-class Subscribers:
-    """Streams of one environment, read by one thread in this context.
-
-    ``arrivals`` has version and time of each event.
-    """
-
-    def __init__(self, port: int, key: str, number: int) -> None:
-        self.arrivals: queue.SimpleQueue[tuple[Decimal, float]] = queue.SimpleQueue()
-        self.number = number
-        self._selector = selectors.DefaultSelector()
-        for _ in range(number):
-            stream = sse.connect(port, key)
-            stream.next_event()
-            self._selector.register(stream.connection, selectors.EVENT_READ, stream)
-        # A byte through this pair ends the thread.
-        self._stop, stopped = socket.socketpair()
-        self._selector.register(stopped, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._read, name="subscribers")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stop.send(b"x")
-        self._thread.join()
-        for registered in list(self._selector.get_map().values()):
-            self._selector.unregister(registered.fileobj)
-            registered.fileobj.close()  # type: ignore[union-attr]
-        self._selector.close()
-        self._stop.close()
-
-    def _read(self) -> None:
-        while True:
-            for ready, _ in self._selector.select():
-                if ready.data is None:
-                    return
-                block = ready.data.next_block()
-                if block.is_event:
-                    self.arrivals.put((block.updated_at, block.at))
-
-    def wait_for_all(self, after: Decimal) -> tuple[Decimal, float]:
-        """The version of the next event, and when the last subscriber had it. Repeated events are ignored."""
-        times: list[float] = []
-        version = after
-        while len(times) < self.number:
-            arrived, at = self.arrivals.get(timeout=TIMEOUT)
-            if arrived > after:
-                version = arrived
-                times.append(at)
-        return version, max(times)
-
-
-def measure(served: Product, toggles: int, subscribers: int, warm_up: int = 20) -> list[Toggle]:
+def measure(served: Product, target: Target, toggles: int, subscribers: int = 1, warm_up: int = 20) -> list[Toggle]:
     """Measure so many toggles, one at a time, after ``warm_up`` ones that are not counted."""
     admin = served.admin()
-    version = Decimal(served.version()) / 1_000_000
     measured = []
-    with Subscribers(served.server.port, served.key, subscribers) as streams:
+    with StreamClients([target], subscribers) as streams:
+        version = streams.open().version
         for _ in range(warm_up + toggles):
+            streams.expect(after=version)
             sent, answered = admin.toggle()
-            version, arrived = streams.wait_for_all(version)
-            measured.append(Toggle(answered - sent, arrived - sent))
+            arrived = streams.arrived()
+            version = arrived.version
+            measured.append(Toggle(answered - sent, arrived.times[-1] - sent))
     return measured[warm_up:]
 
 
@@ -127,7 +64,7 @@ def main() -> None:
     result.quoted["real Flagsmith"] = "0.1 s with tasks in threads, 1 to 4 s with its task processor"
     with product(database=arguments.database, flavour=arguments.flavour) as served:
         for _ in range(arguments.measurements):
-            measured = measure(served, arguments.toggles, arguments.subscribers)
+            measured = measure(served, served.targets[0], arguments.toggles, arguments.subscribers)
             result.add(
                 "ours",
                 {

@@ -58,6 +58,12 @@ def get(path: str, key: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+def post(path: str, body: str, *headers: str) -> bytes:
+    """A POST of JSON."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
+
+
 def run(
     port: int,
     pids: list[int],

@@ -1,4 +1,4 @@
-"""Memory and CPU time of idle streams: ``python -m benchmarks.memory [--growth]``.
+"""Memory and CPU time of idle streams: ``python -m benchmarks.memory``.
 
 P2. The memory of the server's processes minus their memory without streams. Each measurement uses a new server, because
 a process does not return the memory of closed streams.
@@ -40,28 +40,16 @@ def measure(subject: Subject, streams: int, idle_seconds: float) -> Figures:
 def main() -> None:
     parser = report.parser("memory", __doc__)
     subjects.add_arguments(parser, streams=10_000)
-    subjects.add_growth(parser)
-    parser.add_argument("--stock-streams", type=int, default=2_000, help="for stock django-eventstream, which is slow")
     parser.add_argument("--idle-seconds", type=float, default=4.0, help="duration of the measurement of CPU time")
     arguments = parser.parse_args()
-    names = ("streams", "stock_streams", "idle_seconds")
-    conditions = {**{name: getattr(arguments, name) for name in names}, **subjects.CONDITIONS}
+    conditions = report.conditions(arguments, "streams", "idle_seconds")
     result = Report("memory", "P2", "the server's memory per idle stream", conditions)
-
-    def measure_one(name: str, subject: Subject) -> None:
-        result.add(name, measure(subject, subjects.streams_of(name, arguments), arguments.idle_seconds))
-
     for _ in range(arguments.measurements):
-        report.measure_all(result, subjects.chosen(arguments), measure_one)
-    for name in result.measured:
-        for size in subjects.sizes(arguments, name):
-            with subjects.SUBJECTS[name]() as subject:
-                result.add_growth(name, size, [measure(subject, size, arguments.idle_seconds)])
+        subjects.measure_each(
+            result, arguments, lambda subject, streams: [measure(subject, streams, arguments.idle_seconds)]
+        )
     result.notes.append("without socket buffers and other memory of the kernel, for all subjects")
-    result.notes.append(
-        "idle streams include each server's own keep-alives (ours every 10 s, stock every 20 s, nchan none)"
-    )
-    result.complete_growth(arguments.streams)
+    result.notes.append("idle streams include each server's own keep-alives (ours every 10 s, nchan none)")
     result.output(arguments)
 
 

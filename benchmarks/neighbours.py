@@ -28,7 +28,7 @@ from threading import Thread
 from typing import Any
 
 from benchmarks import load, report
-from benchmarks.flags import SameFlags
+from benchmarks.reads import FLAGS, SameFlags
 from benchmarks.report import Figures, Report
 from benchmarks.server import Product, product
 from tests.support.api import AdminAPI, Tenant, text
@@ -47,8 +47,6 @@ TOLERANCE_MS = 10.0
 # How long an attack runs before the measurement: the server starts its evaluation process only once.
 HEAD_START_SECONDS = 2.0
 TIMEOUT = 120.0
-
-FLAGS = "/api/v1/flags/"
 
 Call = tuple[str, str, dict[str, str], str | None]
 """Method, path, headers and body."""

@@ -1,13 +1,10 @@
 """Memory, open files, threads and CPU time of processes, from /proc."""
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
-
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # The memory has settled when it changes by less than this fraction, or at the latest after the time.
 MAX_CHANGE = 0.001
@@ -65,14 +62,6 @@ def settled(*pids: int) -> Usage:
         before = now
 
 
-def resident(*pids: int) -> int:
-    """The resident set size of these processes and their descendants, in bytes. Faster than ``usage``."""
-    pages = (
-        int((PROC / str(member) / "statm").read_text().split()[1]) for pid in pids for member in with_descendants(pid)
-    )
-    return sum(pages) * PAGE_BYTES
-
-
 def kernel(*names: str) -> int:
     """The sum of these values of /proc/meminfo, in bytes."""
     lines = (line.split() for line in (PROC / "meminfo").read_text().splitlines())
@@ -83,16 +72,6 @@ def cpu_seconds(*pids: int) -> float:
     """The CPU time of these processes and their descendants, with a resolution of nanoseconds."""
     # The CPU clock of another process, as in clock_getcpuclockid(3).
     return sum(time.clock_gettime((~member << 3) | 2) for pid in pids for member in with_descendants(pid))
-
-
-def longest_send_queue(port: int) -> int:
-    """The size of the longest socket send queue on this port, in bytes."""
-    longest = 0
-    for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]:
-        _, local, _, _, queues, *_ = line.split()
-        if int(local.partition(":")[2], 16) == port:
-            longest = max(longest, int(queues.partition(":")[0], 16))
-    return longest
 
 
 def _rolled_up(pid: int, name: str) -> int:

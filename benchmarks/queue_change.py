@@ -12,7 +12,6 @@ import itertools
 import json
 import secrets
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -40,39 +39,24 @@ class Publisher(NamedTuple):
 
     def requests(self) -> Iterator[bytes]:
         for path in itertools.cycle(self.paths):
-            yield post(path, self.headers)
+            now = datetime.now(UTC).isoformat(timespec="microseconds")
+            yield load.post(path, json.dumps({"updated_at": now}), *self.headers)
 
     def check(self, answer: Answer) -> None:
         if answer.status not in self.statuses:
             raise ProtocolError(f"{answer.status}: {answer.body[:200]!r}")
 
 
-def post(path: str, headers: list[str], microseconds: int | None = None) -> bytes:
-    """A post of this version, or of the current time."""
-    at = datetime.fromtimestamp((microseconds or time.time_ns() // 1000) / 1_000_000, UTC)
-    body = json.dumps({"updated_at": at.isoformat(timespec="microseconds")})
-    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", *headers]
-    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
-
-
 @contextmanager
-def detached(keys: int) -> Iterator[Publisher]:
+def detached(keys: int, store: str = "") -> Iterator[Publisher]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        variables = {"LOG_LEVEL": "WARNING"}
+        if store == "redis":
+            with cores.pinned_to(cores.CLIENT):
+                redis = stack.enter_context(Redis())
+            variables |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port)}
         with cores.pinned_to(cores.SERVER):
-            server = stack.enter_context(DetachedServer(folder, LOG_LEVEL="WARNING"))
-        stack.enter_context(cores.pinned_to(cores.CLIENT))
-        yield publisher(server.port, [server.process.pid], [f"environment{index}" for index in range(keys)], TOKEN)
-
-
-@contextmanager
-def detached_redis(keys: int) -> Iterator[Publisher]:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        with cores.pinned_to(cores.CLIENT):
-            redis = stack.enter_context(Redis())
-        with cores.pinned_to(cores.SERVER):
-            variables = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port), "LOG_LEVEL": "WARNING"}
             server = stack.enter_context(DetachedServer(folder, **variables))
         stack.enter_context(cores.pinned_to(cores.CLIENT))
         yield publisher(server.port, [server.process.pid], [f"environment{index}" for index in range(keys)], TOKEN)
@@ -114,14 +98,21 @@ def measure(publisher: Publisher, arguments: argparse.Namespace, result: Report,
 def main() -> None:
     parser = report.parser("queue_change", __doc__)
     parser.add_argument("--keys", type=int, default=1_000)
-    report.add_load(parser, load.CONNECTIONS)
+    parser.add_argument("--connections", type=int, default=load.CONNECTIONS)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--measurements", type=int, default=3)
     arguments = parser.parse_args()
-    result = Report("queue_change", "P7", "queue-change per second and core", report.conditions(arguments, "keys"))
+    result = Report(
+        "queue_change",
+        "P7",
+        "queue-change per second and core",
+        report.conditions(arguments, "keys", "connections", "seconds"),
+    )
     result.quoted["best known"] = "1,800 per second and core, according to the project's design notes"
     result.notes.append("embedded has one key, that of an environment in its database; without streams")
     subjects: dict[str, Callable[[], AbstractContextManager[Publisher]]] = {
         "detached": partial(detached, arguments.keys),
-        "detached-redis": partial(detached_redis, arguments.keys),
+        "detached-redis": partial(detached, arguments.keys, "redis"),
         "embedded": embedded,
         "nchan": partial(nginx, arguments.keys),
     }

@@ -33,9 +33,6 @@ class Report:
     measured: dict[str, list[Figures]] = field(default_factory=dict)
     """By subject, in the order of measurement. A figure's name ends with its unit."""
 
-    growth: dict[str, dict[str, Figures]] = field(default_factory=dict)
-    """By subject and number of streams."""
-
     quoted: dict[str, str] = field(default_factory=dict)
     """Figures from other sources, with the source."""
 
@@ -44,16 +41,6 @@ class Report:
 
     def add(self, subject: str, figures: Figures) -> None:
         self.measured.setdefault(subject, []).append({name: rounded(value) for name, value in figures.items()})
-
-    def add_growth(self, subject: str, streams: int, measurements: list[Figures]) -> None:
-        """Add the median of the measurements with this number of streams."""
-        self.growth.setdefault(subject, {})[str(streams)] = medians(measurements)
-
-    def complete_growth(self, streams: int) -> None:
-        """Add the main measurement, with this number of streams, to the growth of each subject that has one."""
-        for subject, sizes in self.growth.items():
-            complete = {**sizes, str(streams): self.median[subject]}
-            self.growth[subject] = {size: complete[size] for size in sorted(complete, key=int)}
 
     @property
     def median(self) -> dict[str, Figures]:
@@ -76,9 +63,6 @@ class Report:
         print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.conditions.items()))
         print(f"median of {runs}:")
         _print_table(self.median)
-        for subject, sizes in self.growth.items():
-            print(f"growth, {subject}:")
-            _print_table(sizes)
         for subject, text in self.quoted.items():
             print(f"quoted, not measured: {subject}: {text}")
         for note in self.notes:
@@ -93,16 +77,9 @@ def parser(benchmark: str, what: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def add_load(parser: argparse.ArgumentParser, connections: int) -> None:
-    """Add the arguments of benchmarks that load a server with requests."""
-    parser.add_argument("--connections", type=int, default=connections)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    parser.add_argument("--measurements", type=int, default=3)
-
-
 def conditions(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The conditions of a load, and the arguments with these names."""
-    chosen = {name: getattr(arguments, name) for name in (*names, "connections", "seconds")}
+    """The arguments with these names, and what all benchmarks of one server have in common."""
+    chosen = {name: getattr(arguments, name) for name in names}
     return {**chosen, "server_core": "one", "client_core": "the other", "database": "SQLite"}
 
 

@@ -13,7 +13,8 @@ from benchmarks.admin import Admin
 from benchmarks.streams import Target
 from benchmarks.wire import microseconds
 from tests.support import programs
-from tests.support.api import VERSION_HEADER, AdminAPI
+from tests.support.api import VERSION_HEADER, AdminAPI, EnvironmentOfTenant
+from tests.support.relay import RelayServer
 from tests.support.server import (
     Flavour,
     MigratedDatabase,
@@ -55,6 +56,11 @@ class Product:
     def targets(self) -> list[Target]:
         """The environment's stream at each of the servers."""
         return [Target(server.port, f"/sse/environments/{self.key}/stream") for server in self.servers]
+
+    @property
+    def environment(self) -> EnvironmentOfTenant:
+        keys = self.demo["environments"][0]
+        return EnvironmentOfTenant(keys["id"], keys["name"], keys["api_key"], keys["server_key"])
 
     @property
     def api(self) -> AdminAPI:
@@ -121,3 +127,15 @@ def product(
                 stack.enter_context(server)
         stack.enter_context(cores.pinned_to(cores.CLIENT))
         yield Product(servers, demo)
+
+
+@contextmanager
+def relay(served: Product, on: list[int] = cores.SERVER, **variables: str) -> Iterator[RelayServer]:
+    """A relay in front of the product, with the code of the same checkout."""
+    with tempfile.TemporaryDirectory() as folder, cores.pinned_to(on):
+        url = f"{served.server.url}/api/v1"
+        settings = {"REALTIME_STREAM_SECONDS": STREAM_SECONDS, "LOGGING": '{"log_level": "WARNING"}', **variables}
+        held = RelayServer(Path(folder), url, served.environment, configuration=None, **settings)
+        held.checkout = served.server.checkout
+        with held, cores.pinned_to(cores.CLIENT):
+            yield held

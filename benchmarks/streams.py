@@ -30,11 +30,10 @@ _generations = count()
 
 
 class Target(NamedTuple):
-    """A stream's address, and the name of its first event."""
+    """A stream's address."""
 
     port: int
     path: str
-    greeting: str = "environment_updated"
 
 
 @dataclass(frozen=True)

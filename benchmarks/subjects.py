@@ -1,4 +1,4 @@
-"""The compared servers: ours, nchan, and stock django-eventstream."""
+"""The compared servers of streams: ours and nchan. Both have one channel, which all streams subscribe to."""
 
 import argparse
 import http.client
@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
-from benchmarks import cores
+from benchmarks import cores, report
 from benchmarks.admin import Admin
-from benchmarks.peers import nchan, stock
+from benchmarks.peers import nchan
+from benchmarks.report import Figures, Report
 from benchmarks.server import Product, product
 from benchmarks.streams import Target
 
@@ -20,7 +21,7 @@ CHANNEL = "benchmark"
 
 
 class Subject(Protocol):
-    """A server with one channel, which all streams subscribe to."""
+    """A server."""
 
     pids: list[int]
     targets: list[Target]
@@ -45,10 +46,10 @@ class Ours:
 class Peer:
     """A peer. An update is a request with the event's data, without storage and permissions."""
 
-    def __init__(self, port: int, pid: int, stream: str, publish: str, greeting: str) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self.pids = [pid]
-        self.targets = [Target(port, stream.format(channel=CHANNEL), greeting)]
-        self._path = publish.format(channel=CHANNEL)
+        self.targets = [Target(port, nchan.STREAM.format(channel=CHANNEL))]
+        self._path = nchan.PUBLISH.format(channel=CHANNEL)
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
 
     def update(self) -> tuple[float, float]:
@@ -67,76 +68,48 @@ class Peer:
 
 
 @contextmanager
-def ours() -> Iterator[Subject]:
-    with product() as served:
+def ours(processes: int, on: list[int]) -> Iterator[Subject]:
+    with product(processes=processes, on=on) as served:
         yield Ours(served)
 
 
 @contextmanager
-def nchan_server() -> Iterator[Subject]:
-    with nchan.nginx() as (port, pid):
-        peer = Peer(port, pid, nchan.STREAM, nchan.PUBLISH, "environment_updated")
+def nchan_server(processes: int, on: list[int]) -> Iterator[Subject]:
+    with nchan.nginx(processes, on) as (port, pid):
+        peer = Peer(port, pid)
         # The first event of new subscribers.
         peer.update()
         yield peer
 
 
-@contextmanager
-def stock_on(server: Literal["daphne", "uvicorn"]) -> Iterator[Subject]:
-    with stock.stock(server) as (port, pid):
-        yield Peer(port, pid, stock.STREAM, stock.PUBLISH, "stream-open")
-
-
-SUBJECTS: dict[str, Callable[[], AbstractContextManager[Subject]]] = {
-    "ours": ours,
-    "nchan": nchan_server,
-    "stock-daphne": partial(stock_on, "daphne"),
-    "stock-uvicorn": partial(stock_on, "uvicorn"),
-}
-
-CONDITIONS = {"server_core": "one", "client_core": "the other", "database": "SQLite", "stream_age": "an hour"}
+SUBJECTS = {"ours": ours, "nchan": nchan_server}
 
 
 def add_arguments(parser: argparse.ArgumentParser, streams: int) -> None:
     """Add the arguments for the streams, the measurements and the subjects."""
-    parser.add_argument("--streams", type=int, default=streams)
+    parser.add_argument("--streams", type=int, nargs="+", default=[streams], help="one or more numbers of streams")
     parser.add_argument("--measurements", type=int, default=3)
     parser.add_argument("--subjects", default=",".join(SUBJECTS), help="comma-separated subset")
 
 
-def chosen(arguments: argparse.Namespace) -> dict[str, Callable[[], AbstractContextManager[Subject]]]:
-    return {name: SUBJECTS[name] for name in arguments.subjects.split(",")}
+def measure_each(
+    result: Report,
+    arguments: argparse.Namespace,
+    measure: Callable[[Subject, int], list[Figures]],
+    processes: int = 1,
+    on: list[int] = cores.SERVER,
+) -> None:
+    """Measure each subject with each number of streams, with a new server for each of them."""
+    result.conditions["stream_age"] = "an hour"
 
+    for streams in arguments.streams:
 
-# Without stock django-eventstream: it is slow, and its cost per stream is constant.
-GROWTH_SUBJECTS = ("ours", "nchan")
+        def measure_one(name: str, subject: Subject, streams: int = streams) -> None:
+            row = name if len(arguments.streams) == 1 else f"{name}, {streams:,}"
+            for figures in measure(subject, streams):
+                result.add(row, figures)
 
-# Measurements of each further number of streams.
-MEASUREMENTS = 2
-
-
-def add_growth(parser: argparse.ArgumentParser) -> None:
-    files = cores.raise_file_limit()
-    # The server reserves a fifth of them for everything else (docs/limits.md).
-    max_streams = files * 4 // 5
-    sizes = [size for size in (1_000, 2_000, 5_000, 10_000) if size < max_streams] + [min(20_000, max_streams)]
-    parser.add_argument(
-        "--growth", action="store_true", help="also measure ours and nchan with other numbers of streams"
-    )
-    parser.add_argument(
-        "--sizes",
-        type=lambda text: [int(word) for word in text.split(",")],
-        default=sizes,
-        help=f"the other numbers of streams, by default {sizes}; a process may open {files} files",
-    )
-
-
-def sizes(arguments: argparse.Namespace, name: str) -> list[int]:
-    """The other numbers of streams with which this subject is measured."""
-    growing = arguments.growth and name in GROWTH_SUBJECTS
-    return [size for size in arguments.sizes if growing and size != arguments.streams]
-
-
-def streams_of(name: str, arguments: argparse.Namespace) -> int:
-    """The number of streams of a subject; fewer for stock django-eventstream, which is slow."""
-    return min(arguments.streams, arguments.stock_streams) if name.startswith("stock") else arguments.streams
+        chosen: dict[str, Callable[[], AbstractContextManager[Subject]]] = {
+            name: partial(SUBJECTS[name], processes, on) for name in arguments.subjects.split(",")
+        }
+        report.measure_all(result, chosen, measure_one)

@@ -1,6 +1,6 @@
 """A rolling restart of two processes behind nginx, and then of Redis, under streams, calls and two official SDKs.
 
-One restart serves all tests. ``python -m benchmarks.rolling_restart`` is the same at full size.
+One restart serves all tests.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.rolling_restart import Outcome, restart_one_by_one, run
 from benchmarks.server import Product
+from tests.deploy.rolling_restart import Outcome, restart_one_by_one
 from tests.e2e.changes import FEATURE
 from tests.e2e.javascript_sdk import SDKPage, sdk_origin
 from tests.e2e.python_sdk import Client
@@ -65,16 +65,7 @@ def restarted(postgresql_template: MigratedPostgreSQL, tmp_path_factory: pytest.
             "environments": [{"api_key": tenant.environment.key}],
             "features": [{"id": feature}],
         }
-        outcome = run(
-            Product(servers, demo),
-            nginx,
-            STREAMS,
-            toggles=5,
-            identities=20,
-            opening=0,
-            calm=0.2,
-            restart=restart_one_by_one,
-        )
+        outcome = restart_one_by_one(Product(servers, demo), nginx, STREAMS, toggles=5, identities=20)
         tenant.change(feature, enabled=True, feature_state_value="after")
         yield Restarted(outcome, tenant, feature, redis, python, page)
         # Not drained: all clients have disconnected.

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks import cores
-from benchmarks.restart_clients import ToggleCalls, TolerantClientProcess
 from benchmarks.streams import StreamClients, Target
 from benchmarks.wire import microseconds
 from tests.faults.contention import Contention
@@ -29,6 +28,7 @@ from tests.support.nginx import Nginx
 from tests.support.patience import PATIENCE
 from tests.support.postgresql import PostgreSQL
 from tests.support.redis import Redis
+from tests.support.restart_clients import ToggleCalls, TolerantClientProcess
 from tests.support.server import ServerProcess, migrated_cluster, migrated_postgresql
 
 if TYPE_CHECKING:

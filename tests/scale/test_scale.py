@@ -1,4 +1,4 @@
-"""The number of queries does not depend on the size of the project. benchmarks/scale.py measures times."""
+"""The number of queries does not depend on the size of the project."""
 
 from collections.abc import Callable
 from typing import Any

@@ -6,6 +6,7 @@ They count failures instead of stopping at the first one.
 import http.client
 import itertools
 import json
+import os
 import threading
 import time
 from array import array
@@ -14,8 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.admin import TIMEOUT, Admin
-from benchmarks.soak import ReconnectingClientProcess
+from benchmarks.client_process import ClientProcess
+from benchmarks.streams import StreamClients
 from benchmarks.wire import Event, ProtocolError, State, Step, StreamReader
+
+NEWEST_SECONDS = 60.0
 
 
 class TolerantReader(StreamReader):
@@ -33,7 +37,7 @@ class TolerantReader(StreamReader):
             return state._replace(ended=True), ()
 
 
-class TolerantClientProcess(ReconnectingClientProcess):
+class TolerantClientProcess(ClientProcess):
     """Streams that connect again at once after any end."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -41,20 +45,7 @@ class TolerantClientProcess(ReconnectingClientProcess):
         self._faults: Counter[str] = Counter()
         self._reader = TolerantReader(self._faults)
         self._reconnects = array("d")
-
-    def open(self, seconds: float = 0.0) -> dict[str, Any]:
-        """Open all streams, evenly over this time, so that they also end evenly, as in a running service."""
-        began, opened = time.perf_counter(), 0
-        while opened < len(self._targets) or self._began:
-            due = len(self._targets)
-            if seconds:
-                due = min(due, int((time.perf_counter() - began) / seconds * len(self._targets)) + 1)
-            while opened < due and len(self._began) < self._window:
-                self._connect(opened, self._targets[opened])
-                opened += 1
-            if not self.poll(0.01):
-                raise SystemExit
-        return {"version": max(self._versions.values())}
+        self._last_versions: dict[int, int] = {}
 
     def outcome(self) -> dict[str, Any]:
         """The times of reconnects (``time.perf_counter``), and the number of each failure."""
@@ -69,7 +60,10 @@ class TolerantClientProcess(ReconnectingClientProcess):
             return None
 
     def _greeted(self, descriptor: int, event: Event, now: float) -> None:
+        last = self._last_versions.get(self._target_indexes[descriptor], 0)
         try:
+            if event.version < last:
+                raise ProtocolError(f"a stream that begins with version {event.version} after {last}")
             super()._greeted(descriptor, event, now)
         except ProtocolError as error:
             self._faults[str(error)] += 1
@@ -77,7 +71,24 @@ class TolerantClientProcess(ReconnectingClientProcess):
 
     def _ended(self, descriptor: int) -> None:
         self._reconnects.append(time.perf_counter())
-        super()._ended(descriptor)
+        index = self._target_indexes.pop(descriptor)
+        self._last_versions[index] = self._versions.pop(descriptor)
+        del self._states[descriptor]
+        self._began.pop(descriptor, None)
+        os.close(descriptor)
+        self._connect(index, self._targets[index])
+
+
+def all_at(clients: StreamClients, version: int) -> bool:
+    """Wait until all streams are open and have this version; False after ``NEWEST_SECONDS``."""
+    deadline = time.monotonic() + NEWEST_SECONDS
+    while time.monotonic() < deadline:
+        answers = clients.ask("newest")
+        streams = sum(answer["streams"] for answer in answers)
+        if streams == clients.number and all(set(answer["versions"].values()) == {version} for answer in answers):
+            return True
+        time.sleep(0.2)
+    return False
 
 
 class BackgroundCalls:
