@@ -1,9 +1,9 @@
 """A stream on a machine with nginx and relays: ``python -m benchmarks.behind_nginx``.
 
 The memory of a stream in the relays, in nginx and in the kernel, and the CPU time of relays and nginx for a connect,
-for keep-alives, for an event, and for a refetch after it; over plain HTTP, and with TLS. One environment; the upstream is
-the product. Two relays, or one where clients refetch, because they check that an answer is not older than the
-event.
+for keep-alives, for an event, and for a refetch after it; over plain HTTP, and with TLS. One environment; the
+upstream is the product. Two relays, or one where clients refetch, because they check that an answer is not older than
+the event.
 
 The kernel's memory is the growth of its slabs and of page tables: sockets, open files, epoll items. Of the four sockets
 of a stream here, three are on the machine of nginx and the relay; the fourth is the client's.

@@ -3,6 +3,9 @@
 5,000 ``flags/`` per second, an admin who toggles, and a stream. The response to a request that is sent after an event
 must not have an older version than the event, all responses of one version must be equal, and none an error. The first
 violation ends the run with exit status 1.
+
+P11 is the time from a toggle's request to its answer. With ``--flagsmith PATH``, a checkout, a real Flagsmith's too,
+with its tasks in threads and without reads.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from benchmarks import load, proc, report
 from benchmarks.admin import Admin
@@ -20,6 +24,7 @@ from benchmarks.report import Report
 from benchmarks.server import Product, product
 from benchmarks.streams import Target
 from benchmarks.wire import START, Answer, ProtocolError, StreamReader
+from tests.support.api import AdminAPI
 
 
 class CheckedReads(load.Paced):
@@ -115,16 +120,36 @@ def measure(served: Product, arguments: argparse.Namespace, result: Report) -> N
     )
 
 
+def measure_flagsmith(path: Path, toggles: int, result: Report) -> None:
+    from tests.flagsmith.checkout import Checkout
+    from tests.flagsmith.monolith import Flagsmith, Tasks
+
+    with Flagsmith(Checkout(path), Tasks.THREADS, {}) as flagsmith:
+        tenant = flagsmith.tenant(AdminAPI.registered(flagsmith.url))
+        state = tenant.state(tenant.add_feature("banner")["id"])["id"]
+        seconds = []
+        for number in range(toggles):
+            flagsmith.settle()
+            began = time.perf_counter()
+            tenant.api.put(f"environments/{tenant.environment.key}/featurestates/{state}/", enabled=number % 2 == 0)
+            seconds.append(time.perf_counter() - began)
+    result.add("Flagsmith", {"toggles": toggles, "toggle_p50_ms": report.percentile(sorted(seconds), 0.5) * 1000})
+
+
 def main() -> None:
     parser = report.parser("toggling", __doc__)
     parser.add_argument("--rate", type=float, default=5_000, help="flags/ per second")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two toggles")
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--flagsmith", type=Path, metavar="PATH", help="a checkout of Flagsmith")
+    parser.add_argument("--toggles", type=int, default=50, help="of Flagsmith")
     arguments = parser.parse_args()
     conditions = {name: getattr(arguments, name) for name in ("rate", "pause", "seconds")}
-    result = Report("toggling", "", "toggles while flags are read", {**conditions, "connections": load.CONNECTIONS})
+    result = Report("toggling", "P11", "toggles while flags are read", {**conditions, "connections": load.CONNECTIONS})
     with product() as served:
         measure(served, arguments, result)
+    if arguments.flagsmith is not None:
+        measure_flagsmith(arguments.flagsmith, arguments.toggles, result)
     result.output(arguments)
 
 
