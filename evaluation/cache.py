@@ -1,12 +1,16 @@
-"""Cache of environment documents by version, so that an unchanged environment is read, evaluated and encoded once.
+"""Cache of environments by version, so that an unchanged environment is read, evaluated and encoded once.
 
-An entry is valid for exactly one version. A caller passes the version that it has just read from the environment's row,
-so the cache never returns a stale entry and needs no invalidation.
+An entry has the compiled document of an environment, and the responses that all its clients share. It is valid for
+exactly one version. A caller passes the version that it has just read from the environment's row, so the cache never
+returns a stale entry and needs no invalidation.
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
+from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -15,8 +19,8 @@ from evaluation import document
 from evaluation.document import Version, VersionedDocument
 from evaluation.snapshot import snapshot
 from realtime import ofrep
+from realtime.answers import Answer, EncodedBody
 from realtime.evaluation import CompiledEnvironment
-from realtime.http.responses import EncodedBody
 from realtime.monitoring.metrics import Counter
 
 # Locks for building. Environments share them, so that no lock has to be removed with its environment. If two builds of
@@ -71,11 +75,38 @@ class CompiledDocument:
         return self.client_side_flags
 
 
-class DocumentCache:
+RenderedAnswers = dict[Any, tuple[bytes, bytes]]
+"""Head and body of HTTP/1.1 responses, by the request headers that they depend on."""
+
+
+class CachedAnswer:
+    """An answer that all clients of an environment share, with its rendered forms."""
+
+    __slots__ = ("answer", "rendered")
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.rendered: RenderedAnswers = {}
+
+
+@dataclass(slots=True)
+class Entry:
+    """All that is cached of one environment, at one version."""
+
+    version: Version
+    compiled: CompiledDocument | None
+    """None: the environment is expensive, so the evaluation process has the document."""
+
+    answers: dict[Hashable, CachedAnswer] = field(default_factory=dict)
+    memory_bytes: int = 0
+    """Estimated. The estimate for a compiled document includes its answers."""
+
+
+class EnvironmentCache:
     """The newest known version of the most recently used environments, ``DOCUMENT_CACHE_BYTES`` at most."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[int, CompiledDocument] = OrderedDict()
+        self._entries: OrderedDict[int, Entry] = OrderedDict()
         """By environment's primary key, least recently used first."""
         self._memory_bytes = 0
         self._lock = Lock()
@@ -108,12 +139,26 @@ class DocumentCache:
     def find(self, version: Version) -> CompiledDocument | None:
         """The environment at exactly this version, if it is cached. Not for use inside a transaction."""
         with self._lock:
-            entry = self._entries.get(version.environment_id)
-            if entry is None or entry.version != version:
-                return None
-            hits.add()
-            self._entries.move_to_end(version.environment_id)
-            return entry
+            entry = self._find(version)
+            return self._used(entry).compiled if entry is not None and entry.compiled is not None else None
+
+    def find_answer(self, version: Version, kind: Hashable) -> CachedAnswer | None:
+        """The shared answer of this kind at exactly this version, if it is cached."""
+        with self._lock:
+            entry = self._find(version)
+            found = entry.answers.get(kind) if entry is not None else None
+            if entry is not None and found is not None:
+                self._used(entry)
+            return found
+
+    def add_answer(self, version: Version, kind: Hashable, answer: Answer) -> CachedAnswer:
+        """Add an answer of this version, and return the cached one of its kind."""
+        with self._lock:
+            entry = self._find(version) or self._replace(Entry(version, None))
+            cached = entry.answers.setdefault(kind, CachedAnswer(answer))
+            if entry.compiled is None and cached.answer is answer:
+                self._grow(entry, answer.memory_bytes)
+        return cached
 
     def _build(self, environment_id: int, bounded: bool) -> CompiledDocument:
         with snapshot():
@@ -123,19 +168,35 @@ class DocumentCache:
                 return found
             built = document.build(environment_row, bounded=bounded)
         compiled = CompiledDocument(built)
-        self._add(compiled)
-        return compiled
-
-    def _add(self, compiled: CompiledDocument) -> None:
         with self._lock:
             misses.add()
-            self._remove(compiled.version.environment_id)
-            if compiled.memory_bytes > settings.DOCUMENT_CACHE_BYTES:
-                return
-            self._entries[compiled.version.environment_id] = compiled
-            self._memory_bytes += compiled.memory_bytes
-            while self._memory_bytes > settings.DOCUMENT_CACHE_BYTES:
-                self._remove(next(iter(self._entries)))
+            self._grow(self._replace(Entry(built.version, compiled)), compiled.memory_bytes)
+        return compiled
+
+    # Only with the lock.
+
+    def _find(self, version: Version) -> Entry | None:
+        entry = self._entries.get(version.environment_id)
+        return entry if entry is not None and entry.version == version else None
+
+    def _used(self, entry: Entry) -> Entry:
+        hits.add()
+        self._entries.move_to_end(entry.version.environment_id)
+        return entry
+
+    def _replace(self, entry: Entry) -> Entry:
+        self._remove(entry.version.environment_id)
+        self._entries[entry.version.environment_id] = entry
+        return entry
+
+    def _grow(self, entry: Entry, memory_bytes: int) -> None:
+        entry.memory_bytes += memory_bytes
+        self._memory_bytes += memory_bytes
+        if entry.memory_bytes > settings.DOCUMENT_CACHE_BYTES:
+            # It is used and not kept. Without this rule it would replace all others before itself.
+            self._remove(entry.version.environment_id)
+        while self._memory_bytes > settings.DOCUMENT_CACHE_BYTES:
+            self._remove(next(iter(self._entries)))
 
     def _remove(self, environment_id: int) -> None:
         if (entry := self._entries.pop(environment_id, None)) is not None:
@@ -151,5 +212,5 @@ _queries = Counter(
 )
 hits, misses = _queries["hit"], _queries["miss"]
 
-document_cache = DocumentCache()
+environment_cache = EnvironmentCache()
 """The cache of this process."""

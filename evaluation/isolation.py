@@ -27,7 +27,7 @@ from rest_framework.exceptions import APIException
 
 from core.connections import release_connections
 from evaluation import worker
-from evaluation.cache import CompiledDocument, document_cache
+from evaluation.cache import CompiledDocument, environment_cache
 from evaluation.document import TooExpensive, Version
 from evaluation.evaluation_process import evaluation_process
 from realtime.evaluation import patterns
@@ -131,7 +131,7 @@ def run_in_server_process(version: Version, work: Work[T], cheap_seconds: float)
     if environment_id in _expensive_environments:
         raise EnvironmentIsExpensive
     try:
-        compiled = document_cache.find(version) or _compile_bounded(version)
+        compiled = environment_cache.find(version) or _compile_bounded(version)
         began = thread_time()
         with patterns.time_limit(CHEAP_PATTERN_SECONDS):
             value = work(compiled)
@@ -150,7 +150,7 @@ def run_in_server_process(version: Version, work: Work[T], cheap_seconds: float)
 
 def _compile_bounded(version: Version) -> CompiledDocument:
     with patterns.time_limit(TRIAL_SECONDS):
-        compiled = document_cache.get(version, bounded=True)
+        compiled = environment_cache.get(version, bounded=True)
         _ = compiled.environment.evaluator
         return compiled
 
@@ -174,7 +174,7 @@ def _run_without_fallback(version: Version, work: Work[T]) -> WorkResult[T]:
     """Do the work in this process even if it is expensive: in the evaluation process, or inside a transaction."""
     try:
         with patterns.time_limit(worker.CALL_SECONDS):
-            compiled = document_cache.get(version)
+            compiled = environment_cache.get(version)
             _ = compiled.environment.evaluator
         with patterns.time_limit(settings.EVALUATION_SECONDS):
             value = work(compiled)

@@ -23,9 +23,10 @@ from evaluation.document import Version
 from evaluation.identity_flags.flags import explained_flags
 from evaluation.identity_flags.serializers import ExplainedFlagSerializer
 from evaluation.membership import verdict
+from sdk import shared_answers
 from sdk.identify import RequestIdentity, candidate, unstored
-from sdk.response_cache import ResponseKey, get_response
 from sdk.serializers import EvaluateSerializer, VerdictSerializer
+from sdk.shared_answers import SharedKey
 from segments.models import Segment
 
 NOT_FOUND = "No Environment matches the given query."
@@ -40,9 +41,9 @@ class EnvironmentDocumentViewSet(EnvironmentsView, GenericViewSet[Environment]):
     @action(detail=True)
     def document(self, request: Request, environment_api_key: str) -> HttpResponse:
         """The environment document, as SDKs get it with a server-side key."""
-        key = ResponseKey(Version.of(self.environment), self.project.organisation_id, True, is_document=True)
+        key = SharedKey(Version.of(self.environment), self.project.organisation_id, True, is_document=True)
         try:
-            return get_response(key).http_response(request)
+            return shared_answers.get(key).http_response(request)
         except Environment.DoesNotExist:  # Deleted after the permission check.
             raise NotFound(NOT_FOUND) from None
 

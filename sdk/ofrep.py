@@ -19,7 +19,8 @@ from evaluation.evaluation_process import Busy
 from evaluation.isolation import TookTooLong, Work
 from evaluation.worker import evaluation_time_limit
 from realtime import ofrep
-from realtime.ofrep import Answer, EvaluationRequest, State
+from realtime.answers import Answer
+from realtime.ofrep import EvaluationRequest, State
 from realtime.types import epoch_seconds
 from sdk import schema
 from sdk.authentication import EnvironmentKeyAuthentication, SDKClient, ServingStopped
@@ -52,13 +53,13 @@ class OFREPView(SDKView):
         known = request.headers.get("If-None-Match", "")
         evaluation = EvaluationRequest(str(request.auth), ofrep.flag_of_path(request.path), request.body, known)
         answer = unchanged(evaluation, self.client) or self.evaluate(work(evaluation, self.client))
-        return _http_response(answer)
+        return answer.http_response(request)
 
     def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
         response = super().handle_exception(exc)
         retry = {name: value for name, value in response.headers.items() if name == RETRY_AFTER}
         failure = Failure(response.data, response.status_code, retry)
-        return _http_response(answer_to(exc, failure, self.kwargs.get("flag")))
+        return answer_to(exc, failure, self.kwargs.get("flag")).http_response(self.request)
 
 
 class EvaluateAllView(OFREPView):
@@ -95,7 +96,8 @@ class EvaluateOneView(OFREPView):
 
 def unchanged(request: EvaluationRequest, client: SDKClient) -> Answer | None:
     """304 if the client has the answer already."""
-    return ofrep.unchanged(request, _state(client.version, client.server_side, client.streaming_enabled))
+    answer = ofrep.unchanged(request, _state(client.version, client.server_side, client.streaming_enabled))
+    return None if answer is None else answer._replace(updated_at=client.version.updated_at)
 
 
 def work(request: EvaluationRequest, client: SDKClient) -> Work[Answer]:
@@ -107,7 +109,8 @@ def _answer(
     compiled: CompiledDocument, request: EvaluationRequest, server_side: bool, streaming_enabled: bool
 ) -> Answer:
     with evaluation_time_limit():
-        return ofrep.answer(request, _state(compiled.version, server_side, streaming_enabled), compiled.ofrep)
+        answer = ofrep.answer(request, _state(compiled.version, server_side, streaming_enabled), compiled.ofrep)
+        return answer._replace(updated_at=compiled.version.updated_at)
 
 
 def _state(version: Version, server_side: bool, streaming_enabled: bool) -> State:
@@ -131,12 +134,3 @@ def answer_to(error: BaseException, failure: Failure, flag: str | None) -> Answe
         case Busy():
             return ofrep.rejection(429, details, headers)
     return ofrep.rejection(min(failure.status, 500), details, headers)
-
-
-def _http_response(answer: Answer) -> HttpResponse:
-    response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
-    if answer.body:
-        response.headers["Content-Type"] = "application/json"
-    else:
-        del response.headers["Content-Type"]
-    return response

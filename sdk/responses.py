@@ -4,8 +4,10 @@ from collections.abc import Collection
 
 from evaluation.cache import CompiledDocument
 from evaluation.worker import evaluation_time_limit
-from realtime.http.responses import EncodedResponse, Validators
+from realtime.answers import Answer, Validators
 from sdk.identify import RequestIdentity
+
+FEATURE_NOT_FOUND = b'{"detail":"Given feature not found"}'
 
 
 def validators(compiled: CompiledDocument) -> Validators:
@@ -19,27 +21,25 @@ def validators(compiled: CompiledDocument) -> Validators:
     return Validators(compiled.document_body.etag, date if is_valid else 0)
 
 
-def flags(compiled: CompiledDocument, server_side: bool) -> EncodedResponse:
+def flags(compiled: CompiledDocument, server_side: bool) -> Answer:
     """All flags of the environment."""
     body = compiled.server_side_flags if server_side else compiled.client_side_flags
-    return EncodedResponse(compiled.version.updated_at, body.encoded, body.gzipped)
+    return Answer.of_version(compiled.version.updated_at, body.encoded, body.gzipped)
 
 
-def flag(compiled: CompiledDocument, name: str, server_side: bool) -> EncodedResponse:
+def flag(compiled: CompiledDocument, name: str, server_side: bool) -> Answer:
     """One flag of the environment, by its feature's name."""
     return _flag_response(compiled, compiled.environment.flag(name, server_side))
 
 
-def identity(compiled: CompiledDocument, identity: RequestIdentity, server_side: bool) -> EncodedResponse:
+def identity(compiled: CompiledDocument, identity: RequestIdentity, server_side: bool) -> Answer:
     """An identity with its flags and traits."""
     with evaluation_time_limit():
         body = compiled.environment.identity(identity, server_side)
-    return EncodedResponse(compiled.version.updated_at, body)
+    return Answer.of_version(compiled.version.updated_at, body)
 
 
-def identity_flag(
-    compiled: CompiledDocument, identity: RequestIdentity, name: str, server_side: bool
-) -> EncodedResponse:
+def identity_flag(compiled: CompiledDocument, identity: RequestIdentity, name: str, server_side: bool) -> Answer:
     """One flag of an identity, by its feature's name."""
     with evaluation_time_limit():
         body = compiled.environment.identity_flag(identity, name, server_side)
@@ -51,13 +51,13 @@ def feature_ids(compiled: CompiledDocument, names: Collection[str]) -> dict[str,
     return {feature.name: feature.id for feature in compiled.document.features if feature.name in names}
 
 
-def document(compiled: CompiledDocument) -> EncodedResponse:
+def document(compiled: CompiledDocument) -> Answer:
     """The environment document."""
     body = compiled.document_body
-    return EncodedResponse(compiled.version.updated_at, body.encoded, body.gzipped, validators=validators(compiled))
+    return Answer.of_version(compiled.version.updated_at, body.encoded, body.gzipped, validators=validators(compiled))
 
 
-def _flag_response(compiled: CompiledDocument, body: bytes | None) -> EncodedResponse:
+def _flag_response(compiled: CompiledDocument, body: bytes | None) -> Answer:
     if body is None:
-        return EncodedResponse(compiled.version.updated_at, b'{"detail":"Given feature not found"}', status=404)
-    return EncodedResponse(compiled.version.updated_at, body)
+        return Answer.of_version(compiled.version.updated_at, FEATURE_NOT_FOUND, status=404)
+    return Answer.of_version(compiled.version.updated_at, body)

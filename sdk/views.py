@@ -27,7 +27,7 @@ from environments.identities.traits.models import TraitValue
 from environments.models import Environment
 from evaluation import isolation
 from evaluation.isolation import Work
-from sdk import identify, responses, schema
+from sdk import identify, responses, schema, shared_answers
 from sdk.authentication import (
     UNKNOWN,
     EnvironmentKeyAuthentication,
@@ -35,13 +35,13 @@ from sdk.authentication import (
     ServerKeyAuthentication,
     ServingStopped,
 )
-from sdk.response_cache import ResponseKey, get_response
 from sdk.serializers import (
     BulkTraitSerializer,
     IdentitiesQuerySerializer,
     IdentitiesSerializer,
     IdentityTraitSerializer,
 )
+from sdk.shared_answers import SharedKey
 from sdk.throttles import ClientStorageThrottle
 
 STORAGE_LIMIT_REACHED = "Client keys of this environment have stored too much lately."
@@ -128,7 +128,7 @@ class FlagsView(SDKView):
             work = partial(responses.flag, name=name, server_side=self.client.server_side)
             return self.evaluate(work).http_response(request)
         with _deleted_environment_is_403():
-            return get_response(ResponseKey.for_flags(self.client)).http_response(request)
+            return shared_answers.get(SharedKey.for_flags(self.client)).http_response(request)
 
 
 class IdentitiesView(SDKView):
@@ -236,7 +236,7 @@ class DocumentView(SDKView):
     def get(self, request: Request) -> HttpResponse:
         """All that an SDK needs to evaluate the environment's flags itself. Only for server-side keys."""
         with _deleted_environment_is_403():
-            return get_response(ResponseKey.for_document(self.client)).http_response(request)
+            return shared_answers.get(SharedKey.for_document(self.client)).http_response(request)
 
 
 class FlagAnalyticsView(SDKView):

@@ -17,11 +17,11 @@ from features.workflows.core.scheduler import scheduler_thread  # noqa: E402
 from realtime.asgi import get_application  # noqa: E402
 from realtime.http import shortcuts  # noqa: E402
 from realtime.serving.lifespan import lifespan  # noqa: E402
-from sdk import ofrep_fast_path, read_path  # noqa: E402
+from sdk import read_path  # noqa: E402
 from webhooks.deliverer import deliverer_thread  # noqa: E402
 
 shortcuts.add_get(b"/api/v1/", read_path.shortcut)
-shortcuts.add_post(b"/ofrep/v1/evaluate/flags", ofrep_fast_path.shortcut)
+shortcuts.add_post(b"/ofrep/v1/evaluate/flags", read_path.ofrep_shortcut)
 shortcuts.add_post(b"/api/v1/identities/", read_path.post_shortcut)
 
 threads = (scheduler_thread, deliverer_thread, meter.thread)

@@ -4,13 +4,12 @@ It knows no database and no server, so the product and the relay answer with the
 and a document to a response. docs/ofrep.md describes the mapping of Flagsmith's flags to the protocol.
 """
 
-from realtime.ofrep.answers import Answer, State, answer, failure, rejection, unauthorized, unchanged
+from realtime.ofrep.answers import State, answer, failure, rejection, unauthorized, unchanged
 from realtime.ofrep.evaluations import Evaluations
 from realtime.ofrep.requests import PREFIX, EvaluationRequest, api_key, flag_of_path, is_evaluation, parse
 
 __all__ = [
     "PREFIX",
-    "Answer",
     "EvaluationRequest",
     "Evaluations",
     "State",

@@ -3,25 +3,10 @@
 import hashlib
 from typing import NamedTuple
 
+from realtime.answers import Answer
 from realtime.evaluation.encoding import encode
 from realtime.ofrep.evaluations import Evaluations
 from realtime.ofrep.requests import EvaluationRequest, InvalidRequest, parse_identity
-
-
-class Answer(NamedTuple):
-    """A response."""
-
-    status: int
-    body: bytes
-    """JSON. Empty for 304."""
-
-    headers: tuple[tuple[str, str], ...] = ()
-    """Without ``Content-Type`` and ``Content-Length``."""
-
-    def header_lines(self) -> bytes:
-        """The encoded headers, with ``Content-Length`` if there is a body."""
-        own = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in self.headers])
-        return b"%bcontent-length: %d\r\n" % (own, len(self.body)) if self.body else own
 
 
 class State(NamedTuple):

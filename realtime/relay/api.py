@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 import structlog
 
 from realtime import ofrep
+from realtime.answers import ConditionalHeaders, accepts_gzip, http_head
 from realtime.delivery.spread import refetch_rate
 from realtime.evaluation import Identity
-from realtime.http.responses import ConditionalHeaders, accepts_gzip, http_head
 from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
 from realtime.relay import identities, relay_metrics, responding, traits, usage
 from realtime.relay.document import HeldDocument

@@ -25,10 +25,10 @@ from math import inf
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from realtime import ofrep
+from realtime.answers import Answer, EncodedBody, Validators
 from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
 from realtime.evaluation.document import hides_disabled_flags
 from realtime.evaluation.processor_time import thread_time
-from realtime.http.responses import EncodedBody, EncodedResponse, Validators
 from realtime.relay.configuration import SERVER_KEY_PREFIX
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, first_readable
 
@@ -116,7 +116,7 @@ class HeldDocument:
 
     allows_client_traits: bool
     feature_names: frozenset[str]
-    flags: dict[bool, EncodedResponse]
+    flags: dict[bool, Answer]
     """By whether the key is server-side."""
 
     evaluations: dict[bool, ofrep.Evaluations]
@@ -125,7 +125,7 @@ class HeldDocument:
     ofrep_states: dict[bool, ofrep.State]
     """By whether the key is server-side."""
 
-    document: EncodedResponse
+    document: Answer
     has_patterns: bool
     """Conditions have regular expressions, whose time depends on what clients send."""
 
@@ -212,7 +212,7 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         flags=flags,
         evaluations=evaluations,
         ofrep_states={kind: ofrep.State(revision, kind, names_stream) for kind in compiled},
-        document=EncodedResponse(
+        document=Answer.of_version(
             stored.version,
             encoded.encoded,
             encoded.gzipped,
@@ -243,9 +243,9 @@ def _by_kind(
     return {False: for_clients, True: for_clients if is_same else make(compiled[True], True)}
 
 
-def _flags(version: UpdatedAt, environment: CompiledEnvironment, server_side: bool) -> EncodedResponse:
+def _flags(version: UpdatedAt, environment: CompiledEnvironment, server_side: bool) -> Answer:
     body = EncodedBody(environment.flags(server_side))
-    return EncodedResponse(version, body.encoded, body.gzipped)
+    return Answer.of_version(version, body.encoded, body.gzipped)
 
 
 def _evaluation_seconds(compiled: CompiledEnvironment) -> float:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from realtime import ofrep
+from realtime.answers import Answer, http_head
 from realtime.delivery.spread import refetch_rate
-from realtime.http.responses import http_head
-from realtime.ofrep import Answer, EvaluationRequest, State
+from realtime.ofrep import EvaluationRequest, State
 from realtime.relay import relay_metrics, responding
 from realtime.relay.document import HeldDocument
 from realtime.relay.environments import Environments
@@ -66,7 +66,7 @@ def _reject(answer: Answer, cors: bytes) -> Response:
 
 
 def _response(answer: Answer, cors: bytes) -> Response:
-    return Response(_head(answer.status, bool(answer.body), cors) + answer.header_lines(), answer.body)
+    return Response(_head(answer.status, bool(answer.body), cors) + answer.own_lines(), answer.body)
 
 
 @lru_cache(maxsize=256)

@@ -6,13 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from realtime.http.responses import (
-    KEY_HEADER,
-    VERSION_HEADER,
-    ConditionalHeaders,
-    EncodedResponse,
-    http_head,
-)
+from realtime.answers import KEY_HEADER, VERSION_HEADER, Answer, ConditionalHeaders, http_head
 from realtime.relay.document import HeldDocument
 from realtime.types import Send, epoch_seconds
 
@@ -94,14 +88,14 @@ def _cors(origin: bytes) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-def encoded(response: EncodedResponse, accept_encoding: str, conditions: ConditionalHeaders, cors: bytes) -> Response:
+def encoded(answer: Answer, accept_encoding: str, conditions: ConditionalHeaders, cors: bytes) -> Response:
     """A document or flags, for a client with these headers."""
-    response = response.for_conditions(conditions)
-    body, headers = response.render_for(accept_encoding)
+    answer = answer.for_conditions(conditions)
+    body, headers = answer.render_for(accept_encoding)
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     if "Content-Type" in headers:
         pairs.append((b"content-length", b"%d" % len(body)))
-    return Response(http_head(response.status, [*pairs, NOSNIFF]) + cors, body)
+    return Response(http_head(answer.status, [*pairs, NOSNIFF]) + cors, body)
 
 
 def evaluated(held: HeldDocument, body: bytes, cors: bytes) -> Response:

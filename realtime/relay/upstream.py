@@ -13,7 +13,7 @@ from typing import NamedTuple
 import httpx
 import structlog
 
-from realtime.http.responses import KEY_HEADER
+from realtime.answers import KEY_HEADER
 from realtime.relay import relay_metrics
 from realtime.relay.configuration import Configuration
 from realtime.relay.failover import Failover

@@ -117,7 +117,7 @@ def editor(viewer: Client, member_user: FFAdminUser) -> Client:
 @pytest.fixture
 def cached_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cache environment documents. The cache is not used in a transaction, and each test is one."""
-    build = isolation.document_cache.get
+    build = isolation.environment_cache.get
     built: dict[Version, CompiledDocument] = {}
 
     def get(version: Version, **options: Any) -> CompiledDocument:
@@ -125,7 +125,7 @@ def cached_documents(monkeypatch: pytest.MonkeyPatch) -> None:
             built[version] = build(version, **options)
         return built[version]
 
-    monkeypatch.setattr(isolation.document_cache, "get", get)
+    monkeypatch.setattr(isolation.environment_cache, "get", get)
 
 
 @pytest.mark.usefixtures("cached_documents")

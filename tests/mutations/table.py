@@ -193,14 +193,14 @@ MUTATIONS = (
     ),
     Mutation(
         "cached-response-of-any-version",
-        "sdk/response_cache.py",
-        "found = cached.get(key[2:]) if version == key.version else None",
-        "found = cached.get(key[2:])",
+        "evaluation/cache.py",
+        "return entry if entry is not None and entry.version == version else None",
+        "return entry",
         ("tests/sdk/test_cache.py", "tests/sdk/test_read_path.py"),
     ),
     Mutation(
         "transaction-fills-cache",
-        "sdk/response_cache.py",
+        "sdk/shared_answers.py",
         "    if connections[DEFAULT_DB_ALIAS].in_atomic_block:\n",
         "    if False:\n",
         ("tests/sdk/test_cache.py", "tests/sdk/test_snapshot.py"),

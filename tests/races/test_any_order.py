@@ -25,7 +25,7 @@ from rest_framework.test import APIClient
 
 from environments.identities.models import Identity
 from environments.models import Environment
-from evaluation.cache import CompiledDocument, document_cache
+from evaluation.cache import CompiledDocument, environment_cache
 from evaluation.document import Version, build, read_environment_row
 from features.defaults import create_default_states
 from features.models import Feature, FeatureState
@@ -190,7 +190,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert flags == stored(environment)
 
     def cached_document_matches_a_new_one(self, environment: Environment) -> None:
-        cached = document_cache.get(Version.of(environment)).document_body.encoded
+        cached = environment_cache.get(Version.of(environment)).document_body.encoded
         assert cached == CompiledDocument(build(read_environment_row(environment.pk))).document_body.encoded
         assert datetime.fromisoformat(json.loads(cached)["updated_at"]) == environment.updated_at
 

@@ -17,12 +17,12 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from realtime.answers import Answer
 from realtime.delivery import hub
 from realtime.delivery.stream import Stream
 from realtime.hosts import EmbeddedHost
 from realtime.http import request_limits
 from realtime.http.protocol import ShortcutProtocol
-from realtime.http.responses import EncodedResponse
 from realtime.http.transport import Connection
 from realtime.types import EnvironmentKey, EnvironmentState
 from sdk import read_path
@@ -264,13 +264,13 @@ async def test_read__connection_reset_before_the_response__nothing_fails(
     loop.set_exception_handler(lambda _, context: failures.append(context))
     began = asyncio.Event()
 
-    def find_responses(reads: list[read_path.Read]) -> dict[read_path.Read, read_path.ReadyResponse]:
+    def find_answers(reads: list[read_path.Read]) -> dict[read_path.Read, read_path.ReadyAnswer]:
         loop.call_soon_threadsafe(began.set)
         go_on.wait(PATIENCE)
-        response = EncodedResponse(START, b"[]")
-        return {read: read_path.ReadyResponse(read.resource, 1, response) for read in reads if known}
+        answer = Answer.of_version(START, b"[]")
+        return {read: read_path.ReadyAnswer(read.endpoint, 1, answer) for read in reads if known}
 
-    with mock.patch.object(read_path, "find_responses", find_responses):
+    with mock.patch.object(read_path, "find_answers", find_answers):
         client = socket.create_connection(("127.0.0.1", server.port))
         client.sendall(b"GET /api/v1/flags/ HTTP/1.1\r\nhost: localhost\r\nx-environment-key: a\r\n\r\n" + behind)
         await asyncio.wait_for(began.wait(), PATIENCE)
@@ -318,7 +318,7 @@ async def test_stream__very_long_key__not_kept_in_memory(server: Server) -> None
 
 
 async def test_read__client_disconnected__leaves_no_reference_cycles(server: Server) -> None:
-    with mock.patch.object(read_path, "find_responses", return_value={}):
+    with mock.patch.object(read_path, "find_answers", return_value={}):
         gc.collect()
         gc.disable()
         try:

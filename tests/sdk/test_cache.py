@@ -19,10 +19,10 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment, EnvironmentAPIKey
 from evaluation import document
-from evaluation.cache import CompiledDocument, DocumentCache, document_cache
+from evaluation.cache import CompiledDocument, EnvironmentCache, environment_cache
 from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureState
-from realtime.http.responses import VERSION_HEADER
+from realtime.answers import VERSION_HEADER
 from realtime.types import epoch_seconds
 from sdk import identify, responses
 from tests.sdk.conftest import application
@@ -114,24 +114,24 @@ def test_build__many_features__same_number_of_queries(
 
 
 def test_get__changed_environment__rebuilt(environment: Environment, state: FeatureState) -> None:
-    before = document_cache.get(version_of(environment))
+    before = environment_cache.get(version_of(environment))
     state.enabled = True
     state.save()
-    after = document_cache.get(version_of(environment))
+    after = environment_cache.get(version_of(environment))
     assert after is not before
     assert (
         b'"enabled":true' in before.client_side_flags.encoded,
         b'"enabled":true' in after.client_side_flags.encoded,
     ) == (False, True)
-    assert document_cache.get(version_of(environment)) is after
+    assert environment_cache.get(version_of(environment)) is after
 
 
 def test_get__silent_change__rebuilt_with_the_same_updated_at(
     environment: Environment, feature: Feature, override: Callable[..., FeatureState]
 ) -> None:
-    before = document_cache.get(version_of(environment))
+    before = environment_cache.get(version_of(environment))
     override(feature, "hers", identity=environment.identities.create(identifier="ada"))
-    after = document_cache.get(version_of(environment))
+    after = environment_cache.get(version_of(environment))
     assert after.version.updated_at == before.version.updated_at
     assert len(after.document.identity_overrides) == 1
 
@@ -139,11 +139,11 @@ def test_get__silent_change__rebuilt_with_the_same_updated_at(
 def test_get__older_version__returns_the_newest(environment: Environment, state: FeatureState) -> None:
     """The version can change after a request has read it and before it uses the cache."""
     old = version_of(environment)
-    document_cache.get(old)
+    environment_cache.get(old)
     state.enabled = True
     state.save()
-    new = document_cache.get(version_of(environment))
-    assert document_cache.get(old) is new
+    new = environment_cache.get(version_of(environment))
+    assert environment_cache.get(old) is new
 
 
 def test_get__concurrent_calls__built_once(
@@ -164,7 +164,7 @@ def test_get__concurrent_calls__built_once(
             connection.close()
 
     monkeypatch.setattr(document, "build", counted)
-    cache, version = DocumentCache(), version_of(environment)
+    cache, version = EnvironmentCache(), version_of(environment)
     with ThreadPoolExecutor(8) as pool:
         entries = list(pool.map(get, [version] * 8))
     assert built == [version]
@@ -172,18 +172,18 @@ def test_get__concurrent_calls__built_once(
 
 
 def test_get__inside_a_transaction__not_shared(environment: Environment, state: FeatureState) -> None:
-    before = document_cache.get(version_of(environment))
+    before = environment_cache.get(version_of(environment))
     with transaction.atomic():
         state.enabled = True
         state.save()
-        inside = document_cache.get(version_of(environment))
+        inside = environment_cache.get(version_of(environment))
         assert b'"enabled":true' in inside.client_side_flags.encoded
         transaction.set_rollback(True)
     # The same revision again, with another content.
     state.refresh_from_db()
     state.feature_state_value.value = "other"
     state.feature_state_value.save()
-    after = document_cache.get(version_of(environment))
+    after = environment_cache.get(version_of(environment))
     assert after.version.revision == inside.version.revision == before.version.revision + 1
     assert b'"enabled":true' not in after.client_side_flags.encoded
 
@@ -210,17 +210,17 @@ def test_get__environment_deleted__raises(environment: Environment) -> None:
     version = version_of(environment)
     environment.delete()
     with pytest.raises(Environment.DoesNotExist):
-        document_cache.get(version)
+        environment_cache.get(version)
 
 
 def test_cache__full__removes_the_least_recently_used(
     environment: Environment, production: Environment, settings: Settings
 ) -> None:
     third = Environment.objects.create(name="Third", project=environment.project)
-    cache, versions = DocumentCache(), [version_of(each) for each in (environment, production, third)]
+    cache, versions = EnvironmentCache(), [version_of(each) for each in (environment, production, third)]
     sizes = [cache.get(version).memory_bytes for version in versions]
     settings.DOCUMENT_CACHE_BYTES = sum(sizes) - 1
-    cache = DocumentCache()
+    cache = EnvironmentCache()
     first, second = cache.get(versions[0]), cache.get(versions[1])
     assert cache.get(versions[0]) is first
     cache.get(versions[2])
@@ -230,7 +230,7 @@ def test_cache__full__removes_the_least_recently_used(
 
 
 def test_cache__new_version__replaces_the_old_one(environment: Environment, state: FeatureState) -> None:
-    cache = DocumentCache()
+    cache = EnvironmentCache()
     for enabled in (True, False, True):
         state.enabled = enabled
         state.save()
@@ -244,7 +244,7 @@ def test_cache__entry_larger_than_the_limit__served_and_not_cached(
     environment: Environment, feature: Feature, settings: Settings
 ) -> None:
     settings.DOCUMENT_CACHE_BYTES = 10
-    cache = DocumentCache()
+    cache = EnvironmentCache()
     assert b"banner" in cache.get(version_of(environment)).client_side_flags.encoded
     assert cache.memory_bytes == 0
 
@@ -258,5 +258,5 @@ def test_memory_bytes__larger_document__larger(environment: Environment, make_fe
 def test_flags__cache_cleared__same_response(environment: Environment, feature: Feature) -> None:
     sdk: APIClient = application(environment.api_key)
     before = sdk.get("/api/v1/flags/").content
-    document_cache.clear()
+    environment_cache.clear()
     assert sdk.get("/api/v1/flags/").content == before

@@ -421,7 +421,7 @@ async def test_i13_read_path__many_slow_identities__split_into_batches(
         for each, number in ((environment, 5), (production, 1))
         for index in range(number)
     ]
-    with mock.patch.object(read_path, "evaluate_identities", side_effect=read_path.evaluate_identities) as reads:
+    with mock.patch.object(read_path, "evaluate", side_effect=read_path.evaluate) as reads:
         received = await asyncio.gather(*(send_request(fast_path, request) for request in requests))
     assert [status for status, _, _ in received] == [200] * 6
     assert reads.call_count >= 3

@@ -1,12 +1,12 @@
-"""Encoded responses of the SDK API: status, body and headers, independent of the server that sends them."""
+"""Answers of the SDK API and of OFREP: status, headers and encoded body, independent of the server that sends them."""
 
 import gzip
 import hashlib
 import re
 import time
-from functools import cached_property
+from functools import cached_property, lru_cache
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
@@ -21,6 +21,8 @@ KEY_HEADER = "X-Environment-Key"
 VERSION_HEADER = "X-Flagsmith-Document-Updated-At"
 
 NOT_MODIFIED = 304
+
+CONTENT_TYPE = "application/json"
 
 # A body of this size fits into one network packet with its headers: compression would save no packet.
 MAX_UNCOMPRESSED_BYTES = 1_200
@@ -90,68 +92,89 @@ def _opaque_tag(etag: str) -> str:
     return etag.removeprefix("W/")
 
 
-class EncodedResponse(NamedTuple):
-    """A response of one version of an environment. Django's views and shortcuts send it."""
+Headers = tuple[tuple[str, str], ...]
 
-    updated_at: UpdatedAt
+
+class Answer(NamedTuple):
+    """A response of the SDK API or of OFREP. A shortcut, an ASGI application or a Django view sends it."""
+
+    status: int
     body: bytes
+    """JSON. Empty for 304."""
+
+    headers: Headers = ()
+    """Without those of the body, and without ``shared_headers``."""
+
+    shared_headers: Headers = ()
+    """Those that are equal for all answers of one version."""
+
+    updated_at: UpdatedAt | None = None
+    """The version of the environment. None: the answer has none."""
+
     gzipped: bytes | None = None
     """The body compressed by gzip. None: compression would save no network packet."""
-    status: int = 200
+
     validators: Validators | None = None
+
+    @classmethod
+    def of_version(
+        cls,
+        updated_at: UpdatedAt,
+        body: bytes,
+        gzipped: bytes | None = None,
+        status: int = 200,
+        validators: Validators | None = None,
+    ) -> Self:
+        """An answer of the SDK API from this version of an environment."""
+        return cls(status, body, (), _version_headers(updated_at), updated_at, gzipped, validators)
 
     @property
     def is_uniform(self) -> bool:
         """Body and headers do not depend on the headers of the request."""
         return self.gzipped is None and self.validators is None
 
-    def for_conditions(self, conditions: ConditionalHeaders) -> "EncodedResponse":
-        """This response, or 304 if the client has this version."""
-        if self.validators is None or not self.validators.match(conditions):
-            return self
-        return self._replace(status=NOT_MODIFIED, body=b"", gzipped=None)
-
     @property
     def memory_bytes(self) -> int:
         return len(self.body) + len(self.gzipped or b"")
 
+    def for_conditions(self, conditions: ConditionalHeaders) -> "Answer":
+        """This answer, or 304 if the client has this version."""
+        if self.validators is None or not self.validators.match(conditions):
+            return self
+        return self._replace(status=NOT_MODIFIED, body=b"", gzipped=None)
+
     def render_for(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-        """Body and headers for a client with this ``Accept-Encoding``."""
-        headers = {
-            VERSION_HEADER: epoch_seconds(self.updated_at),
-            "Vary": f"{KEY_HEADER}, Accept-Encoding",
-            **(self.validators.headers if self.validators else {}),
-        }
-        if self.status == NOT_MODIFIED:
+        """Body and headers, without ``Content-Length``, for a client with this ``Accept-Encoding``."""
+        headers = dict((*self.shared_headers, *self.headers))
+        if self.validators is not None:
+            headers |= self.validators.headers
+        if not self.body:
             return b"", headers
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = CONTENT_TYPE
         if self.gzipped is None or not accepts_gzip(accept_encoding):
             return self.body, headers
         return self.gzipped, {**headers, "Content-Encoding": "gzip"}
+
+    def own_lines(self) -> bytes:
+        """The encoded headers of this answer alone: ``headers``, and ``Content-Length`` if there is a body."""
+        lines = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in self.headers])
+        return b"%bcontent-length: %d\r\n" % (lines, len(self.body)) if self.body else lines
 
     def http_response(self, request: HttpRequest) -> HttpResponse:
         """Django's response to the request."""
         names = ("If-None-Match", "If-Modified-Since")
         conditions = ConditionalHeaders(*(request.headers.get(name, "") for name in names))
-        response = self.for_conditions(conditions)
-        body, headers = response.render_for(request.headers.get("Accept-Encoding", ""))
-        if response.status == NOT_MODIFIED:
+        answer = self.for_conditions(conditions)
+        body, headers = answer.render_for(request.headers.get("Accept-Encoding", ""))
+        if answer.status == NOT_MODIFIED:
             return HttpResponseNotModified(headers=headers)
-        return HttpResponse(body, status=response.status, headers=headers)
+        return HttpResponse(body, status=answer.status, headers=headers)
 
 
-class ErrorResponse(NamedTuple):
-    """An error that a shortcut sends, with the interface of ``EncodedResponse``."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-    def for_conditions(self, conditions: ConditionalHeaders) -> "ErrorResponse":
-        return self
-
-    def render_for(self, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-        return self.body, {"Content-Type": "application/json", **self.headers}
+# All answers of one version share the tuple, which is a part of the key of encoded heads.
+@lru_cache(maxsize=1_024)
+def _version_headers(updated_at: UpdatedAt) -> Headers:
+    return ((VERSION_HEADER, epoch_seconds(updated_at)), ("Vary", f"{KEY_HEADER}, Accept-Encoding"))
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
