@@ -49,19 +49,16 @@ for features, number in {sizes}:
 
 def estimated_bytes() -> int:
     """The cache's own estimate of its memory."""
-    from evaluation.cache import document_cache
-    from sdk.response_cache import cached_responses
+    from evaluation.cache import environment_cache
 
-    return document_cache.memory_bytes + cached_responses._memory_bytes
+    return environment_cache.memory_bytes
 
 
 def clear() -> None:
     """Remove all environments from the cache."""
-    from evaluation.cache import document_cache
-    from sdk.response_cache import cached_responses
+    from evaluation.cache import environment_cache
 
-    document_cache.clear()
-    cached_responses.clear()
+    environment_cache.clear()
 
 
 def read_all(pipe: Connection, variables: dict[str, str]) -> None:
