@@ -27,9 +27,11 @@ from realtime.monitoring.metrics import Counter
 # different environments use the same lock, the second waits for the first.
 BUILD_LOCKS = 64
 
-# Memory of an entry, for each byte of its encoded document and for each feature state that is evaluated.
-# Measured (tracemalloc): 15 kB with 55 states take 150 kB, 179 kB with 600 states take 1.7 MB, 1.1 MB with 55 states
-# and the overrides of 2,000 identities take 4.3 MB. The encoded flags of identities come on top.
+# Memory of a compiled document with all that is created lazily: in any case, for each byte of the encoded document, and
+# for each feature state that is evaluated. Measured (benchmarks/cache_memory.py, growth of the process for each
+# environment with five segments): 34 kB with 3 features, 201 kB with 50, 1.48 MB with 500. The estimates are 36 kB,
+# 184 kB and 1.62 MB.
+MEMORY_PER_DOCUMENT = 18_000
 MEMORY_PER_DOCUMENT_BYTE = 4
 MEMORY_PER_FEATURE_STATE = 2_200
 
@@ -60,7 +62,8 @@ class CompiledDocument:
         content = self.document.content
         states = len(content["feature_states"])
         states += sum(len(segment["feature_states"]) for segment in content["project"]["segments"])
-        return MEMORY_PER_DOCUMENT_BYTE * len(self.document_body.encoded) + MEMORY_PER_FEATURE_STATE * states
+        by_size = MEMORY_PER_DOCUMENT_BYTE * len(self.document_body.encoded) + MEMORY_PER_FEATURE_STATE * states
+        return MEMORY_PER_DOCUMENT + by_size
 
     @cached_property
     def client_side_flags(self) -> EncodedBody:
