@@ -4,6 +4,8 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
+from realtime.compat.django import commit_hooks
+
 
 class TransactionID:
     """A commit hook that does nothing at the commit. The connection's hooks are where the transaction's id is stored.
@@ -21,7 +23,7 @@ class TransactionID:
 
 def current_id() -> UUID:
     """The id of the open transaction."""
-    for _, hook, *_ in transaction.get_connection().run_on_commit:
+    for hook in commit_hooks(transaction.get_connection()):
         if isinstance(hook, TransactionID):
             return hook.id
     transaction_id = TransactionID()

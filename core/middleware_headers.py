@@ -1,6 +1,5 @@
 """The response headers of Django's middleware, for responses that bypass Django."""
 
-import io
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -10,12 +9,12 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed, SuspiciousOperation
-from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
+from realtime.compat.django import empty_request
 from realtime.types import Message
 
 logger = structlog.get_logger(__name__)
@@ -75,7 +74,7 @@ def _cached_headers(path: str, scheme: str, server: tuple[Any, ...] | None, read
         "headers": list(read),
     }
     try:
-        response = _middleware()(ASGIRequest(scope, io.BytesIO()))
+        response = _middleware()(empty_request(scope))
     except SuspiciousOperation:
         return None
     except Exception as error:

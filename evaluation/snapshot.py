@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+
+from realtime.compat.django import deferred
 
 
 @contextmanager
@@ -18,24 +19,8 @@ def snapshot(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     if connection.in_atomic_block:
         yield
         return
-    with _deferred(connection), transaction.atomic(using=using):
+    with deferred(connection), transaction.atomic(using=using):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
-
-
-@contextmanager
-def _deferred(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """On SQLite, begin the transaction without the write lock, unlike the default (IMMEDIATE)."""
-    if connection.vendor != "sqlite":
-        yield
-        return
-    # Connecting sets the mode, so it comes first.
-    connection.ensure_connection()
-    mode: str | None = connection.transaction_mode  # type: ignore[attr-defined]
-    connection.transaction_mode = "DEFERRED"  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        connection.transaction_mode = mode  # type: ignore[attr-defined]

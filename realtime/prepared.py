@@ -14,6 +14,8 @@ from django.db import connections
 from django.db.models import Expression, QuerySet
 from django.dispatch import receiver
 
+from realtime.compat.django import compile_query
+
 MakeQuery = Callable[..., "QuerySet[Any, tuple[Any, ...]]"]
 """The query for these values: a ``values_list``, in which they are parameters and nothing else depends on them."""
 
@@ -37,10 +39,8 @@ class Prepared:
     """One query, for one database connection."""
 
     def __init__(self, queryset: "QuerySet[Any, tuple[Any, ...]]", connection: Any) -> None:
-        compiler = queryset.query.get_compiler(connection=connection)
         self.connection = connection
-        self._sql, self._parameters = compiler.as_sql()
-        self._converters = compiler.get_converters([column for column, _, _ in compiler.select])
+        self._sql, self._parameters, self._converters = compile_query(queryset, connection)
 
     def rows(self, values: Sequence[Any]) -> list[list[Any]]:
         with self.connection.cursor() as cursor:
@@ -101,12 +101,11 @@ class PreparedSubquery(Expression):
 @cache
 def _subquery(make: Any, constants: tuple[Any, ...], using: str) -> tuple[str, tuple[Any, ...]]:
     # Without an order, as in the subqueries that Django itself compiles: the database would sort unnecessarily.
-    query = make(_Placeholder(), *constants).order_by().query
-    sql, parameters = query.get_compiler(connection=connections[using]).as_sql()
+    sql, parameters, _ = compile_query(make(_Placeholder(), *constants).order_by(), connections[using])
     if not any(isinstance(each, _Placeholder) for each in parameters):
         # The cached SQL would give the same result for every value.
         raise ValueError(f"{make.__name__} does not use its value.")
-    return f"({sql})", tuple(parameters)
+    return f"({sql})", parameters
 
 
 @receiver(setting_changed)

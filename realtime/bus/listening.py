@@ -18,7 +18,7 @@ from realtime.conf import conf
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn
 
-    from realtime.bus.psycopg2_connection import Psycopg2Connection
+    from realtime.compat.psycopg2 import Psycopg2Connection
 
 # Connection parameters. The timeouts detect a vanished server while no ping can, as during the connect
 # (``tcp_user_timeout`` is in milliseconds, the others are in seconds).
@@ -143,7 +143,7 @@ def _connection(name: str) -> "Iterator[PGconn | Psycopg2Connection]":
     parameters: dict[str, Any] = connections[DEFAULT_DB_ALIAS].get_connection_params()
     parameters = {name: value for name, value in parameters.items() if name not in CURSOR_PARAMETERS}
     if find_spec("psycopg") is None:
-        from realtime.bus import psycopg2_connection
+        from realtime.compat import psycopg2 as psycopg2_connection
 
         if conf.BUS_DATABASE_URL:
             parameters = psycopg2_connection.parameters_of(conf.BUS_DATABASE_URL)

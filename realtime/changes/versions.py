@@ -9,6 +9,7 @@ from django.dispatch import Signal
 
 from realtime import hosts
 from realtime.changes import publish
+from realtime.compat.django import ROLLBACK_TO_SAVEPOINT, commit_hooks, commits_by_itself, wrap_statements
 from realtime.types import EnvironmentID, EnvironmentState
 
 raised = Signal()
@@ -117,21 +118,21 @@ def lock(environment_ids: Iterable[EnvironmentID], using: str = DEFAULT_DB_ALIAS
 
 def _registered(connection: BaseDatabaseWrapper) -> list[Announcement]:
     """The announcements of the open transaction, without those in doubt."""
-    if not connection.commit_on_exit:
-        # With ``set_autocommit(False)`` hooks stay registered after a commit by hand, so they prove nothing.
+    if not commits_by_itself(connection):
+        # Hooks that stay registered after a commit prove nothing.
         return []
     return [hook for hook in _hooks(connection) if not hook.in_doubt]
 
 
 def _hooks(connection: BaseDatabaseWrapper) -> list[Announcement]:
-    return [hook for _, hook, *_ in connection.run_on_commit if isinstance(hook, Announcement)]
+    return [hook for hook in commit_hooks(connection) if isinstance(hook, Announcement)]
 
 
 def _doubt_after_rollback(
     execute: Callable[..., Any], sql: object, params: Any, many: bool, context: dict[str, Any]
 ) -> Any:
     # The project may execute psycopg's SQL objects. Django's own statements are text.
-    if isinstance(sql, str) and sql.startswith("ROLLBACK TO SAVEPOINT"):
+    if isinstance(sql, str) and sql.startswith(ROLLBACK_TO_SAVEPOINT):
         for announcement in _hooks(context["connection"]):
             announcement.in_doubt = True
     return execute(sql, params, many, context)
@@ -139,6 +140,4 @@ def _doubt_after_rollback(
 
 def watch_rollbacks(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Receiver of ``connection_created``: marks announcements as in doubt when a savepoint is rolled back by hand."""
-    if _doubt_after_rollback not in connection.execute_wrappers:
-        # Inserted first: if the connection opens inside of ``execute_wrapper()``, its exit pops the last wrapper.
-        connection.execute_wrappers.insert(0, _doubt_after_rollback)
+    wrap_statements(connection, _doubt_after_rollback)

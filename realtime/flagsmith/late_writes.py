@@ -23,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_save
 
+from realtime.compat.django import ASSIGNMENT, UPDATE, wrap_statements
 from realtime.conf import conf
 from realtime.flagsmith import raising
 from realtime.flagsmith.collecting import collect
@@ -31,6 +32,8 @@ from realtime.flagsmith.visibility import DeletedSegments, LoggedChange
 
 AUDIT_LOG = "audit.AuditLog"
 SEGMENT = "segments.Segment"
+
+VERSION = ASSIGNMENT.format(column="updated_at")
 
 # Flagsmith's names for what an entry may be about, as far as its changes are watched. Other entries write the version.
 WATCHED_TYPES = ("EF_VERSION", "ENVIRONMENT", "FEATURE", "FEATURE_STATE", "SEGMENT")
@@ -50,9 +53,7 @@ def connect() -> None:
     rewriter = Rewriter(_table(conf.ENVIRONMENT_MODEL), _table(SEGMENT))
 
     def watch_updates(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-        if rewriter not in connection.execute_wrappers:
-            # The first: a connection may be made under ``execute_wrapper``, which takes the last one away at its end.
-            connection.execute_wrappers.insert(0, rewriter)
+        wrap_statements(connection, rewriter)
 
     connection_created.connect(watch_updates, weak=False, dispatch_uid="realtime:watch_updates")
 
@@ -77,11 +78,11 @@ class Rewriter:
 
     def __init__(self, environments: str, segments: str) -> None:
         column = f'"{environments}"."updated_at"'
-        self._environments = f'UPDATE "{environments}" SET '  # noqa: S608
-        self._version_alone = f'{self._environments}"updated_at" = %s WHERE '
+        self._environments = UPDATE.format(table=environments)
+        self._version_alone = f"{self._environments}{VERSION} WHERE "
         self._kept = f'"updated_at" = COALESCE({column}, %s)'
         self._greatest = f'"updated_at" = GREATEST({column}, %s)'
-        self._segments_deleted = f'UPDATE "{segments}" SET "deleted_at" = %s WHERE '  # noqa: S608
+        self._segments_deleted = f"{UPDATE.format(table=segments)}{ASSIGNMENT.format(column='deleted_at')} WHERE "
 
     def __call__(
         self, execute: Callable[..., Any], sql: object, params: Any, many: bool, context: dict[str, Any]
@@ -98,7 +99,7 @@ class Rewriter:
 
     def _without_falling(self, sql: str, params: Sequence[Any]) -> str:
         is_of_entry = sql.startswith(self._version_alone) and params[0] == _entry.created_at
-        return sql.replace('"updated_at" = %s', self._kept if is_of_entry else self._greatest, 1)
+        return sql.replace(VERSION, self._kept if is_of_entry else self._greatest, 1)
 
 
 @never_fails

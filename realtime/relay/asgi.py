@@ -12,7 +12,7 @@ from realtime.http import shortcuts  # noqa: E402
 from realtime.http.shortcuts import Answerer, DeferredResponse  # noqa: E402
 from realtime.relay import api, configuration, gauges, health, relay  # noqa: E402, F401
 from realtime.serving.bodies import without_bodies  # noqa: E402
-from realtime.serving.handler import URLCONF, Handler  # noqa: E402
+from realtime.serving.handler import URLCONF, handler  # noqa: E402
 from realtime.serving.lifespan import lifespan  # noqa: E402
 from realtime.types import Scope  # noqa: E402
 
@@ -37,7 +37,7 @@ if not configuration.current().logging.enable_access_log:
     shortcuts.add_post(ofrep.PREFIX.encode(), _post)
 
 application = get_application(
-    without_bodies(Handler()),
+    without_bodies(handler()),
     middleware=lambda requests: health.with_health(api.with_api(relay.api, requests)),
     lifespan=relay.with_relay(lifespan(URLCONF)),
 )

@@ -7,7 +7,7 @@ django.setup(set_prefix=False)
 # These import models, so Django has to be set up first.
 from realtime.asgi import get_application  # noqa: E402
 from realtime.serving.bodies import without_bodies  # noqa: E402
-from realtime.serving.handler import URLCONF, Handler  # noqa: E402
+from realtime.serving.handler import URLCONF, handler  # noqa: E402
 from realtime.serving.lifespan import lifespan  # noqa: E402
 
-application = get_application(without_bodies(Handler()), lifespan=lifespan(URLCONF))
+application = get_application(without_bodies(handler()), lifespan=lifespan(URLCONF))

@@ -217,7 +217,7 @@ def test_listening_connection__notification_comes_with_an_answer__received_at_on
 
 def test_psycopg2__server_does_not_answer__error_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psycopg2")
-    from realtime.bus import psycopg2_connection
+    from realtime.compat import psycopg2 as psycopg2_connection
 
     monkeypatch.setattr(psycopg2_connection, "CONNECT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:

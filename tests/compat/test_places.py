@@ -9,6 +9,9 @@ PACKAGES = ("realtime", "sdk", "evaluation", "core", "settings")
 
 # Modules that their libraries do not document, with all inside.
 PRIVATE = (
+    "django.core.handlers",
+    "django.db.backends.postgresql",
+    "django.db.models.sql",
     "django_eventstream.event",
     "django_eventstream.eventstream",
     "django_eventstream.utils",

@@ -51,7 +51,7 @@ EXCEPTIONS = {
     # Other tables, or no table.
     "app_analytics/store.py _upsert": "counts of usage",
     "realtime/bus/postgres.py PostgresBus.write": "notifies",
-    "realtime/bus/psycopg2_connection.py Psycopg2Connection.send_query": "listens",
+    "realtime/compat/psycopg2.py Psycopg2Connection.send_query": "listens",
     "realtime/flagsmith/late_writes.py Rewriter.__call__": "executes Flagsmith's own statements",
     "realtime/posted_versions/sql.py SQLStore.store_newer": "posted versions, which queue_change.store publishes",
     "realtime/prepared.py Prepared.rows": "reads",

@@ -6,13 +6,14 @@ looks the same. So if a connection has been silent for some seconds, the server 
 """
 
 import time
-from collections.abc import Generator
 from functools import cache
 from threading import Lock
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+
+from realtime.compat.psycopg import WatchedConnection
 
 # The timeout of a probe; psycopg's minimum.
 PROBE_TIMEOUT_SECONDS = 2
@@ -22,30 +23,17 @@ class ServerSilent(psycopg.OperationalError):
     """The server answers neither a query nor a new connection."""
 
 
-class Connection(psycopg.Connection[Any]):
+class Connection(WatchedConnection):
     """A connection whose waits raise ``ServerSilent`` if the server has stopped answering."""
 
     silence = 3.0
     """Seconds without data from the server until it is probed, and between two probes."""
 
-    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().wait(self._watched(gen), *args, **kwargs)
-
-    def _watched(self, gen: Any) -> Generator[Any, Any, Any]:
-        """The generator with the check. psycopg resumes it every tenth of a second while no data arrives."""
-        received_at = time.monotonic()
-        try:
-            waits_for = next(gen)
-            while True:
-                ready = yield waits_for
-                if ready:
-                    received_at = time.monotonic()
-                elif time.monotonic() - received_at > self.silence:
-                    self._check_server()
-                    received_at = time.monotonic()
-                waits_for = gen.send(ready)
-        except StopIteration as stopped:
-            return stopped.value
+    def receives_nothing(self, seconds: float) -> bool:
+        if seconds <= self.silence:
+            return False
+        self._check_server()
+        return True
 
     def _check_server(self) -> None:
         if not _probes.is_answering(self):
