@@ -4,11 +4,12 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from django.conf import settings
 
-from realtime.types import Application, Message, Receive, Send
+from realtime import runtime
+from realtime.types import Start
 
 # How long a stop waits for a loop's current work.
 STOP_TIMEOUT_SECONDS = 10.0
@@ -31,7 +32,7 @@ class LoopThread:
         self._running: tuple[Loop, threading.Thread] | None = None
 
     def start(self) -> None:
-        """Start the loop, unless it runs or its setting is off. Cheap enough to be called for each request."""
+        """Start the loop, unless it runs or its setting is off."""
         if self._running is not None or not getattr(settings, self._setting):
             return
         with self._lock:
@@ -54,30 +55,15 @@ class LoopThread:
             atexit.unregister(self.stop)
 
 
-def with_lifespan(application: Application, *threads: LoopThread) -> Application:
-    """ASGI lifespan middleware that starts the loops at startup and stops them at shutdown."""
+def starting(*threads: LoopThread) -> Start:
+    """The start of a server with these loops, which the runtime stops."""
 
-    async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
-        async def receive_event() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                for thread in threads:
-                    thread.start()
-            elif message["type"] == "lifespan.shutdown":
-                await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in threads))
-            return message
-
-        await application(scope, receive_event, send)
-
-    return wrapped
-
-
-def with_first_request(application: Any, *threads: LoopThread) -> Any:
-    """ASGI middleware that starts the loops at the first request, for servers without lifespan events (daphne)."""
-
-    async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
+    async def start() -> None:
         for thread in threads:
             thread.start()
-        await application(scope, receive, send)
+        runtime.current().on_close(stop)
 
-    return wrapped
+    async def stop() -> None:
+        await asyncio.gather(*(asyncio.to_thread(thread.stop) for thread in threads))
+
+    return start

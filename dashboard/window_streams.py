@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import structlog
 from django.conf import settings
@@ -26,6 +25,7 @@ from django.utils.crypto import constant_time_compare
 from core import paths
 from dashboard.scoped_pages import EnvironmentPage
 from environments.access import visible_environments
+from realtime import runtime
 from realtime.delivery import hub
 from realtime.delivery.sinks import ASGISink
 from realtime.delivery.window_stream import WindowStream
@@ -132,9 +132,6 @@ def allowed_visits(visits: Collection[Visit]) -> set[Visit]:
         connections.close_all()
 
 
-_open_streams: WeakKeyDictionary[asyncio.AbstractEventLoop, OpenStreams] = WeakKeyDictionary()
-
-
 def window_streams(application: Application) -> Application:
     """ASGI middleware: a stream in place of a 200 response of ``StreamPage``."""
 
@@ -154,7 +151,7 @@ def window_streams(application: Application) -> Application:
         key = EnvironmentKey(match["key"])
         sink = ASGISink(_private(send, messages[0]["headers"]))
         stream = WindowStream(sink)
-        opened = _open_streams.setdefault(asyncio.get_running_loop(), OpenStreams())
+        opened = runtime.current().get(OpenStreams)
         opened.add(stream, Visit(_session(scope), key))
         try:
             await streams.serve(key, scope, receive, stream, sink)

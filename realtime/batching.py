@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import structlog
 from django.db import connections
 
+from realtime import runtime
 from realtime.monitoring import liveness
 
 logger = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ MAX_BATCH = 1_000
 
 
 class DatabaseThread:
-    """One thread with one database connection, for one event loop.
+    """One thread with one database connection, for one event loop, whose runtime closes it.
 
     The connection stays open, so it is not from Django's pool, whose connections are for requests. If it was closed,
     the next call connects again.
@@ -46,6 +47,8 @@ class DatabaseThread:
         self._part = liveness.current().part(name)
         self._part.rest()
         self._pending = 0
+        self._is_closed = False
+        runtime.current().on_close(self.close)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Call the function in the thread, after all earlier calls. Returns its result, or raises its exception."""
@@ -63,6 +66,9 @@ class DatabaseThread:
 
     async def close(self) -> None:
         """End the thread and close its database connection, without waiting for a query that hangs."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.run(connections.close_all)

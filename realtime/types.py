@@ -50,6 +50,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+Start = Callable[[], Awaitable[None]]
 """Called with a scope, a ``Receive`` and a ``Send``."""
 
 Scope = dict[str, Any]

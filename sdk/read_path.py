@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import parse_qsl
-from weakref import WeakKeyDictionary
 
 import structlog
 from django.db import InterfaceError, OperationalError
@@ -41,6 +40,7 @@ from evaluation.cache import CachedAnswer, RenderedAnswers
 from evaluation.document import Version
 from evaluation.isolation import Work, WorkResult
 from realtime import ofrep as protocol
+from realtime import runtime
 from realtime.answers import Answer, ConditionalHeaders, Headers, http_head
 from realtime.batching import Batcher, DatabaseThread
 from realtime.delivery.spread import refetch_rate
@@ -231,8 +231,7 @@ class ReadBatches:
     """The batched reads of one event loop."""
 
     def __init__(self) -> None:
-        self._threads = [DatabaseThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator")]
-        reader, builder, evaluator = self._threads
+        reader, builder, evaluator = (DatabaseThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator"))
         self._shared = Batcher[Read, Step](reader, lambda reads: retried(partial(find_answers, reads)))
         # A build can take long. So a batch has one, and organisations take turns.
         self._builds = Batcher[SharedKey, Step](
@@ -261,9 +260,6 @@ class ReadBatches:
             return self._evaluations.submit(step.read)
         return asyncio.ensure_future(self._run_isolated(step))
 
-    async def close(self) -> None:
-        await asyncio.gather(*(thread.close() for thread in self._threads))
-
     async def _run_isolated(self, isolated: IsolatedWork) -> Step:
         endpoint, version = isolated.endpoint, isolated.version
         key = (version, endpoint, isolated.key)
@@ -278,12 +274,6 @@ class ReadBatches:
         if isinstance(isolated.key, SharedKey):
             shared_answers.add(isolated.key, result)
         return ReadyAnswer(endpoint, version.environment_id, result.value)
-
-
-_batches: WeakKeyDictionary[asyncio.AbstractEventLoop, ReadBatches] = WeakKeyDictionary()
-
-# The event loop that was used last, and its batches: a faster lookup, because a process nearly always has one loop.
-_latest: tuple[asyncio.AbstractEventLoop, ReadBatches] | None = None
 
 
 class EqualRequests:
@@ -302,7 +292,7 @@ class EqualRequests:
 
     def respond(self, deferred: DeferredResponse) -> None:
         """Respond to a request, later."""
-        future = _current_batches().first_step(self._read)
+        future = runtime.current().get(ReadBatches).first_step(self._read)
         if future is not self._future:
             self._future, self._waiting = future, []
             future.add_done_callback(partial(self._continue, self._waiting))
@@ -313,7 +303,7 @@ class EqualRequests:
             self._future, self._waiting = None, []
         step = _result(self._read, future)
         if isinstance(step, NextStep):
-            _current_batches().next_step(step).add_done_callback(partial(self._continue, waiting))
+            runtime.current().get(ReadBatches).next_step(step).add_done_callback(partial(self._continue, waiting))
             return
         if step is None:
             for deferred in waiting:
@@ -398,15 +388,6 @@ def read_path(django: Application) -> Application:
     return application
 
 
-async def close() -> None:
-    """End the threads of the current event loop."""
-    global _latest
-    _latest = None
-    batches = _batches.pop(asyncio.get_running_loop(), None)
-    if batches is not None:
-        await batches.close()
-
-
 def parse_read(scope: Message) -> Read | None:
     """The read that a plain GET asks for. None: Django has to answer the request."""
     endpoint = ENDPOINTS.get(scope["path"])
@@ -441,17 +422,6 @@ def parse_post(scope: Message, encoded: bytes) -> Read | None:
     key = _header(scope, b"x-environment-key").strip()
     body = identity_bodies.parse(encoded) if key else None
     return None if body is None else Read(IDENTITIES, key, body.identifier, body)
-
-
-def _current_batches() -> ReadBatches:
-    """The batches of the running event loop."""
-    global _latest
-    loop = asyncio.get_running_loop()
-    if _latest is None or _latest[0] is not loop:
-        if loop not in _batches:
-            _batches[loop] = ReadBatches()
-        _latest = loop, _batches[loop]
-    return _latest[1]
 
 
 def _result(read: Read, future: "asyncio.Future[Step]") -> Step:

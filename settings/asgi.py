@@ -11,12 +11,11 @@ django_application = get_asgi_application()
 from app_analytics.meter import meter  # noqa: E402
 from core.bodies import limited_bodies  # noqa: E402
 from core.middleware_headers import middleware_headers  # noqa: E402
-from core.threads import with_first_request, with_lifespan  # noqa: E402
+from core.threads import starting  # noqa: E402
 from dashboard.window_streams import window_streams  # noqa: E402
 from features.workflows.core.scheduler import scheduler_thread  # noqa: E402
 from realtime.asgi import get_application  # noqa: E402
 from realtime.http import shortcuts  # noqa: E402
-from realtime.serving.lifespan import lifespan  # noqa: E402
 from sdk import read_path  # noqa: E402
 from webhooks.deliverer import deliverer_thread  # noqa: E402
 
@@ -24,14 +23,9 @@ shortcuts.add_get(b"/api/v1/", read_path.shortcut)
 shortcuts.add_post(b"/ofrep/v1/evaluate/flags", read_path.ofrep_shortcut)
 shortcuts.add_post(b"/api/v1/identities/", read_path.post_shortcut)
 
-threads = (scheduler_thread, deliverer_thread, meter.thread)
-
-application = with_first_request(
-    get_application(
-        django_application,
-        middleware=lambda application: read_path.read_path(window_streams(limited_bodies(application))),
-        middleware_headers=middleware_headers,
-        lifespan=with_lifespan(lifespan(), *threads),
-    ),
-    *threads,
+application = get_application(
+    django_application,
+    middleware=lambda application: read_path.read_path(window_streams(limited_bodies(application))),
+    middleware_headers=middleware_headers,
+    start=starting(scheduler_thread, deliverer_thread, meter.thread),
 )

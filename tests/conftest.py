@@ -5,7 +5,7 @@ Tests that use the tenant need ``pytest.mark.django_db``. A server has a databas
 
 import logging
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +26,7 @@ from features.defaults import create_default_states
 from features.models import Feature, FeatureState
 from organisations.models import Organisation, OrganisationRole, Subscription, UserOrganisation
 from projects.models import Project
+from realtime import runtime
 from segments.models import Condition, Segment, SegmentRule
 from tests.operations.world import WorldInProcess
 from tests.support.own_database import own_database
@@ -160,6 +161,13 @@ def django_db_setup(
         yield
         with django_db_blocker.unblock():
             stack.close()
+
+
+@pytest.fixture
+async def closed_runtime() -> AsyncIterator[None]:
+    """Closes the event loop's runtime at the end of the test."""
+    yield
+    await runtime.current().close()
 
 
 @pytest.fixture

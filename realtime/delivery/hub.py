@@ -11,11 +11,10 @@ from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import structlog
 
-from realtime import bus, hosts
+from realtime import bus, hosts, runtime
 from realtime.bus.eventstream import EnvironmentListener, Received
 from realtime.conf import conf
 from realtime.delivery import observers, spread, sse
@@ -298,16 +297,16 @@ class Topic:
 class Hub:
     """All topics of a process."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    def __init__(self) -> None:
+        self.loop = loop = asyncio.get_running_loop()
         self.reader = StateReader()
-        self.timers = Timers(loop)
+        self.timers = runtime.current().get(Timers)
         self.topics: dict[EnvironmentKey, Topic] = {}
         self.limits = Limits(loop)
         self.rejected = RejectedStreams(self)
         self.open_count = 0
         """The number of streams whose connection is open. A stream that is ending is in no topic any more."""
-        self.pulse = liveness.of(loop)
+        self.pulse = liveness.current()
         BusMonitor(self.pulse)
         self.observer = observers.of(self)
         self._drained_by: float | None = None
@@ -319,6 +318,7 @@ class Hub:
         self._reconcile = Reconcile(self)
         self.spawn(self._reconcile.run())
         self._attach()
+        runtime.current().on_close(self._close)
 
     def _attach(self) -> None:
         """Start to receive from the bus, and retry until it succeeds. Meanwhile the reconcile finds all changes."""
@@ -418,17 +418,13 @@ class Hub:
         task.add_done_callback(self._finished)
         return task
 
-    async def close(self) -> None:
-        """Stop all background work. The loop may then get a new hub."""
-        _hubs.pop(self.loop, None)
+    async def _close(self) -> None:
+        """Stop all background work."""
         if self._attaching is not None:
             self._attaching.cancel()
         bus.detach(self)
         for task in self._tasks:
             task.cancel()
-        self.timers.close()
-        self.pulse.close()
-        await self.reader.close()
         await self.observer.close()
 
     def _random_time_until(self, end: float) -> float:
@@ -441,13 +437,6 @@ class Hub:
             logger.error("background_task_failed", exc_info=error)
 
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
-
-
 def current() -> Hub:
     """The hub of the running event loop. A server process has one loop, and so one hub."""
-    loop = asyncio.get_running_loop()
-    hub = _hubs.get(loop)
-    if hub is None:
-        hub = _hubs[loop] = Hub(loop)
-    return hub
+    return runtime.current().get(Hub)

@@ -29,7 +29,3 @@ class StateReader:
     async def changed_since(self, moment: datetime) -> list[EnvironmentState]:
         """The states of all environments whose version is later than this."""
         return await self._thread.run(lambda: hosts.current().changed_since(moment))
-
-    async def close(self) -> None:
-        """End the thread and close its database connection, without waiting for a query that hangs."""
-        await self._thread.close()

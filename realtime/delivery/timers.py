@@ -7,6 +7,8 @@ from typing import Protocol
 
 import structlog
 
+from realtime import runtime
+
 logger = structlog.get_logger(__name__)
 
 # Deadlines within the same slot share one timer: 100,000 streams need at most 50 timers per second.
@@ -32,12 +34,13 @@ NO_SLOT = -1
 class Timers:
     """The deadlines of one event loop. ``due`` is called up to ``SLOT_SECONDS`` late, never early."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._slots: dict[int, set[HasDeadline]] = {}
         self._order: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self._fired = NO_SLOT
+        runtime.current().on_close(self._close)
 
     def schedule(self, waiting: HasDeadline, when: float) -> None:
         """Call ``waiting.due`` at this time of the loop. Replaces its previous deadline."""
@@ -59,7 +62,7 @@ class Timers:
             self._slots[waiting.slot].discard(waiting)
             waiting.slot = NO_SLOT
 
-    def close(self) -> None:
+    async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 

@@ -10,8 +10,6 @@ Every process does this. The first one raises the version; for the others it is 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -21,7 +19,7 @@ from django.db import router, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from realtime import hosts
+from realtime import hosts, runtime
 from realtime.batching import DatabaseThread
 from realtime.changes import versions
 from realtime.conf import conf
@@ -56,24 +54,25 @@ class Schedule:
     def __init__(self) -> None:
         self._thread = DatabaseThread("realtime-schedule")
         self._failing = False
+        self._clock = asyncio.create_task(self._run())
+        runtime.current().on_close(self._close)
 
-    async def run(self) -> None:
-        """Go on until this is cancelled."""
-        try:
-            while True:
-                began = time.monotonic()
-                try:
-                    coming = await self._thread.run(read)
-                    next_read = time.monotonic() + max(PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began))
-                    await self._announce_until(next_read, coming)
-                    self._failing = False
-                except Exception:
-                    if not self._failing:
-                        logger.exception("schedule_failed")
-                    self._failing = True
-                    await asyncio.sleep(PAUSE_SECONDS)
-        finally:
-            await self._thread.close()
+    async def _close(self) -> None:
+        self._clock.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                coming = await self._thread.run(read)
+                next_read = time.monotonic() + max(PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began))
+                await self._announce_until(next_read, coming)
+                self._failing = False
+            except Exception:
+                if not self._failing:
+                    logger.exception("schedule_failed")
+                self._failing = True
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _announce_until(self, next_read: float, coming: list[Scheduled]) -> None:
         """Announce what goes live until the next read, each at its time."""
@@ -92,15 +91,10 @@ class Schedule:
             await asyncio.sleep(min(pause, until_next))
 
 
-@contextmanager
-def running() -> Iterator[None]:
-    """Run the clock of this event loop, except where nothing is scheduled."""
-    clock = asyncio.create_task(Schedule().run()) if hosts.current().raises_in_flagsmith else None
-    try:
-        yield
-    finally:
-        if clock is not None:
-            clock.cancel()
+def start() -> None:
+    """Start the clock of this event loop, except where nothing is scheduled."""
+    if hosts.current().raises_in_flagsmith:
+        runtime.current().get(Schedule)
 
 
 def read() -> list[Scheduled]:

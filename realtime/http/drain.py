@@ -13,11 +13,10 @@ import threading
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
-from weakref import WeakSet
 
 import structlog
 
-from realtime import hosts
+from realtime import hosts, runtime
 from realtime.conf import conf
 from realtime.delivery import hub
 from realtime.delivery.sinks import CLOSE
@@ -40,16 +39,17 @@ DUPLICATE_SECONDS = 2.0
 
 
 class Drain:
-    """The signal handlers that drain this process, and then call the server's."""
+    """The signal handlers that drain this process, and then call the server's. Only the main thread has any."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._began_at = 0.0
         self._streams_at_start = 0
         self._finished = asyncio.Event()
         self._server_handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
-        for signum in SIGNALS:
-            signal.signal(signum, self._handle)
+        if threading.current_thread() is threading.main_thread():
+            for signum in SIGNALS:
+                signal.signal(signum, self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._loop.is_closed():
@@ -162,14 +162,9 @@ def _is_worker() -> bool:
     return multiprocessing.parent_process() is not None
 
 
-_loops_with_handlers: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 in_progress = shutdown.in_progress
 
 
 def install_signal_handlers() -> None:
-    """Replace the server's signal handlers, once for each loop; only the main thread has any."""
-    loop = asyncio.get_running_loop()
-    if loop not in _loops_with_handlers:
-        _loops_with_handlers.add(loop)
-        if threading.current_thread() is threading.main_thread():
-            Drain(loop)
+    """Replace the server's signal handlers, once for each loop."""
+    runtime.current().get(Drain)

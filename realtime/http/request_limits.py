@@ -1,11 +1,10 @@
 """Limits of a request's size and duration. httptools, unlike other HTTP parsers, accepts any number of headers."""
 
-import asyncio
 from math import inf
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from realtime.compat.uvicorn import LazyProtocol, ServerState
+from realtime import runtime
+from realtime.compat.uvicorn import LazyProtocol
 from realtime.delivery.timers import NO_SLOT, Timers
 
 # Bytes of the request line and the headers; daphne's and nginx's limits are 32 KB and less. The first read, of at most
@@ -33,8 +32,6 @@ ERROR_RESPONSES = {
     408: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
 }
-
-_timers: WeakKeyDictionary[ServerState, Timers] = WeakKeyDictionary()
 
 
 class TooManyPipelinedError(Exception):
@@ -68,7 +65,7 @@ class LimitedRequests(LazyProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._timers = _timers_of(self.server_state, self.loop)
+        self._timers = runtime.current().get(Timers)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -173,10 +170,3 @@ class LimitedRequests(LazyProtocol):
         if not self.transport.is_closing():
             self.transport.write(ERROR_RESPONSES[status])
             self.transport.close()
-
-
-def _timers_of(server: ServerState, loop: asyncio.AbstractEventLoop) -> Timers:
-    timers = _timers.get(server)
-    if timers is None:
-        timers = _timers[server] = Timers(loop)
-    return timers

@@ -6,8 +6,8 @@ iteration of the event loop. Servers other than ``manage.py serve`` use that (``
 
 import asyncio
 from typing import Any
-from weakref import WeakKeyDictionary
 
+from realtime import runtime
 from realtime.delivery.sinks import CLOSE, HEADERS, Piece
 from realtime.delivery.stream import Stream
 
@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
     def open(self, source: Stream, opening: Piece, closing: bool) -> None:
         self._source = source
         self._opening = opening
-        _unsent_heads(self._server).add(self)
+        runtime.current().get(UnsentHeads).add(self)
 
     def write(self, piece: Piece) -> None:
         self._write(piece.chunk)
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         # Between a reset and ``connection_lost``, uvloop raises.
         if not self._transport.is_closing():
             if self._opening is not None:
-                data = _unsent_heads(self._server).join(self._opening, data)
+                data = runtime.current().get(UnsentHeads).join(self._server.default_headers, self._opening, data)
                 self._opening = None
             self._transport.write(data)
 
@@ -98,10 +98,10 @@ class Connection(asyncio.Protocol):
 
 
 class UnsentHeads:
-    """The connections of one server whose response heads are not written yet."""
+    """The connections whose response heads are not written yet."""
 
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self.headers = headers
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
         self._waiting: list[Connection] = []
         self._joined: dict[bytes, tuple[bytes, bytes]] = {}
         """By opening: the first event, and the head, opening and event as one."""
@@ -111,35 +111,22 @@ class UnsentHeads:
             asyncio.get_running_loop().call_later(MAX_HEAD_DELAY_SECONDS, self._write_waiting)
         self._waiting.append(connection)
 
-    def join(self, opening: Piece, data: bytes) -> bytes:
+    def join(self, headers: list[tuple[bytes, bytes]], opening: Piece, data: bytes) -> bytes:
         """The head, the opening chunk and the first event's bytes, as one object for all streams that connect.
 
-        Joined once per opening; each kind of client has one.
+        Joined once per opening; each kind of client has one. ``headers``: the server's, of which uvicorn makes a new
+        list each second.
         """
+        if self._headers is not headers:
+            self._headers = headers
+            self._joined.clear()
         joined = self._joined.get(opening.chunk)
         if joined is None or joined[0] is not data:
-            own = b"".join([b"%b: %b\r\n" % header for header in self.headers])
+            own = b"".join([b"%b: %b\r\n" % header for header in headers])
             joined = self._joined[opening.chunk] = (data, b"%b%b\r\n%b%b" % (RESPONSE_HEAD, own, opening.chunk, data))
         return joined[1]
-
-    def clear(self) -> None:
-        self._joined.clear()
 
     def _write_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for connection in waiting:
             connection.write_head()
-
-
-_by_server: WeakKeyDictionary[Any, UnsentHeads] = WeakKeyDictionary()
-
-
-def _unsent_heads(server: Any) -> UnsentHeads:
-    unsent = _by_server.get(server)
-    if unsent is None:
-        unsent = _by_server[server] = UnsentHeads(server.default_headers)
-    # Uvicorn makes a new list of headers each second.
-    if unsent.headers is not server.default_headers:
-        unsent.headers = server.default_headers
-        unsent.clear()
-    return unsent

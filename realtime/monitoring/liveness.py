@@ -11,10 +11,11 @@ the server's other processes report it (``OtherProcesses``).
 
 import asyncio
 from collections.abc import Callable
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import structlog
 
+from realtime import runtime
 from realtime.conf import conf
 from realtime.monitoring import metrics
 from realtime.monitoring.shared_counters import counters
@@ -77,11 +78,11 @@ class OtherProcesses:
 class Pulse:
     """The progress of one event loop and its parts, updated by a tick once a second."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self.now = 0.0
         """Seconds for which the loop has run, without the time for which it was blocked."""
         self.ticks = 0
-        self._loop = loop
+        self._loop = loop = asyncio.get_running_loop()
         self._parts: WeakSet[Part] = WeakSet()
         self._other_processes = OtherProcesses()
         self._reported: set[str] = set()
@@ -89,6 +90,7 @@ class Pulse:
         self._ticked_at = loop.time()
         # The first tick follows once the caller has registered its parts and callbacks.
         self._timer: asyncio.Handle = loop.call_soon(self._tick)
+        runtime.current().on_close(self._close)
 
     def part(self, name: str, pause: Callable[[], float] = lambda: 0.0) -> Part:
         """Register a part. The caller must keep a reference to it. ``pause``: its regular pause in seconds."""
@@ -109,9 +111,7 @@ class Pulse:
         limit = conf.WEDGED_SECONDS
         return {name: f"no progress for {seconds:.0f} s" for name, seconds in longest.items() if seconds >= limit}
 
-    def close(self) -> None:
-        """Stop ticking."""
-        _pulses.pop(self._loop, None)
+    async def _close(self) -> None:
         self._timer.cancel()
         metrics.ticks.set(0)
 
@@ -137,17 +137,6 @@ class Pulse:
         metrics.wedged.set(len(problems))
 
 
-_pulses: WeakKeyDictionary[asyncio.AbstractEventLoop, Pulse] = WeakKeyDictionary()
-
-
 def current() -> Pulse:
-    """The pulse of the running event loop."""
-    return of(asyncio.get_running_loop())
-
-
-def of(loop: asyncio.AbstractEventLoop) -> Pulse:
-    """The pulse of this event loop. The first call starts it."""
-    pulse = _pulses.get(loop)
-    if pulse is None:
-        pulse = _pulses[loop] = Pulse(loop)
-    return pulse
+    """The pulse of the running event loop. The first call starts it."""
+    return runtime.current().get(Pulse)

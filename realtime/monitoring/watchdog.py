@@ -6,8 +6,8 @@ import traceback
 
 import structlog
 
-from realtime.monitoring import metrics
-from realtime.monitoring.liveness import Pulse
+from realtime import runtime
+from realtime.monitoring import liveness, metrics
 
 logger = structlog.get_logger(__name__)
 
@@ -21,15 +21,15 @@ MAX_CHECKS_WITHOUT_TICK = 3
 class Watchdog:
     """Watches the event loop of the thread in which it is made."""
 
-    def __init__(self, pulse: Pulse) -> None:
-        self._pulse = pulse
+    def __init__(self) -> None:
+        self._pulse = liveness.current()
         self._watched = threading.get_ident()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="realtime-watchdog", daemon=True)
         self._thread.start()
+        runtime.current().on_close(self._close)
 
-    def stop(self) -> None:
-        """Stop watching. Returns immediately."""
+    async def _close(self) -> None:
         self._stopped.set()
 
     def _watch(self) -> None:

@@ -9,8 +9,8 @@ import asyncio
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from weakref import WeakKeyDictionary
 
+from realtime import runtime
 from realtime.batching import Batcher, DatabaseThread
 from realtime.http.added_headers import AddedHeaders
 from realtime.http.shortcuts import DeferredResponse, PostShortcut
@@ -49,7 +49,7 @@ def shortcut(middleware_headers: Callable[[Scope], AddedHeaders | None]) -> Post
             status_line, content = ACCEPTED if future.exception() is None else NOT_STORED
             deferred.reply(status_line + _headers(added, content), content)
 
-        _shared().submit(posted).add_done_callback(reply)
+        runtime.current().get(_writes).submit(posted).add_done_callback(reply)
         return True
 
     return answer
@@ -67,29 +67,10 @@ def _read(scope: Scope, body: bytes) -> PostedVersion | None:
         return None
 
 
-async def close() -> None:
-    """Stop the event loop's writing thread after its current transactions."""
-    thread, _ = _writes.pop(asyncio.get_running_loop(), (None, None))
-    if thread is not None:
-        await thread.close()
-
-
-Writes = Batcher[PostedVersion, bool]
-
-_writes: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[DatabaseThread, Writes]] = WeakKeyDictionary()
-
-
-def _shared() -> Writes:
-    """The event loop's writing thread, with its queue."""
-    loop = asyncio.get_running_loop()
-    pair = _writes.get(loop)
-    if pair is None:
-        thread = DatabaseThread("realtime-intake")
-        pair = _writes[loop] = (
-            thread,
-            Batcher(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS, timeout=TIMEOUT_SECONDS),
-        )
-    return pair[1]
+def _writes() -> Batcher[PostedVersion, bool]:
+    """Make the queue of posts with its writing thread."""
+    thread = DatabaseThread("realtime-intake")
+    return Batcher(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS, timeout=TIMEOUT_SECONDS)
 
 
 # Most requests come from few origins to few hosts.

@@ -13,7 +13,6 @@ from realtime.http.shortcuts import Answerer, DeferredResponse  # noqa: E402
 from realtime.relay import api, configuration, gauges, health, relay  # noqa: E402, F401
 from realtime.serving.bodies import without_bodies  # noqa: E402
 from realtime.serving.handler import URLCONF, handler  # noqa: E402
-from realtime.serving.lifespan import lifespan  # noqa: E402
 from realtime.types import Scope  # noqa: E402
 
 PREFIXES = (b"/api/v1/", b"/api/v2/")
@@ -39,5 +38,6 @@ if not configuration.current().logging.enable_access_log:
 application = get_application(
     without_bodies(handler()),
     middleware=lambda requests: health.with_health(api.with_api(relay.api, requests)),
-    lifespan=relay.with_relay(lifespan(URLCONF)),
+    start=relay.start,
+    urlconf=URLCONF,
 )

@@ -44,9 +44,8 @@ class Evaluator:
     """
 
     def __init__(self) -> None:
-        self._thread = DatabaseThread("relay-evaluator")
         self._batcher: Batcher[Evaluation[Any], Any] = Batcher(
-            self._thread,
+            DatabaseThread("relay-evaluator"),
             _evaluate_in_thread,
             failure_event="relay_evaluation_failed",
             min_interval=0,
@@ -73,9 +72,6 @@ class Evaluator:
         await asyncio.wait([future])
         result: Any = future.result()
         return respond(result)
-
-    async def close(self) -> None:
-        await self._thread.close()
 
 
 def _evaluate_here(evaluation: Evaluation[T]) -> T:

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 from django.conf import settings
 
-from realtime import hosts, redis_clients
+from realtime import hosts, redis_clients, runtime
 from realtime.batching import DatabaseThread
 from realtime.relay import configuration, environments, health
 from realtime.relay.api import API
@@ -23,7 +23,6 @@ from realtime.relay.upstream import Upstream
 from realtime.relay.upstream_streams import UpstreamStreams
 from realtime.relay.usage import Usage
 from realtime.serving import health as serving_health
-from realtime.types import Application, Message, Receive, Scope, Send
 from realtime.waiting import wait_for_event
 
 logger = structlog.get_logger(__name__)
@@ -67,7 +66,6 @@ class Relay:
         environments.use(None)
         serving_health.parts.pop("documents", None)
         await self.environments.close()
-        await self._evaluator.close()
         await self._usage.close()
         if self._forwarder is not None:
             await self._forwarder.close()
@@ -141,26 +139,17 @@ def api() -> API | None:
     return _current.api if _current is not None else None
 
 
-def with_relay(lifespan: Application) -> Application:
-    """The lifespan application with the relay: it starts before the server accepts connections."""
+async def start() -> None:
+    """Start the relay of this process, which the runtime closes."""
+    global _current
+    relay = Relay(configuration.current())
+    await relay.start()
+    _current = relay
+    runtime.current().on_close(_close)
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        async def receive_and_stop() -> Message:
-            global _current
-            message = await receive()
-            if message["type"] == "lifespan.shutdown" and _current is not None:
-                await _current.close()
-                _current = None
-            return message
 
-        async def start_and_send(message: Message) -> None:
-            global _current
-            if message["type"] == "lifespan.startup.complete":
-                relay = Relay(configuration.current())
-                await relay.start()
-                _current = relay
-            await send(message)
-
-        await lifespan(scope, receive_and_stop, start_and_send)
-
-    return application
+async def _close() -> None:
+    global _current
+    if _current is not None:
+        await _current.close()
+        _current = None

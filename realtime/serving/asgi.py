@@ -8,6 +8,5 @@ django.setup(set_prefix=False)
 from realtime.asgi import get_application  # noqa: E402
 from realtime.serving.bodies import without_bodies  # noqa: E402
 from realtime.serving.handler import URLCONF, handler  # noqa: E402
-from realtime.serving.lifespan import lifespan  # noqa: E402
 
-application = get_application(without_bodies(handler()), lifespan=lifespan(URLCONF))
+application = get_application(without_bodies(handler()), urlconf=URLCONF)

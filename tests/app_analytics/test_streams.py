@@ -10,7 +10,7 @@ from app_analytics.meter import Meter
 from environments.models import Environment
 from organisations.models import Organisation
 from projects.models import Project
-from realtime.delivery import hub
+from realtime import runtime
 from tests.app_analytics.conftest import TODAY
 from tests.support.asgi import stream
 
@@ -32,7 +32,7 @@ async def test_streams__opened__counted_once_and_not_billable(
                 await client.opened()
                 await client.until(lambda client: len(client.chunks) >= 4)
     finally:
-        await hub.current().close()
+        await runtime.current().close()
     await asyncio.to_thread(meter.thread.stop)
     path = f"/api/v1/organisations/{organisation.pk}/usage-data/"
     streams, billable, total = await asyncio.to_thread(

@@ -17,7 +17,7 @@ from django_eventstream.views import get_listener_manager
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import bus, hosts
+from realtime import bus, hosts, runtime
 from realtime.bus import eventstream
 from realtime.delivery import hub, reconcile, sse
 from realtime.flagsmith import cache_notifier
@@ -40,11 +40,10 @@ UUID = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()
 
 
 @pytest.fixture
-async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
+async def streams(settings: Settings, closed_runtime: None) -> hub.Hub:
     """The loop's hub, with a reconcile interval so long that only requested reconciles run."""
     settings.REALTIME_RECONCILE_SECONDS = 60.0
-    yield hub.current()
-    await hub.current().close()
+    return hub.current()
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def test_changed_since__very_many_environments__uses_the_index_and_returns_chang
 
 
 async def test_reconcile__environments_changed_without_events__one_run_delivers_all(
-    project: Project, settings: Settings
+    project: Project, settings: Settings, closed_runtime: None
 ) -> None:
     """Each topic is also read in turn. With an interval of half the overlap, half of them have their turn in a run."""
     settings.REALTIME_RECONCILE_SECONDS = reconcile.OVERLAP.total_seconds() / 2
@@ -120,7 +119,6 @@ async def test_reconcile__environments_changed_without_events__one_run_delivers_
         for client, frame in zip(clients, frames, strict=True):
             await client.until(lambda client, frame=frame: client.events[-1:] == [frame])
         assert counters.sums()[metrics.reconciles["done"].name] <= runs + 1
-    await hub.current().close()
 
 
 async def test_reconcile_now__called_in_another_thread__newest_state_is_delivered(
@@ -462,7 +460,7 @@ async def test_bus__reconnected__hubs_reconcile(streams: hub.Hub, client: Client
 async def test_reconcile_now__loop_closed__does_nothing() -> None:
     async def run() -> hub.Hub:
         made = hub.current()
-        await made.close()
+        await runtime.current().close()
         return made
 
     made = await asyncio.to_thread(asyncio.run, run())
@@ -474,13 +472,14 @@ def test_bus__two_hubs__listens_until_the_last_one_is_closed() -> None:
     opened, leave = threading.Event(), threading.Event()
 
     async def first() -> None:
-        made = hub.current()
+        hub.current()
         opened.set()
         await asyncio.to_thread(leave.wait, PATIENCE)
-        await made.close()
+        await runtime.current().close()
 
     async def second() -> None:
-        await hub.current().close()
+        hub.current()
+        await runtime.current().close()
 
     thread = threading.Thread(target=asyncio.run, args=(first(),))
     thread.start()

@@ -25,11 +25,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 @pytest.fixture(autouse=True)
-async def streams(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> AsyncIterator[hub.Hub]:
+async def streams(monkeypatch: pytest.MonkeyPatch, settings: Settings, closed_runtime: None) -> hub.Hub:
     monkeypatch.setattr(window_streams, "CHECK_SECONDS", 0.05)
     settings.REALTIME_REPEAT_SECONDS = 0
-    yield hub.current()
-    await hub.current().close()
+    return hub.current()
 
 
 HOST = {"host": "testserver"}

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 @pytest.fixture
-async def streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[hub.Hub]:
+async def streams(settings: Settings, monkeypatch: pytest.MonkeyPatch, closed_runtime: None) -> hub.Hub:
     """The loop's hub, with a journal."""
     # Otherwise the thread might still write during the next test.
     monkeypatch.setattr(writer, "STOP_SECONDS", PATIENCE)
@@ -50,8 +50,7 @@ async def streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     settings.REALTIME_REPEAT_SECONDS = 0
     # On a slow machine the reconcile might find a change before its event arrives.
     settings.REALTIME_RECONCILE_SECONDS = 3_600
-    yield hub.current()
-    await hub.current().close()
+    return hub.current()
 
 
 @sync_to_async

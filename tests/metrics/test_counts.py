@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 from environments.models import Environment
 from features.models import FeatureState
 from realtime import bus
+from realtime.asgi import nothing
 from realtime.bus import Health, eventstream
 from realtime.delivery import hub
 from realtime.monitoring import metrics, watchdog
@@ -28,12 +29,11 @@ Rise = Callable[..., float]
 
 
 @pytest.fixture
-async def streams(settings: Settings) -> AsyncIterator[hub.Hub]:
+async def streams(settings: Settings, closed_runtime: None) -> hub.Hub:
     """The loop's hub, closed again at the end."""
     # On a slow machine a read may take longer than the default of one second, and the stream would begin without it.
     settings.REALTIME_RECONCILE_SECONDS = 3_600
-    yield hub.current()
-    await hub.current().close()
+    return hub.current()
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ async def test_watchdog__slow_start__loop_is_not_reported_as_blocked(
     async def send(message: Message) -> None:
         sent.append(message["type"])
 
-    await lifespan()({"type": "lifespan"}, receive, send)
+    await lifespan(nothing)({"type": "lifespan"}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert rise("realtime_event_loop_blocked_total") == 0
 

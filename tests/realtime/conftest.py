@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,10 +26,9 @@ def long_periods(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def streams(long_periods: Settings) -> AsyncIterator[hub.Hub]:
+async def streams(long_periods: Settings, closed_runtime: None) -> hub.Hub:
     """The loop's hub. A shorter reconcile interval takes effect after ``reconcile_now``."""
-    yield hub.current()
-    await hub.current().close()
+    return hub.current()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from environments.models import Environment
 from projects.models import Project
-from realtime import batching, hosts
+from realtime import batching, hosts, runtime
 from realtime.bus import eventstream
 from realtime.changes import publish
 from realtime.delivery import hub, reconcile, sse
@@ -68,7 +68,7 @@ async def test_reader__closed_while_a_query_hangs__does_not_wait(
     with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(2 * PATIENCE) and {}):
         read = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))
         await asyncio.sleep(0)
-        await asyncio.wait_for(streams.close(), PATIENCE)
+        await asyncio.wait_for(runtime.current().close(), PATIENCE)
         assert not read.done()
         released.set()
         await asyncio.wait([read])

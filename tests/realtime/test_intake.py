@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -49,10 +49,8 @@ class Key:
 
 
 @pytest.fixture(autouse=True)
-async def token(settings: Any) -> AsyncIterator[None]:
+def token(settings: Any, closed_runtime: None) -> None:
     settings.SSE_AUTHENTICATION_TOKEN = TOKEN
-    yield
-    await intake.close()
 
 
 def at(milliseconds: int) -> datetime:

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from environments.models import Environment
 from features.models import FeatureState
 from projects.models import Project
-from realtime import bus
+from realtime import bus, runtime
 from realtime.bus import eventstream
 from realtime.bus.memory import MemoryBus
 from realtime.delivery import hub, sse
@@ -496,7 +496,7 @@ async def test_hub__attaching_the_bus_fails__streams_work_and_it_is_retried(
             await client.until(lambda client: client.events[-1] == frame)
     assert sum("bus_attach_failed" in record.getMessage() for record in caplog.records) == 1
     await eventually(lambda: bus.health().connected)
-    await streams.close()
+    await runtime.current().close()
 
 
 async def test_hub__background_task_fails__logged(streams: hub.Hub, caplog: pytest.LogCaptureFixture) -> None:

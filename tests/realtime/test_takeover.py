@@ -17,6 +17,7 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from realtime import runtime
 from realtime.answers import Answer
 from realtime.delivery import hub
 from realtime.delivery.stream import Stream
@@ -73,7 +74,7 @@ async def server(long_periods: Any) -> AsyncIterator[Server]:
     listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     async with listening:
         yield Server(listening.sockets[0].getsockname()[1], state, hub.current())
-        await hub.current().close()
+        await runtime.current().close()
 
 
 async def answer(server: Server, sent: bytes, *, half_close: bool = False, age: float = 0) -> bytes:
@@ -281,7 +282,6 @@ async def test_read__connection_reset_before_the_response__nothing_fails(
         go_on.set()
         await eventually(lambda: not server.state.connections)
     await eventually(lambda: not server.state.tasks)
-    await read_path.close()
     assert failures == []
 
 
@@ -328,4 +328,3 @@ async def test_read__client_disconnected__leaves_no_reference_cycles(server: Ser
             await eventually(lambda: not any(type(each) is ShortcutProtocol for each in gc.get_objects()))
         finally:
             gc.enable()
-    await read_path.close()

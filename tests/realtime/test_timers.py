@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from realtime import runtime
 from realtime.delivery.timers import NO_SLOT, SLOT_SECONDS, Timers
 from tests.support.patience import PATIENCE
 
@@ -24,7 +25,7 @@ async def test_timers__due_raises__logged_and_other_deadlines_are_called(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     loop = asyncio.get_running_loop()
-    timers = Timers(loop)
+    timers = Timers()
     same_slot = [Deadline(fails=number % 2 == 0) for number in range(6)]
     later = Deadline()
     when = loop.time() + SLOT_SECONDS
@@ -39,4 +40,4 @@ async def test_timers__due_raises__logged_and_other_deadlines_are_called(
     timers.schedule(again, loop.time())
     async with asyncio.timeout(PATIENCE):
         await again.passed.wait()
-    timers.close()
+    await runtime.current().close()

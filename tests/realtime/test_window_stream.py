@@ -10,7 +10,6 @@ from asgiref.sync import sync_to_async
 
 from environments.models import Environment
 from features.models import FeatureState
-from realtime.delivery import hub
 from realtime.delivery.sinks import ASGISink, Piece
 from realtime.delivery.window_stream import WindowStream
 from realtime.http import streams
@@ -18,13 +17,7 @@ from realtime.types import EnvironmentKey
 from tests.support.asgi import Client
 from tests.support.patience import PATIENCE
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-async def _hub() -> AsyncIterator[None]:
-    yield
-    await hub.current().close()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("closed_runtime")]
 
 
 @asynccontextmanager

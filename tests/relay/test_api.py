@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from realtime import ofrep
-from realtime.delivery import hub
 from realtime.relay import api, document, evaluator, identities
 from realtime.relay.api import API
 from realtime.relay.configuration import Configuration, KeyPair
@@ -50,7 +49,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-async def sdk_api(tmp_path: Path) -> AsyncIterator[API]:
+async def sdk_api(tmp_path: Path, closed_runtime: None) -> AsyncIterator[API]:
     """An API with a slow environment, a usual one, and one in which clients set no traits."""
     configuration = Configuration(PAIRS)
     upstream = Upstream(configuration)
@@ -61,10 +60,8 @@ async def sdk_api(tmp_path: Path) -> AsyncIterator[API]:
     evaluation, usage = Evaluator(), Usage(upstream)
     yield API(environments, Origins(("*",)), evaluation, usage, None)
     await environments.close()
-    await evaluation.close()
     await usage.close()
     await upstream.close()
-    await hub.current().close()
 
 
 @pytest.fixture

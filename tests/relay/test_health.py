@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from realtime.delivery import hub
 from realtime.monitoring import metrics
 from realtime.relay import environments, gauges, health  # noqa: F401
 from realtime.relay.configuration import Configuration, KeyPair
@@ -26,7 +25,7 @@ async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-async def made(tmp_path: Path) -> AsyncIterator[Environments]:
+async def made(tmp_path: Path, closed_runtime: None) -> AsyncIterator[Environments]:
     configuration = Configuration(PAIRS)
     upstream = Upstream(configuration)
     made = Environments(configuration, upstream, Directory(tmp_path))
@@ -35,7 +34,6 @@ async def made(tmp_path: Path) -> AsyncIterator[Environments]:
     environments.use(None)
     await made.close()
     await upstream.close()
-    await hub.current().close()
 
 
 async def request(path: str, method: str = "GET") -> httpx.Response:
@@ -76,7 +74,7 @@ async def test_version__flagsmiths_format() -> None:
     assert (await request("/version", "POST")).status_code == 404
 
 
-async def test_health__no_environments__ok(tmp_path: Path) -> None:
+async def test_health__no_environments__ok(tmp_path: Path, closed_runtime: None) -> None:
     configuration = Configuration(())
     upstream = Upstream(configuration)
     made = Environments(configuration, upstream, Directory(tmp_path))
@@ -85,7 +83,6 @@ async def test_health__no_environments__ok(tmp_path: Path) -> None:
     environments.use(None)
     await made.close()
     await upstream.close()
-    await hub.current().close()
 
     assert body["status"] == "ok"
     assert datetime.fromisoformat(body["last_successful_update"])

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from realtime.bus import eventstream
-from realtime.delivery import hub
 from realtime.monitoring.shared_counters import counters
 from realtime.relay import document, environments, relay_metrics
 from realtime.relay.configuration import Configuration, KeyPair
@@ -34,7 +33,7 @@ Make = Callable[..., Awaitable[Environments]]
 
 
 @pytest.fixture
-async def start(tmp_path: Path, upstream: Upstream, settings: Any) -> AsyncIterator[Make]:
+async def start(tmp_path: Path, upstream: Upstream, settings: Any, closed_runtime: None) -> AsyncIterator[Make]:
     """A function that starts the environments of a process: ``await start("shop", storage=...)``."""
     settings.REALTIME_RECONCILE_SECONDS = 0.05
     async with AsyncExitStack() as stack:
@@ -50,7 +49,6 @@ async def start(tmp_path: Path, upstream: Upstream, settings: Any) -> AsyncItera
             return made
 
         yield start
-    await hub.current().close()
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
@@ -488,7 +486,7 @@ async def test_event__environment_is_removed_meanwhile__none(
 
 @pytest.mark.parametrize("steps", range(4))
 async def test_close__version_is_posted_at_the_same_moment__ends(
-    upstream: Upstream, tmp_path: Path, steps: int
+    upstream: Upstream, tmp_path: Path, steps: int, closed_runtime: None
 ) -> None:
     shop = upstream.add_environment(KEY)
     configuration = Configuration((KeyPair(shop.server_key, KEY),), api_urls=(upstream.api_url,))
@@ -504,4 +502,3 @@ async def test_close__version_is_posted_at_the_same_moment__ends(
     async with asyncio.timeout(PATIENCE):
         await made.close()
     await client.close()
-    await hub.current().close()

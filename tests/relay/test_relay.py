@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from realtime.delivery import hub
-from realtime.posted_versions import intake
 from realtime.relay import configuration, host, relay, upstream_streams
 from realtime.relay.relay import Relay
 from realtime.serving import redis_urls
@@ -40,7 +38,7 @@ def write(file: Path, upstream: Upstream) -> Callable[..., None]:
 
 @pytest.fixture
 async def start(
-    tmp_path: Path, write: Callable[..., None], settings: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, write: Callable[..., None], settings: Any, monkeypatch: pytest.MonkeyPatch, closed_runtime: None
 ) -> AsyncIterator[Start]:
     """A function that starts a relay with this configuration file."""
     settings.RELAY_STATE_DIR = str(tmp_path)
@@ -56,8 +54,6 @@ async def start(
     yield start
     for each in started:
         await each.close()
-    await intake.close()
-    await hub.current().close()
 
 
 def banner(made: Relay, shop: Environment) -> bytes:

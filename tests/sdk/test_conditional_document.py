@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 
 from environments.models import Environment, EnvironmentAPIKey
 from features.models import Feature, FeatureState
+from realtime import runtime
 from sdk import read_path
 from settings.asgi import django_application
 from tests.sdk.conftest import KEY_HEADER
@@ -57,7 +58,7 @@ class Reader:
                 await send_request(read_path.read_path(NOT_DJANGO), request),
                 await send_request(django_application, request),
             )
-            await read_path.close()
+            await runtime.current().close()
             return received
 
         by_read_path, by_django = asyncio.run(both())
@@ -170,10 +171,9 @@ def test_document__etag_differs_and_date_matches__200(reader: Reader, state: Fea
     assert reader.read(if_none_match='"other"', if_modified_since=reader.date())[0] == 200
 
 
-async def test_flags__with_conditions__200(environment: Environment, reader: Reader) -> None:
+async def test_flags__with_conditions__200(environment: Environment, reader: Reader, closed_runtime: None) -> None:
     headers = [(KEY_HEADER.lower(), reader.key), ("if-none-match", "*")]
     status, received_headers, _ = await send_request(read_path.read_path(NOT_DJANGO), scope("/api/v1/flags/", headers))
-    await read_path.close()
     assert (status, "etag" in received_headers) == (200, False)
 
 
@@ -184,10 +184,9 @@ def test_document_of_admin_api__unchanged__304_by_etag(admin: APIClient, old: En
     assert admin.get(path, headers={"If-None-Match": etag}).status_code == 304
 
 
-async def test_head__with_conditions__304(reader: Reader) -> None:
+async def test_head__with_conditions__304(reader: Reader, closed_runtime: None) -> None:
     headers = [(KEY_HEADER.lower(), reader.key)]
     _, received_headers, _ = await send_request(read_path.read_path(django_application), scope(PATH, headers, "HEAD"))
     conditional = scope(PATH, [*headers, ("if-none-match", received_headers["etag"])], "HEAD")
     status, received_headers, body = await send_request(read_path.read_path(django_application), conditional)
-    await read_path.close()
     assert (status, body, "content-length" in received_headers) == (304, b"", False)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from unittest import mock
 
@@ -18,13 +17,18 @@ from environments.identities.traits.models import Trait
 from environments.models import Environment, EnvironmentAPIKey
 from features.models import Feature
 from organisations.models import Organisation
+from realtime import runtime
 from realtime.types import Message
 from sdk import read_path
 from settings.asgi import django_application
 from tests.sdk import generated
 from tests.sdk.test_read_path import Received, scope, send_request
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.database,
+    pytest.mark.usefixtures("closed_runtime"),
+]
 
 URL = "/api/v1/identities/"
 
@@ -66,12 +70,6 @@ async def django(key: str, body: bytes, **headers: str) -> Received:
     return await send_request(django_application, request(key, content_length=str(len(body)), **headers), body)
 
 
-@pytest.fixture(autouse=True)
-async def closed() -> AsyncIterator[None]:
-    yield
-    await read_path.close()
-
-
 def flags_and_traits(received: Received | None) -> tuple[list[Any], dict[str, Any]]:
     assert received is not None
     parsed = json.loads(received[2])
@@ -103,7 +101,7 @@ def test_post__any_environment_and_identity__same_response_as_the_view(
             found = await fast_path(key, body, **headers)
             assert found == await django(key, body, **headers)
             assert found[0] == 200
-        await read_path.close()
+        await runtime.current().close()
 
     asyncio.run(compare())
 

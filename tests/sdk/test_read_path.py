@@ -5,7 +5,7 @@ import gzip
 import json
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -31,6 +31,7 @@ from evaluation.evaluation_process import Busy, ProcessLost
 from features.models import Feature, FeatureState
 from organisations.models import Organisation
 from projects.models import Project
+from realtime import runtime
 from realtime.types import Application, Message
 from sdk import authentication, read_path, responses
 from settings.asgi import django_application
@@ -82,16 +83,14 @@ async def send_request(application: Application, request: Message, request_body:
 
 
 @pytest.fixture
-async def fast_path() -> AsyncIterator[Application]:
+def fast_path(closed_runtime: None) -> Application:
     """The read path. A request that is passed to Django fails the test."""
-    yield read_path.read_path(NOT_DJANGO)
-    await read_path.close()
+    return read_path.read_path(NOT_DJANGO)
 
 
 @pytest.fixture
-async def full_application() -> AsyncIterator[Application]:
-    yield read_path.read_path(django_application)
-    await read_path.close()
+def full_application(closed_runtime: None) -> Application:
+    return read_path.read_path(django_application)
 
 
 ENVIRONMENTS = generated.environments(
@@ -127,7 +126,7 @@ def test_read_path__any_environment__same_responses_as_the_views(
             fast_path = await send_request(read_path.read_path(NOT_DJANGO), request)
             assert fast_path == await send_request(django_application, request)
             assert fast_path[0] == 200
-        await read_path.close()
+        await runtime.current().close()
 
     asyncio.run(compare())
 
@@ -308,7 +307,7 @@ async def test_i13_read_path__evaluation_for_one_tenant_is_running__flags_of_oth
 
 @pytest.mark.parametrize("path, query", [("/api/v1/flags/", ""), ("/api/v1/identities/", "identifier=ada")])
 async def test_read_path__one_environment_fails__others_of_the_batch_are_answered(
-    path: str, query: str, environment: Environment, production: Environment
+    path: str, query: str, environment: Environment, production: Environment, closed_runtime: None
 ) -> None:
     for each in (environment, production):
         await Identity.objects.acreate(environment=each, identifier="ada")
@@ -331,7 +330,6 @@ async def test_read_path__one_environment_fails__others_of_the_batch_are_answere
     ]
     with mock.patch.object(document, "build", build):
         received = await asyncio.gather(*(send_request(application, request) for request in requests))
-    await read_path.close()
     assert [status for status, _, _ in received] == [500, 200] * 20
     assert len(left) == 20
 
@@ -402,7 +400,7 @@ async def test_i13_read_path__many_builds_of_one_organisation__organisations_tak
         reads = [read(environment) for environment in many]
         assert await asyncio.to_thread(first.wait, PATIENCE)
         reads.append(read(one))
-        await eventually(lambda: len(read_path._current_batches()._builds._pending) == len(many))
+        await eventually(lambda: len(runtime.current().get(read_path.ReadBatches)._builds._pending) == len(many))
         go_on.set()
         received = await asyncio.gather(*reads)
     assert [status for status, _, _ in received] == [200] * 6
