@@ -73,7 +73,7 @@ class CompiledDocument:
     @cached_property
     def server_side_flags(self) -> EncodedBody:
         """The body of ``flags/`` for server-side keys."""
-        if self.environment.has_server_side_flags:
+        if self.environment.depends_on_key:
             return EncodedBody(self.environment.flags(server_side=True))
         return self.client_side_flags
 

@@ -29,14 +29,21 @@ class CompiledEnvironment:
         *,
         identity_overrides: Collection[IdentityOverrides] | None = None,
         stored_fields: StoredFields = NO_STORED_FIELDS,
+        shows_disabled_to_server_keys: bool = False,
     ) -> None:
-        """``identity_overrides``: None for those of the document."""
+        """``identity_overrides``: None for those of the document.
+
+        ``shows_disabled_to_server_keys``: server-side keys get disabled flags even if the project hides them.
+        """
         self.document = document
         self._identity_overrides = (
             document.get("identity_overrides", []) if identity_overrides is None else identity_overrides
         )
         self._encoder = FlagEncoder(document, stored_fields)
-        self._hides_disabled_flags = hides_disabled_flags(document)
+        hides_disabled = hides_disabled_flags(document)
+        self._hides_disabled = {False: hides_disabled, True: hides_disabled and not shows_disabled_to_server_keys}
+        """By ``server_side``."""
+
         self._server_side_ids = frozenset(document["project"].get("server_key_only_feature_ids", ()))
         self._identity_parts: dict[bool, IdentityParts] = {}
         """By ``server_side``."""
@@ -46,9 +53,9 @@ class CompiledEnvironment:
         return Evaluator(self.document, self._identity_overrides)
 
     @property
-    def has_server_side_flags(self) -> bool:
+    def depends_on_key(self) -> bool:
         """The flags depend on the kind of key."""
-        return bool(self._server_side_ids)
+        return bool(self._server_side_ids) or self._hides_disabled[False] != self._hides_disabled[True]
 
     def environment_document(self) -> bytes:
         """The body of ``environment-document/``."""
@@ -87,11 +94,12 @@ class CompiledEnvironment:
             environment_flags = self.evaluator.environment_flags.items()
             flags = [varying.get(name, flag) for name, flag in environment_flags]
             return [encode_flag(flag) for flag in self._visible(flags, server_side)]
+        hides_disabled = self._hides_disabled[server_side]
         encoded: list[bytes] = []
         for part in self._parts(server_side):
             if isinstance(part, bytes):
                 encoded.append(part)
-            elif (flag := varying[part]).state.enabled or not self._hides_disabled_flags:
+            elif (flag := varying[part]).state.enabled or not hides_disabled:
                 encoded.append(encode_flag(flag))
         return encoded
 
@@ -118,11 +126,11 @@ class CompiledEnvironment:
 
     def _visible(self, flags: Collection[Flag], server_side: bool) -> list[Flag]:
         """Leave out disabled flags if the environment hides them, and server-side flags for a client-side key."""
+        hides_disabled = self._hides_disabled[server_side]
         return [
             flag
             for flag in flags
-            if (flag.state.enabled or not self._hides_disabled_flags)
-            and (server_side or not self._is_server_side(flag))
+            if (flag.state.enabled or not hides_disabled) and (server_side or not self._is_server_side(flag))
         ]
 
     def _is_server_side(self, flag: Flag) -> bool:

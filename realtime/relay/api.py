@@ -151,7 +151,7 @@ class API:
             add_refetch()
             if not feature:
                 return _shared(held, server_side, is_gzip, cors)
-            body = held.compiled[server_side].flag(feature, server_side)
+            body = held.compiled.flag(feature, server_side)
             if body is None:
                 return responding.feature_not_found(feature, cors)
             return responding.evaluated(held, body, cors)

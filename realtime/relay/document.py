@@ -17,22 +17,18 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from math import inf
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, cast
 
 from realtime import ofrep
 from realtime.answers import Answer, EncodedBody, Validators
 from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
-from realtime.evaluation.document import hides_disabled_flags
 from realtime.evaluation.processor_time import thread_time
 from realtime.relay.configuration import SERVER_KEY_PREFIX
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, first_readable
-
-T = TypeVar("T")
 
 # Fields of a Flagsmith's document that differ in each response: it makes them up for identities that it stores in its
 # SQL database. ``updated_at`` is compared separately.
@@ -106,9 +102,9 @@ class HeldDocument:
 
     key: EnvironmentKey
     stored: Stored
-    compiled: dict[bool, CompiledEnvironment]
-    """By whether the key is server-side. Server-side keys get disabled flags even if the project hides them, as in the
-    Edge Proxy; a Flagsmith hides them from both."""
+    compiled: CompiledEnvironment
+    """Server-side keys get disabled flags even if the project hides them, as in the Edge Proxy; a Flagsmith hides them
+    from both."""
 
     streaming_enabled: bool
     is_served: bool
@@ -119,11 +115,11 @@ class HeldDocument:
     flags: dict[bool, Answer]
     """By whether the key is server-side."""
 
-    evaluations: dict[bool, ofrep.Evaluations]
-    """Those of OFREP, by whether the key is server-side."""
+    evaluations: ofrep.Evaluations
+    """Those of OFREP."""
 
-    ofrep_states: dict[bool, ofrep.State]
-    """By whether the key is server-side."""
+    names_stream: bool
+    """Evaluations of OFREP name the environment's stream."""
 
     document: Answer
     has_patterns: bool
@@ -142,6 +138,10 @@ class HeldDocument:
     @property
     def state(self) -> EnvironmentState:
         return EnvironmentState(self.key, self.stored.version, self.streaming_enabled)
+
+    def ofrep_state(self, server_side: bool) -> ofrep.State:
+        revision = f"{self.stored.raw_digest} {epoch_seconds(self.stored.version)}"
+        return ofrep.State(revision, server_side, self.names_stream)
 
 
 def receive(
@@ -188,19 +188,16 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
     """Compile a document, and encode its responses. Raises Refused if it cannot be evaluated."""
     project = document["project"]
     try:
-        compiled = _compiled(cast(EnvironmentDocument, document))
-        flags = _by_kind(compiled, partial(_flags, stored.version))
-        evaluations = _by_kind(compiled, lambda environment, _: ofrep.Evaluations(environment, stored.version))
-        seconds = _evaluation_seconds(compiled[False])
-        names = frozenset(compiled[False].evaluator.environment_flags)
+        compiled = CompiledEnvironment(cast(EnvironmentDocument, document), shows_disabled_to_server_keys=True)
+        flags = _flags(compiled, stored.version)
+        evaluations = ofrep.Evaluations(compiled, stored.version)
+        seconds = _evaluation_seconds(compiled)
+        names = frozenset(compiled.evaluator.environment_flags)
         conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
     except Exception as error:
         raise Refused("invalid", f"it cannot be evaluated: {error!r}") from error
     encoded = EncodedBody(stored.body)
     streaming_enabled = always_streams or bool(project.get("enable_realtime_updates"))
-    revision = f"{stored.raw_digest} {epoch_seconds(stored.version)}"
-    # With a server-side key in place of the client-side key, streams are at a path with the server-side key.
-    names_stream = streaming_enabled and key == document["api_key"]
     return HeldDocument(
         key=key,
         stored=stored,
@@ -211,7 +208,8 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         feature_names=names,
         flags=flags,
         evaluations=evaluations,
-        ofrep_states={kind: ofrep.State(revision, kind, names_stream) for kind in compiled},
+        # With a server-side key in place of the client-side key, streams are at a path with the server-side key.
+        names_stream=streaming_enabled and key == document["api_key"],
         document=Answer.of_version(
             stored.version,
             encoded.encoded,
@@ -226,26 +224,10 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
     )
 
 
-def _compiled(document: EnvironmentDocument) -> dict[bool, CompiledEnvironment]:
-    compiled = CompiledEnvironment(document)
-    if not hides_disabled_flags(document):
-        return {False: compiled, True: compiled}
-    showing: EnvironmentDocument = {**document, "hide_disabled_flags": False}
-    return {False: compiled, True: CompiledEnvironment(showing)}
-
-
-def _by_kind(
-    compiled: dict[bool, CompiledEnvironment], make: Callable[[CompiledEnvironment, bool], T]
-) -> dict[bool, T]:
-    """Call a function for each kind of key; once if flags are the same for both."""
-    for_clients = make(compiled[False], False)
-    is_same = compiled[True] is compiled[False] and not compiled[False].has_server_side_flags
-    return {False: for_clients, True: for_clients if is_same else make(compiled[True], True)}
-
-
-def _flags(version: UpdatedAt, environment: CompiledEnvironment, server_side: bool) -> Answer:
-    body = EncodedBody(environment.flags(server_side))
-    return Answer.of_version(version, body.encoded, body.gzipped)
+def _flags(compiled: CompiledEnvironment, version: UpdatedAt) -> dict[bool, Answer]:
+    bodies = {False: EncodedBody(compiled.flags(False))}
+    bodies[True] = EncodedBody(compiled.flags(True)) if compiled.depends_on_key else bodies[False]
+    return {kind: Answer.of_version(version, body.encoded, body.gzipped) for kind, body in bodies.items()}
 
 
 def _evaluation_seconds(compiled: CompiledEnvironment) -> float:

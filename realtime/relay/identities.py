@@ -110,7 +110,7 @@ class Evaluation:
 
     def run(self) -> bytes | None:
         """The body of the response. None: there is no flag of this name for this kind of key."""
-        compiled = self.held.compiled[self.server_side]
+        compiled = self.held.compiled
         if self.feature is not None:
             return compiled.identity_flag(self.identity, self.feature, self.server_side)
         return compiled.identity(self.identity, self.server_side)

@@ -23,7 +23,7 @@ class OFREPEvaluation:
     state: State
 
     def run(self) -> Answer:
-        return ofrep.answer(self.request, self.state, self.held.evaluations[self.state.server_side])
+        return ofrep.answer(self.request, self.state, self.held.evaluations)
 
 
 class OpenFeature:
@@ -47,7 +47,7 @@ class OpenFeature:
             return _reject(ofrep.rejection(403, "The organisation is disabled from serving flags."), cors)
         relay_metrics.reads["identities"].add()
         refetch_rate.add()
-        state = held.ofrep_states[server_side]
+        state = held.ofrep_state(server_side)
         if (unchanged := ofrep.unchanged(request, state)) is not None:
             return _response(unchanged, cors)
         evaluation = OFREPEvaluation(held, request, state)

@@ -103,10 +103,23 @@ def test_flag__unknown_name__none() -> None:
 @pytest.mark.parametrize("server_side", [False, True])
 def test_flag__server_side_feature__only_for_server_side_keys(server_side: bool) -> None:
     environment = CompiledEnvironment(document(project={"segments": [], "server_key_only_feature_ids": [3]}))
-    assert environment.has_server_side_flags
+    assert environment.depends_on_key
     assert (environment.flag("banner", server_side) is not None) == server_side
     assert len(json.loads(environment.flags(server_side))) == server_side
     assert len(json.loads(environment.identity(Identity("ada"), server_side))["flags"]) == server_side
+
+
+@pytest.mark.parametrize("server_side", [False, True])
+def test_flags__disabled_ones_hidden_from_client_side_keys__each_body_of_that_key(server_side: bool) -> None:
+    content = document(project={"segments": [segment(1, "plan", "pro")], "hide_disabled_flags": True})
+    content["feature_states"][0]["enabled"] = False
+    assert not CompiledEnvironment(content).depends_on_key
+    environment = CompiledEnvironment(content, shows_disabled_to_server_keys=True)
+    assert environment.depends_on_key
+    assert (environment.flag("banner", server_side) is not None) == server_side
+    assert len(json.loads(environment.flags(server_side))) == server_side
+    assert len(json.loads(environment.identity(Identity("ada"), server_side))["flags"]) == server_side
+    assert len(environment.identity_flags(Identity("ada"), server_side)) == server_side
 
 
 def test_identity__transient_trait__used_and_marked_in_the_response() -> None:
