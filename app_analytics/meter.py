@@ -4,7 +4,6 @@ The ``count`` functions can be called from any thread and from an event loop. Th
 ``API_USAGE_CACHE_SECONDS``, and once more when the process ends.
 """
 
-import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,12 +17,13 @@ from app_analytics import days, store
 from app_analytics.counters import Counters
 from app_analytics.labels import Headers, Labels, from_headers
 from app_analytics.models import Resource
-from core.threads import LoopThread
+from realtime.failure_log import FailureLog
+from realtime.workers import BackgroundWorker
 
 logger = structlog.get_logger(__name__)
 
 # When the process ends: the time to retry a failed write, and the pause between retries. Less than
-# ``core.threads.STOP_TIMEOUT_SECONDS``, the time for which the process waits for the thread.
+# ``realtime.workers.STOP_SECONDS``, the time for which the process waits for the thread.
 END_SECONDS = 8.0
 RETRY_SECONDS = 0.5
 
@@ -33,9 +33,14 @@ class Meter:
 
     def __init__(self) -> None:
         self.counters = Counters()
-        self.thread = LoopThread("meter", lambda: WriterLoop(self), "ENABLE_API_USAGE_TRACKING")
-        """Started by the server, or by the first count where no server does (WSGI). It can be started again."""
-        self._failing = False
+        self.thread = BackgroundWorker(
+            "meter",
+            self._write_regularly,
+            FailureLog(logger, "usage_not_written", "usage_written_again", has_stack=True),
+            delay=lambda: settings.API_USAGE_CACHE_SECONDS,
+            finish=self._write_rest,
+        )
+        """Started by the server, or by the first count where no server does (WSGI)."""
         self._removed_on = 0
         """The day on which old counts were last removed."""
 
@@ -45,15 +50,11 @@ class Meter:
         try:
             if counts:
                 store.add(counts)
-        except Exception:
+        except Exception as error:
             self.counters.put_back(counts)
-            if not self._failing:
-                logger.exception("usage_not_written")
-            self._failing = True
+            self.thread.failures.failed(error)
             return False
-        if self._failing:
-            logger.info("usage_written_again")
-        self._failing = False
+        self.thread.failures.succeeded()
         return True
 
     def remove_old(self) -> None:
@@ -69,31 +70,22 @@ class Meter:
             # The next attempt is tomorrow's, or another process's.
             logger.exception("old_usage_not_removed")
 
+    def _write_regularly(self) -> float:
+        if self.write():
+            self.remove_old()
+        # Until the next write, the thread needs no connection of the pool, and an open one could be lost.
+        connections.close_all()
+        interval: float = settings.API_USAGE_CACHE_SECONDS
+        return interval
 
-class WriterLoop:
-    """The loop of the thread that writes the counts. It writes once more before it ends."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._ending = threading.Event()
-
-    def run(self) -> None:
-        while not self._ending.wait(settings.API_USAGE_CACHE_SECONDS):
-            if self._meter.write():
-                self._meter.remove_old()
-            # Until the next write, the thread needs no connection of the pool, and an open one could be lost.
-            connections.close_all()
+    def _write_rest(self) -> None:
         deadline = time.monotonic() + END_SECONDS
-        while not self._meter.write():
+        while not self.write():
             connections.close_all()
             if time.monotonic() > deadline:
-                logger.error("usage_lost", counts=len(self._meter.counters.take()))
+                logger.error("usage_lost", counts=len(self.counters.take()))
                 break
             time.sleep(RETRY_SECONDS)
-        connections.close_all()
-
-    def end(self) -> None:
-        self._ending.set()
 
 
 meter = Meter()

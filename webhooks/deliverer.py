@@ -3,18 +3,20 @@
 Any number of deliverers may run: only one of them claims a delivery at a time (``webhooks.delivery``). If a process
 exits before it has finished a delivery, another one claims it when its lease has ended. So each event is delivered at
 least once. The deliverer's thread reads the database. Requests to receivers, which may be slow, run on an event loop in
-a second thread.
+a second thread, which the first delivery starts.
 """
 
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 import structlog
 from django.db import connections
 
-from core.threads import LoopThread
+from realtime.failure_log import FailureLog
+from realtime.workers import BackgroundWorker
 from webhooks import delivery as deliveries
 from webhooks.delivery import WebhookID
 from webhooks.models import Delivery
@@ -41,20 +43,15 @@ CANCEL_SECONDS = 2.0
 DELIVERY_ID = "X-Flagsmith-Delivery"
 """The header with the delivery's UUID, the same in each attempt: receivers recognise repeated deliveries by it."""
 
-_running: set["Deliverer"] = set()
-
-
-def wake() -> None:
-    """Make this process's deliverers look for due deliveries now. Called after a commit that has added some."""
-    for deliverer in tuple(_running):
-        deliverer.poll()
+Sent = tuple[Delivery, str, Outcome]
+"""A delivery, the URL that it was sent to, and the outcome."""
 
 
 class Senders:
-    """An event loop in a thread, on which the requests run. Their outcomes are put into ``inbox``."""
+    """An event loop in a thread, on which the requests run. Their outcomes are given to ``put``, in that thread."""
 
-    def __init__(self, inbox: "SimpleQueue[Sent | None]") -> None:
-        self._inbox = inbox
+    def __init__(self, put: Callable[[Sent], None]) -> None:
+        self._put = put
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="webhook-senders", daemon=True)
         self._thread.start()
@@ -68,7 +65,7 @@ class Senders:
         except Exception as error:
             logger.exception("webhook_not_sent", delivery=str(delivery.uuid))
             outcome = Outcome(error=f"It could not be sent: {type(error).__name__}.")
-        self._inbox.put((delivery, url, outcome))
+        self._put((delivery, url, outcome))
 
     def close(self) -> None:
         """Cancel the requests. Raises nothing, because the caller has to release their deliveries afterwards."""
@@ -88,62 +85,29 @@ class Senders:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-Sent = tuple[Delivery, str, Outcome]
-"""A delivery, the URL that it was sent to, and the outcome."""
-
-
-class Deliverer:
-    """The loop that claims deliveries, starts their requests and stores their outcomes, until ``end`` is called."""
+class Deliverer(BackgroundWorker):
+    """The worker that claims deliveries, starts their requests and stores their outcomes."""
 
     def __init__(self) -> None:
-        self._ending = threading.Event()
-        # Outcomes of requests; None: a request to look for due deliveries.
-        self._inbox: SimpleQueue[Sent | None] = SimpleQueue()
+        super().__init__(
+            "webhooks",
+            self._send_due,
+            FailureLog(logger, "deliverer_failing", "deliverer_recovered", has_stack=True),
+            pauses=(MIN_RETRY_SECONDS, MAX_RETRY_SECONDS),
+            begin=lambda: logger.info("deliverer_started"),
+            finish=self._shut_down,
+        )
+        self._senders: Senders | None = None
+        self._inbox: SimpleQueue[Sent] = SimpleQueue()
         self._claimed: dict[WebhookID, Delivery] = {}
-        self._retry_after = MIN_RETRY_SECONDS
-        self._failing = False
         self._pruned_at = float("-inf")
 
-    def run(self) -> None:
-        """Send due deliveries until ``end`` is called. After a failure of the database it tries again."""
-        logger.info("deliverer_started")
-        self._senders = Senders(self._inbox)
-        _running.add(self)
-        try:
-            while not self._ending.is_set():
-                self._receive(self._send_due())
-        finally:
-            _running.discard(self)
-            self._shut_down()
-            connections.close_all()
-            logger.info("deliverer_ended")
-
-    def end(self) -> None:
-        """Make ``run`` return. Callable from any thread, but not from a signal handler (core/processes.py)."""
-        self._ending.set()
-        self.poll()
-
-    def poll(self) -> None:
-        """Look for due deliveries now. Callable from any thread."""
-        self._inbox.put(None)
-
     def _send_due(self) -> float:
-        """Start the requests of due deliveries. Returns the seconds until the next query."""
-        try:
-            self._prune()
-            self._start_due()
-        except Exception:
-            if not self._failing:
-                logger.exception("deliverer_failing")
-            self._failing = True
-            connections.close_all()
-            seconds, self._retry_after = self._retry_after, min(self._retry_after * 2, MAX_RETRY_SECONDS)
-        else:
-            if self._failing:
-                logger.info("deliverer_recovered")
-            self._failing, self._retry_after = False, MIN_RETRY_SECONDS
-            seconds = POLL_SECONDS
-        return seconds
+        """Store the outcomes that have arrived, and start the requests of due deliveries."""
+        self._receive(0.0)
+        self._prune()
+        self._start_due()
+        return POLL_SECONDS
 
     def _start_due(self) -> None:
         free = MAX_CONCURRENT_REQUESTS - len(self._claimed)
@@ -151,10 +115,17 @@ class Deliverer:
             webhook = deliveries.webhook(delivery)
             if webhook is None:
                 deliveries.discard(delivery)
-                self.poll()
+                self.wake()
             else:
                 self._claimed[WebhookID.of(delivery)] = delivery
+                if self._senders is None:
+                    self._senders = Senders(self._put)
                 self._senders.start(delivery, webhook.url, webhook.secret)
+
+    def _put(self, sent: Sent) -> None:
+        """Add an outcome to the inbox. Called in the senders' thread."""
+        self._inbox.put(sent)
+        self.wake()
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned_at > PRUNE_SECONDS:
@@ -162,12 +133,11 @@ class Deliverer:
             self._pruned_at = time.monotonic()
 
     def _receive(self, seconds: float) -> None:
-        """Wait at most this long for a message in the inbox, and store all outcomes that have arrived."""
+        """Wait at most this long for an outcome, and store all that have arrived."""
         try:
             sent = self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
             while True:
-                if sent is not None:
-                    self._store(*sent)
+                self._store(*sent)
                 sent = self._inbox.get_nowait()
         except Empty:
             return
@@ -185,13 +155,19 @@ class Deliverer:
         deadline = time.monotonic() + END_SECONDS
         while self._claimed and time.monotonic() < deadline:
             self._receive(deadline - time.monotonic())
-        self._senders.close()
+        senders, self._senders = self._senders, None
+        if senders is not None:
+            senders.close()
         self._receive(0.0)
         for delivery in self._claimed.values():
             try:
                 deliveries.release(delivery)
             except Exception:
                 logger.exception("delivery_not_released", delivery=str(delivery.uuid))
+        self._claimed.clear()
+        logger.info("deliverer_ended")
 
 
-deliverer_thread = LoopThread("webhooks", Deliverer, "DELIVER_WEBHOOKS")
+def wake() -> None:
+    """Make this process's deliverers look for due deliveries now. Called after a commit that has added some."""
+    Deliverer.wake_all()

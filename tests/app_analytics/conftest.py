@@ -8,7 +8,7 @@ import pytest
 from app_analytics import days, usage
 from app_analytics import meter as metering
 from app_analytics.meter import Meter
-from core import threads
+from realtime import workers
 from tests.support.patience import PATIENCE
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
@@ -28,7 +28,7 @@ def meter(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
     settings.ENABLE_API_USAGE_TRACKING = True
     settings.API_USAGE_CACHE_SECONDS = 3_600
     # On a busy machine the thread may take long to stop.
-    monkeypatch.setattr(threads, "STOP_TIMEOUT_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr(workers, "STOP_SECONDS", 2 * PATIENCE)
     monkeypatch.setattr(metering, "END_SECONDS", PATIENCE)
     meter = Meter()
     monkeypatch.setattr(metering, "meter", meter)

@@ -1,7 +1,6 @@
 """Fixtures for webhooks, their deliveries, a receiver and a deliverer."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,14 +68,11 @@ def receiver() -> Iterator[Receiver]:
 def delivering() -> Iterator[Deliverer]:
     """A running deliverer, in a thread."""
     deliverer = Deliverer()
-    thread = threading.Thread(target=deliverer.run, daemon=True)
-    thread.start()
+    deliverer.start()
     try:
         yield deliverer
     finally:
-        deliverer.end()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+        assert deliverer.stop(PATIENCE)
 
 
 @pytest.fixture

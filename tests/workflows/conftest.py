@@ -172,14 +172,11 @@ def listen(environment: Environment) -> Iterator[Callable[..., EventListener]]:
 def running_scheduler() -> Iterator[Scheduler]:
     """A scheduler in its own thread, which ends with the context."""
     scheduler = Scheduler()
-    thread = threading.Thread(target=scheduler.run, daemon=True)
-    thread.start()
+    scheduler.start()
     try:
         yield scheduler
     finally:
-        scheduler.end()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+        assert scheduler.stop(PATIENCE)
 
 
 @pytest.fixture

@@ -5,20 +5,20 @@ write of the API does, and then checks again whether the request is due. The dat
 that became due while no scheduler ran are published when one starts.
 """
 
-import threading
 from datetime import datetime
 
 import structlog
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from core import changes
 from core.locks import lock_environment
-from core.threads import LoopThread
 from environments.models import Environment
 from features.workflows.core.models import ChangeRequest
 from features.workflows.core.publication import CannotPublish, mark_failed, publish
+from realtime.failure_log import FailureLog
+from realtime.workers import BackgroundWorker
 
 logger = structlog.get_logger(__name__)
 
@@ -26,13 +26,6 @@ POLL_SECONDS = 0.5
 """Interval of the query for requests that other processes have committed. It uses a partial index."""
 
 FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 5.0
-
-_wake_up = threading.Event()
-
-
-def wake() -> None:
-    """Query again now: this process has committed a request that may be due before the next poll."""
-    _wake_up.set()
 
 
 def publish_next() -> bool:
@@ -83,49 +76,23 @@ def _lock_free_environment(due: QuerySet[ChangeRequest]) -> int | None:
     return free.values_list("pk", flat=True).first()
 
 
-class Scheduler:
-    """The scheduler's loop."""
+class Scheduler(BackgroundWorker):
+    """The worker that publishes due requests. Database errors are retried."""
 
     def __init__(self) -> None:
-        self._ending = threading.Event()
-        self._retry_after = FIRST_RETRY_SECONDS
-        self._failing = False
-
-    def run(self) -> None:
-        """Publish due requests until ``end`` is called. Database errors are retried."""
-        logger.info("scheduler_started")
-        try:
-            while not self._ending.is_set():
-                _wake_up.wait(self._run_once())
-                _wake_up.clear()
-        finally:
-            connections.close_all()
-            logger.info("scheduler_ended")
-
-    def end(self) -> None:
-        """End the loop after the current request. Callable from any thread, not from a signal handler."""
-        self._ending.set()
-        wake()
-
-    def _run_once(self) -> float:
-        """Publish due requests; return the seconds until the next run."""
-        try:
-            seconds = self._publish_due_requests()
-        except Exception:
-            if not self._failing:
-                logger.exception("scheduler_failing")
-            self._failing = True
-            connections.close_all()
-            seconds, self._retry_after = self._retry_after, min(self._retry_after * 2, MAX_RETRY_SECONDS)
-        else:
-            if self._failing:
-                logger.info("scheduler_recovered")
-            self._failing, self._retry_after = False, FIRST_RETRY_SECONDS
-        return seconds
+        super().__init__(
+            "scheduler",
+            self._publish_due_requests,
+            FailureLog(logger, "scheduler_failing", "scheduler_recovered", has_stack=True),
+            pauses=(FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS),
+            begin=lambda: logger.info("scheduler_started"),
+            finish=lambda: logger.info("scheduler_ended"),
+        )
 
     def _publish_due_requests(self) -> float:
+        """Publish due requests; return the seconds until the next query."""
         scheduled = ChangeRequest.objects.filter(due_at__isnull=False).order_by("due_at")
-        while not self._ending.is_set():
+        while not self.is_ending:
             due_at = scheduled.values_list("due_at", flat=True).first()
             seconds = (due_at - timezone.now()).total_seconds() if due_at is not None else POLL_SECONDS
             if seconds > 0:
@@ -134,4 +101,6 @@ class Scheduler:
         return 0.0
 
 
-scheduler_thread = LoopThread("scheduler", Scheduler, "RUN_SCHEDULER")
+def wake() -> None:
+    """Query again now: this process has committed a request that may be due before the next poll."""
+    Scheduler.wake_all()

@@ -1,0 +1,34 @@
+"""Failure log: logs a repeated failure once until the work succeeds again."""
+
+from typing import Any
+
+
+class FailureLog:
+    """Whether some work fails at present. The first failure is logged, and the recovery, if it has an event.
+
+    ``has_stack``: the failure is logged as an error with its stack, otherwise as a warning with ``error``.
+    """
+
+    def __init__(self, logger: Any, event: str, recovery: str = "", *, has_stack: bool = False) -> None:
+        self.is_failing = False
+        self._logger = logger
+        self._event = event
+        self._recovery = recovery
+        self._has_stack = has_stack
+
+    def failed(self, error: Exception | None = None, **fields: Any) -> None:
+        """Report a failure. To be called while the exception is handled, if its stack is logged."""
+        if not self.is_failing:
+            if self._has_stack:
+                self._logger.error(self._event, exc_info=error, **fields)
+            elif error is not None:
+                self._logger.warning(self._event, **{"error": repr(error), **fields})
+            else:
+                self._logger.warning(self._event, **fields)
+        self.is_failing = True
+
+    def succeeded(self) -> None:
+        """Report that the work has succeeded."""
+        if self.is_failing and self._recovery:
+            self._logger.info(self._recovery)
+        self.is_failing = False
