@@ -1,4 +1,4 @@
-"""The SDK API and OFREP from memory: as shortcuts on a client's connection (``realtime.http.shortcuts``), and as ASGI.
+"""The SDK API and OFREP (docs/ofrep.md) from memory: as shortcuts on a client's connection, and as ASGI.
 
 Both parse a request to the same ``Read`` or call the same ``post``.
 """
@@ -12,17 +12,16 @@ from urllib.parse import parse_qsl
 import structlog
 
 from realtime import ofrep
-from realtime.answers import ConditionalHeaders, accepts_gzip, http_head
+from realtime.answers import Answer, ConditionalHeaders, accepts_gzip
 from realtime.delivery.spread import refetch_rate
 from realtime.evaluation import Identity
 from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
+from realtime.ofrep import EvaluationRequest
 from realtime.relay import identities, relay_metrics, responding, traits, usage
 from realtime.relay.document import HeldDocument
 from realtime.relay.environments import Environments
-from realtime.relay.evaluator import Evaluator, TookTooLong
-from realtime.relay.identities import Evaluation
-from realtime.relay.openfeature import OpenFeature
-from realtime.relay.responding import InvalidRequest, Origins, Response, Result
+from realtime.relay.evaluator import Evaluation, Evaluator
+from realtime.relay.responding import InvalidRequest, NoDocument, Origins, Rejected, Response, Result, UnknownKey
 from realtime.relay.traits import TraitForwarder, TraitRequest
 from realtime.relay.usage import Usage
 from realtime.types import Application, Message, Receive, Scope, Send
@@ -50,13 +49,14 @@ WRITES = {
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 
-MISSING_IDENTIFIER = InvalidRequest("missing", ["query", "identifier"], "Field required")
-
 Found = tuple[HeldDocument, bool]
 """The document of a key, and whether the key is server-side."""
 
 Read = Callable[[], Result]
 """Responds to a GET. It is called for each request of the same bytes."""
+
+Posted = Answer | Evaluation
+"""The answer to a POST or PUT, or how to make it."""
 
 
 class API:
@@ -73,7 +73,6 @@ class API:
         self._environments = environments
         self._origins = origins
         self._evaluator = evaluator
-        self._openfeature = OpenFeature(environments, evaluator)
         self._usage = usage_counts
         self._forwarder = forwarder
         self._has_logged_traits = False
@@ -82,7 +81,7 @@ class API:
             IDENTITIES: self._identity,
             DOCUMENT: self._document,
         }
-        self._posts: dict[str, Callable[[Scope, Found, bytes, bytes], Result]] = {
+        self._posts: dict[str, Callable[[Scope, Found, bytes], Posted]] = {
             IDENTITIES: self._post_identity,
             ANALYTICS: self._post_totals,
             ANALYTICS_2: self._post_evaluations,
@@ -99,39 +98,44 @@ class API:
             return None
         cors = self._cors(scope)
         try:
-            return handler(scope, cors)
+            read = handler(scope, cors)
         except InvalidRequest as invalid:
-            response = invalid.response(cors)
+            response = responding.encode(invalid.answer, cors)
             return lambda: response
+        return read
 
     def post(self, scope: Scope, body: bytes) -> Result | None:
         """The response to a POST or PUT; None: the path is none of the API's writes."""
         cors = self._cors(scope)
-        if (evaluation := ofrep.parse(scope, body)) is not None:
-            return self._openfeature.respond(evaluation, cors)
-        handler = self._posts.get(_path(scope))
-        if handler is None:
-            return None
-        found = self._find(_key(scope), cors)
-        if isinstance(found, Response):
-            return found
         try:
-            return handler(scope, found, body, cors)
-        except InvalidRequest as invalid:
-            relay_metrics.rejected.add()
-            return invalid.response(cors)
+            posted = self._posted(scope, body)
+        except Rejected as rejected:
+            return self._reject(rejected, cors)
+        if isinstance(posted, Evaluation):
+            return self._evaluator.evaluate(posted, cors)
+        return None if posted is None else responding.encode(posted, cors)
+
+    def _posted(self, scope: Scope, body: bytes) -> Posted | None:
+        if (request := ofrep.parse(scope, body)) is not None:
+            return self._ofrep(request)
+        handler = self._posts.get(_path(scope))
+        return None if handler is None else handler(scope, self._find(_key(scope)), body)
+
+    def _reject(self, rejected: Rejected, cors: bytes) -> Response:
+        relay_metrics.rejected.add()
+        return responding.encode(rejected.answer, cors)
 
     def other(self, scope: Scope) -> Response:
         """The response to a request of another path or method."""
         cors, origin = self._cors(scope), _header(scope, b"origin")
         if scope["method"] == "OPTIONS" and origin:
             return self._origins.preflight(origin, _header(scope, b"access-control-request-headers"))
-        if methods := _methods(scope):
-            return responding.method_not_allowed(methods, cors)
-        return responding.not_found(cors)
+        methods = _methods(scope)
+        return responding.encode(responding.method_not_allowed(methods) if methods else responding.not_found(), cors)
 
     def too_large(self, scope: Scope) -> Response:
-        return responding.json_response(413, {"detail": "The request's body is too large."}, self._cors(scope))
+        answer = responding.json_answer(413, {"detail": "The request's body is too large."})
+        return responding.encode(answer, self._cors(scope))
 
     # Reads
 
@@ -143,18 +147,16 @@ class API:
         is_gzip = accepts_gzip(accept_encoding)
 
         def read() -> Response:
-            found = find(key, cors)
-            if isinstance(found, Response):
-                return found
-            held, server_side = found
+            try:
+                held, server_side = find(key)
+            except Rejected as rejected:
+                return self._reject(rejected, cors)
             count()
             add_refetch()
             if not feature:
                 return _shared(held, server_side, is_gzip, cors)
             body = held.compiled.flag(feature, server_side)
-            if body is None:
-                return responding.feature_not_found(feature, cors)
-            return responding.evaluated(held, body, cors)
+            return responding.encode(responding.evaluated(held, body, feature), cors)
 
         return read
 
@@ -165,14 +167,14 @@ class API:
         conditions = ConditionalHeaders(*(_header(scope, name).decode("latin-1") for name in names))
 
         def read() -> Response:
-            found = self._find(key, cors)
-            if isinstance(found, Response):
-                return found
-            held, server_side = found
+            try:
+                held, server_side = self._find(key)
+            except Rejected as rejected:
+                return self._reject(rejected, cors)
             if not server_side:
-                return responding.unknown_key(key, cors)
+                return responding.encode(UnknownKey(key).answer, cors)
             relay_metrics.reads["environment-document"].add()
-            return responding.encoded(held.document, accept_encoding, conditions, cors)
+            return responding.encode_for(held.document, accept_encoding, conditions, cors)
 
         return read
 
@@ -180,78 +182,106 @@ class API:
         query = _query(scope)
         key, identifier, feature = _key(scope), query.get("identifier"), query.get("feature") or None
         if not identifier:
-            raise MISSING_IDENTIFIER
-        find, count, add_refetch = self._find, relay_metrics.reads["identities"].add, refetch_rate.add
+            raise InvalidRequest("missing", ["query", "identifier"], "Field required")
 
         def read() -> Result:
-            found = find(key, cors)
-            if isinstance(found, Response):
-                return found
-            held, server_side = found
-            count()
-            add_refetch()
-            return self._evaluate(Evaluation(held, server_side, Identity(identifier), feature), cors)
+            try:
+                evaluation = self._evaluation(self._find(key), Identity(identifier), feature)
+            except Rejected as rejected:
+                return self._reject(rejected, cors)
+            return self._evaluator.evaluate(evaluation, cors)
 
         return read
 
+    def _evaluation(self, found: Found, identity: Identity, feature: str | None = None) -> Evaluation:
+        """An identity's flags, or one of them, to be evaluated."""
+        held, server_side = found
+        relay_metrics.reads["identities"].add()
+        refetch_rate.add()
+
+        def run() -> Answer:
+            if feature is not None:
+                return responding.evaluated(held, held.compiled.identity_flag(identity, feature, server_side), feature)
+            return responding.evaluated(held, held.compiled.identity(identity, server_side))
+
+        return Evaluation(held, run)
+
+    def _ofrep(self, request: EvaluationRequest) -> Posted:
+        """The answer to a request of OFREP, or its evaluation."""
+        try:
+            held, server_side = self._find(request.key)
+        except UnknownKey:
+            raise Rejected(ofrep.unauthorized()) from None
+        except NoDocument:
+            # The protocol has no 503.
+            raise Rejected(ofrep.rejection(500, responding.NO_DOCUMENT, responding.RETRY)) from None
+        if not held.is_served:
+            raise Rejected(ofrep.rejection(403, "The organisation is disabled from serving flags."))
+        relay_metrics.reads["identities"].add()
+        refetch_rate.add()
+        state = held.ofrep_state(server_side)
+        return ofrep.unchanged(request, state) or Evaluation(
+            held,
+            partial(ofrep.answer, request, state, held.evaluations),
+            partial(ofrep.failure, 400, request.flag, "GENERAL", responding.TOOK_TOO_LONG),
+        )
+
     # Writes
 
-    def _post_identity(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Result:
+    def _post_identity(self, scope: Scope, found: Found, body: bytes) -> Evaluation:
         held, server_side = found
         posted = identities.parse(body)
         may_set_traits = server_side or held.allows_client_traits
         if self._forwarder is not None and posted.traits and may_set_traits and not posted.is_transient:
             self._forward("POST", "identities/", _key(scope), posted.identifier, body)
-        relay_metrics.reads["identities"].add()
-        refetch_rate.add()
         identity = posted.identity() if may_set_traits else Identity(posted.identifier)
-        return self._evaluate(Evaluation(held, server_side, identity), cors)
+        return self._evaluation(found, identity)
 
-    def _post_totals(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
+    def _post_totals(self, scope: Scope, found: Found, body: bytes) -> Answer:
         posted = identities.parse_json(body)
         if not isinstance(posted, dict):
-            return responding.json_response(400, {"non_field_errors": ["Expected a JSON object."]}, cors)
+            return responding.json_answer(400, {"non_field_errors": ["Expected a JSON object."]})
         source = usage.Source(_key(scope) or "", usage.labels(scope["headers"]), 1)
         for name, number in usage.totals(posted, found[0].feature_names.__contains__):
             self._usage.count(source, name, number)
         relay_metrics.reads["analytics"].add()
         # Not empty: Kotlin's SDK treats an empty body as a failure.
-        return responding.json_response(200, None, cors)
+        return responding.json_answer(200, None)
 
-    def _post_evaluations(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
+    def _post_evaluations(self, scope: Scope, found: Found, body: bytes) -> Answer:
         posted = identities.parse_json(body)
         if (errors := usage.errors(posted)) is not None:
-            return responding.json_response(400, errors, cors)
+            return responding.json_answer(400, errors)
         source = usage.Source(_key(scope) or "", usage.labels(scope["headers"]), 2)
         for evaluation, number in usage.evaluations(posted["evaluations"], found[0].feature_names.__contains__):
             self._usage.count(source, evaluation, number)
         relay_metrics.reads["analytics"].add()
-        return Response(http_head(204, []) + cors, b"")
+        return Answer(204, b"")
 
-    def _post_trait(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
+    def _post_trait(self, scope: Scope, found: Found, body: bytes) -> Answer:
         trait = identities.parse_json(body)
         if errors := traits.errors(trait, allow_null=False):
-            return responding.json_response(400, errors, cors)
+            return responding.json_answer(400, errors)
         held, server_side = found
         if not server_side and not held.allows_client_traits:
-            return responding.json_response(400, traits.NOT_ALLOWED, cors)
+            return responding.json_answer(400, traits.NOT_ALLOWED)
         self._accept_traits("POST", "traits/", _key(scope), [trait], body)
-        return responding.json_response(200, traits.answer(trait), cors)
+        return responding.json_answer(200, traits.answer(trait))
 
-    def _post_traits(self, scope: Scope, found: Found, body: bytes, cors: bytes) -> Response:
+    def _post_traits(self, scope: Scope, found: Found, body: bytes) -> Answer:
         held, server_side = found
         if not server_side and not held.allows_client_traits:
-            return responding.json_response(400, traits.NOT_ALLOWED_IN_BULK, cors)
+            return responding.json_answer(400, traits.NOT_ALLOWED_IN_BULK)
         posted = identities.parse_json(body)
         if not isinstance(posted, list):
             errors: Any = {"non_field_errors": ["Expected a list of items."]}
-            return responding.json_response(400, errors, cors)
+            return responding.json_answer(400, errors)
         errors = [traits.errors(trait, allow_null=True) for trait in posted]
         if any(errors):
-            return responding.json_response(400, errors, cors)
+            return responding.json_answer(400, errors)
         self._accept_traits("PUT", "traits/bulk/", _key(scope), posted, body)
         answers = [traits.answer(trait) for trait in posted if trait["trait_value"] is not None]
-        return responding.json_response(200, answers, cors)
+        return responding.json_answer(200, answers)
 
     def _accept_traits(
         self, method: str, path: str, key: str | None, posted: list[dict[str, Any]], body: bytes
@@ -272,21 +302,16 @@ class API:
         assert self._forwarder is not None
         self._forwarder.add(TraitRequest(method, path, key or "", identifier, body))
 
-    def _evaluate(self, evaluation: Evaluation, cors: bytes) -> Result:
-        return self._evaluator.evaluate(evaluation, partial(_evaluated, evaluation, cors))
-
     # Keys and headers
 
-    def _find(self, key: str | None, cors: bytes) -> Found | Response:
-        """The document of this key, and whether the key is server-side; or the response without one."""
+    def _find(self, key: str | None) -> Found:
+        """The document of this key, and whether the key is server-side. Raises UnknownKey and NoDocument."""
         found = self._environments.by_key.get(key) if key is not None else None
         if found is None:
-            relay_metrics.rejected.add()
-            return responding.unknown_key(key, cors)
+            raise UnknownKey(key)
         environment, server_side = found
         if environment.held is None:
-            relay_metrics.rejected.add()
-            return responding.no_document(cors)
+            raise NoDocument
         return environment.held, server_side
 
     def _cors(self, scope: Scope) -> bytes:
@@ -305,7 +330,7 @@ class API:
             result = self.post(scope, body)
         except Exception:
             logger.exception("relay_request_failed", path=scope["path"])
-            result = responding.json_response(500, {"detail": "Internal Server Error"}, b"")
+            result = responding.encode(responding.server_error(), b"")
         if result is None:
             return False
         _reply(deferred, result)
@@ -317,7 +342,7 @@ def _answer(read: Read, channel: Channel) -> bool:
         result = read()
     except Exception:
         logger.exception("relay_request_failed")
-        result = responding.json_response(500, {"detail": "Internal Server Error"}, b"")
+        result = responding.encode(responding.server_error(), b"")
     _reply(channel.defer(), result)
     return True
 
@@ -334,7 +359,7 @@ def _reply_later(deferred: DeferredResponse, task: "asyncio.Task[Response]") -> 
         response = task.result()
     except (Exception, asyncio.CancelledError):
         logger.exception("relay_request_failed")
-        response = responding.json_response(500, {"detail": "Internal Server Error"}, b"")
+        response = responding.encode(responding.server_error(), b"")
     deferred.reply(response.head, response.body)
 
 
@@ -344,17 +369,9 @@ def _shared(held: HeldDocument, server_side: bool, is_gzip: bool, cors: bytes) -
     response: Response | None = held.heads.get(name)
     if response is None:
         encoding = "gzip" if is_gzip else ""
-        response = responding.encoded(held.flags[server_side], encoding, ConditionalHeaders(), cors)
+        response = responding.encode_for(held.flags[server_side], encoding, ConditionalHeaders(), cors)
         held.heads[name] = response
     return response
-
-
-def _evaluated(evaluation: Evaluation, cors: bytes, body: bytes | TookTooLong | None) -> Response:
-    if isinstance(body, TookTooLong):
-        return responding.took_too_long(cors)
-    if body is None:
-        return responding.feature_not_found(evaluation.feature or "", cors)
-    return responding.evaluated(evaluation.held, body, cors)
 
 
 def _path(scope: Scope) -> str:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
 
 import structlog
 
+from realtime.answers import Answer
 from realtime.batching import Batcher, DatabaseThread
 from realtime.evaluation import patterns
+from realtime.relay import responding
 from realtime.relay.document import HeldDocument
 from realtime.relay.responding import Response, Result
 from realtime.types import EnvironmentKey
@@ -18,23 +20,15 @@ logger = structlog.get_logger(__name__)
 PATTERN_SECONDS = 0.002
 EVALUATION_SECONDS = 0.5
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
+@dataclass(slots=True, eq=False)
+class Evaluation:
+    """The evaluation of one request."""
 
-class Evaluation(Protocol[T_co]):
-    """The evaluation of one request. Not equal to any other."""
-
-    @property
-    def held(self) -> HeldDocument: ...
-
-    def run(self) -> T_co: ...
-
-    def __hash__(self) -> int: ...
-
-
-class TookTooLong:
-    """In place of a result: the regular expressions of the environment's segments have used all their time."""
+    held: HeldDocument
+    run: Callable[[], Answer]
+    took_too_long: Callable[[], Answer] = responding.took_too_long
+    """The answer if the regular expressions of the environment's segments have used all their time."""
 
 
 class Evaluator:
@@ -44,7 +38,7 @@ class Evaluator:
     """
 
     def __init__(self) -> None:
-        self._batcher: Batcher[Evaluation[Any], Any] = Batcher(
+        self._batcher: Batcher[Evaluation, Answer] = Batcher(
             DatabaseThread("relay-evaluator"),
             _evaluate_in_thread,
             failure_event="relay_evaluation_failed",
@@ -53,28 +47,27 @@ class Evaluator:
             group=_environment_of,
         )
 
-    def evaluate(self, evaluation: Evaluation[T], respond: Callable[[T | TookTooLong], Response]) -> Result:
-        """Make a response of the evaluation's result."""
+    def evaluate(self, evaluation: Evaluation, cors: bytes) -> Result:
+        """The encoded answer to a request."""
         held = evaluation.held
         if not held.is_expensive:
             try:
-                return respond(_evaluate_here(evaluation))
+                return responding.encode(_evaluate_here(evaluation), cors)
             except patterns.TimeLimitExceeded:
                 held.is_expensive = True
                 logger.warning("environment_is_expensive", environment=held.key, reason="slow regular expressions")
-        return asyncio.create_task(self._respond_later(evaluation, respond))
+        return asyncio.create_task(self._evaluate_later(evaluation, cors))
 
-    async def _respond_later(
-        self, evaluation: Evaluation[T], respond: Callable[[T | TookTooLong], Response]
-    ) -> Response:
+    async def _evaluate_later(self, evaluation: Evaluation, cors: bytes) -> Response:
         future = self._batcher.submit(evaluation)
         # A cancelled future would fail in the batcher.
         await asyncio.wait([future])
-        result: Any = future.result()
-        return respond(result)
+        answer = future.result()
+        assert answer is not None
+        return responding.encode(answer, cors)
 
 
-def _evaluate_here(evaluation: Evaluation[T]) -> T:
+def _evaluate_here(evaluation: Evaluation) -> Answer:
     """Evaluate in the event loop. Raises patterns.TimeLimitExceeded."""
     if not evaluation.held.has_patterns:
         return evaluation.run()
@@ -82,16 +75,16 @@ def _evaluate_here(evaluation: Evaluation[T]) -> T:
         return evaluation.run()
 
 
-def _environment_of(evaluation: Evaluation[Any]) -> EnvironmentKey:
+def _environment_of(evaluation: Evaluation) -> EnvironmentKey:
     return evaluation.held.key
 
 
-def _evaluate_in_thread(evaluations: list[Evaluation[Any]]) -> dict[Evaluation[Any], Any]:
-    results: dict[Evaluation[Any], Any] = {}
+def _evaluate_in_thread(evaluations: list[Evaluation]) -> dict[Evaluation, Answer]:
+    results: dict[Evaluation, Answer] = {}
     for evaluation in evaluations:
         try:
             with patterns.time_limit(EVALUATION_SECONDS):
                 results[evaluation] = evaluation.run()
         except patterns.TimeLimitExceeded:
-            results[evaluation] = TookTooLong()
+            results[evaluation] = evaluation.took_too_long()
     return results

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from realtime.answers import Answer, Headers, http_head
 from realtime.relay import environments
 from realtime.relay.environments import Environment
-from realtime.relay.responding import Response, json_response, plain_response
+from realtime.relay.responding import NOSNIFF, Response, encode, json_answer
 from realtime.serving.health import Part
 from realtime.types import Application, Message, Receive, Send
 
@@ -16,7 +17,9 @@ EDGE_PROXY_HEALTH = ("/proxy/health", "/proxy/health/readiness", "/health")
 EDGE_PROXY_LIVENESS = "/proxy/health/liveness"
 VERSION = "/version"
 
-NO_STORE = {b"cache-control": b"no-store"}
+NO_STORE: Headers = (("Cache-Control", "no-store"),)
+
+ALIVE = Response(http_head(200, [(b"cache-control", b"no-store"), NOSNIFF, (b"content-length", b"0")]), b"")
 
 # Environments that are listed by name.
 MAX_LISTED = 20
@@ -33,11 +36,11 @@ def with_health(application: Application) -> Application:
         response: Response | None = None
         if scope["method"] in ("GET", "HEAD"):
             if path in EDGE_PROXY_HEALTH:
-                response = edge_proxy_health()
+                response = encode(edge_proxy_health(), b"")
             elif path == EDGE_PROXY_LIVENESS:
-                response = plain_response(200, b"", b"", NO_STORE)
+                response = ALIVE
             elif path == VERSION:
-                response = json_response(200, version(), b"")
+                response = encode(json_answer(200, version()), b"")
         if response is None:
             await application(scope, receive, send)
         else:
@@ -46,7 +49,7 @@ def with_health(application: Application) -> Application:
     return call
 
 
-def edge_proxy_health() -> Response:
+def edge_proxy_health() -> Answer:
     """503 until all documents have been fetched, and if one has not been confirmed for longer than the grace period."""
     current = environments.current()
     confirmed = [environment.confirmed_at for environment in current.by_client_key.values()] if current else [0.0]
@@ -67,7 +70,7 @@ def edge_proxy_health() -> Response:
         "last_successful_update": _iso(last_successful_update),
         "failing": _failing(list(current.by_client_key.values())) if current is not None else {},
     }
-    return json_response(status, content, b"", NO_STORE)
+    return json_answer(status, content, NO_STORE)
 
 
 def documents() -> Part:

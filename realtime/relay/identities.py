@@ -1,15 +1,13 @@
-"""Identities in requests, parsed with the Edge Proxy's rules, and the evaluation of their flags."""
+"""Identities in requests, parsed with the Edge Proxy's rules."""
 
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
 from realtime.evaluation import Identity, IdentityTrait
 from realtime.evaluation.identity import TraitValue
-from realtime.relay.document import HeldDocument
 from realtime.relay.responding import InvalidRequest
 
 MAX_TRAIT_LENGTH = 2_000
@@ -97,20 +95,3 @@ def _anonymous(traits: dict[str, TraitValue]) -> str:
         return uuid.uuid4().hex
     text = "".join(f"{key}{traits[key]}" for key in sorted(traits) if traits[key] is not None)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(slots=True, eq=False)
-class Evaluation:
-    """An identity's flags, or one of them, to be evaluated."""
-
-    held: HeldDocument
-    server_side: bool
-    identity: Identity
-    feature: str | None = None
-
-    def run(self) -> bytes | None:
-        """The body of the response. None: there is no flag of this name for this kind of key."""
-        compiled = self.held.compiled
-        if self.feature is not None:
-            return compiled.identity_flag(self.identity, self.feature, self.server_side)
-        return compiled.identity(self.identity, self.server_side)

@@ -1,23 +1,24 @@
-"""Encoded responses of the relay, with CORS headers, and errors in the Edge Proxy's shapes."""
+"""Encodes the relay's answers, with CORS headers. Errors in the Edge Proxy's shapes."""
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from realtime.answers import KEY_HEADER, VERSION_HEADER, Answer, ConditionalHeaders, http_head
+from realtime.answers import KEY_HEADER, VERSION_HEADER, Answer, ConditionalHeaders, Headers, http_head
 from realtime.relay.document import HeldDocument
 from realtime.types import Send, epoch_seconds
 
-JSON = (b"content-type", b"application/json")
+CONTENT_TYPE = (b"content-type", b"application/json")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 EXPOSED_HEADERS = b"x-flagsmith-document-updated-at, etag, retry-after"
 ALLOWED_METHODS = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 PREFLIGHT_SECONDS = b"86400"
 
-UNAVAILABLE_SECONDS = b"2"
+RETRY: Headers = (("Retry-After", "2"),)
+"""For answers without a document."""
 
 NO_DOCUMENT = "The upstream has not sent this environment's document yet."
 TOOK_TOO_LONG = "The rules of this environment's segments take too long to evaluate for these traits."
@@ -88,70 +89,80 @@ def _cors(origin: bytes) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-def encoded(answer: Answer, accept_encoding: str, conditions: ConditionalHeaders, cors: bytes) -> Response:
+def encode(answer: Answer, cors: bytes) -> Response:
+    """An answer whose form does not depend on the client."""
+    head = _head(answer.status, bool(answer.body), answer.shared_headers, cors)
+    return Response(head + answer.own_lines(), answer.body)
+
+
+@lru_cache(maxsize=1_024)
+def _head(status: int, has_body: bool, headers: Headers, cors: bytes) -> bytes:
+    """The status line and the headers that do not depend on the request."""
+    lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    return http_head(status, [*([CONTENT_TYPE] if has_body else []), *lines, NOSNIFF]) + cors
+
+
+def encode_for(answer: Answer, accept_encoding: str, conditions: ConditionalHeaders, cors: bytes) -> Response:
     """A document or flags, for a client with these headers."""
     answer = answer.for_conditions(conditions)
     body, headers = answer.render_for(accept_encoding)
-    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    if "Content-Type" in headers:
-        pairs.append((b"content-length", b"%d" % len(body)))
-    return Response(http_head(answer.status, [*pairs, NOSNIFF]) + cors, body)
+    headers.pop("Content-Type", None)
+    return encode(Answer(answer.status, body, tuple(headers.items())), cors)
 
 
-def evaluated(held: HeldDocument, body: bytes, cors: bytes) -> Response:
-    """A response that was made for one request. Its head depends on it only by the length of the body."""
-    head = held.heads.get(cors)
-    if head is None:
-        version = epoch_seconds(held.version).encode()
-        headers = [JSON, (VERSION_HEADER.lower().encode(), version), (b"vary", KEY_HEADER.encode()), NOSNIFF]
-        head = held.heads[cors] = http_head(200, headers) + cors
-    return Response(b"%bcontent-length: %d\r\n" % (head, len(body)), body)
+def evaluated(held: HeldDocument, body: bytes | None, feature: str | None = None) -> Answer:
+    """The answer to one request. None: there is no flag of this name for this kind of key."""
+    if body is None:
+        return json_answer(404, {"status": "not_found", "message": f"feature '{feature}' not found"})
+    # Unlike the answers that all clients share, it is never compressed.
+    headers = ((VERSION_HEADER, epoch_seconds(held.version)), ("Vary", KEY_HEADER))
+    return Answer(200, body, (), headers, held.version)
 
 
-def json_response(status: int, content: Any, cors: bytes, headers: Mapping[bytes, bytes] | None = None) -> Response:
+def json_answer(status: int, content: Any, headers: Headers = ()) -> Answer:
     body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return plain_response(status, body, cors, {JSON[0]: JSON[1], **(headers or {})})
+    return Answer(status, body, headers)
 
 
-def plain_response(status: int, body: bytes, cors: bytes, headers: Mapping[bytes, bytes] | None = None) -> Response:
-    pairs = [*(headers or {}).items(), NOSNIFF, (b"content-length", b"%d" % len(body))]
-    return Response(http_head(status, pairs) + cors, body)
+def method_not_allowed(methods: Iterable[str]) -> Answer:
+    """The answer to another method than these."""
+    return json_answer(405, {"detail": "Method Not Allowed"}, (("Allow", ", ".join(methods)),))
 
 
-def unknown_key(key: str | None, cors: bytes) -> Response:
-    return json_response(401, {"status": "unauthorized", "message": f"unknown key {key!r}"}, cors)
+class Rejected(Exception):
+    """A request gets this answer in place of one from a document."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
-def no_document(cors: bytes) -> Response:
+class UnknownKey(Rejected):
+    def __init__(self, key: str | None) -> None:
+        super().__init__(json_answer(401, {"status": "unauthorized", "message": f"unknown key {key!r}"}))
+
+
+class NoDocument(Rejected):
     """The key is configured, and the upstream has not sent a document since the first start of this relay."""
-    return json_response(
-        503, {"status": "unavailable", "message": NO_DOCUMENT}, cors, {b"retry-after": UNAVAILABLE_SECONDS}
-    )
+
+    def __init__(self) -> None:
+        super().__init__(json_answer(503, {"status": "unavailable", "message": NO_DOCUMENT}, RETRY))
 
 
-def feature_not_found(name: str, cors: bytes) -> Response:
-    return json_response(404, {"status": "not_found", "message": f"feature '{name}' not found"}, cors)
-
-
-def not_found(cors: bytes) -> Response:
-    return json_response(404, {"detail": "Not Found"}, cors)
-
-
-def method_not_allowed(methods: Iterable[str], cors: bytes) -> Response:
-    """The response to another method than these."""
-    return json_response(405, {"detail": "Method Not Allowed"}, cors, {b"allow": ", ".join(methods).encode()})
-
-
-class InvalidRequest(Exception):
-    """A request is rejected. ``problems`` has the format of FastAPI's validation errors."""
+class InvalidRequest(Rejected):
+    """Has the format of FastAPI's validation errors."""
 
     def __init__(self, kind: str, location: list[str | int], message: str) -> None:
-        super().__init__(message)
-        self.problems = [{"type": kind, "loc": location, "msg": message}]
-
-    def response(self, cors: bytes) -> Response:
-        return json_response(422, {"detail": self.problems}, cors)
+        super().__init__(json_answer(422, {"detail": [{"type": kind, "loc": location, "msg": message}]}))
 
 
-def took_too_long(cors: bytes) -> Response:
-    return json_response(422, {"detail": TOOK_TOO_LONG}, cors)
+def not_found() -> Answer:
+    return json_answer(404, {"detail": "Not Found"})
+
+
+def server_error() -> Answer:
+    return json_answer(500, {"detail": "Internal Server Error"})
+
+
+def took_too_long() -> Answer:
+    return json_answer(422, {"detail": TOOK_TOO_LONG})

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from realtime import ofrep
-from realtime.relay import api, document, evaluator, identities
+from realtime.evaluation import CompiledEnvironment
+from realtime.relay import api, document, evaluator
 from realtime.relay.api import API
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
@@ -181,7 +182,7 @@ async def test_identities__fails_by_a_bug__500_and_the_next_is_answered(
         raise RuntimeError("bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(identities.Evaluation, "run", failing)
+        patch.setattr(CompiledEnvironment, "identity", failing)
         assert (await identify(client, SHOP)).status_code == 500
     assert (await identify(client, SHOP)).status_code == 200
 
@@ -412,7 +413,7 @@ async def test_shortcuts__bug__500(sdk_api: API, monkeypatch: pytest.MonkeyPatch
     def failing(*arguments: object) -> bytes:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(identities.Evaluation, "run", failing)
+    monkeypatch.setattr(CompiledEnvironment, "identity", failing)
     path = "/api/v1/identities/"
     assert await get(sdk_api, scope_of(path, query=b"identifier=ben")).status() == 500
     assert await post(sdk_api, scope_of(path), {"identifier": "ben"}).status() == 500
