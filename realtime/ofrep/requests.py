@@ -1,10 +1,10 @@
 """OFREP requests: the key, the flag's name in the path, and the evaluation context in the body."""
 
-import json
 import math
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
 from realtime.evaluation import Identity, IdentityTrait
+from realtime.evaluation.decoding import decode
 from realtime.types import Scope
 
 PREFIX = "/ofrep/v1/evaluate/flags"
@@ -78,7 +78,10 @@ def parse_identity(body: bytes) -> Identity:
     Attributes that cannot be a trait (null, lists, objects) are ignored: applications also use contexts for other
     purposes.
     """
-    request = _parse(body)
+    try:
+        request = decode(body, _finite)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("PARSE_ERROR", f"The body is not valid JSON: {error}") from error
     if not isinstance(request, dict):
         raise InvalidRequest("PARSE_ERROR", "The body must be a JSON object.")
     context = request.get("context")
@@ -97,21 +100,6 @@ def parse_identity(body: bytes) -> Identity:
         if name != "targetingKey" and isinstance(value, str | int | float)
     }
     return Identity(identifier, traits=traits)
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        parsed = json.loads(body.decode(), parse_constant=_reject_constant, parse_float=_finite)
-        if b"\\u" in body:
-            # Unpaired surrogates cannot be hashed.
-            json.dumps(parsed, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("PARSE_ERROR", f"The body is not valid JSON: {error}") from error
-    return parsed
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not allowed")
 
 
 def _finite(text: str) -> float:

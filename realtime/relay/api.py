@@ -366,11 +366,11 @@ def _reply_later(deferred: DeferredResponse, task: "asyncio.Task[Response]") -> 
 def _shared(held: HeldDocument, server_side: bool, is_gzip: bool, cors: bytes) -> Response:
     """The response that all clients with the same kind of key share."""
     name = server_side, is_gzip, cors
-    response: Response | None = held.heads.get(name)
+    response: Response | None = held.encoded_flags.get(name)
     if response is None:
         encoding = "gzip" if is_gzip else ""
         response = responding.encode_for(held.flags[server_side], encoding, ConditionalHeaders(), cors)
-        held.heads[name] = response
+        held.encoded_flags[name] = response
     return response
 
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Self, cast
 from realtime import ofrep
 from realtime.answers import Answer, EncodedBody, Validators
 from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
+from realtime.evaluation.decoding import decode
 from realtime.evaluation.processor_time import thread_time
 from realtime.relay.configuration import SERVER_KEY_PREFIX
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, first_readable
@@ -128,8 +129,8 @@ class HeldDocument:
     is_expensive: bool
     """Identities are evaluated in a thread."""
 
-    heads: dict[Any, Any] = field(default_factory=dict)
-    """Encoded heads of responses, by what they depend on (``api.py``)."""
+    encoded_flags: dict[Any, Any] = field(default_factory=dict)
+    """Encoded responses with all flags, by what they depend on (``api.py``)."""
 
     @property
     def version(self) -> UpdatedAt:
@@ -259,7 +260,7 @@ def _now() -> datetime:
 
 def _parse(key: EnvironmentKey, raw: bytes) -> dict[str, Any]:
     try:
-        document: Any = json.loads(raw.decode(), parse_constant=_reject_constant)
+        document: Any = decode(raw)
     except (ValueError, RecursionError) as error:
         raise Refused("invalid", f"it is not JSON: {error}") from None
     project = document.get("project") if isinstance(document, dict) else None
@@ -272,10 +273,6 @@ def _parse(key: EnvironmentKey, raw: bytes) -> dict[str, Any]:
         raise Refused("invalid", "it is no environment document: project.segments is missing")
     parsed: dict[str, Any] = document
     return parsed
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _source_version(document: dict[str, Any]) -> UpdatedAt:

@@ -1,12 +1,12 @@
 """Identities in requests, parsed with the Edge Proxy's rules."""
 
 import hashlib
-import json
 import uuid
 from math import inf
 from typing import Any, NamedTuple
 
 from realtime.evaluation import Identity, IdentityTrait
+from realtime.evaluation.decoding import decode
 from realtime.evaluation.identity import TraitValue
 from realtime.relay.responding import InvalidRequest
 
@@ -49,17 +49,9 @@ def parse(body: bytes) -> PostedIdentity:
 def parse_json(body: bytes) -> Any:
     """The body's JSON. Raises InvalidRequest."""
     try:
-        # UTF-8 has no surrogates, and escapes of them could not be encoded in the response.
-        parsed = json.loads(body.decode(), parse_constant=_reject_constant)
-        if b"\\u" in body:
-            json.dumps(parsed, ensure_ascii=False).encode()
+        return decode(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("json_invalid", ["body"], f"JSON decode error: {error}") from None
-    return parsed
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _traits(value: Any) -> dict[str, TraitValue]:
