@@ -329,8 +329,7 @@ class API:
         try:
             result = self.post(scope, body)
         except Exception:
-            logger.exception("relay_request_failed", path=scope["path"])
-            result = responding.encode(responding.server_error(), b"")
+            result = _failed(path=scope["path"])
         if result is None:
             return False
         _reply(deferred, result)
@@ -341,8 +340,7 @@ def _answer(read: Read, channel: Channel) -> bool:
     try:
         result = read()
     except Exception:
-        logger.exception("relay_request_failed")
-        result = responding.encode(responding.server_error(), b"")
+        result = _failed()
     _reply(channel.defer(), result)
     return True
 
@@ -358,9 +356,14 @@ def _reply_later(deferred: DeferredResponse, task: "asyncio.Task[Response]") -> 
     try:
         response = task.result()
     except (Exception, asyncio.CancelledError):
-        logger.exception("relay_request_failed")
-        response = responding.encode(responding.server_error(), b"")
+        response = _failed()
     deferred.reply(response.head, response.body)
+
+
+def _failed(**fields: str) -> Response:
+    """The response after an exception, which is logged."""
+    logger.exception("relay_request_failed", **fields)
+    return responding.encode(responding.json_answer(500, {"detail": "Internal Server Error"}), b"")
 
 
 def _shared(held: HeldDocument, server_side: bool, is_gzip: bool, cors: bytes) -> Response:

@@ -160,9 +160,5 @@ def not_found() -> Answer:
     return json_answer(404, {"detail": "Not Found"})
 
 
-def server_error() -> Answer:
-    return json_answer(500, {"detail": "Internal Server Error"})
-
-
 def took_too_long() -> Answer:
     return json_answer(422, {"detail": TOOK_TOO_LONG})
