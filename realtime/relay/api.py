@@ -219,7 +219,7 @@ class API:
             raise Rejected(ofrep.rejection(403, "The organisation is disabled from serving flags."))
         relay_metrics.reads["identities"].add()
         refetch_rate.add()
-        state = held.ofrep_state(server_side)
+        state = held.ofrep_states[server_side]
         return ofrep.unchanged(request, state) or Evaluation(
             held,
             partial(ofrep.answer, request, state, held.evaluations),

@@ -119,8 +119,8 @@ class HeldDocument:
     evaluations: ofrep.Evaluations
     """Those of OFREP."""
 
-    names_stream: bool
-    """Evaluations of OFREP name the environment's stream."""
+    ofrep_states: tuple[ofrep.State, ofrep.State]
+    """By whether the key is server-side."""
 
     document: Answer
     has_patterns: bool
@@ -139,10 +139,6 @@ class HeldDocument:
     @property
     def state(self) -> EnvironmentState:
         return EnvironmentState(self.key, self.stored.version, self.streaming_enabled)
-
-    def ofrep_state(self, server_side: bool) -> ofrep.State:
-        revision = f"{self.stored.raw_digest} {epoch_seconds(self.stored.version)}"
-        return ofrep.State(revision, server_side, self.names_stream)
 
 
 def receive(
@@ -199,6 +195,9 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         raise Refused("invalid", f"it cannot be evaluated: {error!r}") from error
     encoded = EncodedBody(stored.body)
     streaming_enabled = always_streams or bool(project.get("enable_realtime_updates"))
+    revision = f"{stored.raw_digest} {epoch_seconds(stored.version)}"
+    # With a server-side key in place of the client-side key, streams are at a path with the server-side key.
+    state = ofrep.State(revision, False, streaming_enabled and key == document["api_key"])
     return HeldDocument(
         key=key,
         stored=stored,
@@ -209,8 +208,7 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         feature_names=names,
         flags=flags,
         evaluations=evaluations,
-        # With a server-side key in place of the client-side key, streams are at a path with the server-side key.
-        names_stream=streaming_enabled and key == document["api_key"],
+        ofrep_states=(state, state._replace(server_side=True)),
         document=Answer.of_version(
             stored.version,
             encoded.encoded,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from realtime.answers import KEY_HEADER, VERSION_HEADER, Answer, ConditionalHeaders, Headers, http_head
 from realtime.relay.document import HeldDocument
-from realtime.types import Send, epoch_seconds
+from realtime.types import Send, UpdatedAt, epoch_seconds
 
 CONTENT_TYPE = (b"content-type", b"application/json")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -114,9 +114,13 @@ def evaluated(held: HeldDocument, body: bytes | None, feature: str | None = None
     """The answer to one request. None: there is no flag of this name for this kind of key."""
     if body is None:
         return json_answer(404, {"status": "not_found", "message": f"feature '{feature}' not found"})
-    # Unlike the answers that all clients share, it is never compressed.
-    headers = ((VERSION_HEADER, epoch_seconds(held.version)), ("Vary", KEY_HEADER))
-    return Answer(200, body, (), headers, held.version)
+    return Answer(200, body, (), _version_headers(held.version), held.version)
+
+
+@lru_cache(maxsize=1_024)
+def _version_headers(version: UpdatedAt) -> Headers:
+    """Those of answers that are never compressed, unlike those that all clients share."""
+    return ((VERSION_HEADER, epoch_seconds(version)), ("Vary", KEY_HEADER))
 
 
 def json_answer(status: int, content: Any, headers: Headers = ()) -> Answer:
