@@ -77,6 +77,8 @@ JSON_TYPES = frozenset(("application/json", "application/json; charset=utf-8", "
 # Headers that an answer without a body (304) does not have.
 BODY_ANSWER_HEADERS = (b"content-length", b"content-type")
 
+NO_CONDITIONS = ConditionalHeaders()
+
 
 def _failure(error: Exception, failure: Failure, flag: str | None) -> Answer:
     """The answer of Flagsmith's endpoints to a request that has failed."""
@@ -122,6 +124,11 @@ class Read(NamedTuple):
     evaluation: EvaluationRequest | None = None
     """Of OFREP."""
 
+    @property
+    def is_shared(self) -> bool:
+        """All clients of the environment with the same kind of key get the same answer."""
+        return self.endpoint is FLAGS or self.endpoint is DOCUMENT
+
 
 class Form(NamedTuple):
     """The parts of a request that the form of its answer depends on."""
@@ -131,7 +138,10 @@ class Form(NamedTuple):
     conditions: ConditionalHeaders
 
     @classmethod
-    def of(cls, scope: Message, added_headers: MiddlewareHeaders) -> "Form":
+    def of(cls, scope: Message, read: Read, added_headers: MiddlewareHeaders) -> "Form":
+        if not read.is_shared:
+            # Its answer is uniform: small, and not conditional. (OFREP's condition is a part of the read.)
+            return cls(added_headers, "", NO_CONDITIONS)
         conditions = ConditionalHeaders(_header(scope, b"if-none-match"), _header(scope, b"if-modified-since"))
         return cls(added_headers, _header(scope, b"accept-encoding"), conditions)
 
@@ -250,8 +260,7 @@ class ReadBatches:
 
     def first_step(self, read: Read) -> "asyncio.Future[Step]":
         """The first step to the answer. Equal reads share the future, so it must not be cancelled."""
-        is_shared = read.endpoint is FLAGS or read.endpoint is DOCUMENT
-        return (self._shared if is_shared else self._evaluations).submit(read)
+        return (self._shared if read.is_shared else self._evaluations).submit(read)
 
     def next_step(self, step: NextStep) -> "asyncio.Future[Step]":
         if isinstance(step, SharedKey):
@@ -281,7 +290,7 @@ class EqualRequests:
 
     def __init__(self, scope: Message, read: Read, added_headers: MiddlewareHeaders) -> None:
         self._read = read
-        self._form = Form.of(scope, added_headers)
+        self._form = Form.of(scope, read, added_headers)
         self._labels = labels.from_headers(scope["headers"])
         self._future: asyncio.Future[Step] | None = None
         self._waiting: list[DeferredResponse] = []
