@@ -49,14 +49,14 @@ for features, number in {sizes}:
 
 def estimated_bytes() -> int:
     """The cache's own estimate of its memory."""
-    from evaluation.cache import environment_cache
+    from environment_documents.cache import environment_cache
 
     return environment_cache.memory_bytes
 
 
 def clear() -> None:
     """Remove all environments from the cache."""
-    from evaluation.cache import environment_cache
+    from environment_documents.cache import environment_cache
 
     environment_cache.clear()
 

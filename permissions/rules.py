@@ -232,11 +232,11 @@ RULES: dict[str, dict[str, Rule]] = {
     "feature-segments/get-by-uuid": dict.fromkeys(GET, Lookup(environment("VIEW_ENVIRONMENT"))),
     # The body names the feature segments.
     "feature-segments/update-priorities": {"post": Lookup(environment("MANAGE_SEGMENT_OVERRIDES"))},
-    "future/flag": {
+    "environment-flag": {
         **dict.fromkeys(GET, environment("VIEW_ENVIRONMENT")),
         **dict.fromkeys(("put", "patch"), FLAG_WRITER),
     },
-    "future/segment-override": {"delete": environment("MANAGE_SEGMENT_OVERRIDES")},
+    "environment-flag/segment-override": {"delete": environment("MANAGE_SEGMENT_OVERRIDES")},
     "create-segment-override": {"post": environment("MANAGE_SEGMENT_OVERRIDES")},
     "create-change-request": {"post": environment("CREATE_CHANGE_REQUEST")},
     "list-change-requests": dict.fromkeys(GET, environment("VIEW_ENVIRONMENT")),

@@ -16,13 +16,13 @@ from rest_framework.viewsets import GenericViewSet
 
 from core import actor
 from core.paths import ID
+from environment_documents.document import Version
+from environment_documents.identity_flags.flags import explained_flags
+from environment_documents.identity_flags.serializers import ExplainedFlagSerializer
+from environment_documents.membership import verdict
 from environments.access import has_environment_permission
 from environments.models import Environment
 from environments.scope import EnvironmentsView
-from evaluation.document import Version
-from evaluation.identity_flags.flags import explained_flags
-from evaluation.identity_flags.serializers import ExplainedFlagSerializer
-from evaluation.membership import verdict
 from sdk import shared_answers
 from sdk.identify import RequestIdentity, candidate, unstored
 from sdk.serializers import EvaluateSerializer, VerdictSerializer

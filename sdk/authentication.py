@@ -11,9 +11,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from environment_documents.document import Version
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment, EnvironmentAPIKey
-from evaluation.document import Version
 from realtime import hosts, prepared
 
 HEADER = "X-Environment-Key"

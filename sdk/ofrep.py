@@ -13,11 +13,11 @@ from rest_framework.request import Request
 
 from app_analytics.models import Resource
 from core.errors import Failure
-from evaluation.cache import CompiledDocument
-from evaluation.document import Version
-from evaluation.evaluation_process import Busy
-from evaluation.isolation import TookTooLong, Work
-from evaluation.worker import evaluation_time_limit
+from environment_documents.cache import CompiledDocument
+from environment_documents.document import Version
+from environment_documents.evaluation_process import Busy
+from environment_documents.isolation import TookTooLong, Work
+from environment_documents.worker import evaluation_time_limit
 from realtime import ofrep
 from realtime.answers import Answer
 from realtime.ofrep import EvaluationRequest, State

@@ -9,7 +9,7 @@ unavailable database (503), and an evaluation that took too long (422; OFREP: 40
 A read comes in by the connection (``shortcut``, ``post_shortcut``, ``ofrep_shortcut``), or by ASGI (``read_path``), for
 GETs on other servers than ours. Three threads separate fast reads from slow ones. The first finds shared answers, the
 second builds those of changed environments, the third evaluates identities. Expensive environments are left to another
-process (``evaluation.isolation``).
+process (``environment_documents.isolation``).
 """
 
 import asyncio
@@ -32,13 +32,13 @@ from app_analytics.models import Resource
 from core.connections import retried
 from core.errors import Failure
 from core.middleware_headers import MiddlewareHeaders, middleware_headers
+from environment_documents import isolation
+from environment_documents.cache import CachedAnswer, RenderedAnswers
+from environment_documents.document import Version
+from environment_documents.isolation import Work, WorkResult
 from environments.identities.models import Identity
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
-from evaluation import isolation
-from evaluation.cache import CachedAnswer, RenderedAnswers
-from evaluation.document import Version
-from evaluation.isolation import Work, WorkResult
 from realtime import ofrep as protocol
 from realtime import runtime
 from realtime.answers import Answer, ConditionalHeaders, Headers, http_head

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
-from evaluation.cache import CompiledDocument
-from evaluation.worker import evaluation_time_limit
+from environment_documents.cache import CompiledDocument
+from environment_documents.worker import evaluation_time_limit
 from realtime.answers import Answer, Validators
 from sdk.identify import RequestIdentity
 

@@ -1,6 +1,6 @@
 """The answers that all clients of an environment share: ``flags/`` and the environment document.
 
-They are cached in the environment's entry of ``evaluation.cache``.
+They are cached in the environment's entry of ``environment_documents.cache``.
 """
 
 from functools import partial
@@ -8,10 +8,10 @@ from typing import NamedTuple, Self
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from evaluation import isolation
-from evaluation.cache import CachedAnswer, environment_cache
-from evaluation.document import Version
-from evaluation.isolation import Work, WorkResult
+from environment_documents import isolation
+from environment_documents.cache import CachedAnswer, environment_cache
+from environment_documents.document import Version
+from environment_documents.isolation import Work, WorkResult
 from realtime.answers import Answer
 from sdk import responses
 from sdk.authentication import SDKClient

@@ -23,10 +23,10 @@ from app_analytics import meter
 from app_analytics.models import Resource
 from core.items import Items
 from core.parsers import StrictJSONParser
+from environment_documents import isolation
+from environment_documents.isolation import Work
 from environments.identities.traits.models import TraitValue
 from environments.models import Environment
-from evaluation import isolation
-from evaluation.isolation import Work
 from sdk import identify, responses, schema, shared_answers
 from sdk.authentication import (
     UNKNOWN,

@@ -13,9 +13,9 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from core.pagination import LargePages
+from environment_documents.membership import segments_of
 from environments.access import visible_environments
 from environments.identities.models import Identity
-from evaluation.membership import segments_of
 from projects.access import visible_projects
 from projects.scope import ProjectScopedView
 from segments import services, trees

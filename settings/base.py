@@ -46,7 +46,7 @@ INSTALLED_APPS = [
     "features.import_export",
     "features.workflows.core",
     "segments",
-    "evaluation",
+    "environment_documents",
     "sdk",
     "realtime",
     "realtime.inspector",
@@ -228,10 +228,10 @@ CLIENT_KEY_STORAGE_RATE: str | None = environment.rate("CLIENT_KEY_STORAGE_RATE"
 # The maximum size of a request's body in bytes. A larger one gets 413 before it is parsed.
 DATA_UPLOAD_MAX_MEMORY_SIZE = environment.integer("MAX_BODY_BYTES", 1_048_576)
 
-# The size per process of the cache of environment documents (evaluation/cache.py), in bytes.
+# The size per process of the cache of environment documents (environment_documents/cache.py), in bytes.
 DOCUMENT_CACHE_BYTES = environment.integer("DOCUMENT_CACHE_BYTES", 64 * 1_048_576, minimum=0)
 
-# CPU time of an evaluation in the evaluation process (evaluation/isolation.py), in seconds. Above it: 422.
+# CPU time of an evaluation in the evaluation process (environment_documents/isolation.py), in seconds. Above it: 422.
 EVALUATION_SECONDS = environment.seconds("EVALUATION_SECONDS", 0.5)
 # How long such an evaluation may wait for its organisation's turn, in seconds. Above it: 503.
 EVALUATION_WAIT_SECONDS = environment.seconds("EVALUATION_WAIT_SECONDS", 30)

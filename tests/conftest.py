@@ -101,7 +101,7 @@ MEASURED = {
     "detached",
     "inspector",
     "settings",
-    "evaluation",
+    "environment_documents",
     "relay",
 } | {
     "identities",

@@ -14,7 +14,7 @@ from rest_framework.exceptions import ValidationError
 from dashboard.api import APIResponse
 from dashboard.scoped_pages import EnvironmentPage
 from features import filters, state_summaries
-from features.future.errors import ChangeRequestsEnabled
+from features.environment_flags.errors import ChangeRequestsEnabled
 from features.models import Feature
 from projects.tags.models import Tag
 

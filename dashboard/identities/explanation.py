@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from dashboard.features.editors import percent
 from dashboard.features.values import FormValue
-from evaluation.identity_flags.flags import ExplainedFlag, SegmentOverride
+from environment_documents.identity_flags.flags import ExplainedFlag, SegmentOverride
 
 
 @dataclass(frozen=True)

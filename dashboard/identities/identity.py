@@ -13,11 +13,11 @@ from dashboard.api import APIResponse
 from dashboard.edits import Edit, describe_field, encoded_digests
 from dashboard.identities.explanation import rows_of
 from dashboard.scoped_pages import EnvironmentPage
+from environment_documents.identity_flags.flags import explained_flags
+from environment_documents.membership import evaluated_identity
 from environments.identities.models import Identity
 from environments.identities.traits.models import Trait
 from environments.identities.traits.serializers import COLUMNS
-from evaluation.identity_flags.flags import explained_flags
-from evaluation.membership import evaluated_identity
 
 PAGE_SIZE = 50
 

@@ -9,7 +9,7 @@ from rest_framework.exceptions import APIException
 from dashboard.identities.explanation import rows_of
 from dashboard.identities.trait_text import TraitsForm
 from dashboard.scoped_pages import EnvironmentPage
-from evaluation.identity_flags.flags import explained_flags
+from environment_documents.identity_flags.flags import explained_flags
 from sdk.identify import RequestIdentity, unstored
 
 MAX_ROWS = 100

@@ -13,9 +13,9 @@ from dashboard.scoped_pages import ProjectPage
 from dashboard.segments.form import Form
 from dashboard.segments.operators import OPERATORS, describe_condition
 from dashboard.segments.views import SegmentPage
+from environment_documents.membership import RuleVerdict, Verdict, verdict
 from environments.access import permitted_environments
 from environments.models import Environment
-from evaluation.membership import RuleVerdict, Verdict, verdict
 from sdk.identify import RequestIdentity, candidate
 
 

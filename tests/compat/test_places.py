@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("realtime", "sdk", "evaluation", "core", "settings")
+PACKAGES = ("realtime", "sdk", "environment_documents", "core", "settings")
 
 # Modules that their libraries do not document, with all inside.
 PRIVATE = (

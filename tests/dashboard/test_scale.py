@@ -14,11 +14,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from environment_documents import isolation
+from environment_documents.cache import CompiledDocument
+from environment_documents.document import Version
 from environments.identities.models import Identity
 from environments.models import Environment, UserEnvironmentPermission
-from evaluation import isolation
-from evaluation.cache import CompiledDocument
-from evaluation.document import Version
 from organisations.models import UserOrganisation
 from permissions.models import PermissionModel
 from projects.models import UserProjectPermission

@@ -193,7 +193,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cached-response-of-any-version",
-        "evaluation/cache.py",
+        "environment_documents/cache.py",
         "return entry if entry is not None and entry.version == version else None",
         "return entry",
         ("tests/sdk/test_cache.py", "tests/sdk/test_read_path.py"),

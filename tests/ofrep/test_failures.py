@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 
 from core.errors import Failure
-from evaluation.evaluation_process import Busy
+from environment_documents.evaluation_process import Busy
 from sdk.ofrep import answer_to
 from tests.ofrep.conftest import Client
 from tests.support.api import AdminAPI, Tenant, text

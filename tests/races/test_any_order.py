@@ -23,10 +23,10 @@ from hypothesis.stateful import (
 )
 from rest_framework.test import APIClient
 
+from environment_documents.cache import CompiledDocument, environment_cache
+from environment_documents.document import Version, build, read_environment_row
 from environments.identities.models import Identity
 from environments.models import Environment
-from evaluation.cache import CompiledDocument, environment_cache
-from evaluation.document import Version, build, read_environment_row
 from features.defaults import create_default_states
 from features.models import Feature, FeatureState
 from projects.models import Project

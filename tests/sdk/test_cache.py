@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from environment_documents import document
+from environment_documents.cache import CompiledDocument, EnvironmentCache, environment_cache
+from environment_documents.snapshot import snapshot
 from environments.models import Environment, EnvironmentAPIKey
-from evaluation import document
-from evaluation.cache import CompiledDocument, EnvironmentCache, environment_cache
-from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureState
 from realtime.answers import VERSION_HEADER
 from realtime.types import epoch_seconds

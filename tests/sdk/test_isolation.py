@@ -35,8 +35,8 @@ grow(environment, Growth(features=2_100, environments=0, segments=20, identities
 PRINT_RESPONSES = """
 import json
 import os
-from evaluation import document
-from evaluation.cache import CompiledDocument
+from environment_documents import document
+from environment_documents.cache import CompiledDocument
 from environments.models import Environment
 from sdk import identify, responses
 

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 from app_analytics.meter import meter
 from core.middleware_headers import middleware_headers
+from environment_documents import document, isolation
+from environment_documents.evaluation_process import Busy, ProcessLost
 from environments.identities.models import Identity
 from environments.models import Environment, EnvironmentAPIKey
-from evaluation import document, isolation
-from evaluation.evaluation_process import Busy, ProcessLost
 from features.models import Feature, FeatureState
 from organisations.models import Organisation
 from projects.models import Project

@@ -8,8 +8,8 @@ import pytest
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
+from environment_documents.snapshot import snapshot
 from environments.models import Environment, EnvironmentAPIKey
-from evaluation.snapshot import snapshot
 from features.models import Feature, FeatureStateValue
 from projects.models import Project
 from tests.sdk.conftest import application

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
+from environment_documents import document
+from environment_documents.cache import CompiledDocument
 from environments.models import Environment
-from evaluation import document
-from evaluation.cache import CompiledDocument
 from features.models import Feature, FeatureState
 from realtime.evaluation import Identity, IdentityTrait
 from segments.models import Condition, Segment, SegmentRule

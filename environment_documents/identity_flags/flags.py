@@ -4,12 +4,12 @@ from collections import defaultdict
 from functools import partial
 from typing import NamedTuple
 
+from environment_documents import isolation
+from environment_documents.cache import CompiledDocument
+from environment_documents.document import read_environment_row
+from environment_documents.membership import evaluated_identity
+from environment_documents.worker import evaluation_time_limit
 from environments.identities.models import Identity
-from evaluation import isolation
-from evaluation.cache import CompiledDocument
-from evaluation.document import read_environment_row
-from evaluation.membership import evaluated_identity
-from evaluation.worker import evaluation_time_limit
 from realtime.evaluation import Flag
 from realtime.evaluation import Identity as EvaluatedIdentity
 from realtime.evaluation.document import FeatureState, Segment, hides_disabled_flags

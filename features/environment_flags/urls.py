@@ -1,7 +1,7 @@
 from django.urls import re_path
 
 from core import paths
-from features.future.views import FlagView, SegmentOverrideView
+from features.environment_flags.views import FlagView, SegmentOverrideView
 
 FLAG = rf"^environments/(?P<environment_api_key>{paths.ENVIRONMENT_KEY})/features/(?P<feature_pk>{paths.ID})/"
 

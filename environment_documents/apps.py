@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 
 
-class EvaluationConfig(AppConfig):
+class EnvironmentDocumentsConfig(AppConfig):
     """An app without models, installed for the management command of the evaluation process."""
 
-    name = "evaluation"
+    name = "environment_documents"

@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from environment_documents.identity_flags.flags import flags_of
+from environment_documents.identity_flags.serializers import IdentityFlagSerializer, SourceIdentitySerializer
 from environments.identities.models import Identity
 from environments.identities.scope import IdentityScopedView
-from evaluation.identity_flags.flags import flags_of
-from evaluation.identity_flags.serializers import IdentityFlagSerializer, SourceIdentitySerializer
 from features.feature_states.views import LIVE_STATES, EnvironmentFeatureStateViewSet
 from features.identity_overrides import clone_overrides
 from features.models import FeatureState

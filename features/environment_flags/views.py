@@ -15,9 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from environments.scope import EnvironmentScopedView
-from features.future import services
-from features.future.errors import ChangeRequestsEnabled
-from features.future.serializers import ChangeRequestsEnabledSerializer, FlagSerializer
+from features.environment_flags import services
+from features.environment_flags.errors import ChangeRequestsEnabled
+from features.environment_flags.serializers import ChangeRequestsEnabledSerializer, FlagSerializer
 from features.models import Feature
 
 PERMISSIONS = {
@@ -56,7 +56,7 @@ class EnvironmentFlagView(EnvironmentScopedView, GenericAPIView[Feature]):
 class FlagView(EnvironmentFlagView):
     """``environments/{api_key}/features/{feature}/``."""
 
-    rules = "future/flag"
+    rules = "environment-flag"
 
     @property
     def permissions(self) -> list[str]:
@@ -92,7 +92,7 @@ class FlagView(EnvironmentFlagView):
 class SegmentOverrideView(EnvironmentFlagView):
     """``environments/{api_key}/features/{feature}/segment-overrides/{segment}/``."""
 
-    rules = "future/segment-override"
+    rules = "environment-flag/segment-override"
 
     @WRITE
     def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -1,7 +1,7 @@
 from rest_framework.routers import SimpleRouter
 
 from core.paths import ENVIRONMENT_KEY, ID
-from evaluation.identity_flags.views import IdentityFeatureStateViewSet
+from environment_documents.identity_flags.views import IdentityFeatureStateViewSet
 
 router = SimpleRouter()
 router.register(

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from evaluation.identity_flags.flags import ExplainedFlag
+from environment_documents.identity_flags.flags import ExplainedFlag
 from realtime.evaluation import Flag
 
 

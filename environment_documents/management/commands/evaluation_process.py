@@ -4,11 +4,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from evaluation import worker
+from environment_documents import worker
 
 
 class Command(BaseCommand):
-    """Runs the evaluation process. Only the server process starts it (evaluation/evaluation_process.py)."""
+    """Runs the evaluation process. Only the server process starts it (environment_documents/evaluation_process.py)."""
 
     help = "Evaluate environments for the server process that has started this one."
     requires_system_checks = []

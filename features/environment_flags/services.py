@@ -12,10 +12,10 @@ from django.db.models import Prefetch
 from rest_framework.exceptions import NotFound
 
 from environments.models import Environment
+from features.environment_flags.errors import DuplicatePriority
 from features.feature_segments import services as feature_segment_services
 from features.feature_states.bulk import StateContent, StateWrite, write_states
 from features.feature_states.services import require_direct_writes
-from features.future.errors import DuplicatePriority
 from features.models import Feature, FeatureSegment, FeatureState
 from features.multivariate.models import MultivariateFeatureStateValue
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from evaluation import evaluation_process
-from evaluation.evaluation_process import Busy, EvaluationProcess, ProcessLost
+from environment_documents import evaluation_process
+from environment_documents.evaluation_process import Busy, EvaluationProcess, ProcessLost
 from tests.support.patience import PATIENCE
 
 

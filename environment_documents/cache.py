@@ -15,9 +15,9 @@ from typing import Any
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from evaluation import document
-from evaluation.document import Version, VersionedDocument
-from evaluation.snapshot import snapshot
+from environment_documents import document
+from environment_documents.document import Version, VersionedDocument
+from environment_documents.snapshot import snapshot
 from realtime import ofrep
 from realtime.answers import Answer, EncodedBody
 from realtime.evaluation import CompiledEnvironment

@@ -26,10 +26,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from rest_framework.exceptions import APIException
 
 from core.connections import release_connections
-from evaluation import worker
-from evaluation.cache import CompiledDocument, environment_cache
-from evaluation.document import TooExpensive, Version
-from evaluation.evaluation_process import evaluation_process
+from environment_documents import worker
+from environment_documents.cache import CompiledDocument, environment_cache
+from environment_documents.document import TooExpensive, Version
+from environment_documents.evaluation_process import evaluation_process
 from realtime.evaluation import patterns
 from realtime.evaluation.processor_time import thread_time
 

@@ -5,11 +5,11 @@ from time import thread_time
 
 import pytest
 
+from environment_documents import isolation
+from environment_documents.cache import CompiledDocument
+from environment_documents.document import Version
+from environment_documents.isolation import CHEAP_IDENTITY_SECONDS, EnvironmentIsExpensive, Work
 from environments.models import Environment
-from evaluation import isolation
-from evaluation.cache import CompiledDocument
-from evaluation.document import Version
-from evaluation.isolation import CHEAP_IDENTITY_SECONDS, EnvironmentIsExpensive, Work
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
