@@ -25,7 +25,7 @@ urlpatterns = [
     re_path(ENVIRONMENT, include("dashboard.identities.urls")),
     re_path(rf"{ENVIRONMENT}first-steps/", include("dashboard.first_steps.urls")),
     re_path(rf"{ENVIRONMENT}stream/$", StreamPage.as_view(), name="stream"),
-    re_path(rf"{ENVIRONMENT}live/", include("dashboard.inspector.urls")),
+    re_path(rf"{ENVIRONMENT}live/", include("dashboard.streams.urls")),
     re_path(rf"{ENVIRONMENT}settings/", include("dashboard.settings.environment_urls")),
     re_path(rf"{PROJECT}segments/", include("dashboard.segments.urls")),
     re_path(rf"{PROJECT}compare/", include("dashboard.comparison.urls")),

@@ -10,8 +10,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from dashboard.inspector import plots
 from dashboard.scoped_pages import EnvironmentPage
+from dashboard.streams import plots
 from diagnosis import reasons
 from diagnosis.causes import newest_versions
 from diagnosis.views import MAX_EVENTS
@@ -37,7 +37,7 @@ class InspectorBase(EnvironmentPage):
         data = panel(self.environment.api_key, MAX_EVENTS, other_keys={*names, counted_key})
         server_keys = reasons.streams_with_server_keys(data, names, may_see_names=self.is_environment_admin)
         content = {**self.context(), **self._content(data), "server_keys": server_keys}
-        html = render_to_string("dashboard/inspector/panel.html", content, self.request)
+        html = render_to_string("dashboard/streams/panel.html", content, self.request)
         digest = sha256(html.encode()).hexdigest()[:16]
         return {"panel": html, "digest": digest, "checked_streams": data.streams_of[counted_key]}
 
@@ -60,7 +60,7 @@ class InspectorBase(EnvironmentPage):
 class InspectorPage(InspectorBase):
     """The page. A POST asks about a key (``reasons.check``): not a GET, because URLs are logged and keys are secret."""
 
-    template = "dashboard/inspector/page.html"
+    template = "dashboard/streams/page.html"
 
     # The form has a key, which may be secret.
     keeps_input = False
@@ -81,7 +81,7 @@ class InspectorPage(InspectorBase):
 class InspectorPanel(InspectorBase):
     """The panel alone, for refreshes. 204 if it is unchanged: its digest equals the one in ``?digest=``."""
 
-    template = "dashboard/inspector/panel_container.html"
+    template = "dashboard/streams/panel_container.html"
 
     def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         content = self.panel()

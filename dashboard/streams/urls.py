@@ -1,6 +1,6 @@
 from django.urls import path
 
-from dashboard.inspector import views
+from dashboard.streams import views
 
 urlpatterns = [
     path("", views.InspectorPage.as_view(), name="inspector"),
