@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import os
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from realtime.relay.document import Stored
-from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds, oldest
+from realtime.relay.storage import PROCESS_SECONDS, Found, Held, Storage, StorageError
 from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 MODE = 0o600
@@ -39,10 +38,10 @@ class Directory(Storage):
         """A byte for each document that was stored."""
 
         self._process = directory / f"{uuid4().hex}{PROCESS_SUFFIX}"
-        """The versions that this process holds, as JSON: in microseconds since 1970, by client-side key."""
+        """What this process holds, as JSON."""
 
-        self._held: dict[str, int] = {}
-        self._holding = threading.Lock()
+        self._held: Held = {}
+        """The content of that file."""
 
     def newer(self, known: Mapping[EnvironmentKey, UpdatedAt]) -> dict[EnvironmentKey, Found]:
         with _storage_errors():
@@ -91,35 +90,29 @@ class Directory(Storage):
             return self._log.stat().st_size
         return 0
 
-    def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
-        held_now = {str(key): microseconds(version) for key, version in held.items()}
-        with _storage_errors(), self._holding:
-            if held_now == self._held and self._process.exists():
-                os.utime(self._process)
-            else:
-                self._held = held_now
-                self._write_held()
-
-    def acknowledge(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
-        with _storage_errors(), self._holding:
-            self._held.update((str(key), microseconds(version)) for key, version in held.items())
-            self._write_held()
-
-    def _write_held(self) -> None:
-        _replace(self._process, json.dumps(self._held).encode(), is_durable=False)
-
-    def oldest_held(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, UpdatedAt]:
+    def hold(self, held: Held, *, is_all: bool) -> None:
+        now = held if is_all else {**self._held, **held}
         with _storage_errors():
-            processes = [
-                self._held_by(path) for path in self._directory.glob(f"*{PROCESS_SUFFIX}") if path != self._process
-            ]
-        return oldest([(key, held.get(key)) for key in keys] for held in processes)
+            if now == self._held and self._process.exists():
+                os.utime(self._process)
+                return
+            _replace(self._process, json.dumps(now).encode(), is_durable=False)
+            if is_all and now.keys() != self._held.keys():
+                kept = set(map(self._path, now))
+                for path in self._directory.glob(f"*{SUFFIX}"):
+                    if path not in kept:
+                        path.unlink(missing_ok=True)
+        self._held = now
 
-    def _held_by(self, path: Path) -> dict[str, int]:
-        """The versions that another process holds. Empty: it has ended."""
+    def held_by_others(self, keys: Collection[EnvironmentKey]) -> list[Held]:
+        with _storage_errors():
+            return [self._held_by(path) for path in self._directory.glob(f"*{PROCESS_SUFFIX}") if path != self._process]
+
+    def _held_by(self, path: Path) -> Held:
+        """What another process holds. Empty: it has ended."""
         with suppress(FileNotFoundError, ValueError):
             if path.stat().st_mtime > time.time() - PROCESS_SECONDS:
-                held: dict[str, int] = json.loads(path.read_bytes())
+                held: Held = json.loads(path.read_bytes())
                 return held
             path.unlink()
         return {}
@@ -127,13 +120,6 @@ class Directory(Storage):
     def leave(self) -> None:
         with _storage_errors():
             self._process.unlink(missing_ok=True)
-
-    def keep_only(self, keys: Collection[EnvironmentKey]) -> None:
-        kept = {self._path(key) for key in keys}
-        with _storage_errors():
-            for path in self._directory.glob(f"*{SUFFIX}"):
-                if path not in kept:
-                    path.unlink(missing_ok=True)
 
     def confirm(self, key: EnvironmentKey, at: float) -> None:
         with _storage_errors(), suppress(FileNotFoundError):

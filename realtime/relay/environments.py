@@ -39,7 +39,7 @@ from realtime.relay import document, relay_metrics
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.document import HeldDocument, Refused, Stored
 from realtime.relay.sharing import Sharing
-from realtime.relay.storage import PROCESS_SECONDS, Found, Storage
+from realtime.relay.storage import Found, Storage
 from realtime.relay.storage_threads import StorageThreads
 from realtime.relay.upstream import Upstream, UpstreamError
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
@@ -181,12 +181,9 @@ class Environments:
         self._always_streams = configuration.streaming == "always"
         self._compiling = ThreadPoolExecutor(COMPILERS, thread_name_prefix="relay-compiler")
         self._in_storage = StorageThreads(storage)
-        self._sharing = Sharing(storage, self._in_storage)
+        self._sharing = Sharing(storage, self._in_storage, lambda: _held_versions(self.by_client_key.values()))
         self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
         self._store_again_at = 0.0
-        self._has_removed = True
-        """The storage may have documents of environments that are not configured any more."""
-
         self._reported: set[EnvironmentKey] = set()
         """The environments whose documents may have been stored by another process, by messages of the bus."""
 
@@ -208,7 +205,6 @@ class Environments:
             removed = self.by_client_key.pop(key)
             if removed.task is not None:
                 removed.task.cancel()
-            self._has_removed = True
         for key, keys in server_keys.items():
             environment = self.by_client_key.get(key)
             if environment is None:
@@ -230,7 +226,7 @@ class Environments:
     async def start(self) -> None:
         """Load the stored documents, and fetch those that are missing, for as long as one fetch may take."""
         # Registered first: a process that stores a document from now on waits for this one.
-        await self._keep_alive()
+        await self._sharing.round()
         await self._look_in_storage()
         missing = [environment for environment in self.by_client_key.values() if environment.held is None]
         self._spawn(self._sharing.run())
@@ -510,9 +506,7 @@ class Environments:
                 reported, self._reported = self._reported, set()
                 await self._find(filter(None, map(self.by_client_key.get, reported)))
             else:
-                # Often enough for ``keep_alive``.
-                all_at = self._loop.time() + min(conf.RECONCILE_SECONDS, PROCESS_SECONDS / 4)
-                await self._keep_alive()
+                all_at = self._loop.time() + conf.RECONCILE_SECONDS
                 await self._look_in_storage()
 
     async def _poll_number(self) -> None:
@@ -526,29 +520,17 @@ class Environments:
                 self._look.set()
             await asyncio.sleep(NUMBER_SECONDS)
 
-    async def _keep_alive(self) -> None:
-        await self._sharing.keep_alive(lambda: self._held_versions(self.by_client_key.values()))
-
-    def _held_versions(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, UpdatedAt]:
-        """1970 for those without a document."""
-        return {each.key: each.held.version if each.held is not None else EPOCH for each in environments}
-
     async def _look_in_storage(self) -> None:
         # Written as well: a full disk can be read.
         if self._in_storage.failed and not await self._in_storage.probe():
             return
-        if self._has_removed:
-            self._has_removed = False
-            keys = list(self.by_client_key)
-            await self._in_storage(self._storage.keep_only, keys)
-            self._has_removed |= self._in_storage.failed
         all_found = await self._find(self.by_client_key.values())
         if all_found is not None:
             await self._store_missing(all_found)
 
     async def _find(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, Found] | None:
         """Hold the newer documents of these environments in the storage. Returns what is there; None if it fails."""
-        known = self._held_versions(environments)
+        known = _held_versions(environments)
         found = await self._in_storage(self._storage.newer, known)
         if found is not None:
             newer: list[Coroutine[Any, Any, None]] = []
@@ -598,6 +580,11 @@ class Environments:
 
     async def _compile(self, work: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._compiling, work)
+
+
+def _held_versions(environments: Iterable[Environment]) -> dict[EnvironmentKey, UpdatedAt]:
+    """1970 for those without a document."""
+    return {each.key: each.held.version if each.held is not None else EPOCH for each in environments}
 
 
 _current: Environments | None = None

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from realtime import redis_clients
 from realtime.relay.document import Stored
-from realtime.relay.storage import PROCESS_SECONDS, Found, Storage, StorageError, microseconds, oldest
+from realtime.relay.storage import PROCESS_SECONDS, Found, Held, Storage, StorageError, microseconds
 from realtime.types import EPOCH, EnvironmentKey, UpdatedAt
 
 PREFIX = "{flagsmith-realtime}:relay:"
@@ -62,34 +62,25 @@ class RedisStorage(Storage):
         with self._redis() as redis:
             redis.eval(STORE, 3, DOCUMENTS, VERSIONS, CONFIRMED, key, version, repr(stored.stored_at), content)
 
-    def keep_only(self, keys: Collection[EnvironmentKey]) -> None:
-        """Nothing: relays with other keys may share this Redis."""
-
     def confirm(self, key: EnvironmentKey, at: float) -> None:
         with self._redis() as redis:
             redis.hset(CONFIRMED, key, repr(at))
 
-    def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
+    def hold(self, held: Held, *, is_all: bool) -> None:
         name = PROCESS + self._process
-        # At least one field, so that it exists.
-        fields = {"": 0} | _fields(held)
         with self._redis() as redis, redis.pipeline() as pipeline:
-            pipeline.delete(name)
-            pipeline.hset(name, mapping=fields)
+            if is_all:
+                pipeline.delete(name)
+            # At least one field, so that it exists.
+            pipeline.hset(name, mapping={EnvironmentKey(""): 0, **held})
             pipeline.pexpire(name, round(PROCESS_SECONDS * 1_000))
             pipeline.sadd(PROCESSES, self._process)
             pipeline.execute()
 
-    def acknowledge(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
-        with self._redis() as redis:
-            redis.hset(PROCESS + self._process, mapping=_fields(held))
-
-    def oldest_held(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, UpdatedAt]:
+    def held_by_others(self, keys: Collection[EnvironmentKey]) -> list[Held]:
         keys = list(keys)
         with self._redis() as redis:
             others = [each for each in map(bytes.decode, redis.smembers(PROCESSES)) if each != self._process]
-            if not others:
-                return {}
             with redis.pipeline() as pipeline:
                 for other in others:
                     pipeline.hmget(PROCESS + other, "", *keys)
@@ -97,7 +88,11 @@ class RedisStorage(Storage):
             ended = [other for other, (lives, *_) in zip(others, answers, strict=True) if lives is None]
             if ended:
                 redis.srem(PROCESSES, *ended)
-        return oldest(zip(keys, held, strict=True) for lives, *held in answers if lives is not None)
+        return [
+            {key: int(version) for key, version in zip(keys, held, strict=True) if version is not None}
+            for lives, *held in answers
+            if lives is not None
+        ]
 
     def leave(self) -> None:
         with self._redis() as redis:
@@ -121,10 +116,6 @@ class RedisStorage(Storage):
             yield self._client
         except redis_clients.errors() as error:
             raise StorageError(f"{type(error).__name__}: {error}") from error
-
-
-def _fields(held: Mapping[EnvironmentKey, UpdatedAt]) -> dict[str, int]:
-    return {str(key): microseconds(version) for key, version in held.items()}
 
 
 def _parse(content: bytes) -> Stored | None:

@@ -10,14 +10,16 @@ raise StorageError.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from realtime.relay.document import Stored
 from realtime.types import EPOCH, TICK, EnvironmentKey, UpdatedAt
 
 PROCESS_SECONDS = 5.0
+
+Held = Mapping[EnvironmentKey, int]
+"""The versions that a process holds, in microseconds since 1970. 0: it has no document yet."""
 
 
 class StorageError(Exception):
@@ -40,18 +42,6 @@ def microseconds(version: UpdatedAt) -> int:
     return (version - EPOCH) // TICK
 
 
-def oldest(
-    processes: Iterable[Iterable[tuple[EnvironmentKey, int | bytes | None]]],
-) -> dict[EnvironmentKey, UpdatedAt]:
-    """The lowest version of each environment that these processes hold. Each has versions in microseconds, or None."""
-    lowest: dict[EnvironmentKey, int] = {}
-    for held in processes:
-        for key, version in held:
-            if version is not None:
-                lowest[key] = min(int(version), lowest.get(key, int(version)))
-    return {key: EPOCH + timedelta(microseconds=version) for key, version in lowest.items()}
-
-
 class Storage(ABC):
     @abstractmethod
     def newer(self, known: Mapping[EnvironmentKey, UpdatedAt]) -> dict[EnvironmentKey, Found]:
@@ -60,10 +50,6 @@ class Storage(ABC):
     @abstractmethod
     def store(self, key: EnvironmentKey, stored: Stored) -> None:
         """Store a document, unless a newer one is stored."""
-
-    @abstractmethod
-    def keep_only(self, keys: Collection[EnvironmentKey]) -> None:
-        """Remove the documents of other environments, unless other relays use the storage as well."""
 
     @abstractmethod
     def confirm(self, key: EnvironmentKey, at: float) -> None:
@@ -77,16 +63,15 @@ class Storage(ABC):
         return 0
 
     @abstractmethod
-    def keep_alive(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
-        """Store the versions of all documents that this process holds; 1970: it has none yet."""
+    def hold(self, held: Held, *, is_all: bool) -> None:
+        """Store that this process runs, and what it holds: all of it, or what has changed.
+
+        The documents of environments that it has no more are removed, unless other relays use the storage as well.
+        """
 
     @abstractmethod
-    def acknowledge(self, held: Mapping[EnvironmentKey, UpdatedAt]) -> None:
-        """Store the versions of some documents that this process holds."""
-
-    @abstractmethod
-    def oldest_held(self, keys: Collection[EnvironmentKey]) -> dict[EnvironmentKey, UpdatedAt]:
-        """The lowest version of each of these environments that another process holds. Others are left out."""
+    def held_by_others(self, keys: Collection[EnvironmentKey]) -> list[Held]:
+        """What each other process holds of these environments. Those that it does not have are left out."""
 
     @abstractmethod
     def leave(self) -> None:

@@ -24,8 +24,8 @@ EXCEPTIONS = {
     "realtime/detached/command.py main": "runs a command",
     "realtime/serving/command_line.py execute": "runs a command",
     "realtime/serving/command_line.py problem_of_database": "reads",
-    "realtime/relay/redis_storage.py RedisStorage.keep_alive": "runs commands of Redis",
-    "realtime/relay/redis_storage.py RedisStorage.oldest_held": "the same",
+    "realtime/relay/redis_storage.py RedisStorage.hold": "runs commands of Redis",
+    "realtime/relay/redis_storage.py RedisStorage.held_by_others": "the same",
     # Announced by the callers, or by the signals of another row.
     "features/defaults.py create_default_states": "of a new feature or a new environment, whose own row announces",
     "features/defaults.py _create_multivariate_values": "the same",

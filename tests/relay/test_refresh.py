@@ -20,7 +20,7 @@ from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
 from realtime.relay.document import HeldDocument
 from realtime.relay.environments import CONCURRENT_FETCHES, Environment, Environments
-from realtime.relay.storage import Storage, StorageError
+from realtime.relay.storage import Storage, StorageError, microseconds
 from realtime.relay.upstream import Upstream as Client
 from realtime.types import EnvironmentKey
 from tests.relay.test_upstream import busy
@@ -396,7 +396,6 @@ async def test_storage__other_process_has_stored_the_posted_version__not_fetched
     # The second process does not look by itself.
     settings.REALTIME_RECONCILE_SECONDS = 3_600
     monkeypatch.setattr(environments, "NUMBER_SECONDS", 3_600)
-    monkeypatch.setattr(environments, "PROCESS_SECONDS", 3_600)
     monkeypatch.setattr(environments, "MAX_SHARE_SECONDS", 0.01)
     shop = upstream.add_environment(KEY)
     first, second = await start(KEY), await start(KEY)
@@ -474,7 +473,7 @@ async def test_event__environment_is_removed_meanwhile__none(
     made = await start(KEY)
     environment = made.by_client_key[KEY]
     # Another process, which does not hold the new version.
-    Directory(tmp_path).keep_alive({KEY: START})
+    Directory(tmp_path).hold({KEY: microseconds(START)}, is_all=True)
     made.notify(KEY, shop.change(), "post")
     await wait_until(lambda: version(made) == shop.version)
     made.set_pairs(())

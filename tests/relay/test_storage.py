@@ -1,6 +1,7 @@
 """The storages of documents: the same rules for a directory and for Redis."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -14,9 +15,10 @@ from realtime.relay import directory, document, redis_storage
 from realtime.relay.directory import Directory
 from realtime.relay.document import HeldDocument, Stored
 from realtime.relay.redis_storage import RedisStorage
-from realtime.relay.storage import Storage, StorageError
+from realtime.relay.storage import Held, Storage, StorageError
 from realtime.serving import redis_urls
 from realtime.types import EPOCH, TICK, EnvironmentKey
+from tests.support import programs
 from tests.support.redis import Redis
 from tests.support.upstream import START, sample_document
 
@@ -79,20 +81,21 @@ def test_store__older_document__newer_one_stays(new_storage: NewStorage) -> None
     assert found.version == START + timedelta(seconds=5)
 
 
-def test_directory__keep_only__others_are_removed(tmp_path: Path) -> None:
+def test_directory__held_no_more__documents_are_removed(tmp_path: Path) -> None:
     storage = Directory(tmp_path)
     for key in (KEY, OTHER):
         storage.store(key, held().stored)
-    storage.keep_only([OTHER])
+    storage.hold({KEY: 0}, is_all=False)
+    storage.hold({OTHER: 0}, is_all=True)
 
     assert list(Directory(tmp_path).newer({KEY: EPOCH, OTHER: EPOCH})) == [OTHER]
 
 
-def test_redis__keep_only__documents_of_relays_with_other_keys_stay(redis: Redis, settings: Any) -> None:
+def test_redis__not_held__documents_of_relays_with_other_keys_stay(redis: Redis, settings: Any) -> None:
     settings.EVENTSTREAM_REDIS = redis_urls.arguments(redis.url)
     storage = RedisStorage()
     storage.store(KEY, held().stored)
-    storage.keep_only([OTHER])
+    storage.hold({OTHER: 0}, is_all=True)
 
     assert stored_in(storage) is not None
 
@@ -107,19 +110,23 @@ def test_confirm__later__time_is_found(new_storage: NewStorage) -> None:
     assert (found.stored, found.confirmed_at) == (None, 2_000_000_000.5)
 
 
-def test_processes__other_ones_hold_documents__the_oldest_version(new_storage: NewStorage) -> None:
+def test_processes__other_ones_hold_documents__their_versions(new_storage: NewStorage) -> None:
     first, second, third = new_storage(), new_storage(), new_storage()
-    assert first.oldest_held([KEY, OTHER]) == {}
-    first.keep_alive({KEY: EPOCH, OTHER: EPOCH})
-    second.keep_alive({KEY: EPOCH})
-    third.keep_alive({KEY: START})
 
-    assert first.oldest_held([KEY, OTHER]) == {KEY: EPOCH}
-    second.acknowledge({KEY: START + TICK, OTHER: START})
-    assert first.oldest_held([KEY, OTHER]) == {KEY: START, OTHER: START}
-    second.keep_alive({KEY: START + TICK})
+    def others() -> list[Held]:
+        return sorted(first.held_by_others([KEY, OTHER]), key=lambda held: held[KEY])
+
+    assert others() == []
+    first.hold({KEY: 0, OTHER: 0}, is_all=True)
+    second.hold({KEY: 0}, is_all=True)
+    third.hold({KEY: 6}, is_all=True)
+
+    assert others() == [{KEY: 0}, {KEY: 6}]
+    second.hold({KEY: 7, OTHER: 6}, is_all=False)
+    assert others() == [{KEY: 6}, {KEY: 7, OTHER: 6}]
+    second.hold({KEY: 7}, is_all=True)
     third.leave()
-    assert first.oldest_held([KEY, OTHER]) == {KEY: START + TICK}
+    assert others() == [{KEY: 7}]
 
 
 def test_processes__ended_without_leaving__versions_are_gone_after_a_time(
@@ -128,22 +135,22 @@ def test_processes__ended_without_leaving__versions_are_gone_after_a_time(
     for module in (directory, redis_storage):
         monkeypatch.setattr(module, "PROCESS_SECONDS", 0.2)
     first, second = new_storage(), new_storage()
-    second.keep_alive({KEY: EPOCH})
+    second.hold({KEY: 0}, is_all=True)
     deadline = time.monotonic() + 10
-    while first.oldest_held([KEY]):
+    while any(first.held_by_others([KEY])):
         assert time.monotonic() < deadline
     # It was not seen for a time.
     monkeypatch.undo()
-    second.keep_alive({KEY: EPOCH})
-    assert first.oldest_held([KEY]) == {KEY: EPOCH}
+    second.hold({KEY: 0}, is_all=True)
+    assert first.held_by_others([KEY]) == [{KEY: 0}]
 
 
 def test_directory__damaged_file_of_a_process__holds_nothing(tmp_path: Path) -> None:
     first, second = Directory(tmp_path), Directory(tmp_path)
-    second.keep_alive({KEY: EPOCH})
+    second.hold({KEY: 0}, is_all=True)
     (file,) = tmp_path.glob("*.process")
     file.write_text("{")
-    assert first.oldest_held([KEY]) == {}
+    assert not any(first.held_by_others([KEY]))
 
 
 def test_number_stored__document_of_another_process__rises(new_storage: NewStorage) -> None:
@@ -218,13 +225,15 @@ def test_directory__cannot_be_written__storage_error_and_no_file_left(tmp_path: 
 
 def test_directory__file_cannot_be_replaced__storage_error_and_no_file_left(tmp_path: Path) -> None:
     storage = Directory(tmp_path)
-    storage.keep_alive({KEY: EPOCH})
+    storage.hold({KEY: 0}, is_all=True)
     (file,) = tmp_path.glob("*.process")
     # A directory in place of the file.
     file.unlink()
     file.mkdir()
-    with pytest.raises(StorageError):
-        storage.keep_alive({KEY: START})
+    for _ in range(2):
+        # Also with the versions that could not be written.
+        with pytest.raises(StorageError):
+            storage.hold({KEY: 6}, is_all=True)
 
     assert list(tmp_path.iterdir()) == [file]
 
@@ -241,3 +250,24 @@ def test_redis__away_and_damaged__storage_error_and_none(redis: Redis, settings:
             storage.newer({KEY: EPOCH})
     finally:
         redis.start()
+
+
+def test_redis__rights_of_the_documentation__are_enough(redis: Redis, settings: Any) -> None:
+    text = (programs.ROOT / "docs" / "settings.md").read_text()
+    (drop_in,) = re.findall(r"user flagsmith on >password(.*?)```", text, re.DOTALL)
+    (relay,) = re.findall(r"rights, besides those of the \[drop-in server\]\(#drop-in-server\): `(.*?)`", text)
+    rights = f"{drop_in} {relay}".split()
+    Client.from_url(redis.url).execute_command("ACL", "SETUSER", "flagsmith", "reset", "on", ">password", *rights)
+    arguments = redis_urls.arguments(redis.url)
+    settings.EVENTSTREAM_REDIS = {**arguments, "username": "flagsmith", "password": "password"}
+    first, second = RedisStorage(), RedisStorage()
+
+    first.store(KEY, held().stored)
+    first.confirm(KEY, 1_000.0)
+    assert stored_in(second) is not None
+    assert first.claim("shop", 60)
+    first.release("shop")
+    for storage in (first, second):
+        storage.hold({KEY: 0}, is_all=True)
+    assert first.held_by_others([KEY]) == [{KEY: 0}]
+    second.leave()
