@@ -138,6 +138,8 @@ class ShortcutProtocol(LimitedRequests):
             super().on_message_begin()
 
     def on_message_complete(self) -> None:
+        if self.parser.parses_again():
+            return
         super().on_message_complete()
         self._between_requests = True
 
@@ -146,7 +148,7 @@ class ShortcutProtocol(LimitedRequests):
             super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
-        if self._is_stream:
+        if self._is_stream or self.parser.parses_again():
             return
         # First, because a response that is sent at once sets the next deadline.
         self._headers_received()

@@ -38,8 +38,8 @@ class TooManyPipelinedError(Exception):
     """More than ``MAX_PIPELINED`` requests wait for responses."""
 
 
-class UpgradeWithBodyError(Exception):
-    """A request asks for another protocol and announces a body, which the parser would read as the next request."""
+class ConnectWithBodyError(Exception):
+    """A CONNECT announces a body, which the parser would read as the next request."""
 
 
 class LimitedRequests(LazyProtocol):
@@ -93,7 +93,7 @@ class LimitedRequests(LazyProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise TooManyPipelinedError
         if self.parser.should_upgrade() and any(name in BODY_HEADERS and value != b"0" for name, value in self.headers):
-            raise UpgradeWithBodyError
+            raise ConnectWithBodyError
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

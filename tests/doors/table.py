@@ -299,4 +299,19 @@ METHODS = [
     ),
 ]
 
-ROWS = [*FLAGS, *IDENTITIES, *POSTS, *DOCUMENTS, *WRITES, *OFREP, *KEYS, *METHODS]
+# What Java's HTTP client sends with its first request. A server that changes no protocol ignores it (RFC 9110, 7.8).
+H2C = {
+    "Connection": "Upgrade, HTTP2-Settings",
+    "Upgrade": "h2c",
+    "HTTP2-Settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+}
+
+UPGRADES = [
+    get("flags/", name="h2c", headers=H2C),
+    post({"identifier": KNOWN, "traits": TRAITS}, name="h2c", headers=H2C),
+    evaluate(BULK, name="h2c", headers=H2C),
+    evaluate(BULK, "on", name="h2c", headers=H2C),
+    post({"on": 1}, name="h2c", path="analytics/flags/", by="Django", headers=H2C),
+]
+
+ROWS = [*FLAGS, *IDENTITIES, *POSTS, *DOCUMENTS, *WRITES, *OFREP, *KEYS, *METHODS, *UPGRADES]

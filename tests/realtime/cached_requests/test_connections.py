@@ -117,13 +117,35 @@ async def test_requests__pipelined_after_an_upgrade__answered_in_order(connect: 
     assert answers == [b"application, /%d, " % number for number in (1, 2, 1, 3)]
 
 
-@pytest.mark.parametrize("body", [b"content-length: 25\r\n", b"transfer-encoding: chunked\r\n"])
-async def test_request__upgrade_with_a_body__400_and_its_body_is_not_parsed(
-    connect: Any, server: Server, body: bytes
+@pytest.mark.parametrize("path", [b"/other", b"/post"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"content-length: 26\r\n\r\nGET /hidden HTTP/1.1\r\n\r\n..",
+        b"transfer-encoding: chunked\r\n\r\n3\r\none\r\n0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("part", [1_000, 7])
+async def test_request__upgrade_with_a_body__upgrade_is_ignored_and_the_connection_stays_usable(
+    connect: Any, path: bytes, body: bytes, part: int
 ) -> None:
+    """Java's client asks for h2c in its first request (RFC 9110, 7.8: a server may ignore it)."""
+    client = await connect()
+    connection = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAA\r\n"
+    requests = b"POST " + path + b" HTTP/1.1\r\n" + connection + body + b"GET /next HTTP/1.1\r\n\r\n"
+    for start in range(0, len(requests), part):
+        await client.send(requests[start : start + part])
+    sent = b"one" if b"chunked" in body else body[-26:]
+    assert [await client.answer(), await client.answer()] == [
+        b"application, " + path + b", " + sent,
+        b"application, /next, ",
+    ]
+
+
+async def test_request__connect_with_a_body__400_and_its_body_is_not_parsed(connect: Any) -> None:
     """httptools treats the bytes after the head as those of another protocol."""
     client = await connect()
-    await client.send(b"POST /other HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n" + body + b"\r\n")
+    await client.send(b"CONNECT /other HTTP/1.1\r\ncontent-length: 25\r\n\r\n")
     await client.send(b"GET /hidden HTTP/1.1\r\n\r\n")
     async with asyncio.timeout(PATIENCE):
         answer = await client.reader.read()
