@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from flag_engine.segments.evaluator import context_matches_condition, context_matches_rule, is_context_in_segment
 
 from environment_documents import isolation
 from environment_documents.cache import CompiledDocument
@@ -13,6 +12,7 @@ from environment_documents.document import read_environment_row
 from environment_documents.isolation import Work
 from environment_documents.worker import evaluation_time_limit
 from environments.identities.models import Identity
+from realtime.compat.flag_engine import context_matches_condition, context_matches_rule, is_context_in_segment
 from realtime.evaluation import EnvironmentDocument, IdentityTrait, engine_context
 from realtime.evaluation import Identity as EvaluatedIdentity
 from realtime.evaluation.document import Segment as DocumentSegment

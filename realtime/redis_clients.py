@@ -5,7 +5,6 @@ The server is described by django-eventstream's setting ``EVENTSTREAM_REDIS``, t
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -44,11 +43,13 @@ def connect(defaults: dict[str, Any], retries: int = 0, on_connect: Callable[[],
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.retry import Retry
 
+    from realtime.compat import redis as compat
+
     retry = Retry(NoBackoff(), retries, (RedisConnectionError,))
     ours = {"decode_responses": False, "socket_keepalive": True, "retry": retry}
     arguments = {**defaults, **options(), **ours}
     if on_connect:
-        arguments["redis_connect_func"] = partial(_connected, on_connect)
+        arguments |= compat.connect_arguments(on_connect, is_cluster=conf.REDIS_CLUSTER)
     if conf.REDIS_CLUSTER:
         arguments.pop("db", None)
         return RedisCluster(**arguments)
@@ -58,13 +59,6 @@ def connect(defaults: dict[str, Any], retries: int = 0, on_connect: Callable[[],
         sentinel: Any = Sentinel(_addresses(), sentinel_kwargs=timeouts, **arguments)  # type: ignore[no-untyped-call]
         return sentinel.master_for(conf.REDIS_SERVICE, redis_class=Redis)
     return Redis(**arguments)
-
-
-def _connected(on_connect: Callable[[], None], connection: Any) -> None:
-    if not conf.REDIS_CLUSTER:
-        # A client of a cluster has done this.
-        connection.on_connect()
-    on_connect()
 
 
 def of_any_node(client: Any) -> Any:

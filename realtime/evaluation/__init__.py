@@ -2,11 +2,12 @@
 ``environment-document/`` out.
 
 The flag engine decides each flag. The package has no models, reads no database, and imports nothing else of
-``realtime``, so the product and any other server of documents can use it. Importing it limits the time of regular
-expressions in segments, in the whole process (``patterns.py``), and measures garbage collections
+``realtime`` but ``compat``, so the product and any other server of documents can use it. Importing it limits the time
+of regular expressions in segments, in the whole process (``patterns.py``), and measures garbage collections
 (``processor_time.py``).
 """
 
+from realtime.compat.flag_engine import replace_pattern_matcher
 from realtime.evaluation import patterns
 from realtime.evaluation.document import EnvironmentDocument
 from realtime.evaluation.environment import CompiledEnvironment
@@ -26,4 +27,4 @@ __all__ = [
     "StoredFields",
 ]
 
-patterns.install()
+replace_pattern_matcher(patterns.matches)

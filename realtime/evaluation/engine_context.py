@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any, cast
 
 from flag_engine.context.types import FeatureContext, FeatureValue, SegmentCondition, SegmentContext, SegmentRule
-from flag_engine.segments.evaluator import get_flag_result_from_context
 
+from realtime.compat.flag_engine import get_flag_result_from_context
 from realtime.evaluation.document import Condition, FeatureState, MultivariateValue, Rule, Segment, Value
 from realtime.evaluation.evaluability import condition_errors
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flag_engine.segments.evaluator import context_matches_condition
+from realtime.compat.flag_engine import context_matches_condition
 
 # One trait value of each type, and None for a missing trait. Numbers also test MODULO.
 TRAITS = ("text", "1.2.3", 7, 7.5, True, None)

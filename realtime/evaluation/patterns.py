@@ -14,13 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
 import regex
-from flag_engine.segments import constants
-from flag_engine.segments.evaluator import MATCHERS_BY_OPERATOR
 
+from realtime.compat.re import expanded_length
 from realtime.evaluation.processor_time import thread_time
 
 # Budget of one match outside of ``time_limit``.
@@ -28,8 +26,6 @@ DEFAULT_SECONDS = 0.25
 
 # Length of a pattern with its fixed repetitions expanded. 10,000 take 4 ms and 2 MB; 100,000,000 exhaust the memory.
 MAX_EXPANDED_LENGTH = 10_000
-
-REPEATS = (_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT)
 
 
 class TimeLimitExceeded(BaseException):
@@ -79,24 +75,10 @@ def matches(pattern: str | None, value: Any) -> bool:
     raise TimeLimitExceeded
 
 
-def install() -> None:
-    """Replace the flag engine's matcher of REGEX. The engine has no setting for it, only its table of matchers."""
-    MATCHERS_BY_OPERATOR[constants.REGEX] = matches
-
-
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> "regex.Pattern[str]":
     # It must compile with ``re`` too: the Python SDK uses it in local evaluation.
     re.compile(pattern)
-    if _expanded_length(_parser.parse(pattern)) > MAX_EXPANDED_LENGTH:
+    if expanded_length(pattern) > MAX_EXPANDED_LENGTH:
         raise PatternTooLong(f"it is longer than {MAX_EXPANDED_LENGTH} with its repetitions expanded")
     return regex.compile(pattern)
-
-
-def _expanded_length(parsed: Any) -> int:
-    if isinstance(parsed, tuple) and parsed and parsed[0] in REPEATS:
-        minimum, _, repeated = parsed[1]
-        return max(1, int(minimum)) * _expanded_length(repeated)
-    if isinstance(parsed, (tuple, list, _parser.SubPattern)):
-        return 1 + sum(_expanded_length(part) for part in parsed)
-    return 0

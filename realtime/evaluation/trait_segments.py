@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from flag_engine.context.types import EvaluationContext, SegmentContext
-from flag_engine.segments.evaluator import is_context_in_segment
 
+from realtime.compat.flag_engine import is_context_in_segment
 from realtime.evaluation import engine_context
 from realtime.evaluation.identity import IdentityTrait
 

@@ -12,14 +12,9 @@ from threading import Lock
 from typing import ClassVar
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from realtime.compat.prometheus_client import choose_encoder
 from realtime.monitoring.shared_counters import counters
 from realtime.types import UpdatedAt
 

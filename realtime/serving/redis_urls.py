@@ -54,20 +54,16 @@ def arguments(url: str) -> dict[str, Any]:
     if problem := extras.problem("redis", "redis"):
         raise ImproperlyConfigured(f"REDIS_URL cannot be used. {problem}")
     from redis import Redis
-    from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+
+    from realtime.compat import redis as compat
 
     try:
-        parsed: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        parsed = compat.url_arguments(url)
     except ValueError:
         # Without the URL, which may contain a password.
         raise ImproperlyConfigured(
             "REDIS_URL must be redis://:password@host:port/number, rediss:// for TLS, or unix://path."
         ) from None
-    kind = parsed.pop("connection_class", None)
-    if kind is SSLConnection:
-        parsed["ssl"] = True
-    elif kind is UnixDomainSocketConnection:
-        parsed["unix_socket_path"] = parsed.pop("path")
     try:
         # It does not connect.
         Redis(**parsed)
