@@ -12,7 +12,7 @@ from django.db import connections
 from realtime.failure_log import FailureLog
 
 STOP_SECONDS = 10.0
-"""The time that a worker has for its current round and its last work, when it is stopped."""
+"""The time that a worker has for its current round and its last work, when it is stopped. Some have less."""
 
 Work = Callable[[], float | None]
 """One round. Returns the seconds until the next one; None: the next one begins at ``wake``."""
@@ -30,8 +30,9 @@ class BackgroundWorker:
     pause, the next pause is the first one again.
 
     The first round begins ``delay()`` seconds after the start. ``begin`` and ``finish`` are called in the thread,
-    before the first and after the last round. Threads do not survive a fork: in the child, ``start`` starts another
-    one. A worker without a server that starts it is started at each use.
+    before the first and after the last round. A round may block, as one that listens: then ``interrupt``, called by the
+    thread that stops the worker, ends it. Threads do not survive a fork: in the child, ``start`` starts another one.
+    A worker without a server that starts it is started at each use.
     """
 
     def __init__(
@@ -41,17 +42,21 @@ class BackgroundWorker:
         failures: FailureLog,
         *,
         pauses: Pauses = (0.5, 5.0),
+        stop_seconds: float = STOP_SECONDS,
         delay: Callable[[], float] = lambda: 0.0,
         begin: Callable[[], object] = lambda: None,
         finish: Callable[[], object] = lambda: None,
+        interrupt: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
         self.failures = failures
+        self.pauses = pauses
         self._work = work
-        self._pauses = pauses
+        self._stop_seconds = stop_seconds
         self._delay = delay
         self._begin = begin
         self._finish = finish
+        self._interrupt = interrupt
         self._renew()
 
     def _renew(self) -> None:
@@ -84,7 +89,7 @@ class BackgroundWorker:
                 atexit.register(self.stop)
 
     def stop(self, seconds: float | None = None) -> bool:
-        """End the thread after its current round, and wait for it (None: ``STOP_SECONDS``). Returns whether it ended.
+        """End the thread after its current round, and wait for it (None: ``stop_seconds``). Returns whether it ended.
 
         Callable from any thread but its own, and not from a signal handler, which might hold a lock of the worker.
         """
@@ -95,7 +100,8 @@ class BackgroundWorker:
             return True
         _running.discard(self)
         atexit.unregister(self.stop)
-        thread.join(STOP_SECONDS if seconds is None else seconds)
+        self._interrupt()
+        thread.join(self._stop_seconds if seconds is None else seconds)
         return not thread.is_alive()
 
     def wake(self) -> None:
@@ -112,7 +118,7 @@ class BackgroundWorker:
                 worker.wake()
 
     def _run(self) -> None:
-        pause, longest = self._pauses
+        pause = 0.0
         try:
             self._begin()
             self._wait(self._delay())
@@ -121,18 +127,25 @@ class BackgroundWorker:
                 try:
                     seconds = self._work()
                 except Exception as error:
-                    self.failures.failed(error)
-                    connections.close_all()
-                    if time.monotonic() - began > longest:
-                        pause = self._pauses[0]
-                    seconds, pause = pause * random.uniform(0.5, 1.0), min(2 * pause, longest)  # noqa: S311
+                    self._report(error)
+                    first, longest = self.pauses
+                    has_worked = time.monotonic() - began > longest
+                    pause = first if has_worked else min(max(first, 2 * pause), longest)
+                    seconds = pause * random.uniform(0.5, 1.0)  # noqa: S311
                 else:
                     self.failures.succeeded()
-                    pause = self._pauses[0]
+                    pause = 0.0
                 self._wait(seconds)
-            self._finish()
+            try:
+                self._finish()
+            except Exception as error:
+                self._report(error)
         finally:
             connections.close_all()
+
+    def _report(self, error: Exception) -> None:
+        self.failures.failed(error)
+        connections.close_all()
 
     def _wait(self, seconds: float | None) -> None:
         with self._changed:

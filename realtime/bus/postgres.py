@@ -1,6 +1,5 @@
 """The PostgreSQL bus (LISTEN/NOTIFY). PostgreSQL delivers an event when the transaction of the change commits."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -42,12 +41,12 @@ class PostgresBus(SupervisedBus):
         with connection.cursor() as cursor:
             cursor.execute(NOTIFY, [CHANNEL, [eventstream.encode(state) for state in states]])
 
-    def listen(self, ended: threading.Event) -> None:
+    def listen(self) -> None:
         self._queue_is_full = False
         with listening.connect("realtime-bus") as connection, self.interruptible(connection.interrupt):
             connection.send_query(f"LISTEN {CHANNEL}".encode())
             listens = False
-            while not ended.is_set():
+            while not self.worker.is_ending:
                 self.beat()
                 answer = connection.wait(PING)
                 for payload in connection.notifications():

@@ -1,6 +1,5 @@
 """The Redis bus. It uses django-eventstream's setting (``EVENTSTREAM_REDIS``), channel and message format."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -42,19 +41,20 @@ class RedisBus(SupervisedBus):
 
     def health(self) -> Health:
         health = super().health()
-        if self.publisher.failing:
-            return replace(health, connected=False, last_error=self.publisher.last_error)
+        publishing = self.publisher.worker.failures
+        if publishing.is_failing:
+            return replace(health, connected=False, last_error=publishing.last_error)
         return health
 
-    def listen(self, ended: threading.Event) -> None:
+    def listen(self) -> None:
         with closing(redis_clients.connect(TIMEOUTS)) as client:
-            self._listen(redis_clients.of_any_node(client), ended)
+            self._listen_to(redis_clients.of_any_node(client))
 
-    def _listen(self, node: Any, ended: threading.Event) -> None:
+    def _listen_to(self, node: Any) -> None:
         with node.pubsub() as pubsub, self.interruptible(partial(redis_clients.disconnect, node)):
             pubsub.subscribe(compat.REDIS_CHANNEL)
             pinged_at: float | None = None
-            while not ended.is_set():
+            while not self.worker.is_ending:
                 self.beat()
                 message = pubsub.get_message(timeout=SILENCE_SECONDS)
                 if message is not None:

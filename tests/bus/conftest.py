@@ -181,7 +181,7 @@ def redis_bus(
     bus = redis.RedisBus(lambda: connects.put(time.monotonic()))
     yield bus
     bus.close(PATIENCE)
-    bus.publisher.flush(PATIENCE)
+    bus.publisher.worker.stop(PATIENCE)
 
 
 @pytest.fixture

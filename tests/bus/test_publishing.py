@@ -106,26 +106,27 @@ def test_publish__redis_stopped__delivered_in_this_process_and_published_when_it
     chosen: redis.RedisBus, recorder: EventRecorder, redis_server: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second, third = state(), state(1), state(2)
+    publishing = chosen.publisher.worker.failures
     redis_server.stop()
     try:
         for sent in (first, second):
             publish.publish([sent])
             assert recorder.next() == adapter.data(sent.updated_at)
-            assert chosen.publisher.flush(PATIENCE)
+        until(lambda: publishing.is_failing)
         health = chosen.health()
         assert not health.connected
         assert "Connection" in health.last_error
-        assert sum("bus_publish_failed" in record.getMessage() for record in caplog.records) == 1
     finally:
         redis_server.start()
     # The failed state is tried again, although nothing else is published.
-    until(lambda: not chosen.publisher.failing)
+    until(lambda: not publishing.is_failing)
+    assert sum("bus_publish_failed" in record.getMessage() for record in caplog.records) == 1
     # The first attempt fails on the old connection, and the second one uses a new connection.
     redis_server.stop()
     redis_server.start()
     publish.publish([third])
-    assert chosen.publisher.flush(PATIENCE)
-    assert not chosen.publisher.failing
+    assert chosen.publisher.worker.stop(PATIENCE)
+    assert not publishing.is_failing
 
 
 @pytest.mark.slow
@@ -188,21 +189,25 @@ def test_redis_client__setting_without_a_timeout__gets_the_default(
     monkeypatch.setattr(eventstream, "redis_client", Client(**settings.EVENTSTREAM_REDIS))
     bus = redis.RedisBus(lambda: None)
     bus.send([state()])
-    assert bus.publisher.flush(PATIENCE)
+    assert bus.publisher.worker.stop(PATIENCE)
     arguments = eventstream.redis_client.get_connection_kwargs()
     assert (arguments["socket_timeout"], arguments["socket_connect_timeout"]) == (7.0, 1.0)
 
 
 class Slow:
-    """A ``send`` function that blocks until ``released`` is set."""
+    """A ``send`` function that blocks until ``released`` is set. If ``fails`` is set, the first call then raises."""
 
     def __init__(self) -> None:
+        self.fails = False
         self.sent: list[EnvironmentState] = []
         self.began, self.released = threading.Event(), threading.Event()
 
     def __call__(self, sent: EnvironmentState) -> None:
         self.began.set()
         assert self.released.wait(PATIENCE)
+        if self.fails:
+            self.fails = False
+            raise ConnectionError
         self.sent.append(sent)
 
 
@@ -225,9 +230,8 @@ def test_publisher__older_version_added_after_a_newer_one__sends_the_newer_one(s
     busy.put([older])
     busy.put([newer])
     busy.put([older])
-    assert not busy.flush(0.01)
     slow.released.set()
-    assert busy.flush(PATIENCE)
+    assert busy.worker.stop(PATIENCE)
     assert slow.sent[1:] == [newer]
 
 
@@ -238,8 +242,20 @@ def test_publisher__more_than_max_pending__drops_the_oldest(
     waiting = [state(key=EnvironmentKey(f"environment {number}")) for number in range(3)]
     busy.put(waiting)
     slow.released.set()
-    assert busy.flush(PATIENCE)
+    assert busy.worker.stop(PATIENCE)
     assert slow.sent[1:] == waiting[1:]
+
+
+def test_publisher__sending_fails_with_max_pending__drops_the_failed_one(
+    slow: Slow, busy: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "MAX_PENDING", 1)
+    slow.fails = True
+    waiting = state()
+    busy.put([waiting])
+    slow.released.set()
+    assert busy.worker.stop(PATIENCE)
+    assert slow.sent == [waiting]
 
 
 def test_current__unknown_bus__raises_and_publishing_does_not_fail(settings: Settings) -> None:

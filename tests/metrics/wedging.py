@@ -25,9 +25,10 @@ class MortalBus(SupervisedBus):
 
     name = "memory"
 
-    def listen(self, ended: threading.Event) -> None:
+    def listen(self) -> None:
         self.connected()
-        while not ended.wait(0.1):
+        while not self.worker.is_ending:
+            time.sleep(0.1)
             self.beat()
             if listener_dies.is_set():
                 raise SystemExit
