@@ -25,6 +25,10 @@ import structlog
 from django.conf import settings
 from rest_framework.exceptions import APIException
 
+from realtime.failure_log import FailureLog
+from realtime.per_process import PerProcess
+from realtime.workers import BackgroundWorker
+
 logger = structlog.get_logger(__name__)
 
 # Added to the niceness of the server process. On a shared core the server process gets ten times as much time.
@@ -66,11 +70,11 @@ class Job:
 
 
 class EvaluationProcess:
-    """The evaluation process of this server process."""
+    """The queue of calls, the thread that runs them one by one, and the child process."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
-        """Guards the queues. Notified when a job is added."""
+        self._lock = threading.Lock()
+        """Guards the queues."""
 
         self._queues: OrderedDict[int, deque[Job]] = OrderedDict()
         """By organisation. The next job is taken from the first."""
@@ -78,12 +82,18 @@ class EvaluationProcess:
         self._jobs: dict[Hashable, Job] = {}
         """The queued jobs and the running one, by key."""
 
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundWorker(
+            "evaluation",
+            self._run_next,
+            FailureLog(logger, "evaluation_queue_failed", has_stack=True),
+            # A call may take long, and at the exit of the process nothing waits for its result.
+            stop_seconds=0.0,
+        )
         self._worker: WorkerProcess | None = None
 
     def submit(self, organisation_id: int, key: Hashable, call: Callable[[], Any]) -> "Future[Any]":
         """The future result of a picklable call. Concurrent calls with one key share it. Raises ``Busy``."""
-        with self._condition:
+        with self._lock:
             job = self._jobs.get(key)
             if job is None:
                 if len(self._queues.get(organisation_id, ())) >= MAX_QUEUED_CALLS:
@@ -93,30 +103,30 @@ class EvaluationProcess:
                 # a loop that ends.
                 job.result.set_running_or_notify_cancel()
                 self._queues.setdefault(organisation_id, deque()).append(job)
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="evaluation", daemon=True)
-                    self._thread.start()
-                self._condition.notify()
-            return job.result
+        self._thread.start()
+        self._thread.wake()
+        return job.result
 
-    def _run(self) -> None:
-        while True:
-            job = self._next_job()
-            try:
-                result, error = self._call(job), None
-            except Exception as failure:
-                result, error = None, failure
-            with self._condition:
-                del self._jobs[job.key]
-            if error is None:
-                job.result.set_result(result)
-            else:
-                job.result.set_exception(error)
+    def _run_next(self) -> float | None:
+        job = self._next_job()
+        if job is None:
+            return None
+        try:
+            result, error = self._call(job), None
+        except Exception as failure:
+            result, error = None, failure
+        with self._lock:
+            del self._jobs[job.key]
+        if error is None:
+            job.result.set_result(result)
+        else:
+            job.result.set_exception(error)
+        return 0.0
 
-    def _next_job(self) -> Job:
-        with self._condition:
-            while not self._queues:
-                self._condition.wait()
+    def _next_job(self) -> Job | None:
+        with self._lock:
+            if not self._queues:
+                return None
             organisation_id, jobs = self._queues.popitem(last=False)
             job = jobs.popleft()
             if jobs:
@@ -189,4 +199,5 @@ class WorkerProcess:
         self._connection.close()
 
 
-evaluation_process = EvaluationProcess()
+evaluation_process = PerProcess(EvaluationProcess)
+"""The evaluation process of this server process."""

@@ -160,7 +160,7 @@ def submit_to_evaluation_process(
 ) -> "Future[WorkResult[T]]":
     """The future result of the work in the evaluation process. Concurrent submissions with one key share it."""
     call = partial(_run_without_fallback, version, work)
-    result: Future[WorkResult[T]] = evaluation_process.submit(organisation_id, key, call)
+    result: Future[WorkResult[T]] = evaluation_process().submit(organisation_id, key, call)
     result.add_done_callback(_remove_if_cheap)
     return result
 

@@ -7,8 +7,6 @@ client has received a version that is newer than a recorded one.
 
 import json
 import math
-import os
-import random
 import secrets
 import threading
 import time
@@ -21,7 +19,10 @@ from realtime import hosts
 from realtime.bus import listening
 from realtime.bus.listening import ListeningConnection
 from realtime.bus.supervised import ANSWER_SECONDS
+from realtime.failure_log import FailureLog
+from realtime.per_process import PerProcess
 from realtime.types import EnvironmentKey, UpdatedAt
+from realtime.workers import BackgroundWorker
 
 logger = structlog.get_logger(__name__)
 
@@ -36,10 +37,9 @@ LOCK_CLASS = 0x7265616C
 LEASE_SECONDS = 1.0
 PING_SECONDS = 0.25
 
-# Pauses between two attempts to connect, as those of a bus: each is twice as long as the previous one, less a random
-# half. A process that is too slow to answer disconnects, so that events do not wait for it again and again.
-MIN_PAUSE = 1.0
-MAX_PAUSE = 30.0
+# The first and the longest pause between two attempts to connect. A process that is too slow to answer disconnects, so
+# that events do not wait for it again and again.
+PAUSES = (1.0, 30.0)
 
 # The first request of a process waits at most so long until the thread is connected.
 START_SECONDS = 1.0
@@ -84,16 +84,19 @@ def answer_channel(notifier: int) -> str:
 
 
 class CacheListener:
-    """The thread, which starts at the first use, and the records."""
+    """The background worker, which starts at the first use, and the records."""
 
     def __init__(self) -> None:
         self._known: KnownVersions = {}
         self._valid_until = -math.inf
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._has_tried = threading.Event()
-        self._ended = threading.Event()
-        self._failing = False
+        self.worker = BackgroundWorker(
+            "realtime-cache-listener",
+            self._connect,
+            FailureLog(logger, "cache_listener_failed"),
+            pauses=PAUSES,
+            stop_seconds=0.0,
+        )
 
     def known_versions(self) -> KnownVersions | None:
         """The recorded versions, or None while the thread is not connected.
@@ -101,52 +104,24 @@ class CacheListener:
         The caller may add a version that was read from the database after this call. If the version has risen since,
         another dict is in use, and the addition has no effect.
         """
-        if self._thread is None:
-            self._start()
+        try:
+            self.worker.start()
+        except RuntimeError as error:
+            # The system has no thread left. The next request tries again.
+            self.worker.failures.failed(error)
+            return None
         if not self._has_tried.is_set():
             self._has_tried.wait(START_SECONDS)
             self._has_tried.set()
         return self._known if time.monotonic() < self._valid_until else None
 
-    def close(self, timeout: float | None = None) -> None:
-        """End the thread."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is not None:
-                return
-            thread = threading.Thread(target=self._run, name="realtime-cache-listener", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:
-                # The system has no thread left. The next request tries again.
-                self._report(error)
-                self._has_tried.set()
-            else:
-                self._thread = thread
-
-    def _run(self) -> None:
-        pause = MIN_PAUSE / 2
-        while not self._ended.is_set():
-            began = time.monotonic()
-            try:
-                with listening.connect("realtime-cache") as connection:
-                    self._listen(connection)
-            except Exception as error:
-                self._report(error)
-            finally:
-                self._valid_until = -math.inf
-                self._has_tried.set()
-            pause = MIN_PAUSE if time.monotonic() - began > MAX_PAUSE else min(2 * pause, MAX_PAUSE)
-            self._ended.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311
-
-    def _report(self, error: Exception) -> None:
-        if not self._failing:
-            logger.warning("cache_listener_failed", error=repr(error))
-        self._failing = True
+    def _connect(self) -> None:
+        try:
+            with listening.connect("realtime-cache") as connection:
+                self._listen(connection)
+        finally:
+            self._valid_until = -math.inf
+            self._has_tried.set()
 
     def _listen(self, connection: ListeningConnection) -> None:
         # A new number for each connection: the notifier may have stopped waiting for the last one.
@@ -156,7 +131,7 @@ class CacheListener:
         connection.query(b"SELECT pg_advisory_lock_shared(%d, %d)" % (LOCK_CLASS, lock))
         # Only now, because before it has the lock nothing waits for it.
         self._known = {}
-        while not self._ended.is_set():
+        while not self.worker.is_ending:
             if notifications := _received(connection):
                 self._remove(notifications)
                 for each in notifications:
@@ -164,7 +139,7 @@ class CacheListener:
                     connection.query(answer.encode())
             else:
                 self._valid_until = connection.confirmed_at + LEASE_SECONDS
-                self._failing = False
+                self.worker.failures.succeeded()
                 self._has_tried.set()
                 connection.wait(silence=PING_SECONDS)
                 if time.monotonic() > self._valid_until:
@@ -209,19 +184,10 @@ def require_notifications(connection: ListeningConnection, channel: str) -> None
         connection.wait(silence=math.inf, at_most=POLL_SECONDS)
 
 
-_current = CacheListener()
+of_this_process = PerProcess(CacheListener)
 
 
 def current() -> CacheListener | None:
     """This process's listener. None if versions are not raised by this app, or the database has no notifications."""
     is_used = hosts.current().raises_in_flagsmith and connections[DEFAULT_DB_ALIAS].vendor == "postgresql"
-    return _current if is_used else None
-
-
-def forget() -> None:
-    """Let the process start another one. Threads do not survive a fork."""
-    global _current
-    _current = CacheListener()
-
-
-os.register_at_fork(after_in_child=forget)
+    return of_this_process() if is_used else None

@@ -6,7 +6,6 @@ proxy.
 """
 
 import math
-import os
 import secrets
 import threading
 import time
@@ -21,6 +20,7 @@ from django.utils import timezone
 
 from realtime.bus import listening
 from realtime.bus.listening import ListeningConnection
+from realtime.failure_log import FailureLog
 from realtime.flagsmith.cache_listener import (
     CHANNEL,
     LEASE_SECONDS,
@@ -29,6 +29,7 @@ from realtime.flagsmith.cache_listener import (
     answer_channel,
     require_notifications,
 )
+from realtime.per_process import PerProcess
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
 logger = structlog.get_logger(__name__)
@@ -64,7 +65,7 @@ class CacheNotifier:
         self._connection: ListeningConnection | None = None
         self._stack = ExitStack()
         self._retry_at = -math.inf
-        self._failing = False
+        self._failures = FailureLog(logger, "cache_answers_not_received", seconds=WAIT_SECONDS)
 
     def wait_for_caches(self, states: Iterable[EnvironmentState]) -> None:
         """Wait until no process uses a cached environment that is older than one of these states.
@@ -97,13 +98,11 @@ class CacheNotifier:
         try:
             connection = self._connected()
             self._wait_for_answers(connection, self._payload(keys))
-            self._failing = False
+            self._failures.succeeded()
         except Exception as error:
             # Its connection was closed, perhaps with those of all processes; or cannot be made. Then no answer arrives.
             self._disconnect()
-            if not self._failing:
-                logger.warning("cache_answers_not_received", error=repr(error), seconds=WAIT_SECONDS)
-            self._failing = True
+            self._failures.failed(error)
             with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
                 cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, self._payload(keys)])
             time.sleep(WAIT_SECONDS)
@@ -160,17 +159,9 @@ def _longest_in_cache() -> timedelta:
     return MAX_TASK_DELAY + timedelta(seconds=getattr(settings, "ENVIRONMENT_CACHE_SECONDS", 0))
 
 
-_current = CacheNotifier()
+of_this_process = PerProcess(CacheNotifier)
 
 
 def wait_for_caches(states: Iterable[EnvironmentState]) -> None:
     """``CacheNotifier.wait_for_caches`` of this process's notifier."""
-    _current.wait_for_caches(states)
-
-
-def _forget() -> None:
-    global _current
-    _current = CacheNotifier()
-
-
-os.register_at_fork(after_in_child=_forget)
+    of_this_process().wait_for_caches(states)

@@ -14,6 +14,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import Error, router
 
 from realtime.conf import conf
+from realtime.failure_log import FailureLog
 from realtime.flagsmith import cache_listener, models
 from realtime.flagsmith.cache_listener import KnownVersions
 
@@ -72,29 +73,15 @@ def _is_current(environment: Any, known: KnownVersions | None) -> bool:
             # The listener is connected, so the database answers: Flagsmith's own read may succeed.
             return False
         # Flagsmith answers some requests from its cache alone, and still does.
-        _failures.report(error)
+        _failures.failed(error)
         return True
-    _failures.are_over()
+    _failures.succeeded()
     if is_current and known is not None:
         known[environment.api_key] = environment.updated_at
     return is_current
 
 
-class _Failures:
-    """Logs failed comparisons once, until one succeeds."""
-
-    logged = False
-
-    def report(self, error: Error) -> None:
-        if not self.logged:
-            logger.warning("cached_environments_not_compared", error=repr(error))
-        self.logged = True
-
-    def are_over(self) -> None:
-        self.logged = False
-
-
-_failures = _Failures()
+_failures = FailureLog(logger, "cached_environments_not_compared")
 
 
 def _is_of_primary(environment: Any) -> bool:

@@ -66,7 +66,7 @@ def entry_saved(instance: Any, created: bool, using: str, **kwargs: Any) -> None
     if not created or not is_watched or not instance.project_id or not instance.environment_document_updated:
         return
     collect(LoggedChange(instance), using)
-    _entry.created_at = None if raising.current().failing else instance.created_date
+    _entry.created_at = None if raising.current().is_failing else instance.created_date
 
 
 def _table(label: str) -> str:

@@ -5,8 +5,6 @@ change. It reads changes after their commit: a reader of a version also reads th
 ends before that, Flagsmith's own late write of the version is followed.
 """
 
-import atexit
-import os
 import threading
 import time
 from collections.abc import Iterable
@@ -16,7 +14,10 @@ import structlog
 from django.db import connections
 
 from realtime.changes import versions
+from realtime.failure_log import FailureLog
 from realtime.flagsmith.visibility import Collected, LoggedChange, environments_touched
+from realtime.per_process import PerProcess
+from realtime.workers import BackgroundWorker
 
 logger = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ LOGGED_SECONDS = 3.0
 
 RETRY_SECONDS = 1.0
 
-# The thread ends, and its connection with it, when there has been nothing to do for so long.
+# The thread closes its connection when there has been nothing to do for so long.
 IDLE_SECONDS = 5.0
 
 # A process that ends waits so long for its last changes.
@@ -49,17 +50,25 @@ class Waiting(NamedTuple):
 
 
 class RaisingThread:
-    """A thread that starts with a change, and ends when there has been none for some seconds."""
+    """A background worker that starts with the first change."""
 
     def __init__(self) -> None:
-        self.failing = False
-        """The last attempt has failed. Flagsmith's own writes are then let through (``late_writes.py``)."""
-        self._changed = threading.Condition()
+        self.worker = BackgroundWorker(
+            "realtime-raising",
+            self._raise_due,
+            FailureLog(logger, "versions_not_raised", has_stack=True),
+            pauses=(RETRY_SECONDS, RETRY_SECONDS),
+            stop_seconds=END_SECONDS,
+            finish=self._raise_all,
+        )
+        self._lock = threading.Lock()
         self._waiting: list[Waiting] = []
-        self._raising = False
-        self._ending = False
-        self._thread: threading.Thread | None = None
-        atexit.register(self._end, os.getpid())
+        self._used_at = 0.0
+
+    @property
+    def is_failing(self) -> bool:
+        """The last attempt has failed. Flagsmith's own writes are then let through (``late_writes.py``)."""
+        return self.worker.failures.is_failing
 
     def put(self, changes: Iterable[Collected], *, gather: bool = False) -> None:
         """Have the versions raised of the environments in which these committed changes show. Never waits.
@@ -67,83 +76,53 @@ class RaisingThread:
         ``gather``: further changes may follow at once.
         """
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             for change in changes:
                 is_delayed = isinstance(change, LoggedChange)
                 seconds = LOGGED_SECONDS if is_delayed else GATHER_SECONDS * gather
                 self._waiting.append(Waiting(now + seconds, change, is_delayed))
-            self._start()
-            self._changed.notify_all()
+        self.worker.start()
+        self.worker.wake()
 
-    def flush(self, seconds: float) -> bool:
-        """Take all that waits now. False if it takes longer than this."""
-        with self._changed:
-            self._ending = True
-            self._changed.notify_all()
-            try:
-                return self._changed.wait_for(lambda: not self._waiting and not self._raising, seconds)
-            finally:
-                self._ending = False
-
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="realtime-raising", daemon=True)
-            self._thread.start()
-
-    def _end(self, pid: int) -> None:
-        # A child that was forked has no such thread.
-        if pid == os.getpid():
-            self.flush(END_SECONDS)
-
-    def _run(self) -> None:
-        try:
-            while batch := self._next():
-                try:
-                    raise_versions([waiting.change for waiting in batch])
-                except Exception:
-                    if not self.failing:
-                        logger.exception("versions_not_raised")
-                    self.failing = True
-                    connections.close_all()
-                    self._put_back(batch)
-                else:
-                    self.failing = False
-        finally:
+    def _raise_due(self) -> float | None:
+        """Raise the versions of what may be taken. Returns the seconds until more may be, or the thread is idle."""
+        if batch := self._take():
+            self._raise(batch)
+            self._used_at = time.monotonic()
+        now = time.monotonic()
+        with self._lock:
+            if self._waiting:
+                return max(0.0, min(waiting.due for waiting in self._waiting) - now)
+        if now >= self._used_at + IDLE_SECONDS:
             connections.close_all()
+            return None
+        return IDLE_SECONDS
 
-    def _next(self) -> list[Waiting]:
-        """The changes that may be taken, as soon as there is one. None at all if the thread has been idle for long."""
-        with self._changed:
-            self._raising = False
-            self._changed.notify_all()
-            ends_at = time.monotonic() + IDLE_SECONDS
-            while not (batch := self._take()):
-                wakes_at = min((waiting.due for waiting in self._waiting), default=ends_at)
-                seconds = wakes_at - time.monotonic()
-                if seconds <= 0 and not self._waiting:
-                    self._thread = None
-                    return []
-                self._changed.wait(max(0.0, seconds))
-            self._raising = True
-            return batch
+    def _raise_all(self) -> None:
+        if batch := self._take(everything=True):
+            self._raise(batch)
 
-    def _take(self) -> list[Waiting]:
+    def _take(self, *, everything: bool = False) -> list[Waiting]:
         """What waits, once one of it may be taken; what is delayed, after its whole time."""
         now = time.monotonic()
-        if self._ending or any(waiting.due <= now for waiting in self._waiting):
+        with self._lock:
+            if not everything and not any(waiting.due <= now for waiting in self._waiting):
+                return []
             waiting, self._waiting = self._waiting, []
             taken: list[Waiting] = []
             for each in waiting:
-                is_taken = self._ending or each.due <= now or not each.is_delayed
+                is_taken = everything or each.due <= now or not each.is_delayed
                 (taken if is_taken else self._waiting).append(each)
             return taken
-        return []
 
-    def _put_back(self, batch: list[Waiting]) -> None:
-        due = time.monotonic() + RETRY_SECONDS
-        with self._changed:
-            self._waiting = [*(each._replace(due=due) for each in batch), *self._waiting][-MAX_WAITING:]
-            self._ending = False
+    def _raise(self, batch: list[Waiting]) -> None:
+        """Raise the versions. If that fails, the changes wait again, and are taken with the next ones."""
+        try:
+            raise_versions([waiting.change for waiting in batch])
+        except Exception:
+            with self._lock:
+                self._waiting = [*batch, *self._waiting][-MAX_WAITING:]
+            raise
 
 
 def raise_versions(changes: list[Collected]) -> None:
@@ -160,23 +139,5 @@ def raise_versions(changes: list[Collected]) -> None:
             versions.announce(visible.environments, gate=visible.gate)
 
 
-_lock = threading.Lock()
-_current: RaisingThread | None = None
-
-
-def current() -> RaisingThread:
-    """This process's."""
-    global _current
-    with _lock:
-        if _current is None:
-            _current = RaisingThread()
-        return _current
-
-
-def _forget() -> None:
-    """Threads do not survive a fork: the child starts its own."""
-    global _lock, _current
-    _lock, _current = threading.Lock(), None
-
-
-os.register_at_fork(after_in_child=_forget)
+current = PerProcess(RaisingThread)
+"""This process's."""

@@ -1,5 +1,6 @@
 """A thread that detects a blocked event loop, and logs its stack."""
 
+import asyncio
 import sys
 import threading
 import traceback
@@ -7,7 +8,9 @@ import traceback
 import structlog
 
 from realtime import runtime
+from realtime.failure_log import FailureLog
 from realtime.monitoring import liveness, metrics
+from realtime.workers import BackgroundWorker
 
 logger = structlog.get_logger(__name__)
 
@@ -24,25 +27,27 @@ class Watchdog:
     def __init__(self) -> None:
         self._pulse = liveness.current()
         self._watched = threading.get_ident()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="realtime-watchdog", daemon=True)
-        self._thread.start()
+        self._ticks = self._pulse.ticks
+        self._checks = 0
+        """The checks since the last tick."""
+        failures = FailureLog(logger, "watchdog_failed", has_stack=True)
+        self._worker = BackgroundWorker("realtime-watchdog", self._check, failures, delay=lambda: CHECK_SECONDS)
+        self._worker.start()
         runtime.current().on_close(self._close)
 
     async def _close(self) -> None:
-        self._stopped.set()
+        await asyncio.to_thread(self._worker.stop)
 
-    def _watch(self) -> None:
-        ticks, checks = self._pulse.ticks, 0
-        while not self._stopped.wait(CHECK_SECONDS):
-            if self._pulse.ticks != ticks:
-                if checks >= MAX_CHECKS_WITHOUT_TICK:
-                    logger.warning("event_loop_resumed", seconds=checks * CHECK_SECONDS)
-                ticks, checks = self._pulse.ticks, 0
-                continue
-            checks += 1
-            if checks == MAX_CHECKS_WITHOUT_TICK:
-                metrics.loop_blocked.add()
-                frame = sys._current_frames().get(self._watched)
-                stack = traceback.format_stack(frame) if frame is not None else []
-                logger.error("event_loop_blocked", seconds=checks * CHECK_SECONDS, stack="".join(stack))
+    def _check(self) -> float:
+        if self._pulse.ticks != self._ticks:
+            if self._checks >= MAX_CHECKS_WITHOUT_TICK:
+                logger.warning("event_loop_resumed", seconds=self._checks * CHECK_SECONDS)
+            self._ticks, self._checks = self._pulse.ticks, 0
+            return CHECK_SECONDS
+        self._checks += 1
+        if self._checks == MAX_CHECKS_WITHOUT_TICK:
+            metrics.loop_blocked.add()
+            frame = sys._current_frames().get(self._watched)
+            stack = traceback.format_stack(frame) if frame is not None else []
+            logger.error("event_loop_blocked", seconds=self._checks * CHECK_SECONDS, stack="".join(stack))
+        return CHECK_SECONDS

@@ -1,6 +1,7 @@
 """The queue of the evaluation process. The process itself is tested by ``tests/sdk/test_isolation.py``."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -133,3 +134,19 @@ def test_queue__process_lost_during_a_call__call_fails_and_next_gets_a_new_proce
         queue.submit(1, "call", lambda: 1).result(PATIENCE)
     monkeypatch.setattr(InThreadWorker, "lost", False)
     assert queue.submit(1, "call", lambda: 1).result(PATIENCE) == 1
+
+
+def test_queue__process_was_forked__child_runs_its_own_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation_process, "WorkerProcess", InThreadWorker)
+    current = evaluation_process.evaluation_process
+    current.forget()
+    assert current().submit(1, "call", lambda: 1).result(PATIENCE) == 1
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(current().submit(1, "call", lambda: 2).result(PATIENCE))
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    current.forget()
+    assert os.waitstatus_to_exitcode(status) == 2

@@ -49,15 +49,15 @@ def cache(request: pytest.FixtureRequest, settings: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(cache_listener, "START_SECONDS", PATIENCE)
     monkeypatch.setattr(cache_listener, "LEASE_SECONDS", PATIENCE)
     monkeypatch.setattr(cache_notifier, "WAIT_SECONDS", PATIENCE)
-    monkeypatch.setattr(cache_listener, "MIN_PAUSE", 0.1)
+    monkeypatch.setattr(cache_listener, "PAUSES", (0.1, 30.0))
     settings.REALTIME_HOST, settings.REALTIME_FLAGSMITH = "flagsmith", "signals"
-    cache_listener.forget()
+    cache_listener.of_this_process.forget()
     cache = EnvironmentCache("environment-objects", {})
     yield cache
     cache.clear()
     if (listener := cache_listener.current()) is not None:
-        listener.close(PATIENCE)
-    cache_listener.forget()
+        listener.worker.stop(PATIENCE)
+    cache_listener.of_this_process.forget()
 
 
 @pytest.fixture
@@ -222,10 +222,10 @@ def test_environment_cache__read_from_a_replica__compared(cache: EnvironmentCach
 def test_environment_cache__listener_loses_its_connection__compared_until_it_is_connected_again(
     cache: EnvironmentCache, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_listener, "MIN_PAUSE", 2.0)
     get(cache, environment)
     listener = cache_listener.current()
     assert listener is not None
+    listener.worker.pauses = (2.0, 30.0)
 
     with capture_logs() as logs:
         terminate("realtime-cache")
@@ -249,10 +249,10 @@ def test_environment_cache__process_was_stopped_for_too_long__compared_and_not_w
             continued.wait(PATIENCE)
         return waits(self, *arguments, **options)
 
-    monkeypatch.setattr(cache_listener, "MIN_PAUSE", 10.0)
     get(cache, environment)
     listener = cache_listener.current()
     assert listener is not None
+    listener.worker.pauses = (10.0, 30.0)
     monkeypatch.setattr(cache_listener, "LEASE_SECONDS", 0.3)
     monkeypatch.setattr(listening.ListeningConnection, "wait", wait)
 
@@ -511,7 +511,7 @@ def test_caches_of_two_processes__requests_during_changes__nothing_older_than_th
                     own.delete(KEY)
             return without_query
         finally:
-            listeners.current.close(PATIENCE)
+            listeners.current.worker.stop(PATIENCE)
             own.clear()
             connections.close_all()
 

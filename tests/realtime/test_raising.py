@@ -1,6 +1,7 @@
 """The raising thread and the wrapper of SQL statements, without a Flagsmith. ``tests/flagsmith`` has the rest."""
 
 import queue
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -32,7 +33,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Batches:
 def thread() -> Iterator[RaisingThread]:
     thread = RaisingThread()
     yield thread
-    thread.flush(PATIENCE)
+    thread.worker.stop(PATIENCE)
 
 
 def changes(*numbers: int) -> list[Collected]:
@@ -55,20 +56,20 @@ def test_thread__entry_of_the_audit_log__taken_later_than_a_change(thread: Raisi
 def test_thread__process_ends__takes_what_is_delayed(thread: RaisingThread, batches: Batches) -> None:
     entry = LoggedChange("entry")
     thread.put([entry])
-    assert thread.flush(PATIENCE)
+    assert thread.worker.stop(PATIENCE)
     assert batches.get_nowait() == [entry]
 
 
 def test_thread__database_is_down__tries_again_and_logs_once(
     thread: RaisingThread, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(raising, "RETRY_SECONDS", 0.01)
+    thread.worker.pauses = (0.01, 0.01)
     taken: Batches = queue.SimpleQueue()
     failing = queue.SimpleQueue[bool]()
 
     def fail_twice(batch: list[Collected]) -> None:
         taken.put(batch)
-        failing.put(thread.failing)
+        failing.put(thread.is_failing)
         if taken.qsize() < 3:
             raise DownError
 
@@ -77,21 +78,21 @@ def test_thread__database_is_down__tries_again_and_logs_once(
     thread.put(changes(1))
 
     assert [failing.get(timeout=PATIENCE) for _ in range(3)] == [False, True, True]
-    assert thread.flush(PATIENCE)
+    assert thread.worker.stop(PATIENCE)
     assert [taken.get_nowait() for _ in range(3)] == [changes(1)] * 3
-    assert not thread.failing
+    assert not thread.is_failing
     assert sum("versions_not_raised" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_thread__idle__ends_and_starts_again(
+def test_thread__idle__closes_its_connection_and_takes_the_next_changes(
     thread: RaisingThread, batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raising, "IDLE_SECONDS", 0.0)
+    closed = threading.Event()
+    monkeypatch.setattr(raising, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(raising.connections, "close_all", closed.set)
     thread.put(changes(1))
-    first = thread._thread
     assert batches.get(timeout=PATIENCE) == changes(1)
-    assert first is not None
-    first.join(PATIENCE)
+    assert closed.wait(PATIENCE)
 
     thread.put(changes(2))
 
