@@ -127,7 +127,6 @@ def check(relay: Configuration) -> None:
 async def _fetch_all(relay: Configuration) -> dict[str, str]:
     """The problems by client-side key. Each URL is tried."""
     from realtime.relay import document
-    from realtime.relay.document import Refused
     from realtime.relay.upstream import Upstream, UpstreamError
     from realtime.types import EnvironmentKey
 
@@ -138,9 +137,9 @@ async def _fetch_all(relay: Configuration) -> dict[str, str]:
             try:
                 fetched = await upstream.document(pair.server_side_key, None)
                 document.receive(EnvironmentKey(pair.client_side_key), fetched.body or b"", None)
-            except (UpstreamError, Refused) as error:
+            except UpstreamError as error:
                 # A page of Flagsmith's front end is no document either.
-                is_elsewhere = isinstance(error, Refused) or error.status == NOT_FOUND
+                is_elsewhere = error.result in ("invalid", "foreign") or error.status == NOT_FOUND
                 hint = MISSING_PATH if is_elsewhere and not url.endswith(API_PATH) else ""
                 problems.setdefault(pair.client_side_key, f"{url}: {error}{hint}")
         await upstream.close()

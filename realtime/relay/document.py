@@ -29,6 +29,7 @@ from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identi
 from realtime.evaluation.decoding import decode
 from realtime.evaluation.processor_time import thread_time
 from realtime.relay.configuration import SERVER_KEY_PREFIX
+from realtime.relay.upstream import UpstreamError
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, first_readable
 
 # Fields of a Flagsmith's document that differ in each response: it makes them up for identities that it stores in its
@@ -44,18 +45,6 @@ REGEX = "REGEX"
 
 # JSONPaths that read one value. Others can take any time.
 SIMPLE_PATH = re.compile(r"\$\.(identity\.(identifier|key|traits\.\w+)|environment\.(name|key))")
-
-
-class Refused(Exception):
-    """The upstream's response is not a newer document of this environment. The held one is kept."""
-
-    def __init__(self, result: str, reason: str, version: UpdatedAt = EPOCH) -> None:
-        super().__init__(reason)
-        self.result = result
-        """``older``, ``foreign`` or ``invalid``."""
-
-        self.version = version
-        """Of an older document."""
 
 
 class Stored(NamedTuple):
@@ -151,7 +140,7 @@ def receive(
 ) -> HeldDocument | None:
     """Hold the document in a response of the upstream. None: nothing in it is newer than in the held one.
 
-    ``at_least``: the version of the content, if the document has an older one. Raises Refused.
+    ``at_least``: the version of the content, if the document has an older one. Raises UpstreamError.
     """
     raw_digest = _digest(raw)
     before = held.stored if held is not None else None
@@ -165,7 +154,7 @@ def receive(
             return None
         if source_version < before.source_version:
             reason = f"{source_version.isoformat()} is older than {before.source_version.isoformat()}"
-            raise Refused("older", reason, source_version)
+            raise UpstreamError("older", reason, version=source_version)
     version = _version(source_version, before)
     body = raw
     if version != named_version:
@@ -177,12 +166,12 @@ def receive(
 
 
 def restore(key: EnvironmentKey, stored: Stored, *, always_streams: bool = False) -> HeldDocument:
-    """Hold a stored document. Raises Refused."""
+    """Hold a stored document. Raises UpstreamError."""
     return _hold(key, stored, _parse(key, stored.body), always_streams)
 
 
 def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_streams: bool) -> HeldDocument:
-    """Compile a document, and encode its responses. Raises Refused if it cannot be evaluated."""
+    """Compile a document, and encode its responses. Raises UpstreamError if it cannot be evaluated."""
     project = document["project"]
     try:
         compiled = CompiledEnvironment(cast(EnvironmentDocument, document), shows_disabled_to_server_keys=True)
@@ -192,7 +181,7 @@ def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_
         names = frozenset(compiled.evaluator.environment_flags)
         conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
     except Exception as error:
-        raise Refused("invalid", f"it cannot be evaluated: {error!r}") from error
+        raise UpstreamError("invalid", f"it cannot be evaluated: {error!r}") from error
     encoded = EncodedBody(stored.body)
     streaming_enabled = always_streams or bool(project.get("enable_realtime_updates"))
     revision = f"{stored.raw_digest} {epoch_seconds(stored.version)}"
@@ -260,15 +249,15 @@ def _parse(key: EnvironmentKey, raw: bytes) -> dict[str, Any]:
     try:
         document: Any = decode(raw)
     except (ValueError, RecursionError) as error:
-        raise Refused("invalid", f"it is not JSON: {error}") from None
+        raise UpstreamError("invalid", f"it is not JSON: {error}") from None
     project = document.get("project") if isinstance(document, dict) else None
     if not isinstance(project, dict) or not isinstance(document.get("feature_states"), list):
-        raise Refused("invalid", "it is no environment document")
+        raise UpstreamError("invalid", "it is no environment document")
     # A server-side key in place of the client-side key, which the Edge Proxy accepts, is not in the document.
     if document.get("api_key") != key and not key.startswith(SERVER_KEY_PREFIX):
-        raise Refused("foreign", "it is the document of another environment")
+        raise UpstreamError("foreign", "it is the document of another environment")
     if not isinstance(project.get("segments"), list):
-        raise Refused("invalid", "it is no environment document: project.segments is missing")
+        raise UpstreamError("invalid", "it is no environment document: project.segments is missing")
     parsed: dict[str, Any] = document
     return parsed
 
@@ -282,7 +271,7 @@ def _source_version(document: dict[str, Any]) -> UpdatedAt:
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        raise Refused("invalid", f"updated_at is no time: {text!r}") from None
+        raise UpstreamError("invalid", f"updated_at is no time: {text!r}") from None
 
 
 def _is_equal(document: dict[str, Any], body: bytes) -> bool:

@@ -37,7 +37,7 @@ from realtime.conf import conf
 from realtime.monitoring import liveness
 from realtime.relay import document, relay_metrics
 from realtime.relay.configuration import Configuration, KeyPair
-from realtime.relay.document import HeldDocument, Refused, Stored
+from realtime.relay.document import HeldDocument, Stored
 from realtime.relay.sharing import Sharing
 from realtime.relay.storage import Found, Storage
 from realtime.relay.storage_threads import StorageThreads
@@ -104,11 +104,8 @@ class Environment:
         self.confirmed_at = 0.0
         """The time at which the upstream last had this document, in seconds since the epoch. 0: never."""
 
-        self.problem: str | None = None
-        """The result of the last fetch, if it failed: a label of ``relay_metrics.fetches``."""
-
-        self.problem_status: int | None = None
-        """The status of the upstream's answer, if it was an error."""
+        self.problem: UpstreamError | None = None
+        """The result of the last fetch, if it failed."""
 
         self.notified: UpdatedAt = EPOCH
         """The newest version that was announced."""
@@ -153,13 +150,6 @@ class Environment:
     def is_behind(self) -> bool:
         """A newer version was announced."""
         return self.notified > self.source_version
-
-    @property
-    def failure(self) -> str | None:
-        """The problem, for people."""
-        if self.problem is None or self.problem_status is None:
-            return self.problem
-        return f"{self.problem}: the upstream answers {self.problem_status}"
 
     @property
     def server_key(self) -> str:
@@ -366,6 +356,7 @@ class Environments:
         newer_than = environment.source_version if conditional and held is not None and not is_due else None
         if newer_than == EPOCH:
             newer_than = None
+        fetched = None
         try:
             fetched = await self.upstream.document(environment.server_key, newer_than)
             if fetched.body is None:
@@ -374,18 +365,15 @@ class Environments:
                 result = await self._receive(environment, fetched.body)
                 environment.whole_at = now
         except UpstreamError as error:
+            self._fail(environment, error)
+            if error.result == "older":
+                return True
             environment.has_older_post |= had_older_post
-            self._fail(environment, error.result, str(error), error.status)
+            if fetched is not None:
+                self.upstream.apis.failed(fetched.url)
             if error.result == "unauthorized":
                 environment.key_index += 1
             environment.not_before = now + error.retry_after
-            return False
-        except Refused as refused:
-            self._fail(environment, refused.result, str(refused))
-            if refused.result == "older":
-                return True
-            environment.has_older_post |= had_older_post
-            self.upstream.apis.failed(fetched.url)
             return False
         relay_metrics.fetches[result].add()
         if environment.problem is not None:
@@ -402,8 +390,8 @@ class Environments:
         receive = partial(document.receive, environment.key, body, held, always_streams=self._always_streams)
         try:
             received = await self._compile(receive)
-        except Refused as refused:
-            if refused.result != "older" or not self._has_settled(environment, refused.version):
+        except UpstreamError as error:
+            if error.result != "older" or not self._has_settled(environment, error.version):
                 raise
             at_least = max(environment.notified, environment.source_version)
             received = await self._compile(partial(receive, at_least=at_least))
@@ -469,11 +457,12 @@ class Environments:
         environment.held_versions.append(received.stored.source_version)
         return True
 
-    def _fail(self, environment: Environment, result: str, reason: str, status: int | None = None) -> None:
-        relay_metrics.fetches[result].add()
-        before, environment.problem, environment.problem_status = environment.problem, result, status
-        if before != result:
-            logger.warning("error_fetching_document", client_side_key=environment.key, result=result, reason=reason)
+    def _fail(self, environment: Environment, error: UpstreamError) -> None:
+        relay_metrics.fetches[error.result].add()
+        before, environment.problem = environment.problem, error
+        if before is None or before.result != error.result:
+            key, result = environment.key, error.result
+            logger.warning("error_fetching_document", client_side_key=key, result=result, reason=str(error))
 
     def _must_retry(self, environment: Environment) -> bool:
         """The upstream has to be asked for a version that was announced."""
@@ -562,8 +551,8 @@ class Environments:
         restore = partial(document.restore, environment.key, stored, always_streams=self._always_streams)
         try:
             restored = await self._compile(restore)
-        except Refused as refused:
-            logger.warning("stored_document_refused", environment=environment.key, reason=str(refused))
+        except UpstreamError as error:
+            logger.warning("stored_document_refused", environment=environment.key, reason=str(error))
             return
         if self._install(environment, restored):
             self._spawn(self._announce(environment, restored))

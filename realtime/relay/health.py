@@ -81,7 +81,7 @@ def documents() -> Part:
     every = list(current.by_client_key.values())
     missing = [environment for environment in every if environment.held is None]
     failing = _failing(every)
-    waiting = [environment for environment in missing if environment.problem not in REJECTED]
+    waiting = [each for each in missing if each.problem is None or each.problem.result not in REJECTED]
     if len(missing) == len(every):
         waiting = missing
     report: dict[str, Any] = {
@@ -109,13 +109,12 @@ def _oldest(every: list[Environment]) -> dict[str, Any] | None:
 
 def _failing(every: list[Environment]) -> dict[str, str]:
     """The last failures by client-side key."""
-    failures = {environment.key: environment.failure for environment in every}
-    failing: dict[str, str] = {key: failure for key, failure in failures.items() if failure is not None}
-    return dict(list(failing.items())[:MAX_LISTED])
+    failing = [(each.key, each.problem.summary) for each in every if each.problem is not None]
+    return dict(failing[:MAX_LISTED])
 
 
 def _reasons(waiting: list[Environment]) -> str:
-    return ", ".join(sorted({environment.problem or "not fetched yet" for environment in waiting}))
+    return ", ".join(sorted({each.problem.result if each.problem else "not fetched yet" for each in waiting}))
 
 
 def version() -> dict[str, Any]:

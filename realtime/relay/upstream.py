@@ -17,7 +17,7 @@ from realtime.answers import KEY_HEADER
 from realtime.relay import relay_metrics
 from realtime.relay.configuration import Configuration
 from realtime.relay.failover import Failover
-from realtime.types import UpdatedAt
+from realtime.types import EPOCH, UpdatedAt
 
 logger = structlog.get_logger(__name__)
 
@@ -47,13 +47,30 @@ RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
 class UpstreamError(Exception):
-    """The upstream has not answered with a document. ``result`` is the label of the metric."""
+    """The upstream has not answered with a newer document of the environment. The held one is kept."""
 
-    def __init__(self, result: str, reason: str, *, status: int | None = None, retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        result: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float = 0.0,
+        version: UpdatedAt = EPOCH,
+    ) -> None:
         super().__init__(reason)
         self.result = result
+        """The label of ``relay_metrics.fetches``."""
+
         self.status = status
         self.retry_after = retry_after
+        self.version = version
+        """Of an older document."""
+
+    @property
+    def summary(self) -> str:
+        """The error without details, for health."""
+        return self.result if self.status is None else f"{self.result}: the upstream answers {self.status}"
 
 
 class Fetched(NamedTuple):

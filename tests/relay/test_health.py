@@ -13,7 +13,7 @@ from realtime.relay import environments, gauges, health  # noqa: F401
 from realtime.relay.configuration import Configuration, KeyPair
 from realtime.relay.directory import Directory
 from realtime.relay.environments import Environments
-from realtime.relay.upstream import Upstream
+from realtime.relay.upstream import Upstream, UpstreamError
 from realtime.types import Receive, Scope, Send
 
 PAIRS = (KeyPair("ser.shop", "shop"), KeyPair("ser.other", "other"))
@@ -53,7 +53,7 @@ async def test_documents__missing__a_problem_unless_the_upstream_rejects_the_key
     _, other = made.by_client_key.values()
     assert health.documents().problem == "no document of 2 of 2 environments: not fetched yet"
 
-    other.problem, other.problem_status = "unauthorized", 401
+    other.problem = UpstreamError("unauthorized", "rejected", status=401)
     part = health.documents()
     assert part.problem == "no document of 2 of 2 environments: not fetched yet, unauthorized"
     assert part.report["failing"] == {"other": "unauthorized: the upstream answers 401"}

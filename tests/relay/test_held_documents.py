@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.relay import document
-from realtime.relay.document import HeldDocument, Refused, Stored
+from realtime.relay.document import HeldDocument, Stored
+from realtime.relay.upstream import UpstreamError
 from realtime.types import EnvironmentKey, reads_as_newer
 from tests.support.upstream import START, sample_document, state
 
@@ -85,7 +86,7 @@ def test_receive__upstreams_version_is_behind_the_chosen_one__version_rises() ->
 
 def test_receive__older_version__refused_unless_nothing_else_differs() -> None:
     older = (START - timedelta(seconds=1)).isoformat()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UpstreamError) as refused:
         received(changed(updated_at=older, hide_disabled_flags=True), held_sample())
 
     assert refused.value.result == "older"
@@ -118,14 +119,14 @@ BROKEN = {
 
 @pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
 def test_receive__broken_document__refused(raw: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UpstreamError) as refused:
         document.receive(KEY, raw, held_sample())
 
     assert refused.value.result == "invalid"
 
 
 def test_receive__equal_project_of_another_environment__refused_as_foreign() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UpstreamError) as refused:
         received(changed(api_key="other"))
 
     assert refused.value.result == "foreign"
