@@ -42,6 +42,7 @@ from realtime.relay.sharing import Sharing
 from realtime.relay.storage import Found, Storage
 from realtime.relay.storage_threads import StorageThreads
 from realtime.relay.upstream import Upstream, UpstreamError
+from realtime.relay.upstream_streams import follow
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 from realtime.waiting import wait_for_event
 
@@ -138,7 +139,7 @@ class Environment:
         self.recovered = asyncio.Event()
         """Set when a fetch succeeds after a failed one."""
 
-        self.task: asyncio.Task[None] | None = None
+        self.tasks: list[asyncio.Task[None]] = []
         self.key_index = 0
         """Of the server-side key that is used: a rejected one is followed by the next."""
 
@@ -179,7 +180,7 @@ class Environments:
 
         self._look = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watching: asyncio.Task[None] | None = None
+        self._has_started = False
         self._part = liveness.current().part("relay", lambda: conf.RECONCILE_SECONDS)
         eventstream.environment_received.connect(self._received_from_bus)
         self.set_pairs(configuration.environment_key_pairs)
@@ -192,9 +193,8 @@ class Environments:
         for pair in pairs:
             server_keys.setdefault(EnvironmentKey(pair.client_side_key), []).append(pair.server_side_key)
         for key in self.by_client_key.keys() - server_keys.keys():
-            removed = self.by_client_key.pop(key)
-            if removed.task is not None:
-                removed.task.cancel()
+            for task in self.by_client_key.pop(key).tasks:
+                task.cancel()
         for key, keys in server_keys.items():
             environment = self.by_client_key.get(key)
             if environment is None:
@@ -208,7 +208,7 @@ class Environments:
             by_key[environment.key] = environment, False
             by_key.update(dict.fromkeys(environment.server_keys, (environment, True)))
         self.by_key = by_key
-        if self._watching is not None:
+        if self._has_started:
             self._start_new()
 
     # Start and stop
@@ -220,9 +220,10 @@ class Environments:
         await self._look_in_storage()
         missing = [environment for environment in self.by_client_key.values() if environment.held is None]
         self._spawn(self._sharing.run())
-        self._watching = self._spawn(self._watch())
+        self._spawn(self._watch())
         if self._storage.is_polled:
             self._spawn(self._poll_number())
+        self._has_started = True
         self._start_new()
         waiting = [asyncio.create_task(environment.first_answer.wait()) for environment in missing]
         if waiting:
@@ -232,15 +233,17 @@ class Environments:
 
     def _start_new(self) -> None:
         for environment in self.by_client_key.values():
-            if environment.task is None:
-                environment.task = asyncio.create_task(self._refresh_for_ever(environment))
+            if not environment.tasks:
+                work = [self._refresh_for_ever(environment)]
+                if self.configuration.upstream_realtime_urls:
+                    work.append(follow(self.upstream, environment.key, self.notify, self.wait_for_recovery))
+                environment.tasks = [self._spawn(each) for each in work]
 
     async def close(self) -> None:
         eventstream.environment_received.disconnect(self._received_from_bus)
-        tasks = [*self._tasks, *(each.task for each in self.by_client_key.values() if each.task is not None)]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._in_storage(self._storage.leave)
         self._part.rest()
         self._compiling.shutdown(wait=False, cancel_futures=True)

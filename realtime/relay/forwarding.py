@@ -2,6 +2,7 @@
 
 import structlog
 
+from realtime.failure_log import FailureLog
 from realtime.relay import relay_metrics
 from realtime.relay.upstream import RawHeaders, Upstream, UpstreamError
 
@@ -18,7 +19,7 @@ class Forwarder:
         self._upstream = upstream
         self._kind = kind
         self._dropped = relay_metrics.dropped[kind]
-        self._failing = False
+        self._failures = FailureLog(logger, f"{kind}_not_sent")
         self._dropping = False
         """The queue is full. It is logged once, until a subclass has emptied the queue."""
 
@@ -29,14 +30,12 @@ class Forwarder:
         try:
             status = await self._upstream.send(method, path, key, body, headers, version)
         except UpstreamError as error:
-            if not self._failing:
-                logger.warning(f"{self._kind}_not_sent", error=str(error))
-            self._failing = True
+            self._failures.failed(error)
             return False
         except Exception:
             logger.exception(f"{self._kind}_not_sent")
             return True
-        self._failing = False
+        self._failures.succeeded()
         if status >= 400:
             # The upstream would not accept it later either.
             self._dropped.add()

@@ -20,7 +20,6 @@ from realtime.relay.responding import Origins
 from realtime.relay.storage import Storage
 from realtime.relay.traits import TraitForwarder
 from realtime.relay.upstream import Upstream
-from realtime.relay.upstream_streams import UpstreamStreams
 from realtime.relay.usage import Usage
 from realtime.serving import health as serving_health
 from realtime.waiting import wait_for_event
@@ -32,44 +31,37 @@ FILE_CHECK_SECONDS = 1.0
 
 
 class Relay:
-    """All parts of a relay's process. Must be made in the event loop."""
+    """All parts of a relay's process. Must be made in the event loop, whose runtime closes them."""
 
     def __init__(self, settings: Configuration) -> None:
         self._settings = settings
-        self.upstream = Upstream(settings)
-        self.environments = Environments(settings, self.upstream, storage())
-        self._evaluator = Evaluator()
-        self._usage = Usage(self.upstream)
-        self._forwarder = TraitForwarder(self.upstream) if settings.traits == "forward" else None
-        origins = Origins(settings.allow_origins)
-        self.api = API(self.environments, origins, self._evaluator, self._usage, self._forwarder)
-        self._streams: UpstreamStreams | None = None
+        on_close = runtime.current().on_close
+        upstream = Upstream(settings)
+        on_close(upstream.close)
+        forwarder = TraitForwarder(upstream) if settings.traits == "forward" else None
+        if forwarder is not None:
+            on_close(forwarder.close)
+        usage = Usage(upstream)
+        on_close(usage.close)
+        self.environments = Environments(settings, upstream, storage())
+        on_close(self.environments.close)
+        self.api = API(self.environments, Origins(settings.allow_origins), Evaluator(), usage, forwarder)
         self._changed = asyncio.Event()
-        self._watching: asyncio.Task[None]
 
     async def start(self) -> None:
         """Load and fetch documents, and connect to the upstream's streams."""
         environments.use(self.environments)
         serving_health.parts["documents"] = health.documents
-        self._watching = asyncio.create_task(self._watch_configuration())
+        watching = asyncio.create_task(self._watch_configuration())
+
+        async def close() -> None:
+            watching.cancel()
+            environments.use(None)
+            serving_health.parts.pop("documents", None)
+
+        runtime.current().on_close(close)
         await self.environments.start()
         await self._notify_posted_versions()
-        if self._settings.upstream_realtime_urls:
-            self._streams = UpstreamStreams(self.upstream, self.environments)
-            self._streams.synchronize()
-
-    async def close(self) -> None:
-        """Stop what ``start`` has started, and send what is left of usage and traits."""
-        self._watching.cancel()
-        if self._streams is not None:
-            await self._streams.close()
-        environments.use(None)
-        serving_health.parts.pop("documents", None)
-        await self.environments.close()
-        await self._usage.close()
-        if self._forwarder is not None:
-            await self._forwarder.close()
-        await self.upstream.close()
 
     async def _notify_posted_versions(self) -> None:
         """Versions that were posted before, and may not have been fetched."""
@@ -103,8 +95,6 @@ class Relay:
             return
         before = self._settings
         self.environments.set_pairs(changed.environment_key_pairs)
-        if self._streams is not None:
-            self._streams.synchronize()
         others = [
             name
             for name, value in vars(changed).items()
@@ -144,12 +134,10 @@ async def start() -> None:
     global _current
     relay = Relay(configuration.current())
     await relay.start()
+    runtime.current().on_close(_forget)
     _current = relay
-    runtime.current().on_close(_close)
 
 
-async def _close() -> None:
+async def _forget() -> None:
     global _current
-    if _current is not None:
-        await _current.close()
-        _current = None
+    _current = None

@@ -72,7 +72,7 @@ class _Queue(Forwarder):
         self._added.set()
 
     async def close(self) -> None:
-        if not self._failing:
+        if not self._failures.is_failing:
             await wait_for_event(self._idle, CLOSE_SECONDS)
         self._task.cancel()
 

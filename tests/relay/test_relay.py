@@ -1,7 +1,7 @@
 """The parts of a relay's process together, without a server: start, changed keys, and the upstream's streams."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +39,18 @@ def write(file: Path, upstream: Upstream) -> Callable[..., None]:
 @pytest.fixture
 async def start(
     tmp_path: Path, write: Callable[..., None], settings: Any, monkeypatch: pytest.MonkeyPatch, closed_runtime: None
-) -> AsyncIterator[Start]:
+) -> Start:
     """A function that starts a relay with this configuration file."""
     settings.RELAY_STATE_DIR = str(tmp_path)
     monkeypatch.setattr(relay, "FILE_CHECK_SECONDS", 0.02)
-    started: list[Relay] = []
 
     async def start(*shops: Environment) -> Relay:
         write(*shops)
-        started.append(Relay(configuration.load()))
-        await started[-1].start()
-        return started[-1]
+        started = Relay(configuration.load())
+        await started.start()
+        return started
 
-    yield start
-    for each in started:
-        await each.close()
+    return start
 
 
 def banner(made: Relay, shop: Environment) -> bytes:
