@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from realtime.http.added_headers import AddedHeaders
 
 
+# Where Flagsmith posts if its SSE_SERVER_BASE_URL ends with a slash, and where an SDK streams from with such a URL.
+DOUBLE_SLASH = "//sse/"
+
+
 async def nothing() -> None:
     """The default of ``start``."""
 
@@ -63,6 +67,8 @@ def get_application(
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await runtime.current().start(start)
+            if scope["path"].startswith(DOUBLE_SLASH):
+                scope = {**scope, "path": scope["path"][1:]}
         await router(scope, receive, send)
 
     return application
