@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
 from uuid import uuid4
 
 from realtime.relay.document import Stored
@@ -56,9 +55,9 @@ class Directory(Storage):
                 return Found(identity[0] / 1e9, seen_version, None)
             with path.open("rb") as file:
                 identity = _identity(os.fstat(file.fileno()))
-                header = _header(file.readline())
-                found = _version(header)
-                stored = Stored.parse(header, file.read()) if found > version else None
+                line = file.readline()
+                found = _version(line)
+                stored = Stored.decode(line, file.read()) if found > version else None
         except FileNotFoundError:
             return None
         except ValueError:
@@ -68,17 +67,11 @@ class Directory(Storage):
         return Found(identity[0] / 1e9, found, stored)
 
     def store(self, key: EnvironmentKey, stored: Stored) -> None:
-        path = self._path(key)
         with _storage_errors(), self._lock(key.encode()):
-            try:
-                with path.open("rb") as file:
-                    header = _header(file.readline())
-                    if _version(header) >= stored.version:
-                        Stored.parse(header, file.read())
-                        return
-            except (FileNotFoundError, ValueError):
-                pass
-            _replace(path, json.dumps(stored.header()).encode() + b"\n" + stored.body)
+            found = self._find(key, EPOCH)
+            if found is not None and found.version >= stored.version:
+                return
+            _replace(self._path(key), stored.encode())
             descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, MODE)
             os.write(descriptor, b".")
             os.close(descriptor)
@@ -156,17 +149,10 @@ class Directory(Storage):
         return self._directory / f"{hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}{SUFFIX}"
 
 
-def _header(line: bytes) -> dict[str, Any]:
+def _version(line: bytes) -> UpdatedAt:
     """Raises ValueError."""
-    parsed = json.loads(line)
-    if not isinstance(parsed, dict):
-        raise ValueError("no stored document")
-    return parsed
-
-
-def _version(header: dict[str, Any]) -> UpdatedAt:
-    """Raises ValueError."""
-    version = datetime.fromisoformat(str(header.get("version")))
+    header = json.loads(line)
+    version = datetime.fromisoformat(str(header.get("version") if isinstance(header, dict) else header))
     if version.tzinfo is None:
         raise ValueError("no time zone")
     return version

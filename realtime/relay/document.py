@@ -36,6 +36,9 @@ from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, Update
 # SQL database. ``updated_at`` is compared separately.
 VOLATILE = frozenset(("identity_uuid", "created_date", "updated_at"))
 
+# Fields of a stored document.
+VERSIONS = ("version", "source_version")
+
 # An identity of such an environment is evaluated in a thread, so that it does not delay those of other environments.
 MAX_FEATURES = 2_000
 MAX_CONDITIONS = 2_000
@@ -64,23 +67,20 @@ class Stored(NamedTuple):
     body: bytes
     """The document as the relay serves it."""
 
-    def header(self) -> dict[str, Any]:
-        """All but the body, as JSON."""
-        return {
-            **self._asdict(),
-            "version": self.version.isoformat(),
-            "source_version": self.source_version.isoformat(),
-            "body": _digest(self.body),
-        }
+    def encode(self) -> bytes:
+        """A line of JSON with all but the body, and the body."""
+        times = {name: getattr(self, name).isoformat() for name in VERSIONS}
+        return json.dumps({**self._asdict(), **times, "body": _digest(self.body)}).encode() + b"\n" + self.body
 
     @classmethod
-    def parse(cls, header: dict[str, Any], body: bytes) -> Self:
-        """The inverse of ``header``. Raises ValueError if it is damaged."""
+    def decode(cls, line: bytes, body: bytes) -> Self:
+        """The inverse of ``encode``. Raises ValueError if it is damaged."""
         try:
+            header = json.loads(line)
             values = {name: header[name] for name in cls._fields}
             if values["body"] != _digest(body):
                 raise ValueError("the document is truncated or damaged")
-            versions = {name: datetime.fromisoformat(values[name]) for name in ("version", "source_version")}
+            versions = {name: datetime.fromisoformat(values[name]) for name in VERSIONS}
             return cls(**{**values, **versions, "body": body})
         except (KeyError, TypeError) as error:
             raise ValueError(f"no stored document: {error!r}") from error

@@ -1,21 +1,17 @@
 """Health of a relay: the Edge Proxy's endpoints with its rules, the part of ``readiness``, and the version."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from realtime.answers import Answer, Headers, http_head
+from realtime.answers import Headers, http_head
 from realtime.relay import environments
 from realtime.relay.environments import Environment
 from realtime.relay.responding import NOSNIFF, Response, encode, json_answer
 from realtime.serving.health import Part
 from realtime.types import Application, Message, Receive, Send
-
-# The Edge Proxy's paths, with one that it calls deprecated.
-EDGE_PROXY_HEALTH = ("/proxy/health", "/proxy/health/readiness", "/health")
-EDGE_PROXY_LIVENESS = "/proxy/health/liveness"
-VERSION = "/version"
 
 NO_STORE: Headers = (("Cache-Control", "no-store"),)
 
@@ -29,48 +25,39 @@ REJECTED = ("unauthorized", "foreign", "invalid")
 
 
 def with_health(application: Application) -> Application:
-    """ASGI middleware that responds to these requests."""
+    """ASGI middleware that responds to requests for ``PAGES``."""
 
     async def call(scope: Message, receive: Receive, send: Send) -> None:
-        path = scope["path"].rstrip("/")
-        response: Response | None = None
-        if scope["method"] in ("GET", "HEAD"):
-            if path in EDGE_PROXY_HEALTH:
-                response = encode(edge_proxy_health(), b"")
-            elif path == EDGE_PROXY_LIVENESS:
-                response = ALIVE
-            elif path == VERSION:
-                response = encode(json_answer(200, version()), b"")
-        if response is None:
+        page = PAGES.get(scope["path"].rstrip("/")) if scope["method"] in ("GET", "HEAD") else None
+        if page is None:
             await application(scope, receive, send)
         else:
+            response = page()
             await (response._replace(body=b"") if scope["method"] == "HEAD" else response).send(send)
 
     return call
 
 
-def edge_proxy_health() -> Answer:
+def edge_proxy_health() -> Response:
     """503 until all documents have been fetched, and if one has not been confirmed for longer than the grace period."""
     current = environments.current()
-    confirmed = [environment.confirmed_at for environment in current.by_client_key.values()] if current else [0.0]
-    last_successful_update = min(confirmed, default=time.time())
-    status, reason = 200, None
-    if not last_successful_update or current is None:
-        status, reason = 503, "environment document(s) not updated."
+    every = list(current.by_client_key.values()) if current is not None else []
+    updated_at = min((each.confirmed_at for each in every), default=time.time() if current is not None else 0.0)
+    reason = None
+    if not updated_at or current is None:
+        reason = "environment document(s) not updated."
     else:
-        configuration = current.configuration
-        grace = configuration.health_check.environment_update_grace_period_seconds
-        if grace is not None:
-            allowed = configuration.api_poll_frequency_seconds + grace * len(confirmed)
-            if last_successful_update < time.time() - allowed:
-                status, reason = 503, "environment document(s) stale."
+        grace = current.configuration.health_check.environment_update_grace_period_seconds
+        seconds = current.configuration.api_poll_frequency_seconds
+        if grace is not None and updated_at < time.time() - seconds - grace * len(every):
+            reason = "environment document(s) stale."
     content = {
-        "status": "ok" if status == 200 else "error",
+        "status": "error" if reason else "ok",
         "reason": reason,
-        "last_successful_update": _iso(last_successful_update),
-        "failing": _failing(list(current.by_client_key.values())) if current is not None else {},
+        "last_successful_update": datetime.fromtimestamp(updated_at, UTC).isoformat() if updated_at else None,
+        "failing": _failing(every),
     }
-    return json_answer(status, content, NO_STORE)
+    return encode(json_answer(503 if reason else 200, content, NO_STORE), b"")
 
 
 def documents() -> Part:
@@ -80,18 +67,18 @@ def documents() -> Part:
         return Part(None, "the relay has not started")
     every = list(current.by_client_key.values())
     missing = [environment for environment in every if environment.held is None]
-    failing = _failing(every)
     waiting = [each for each in missing if each.problem is None or each.problem.result not in REJECTED]
     if len(missing) == len(every):
         waiting = missing
     report: dict[str, Any] = {
         "environments": len(every),
         "missing": [environment.key for environment in missing[:MAX_LISTED]],
-        "failing": failing,
+        "failing": _failing(every),
         "oldest": _oldest(every),
     }
-    problem = f"no document of {len(waiting)} of {len(every)} environments: {_reasons(waiting)}" if waiting else None
-    return Part(report, problem, is_degraded=bool(failing or missing))
+    reasons = ", ".join(sorted({each.problem.result if each.problem else "not fetched yet" for each in waiting}))
+    problem = f"no document of {len(waiting)} of {len(every)} environments: {reasons}" if waiting else None
+    return Part(report, problem, is_degraded=bool(report["failing"] or missing))
 
 
 def _oldest(every: list[Environment]) -> dict[str, Any] | None:
@@ -113,17 +100,13 @@ def _failing(every: list[Environment]) -> dict[str, str]:
     return dict(failing[:MAX_LISTED])
 
 
-def _reasons(waiting: list[Environment]) -> str:
-    return ", ".join(sorted({each.problem.result if each.problem else "not fetched yet" for each in waiting}))
-
-
-def version() -> dict[str, Any]:
+def version() -> Response:
     """In Flagsmith's format."""
     try:
         release = metadata.version("flagsmith-realtime")
     except metadata.PackageNotFoundError:
         release = "unknown"
-    return {
+    content = {
         "ci_commit_sha": "unknown",
         "image_tag": release,
         "has_email_provider": False,
@@ -131,7 +114,14 @@ def version() -> dict[str, Any]:
         "is_saas": False,
         "package_versions": {".": release},
     }
+    return encode(json_answer(200, content), b"")
 
 
-def _iso(seconds: float) -> str | None:
-    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else None
+# The Edge Proxy's paths, with one that it calls deprecated, and Flagsmith's.
+PAGES: dict[str, Callable[[], Response]] = {
+    "/proxy/health": edge_proxy_health,
+    "/proxy/health/readiness": edge_proxy_health,
+    "/health": edge_proxy_health,
+    "/proxy/health/liveness": lambda: ALIVE,
+    "/version": version,
+}

@@ -1,6 +1,5 @@
 """Storage of documents in Redis, which the processes of all machines share."""
 
-import json
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,10 +56,9 @@ class RedisStorage(Storage):
         return found
 
     def store(self, key: EnvironmentKey, stored: Stored) -> None:
-        version = microseconds(stored.version)
-        content = json.dumps(stored.header()).encode() + b"\n" + stored.body
+        arguments = (key, microseconds(stored.version), repr(stored.stored_at), stored.encode())
         with self._redis() as redis:
-            redis.eval(STORE, 3, DOCUMENTS, VERSIONS, CONFIRMED, key, version, repr(stored.stored_at), content)
+            redis.eval(STORE, 3, DOCUMENTS, VERSIONS, CONFIRMED, *arguments)
 
     def confirm(self, key: EnvironmentKey, at: float) -> None:
         with self._redis() as redis:
@@ -119,9 +117,9 @@ class RedisStorage(Storage):
 
 
 def _parse(content: bytes) -> Stored | None:
-    header, _, body = content.partition(b"\n")
+    line, _, body = content.partition(b"\n")
     try:
-        return Stored.parse(json.loads(header), body)
-    except (ValueError, TypeError):
+        return Stored.decode(line, body)
+    except ValueError:
         # It is replaced by the next document.
         return None

@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import structlog
+from channels.db import database_sync_to_async
 from django.conf import settings
 
 from realtime import hosts, redis_clients, runtime
-from realtime.batching import DatabaseThread
 from realtime.relay import configuration, environments, health
 from realtime.relay.api import API
 from realtime.relay.configuration import Configuration, Invalid
@@ -66,14 +66,12 @@ class Relay:
     async def _notify_posted_versions(self) -> None:
         """Versions that were posted before, and may not have been fetched."""
         keys = list(self.environments.by_client_key)
-        thread = DatabaseThread("relay-start")
         try:
-            for key, version in (await thread.run(lambda: hosts.current().posted.read(keys))).items():
+            for key, version in (await database_sync_to_async(hosts.current().posted.read)(keys)).items():
                 if version > self.environments.by_client_key[key].source_version:
                     self.environments.notify(key, version, "post")
         except Exception as error:
             logger.warning("posted_versions_unreadable", error=repr(error))
-        await thread.close()
 
     async def _watch_configuration(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._changed.set)

@@ -173,9 +173,10 @@ def test_receive__pattern_that_is_slow_for_any_identity__evaluated_in_a_thread()
 
 def test_stored__damaged__value_error() -> None:
     stored = held_sample().stored
-    header = stored.header()
+    line, _, body = stored.encode().partition(b"\n")
+    header = json.loads(line)
 
-    assert Stored.parse(header, stored.body) == stored
-    for damaged, body in (({}, stored.body), (header, stored.body[:-1]), ({**header, "version": 1}, stored.body)):
+    assert Stored.decode(line, body) == stored
+    for damaged, content in (({}, body), ([], body), (header, body[:-1]), ({**header, "version": 1}, body)):
         with pytest.raises(ValueError):
-            Stored.parse(damaged, body)
+            Stored.decode(json.dumps(damaged).encode(), content)
