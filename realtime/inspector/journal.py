@@ -16,7 +16,7 @@ from django.utils import timezone
 from realtime import hosts, inspector
 from realtime.changes import versions
 from realtime.delivery.observers import Observer
-from realtime.inspector.pending_rows import Observations, OpenStreams
+from realtime.inspector.pending_rows import Observations, OpenStreams, PendingRows
 from realtime.inspector.writer import Writer
 from realtime.types import EnvironmentKey, EnvironmentState, UpdatedAt
 
@@ -37,7 +37,8 @@ class Journal(Observer):
         """Environments whose number of streams may have changed."""
         self._commits: deque[tuple[EnvironmentState, datetime]] = deque(maxlen=MAX_COMMITS)
         """Committed states of this process, with the times of their commits."""
-        self._writer = Writer()
+        self._writer = Writer(PendingRows())
+        self._writer.worker.start()
         versions.committed.connect(self._committed)
         hub.pulse.call_every_second(self._hand_over)
 
@@ -66,7 +67,7 @@ class Journal(Observer):
     async def close(self) -> None:
         versions.committed.disconnect(self._committed)
         self._hand_over()
-        await asyncio.to_thread(self._writer.stop)
+        await asyncio.to_thread(self._writer.worker.stop)
 
     def _committed(self, states: Iterable[EnvironmentState], **kwargs: Any) -> None:
         """Receiver of the signal ``committed``, in any thread."""

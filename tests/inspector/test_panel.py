@@ -31,7 +31,7 @@ from realtime.inspector import models, panel, pending_rows, writer
 from realtime.inspector.models import InspectedEvent, InspectedMinute, InspectedProcess
 from realtime.inspector.panel import Panel
 from realtime.inspector.pending_rows import Observations, OpenStreams, PendingRows
-from realtime.inspector.records import Records
+from realtime.inspector.writer import Writer
 from realtime.types import EnvironmentKey
 from tests.support.asgi import stream
 from tests.support.patience import PATIENCE
@@ -245,19 +245,20 @@ async def test_panel__very_many_events__newest_have_rows_and_the_minute_counts_a
 def test_writer__database_hangs_for_a_minute__newest_numbers_of_streams_are_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write, began, released = Records.write, threading.Event(), threading.Event()
+    write, began, released = Writer.write, threading.Event(), threading.Event()
 
-    def slow(self: Records, now: datetime) -> None:
+    def slow(self: Writer, now: datetime) -> None:
         began.set()
         released.wait(PATIENCE)
         write(self, now)
 
-    monkeypatch.setattr(Records, "write", slow)
+    monkeypatch.setattr(Writer, "write", slow)
     # So that one transaction does not suffice.
     monkeypatch.setattr(pending_rows, "MAX_MINUTES", 1)
     monkeypatch.setattr(writer, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(writer, "STOP_SECONDS", PATIENCE)
-    made = writer.Writer()
+    made = Writer(PendingRows())
+    made.worker.start()
     began.wait(PATIENCE)
     for key, number in [("quiet", 3), *(("busy", count) for count in range(writer.MAX_WAITING))]:
         observations = Observations()
@@ -268,7 +269,7 @@ def test_writer__database_hangs_for_a_minute__newest_numbers_of_streams_are_writ
     while len(found := dict(InspectedMinute.objects.values_list("environment", "streams"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    made.stop()
+    made.worker.stop()
 
     assert found == {"quiet": 3, "busy": writer.MAX_WAITING - 1}
 
@@ -286,7 +287,7 @@ async def test_writer__database_fails__logged_once_and_written_later(
         loop.call_soon_threadsafe(tries.put_nowait, None)
         return events, [InspectedMinute(process=process)]
 
-    with mock.patch.object(writer, "RETRY_SECONDS", 0.01):
+    with mock.patch.object(streams.observer._writer.worker, "pauses", (0.01, 0.01)):
         async with stream(environment.api_key) as client:
             await client.opened()
             await panel_when(environment.api_key, lambda found: found.streams == 1)
@@ -311,19 +312,19 @@ def age(**rows: timedelta) -> None:
     InspectedEvent.objects.update(noted_at=F("noted_at") - rows["events"])
 
 
-async def test_records__old_rows__deleted_and_a_resumed_process_writes_its_rows_again(
+async def test_writer__old_rows__deleted_and_a_resumed_process_writes_its_rows_again(
     environment: Environment, streams: hub.Hub
 ) -> None:
     key = EnvironmentKey(environment.api_key)
     now = timezone.now()
     pending = PendingRows()
-    records = Records(pending)
+    rows = Writer(pending)
     observations = Observations()
     observations.streams[key] = OpenStreams(7, 2)
     for number in range(3):
         observations.of(key, now + timedelta(microseconds=number)).written = 1
     pending.add(observations, now)
-    await sync_to_async(records.write)(now)
+    await sync_to_async(rows.write)(now)
     found = await panel_when(key, lambda found: found.streams == 7)
     assert found.windows == 2
     assert len(found.events) == 3
@@ -332,20 +333,20 @@ async def test_records__old_rows__deleted_and_a_resumed_process_writes_its_rows_
     assert (await sync_to_async(panel.panel)(key)).streams == 0
     later = now + models.MINUTE
     with (
-        mock.patch("realtime.inspector.records.MAX_EVENT_ROWS", 2),
-        mock.patch("realtime.inspector.records.DELETE_BATCH", 1),
+        mock.patch("realtime.inspector.writer.MAX_EVENT_ROWS", 2),
+        mock.patch("realtime.inspector.writer.DELETE_BATCH", 1),
     ):
-        await sync_to_async(Records(PendingRows()).write)(later)
+        await sync_to_async(Writer(PendingRows()).write)(later)
     assert await sync_to_async(InspectedMinute.objects.count)() == 0
     found = await sync_to_async(panel.panel)(key)
     assert len(found.events) == 2
-    with mock.patch("realtime.inspector.records.time", mock.Mock(**{"monotonic.return_value": float("inf")})):
-        await sync_to_async(records.write)(later)
+    with mock.patch("realtime.inspector.writer.time", mock.Mock(**{"monotonic.return_value": float("inf")})):
+        await sync_to_async(rows.write)(later)
     assert (await panel_when(key, lambda found: found.streams)).streams == 7
     await age(processes=timedelta(0), minutes=timedelta(0), events=models.RETENTION * 2)
-    await sync_to_async(records.write)(later + models.MINUTE)
+    await sync_to_async(rows.write)(later + models.MINUTE)
     assert (await sync_to_async(panel.panel)(key)).events == ()
-    await sync_to_async(records.end)(later + models.MINUTE)
+    await sync_to_async(rows.end)(later + models.MINUTE)
     assert (await sync_to_async(panel.panel)(key)).streams == 0
 
 
