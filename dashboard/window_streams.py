@@ -29,6 +29,7 @@ from realtime import runtime
 from realtime.delivery import hub
 from realtime.delivery.sinks import ASGISink
 from realtime.delivery.window_stream import WindowStream
+from realtime.failure_log import FailureLog
 from realtime.http import drain, streams
 from realtime.types import Application, EnvironmentKey, Message, Receive, Scope, Send
 from users.models import FFAdminUser
@@ -76,7 +77,7 @@ class OpenStreams:
     def __init__(self) -> None:
         self._visits: dict[WindowStream, Visit] = {}
         self._task: asyncio.Task[None] | None = None
-        self._failing = False
+        self._failures = FailureLog(logger, "window_streams_unchecked", has_stack=True)
 
     def add(self, stream: WindowStream, visit: Visit) -> None:
         of_session = [each for each, other in self._visits.items() if other.session == visit.session]
@@ -95,12 +96,10 @@ class OpenStreams:
             visits = set(self._visits.values())
             try:
                 allowed = await asyncio.to_thread(allowed_visits, visits)
-            except Exception:
-                if not self._failing:
-                    logger.exception("window_streams_unchecked")
-                self._failing = True
+            except Exception as error:
+                self._failures.failed(error)
                 continue
-            self._failing = False
+            self._failures.succeeded()
             for stream, visit in list(self._visits.items()):
                 if visit in visits - allowed:
                     stream.end()

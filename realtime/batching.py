@@ -12,6 +12,7 @@ import structlog
 from django.db import connections
 
 from realtime import runtime
+from realtime.failure_log import FailureLog
 from realtime.monitoring import liveness
 
 logger = structlog.get_logger(__name__)
@@ -101,7 +102,6 @@ class Batcher(Generic[K, V]):
     ) -> None:
         self._thread = thread
         self._process = process
-        self._failure_event = failure_event
         self._min_interval = min_interval
         self._max_batch = max_batch
         self._group = group
@@ -113,7 +113,7 @@ class Batcher(Generic[K, V]):
         self._batch_number = 0
         self._pending: dict[K, asyncio.Future[V | None]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._failing = False
+        self._failures = FailureLog(logger, failure_event)
 
     def submit(self, request: K) -> "asyncio.Future[V | None]":
         """The result, as a future. Equal pending requests share it, so it must not be cancelled."""
@@ -179,9 +179,7 @@ class Batcher(Generic[K, V]):
         try:
             results = await self._thread.run(lambda: self._process(list(batch)))
         except Exception as error:
-            if not self._failing:
-                logger.warning(self._failure_event, error=repr(error))
-            self._failing = True
+            self._failures.failed(error)
             futures = [*batch.values()]
             if time.monotonic() - began > SLOW_FAILURE_SECONDS:
                 futures += self._pending.values()
@@ -190,7 +188,7 @@ class Batcher(Generic[K, V]):
                 if not future.done():
                     _fail(future, error)
             return
-        self._failing = False
+        self._failures.succeeded()
         for request, future in batch.items():
             if not future.done():
                 future.set_result(results.get(request))

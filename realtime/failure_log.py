@@ -22,16 +22,14 @@ class FailureLog:
         self._has_stack = has_stack
         self._fields = fields
 
-    def failed(self, error: Exception | None = None, **fields: object) -> None:
-        """Report a failure. To be called while the exception is handled, if its stack is logged."""
+    def failed(self, error: Exception | None = None, /, **fields: object) -> None:
+        """Report a failure. ``fields`` are added to its line, or replace ``error`` there."""
         if not self.is_failing:
             fields = {**self._fields, **fields}
             if self._has_stack:
                 self._logger.error(self._event, exc_info=error, **fields)
-            elif error is not None:
-                self._logger.warning(self._event, **{"error": repr(error), **fields})
             else:
-                self._logger.warning(self._event, **fields)
+                self._logger.warning(self._event, **({"error": repr(error)} if error is not None else {}) | fields)
         self.is_failing, self.last_error = True, repr(error)
 
     def succeeded(self) -> None:

@@ -24,6 +24,7 @@ from realtime.delivery.reconcile import Reconcile
 from realtime.delivery.sinks import Piece, piece
 from realtime.delivery.state_reader import StateReader
 from realtime.delivery.timers import Timers
+from realtime.failure_log import FailureLog
 from realtime.monitoring import liveness, metrics
 from realtime.types import EPOCH, EnvironmentKey, EnvironmentState, UpdatedAt
 
@@ -310,7 +311,7 @@ class Hub:
         BusMonitor(self.pulse)
         self.observer = observers.of(self)
         self._drained_by: float | None = None
-        self._attach_failed = False
+        self._attach_failures = FailureLog(logger, "bus_attach_failed", has_stack=True)
         self._attaching: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -324,10 +325,8 @@ class Hub:
         """Start to receive from the bus, and retry until it succeeds. Meanwhile the reconcile finds all changes."""
         try:
             bus.attach(self)
-        except Exception:
-            if not self._attach_failed:
-                logger.exception("bus_attach_failed")
-            self._attach_failed = True
+        except Exception as error:
+            self._attach_failures.failed(error)
             self._attaching = self.loop.call_later(conf.RECONCILE_SECONDS, self._attach)
 
     def subscribe(self, key: EnvironmentKey, subscriber: "Stream") -> Topic:

@@ -23,6 +23,7 @@ from realtime import hosts, runtime
 from realtime.batching import DatabaseThread
 from realtime.changes import versions
 from realtime.conf import conf
+from realtime.failure_log import FailureLog
 from realtime.flagsmith import models
 from realtime.types import EnvironmentID
 
@@ -53,7 +54,7 @@ class Schedule:
 
     def __init__(self) -> None:
         self._thread = DatabaseThread("realtime-schedule")
-        self._failing = False
+        self._failures = FailureLog(logger, "schedule_failed", has_stack=True)
         self._clock = asyncio.create_task(self._run())
         runtime.current().on_close(self._close)
 
@@ -67,11 +68,9 @@ class Schedule:
                 coming = await self._thread.run(read)
                 next_read = time.monotonic() + max(PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began))
                 await self._announce_until(next_read, coming)
-                self._failing = False
-            except Exception:
-                if not self._failing:
-                    logger.exception("schedule_failed")
-                self._failing = True
+                self._failures.succeeded()
+            except Exception as error:
+                self._failures.failed(error)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _announce_until(self, next_read: float, coming: list[Scheduled]) -> None:

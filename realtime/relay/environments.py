@@ -514,7 +514,7 @@ class Environments:
 
     async def _look_in_storage(self) -> None:
         # Written as well: a full disk can be read.
-        if self._in_storage.failed and not await self._in_storage.probe():
+        if self._in_storage.failures.is_failing and not await self._in_storage.probe():
             return
         all_found = await self._find(self.by_client_key.values())
         if all_found is not None:
@@ -545,7 +545,7 @@ class Environments:
             if held is None or (found is not None and found.version >= held.version):
                 continue
             await self._in_storage(self._storage.store, environment.key, held.stored)
-            if self._in_storage.failed:
+            if self._in_storage.failures.is_failing:
                 self._store_again_at = self._loop.time() + STORE_AGAIN_SECONDS
                 return
 

@@ -20,8 +20,8 @@ class Forwarder:
         self._kind = kind
         self._dropped = relay_metrics.dropped[kind]
         self._failures = FailureLog(logger, f"{kind}_not_sent")
-        self._dropping = False
-        """The queue is full. It is logged once, until a subclass has emptied the queue."""
+        self._full = FailureLog(logger, f"{kind}_dropped")
+        """It succeeds when a subclass has emptied the queue."""
 
     async def _send(
         self, method: str, path: str, key: str, body: bytes, headers: RawHeaders = (), version: int = 1
@@ -45,6 +45,4 @@ class Forwarder:
     def _drop(self, number: int, reason: str) -> None:
         """Count what a full queue does not keep."""
         self._dropped.add(number)
-        if not self._dropping:
-            logger.warning(f"{self._kind}_dropped", reason=reason)
-        self._dropping = True
+        self._full.failed(reason=reason)

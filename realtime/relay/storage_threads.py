@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from realtime.failure_log import FailureLog
 from realtime.relay import relay_metrics
 from realtime.relay.storage import Storage, StorageError
 
@@ -22,7 +23,7 @@ class StorageThreads:
     """Threads for a storage. After a failure nothing waits for it, until ``probe`` has found that it works again."""
 
     def __init__(self, storage: Storage) -> None:
-        self.failed = False
+        self.failures = FailureLog(logger, "relay_storage_unavailable", "relay_storage_available")
         self._storage = storage
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="relay-storage")
@@ -31,17 +32,15 @@ class StorageThreads:
         """The result of a method of the storage; None if it fails, or if the storage has failed before."""
 
         def attempt() -> T | None:
-            return None if self.failed else method(*args, **kwargs)
+            return None if self.failures.is_failing else method(*args, **kwargs)
 
-        return None if self.failed else await self._run(attempt)
+        return None if self.failures.is_failing else await self._run(attempt)
 
     async def probe(self) -> bool:
         """Write to the storage, also after a failure: a full disk can still be read. Returns whether it works."""
         if await self._run(lambda: self._storage.claim("probe", PROBE_SECONDS)) is None:
             return False
-        if self.failed:
-            logger.info("relay_storage_available")
-            self.failed = False
+        self.failures.succeeded()
         return True
 
     async def _run(self, work: Callable[[], T]) -> T | None:
@@ -49,9 +48,7 @@ class StorageThreads:
             return await self._loop.run_in_executor(self._threads, work)
         except StorageError as error:
             relay_metrics.stored_failures.add()
-            if not self.failed:
-                logger.warning("relay_storage_unavailable", error=str(error))
-            self.failed = True
+            self.failures.failed(error=str(error))
             return None
 
     def close(self) -> None:

@@ -79,7 +79,7 @@ class _Queue(Forwarder):
     async def _run(self) -> None:
         while True:
             if not self._waiting:
-                self._dropping = False
+                self._full.succeeded()
                 self._idle.set()
                 self._added.clear()
                 await self._added.wait()

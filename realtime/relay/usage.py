@@ -73,7 +73,7 @@ class Usage(Forwarder):
 
     async def _send_all(self) -> None:
         """Send all counts. At the first failure, the rest is kept for the next time."""
-        self._dropping = False
+        self._full.succeeded()
         for source, counts in list(self._counts.items()):
             for batch in _batches(list(counts.items()), MAX_COUNTS if source.version == 1 else MAX_EVALUATIONS):
                 body = json.dumps(dict(batch) if source.version == 1 else {"evaluations": _evaluations(batch)})
