@@ -1,4 +1,4 @@
-"""Django (tested: 5.0 to 5.2): its compiler of queries, the hooks of a database connection, and its ASGI handler.
+"""Django (tested: 5.2.19, 5.2.20): its compiler of queries, the hooks of a database connection, and its ASGI handler.
 
 Documented are ``Expression.as_sql``, ``QuerySet.query`` as an opaque object, ``on_commit``, ``execute_wrapper`` as a
 context manager, and ``get_asgi_application``. Also used:

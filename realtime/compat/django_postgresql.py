@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend (tested: 5.2) with another class of connections, and another pool.
+"""Django's PostgreSQL backend (tested: 5.2.19, 5.2.20) with another class of connections, and another pool.
 
 Documented is subclassing a backend, and the option "pool". Used: ``get_new_connection``, whose class of connections is
 fixed; ``pool``, which makes a pool without a class, a check or a hook of one's own; ``_connection_pools``, and

@@ -1,4 +1,4 @@
-"""psycopg (tested: 3.2, 3.3): a connection that notices a server which sends nothing.
+"""psycopg (tested: 3.3.9): a connection that notices a server which sends nothing.
 
 Used: ``Connection.wait``, through which every method waits, and the generator that it gets. A generator yields what it
 waits for, and is resumed with what is ready, or each tenth of a second with nothing.

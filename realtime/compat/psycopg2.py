@@ -1,4 +1,4 @@
-"""psycopg2 (tested: 2.9): a connection with the part of psycopg 3's ``PGconn`` that the bus uses.
+"""psycopg2 (tested: 2.9.10): a connection with the part of psycopg 3's ``PGconn`` that the bus uses.
 
 Django uses psycopg 3 wherever it is installed, so a project that pins psycopg2 must not get it for the bus alone.
 Used beside its public API: ``poll`` of a connection without a query, which reads notifications from libpq's buffer.

@@ -1,4 +1,4 @@
-"""Python's ``re`` (tested: 3.11): its parser, which has no public form.
+"""Python's ``re`` (tested: 3.11.7): its parser, which has no public form.
 
 ``_parser.parse`` returns a pattern's parts without expanding its repetitions. A part is a tuple of its operator and its
 arguments; those of a repetition are its minimum, its maximum and the repeated pattern.

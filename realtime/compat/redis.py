@@ -1,4 +1,4 @@
-"""redis-py (tested: 8.1.0): a URL as arguments of a client, and a call for each new connection.
+"""redis-py (tested: 8.1.0, 8.2.0): a URL as arguments of a client, and a call for each new connection.
 
 Public are the clients with their arguments. Also used:
 

@@ -1,4 +1,4 @@
-"""Uvicorn (tested: 0.54.0): its HTTP protocol, its server and its supervisor of processes, for subclasses.
+"""Uvicorn (tested: 0.54.0, 0.55.0): its HTTP protocol, its server and its supervisor of processes, for subclasses.
 
 Public in uvicorn are ``Config``, ``Server.run`` and the option ``http``, which takes a protocol class. Also used:
 

@@ -1,10 +1,14 @@
-"""Only ``realtime/compat/`` imports private or undocumented modules of libraries, and reads their private names."""
+"""Only ``realtime/compat/`` imports undocumented modules of libraries. Its docstrings name the tested versions."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+COMPAT = ROOT / "realtime/compat"
 PACKAGES = ("realtime", "sdk", "environment_documents", "core", "settings")
 
 # Modules that their libraries do not document, with all inside.
@@ -41,8 +45,27 @@ def test_private_modules__imports__are_in_compat_only() -> None:
         f"{path.relative_to(ROOT)} imports {name}"
         for package in PACKAGES
         for path in (ROOT / package).rglob("*.py")
-        if not path.is_relative_to(ROOT / "realtime/compat")
+        if not path.is_relative_to(COMPAT)
         for name in imports(ast.parse(path.read_text()))
         if any(f"{name}.".startswith(f"{private}.") for private in PRIVATE)
     ]
     assert not found
+
+
+# A module whose name is not that of its package.
+PACKAGE_OF = {"django_postgresql": "django", "flag_engine": "flagsmith-flag-engine", "psycopg2": "psycopg2-binary"}
+
+
+def pinned_versions() -> dict[str, str]:
+    lines = [line for name in ("requirements.txt", "requirements-dev.txt") for line in (ROOT / name).open()]
+    pairs = [re.split(r"(?:\[\w+\])?==", line.strip().lower()) for line in lines if "==" in line]
+    return {name.replace("_", "-"): version for name, version in pairs}
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in COMPAT.glob("[!_]*.py") if path.stem != "re"))
+def test_docstring__pinned_version__is_named_as_tested(module: str) -> None:
+    package = PACKAGE_OF.get(module, module).replace("_", "-")
+    docstring = ast.get_docstring(ast.parse((COMPAT / f"{module}.py").read_text())) or ""
+    tested = re.search(r"\(tested: ([^)]*)\)", docstring)
+    assert tested is not None
+    assert pinned_versions()[package] in tested[1].split(", ")
