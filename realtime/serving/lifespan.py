@@ -18,11 +18,10 @@ from realtime.types import Application, Receive, Scope, Send, Start
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 
-def lifespan(start: Start, urlconf: str | None = None) -> Application:
+def lifespan(start: Start) -> Application:
     """The ASGI application of the ``lifespan`` scope. With other servers (daphne) a stream starts the hub.
 
-    ``start`` starts what else the server needs. ``urlconf``: the server's URL configuration, if it is not the
-    project's ``ROOT_URLCONF``.
+    ``start`` starts what else the server needs.
     """
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,7 +31,7 @@ def lifespan(start: Start, urlconf: str | None = None) -> Application:
         running.get(hub.Hub)
         drain.install_signal_handlers()
         # Before the watchdog starts, because on a busy machine this blocks the loop for seconds.
-        _preload(urlconf)
+        _preload()
         running.get(Watchdog)
         schedule.start()
         await running.start(start)
@@ -44,12 +43,12 @@ def lifespan(start: Start, urlconf: str | None = None) -> Application:
     return application
 
 
-def _preload(urlconf: str | None) -> None:
+def _preload() -> None:
     """Import the modules that the first request needs, and exclude all objects so far from garbage collection.
 
     A full collection of an imported Django project takes 65 ms (135,000 objects), during which no stream is served.
     """
-    _ = get_resolver(urlconf).url_patterns
+    _ = get_resolver().url_patterns
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
