@@ -30,6 +30,7 @@ def get_application(
     middleware: Callable[[Application], Application] | None = None,
     middleware_headers: "Callable[[Scope], AddedHeaders | None] | None" = None,
     start: Start = nothing,
+    urlconf: str | None = None,
 ) -> Application:
     """The project's ASGI application with streams, ``queue-change``, ``/health/liveness`` and a graceful shutdown.
 
@@ -38,7 +39,7 @@ def get_application(
     ``queue-change``. ``middleware_headers``: the headers that the project adds to responses which do not pass through
     Django's middleware. ``start`` is called once, before the server accepts connections, or with
     the first request if the server does not run the lifespan protocol (daphne); what it starts has to be closed by
-    ``realtime.runtime.current().on_close``.
+    ``realtime.runtime.current().on_close``. ``urlconf``: the URL configuration, if it is not ``ROOT_URLCONF``.
     """
     # Imported here, because they import models.
     from realtime.http import drain, shortcuts, streams
@@ -58,7 +59,7 @@ def get_application(
     router: Application = ProtocolTypeRouter(
         {
             "http": URLRouter([*stream_urlpatterns, re_path(r"", requests)]),  # type: ignore[arg-type]
-            "lifespan": lifespan(start),
+            "lifespan": lifespan(start, urlconf),
             "websocket": django_application,
         }
     )

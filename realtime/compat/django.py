@@ -1,4 +1,4 @@
-"""Django (tested: 5.2.19, 5.2.20): its compiler of queries, the hooks of a database connection, and its request.
+"""Django (tested: 5.2.19, 5.2.20): its compiler of queries, the hooks of a database connection, and its ASGI handler.
 
 Documented are ``Expression.as_sql``, ``QuerySet.query`` as an opaque object, ``on_commit``, ``execute_wrapper`` as a
 context manager, and ``get_asgi_application``. Also used:
@@ -6,17 +6,19 @@ context manager, and ``get_asgi_application``. Also used:
 * ``Query.get_compiler``, and the compiler's ``as_sql``, ``select`` and ``get_converters``;
 * the texts of UPDATE and of the rollback to a savepoint;
 * a connection's ``run_on_commit``, ``commit_on_exit`` and ``execute_wrappers``, and SQLite's ``transaction_mode``;
-* ``ASGIRequest``.
+* ``ASGIHandler.load_middleware`` and what it sets, ``convert_exception_to_response``, and ``ASGIRequest``.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.exception import convert_exception_to_response
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 UPDATE = 'UPDATE "{table}" SET '
 """The beginning of an UPDATE."""
@@ -81,3 +83,21 @@ def deferred(connection: Any) -> Iterator[None]:
 def empty_request(scope: dict[str, Any]) -> HttpRequest:
     """Django's request for this ASGI scope, without a body."""
     return ASGIRequest(scope, io.BytesIO())
+
+
+class BareHandler(ASGIHandler):
+    """An ASGI handler with its own URL configuration and one middleware, instead of those of the settings."""
+
+    _get_response_async: Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+    def __init__(self, urlconf: str, middleware: Callable[[Any], Any]) -> None:
+        self.request_class = type("Request", (ASGIRequest,), {"urlconf": urlconf})
+        self._middleware = middleware
+        super().__init__()
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        views = convert_exception_to_response(self._get_response_async)
+        self._middleware_chain = convert_exception_to_response(self._middleware(views))

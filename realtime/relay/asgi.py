@@ -1,8 +1,8 @@
 """ASGI application of the relay: the SDK API, OFREP, streams, ``queue-change``, health and metrics."""
 
-from realtime.serving.handler import handler
+import django
 
-django_application = handler()
+django.setup(set_prefix=False)
 
 # These import models, so Django has to be set up first.
 
@@ -11,6 +11,8 @@ from realtime.asgi import get_application  # noqa: E402
 from realtime.http import shortcuts  # noqa: E402
 from realtime.http.shortcuts import Answerer, DeferredResponse  # noqa: E402
 from realtime.relay import api, configuration, gauges, health, relay  # noqa: E402, F401
+from realtime.serving.bodies import without_bodies  # noqa: E402
+from realtime.serving.handler import URLCONF, handler  # noqa: E402
 from realtime.types import Scope  # noqa: E402
 
 PREFIXES = (b"/api/v1/", b"/api/v2/")
@@ -34,7 +36,8 @@ if not configuration.current().logging.enable_access_log:
     shortcuts.add_post(ofrep.PREFIX.encode(), _post)
 
 application = get_application(
-    django_application,
+    without_bodies(handler()),
     middleware=lambda requests: health.with_health(api.with_api(relay.api, requests)),
     start=relay.start,
+    urlconf=URLCONF,
 )

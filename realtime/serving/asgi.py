@@ -1,6 +1,12 @@
 """ASGI application of a server with streams, ``queue-change``, health and metrics only."""
 
-from realtime.asgi import get_application
-from realtime.serving.handler import handler
+import django
 
-application = get_application(handler())
+django.setup(set_prefix=False)
+
+# These import models, so Django has to be set up first.
+from realtime.asgi import get_application  # noqa: E402
+from realtime.serving.bodies import without_bodies  # noqa: E402
+from realtime.serving.handler import URLCONF, handler  # noqa: E402
+
+application = get_application(without_bodies(handler()), urlconf=URLCONF)

@@ -18,10 +18,11 @@ from realtime.types import Application, Receive, Scope, Send, Start
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 
-def lifespan(start: Start) -> Application:
+def lifespan(start: Start, urlconf: str | None = None) -> Application:
     """The ASGI application of the ``lifespan`` scope. With other servers (daphne) a stream starts the hub.
 
-    ``start`` starts what else the server needs.
+    ``start`` starts what else the server needs. ``urlconf``: the server's URL configuration, if it is not the
+    project's ``ROOT_URLCONF``.
     """
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,7 +32,7 @@ def lifespan(start: Start) -> Application:
         running.get(hub.Hub)
         drain.install_signal_handlers()
         # Before the watchdog starts, because on a busy machine this blocks the loop for seconds.
-        _preload()
+        _preload(urlconf)
         running.get(Watchdog)
         schedule.start()
         await running.start(start)
@@ -43,12 +44,12 @@ def lifespan(start: Start) -> Application:
     return application
 
 
-def _preload() -> None:
+def _preload(urlconf: str | None) -> None:
     """Import the modules that the first request needs, and exclude all objects so far from garbage collection.
 
     A full collection of an imported Django project takes 65 ms (135,000 objects), during which no stream is served.
     """
-    _ = get_resolver().url_patterns
+    _ = get_resolver(urlconf).url_patterns
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)

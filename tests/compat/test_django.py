@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.exception import convert_exception_to_response
 from django.core.management import ManagementUtility
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,6 +13,7 @@ from django.db.models import Expression
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.utils import ConnectionHandler
+from django.middleware.security import SecurityMiddleware
 from django.utils import timezone
 
 from realtime.compat import django as compat
@@ -22,7 +24,9 @@ FUNCTIONS = {
     Query.get_compiler: ["using", "connection", "elide_empty"],
     SQLCompiler.as_sql: ["with_limits", "with_col_aliases"],
     SQLCompiler.get_converters: ["expressions"],
+    ASGIHandler.load_middleware: ["is_async"],
     ASGIRequest: ["scope", "body_file"],
+    convert_exception_to_response: ["get_response"],
     # Used where they are needed: their names are public.
     BaseDatabaseWrapper.get_connection_params: [],
     BaseDatabaseWrapper.copy: ["alias"],
@@ -129,3 +133,8 @@ def test_sqlite__transaction_mode__is_read_at_the_begin() -> None:
         sqlite.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
     assert [each for each in recorder.statements if each.startswith("BEGIN")] == ["BEGIN DEFERRED", "BEGIN IMMEDIATE"]
     sqlite.close()
+
+
+def test_handler__attributes__as_djangos_own_sets_them() -> None:
+    ours = set(vars(compat.BareHandler("realtime.serving.urls", SecurityMiddleware)))
+    assert ours - {"request_class", "_middleware"} == set(vars(ASGIHandler()))
