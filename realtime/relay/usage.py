@@ -51,12 +51,12 @@ class Usage(Forwarder):
 
     def count(self, source: Source, evaluation: Any, number: int) -> None:
         """Add evaluations of a flag."""
-        counts = self._counts.setdefault(source, {})
-        if evaluation not in counts:
+        if evaluation not in self._counts.get(source, {}):
             if self._size >= MAX_COUNTS:
                 self._drop(number, f"{MAX_COUNTS} different counts wait for the upstream")
                 return
             self._size += 1
+        counts = self._counts.setdefault(source, {})
         counts[evaluation] = min(counts.get(evaluation, 0) + number, MAX_COUNT)
 
     async def close(self) -> None:

@@ -160,6 +160,17 @@ async def test_usage__more_different_counts_than_are_kept__others_dropped_and_lo
     assert len(logged("usage_dropped")) == 1
 
 
+async def test_usage__different_senders_than_are_kept__nothing_of_them_is_kept(
+    counts: Usage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MAX_COUNTS", 1)
+    counts.count(SOURCE, "banner", 1)
+    for number in range(100):
+        counts.count(Source("shop", ((b"user-agent", b"%d" % number),), 1), "banner", 1)
+
+    assert list(counts._counts) == [SOURCE]
+
+
 async def test_traits__upstream_rejects_one__dropped_and_the_next_is_sent(
     forwarder: TraitForwarder, upstream: Upstream, logged: Logged
 ) -> None:
