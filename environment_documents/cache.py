@@ -97,8 +97,8 @@ class Entry:
     """All that is cached of one environment, at one version."""
 
     version: Version
-    compiled: CompiledDocument | None
-    """None: the environment is expensive, so the evaluation process has the document."""
+    compiled: CompiledDocument | None = None
+    """None: the evaluation process has the document of an expensive environment, or it is larger than the cache."""
 
     answers: dict[Hashable, CachedAnswer] = field(default_factory=dict)
     memory_bytes: int = 0
@@ -155,13 +155,23 @@ class EnvironmentCache:
             return found
 
     def add_answer(self, version: Version, kind: Hashable, answer: Answer) -> CachedAnswer:
-        """Add an answer of this version, and return the cached one of its kind."""
+        """Add an answer of this version, and return the cached one of its kind.
+
+        An answer that is older than the environment's entry is not kept: a result of the evaluation process can be
+        late.
+        """
         with self._lock:
-            entry = self._find(version) or self._replace(Entry(version, None))
-            cached = entry.answers.setdefault(kind, CachedAnswer(answer))
-            if entry.compiled is None and cached.answer is answer:
-                self._grow(entry, answer.memory_bytes)
-        return cached
+            entry = self._entries.get(version.environment_id)
+            if entry is None or entry.version < version:
+                entry = Entry(version)
+            if entry.version != version:
+                return CachedAnswer(answer)
+            if (cached := entry.answers.get(kind)) is None:
+                cached = CachedAnswer(answer)
+                added_bytes = answer.memory_bytes if entry.compiled is None else 0
+                if self._keep(entry, entry.memory_bytes + added_bytes):
+                    entry.answers[kind] = cached
+            return cached
 
     def _build(self, environment_id: int, bounded: bool) -> CompiledDocument:
         with snapshot():
@@ -173,7 +183,9 @@ class EnvironmentCache:
         compiled = CompiledDocument(built)
         with self._lock:
             misses.add()
-            self._grow(self._replace(Entry(built.version, compiled)), compiled.memory_bytes)
+            entry = self._find(built.version) or Entry(built.version)
+            if self._keep(entry, compiled.memory_bytes):
+                entry.compiled = compiled
         return compiled
 
     # Only with the lock.
@@ -187,19 +199,21 @@ class EnvironmentCache:
         self._entries.move_to_end(entry.version.environment_id)
         return entry
 
-    def _replace(self, entry: Entry) -> Entry:
-        self._remove(entry.version.environment_id)
-        self._entries[entry.version.environment_id] = entry
-        return entry
+    def _keep(self, entry: Entry, memory_bytes: int) -> bool:
+        """Add the entry, or what has changed in it, and remove the least recently used ones above the limit.
 
-    def _grow(self, entry: Entry, memory_bytes: int) -> None:
-        entry.memory_bytes += memory_bytes
+        Return false, and change nothing, if it exceeds the limit alone: it would replace all others before itself.
+        """
+        if memory_bytes > settings.DOCUMENT_CACHE_BYTES:
+            return False
+        environment_id = entry.version.environment_id
+        self._remove(environment_id)
+        entry.memory_bytes = memory_bytes
+        self._entries[environment_id] = entry
         self._memory_bytes += memory_bytes
-        if entry.memory_bytes > settings.DOCUMENT_CACHE_BYTES:
-            # It is used and not kept. Without this rule it would replace all others before itself.
-            self._remove(entry.version.environment_id)
         while self._memory_bytes > settings.DOCUMENT_CACHE_BYTES:
             self._remove(next(iter(self._entries)))
+        return True
 
     def _remove(self, environment_id: int) -> None:
         if (entry := self._entries.pop(environment_id, None)) is not None:

@@ -22,7 +22,7 @@ from environment_documents.cache import CompiledDocument, EnvironmentCache, envi
 from environment_documents.snapshot import snapshot
 from environments.models import Environment, EnvironmentAPIKey
 from features.models import Feature, FeatureState
-from realtime.answers import VERSION_HEADER
+from realtime.answers import VERSION_HEADER, Answer
 from realtime.types import epoch_seconds
 from sdk import identify, responses
 from tests.sdk.conftest import application
@@ -247,6 +247,53 @@ def test_cache__entry_larger_than_the_limit__served_and_not_cached(
     cache = EnvironmentCache()
     assert b"banner" in cache.get(version_of(environment)).client_side_flags.encoded
     assert cache.memory_bytes == 0
+
+
+def test_cache__document_larger_than_the_limit__its_answers_stay_cached(
+    environment: Environment, feature: Feature, settings: Settings
+) -> None:
+    cache, version = EnvironmentCache(), version_of(environment)
+    settings.DOCUMENT_CACHE_BYTES = cache.get(version).memory_bytes - 1
+    cache.clear()
+    flags = responses.flags(cache.get(version), server_side=False)
+    cached = cache.add_answer(version, "flags", flags)
+    # For an identity, which has no shared answer.
+    cache.get(version)
+    assert cache.find(version) is None
+    assert cache.find_answer(version, "flags") is cached
+    assert cache.memory_bytes == flags.memory_bytes
+
+
+def test_add_answer__document_is_cached_later__kept_with_the_memory_of_the_document(environment: Environment) -> None:
+    cache, version = EnvironmentCache(), version_of(environment)
+    cached = cache.add_answer(version, "flags", Answer(200, b"x" * 1_000))
+    compiled = cache.get(version)
+    assert cache.find_answer(version, "flags") is cached
+    assert cache.find(version) is compiled
+    assert cache.memory_bytes == compiled.memory_bytes
+
+
+def test_add_answer__too_large__not_cached_and_the_others_are(environment: Environment, settings: Settings) -> None:
+    settings.DOCUMENT_CACHE_BYTES = 1_500
+    cache, version = EnvironmentCache(), version_of(environment)
+    small, large = Answer(200, b"x" * 1_000), Answer(200, b"x" * 501)
+    cached = cache.add_answer(version, "small", small)
+    assert cache.add_answer(version, "large", large).answer is large
+    assert cache.find_answer(version, "large") is None
+    assert cache.find_answer(version, "small") is cached
+    assert cache.memory_bytes == 1_000
+
+
+def test_add_answer__older_than_the_entry__not_cached(environment: Environment, state: FeatureState) -> None:
+    """The evaluation process can send a result after the next version is cached."""
+    cache, old = EnvironmentCache(), version_of(environment)
+    state.enabled = True
+    state.save()
+    new = version_of(environment)
+    compiled, late = cache.get(new), Answer(200, b"late")
+    assert cache.add_answer(old, "flags", late).answer is late
+    assert cache.find(new) is compiled
+    assert cache.find_answer(old, "flags") is None
 
 
 def test_memory_bytes__larger_document__larger(environment: Environment, make_feature: Any) -> None:
