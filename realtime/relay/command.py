@@ -182,4 +182,4 @@ def _log_configuration(relay: Configuration) -> None:
     if variables.redis_variable() is not None:
         logger.info("state_is_in_redis")
     else:
-        logger.info("state_is_in_directory", directory=str(configuration.current_state_directory()))
+        logger.info("state_is_in_directory", directory=str(configuration.state_directory().resolve()))

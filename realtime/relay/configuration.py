@@ -10,12 +10,12 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 SERVER_KEY_PREFIX = "ser."
@@ -27,7 +27,7 @@ DEFAULT_STATE_DIRECTORY = "relay-state"
 DATABASE_FILE = "posted-versions.sqlite3"
 """The file of posted versions in that directory."""
 
-STRUCTURED = {"environment_key_pairs", "allow_origins", "logging", "server", "health_check"}
+STRUCTURED = {"environment_key_pairs", "allow_origins", "endpoint_caches", "logging", "server", "health_check"}
 """Settings whose variables are JSON."""
 
 TRUE = ("1", "true", "yes", "on", "t", "y")
@@ -40,10 +40,6 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-class Invalid(ImproperlyConfigured):
-    """A setting has a wrong value. The message names the setting and the reason."""
-
-
 @dataclass(frozen=True)
 class KeyPair:
     """The keys of one environment. The client-side key is public, and is the ``api_key`` in the document."""
@@ -54,31 +50,31 @@ class KeyPair:
 
 def _key_pairs(value: Any) -> tuple[KeyPair, ...]:
     if not isinstance(value, list):
-        raise Invalid("environment_key_pairs must be a list of objects.")
+        raise ImproperlyConfigured("environment_key_pairs must be a list of objects.")
     pairs = tuple(_key_pair(f"environment_key_pairs[{index}]", pair) for index, pair in enumerate(value))
     client_of: dict[str, str] = {}
     for pair in pairs:
         if client_of.setdefault(pair.server_side_key, pair.client_side_key) != pair.client_side_key:
-            raise Invalid("environment_key_pairs: two environments have the same server_side_key.")
+            raise ImproperlyConfigured("environment_key_pairs: two environments have the same server_side_key.")
     return tuple(dict.fromkeys(pairs))
 
 
 def _key_pair(name: str, value: Any) -> KeyPair:
     if not isinstance(value, dict):
-        raise Invalid(f"{name} must be an object with server_side_key and client_side_key.")
+        raise ImproperlyConfigured(f"{name} must be an object with server_side_key and client_side_key.")
     keys = {}
     for part in ("server_side_key", "client_side_key"):
         key = value.get(part)
         # A server-side key is secret: no message contains it.
         if not isinstance(key, str) or not key.strip():
-            raise Invalid(f"{name}.{part} must be set.")
+            raise ImproperlyConfigured(f"{name}.{part} must be set.")
         keys[part] = key.strip()
         if not (keys[part].isascii() and keys[part].isprintable()):
-            raise Invalid(f"{name}.{part} must be ASCII: it is sent in a header.")
+            raise ImproperlyConfigured(f"{name}.{part} must be ASCII: it is sent in a header.")
     if not keys["server_side_key"].startswith(SERVER_KEY_PREFIX):
-        raise Invalid(f"{name}.server_side_key must begin with {SERVER_KEY_PREFIX!r}.")
+        raise ImproperlyConfigured(f"{name}.server_side_key must begin with {SERVER_KEY_PREFIX!r}.")
     if keys["client_side_key"].startswith(SERVER_KEY_PREFIX) and keys["client_side_key"] != keys["server_side_key"]:
-        raise Invalid(f"{name}.client_side_key must not be another server-side key.")
+        raise ImproperlyConfigured(f"{name}.client_side_key must not be another server-side key.")
     return KeyPair(**keys)
 
 
@@ -107,8 +103,8 @@ def _number(least: int, most: float = inf) -> Callable[[Any], int]:
     return convert
 
 
-def _optional_whole(value: Any) -> int | None:
-    return None if value is None else _whole(value)
+def _optional(convert: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    return lambda value: None if value is None else convert(value)
 
 
 def _flag(value: Any) -> bool:
@@ -181,7 +177,7 @@ def _fields(kind: type) -> Iterator[tuple[str, Callable[[Any], Any], list[str]]]
 
 
 def _read(kind: type[T], values: Json, prefix: str = "") -> T:
-    """Make a dataclass of the settings that its fields describe. Others are ignored. Raises Invalid."""
+    """Make a dataclass of the settings that its fields describe. Others are ignored. Raises ImproperlyConfigured."""
     found: Json = {}
     for field, convert, names in _fields(kind):
         name = next((name for name in names if name in values), None)
@@ -189,7 +185,7 @@ def _read(kind: type[T], values: Json, prefix: str = "") -> T:
             try:
                 found[field] = convert(values[name])
             except ValueError as error:
-                raise Invalid(f"{prefix}{name} must be {error}, not {values[name]!r}.") from None
+                raise ImproperlyConfigured(f"{prefix}{name} must be {error}, not {values[name]!r}.") from None
     return kind(**found)
 
 
@@ -222,8 +218,22 @@ class Server:
 
 @dataclass(frozen=True)
 class HealthCheck:
-    environment_update_grace_period_seconds: Annotated[int | None, _optional_whole] = 30
+    environment_update_grace_period_seconds: Annotated[int | None, _optional(_whole)] = 30
     """None: documents are never stale."""
+
+
+@dataclass(frozen=True)
+class EndpointCache:
+    use_cache: Annotated[bool, _flag] = False
+    cache_max_size: Annotated[int, _whole] = 128
+
+
+@dataclass(frozen=True)
+class EndpointCaches:
+    """Checked, and without effect: every response is cached by its version."""
+
+    flags: Annotated[EndpointCache, _group(EndpointCache, "endpoint_caches.flags")] = EndpointCache()
+    identities: Annotated[EndpointCache, _group(EndpointCache, "endpoint_caches.identities")] = EndpointCache()
 
 
 @dataclass(frozen=True)
@@ -237,6 +247,7 @@ class Configuration:
     api_poll_frequency_seconds: Annotated[int, _number(1), "api_poll_frequency_seconds", "api_poll_frequency"] = 10
     api_poll_timeout_seconds: Annotated[int, _number(1), "api_poll_timeout_seconds", "api_poll_timeout"] = 5
     allow_origins: Annotated[tuple[str, ...], _texts] = ("*",)
+    endpoint_caches: Annotated[EndpointCaches | None, _optional(_group(EndpointCaches, "endpoint_caches"))] = None
     logging: Annotated[Logging, _group(Logging, "logging")] = Logging()
     server: Annotated[Server, _group(Server, "server")] = Server()
     health_check: Annotated[HealthCheck, _group(HealthCheck, "health_check")] = HealthCheck()
@@ -255,14 +266,10 @@ class Configuration:
         return {"server.reload": "the relay reads a changed configuration without a restart"}
 
 
+@cache
 def current() -> Configuration:
-    """The configuration in Django's settings, as it was at the start of this process."""
-    configuration: Configuration = cast(Any, settings).RELAY_CONFIGURATION
-    return configuration
-
-
-def current_state_directory() -> Path:
-    return Path(cast(Any, settings).RELAY_STATE_DIR)
+    """The configuration as it was at the start of this process."""
+    return load()
 
 
 def path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -283,12 +290,12 @@ def trusted_proxies(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Read the file and the variables. Raises Invalid."""
+    """Read the file and the variables. Raises ImproperlyConfigured."""
     file = path(environ)
     values = _merge(_file_settings(file), _variable_settings(environ))
     if values.get("environment_key_pairs") is None:
         missing = "" if file.is_file() else f" (there is no {file})"
-        raise Invalid(
+        raise ImproperlyConfigured(
             f"environment_key_pairs must be set, in the file CONFIG_PATH{missing} or as ENVIRONMENT_KEY_PAIRS: "
             '[{"server_side_key": "ser.…", "client_side_key": "…"}].'
         )
@@ -315,10 +322,12 @@ def _file_settings(file: Path) -> Json:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"CONFIG_PATH: {file} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+        raise ImproperlyConfigured(
+            f"CONFIG_PATH: {file} cannot be read ({getattr(error, 'strerror', None) or error})."
+        ) from None
     parsed = _json(f"CONFIG_PATH: {file}", text)
     if not isinstance(parsed, dict):
-        raise Invalid(f"CONFIG_PATH: {file} must contain a JSON object.")
+        raise ImproperlyConfigured(f"CONFIG_PATH: {file} must contain a JSON object.")
     return {name: value for name, value in _by_first_names(parsed).items() if not name.isupper()}
 
 
@@ -338,7 +347,7 @@ def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Invalid(f"{name} must be JSON ({error}).") from None
+        raise ImproperlyConfigured(f"{name} must be JSON ({error}).") from None
 
 
 def _by_first_names(values: Mapping[str, Any]) -> Json:

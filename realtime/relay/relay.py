@@ -7,11 +7,12 @@ from pathlib import Path
 import structlog
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from realtime import hosts, redis_clients, runtime
 from realtime.relay import configuration, environments, health
 from realtime.relay.api import API
-from realtime.relay.configuration import Configuration, Invalid
+from realtime.relay.configuration import Configuration
 from realtime.relay.directory import Directory
 from realtime.relay.environments import Environments
 from realtime.relay.evaluator import Evaluator
@@ -28,6 +29,9 @@ logger = structlog.get_logger(__name__)
 
 # The interval at which the configuration's file is looked at.
 FILE_CHECK_SECONDS = 1.0
+
+# Settings whose change needs no restart.
+APPLIED = ("environment_key_pairs", "endpoint_caches")
 
 
 class Relay:
@@ -88,15 +92,13 @@ class Relay:
         """Apply the keys of the changed configuration."""
         try:
             changed = configuration.load()
-        except Invalid as error:
+        except ImproperlyConfigured as error:
             logger.error("configuration_invalid", reason=str(error), remedy="The previous one stays in effect.")
             return
         before = self._settings
         self.environments.set_pairs(changed.environment_key_pairs)
         others = [
-            name
-            for name, value in vars(changed).items()
-            if name != "environment_key_pairs" and value != getattr(before, name)
+            name for name, value in vars(changed).items() if name not in APPLIED and value != getattr(before, name)
         ]
         logger.info("configuration_read", environments=len(self.environments.by_client_key))
         if others:
@@ -107,7 +109,7 @@ def storage() -> Storage:
     """The storage of documents that the settings name."""
     if hasattr(settings, redis_clients.SETTING):
         return RedisStorage()
-    return Directory(configuration.current_state_directory())
+    return Directory(configuration.state_directory())
 
 
 def _identity(file: Path) -> tuple[int, ...]:

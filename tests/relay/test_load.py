@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from realtime.relay import configuration
-from realtime.relay.configuration import Configuration, Invalid
+from realtime.relay.configuration import Configuration
 
 PAIR = {"server_side_key": "ser.shop", "client_side_key": "shop"}
 
@@ -31,6 +32,10 @@ def loaded(folder: Path, content: Any = None, **variables: str) -> Configuration
         ("api_poll_frequency_seconds", {"api_poll_frequency_seconds": 1.5}),
         ("api_poll_timeout_seconds", {"api_poll_timeout_seconds": True}),
         ("allow_origins", {"allow_origins": [7]}),
+        ("endpoint_caches", {"endpoint_caches": True}),
+        ("endpoint_caches.flags", {"endpoint_caches": {"flags": 7}}),
+        ("endpoint_caches.flags.use_cache", {"endpoint_caches": {"flags": {"use_cache": "perhaps"}}}),
+        ("endpoint_caches.identities.cache_max_size", {"endpoint_caches": {"identities": {"cache_max_size": "x"}}}),
         ("logging", {"logging": "INFO"}),
         ("logging.log_event_field_name", {"logging": {"log_event_field_name": ""}}),
         ("logging.override", {"logging": {"override": []}}),
@@ -40,7 +45,7 @@ def loaded(folder: Path, content: Any = None, **variables: str) -> Configuration
     ],
 )
 def test_load__wrong_value__refused_with_its_name(tmp_path: Path, name: str, content: Any) -> None:
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(ImproperlyConfigured) as refused:
         loaded(tmp_path, content)
 
     assert name in str(refused.value)
@@ -48,7 +53,7 @@ def test_load__wrong_value__refused_with_its_name(tmp_path: Path, name: str, con
 
 
 def test_load__file_is_a_directory__refused_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="CONFIG_PATH") as refused:
+    with pytest.raises(ImproperlyConfigured, match="CONFIG_PATH") as refused:
         configuration.load({"CONFIG_PATH": str(tmp_path)})
 
     assert str(tmp_path) in str(refused.value)

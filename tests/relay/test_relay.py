@@ -41,7 +41,7 @@ async def start(
     tmp_path: Path, write: Callable[..., None], settings: Any, monkeypatch: pytest.MonkeyPatch, closed_runtime: None
 ) -> Start:
     """A function that starts a relay with this configuration file."""
-    settings.RELAY_STATE_DIR = str(tmp_path)
+    monkeypatch.setenv("RELAY_STATE_DIR", str(tmp_path))
     monkeypatch.setattr(relay, "FILE_CHECK_SECONDS", 0.02)
 
     async def start(*shops: Environment) -> Relay:
