@@ -119,7 +119,6 @@ class _DatabaseCheck:
     """The database's check, in a thread of its own, because the database may hang. Concurrent callers share a check."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
         self._lock = Lock()
         self._under_way: Future[str | None] | None = None
 
@@ -127,7 +126,10 @@ class _DatabaseCheck:
         """The database's problem, or None, within ``DATABASE_TIMEOUT_SECONDS``."""
         with self._lock:
             if self._under_way is None or self._under_way.done():
-                self._under_way = self._thread.submit(_problem_of_database)
+                thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
+                self._under_way = thread.submit(_problem_of_database)
+                # The thread ends after the check.
+                thread.shutdown(wait=False)
             check = self._under_way
         try:
             return check.result(DATABASE_TIMEOUT_SECONDS)
