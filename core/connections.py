@@ -1,15 +1,6 @@
-"""The current thread's database connections: releasing them, and retrying a read on new ones."""
+"""Releases the current thread's database connections."""
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
-
-from django.db import InterfaceError, OperationalError, connections
-
-T = TypeVar("T")
-
-# A read on a closed connection fails at once. One that fails after more than this time was a timeout: not retried.
-MAX_RETRIED_SECONDS = 1.0
+from django.db import connections
 
 
 def release_connections() -> None:
@@ -21,18 +12,3 @@ def release_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
-
-
-def retried(read: Callable[[], T]) -> T:
-    """The result of a read, which is repeated once on new connections if the database had closed this thread's.
-
-    Not for reads in a transaction.
-    """
-    began = time.monotonic()
-    try:
-        return read()
-    except (OperationalError, InterfaceError):
-        if time.monotonic() - began > MAX_RETRIED_SECONDS:
-            raise
-    connections.close_all()
-    return read()

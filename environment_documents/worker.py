@@ -17,7 +17,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, InterfaceError, connections
 from rest_framework.exceptions import APIException
 
-from core.connections import retried
+from realtime.batching import retried
 from realtime.evaluation.patterns import TimeLimitExceeded
 
 logger = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 import structlog
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from realtime import runtime
 from realtime.failure_log import FailureLog
@@ -32,6 +32,9 @@ MIN_INTERVAL_SECONDS = 0.002
 # because another attempt would make them wait as long again.
 SLOW_FAILURE_SECONDS = 1.0
 
+# A call on a closed connection fails at once. One that fails after more than this time was a timeout: not repeated.
+MAX_RETRIED_SECONDS = 1.0
+
 # Requests in one batch: the number of a query's parameters is limited.
 MAX_BATCH = 1_000
 
@@ -39,8 +42,8 @@ MAX_BATCH = 1_000
 class DatabaseThread:
     """One thread with one database connection, for one event loop, whose runtime closes it.
 
-    The connection stays open, so it is not from Django's pool, whose connections are for requests. If it was closed,
-    the next call connects again.
+    The connection stays open, so it is not from Django's pool, whose connections are for requests. If the database has
+    closed it, a call is repeated on a new one.
     """
 
     def __init__(self, name: str) -> None:
@@ -130,6 +133,10 @@ class Batcher(Generic[K, V]):
             self._task = asyncio.create_task(self._run())
         return future
 
+    async def result(self, request: K) -> V | None:
+        """Wait for the result. The task that waits may be cancelled: the others still get theirs."""
+        return await asyncio.shield(self.submit(request))
+
     def _expire(self) -> None:
         """Fail the futures that are past their deadlines, and come back at the next deadline."""
         loop = asyncio.get_running_loop()
@@ -200,6 +207,21 @@ def _fail(future: "asyncio.Future[V]", error: Exception) -> None:
     future.exception()
 
 
+def retried(function: Callable[[], T]) -> T:
+    """Call the function, and again on new connections if the database had closed this thread's.
+
+    It must be repeatable, and not be called in a transaction.
+    """
+    began = time.monotonic()
+    try:
+        return function()
+    except (OperationalError, InterfaceError):
+        if time.monotonic() - began > MAX_RETRIED_SECONDS:
+            raise
+    connections.close_all()
+    return function()
+
+
 def _leave_pools() -> None:
     """Give this thread connections that belong to no pool."""
     for alias in connections:
@@ -211,7 +233,7 @@ def _leave_pools() -> None:
 def _with_connection(function: Callable[[], T]) -> T:
     """Call the function on the thread's own connection, which stays open. After a failure the next call connects."""
     try:
-        return function()
+        return retried(function)
     except Exception:
         connections.close_all()
         raise

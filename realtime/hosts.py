@@ -6,11 +6,11 @@ environments do not have, in the store that ``REALTIME_STORE`` names.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from django.apps import apps
 from django.core.signals import setting_changed
@@ -25,8 +25,6 @@ from realtime import prepared
 from realtime.conf import conf
 from realtime.monitoring import metrics
 from realtime.types import TICK, EnvironmentID, EnvironmentKey, EnvironmentState, UpdatedAt, first_readable
-
-T = TypeVar("T")
 
 Versions = dict[EnvironmentKey, UpdatedAt]
 
@@ -85,10 +83,6 @@ class VersionStore(ABC):
 
         When it returns, other processes read them.
         """
-
-    def run(self, function: Callable[[], T]) -> T:
-        """Call a function that uses the store; again if only a connection had been closed since its last use."""
-        return function()
 
     def health(self) -> StoreHealth | None:
         """None: the store is the database, whose state is known elsewhere."""

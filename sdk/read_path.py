@@ -29,7 +29,6 @@ from rest_framework.exceptions import APIException
 
 from app_analytics import labels, meter
 from app_analytics.models import Resource
-from core.connections import retried
 from core.errors import Failure
 from core.middleware_headers import MiddlewareHeaders, middleware_headers
 from environment_documents import isolation
@@ -242,18 +241,18 @@ class ReadBatches:
 
     def __init__(self) -> None:
         reader, builder, evaluator = (DatabaseThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator"))
-        self._shared = Batcher[Read, Step](reader, lambda reads: retried(partial(find_answers, reads)))
+        self._shared = Batcher[Read, Step](reader, find_answers)
         # A build can take long. So a batch has one, and organisations take turns.
         self._builds = Batcher[SharedKey, Step](
             builder,
-            lambda keys: retried(partial(build_answers, keys)),
+            build_answers,
             min_interval=0,
             max_batch=1,
             group=lambda key: key.organisation_id,
         )
         self._evaluations = Batcher[Read, Step](
             evaluator,
-            lambda reads: retried(partial(evaluate, reads)),
+            evaluate,
             max_batch=MAX_BATCH_IDENTITIES,
             group=lambda read: read.environment_key,
         )

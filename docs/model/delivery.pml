@@ -54,7 +54,7 @@ typedef Process {
     /* Topic.state: the newest accepted state; 0: none. Topic.frame: the event that was delivered last. */
     byte state; bit state_open;
     byte frame;
-    /* Topic.stale or a request of StateReader.submit: a read must begin from now on. */
+    /* Topic.stale or a request of Batcher.submit: a read must begin from now on. */
     bit stale;
     /* A read whose query has run, and whose result has not arrived in the event loop. */
     bit reading; byte read; bit read_open;
@@ -271,7 +271,7 @@ inline accept_after_read(p) {
     v = 0
 }
 
-/* StateReader.submit and Hub.refresh. */
+/* Batcher.submit and Hub.refresh. */
 inline request_read(p) {
     process[p].stale = 1;
     process[p].missed = 1

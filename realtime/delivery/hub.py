@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from realtime import bus, hosts, runtime
+from realtime.batching import Batcher, DatabaseThread
 from realtime.bus.eventstream import EnvironmentListener, Received
 from realtime.conf import conf
 from realtime.delivery import observers, spread, sse
@@ -22,7 +23,6 @@ from realtime.delivery.bus_monitor import BusMonitor
 from realtime.delivery.limits import Limits, RejectedStreams
 from realtime.delivery.reconcile import Reconcile
 from realtime.delivery.sinks import Piece, piece
-from realtime.delivery.state_reader import StateReader
 from realtime.delivery.timers import Timers
 from realtime.failure_log import FailureLog
 from realtime.monitoring import liveness, metrics
@@ -158,7 +158,7 @@ class Topic:
         """Deliver the newest frame to each subscriber at its time, until none is pending."""
         while self._pending:
             try:
-                state = await self.hub.reader.state(self.key)
+                state = await self.hub.reader.result(self.key)
             except Exception:
                 # The reader has logged it. The gate may be closed, so nothing is delivered.
                 await asyncio.sleep(conf.RECONCILE_SECONDS)
@@ -280,7 +280,7 @@ class Topic:
     async def _repeat_event(self, accepted_at: float) -> None:
         """Deliver the last event again, after a read of the state, because the gate may have closed."""
         try:
-            state = await self.hub.reader.state(self.key)
+            state = await self.hub.reader.result(self.key)
         except Exception:
             # The reader has logged it.
             self._repeat_timer = self.hub.loop.call_later(conf.RECONCILE_SECONDS, self._start_repeat)
@@ -300,7 +300,10 @@ class Hub:
 
     def __init__(self) -> None:
         self.loop = loop = asyncio.get_running_loop()
-        self.reader = StateReader()
+        self.thread = DatabaseThread("realtime-reader")
+        self.reader: Batcher[EnvironmentKey, EnvironmentState] = Batcher(
+            self.thread, lambda keys: hosts.current().states(keys)
+        )
         self.timers = runtime.current().get(Timers)
         self.topics: dict[EnvironmentKey, Topic] = {}
         self.limits = Limits(loop)

@@ -62,12 +62,9 @@ class Reconcile:
             try:
                 await self._reconcile()
             except Exception as error:
-                if not self._failing:
-                    # A store logs its own failures.
-                    if not isinstance(error, hosts.StoreError):
-                        logger.exception("reconcile_failed")
-                    # If the database has closed the connection, the next query uses a new one and may succeed.
-                    self._wanted.set()
+                # A store logs its own failures.
+                if not self._failing and not isinstance(error, hosts.StoreError):
+                    logger.exception("reconcile_failed")
                 self._failing = True
                 metrics.reconciles["failed"].add()
             else:
@@ -76,8 +73,8 @@ class Reconcile:
 
     async def _reconcile(self) -> None:
         reading_at = timezone.now()
-        topics = self._hub.topics
-        for state in await self._hub.reader.changed_since(self._read_at - OVERLAP):
+        topics, since = self._hub.topics, self._read_at - OVERLAP
+        for state in await self._hub.thread.run(lambda: hosts.current().changed_since(since)):
             if state.key in topics:
                 topics[state.key].reconcile(state)
         await self._read(self._due())
@@ -90,7 +87,7 @@ class Reconcile:
             # Reset before the read begins, because an event missed during the read must set it again.
             topic.stale = False
         try:
-            states = await asyncio.gather(*(self._hub.reader.state(topic.key) for topic in due))
+            states = await asyncio.gather(*(self._hub.reader.result(topic.key) for topic in due))
         except Exception:
             for topic in due:
                 topic.stale = True

@@ -45,7 +45,7 @@ async def hold(signature: bytes, key: EnvironmentKey, kind: ClientKind, send: Se
     if kind.is_short or not request.grip.proxied:
         return False
     try:
-        state = await hub.current().reader.state(key)
+        state = await hub.current().reader.result(key)
     except Exception:
         # The reader has logged it.
         return False

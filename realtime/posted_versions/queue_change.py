@@ -25,6 +25,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from realtime import hosts
+from realtime.batching import retried
 from realtime.changes import publish
 from realtime.conf import conf
 from realtime.hosts import StoreError
@@ -66,7 +67,8 @@ def view(request: HttpRequest, key: str) -> JsonResponse:
     if not conf.TOKENS:
         raise Http404
     try:
-        store([read(request.headers.get("Authorization", ""), key, request.read(MAX_BODY_BYTES + 1))])
+        posted = read(request.headers.get("Authorization", ""), key, request.read(MAX_BODY_BYTES + 1))
+        retried(lambda: store([posted]))
     except InvalidPost as invalid:
         return _response(invalid.errors, invalid.status)
     except (Error, StoreError) as error:
@@ -118,8 +120,7 @@ def store(posted: Collection[PostedVersion]) -> dict[PostedVersion, bool]:
     for key, updated_at in posted:
         newest[key] = max(updated_at, newest.get(key, EPOCH))
     # A repetition changes nothing.
-    host = hosts.current()
-    publish.publish(host.posted.run(lambda: host.accept_posted(newest)))
+    publish.publish(hosts.current().accept_posted(newest))
     return dict.fromkeys(posted, True)
 
 

@@ -1,14 +1,14 @@
 """The store in the app's own table."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from django.db import Error, connections, router, transaction
+from django.db import connections, router, transaction
 from django.utils import timezone
 
-from realtime.hosts import T, Versions, VersionStore
+from realtime.hosts import Versions, VersionStore
 from realtime.models import ExternalEnvironment
 from realtime.types import EnvironmentKey, UpdatedAt
 
@@ -22,9 +22,6 @@ RETURNING {key}
 """
 
 FIELDS = ("key", "updated_at", "received_at")
-
-# After a restart of its server, a pool can hold as many dead connections.
-MAX_TRIES = 20
 
 
 class SQLStore(VersionStore):
@@ -59,23 +56,6 @@ class SQLStore(VersionStore):
                 cursor.execute(UPSERT_IF_NEWER.format(rows=placeholders, **names), list(chain.from_iterable(batch)))
                 stored += [key for (key,) in cursor.fetchall()]
         return stored
-
-    def run(self, function: Callable[[], T]) -> T:
-        """The function must be repeatable: it is called again after each connection that turns out to be dead."""
-        connection = connections[router.db_for_write(ExternalEnvironment)]
-        for _ in range(MAX_TRIES):
-            connection.ensure_connection()
-            before = connection.connection
-            try:
-                return function()
-            except Error:
-                # At the end of the transaction Django replaces a dead connection; there is none if it could not
-                # connect.
-                now = connection.connection
-                if connection.in_atomic_block or now is None or (now is before and connection.is_usable()):
-                    raise
-                connection.close()
-        return function()
 
     def _versions(self, environments: Any) -> Versions:
         return {EnvironmentKey(key): updated_at for key, updated_at in environments.values_list("key", "updated_at")}

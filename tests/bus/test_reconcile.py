@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_eventstream.views import get_listener_manager
@@ -175,7 +175,7 @@ async def test_event__late_and_gate_closed__not_delivered(
     eventstream.publish_here(EnvironmentState(EnvironmentKey(environment.api_key), sent, True))
     # The hub's read runs in the same thread before this one.
     await asyncio.sleep(0)
-    await streams.reader.state(EnvironmentKey(environment.api_key))
+    await streams.reader.result(EnvironmentKey(environment.api_key))
     project.enable_realtime_updates = True
     await project.asave()
     await environment.arefresh_from_db()
@@ -243,7 +243,7 @@ async def test_remote_event__unknown_environment__not_delivered(
         receive(EnvironmentState(unknown, first_readable(timezone.now()), True))
         # The hub's read runs in the same thread before this one.
         await asyncio.sleep(0)
-        await streams.reader.state(unknown)
+        await streams.reader.result(unknown)
         frame = await raise_unannounced(environment)
         streams.reconcile_now()
         await client.until(lambda client: client.events[-1:] == [frame])
@@ -257,7 +257,7 @@ async def test_remote_event__newer_than_the_database__not_delivered(
     key = EnvironmentKey(environment.api_key)
     receive(EnvironmentState(key, timezone.now() + DAY, True))
     await asyncio.sleep(0)
-    await streams.reader.state(key)
+    await streams.reader.result(key)
     frame = await raise_unannounced(environment)
     streams.reconcile_now()
     await client.until(lambda client: client.events[1:] == [frame])
@@ -280,7 +280,7 @@ async def test_event__processed_after_the_gate_was_closed__not_delivered(
     state = EnvironmentState(key, version, True)
     receive(state) if is_remote else eventstream.publish_here(state)
     await asyncio.sleep(0)
-    await streams.reader.state(key)
+    await streams.reader.result(key)
     project.enable_realtime_updates = True
     await project.asave()
     await environment.arefresh_from_db()
@@ -442,7 +442,7 @@ async def test_reconcile__first_failure__retries_immediately(
     def failing_once(host: EmbeddedHost, moment: Any) -> Any:
         calls.append(moment)
         if len(calls) == 1:
-            raise DatabaseError("gone")
+            raise OperationalError("gone")
         return real(host, moment)
 
     with mock.patch.object(EmbeddedHost, "changed_since", failing_once):

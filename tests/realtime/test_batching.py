@@ -64,7 +64,7 @@ async def test_batch__one_request_cancelled_and_the_call_fails__others_get_the_e
         with pytest.raises(DatabaseError, match="gone"):
             await asyncio.wait_for(other, PATIENCE)
     # Later requests succeed.
-    assert await streams.reader.state(key) is not None
+    assert await streams.reader.result(key) is not None
 
 
 async def test_batch__request_cancelled_before_its_batch_begins__equal_request_gets_a_result(

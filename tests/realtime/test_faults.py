@@ -66,7 +66,7 @@ async def test_reader__closed_while_a_query_hangs__does_not_wait(
     monkeypatch.setattr(batching, "CLOSE_SECONDS", 0.05)
     released = threading.Event()
     with mock.patch.object(EmbeddedHost, "states", side_effect=lambda keys: released.wait(2 * PATIENCE) and {}):
-        read = asyncio.create_task(streams.reader.state(EnvironmentKey(environment.api_key)))
+        read = asyncio.create_task(streams.reader.result(EnvironmentKey(environment.api_key)))
         await asyncio.sleep(0)
         await asyncio.wait_for(runtime.current().close(), PATIENCE)
         assert not read.done()

@@ -432,7 +432,7 @@ async def test_stream__cancelled_by_the_server__ends_cleanly(streams: hub.Hub, e
 
 async def test_reader__many_concurrent_requests__few_queries(streams: hub.Hub, environment: Environment) -> None:
     with mock.patch.object(EmbeddedHost, "states", autospec=True, side_effect=EmbeddedHost.states) as states:
-        answers = await asyncio.gather(*(streams.reader.state(environment.api_key) for _ in range(500)))  # type: ignore[arg-type]
+        answers = await asyncio.gather(*(streams.reader.result(environment.api_key) for _ in range(500)))  # type: ignore[arg-type]
     assert {answer.key for answer in answers if answer} == {environment.api_key}
     assert states.call_count <= 2
 
@@ -451,10 +451,10 @@ async def test_reader__requested_while_a_query_runs__answered_by_a_later_query(
         return found
 
     with mock.patch.object(EmbeddedHost, "states", slow):
-        early = asyncio.create_task(streams.reader.state(environment.api_key))  # type: ignore[arg-type]
+        early = asyncio.create_task(streams.reader.result(environment.api_key))  # type: ignore[arg-type]
         await asyncio.wait_for(began.wait(), PATIENCE)
         frame = await toggle(state)
-        late = asyncio.create_task(streams.reader.state(environment.api_key))  # type: ignore[arg-type]
+        late = asyncio.create_task(streams.reader.result(environment.api_key))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         go_on.set()
         before, after = await early, await late
