@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, NamedTuple
 
 from realtime.relay.forwarding import CLOSE_SECONDS, Forwarder
-from realtime.relay.upstream import Upstream
+from realtime.relay.upstream import Upstream, UpstreamError
 from realtime.waiting import wait_for_event
 
 QUEUES = 4
@@ -86,9 +86,13 @@ class _Queue(Forwarder):
             method, path, key, _, body = request = next(iter(self._waiting))
             del self._waiting[request]
             pause = FIRST_RETRY_SECONDS
-            while not await self._send(method, path, key, body):
+            while isinstance(error := await self._send(method, path, key, body), UpstreamError):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
+            if error is None:
+                self._succeeded()
+            else:
+                self._dropped.add()
 
 
 def errors(trait: Any, *, allow_null: bool) -> dict[str, Any]:

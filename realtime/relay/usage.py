@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from realtime.relay.forwarding import CLOSE_SECONDS, Forwarder
-from realtime.relay.upstream import RawHeaders, Upstream
+from realtime.relay.upstream import RawHeaders, Upstream, UpstreamError
 
 INTERVAL_SECONDS = 10.0
 
@@ -72,23 +72,35 @@ class Usage(Forwarder):
             await self._send_all()
 
     async def _send_all(self) -> None:
-        """Send all counts. At the first failure, the rest is kept for the next time."""
-        self._full.succeeded()
-        for source, counts in list(self._counts.items()):
-            for batch in _batches(list(counts.items()), MAX_COUNTS if source.version == 1 else MAX_EVALUATIONS):
-                body = json.dumps(dict(batch) if source.version == 1 else {"evaluations": _evaluations(batch)})
-                sent = await self._send(
-                    "POST", "analytics/flags/", source.key, body.encode(), source.labels, source.version
-                )
-                if not sent:
-                    return
-                for evaluation, number in batch:
-                    counts[evaluation] -= number
-                    if not counts[evaluation]:
-                        del counts[evaluation]
-                        self._size -= 1
-            if not counts:
-                del self._counts[source]
+        """Send all counts. Those of a failing environment are kept for the next time, all if the upstream is away."""
+        self._dropping = False
+        failing: set[str] = set()
+        for source in list(self._counts):
+            if source.key not in failing and (error := await self._send_counts(source)) is not None:
+                failing.add(source.key)
+                if isinstance(error, UpstreamError) and error.result == "unreachable":
+                    break
+        if not failing:
+            self._succeeded()
+
+    async def _send_counts(self, source: Source) -> Exception | None:
+        """Send the counts of a source. Returns the error if some were not sent, and are kept."""
+        counts = self._counts[source]
+        for batch in _batches(list(counts.items()), MAX_COUNTS if source.version == 1 else MAX_EVALUATIONS):
+            body = json.dumps(dict(batch) if source.version == 1 else {"evaluations": _evaluations(batch)}).encode()
+            error = await self._send("POST", "analytics/flags/", source.key, body, source.labels, source.version)
+            if error is not None:
+                # Next time, the others are sent before.
+                self._counts[source] = self._counts.pop(source)
+                return error
+            for evaluation, number in batch:
+                counts[evaluation] -= number
+                if not counts[evaluation]:
+                    del counts[evaluation]
+                    self._size -= 1
+        if not counts:
+            del self._counts[source]
+        return None
 
 
 def _evaluations(batch: list[tuple[Any, int]]) -> list[dict[str, Any]]:

@@ -13,11 +13,12 @@ from realtime.relay.configuration import Configuration
 from realtime.relay.relay_metrics import dropped
 from realtime.relay.traits import TraitForwarder, TraitRequest
 from realtime.relay.upstream import Upstream as Client
+from realtime.relay.upstream import UpstreamError
 from realtime.relay.usage import Source, Usage
 from tests.support.asgi import eventually
 from tests.support.upstream import Upstream
 
-USAGE, TRAITS = "/v1/analytics/flags/", "/v1/traits/"
+USAGE, USAGE_2, TRAITS = "/v1/analytics/flags/", "/v2/analytics/flags/", "/v1/traits/"
 
 SOURCE = Source("shop", (), 1)
 
@@ -171,6 +172,64 @@ async def test_usage__different_senders_than_are_kept__nothing_of_them_is_kept(
     assert list(counts._counts) == [SOURCE]
 
 
+async def test_usage__one_environment_fails__others_are_sent_and_it_is_logged_once(
+    counts: Usage, upstream: Upstream, logged: Logged
+) -> None:
+    upstream.statuses[USAGE] = 429
+    for sender in (b"one", b"other"):
+        counts.count(Source("shop", ((b"user-agent", sender),), 1), "banner", 1)
+    for number in (1, 2, 3):
+        counts.count(Source("blog", (), 2), ("banner", None, True), number)
+        await eventually(lambda number=number: len(upstream.received(USAGE_2, "blog")) == number)
+    await eventually(lambda: len(upstream.received(USAGE)) > 3)
+
+    # One sender's failure is enough to leave the environment to the next round, which begins with the others.
+    senders = [request.headers["user-agent"] for request in upstream.received(USAGE)]
+    assert senders[:4] == ["one", "other", "one", "other"]
+    assert len(logged("usage_not_sent")) == 1
+    before = number_dropped("usage")
+    del upstream.statuses[USAGE]
+    await counts.close()
+    assert {request.headers["user-agent"] for request in upstream.received(USAGE)[len(senders) :]} == {"one", "other"}
+    assert number_dropped("usage") == before
+
+
+async def test_usage__upstream_is_away__one_attempt_a_round(
+    counts: Usage, client: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[str] = []
+
+    async def send(method: str, path: str, key: str, *others: Any) -> int:
+        attempts.append(key)
+        raise UpstreamError("unreachable", "a test")
+
+    monkeypatch.setattr(client, "send", send)
+    for key in ("shop", "blog"):
+        counts.count(Source(key, (), 1), "banner", 1)
+    await eventually(lambda: len(attempts) > 3)
+    assert attempts[:4] == ["shop", "blog", "shop", "blog"]
+
+
+async def test_usage__bug__kept_and_logged_once_with_its_stack(
+    counts: Usage, client: Client, upstream: Upstream, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[object] = []
+
+    async def failing(*arguments: object) -> int:
+        attempts.append(arguments)
+        raise RuntimeError("bug")
+
+    before = number_dropped("usage")
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "send", failing)
+        counts.count(SOURCE, "banner", 2)
+        await eventually(lambda: len(attempts) > 2)
+    await eventually(lambda: [request.json() for request in upstream.received(USAGE)] == [{"banner": 2}])
+    assert number_dropped("usage") == before
+    (line,) = logged("usage_not_sent")
+    assert "exc_info" in line
+
+
 async def test_traits__upstream_rejects_one__dropped_and_the_next_is_sent(
     forwarder: TraitForwarder, upstream: Upstream, logged: Logged
 ) -> None:
@@ -203,15 +262,18 @@ async def test_traits__more_wait_than_are_kept__oldest_dropped_and_logged_once(
     assert len(logged("traits_dropped")) == 1
 
 
-async def test_traits__bug__logged_and_the_next_is_sent(
+async def test_traits__bug__dropped_logged_once_and_the_next_is_sent(
     forwarder: TraitForwarder, client: Client, upstream: Upstream, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(*arguments: object) -> int:
         raise RuntimeError("bug")
 
+    before = number_dropped("traits")
     with monkeypatch.context() as patch:
         patch.setattr(client, "send", failing)
-        forwarder.add(trait("bob", 1))
-        await eventually(lambda: bool(logged("traits_not_sent")))
+        for value in (0, 1):
+            forwarder.add(trait("bob", value))
+        await eventually(lambda: number_dropped("traits") == before + 2)
     forwarder.add(trait("bob", 2))
     await eventually(lambda: values(upstream) == [2])
+    assert len(logged("traits_not_sent")) == 1
