@@ -47,8 +47,6 @@ ENVIRONMENT_CACHE_HINTS = {
     ),
 }
 
-NEEDS_REDIS = ("needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own.")
-
 FLAGSMITH_MODES = {
     "signals": "REALTIME_FLAGSMITH is 'signals': changes are announced by Flagsmith's processes that have this app. "
     "All of them need it, the task processor too.",
@@ -98,8 +96,7 @@ def _check_all() -> Iterator[CheckMessage]:
         yield from _check_caches()
     yield from _check_times()
     yield from _check_limits()
-    yield from _check_bus()
-    yield from _check_store()
+    yield from _check_back_ends()
     yield from _check_grip()
 
 
@@ -247,29 +244,21 @@ def _has_field(model: type[Model], path: str) -> bool:
     return True
 
 
-def _check_bus() -> Iterator[CheckMessage]:
-    """Check that the chosen bus can be used."""
-    name = bus.name()
-    problem, hint = "", ""
-    if name not in bus.BACK_ENDS:
-        problem, hint = "is unknown", f"Use one of {', '.join(bus.BACK_ENDS)}, or leave it empty for a suitable one."
-    elif name == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
-        problem, hint = NEEDS_REDIS
-    elif name == "postgres" and connection.vendor != "postgresql":
-        problem, hint = "needs PostgreSQL as the default database", "Remove REALTIME_BUS."
-    if problem:
-        yield Error(f"REALTIME_BUS is {name!r}, which {problem}.", hint=hint, id="realtime.E008")
-
-
-def _check_store() -> Iterator[CheckMessage]:
-    """Check that the chosen store of posted versions can be used."""
-    problem, hint = "", ""
-    if conf.STORE not in hosts.STORES:
-        problem, hint = "is unknown", f"Use one of {', '.join(hosts.STORES)}."
-    elif conf.STORE == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
-        problem, hint = NEEDS_REDIS
-    if problem:
-        yield Error(f"REALTIME_STORE is {conf.STORE!r}, which {problem}.", hint=hint, id="realtime.E016")
+def _check_back_ends() -> Iterator[CheckMessage]:
+    """Check that the chosen bus and the chosen store of posted versions can be used."""
+    for setting, name, choices, check_id in (
+        ("REALTIME_BUS", bus.name(), bus.BACK_ENDS, "realtime.E008"),
+        ("REALTIME_STORE", conf.STORE, hosts.STORES, "realtime.E016"),
+    ):
+        problem, hint = "", ""
+        if name not in choices:
+            problem, hint = "is unknown", f"Use one of {', '.join(choices)}, or remove the setting."
+        elif name == "redis" and not hasattr(settings, "EVENTSTREAM_REDIS"):
+            problem, hint = "needs a Redis server", "Set REDIS_URL, or EVENTSTREAM_REDIS in a project of your own."
+        elif name == "postgres" and connection.vendor != "postgresql":
+            problem, hint = "needs PostgreSQL as the default database", "Remove REALTIME_BUS."
+        if problem:
+            yield Error(f"{setting} is {name!r}, which {problem}.", hint=hint, id=check_id)
 
 
 def _check_grip() -> Iterator[CheckMessage]:

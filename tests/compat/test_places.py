@@ -52,6 +52,34 @@ def test_private_modules__imports__are_in_compat_only() -> None:
     assert not found
 
 
+# Documented, although their names are private; and of Django REST framework, which realtime does not use.
+DOCUMENTED = {
+    "_asdict",
+    "_base_manager",
+    "_default_manager",
+    "_current_frames",
+    "_meta",
+    "_replace",
+    "_state",
+    "_readable_fields",
+}
+
+
+def test_private_attributes__not_defined_here__are_read_in_compat_only() -> None:
+    trees = {path: ast.parse(path.read_text()) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    defined = {node.name for _, node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    defined |= {node.id for _, node in nodes if isinstance(node, ast.Name)}
+    defined |= {node.attr for _, node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno} reads {node.attr}"
+        for path, node in nodes
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        if node.attr not in defined | DOCUMENTED and not path.is_relative_to(COMPAT)
+    ]
+    assert not found
+
+
 # A module whose name is not that of its package.
 PACKAGE_OF = {"django_postgresql": "django", "flag_engine": "flagsmith-flag-engine", "psycopg2": "psycopg2-binary"}
 
