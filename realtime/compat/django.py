@@ -85,6 +85,11 @@ def empty_request(scope: dict[str, Any]) -> HttpRequest:
     return ASGIRequest(scope, io.BytesIO())
 
 
+def has_event_loop(request: HttpRequest) -> bool:
+    """True if the request came by ASGI, so that the event loop in which its view is awaited outlives it."""
+    return isinstance(request, ASGIRequest)
+
+
 class BareHandler(ASGIHandler):
     """An ASGI handler with its own URL configuration and one middleware, instead of those of the settings."""
 

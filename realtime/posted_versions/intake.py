@@ -1,8 +1,6 @@
-"""The shortcut of ``queue-change``: concurrent posts share one transaction (see ``queue_change.py``).
+"""The shortcut of ``queue-change`` (see ``queue_change.py``).
 
-It answers valid posts on the client's connection and leaves all other requests to Django's view. One transaction runs
-at a time; posts that arrive meanwhile share the next one. The response to a post is sent when its transaction has
-committed.
+It answers valid posts on the client's connection and leaves all other requests to Django's view.
 """
 
 import asyncio
@@ -10,8 +8,6 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 
-from realtime import runtime
-from realtime.batching import Batcher, DatabaseThread
 from realtime.http.added_headers import AddedHeaders
 from realtime.http.shortcuts import DeferredResponse, PostShortcut
 from realtime.posted_versions import queue_change
@@ -20,13 +16,6 @@ from realtime.types import Scope
 
 # The path that the project's middleware is given for all environments, so that its headers can be cached.
 ANY_PATH = "/sse/environments/any/queue-change"
-
-# The minimum interval between the starts of two transactions. One costs 0.6 ms, as much as six posts, so transactions
-# take an eighth of a core at most. A single publisher that waits for each response is not delayed.
-MIN_INTERVAL_SECONDS = 0.005
-
-# A post is answered before Flagsmith's own timeout of 2 s: with 503, after which Flagsmith's task processor retries.
-TIMEOUT_SECONDS = 1.8
 
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\n", json.dumps(queue_change.ACCEPTED).encode()
 NOT_STORED = b"HTTP/1.1 503 Service Unavailable\r\n", json.dumps(queue_change.UNAVAILABLE).encode()
@@ -49,7 +38,7 @@ def shortcut(middleware_headers: Callable[[Scope], AddedHeaders | None]) -> Post
             status_line, content = ACCEPTED if future.exception() is None else NOT_STORED
             deferred.reply(status_line + _headers(added, content), content)
 
-        runtime.current().get(_writes).submit(posted).add_done_callback(reply)
+        queue_change.queue().submit(posted).add_done_callback(reply)
         return True
 
     return answer
@@ -65,12 +54,6 @@ def _read(scope: Scope, body: bytes) -> PostedVersion | None:
         return queue_change.read(authorizations[0].decode("latin-1"), match[2], body)
     except InvalidPost:
         return None
-
-
-def _writes() -> Batcher[PostedVersion, bool]:
-    """Make the queue of posts with its writing thread."""
-    thread = DatabaseThread("realtime-intake")
-    return Batcher(thread, queue_change.store, "changes_unwritable", MIN_INTERVAL_SECONDS, timeout=TIMEOUT_SECONDS)
 
 
 # Most requests come from few origins to few hosts.

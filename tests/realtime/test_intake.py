@@ -1,4 +1,4 @@
-"""The shortcut of ``queue-change``: concurrent posts share a transaction. Failures of the database."""
+"""``queue-change`` by the shortcut and by ASGI: concurrent posts share a transaction. Failures of the database."""
 
 import asyncio
 import json
@@ -29,6 +29,7 @@ from realtime.posted_versions.sql import SQLStore
 from realtime.serving import bodies
 from realtime.types import EnvironmentKey, EnvironmentState
 from tests.support.events import recorded_events
+from tests.support.patience import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -137,6 +138,26 @@ async def test_intake__many_concurrent_posts__few_transactions_and_newest_versio
         assert len(recorded.of(key)) <= writes.call_count
 
 
+async def test_intake__many_concurrent_posts_by_asgi__few_transactions() -> None:
+    posts = [Post([body_of(at(number))], f"key{number}") for number in range(100)]
+    with mock.patch.object(SQLStore, "store_newer", autospec=True, side_effect=SQLStore.store_newer) as writes:
+        answers = await asyncio.gather(*(each.run_by_asgi() for each in posts), post(at(1)))
+    assert answers == [(202, {})] * 101
+    assert await sync_to_async(stored)() == {f"key{number}": at(number) for number in range(100)} | {Key.api_key: at(1)}
+    # Of each one, as many posts as have arrived since the last one.
+    assert writes.call_count <= 30
+
+
+async def test_intake__store_hangs__503_before_flagsmith_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert queue_change.TIMEOUT_SECONDS < 2
+    monkeypatch.setattr(queue_change, "TIMEOUT_SECONDS", 0.05)
+    hanging = threading.Event()
+    with mock.patch.object(EmbeddedHost, "accept_posted", side_effect=lambda times: hanging.wait(PATIENCE) and []):
+        answers = await asyncio.gather(post(at(1)), Post([body_of(at(2))]).run_by_asgi())
+        assert answers == [(503, queue_change.UNAVAILABLE)] * 2
+        hanging.set()
+
+
 async def test_intake__more_rows_than_one_statement_holds__all_are_stored() -> None:
     changes = [PostedVersion(EnvironmentKey(f"key{number}"), at(number)) for number in range(1_000)]
     await sync_to_async(queue_change.store)(changes)
@@ -167,8 +188,9 @@ async def test_intake__accepted__published_after_the_commit() -> None:
 async def test_intake__database_fails__503_for_all_pending_posts_and_later_posts_succeed() -> None:
     with mock.patch.object(EmbeddedHost, "accept_posted", side_effect=OperationalError("away")), capture_logs() as logs:
         for _ in range(2):
-            answers = await asyncio.gather(post(at(1)), post(at(2)), post(at(3), "other"))
-            assert answers == [(503, queue_change.UNAVAILABLE)] * 3
+            by_asgi = Post([body_of(at(4))]).run_by_asgi()
+            answers = await asyncio.gather(post(at(1)), post(at(2)), post(at(3), "other"), by_asgi)
+            assert answers == [(503, queue_change.UNAVAILABLE)] * 4
         assert [line["event"] for line in logs] == ["changes_unwritable"]
         assert await sync_to_async(by_view)(at(1)) == (503, queue_change.UNAVAILABLE)
     assert await sync_to_async(stored)() == {}
