@@ -22,7 +22,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -221,15 +221,12 @@ class Environments:
         missing = [environment for environment in self.by_client_key.values() if environment.held is None]
         self._spawn(self._sharing.run())
         self._spawn(self._watch())
-        if self._storage.is_polled:
-            self._spawn(self._poll_number())
         self._has_started = True
         self._start_new()
-        waiting = [asyncio.create_task(environment.first_answer.wait()) for environment in missing]
-        if waiting:
-            await asyncio.wait(waiting, timeout=self._max_fetch_seconds() + 0.5)
-        for task in waiting:
-            task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._max_fetch_seconds() + 0.5):
+                for environment in missing:
+                    await environment.first_answer.wait()
 
     def _start_new(self) -> None:
         for environment in self.by_client_key.values():
@@ -278,14 +275,13 @@ class Environments:
 
     def notify_threadsafe(self, versions: Iterable[tuple[EnvironmentKey, UpdatedAt]], source: str) -> None:
         """``notify`` from any thread."""
-        pairs = list(versions)
+        for key, version in versions:
+            self._call_in_loop(self.notify, key, version, source)
 
-        def notify_all() -> None:
-            for key, version in pairs:
-                self.notify(key, version, source)
-
+    def _call_in_loop(self, function: Callable[..., object], *args: object) -> None:
+        # The loop may be closed.
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(notify_all)
+            self._loop.call_soon_threadsafe(function, *args)
 
     async def wait_for_recovery(self, key: EnvironmentKey, seconds: float) -> None:
         """Wait until a fetch of this environment succeeds after a failed one, or until the time has passed."""
@@ -295,14 +291,12 @@ class Environments:
 
     def _received_from_bus(self, key: EnvironmentKey, **kwargs: object) -> None:
         """Another process may have a newer document."""
-
-        def report() -> None:
-            self._reported.add(key)
-            self._look.set()
-
         if key in self.by_client_key:
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(report)
+            self._call_in_loop(self._report, key)
+
+    def _report(self, key: EnvironmentKey) -> None:
+        self._reported.add(key)
+        self._look.set()
 
     # Refresh
 
@@ -340,8 +334,8 @@ class Environments:
             name, seconds = f"{environment.key} fetch", self._max_fetch_seconds() + 1.0
         else:
             name, seconds = f"{environment.key} poll", 0.9 * configuration.api_poll_frequency_seconds
-        # Each process fetches once at its start.
-        if environment.whole_at and not await self._claim(name, seconds):
+        # Each process fetches once at its start, and without the storage always.
+        if environment.whole_at and await self._in_storage(self._storage.claim, name, seconds) is False:
             return True
         succeeded = False
         try:
@@ -349,7 +343,7 @@ class Environments:
                 succeeded = await self._fetch(environment, conditional=not behind)
         finally:
             if behind or not succeeded:
-                await self._release(name)
+                await self._in_storage(self._storage.release, name)
         return succeeded
 
     async def _fetch(self, environment: Environment, conditional: bool) -> bool:
@@ -486,39 +480,43 @@ class Environments:
     # Storage
 
     async def _watch(self) -> None:
-        """Look for documents that other processes have stored: for those that the bus reports, and for all of them
-        about once a second, until the task is cancelled.
+        """Look for documents that other processes have stored: for those that the bus reports, and for all of them if
+        their number has changed, and about once a second, until the task is cancelled.
         """
-        all_at = self._loop.time()
+        all_at, number = self._loop.time(), None
         while True:
             self._part.progress()
-            await wait_for_event(self._look, max(0.0, all_at - self._loop.time()))
+            seconds = all_at - self._loop.time()
+            await wait_for_event(
+                self._look, max(0.0, min(seconds, NUMBER_SECONDS) if self._storage.is_polled else seconds)
+            )
             self._look.clear()
-            if self._loop.time() < all_at:
-                reported, self._reported = self._reported, set()
-                await self._find(filter(None, map(self.by_client_key.get, reported)))
-            else:
+            if self._loop.time() >= all_at:
                 all_at = self._loop.time() + conf.RECONCILE_SECONDS
                 await self._look_in_storage()
-
-    async def _poll_number(self) -> None:
-        """Report all environments when the number of stored documents has changed, until the task is cancelled."""
-        before = None
-        while True:
-            number = await self._in_storage(self._storage.number_stored)
-            if number != before:
-                before = number
-                self._reported.update(self.by_client_key)
-                self._look.set()
-            await asyncio.sleep(NUMBER_SECONDS)
+            if self._storage.is_polled:
+                before, number = number, await self._in_storage(self._storage.number_stored)
+                if number != before:
+                    self._reported.update(self.by_client_key)
+            reported, self._reported = self._reported, set()
+            if reported:
+                await self._find(filter(None, map(self.by_client_key.get, reported)))
 
     async def _look_in_storage(self) -> None:
         # Written as well: a full disk can be read.
         if self._in_storage.failures.is_failing and not await self._in_storage.probe():
             return
         all_found = await self._find(self.by_client_key.values())
-        if all_found is not None:
-            await self._store_missing(all_found)
+        if all_found is None or self._loop.time() < self._store_again_at:
+            return
+        for environment in list(self.by_client_key.values()):
+            held, found = environment.held, all_found.get(environment.key)
+            # It could not be stored before, or the storage has lost it.
+            if held is not None and (found is None or found.version < held.version):
+                await self._in_storage(self._storage.store, environment.key, held.stored)
+                if self._in_storage.failures.is_failing:
+                    self._store_again_at = self._loop.time() + STORE_AGAIN_SECONDS
+                    return
 
     async def _find(self, environments: Iterable[Environment]) -> dict[EnvironmentKey, Found] | None:
         """Hold the newer documents of these environments in the storage. Returns what is there; None if it fails."""
@@ -536,19 +534,6 @@ class Environments:
             await asyncio.gather(*newer)
         return found
 
-    async def _store_missing(self, all_found: Mapping[EnvironmentKey, Found]) -> None:
-        """Store documents that could not be stored before, or that the storage has lost."""
-        if self._loop.time() < self._store_again_at:
-            return
-        for environment in list(self.by_client_key.values()):
-            held, found = environment.held, all_found.get(environment.key)
-            if held is None or (found is not None and found.version >= held.version):
-                continue
-            await self._in_storage(self._storage.store, environment.key, held.stored)
-            if self._in_storage.failures.is_failing:
-                self._store_again_at = self._loop.time() + STORE_AGAIN_SECONDS
-                return
-
     async def _accept_found(self, environment: Environment, stored: Stored, confirmed_at: float) -> None:
         """Hold a document that another process has fetched, if it is newer."""
         restore = partial(document.restore, environment.key, stored, always_streams=self._always_streams)
@@ -561,14 +546,6 @@ class Environments:
             self._spawn(self._announce(environment, restored))
         environment.confirmed_at = max(environment.confirmed_at, confirmed_at)
         self._part.progress()
-
-    async def _claim(self, name: str, seconds: float) -> bool:
-        claimed = await self._in_storage(self._storage.claim, name, seconds)
-        # Without the storage, each process fetches.
-        return claimed is not False
-
-    async def _release(self, name: str) -> None:
-        await self._in_storage(self._storage.release, name)
 
     async def _compile(self, work: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._compiling, work)
