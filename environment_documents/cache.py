@@ -8,7 +8,6 @@ returns a stale entry and needs no invalidation.
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -18,10 +17,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from environment_documents import document
 from environment_documents.document import Version, VersionedDocument
 from environment_documents.snapshot import snapshot
-from realtime import ofrep
-from realtime.answers import Answer, EncodedBody
+from realtime.answers import Answer
 from realtime.evaluation import CompiledEnvironment
 from realtime.monitoring.metrics import Counter
+from realtime.reads.environment import ServedEnvironment
 
 # Locks for building. Environments share them, so that no lock has to be removed with its environment. If two builds of
 # different environments use the same lock, the second waits for the first.
@@ -36,25 +35,17 @@ MEMORY_PER_DOCUMENT_BYTE = 4
 MEMORY_PER_FEATURE_STATE = 2_200
 
 
-class CompiledDocument:
-    """An environment document, compiled, with its encoded bodies, which are created lazily. Threads share it."""
+class CompiledDocument(ServedEnvironment):
+    """An environment document, compiled, with its shared answers, which are created lazily. Threads share it."""
 
     def __init__(self, document: VersionedDocument) -> None:
-        self.document = document
-        self.environment = CompiledEnvironment(
+        environment = CompiledEnvironment(
             document.content, identity_overrides=document.identity_overrides, stored_fields=document.stored_fields
         )
-        self.document_body = EncodedBody(self.environment.environment_document())
-        """The body of ``environment-document/``."""
-
-    @property
-    def version(self) -> Version:
-        return self.document.version
-
-    @cached_property
-    def ofrep(self) -> ofrep.Evaluations:
-        """The evaluations of OFREP."""
-        return ofrep.Evaluations(self.environment, self.version.updated_at)
+        body, version = environment.environment_document(), document.version
+        super().__init__(environment, body, version.updated_at, document.last_modified, version.revision_name)
+        self.document = document
+        self.version = version
 
     @property
     def memory_bytes(self) -> int:
@@ -62,20 +53,8 @@ class CompiledDocument:
         content = self.document.content
         states = len(content["feature_states"])
         states += sum(len(segment["feature_states"]) for segment in content["project"]["segments"])
-        by_size = MEMORY_PER_DOCUMENT_BYTE * len(self.document_body.encoded) + MEMORY_PER_FEATURE_STATE * states
+        by_size = MEMORY_PER_DOCUMENT_BYTE * len(self.document_body) + MEMORY_PER_FEATURE_STATE * states
         return MEMORY_PER_DOCUMENT + by_size
-
-    @cached_property
-    def client_side_flags(self) -> EncodedBody:
-        """The body of ``flags/`` for client-side keys."""
-        return EncodedBody(self.environment.flags(server_side=False))
-
-    @cached_property
-    def server_side_flags(self) -> EncodedBody:
-        """The body of ``flags/`` for server-side keys."""
-        if self.environment.depends_on_key:
-            return EncodedBody(self.environment.flags(server_side=True))
-        return self.client_side_flags
 
 
 RenderedAnswers = dict[Any, tuple[bytes, bytes]]

@@ -20,7 +20,7 @@ from features.values import Value, ValueType
 from realtime.evaluation import EnvironmentDocument, FeatureFields, StateFields, StoredFields
 from realtime.evaluation.document import HashingSettings, IdentityOverrides, hashing_key
 from realtime.evaluation.engine_context import JSON_PATH, value_for
-from realtime.types import UpdatedAt
+from realtime.types import UpdatedAt, epoch_seconds
 from segments.models import Condition, Segment, SegmentRule
 
 Json = dict[str, Any]
@@ -63,6 +63,11 @@ class Version(NamedTuple):
     def of(cls, environment: Environment) -> "Version":
         """The version that the environment had when it was read."""
         return cls(environment.pk, environment.revision, environment.updated_at)
+
+    @property
+    def revision_name(self) -> str:
+        """Equal only if environment and content of the document are equal."""
+        return f"{self.environment_id} {self.revision} {epoch_seconds(self.updated_at)}"
 
 
 class FeatureRow(NamedTuple):

@@ -4,14 +4,13 @@ import gzip
 import hashlib
 import re
 import time
-from functools import cached_property, lru_cache
 from http import HTTPStatus
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
-from realtime.types import UpdatedAt, epoch_seconds
+from realtime.types import Send, UpdatedAt, epoch_seconds
 
 # "gzip;q=0" in any spelling: the client rejects gzip.
 GZIP_REJECTED = re.compile(r"gzip\s*;\s*q\s*=\s*0(\.0*)?\s*(,|$)", re.IGNORECASE)
@@ -31,23 +30,16 @@ MAX_UNCOMPRESSED_BYTES = 1_200
 COMPRESSION_LEVEL = 6
 
 
-class EncodedBody:
-    """The encoded body of a response. Its compressed form and its ETag are computed when first used."""
+def compressed(body: bytes) -> bytes | None:
+    """The body compressed by gzip. None if it fits into one packet uncompressed."""
+    if len(body) <= MAX_UNCOMPRESSED_BYTES:
+        return None
+    return gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
 
-    def __init__(self, encoded: bytes) -> None:
-        self.encoded = encoded
 
-    @cached_property
-    def gzipped(self) -> bytes | None:
-        """The body compressed by gzip. None if it fits into one packet uncompressed."""
-        if len(self.encoded) <= MAX_UNCOMPRESSED_BYTES:
-            return None
-        return gzip.compress(self.encoded, COMPRESSION_LEVEL, mtime=0)
-
-    @cached_property
-    def etag(self) -> str:
-        """A hash of the body, so all processes have the same. Weak, because the compressed body has it too."""
-        return f'W/"{hashlib.blake2b(self.encoded, digest_size=16).hexdigest()}"'
+def weak_etag(body: bytes) -> str:
+    """A hash of the body, so all processes have the same. Weak, because the compressed body has it too."""
+    return f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
 
 
 class ConditionalHeaders(NamedTuple):
@@ -116,18 +108,6 @@ class Answer(NamedTuple):
 
     validators: Validators | None = None
 
-    @classmethod
-    def of_version(
-        cls,
-        updated_at: UpdatedAt,
-        body: bytes,
-        gzipped: bytes | None = None,
-        status: int = 200,
-        validators: Validators | None = None,
-    ) -> Self:
-        """An answer of the SDK API from this version of an environment."""
-        return cls(status, body, (), _version_headers(updated_at), updated_at, gzipped, validators)
-
     @property
     def is_uniform(self) -> bool:
         """Body and headers do not depend on the headers of the request."""
@@ -171,10 +151,9 @@ class Answer(NamedTuple):
         return HttpResponse(body, status=answer.status, headers=headers)
 
 
-# All answers of one version share the tuple, which is a part of the key of encoded heads.
-@lru_cache(maxsize=1_024)
-def _version_headers(updated_at: UpdatedAt) -> Headers:
-    return ((VERSION_HEADER, epoch_seconds(updated_at)), ("Vary", f"{KEY_HEADER}, Accept-Encoding"))
+def version_headers(updated_at: UpdatedAt, vary: str = f"{KEY_HEADER}, Accept-Encoding") -> Headers:
+    """The headers of the SDK API's answers from this version of an environment."""
+    return ((VERSION_HEADER, epoch_seconds(updated_at)), ("Vary", vary))
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
@@ -187,3 +166,18 @@ def http_head(number: int, headers: list[tuple[bytes, bytes]]) -> bytes:
     status = HTTPStatus(number)
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())]
     return b"".join(lines + [b"%b: %b\r\n" % header for header in headers])
+
+
+class Response(NamedTuple):
+    """A response as it is sent: the status line and the headers, without those of the connection, and the body."""
+
+    head: bytes
+    body: bytes
+
+    async def send(self, send: Send, *, has_body: bool = True) -> None:
+        """Send the response by ASGI. ``has_body``: False for HEAD."""
+        status_line, *lines = self.head.split(b"\r\n")[:-1]
+        headers = [tuple(line.split(b": ", 1)) for line in lines]
+        status = int(status_line.split(b" ", 2)[1])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body if has_body else b""})

@@ -23,10 +23,11 @@ from environment_documents.membership import verdict
 from environments.access import has_environment_permission
 from environments.models import Environment
 from environments.scope import EnvironmentsView
-from sdk import shared_answers
+from realtime.reads.read import DOCUMENT, Read
+from sdk import answers
+from sdk.answers import VersionedRead
 from sdk.identify import RequestIdentity, candidate, unstored
 from sdk.serializers import EvaluateSerializer, VerdictSerializer
-from sdk.shared_answers import SharedKey
 from segments.models import Segment
 
 NOT_FOUND = "No Environment matches the given query."
@@ -41,9 +42,9 @@ class EnvironmentDocumentViewSet(EnvironmentsView, GenericViewSet[Environment]):
     @action(detail=True)
     def document(self, request: Request, environment_api_key: str) -> HttpResponse:
         """The environment document, as SDKs get it with a server-side key."""
-        key = SharedKey(Version.of(self.environment), self.project.organisation_id, True, is_document=True)
+        read = VersionedRead(Version.of(self.environment), self.project.organisation_id, Read(DOCUMENT, True))
         try:
-            return shared_answers.get(key).http_response(request)
+            return answers.get(read).http_response(request)
         except Environment.DoesNotExist:  # Deleted after the permission check.
             raise NotFound(NOT_FOUND) from None
 

@@ -4,8 +4,6 @@ Nothing is stored. Stored traits are not read either: an answer depends on the r
 only, as with local evaluation, so its ``ETag`` is known before the evaluation.
 """
 
-from functools import partial
-
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import AuthenticationFailed
@@ -13,17 +11,13 @@ from rest_framework.request import Request
 
 from app_analytics.models import Resource
 from core.errors import Failure
-from environment_documents.cache import CompiledDocument
-from environment_documents.document import Version
 from environment_documents.evaluation_process import Busy
-from environment_documents.isolation import TookTooLong, Work
-from environment_documents.worker import evaluation_time_limit
+from environment_documents.isolation import TookTooLong
 from realtime import ofrep
 from realtime.answers import Answer
-from realtime.ofrep import EvaluationRequest, State
-from realtime.types import epoch_seconds
+from realtime.reads.read import OFREP, Read
 from sdk import schema
-from sdk.authentication import EnvironmentKeyAuthentication, SDKClient, ServingStopped
+from sdk.authentication import EnvironmentKeyAuthentication, ServingStopped
 from sdk.views import SDKView
 
 RETRY_AFTER = "Retry-After"
@@ -50,10 +44,9 @@ class OFREPView(SDKView):
     resource = Resource.IDENTITIES
 
     def respond(self, request: Request) -> HttpResponse:
-        known = request.headers.get("If-None-Match", "")
-        evaluation = EvaluationRequest(str(request.auth), ofrep.flag_of_path(request.path), request.body, known)
-        answer = unchanged(evaluation, self.client) or self.evaluate(work(evaluation, self.client))
-        return answer.http_response(request)
+        client, known = self.client, request.headers.get("If-None-Match", "")
+        flag = ofrep.flag_of_path(request.path)
+        return self.answer(Read(OFREP, client.server_side, flag, None, request.body, known, client.streaming_enabled))
 
     def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
         response = super().handle_exception(exc)
@@ -92,30 +85,6 @@ class EvaluateOneView(OFREPView):
     def post(self, request: Request, flag: str) -> HttpResponse:
         """Evaluate one flag (OFREP)."""
         return self.respond(request)
-
-
-def unchanged(request: EvaluationRequest, client: SDKClient) -> Answer | None:
-    """304 if the client has the answer already."""
-    answer = ofrep.unchanged(request, _state(client.version, client.server_side, client.streaming_enabled))
-    return None if answer is None else answer._replace(updated_at=client.version.updated_at)
-
-
-def work(request: EvaluationRequest, client: SDKClient) -> Work[Answer]:
-    """The computation of the answer."""
-    return partial(_answer, request=request, server_side=client.server_side, streaming_enabled=client.streaming_enabled)
-
-
-def _answer(
-    compiled: CompiledDocument, request: EvaluationRequest, server_side: bool, streaming_enabled: bool
-) -> Answer:
-    with evaluation_time_limit():
-        answer = ofrep.answer(request, _state(compiled.version, server_side, streaming_enabled), compiled.ofrep)
-        return answer._replace(updated_at=compiled.version.updated_at)
-
-
-def _state(version: Version, server_side: bool, streaming_enabled: bool) -> State:
-    revision = f"{version.environment_id} {version.revision} {epoch_seconds(version.updated_at)}"
-    return State(revision, server_side, streaming_enabled)
 
 
 def answer_to(error: BaseException, failure: Failure, flag: str | None) -> Answer:

@@ -16,7 +16,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -33,8 +33,6 @@ from core.errors import Failure
 from core.middleware_headers import MiddlewareHeaders, middleware_headers
 from environment_documents import isolation
 from environment_documents.cache import CachedAnswer, RenderedAnswers
-from environment_documents.document import Version
-from environment_documents.isolation import Work, WorkResult
 from environments.identities.models import Identity
 from environments.keys import SERVER_PREFIX
 from environments.models import Environment
@@ -43,14 +41,15 @@ from realtime import runtime
 from realtime.answers import Answer, ConditionalHeaders, Headers, http_head
 from realtime.batching import Batcher, DatabaseThread
 from realtime.delivery.spread import refetch_rate
-from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
-from realtime.ofrep import EvaluationRequest
+from realtime.http.asgi_response import ASGIResponse
+from realtime.http.shortcuts import Answerer, Deferrable, DeferredResponse
+from realtime.reads.read import DOCUMENT, FLAGS, IDENTITIES, OFREP, Read
 from realtime.types import Application, Message, Receive, Scope, Send
-from sdk import authentication, identify, identity_bodies, ofrep, read_metrics, responses, shared_answers, views
+from sdk import answers, authentication, identify, identity_bodies, ofrep, read_metrics, views
+from sdk.answers import VersionedRead
 from sdk.authentication import SDKClient
 from sdk.identify import RequestIdentity
 from sdk.identity_bodies import IdentityBody
-from sdk.shared_answers import SharedKey
 
 logger = structlog.get_logger(__name__)
 
@@ -104,29 +103,41 @@ def _endpoint(view: views.SDKView) -> Endpoint:
     return Endpoint(view.resource, ", ".join(view.allowed_methods))
 
 
-FLAGS, IDENTITIES = _endpoint(views.FlagsView()), _endpoint(views.IdentitiesView())
-DOCUMENT = _endpoint(views.DocumentView())
-OFREP = Endpoint(Resource.IDENTITIES, "POST, OPTIONS", ofrep.answer_to)
+ENDPOINTS = {
+    FLAGS: _endpoint(views.FlagsView()),
+    IDENTITIES: _endpoint(views.IdentitiesView()),
+    DOCUMENT: _endpoint(views.DocumentView()),
+    OFREP: Endpoint(Resource.IDENTITIES, "POST, OPTIONS", ofrep.answer_to),
+}
 
-ENDPOINTS = {"/api/v1/flags/": FLAGS, "/api/v1/identities/": IDENTITIES, "/api/v1/environment-document/": DOCUMENT}
+PATHS = {f"/api/v1/{name}/": name for name in (FLAGS, IDENTITIES, DOCUMENT)}
 
 
-class Read(NamedTuple):
-    """The parts of a request that its answer depends on."""
+class Request(NamedTuple):
+    """The parts of a request that its answer depends on: a read, before its key and its identity are looked up."""
 
-    endpoint: Endpoint
-    environment_key: str
+    endpoint: str
+    key: str
     identifier: str = ""
-    body: IdentityBody | None = None
+    posted: IdentityBody | None = None
     """Of a POST of ``identities/``."""
 
-    evaluation: EvaluationRequest | None = None
-    """Of OFREP."""
+    flag: str | None = None
+    body: bytes = b""
+    if_none_match: str = ""
+    """Of OFREP, as in ``Read``."""
 
     @property
     def is_shared(self) -> bool:
         """All clients of the environment with the same kind of key get the same answer."""
-        return self.endpoint is FLAGS or self.endpoint is DOCUMENT
+        return self.endpoint == FLAGS or self.endpoint == DOCUMENT
+
+    def read(self, client: SDKClient, identity: RequestIdentity | None = None) -> VersionedRead:
+        """The read of this client."""
+        _, _, _, _, flag, body, if_none_match = self
+        streaming = client.streaming_enabled and self.endpoint == OFREP
+        read = Read(self.endpoint, client.server_side, flag, identity, body, if_none_match, streaming)
+        return VersionedRead(client.version, client.organisation_id, read)
 
 
 class Form(NamedTuple):
@@ -137,9 +148,9 @@ class Form(NamedTuple):
     conditions: ConditionalHeaders
 
     @classmethod
-    def of(cls, scope: Message, read: Read, added_headers: MiddlewareHeaders) -> "Form":
-        if not read.is_shared:
-            # Its answer is uniform: small, and not conditional. (OFREP's condition is a part of the read.)
+    def of(cls, scope: Message, request: Request, added_headers: MiddlewareHeaders) -> "Form":
+        if not request.is_shared:
+            # Its answer is uniform: small, and not conditional. (OFREP's condition is a part of the request.)
             return cls(added_headers, "", NO_CONDITIONS)
         conditions = ConditionalHeaders(_header(scope, b"if-none-match"), _header(scope, b"if-modified-since"))
         return cls(added_headers, _header(scope, b"accept-encoding"), conditions)
@@ -150,12 +161,12 @@ class ReadyAnswer:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: str,
         environment_id: int | None,
         answer: Answer,
         rendered: RenderedAnswers | None = None,
     ) -> None:
-        self.endpoint = endpoint
+        self.endpoint = ENDPOINTS[endpoint]
         self.environment_id = environment_id
         """None if the database is unavailable: the key's environment is unknown."""
         self.answer = answer
@@ -165,7 +176,7 @@ class ReadyAnswer:
         self._rendered: RenderedAnswers = {} if rendered is None else rendered
 
     @classmethod
-    def from_cache(cls, endpoint: Endpoint, environment_id: int, cached: CachedAnswer) -> "ReadyAnswer":
+    def from_cache(cls, endpoint: str, environment_id: int, cached: CachedAnswer) -> "ReadyAnswer":
         """Reuse the rendered forms of earlier reads, unless they depend on the time (``Validators``)."""
         rendered = cached.rendered if cached.answer.validators is None else None
         return cls(endpoint, environment_id, cached.answer, rendered)
@@ -210,30 +221,18 @@ def _uniform_head(
     return http_head(status, [header for header in added_headers.merge(named, b"") if header[0] not in left_out])
 
 
-class IsolatedWork(NamedTuple):
-    """An answer that has to be computed in the evaluation process."""
+class Isolated(NamedTuple):
+    """A read of an expensive environment: the evaluation process has to answer it."""
 
-    endpoint: Endpoint
-    version: Version
-    organisation_id: int
-    key: Hashable
-    """Equal for requests that can share the answer, among those of this version and endpoint."""
-
-    work: Work[Answer]
-    flag: str | None = None
-    """The one flag that OFREP has asked for."""
+    asked: VersionedRead
 
 
-class Postponed(NamedTuple):
-    """A read that is moved to the next batch, because this batch has used its time."""
+NextStep = VersionedRead | Isolated | Request
+"""What is left to do for a request: build a shared answer, use the evaluation process, or, because the batch has used
+its time, take part in the next batch."""
 
-    read: Read
-
-
-Step = ReadyAnswer | SharedKey | IsolatedWork | Postponed | None
-"""The result of a batch for one read: the answer, or the next step to it. None: Django has to answer."""
-
-NextStep = SharedKey | IsolatedWork | Postponed
+Step = ReadyAnswer | NextStep | None
+"""The result of a batch for one request. None: Django has to answer."""
 
 
 class ReadBatches:
@@ -241,66 +240,67 @@ class ReadBatches:
 
     def __init__(self) -> None:
         reader, builder, evaluator = (DatabaseThread(name) for name in ("sdk-reader", "sdk-builder", "sdk-evaluator"))
-        self._shared = Batcher[Read, Step](reader, find_answers)
+        self._shared = Batcher[Request, Step](reader, find_answers)
         # A build can take long. So a batch has one, and organisations take turns.
-        self._builds = Batcher[SharedKey, Step](
+        self._builds = Batcher[VersionedRead, Step](
             builder,
             build_answers,
             min_interval=0,
             max_batch=1,
-            group=lambda key: key.organisation_id,
+            group=lambda asked: asked.organisation_id,
         )
-        self._evaluations = Batcher[Read, Step](
+        self._evaluations = Batcher[Request, Step](
             evaluator,
             evaluate,
             max_batch=MAX_BATCH_IDENTITIES,
-            group=lambda read: read.environment_key,
+            group=lambda request: request.key,
         )
 
-    def first_step(self, read: Read) -> "asyncio.Future[Step]":
-        """The first step to the answer. Equal reads share the future, so it must not be cancelled."""
-        return (self._shared if read.is_shared else self._evaluations).submit(read)
+    def first_step(self, request: Request) -> "asyncio.Future[Step]":
+        """The first step to the answer. Equal requests share the future, so it must not be cancelled."""
+        return (self._shared if request.is_shared else self._evaluations).submit(request)
 
     def next_step(self, step: NextStep) -> "asyncio.Future[Step]":
-        if isinstance(step, SharedKey):
+        if isinstance(step, VersionedRead):
             return self._builds.submit(step)
-        if isinstance(step, Postponed):
-            return self._evaluations.submit(step.read)
-        return asyncio.ensure_future(self._run_isolated(step))
+        if isinstance(step, Request):
+            return self._evaluations.submit(step)
+        return asyncio.ensure_future(self._run_isolated(step.asked))
 
-    async def _run_isolated(self, isolated: IsolatedWork) -> Step:
-        endpoint, version = isolated.endpoint, isolated.version
-        key = (version, endpoint, isolated.key)
+    async def _run_isolated(self, asked: VersionedRead) -> Step:
+        version, organisation_id, read = asked
+        # Traits can change without a new version, so no other read shares an identity's answer.
+        key = object() if read.identity is not None else asked
         try:
             result = await asyncio.wrap_future(
-                isolation.submit_to_evaluation_process(version, isolated.organisation_id, key, isolated.work)
+                isolation.submit_to_evaluation_process(version, organisation_id, key, asked.work)
             )
         except Exception as error:
-            if endpoint is not OFREP and not isinstance(error, APIException):
+            if read.endpoint != OFREP and not isinstance(error, APIException):
                 raise
-            return _failed(endpoint, version.environment_id, error, isolated.flag)
-        if isinstance(isolated.key, SharedKey):
-            shared_answers.add(isolated.key, result)
-        return ReadyAnswer(endpoint, version.environment_id, result.value)
+            return _failed(read.endpoint, version.environment_id, error, read.feature)
+        if read.is_shared:
+            answers.add(asked, result)
+        return ReadyAnswer(read.endpoint, version.environment_id, result.value)
 
 
 class EqualRequests:
     """Answers requests with equal bytes: those that wait for one batch share one rendered answer."""
 
-    def __init__(self, scope: Message, read: Read, added_headers: MiddlewareHeaders) -> None:
-        self._read = read
-        self._form = Form.of(scope, read, added_headers)
+    def __init__(self, scope: Message, request: Request, added_headers: MiddlewareHeaders) -> None:
+        self._request = request
+        self._form = Form.of(scope, request, added_headers)
         self._labels = labels.from_headers(scope["headers"])
         self._future: asyncio.Future[Step] | None = None
         self._waiting: list[DeferredResponse] = []
 
-    def answer(self, channel: Channel) -> bool:
+    def answer(self, channel: Deferrable) -> bool:
         self.respond(channel.defer())
         return True
 
     def respond(self, deferred: DeferredResponse) -> None:
         """Respond to a request, later."""
-        future = runtime.current().get(ReadBatches).first_step(self._read)
+        future = runtime.current().get(ReadBatches).first_step(self._request)
         if future is not self._future:
             self._future, self._waiting = future, []
             future.add_done_callback(partial(self._continue, self._waiting))
@@ -309,7 +309,7 @@ class EqualRequests:
     def _continue(self, waiting: list[DeferredResponse], future: "asyncio.Future[Step]") -> None:
         if self._future is future:
             self._future, self._waiting = None, []
-        step = _result(self._read, future)
+        step = _result(self._request, future)
         if isinstance(step, NextStep):
             runtime.current().get(ReadBatches).next_step(step).add_done_callback(partial(self._continue, waiting))
             return
@@ -325,7 +325,7 @@ class EqualRequests:
 
 def shortcut(scope: Scope) -> Answerer | None:
     """GETs, for ``realtime.http.shortcuts``: answers on the client's connection, without ASGI."""
-    requests = _equal_requests(scope, parse_read(scope))
+    requests = _equal_requests(scope, parse_get(scope))
     return None if requests is None else requests.answer
 
 
@@ -336,15 +336,15 @@ def post_shortcut(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool
 
 def ofrep_shortcut(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
     """Evaluations of OFREP, for ``realtime.http.shortcuts``."""
-    request = protocol.parse(scope, body)
-    read = Read(OFREP, request.key, evaluation=request) if request is not None and request.key else None
+    key, flag, if_none_match = protocol.parse(scope) or ("", None, "")
+    request = Request(OFREP, key, flag=flag, body=body, if_none_match=if_none_match) if key else None
     # The names of flags in paths would fill the cache of the middleware's headers.
-    return _respond(_equal_requests({**scope, "path": protocol.PREFIX}, read), deferred)
+    return _respond(_equal_requests({**scope, "path": protocol.PREFIX}, request), deferred)
 
 
-def _equal_requests(scope: Message, read: Read | None) -> EqualRequests | None:
-    added_headers = middleware_headers(scope) if read is not None else None
-    return None if read is None or added_headers is None else EqualRequests(scope, read, added_headers)
+def _equal_requests(scope: Message, request: Request | None) -> EqualRequests | None:
+    added_headers = middleware_headers(scope) if request is not None else None
+    return None if request is None or added_headers is None else EqualRequests(scope, request, added_headers)
 
 
 def _respond(requests: EqualRequests | None, deferred: DeferredResponse) -> bool:
@@ -354,60 +354,36 @@ def _respond(requests: EqualRequests | None, deferred: DeferredResponse) -> bool
     return True
 
 
-class ASGIResponse:
-    """The deferred response to a request that has come by ASGI."""
-
-    def __init__(self) -> None:
-        self.head_and_body: asyncio.Future[tuple[bytes, bytes] | None] = asyncio.get_running_loop().create_future()
-        """None: Django has to respond."""
-
-    def reply(self, head: bytes, body: bytes) -> None:
-        self._finish((head, body))
-
-    def fall_back(self) -> None:
-        self._finish(None)
-
-    def _finish(self, result: tuple[bytes, bytes] | None) -> None:
-        # It is cancelled if the client has disconnected.
-        if not self.head_and_body.done():
-            self.head_and_body.set_result(result)
-
-
 def read_path(django: Application) -> Application:
     """The ASGI application that answers plain GETs and passes all other requests to Django."""
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
-        read = parse_read(scope)
+        request = parse_get(scope)
         deferred = ASGIResponse()
-        if read is not None and _respond(_equal_requests(scope, read), deferred):
-            rendered = await deferred.head_and_body
-            if rendered is not None:
-                head, body = rendered
-                status_line, *lines = head.split(b"\r\n")[:-1]
-                headers = [tuple(line.split(b": ", 1)) for line in lines]
-                status = int(status_line.split(b" ", 2)[1])
-                await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+        if request is not None and _respond(_equal_requests(scope, request), deferred):
+            response = await deferred.response
+            if response is not None:
+                await response.send(send)
                 return
-        if read is not None:
-            read_metrics.READS_PASSED_TO_DJANGO[read.endpoint.resource].add()
+        if request is not None:
+            read_metrics.READS_PASSED_TO_DJANGO[ENDPOINTS[request.endpoint].resource].add()
         await django(scope, receive, send)
 
     return application
 
 
-def parse_read(scope: Message) -> Read | None:
+def parse_get(scope: Message) -> Request | None:
     """The read that a plain GET asks for. None: Django has to answer the request."""
-    endpoint = ENDPOINTS.get(scope["path"])
+    endpoint = PATHS.get(scope["path"])
     if endpoint is None or scope["method"] != "GET":
         return None
     if any(name in BODY_REQUEST_HEADERS for name, _ in scope["headers"]):
         return None
     key = _header(scope, b"x-environment-key").strip()
-    if not key or (endpoint is DOCUMENT and not key.startswith(SERVER_PREFIX)):
+    if not key or (endpoint == DOCUMENT and not key.startswith(SERVER_PREFIX)):
         return None
-    if endpoint is not IDENTITIES:
-        return None if scope["query_string"] else Read(endpoint, key)
+    if endpoint != IDENTITIES:
+        return None if scope["query_string"] else Request(endpoint, key)
     try:
         query = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
@@ -418,144 +394,122 @@ def parse_read(scope: Message) -> Read | None:
     # Everything that the view's serializer could strip or reject.
     if not 0 < len(identifier) <= MAX_IDENTIFIER_LENGTH or identifier != identifier.strip() or "\0" in identifier:
         return None
-    return Read(endpoint, key, identifier)
+    return Request(endpoint, key, identifier)
 
 
-def parse_post(scope: Message, encoded: bytes) -> Read | None:
+def parse_post(scope: Message, encoded: bytes) -> Request | None:
     """The identity and traits of a plain POST. None: Django has to answer the request."""
-    if ENDPOINTS.get(scope["path"]) is not IDENTITIES or scope["query_string"]:
+    if PATHS.get(scope["path"]) != IDENTITIES or scope["query_string"]:
         return None
     if _header(scope, b"content-type") not in JSON_TYPES or _header(scope, b"content-encoding"):
         return None
     key = _header(scope, b"x-environment-key").strip()
     body = identity_bodies.parse(encoded) if key else None
-    return None if body is None else Read(IDENTITIES, key, body.identifier, body)
+    return None if body is None else Request(IDENTITIES, key, body.identifier, body)
 
 
-def _result(read: Read, future: "asyncio.Future[Step]") -> Step:
+def _result(request: Request, future: "asyncio.Future[Step]") -> Step:
     """The result of a batch. Its failures are already logged."""
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, DATABASE_ERRORS):
-        return _failed(read.endpoint, None, error, read.evaluation.flag if read.evaluation is not None else None)
+        return _failed(request.endpoint, None, error, request.flag)
     # In Django the same failure occurs, and gets the usual response.
     return None
 
 
-def _failed(endpoint: Endpoint, environment_id: int | None, error: Exception, flag: str | None) -> ReadyAnswer:
-    return ReadyAnswer(endpoint, environment_id, endpoint.failure(error, Failure.of(error), flag))
+def _failed(endpoint: str, environment_id: int | None, error: Exception, flag: str | None) -> ReadyAnswer:
+    return ReadyAnswer(endpoint, environment_id, ENDPOINTS[endpoint].failure(error, Failure.of(error), flag))
 
 
-def find_answers(reads: list[Read]) -> dict[Read, Step]:
-    """The cached answers of these reads, or the keys of those to build. Invalid keys are left out."""
-    return {read: _find(read.endpoint, client) for read, client in _with_clients(reads)}
+def find_answers(requests: list[Request]) -> dict[Request, Step]:
+    """The cached answers to these requests, or the reads to build. Invalid keys are left out."""
+    return {request: _find(request.read(client)) for request, client in _with_clients(requests)}
 
 
-def _find(endpoint: Endpoint, client: SDKClient) -> Step:
-    key = SharedKey.for_document(client) if endpoint is DOCUMENT else SharedKey.for_flags(client)
-    cached = shared_answers.find(key)
-    return key if cached is None else ReadyAnswer.from_cache(endpoint, client.environment_id, cached)
+def _find(asked: VersionedRead) -> Step:
+    cached = answers.find(asked)
+    return asked if cached is None else _cached(asked, cached)
 
 
-def build_answers(keys: list[SharedKey]) -> dict[SharedKey, Step]:
-    return {key: _build(key) for key in keys}
+def _cached(asked: VersionedRead, cached: CachedAnswer) -> ReadyAnswer:
+    return ReadyAnswer.from_cache(asked.read.endpoint, asked.version.environment_id, cached)
 
 
-def _build(key: SharedKey) -> Step:
-    endpoint = DOCUMENT if key.is_document else FLAGS
-    isolated = IsolatedWork(endpoint, key.version, key.organisation_id, key, key.work)
-    result = _run_unless_expensive(isolated, isolation.CHEAP_SECONDS)
-    if not isinstance(result, WorkResult):
-        return result
-    return ReadyAnswer.from_cache(endpoint, key.version.environment_id, shared_answers.add(key, result))
+def build_answers(reads: list[VersionedRead]) -> dict[VersionedRead, Step]:
+    return {asked: _compute(asked) for asked in reads}
 
 
-def evaluate(reads: list[Read]) -> dict[Read, Step]:
-    """The answers of these reads of ``identities/`` and OFREP.
+def evaluate(requests: list[Request]) -> dict[Request, Step]:
+    """The answers to these requests for ``identities/`` and OFREP.
 
     Invalid keys are left out, and so are identities that have to be stored or that have a trait to be stored.
     """
-    reads_with_clients = list(_with_clients(reads))
-    stored = _read_identities(reads_with_clients)
-    steps: dict[Read, Step] = {}
+    requests_with_clients = list(_with_clients(requests))
+    stored = _read_identities(requests_with_clients)
+    steps: dict[Request, Step] = {}
     deadline = time.monotonic() + BATCH_EVALUATION_SECONDS
-    for read, client in reads_with_clients:
-        step: Step
-        if read.evaluation is not None:
-            step = _evaluation(read.evaluation, client)
+    for request, client in requests_with_clients:
+        identity = None
+        if request.endpoint == IDENTITIES:
+            identity = _identity(request, client, stored[client.environment_id, request.identifier])
+            if identity is None:
+                continue
+        asked = request.read(client, identity)
+        if (unchanged := answers.unchanged(asked)) is not None:
+            steps[request] = ReadyAnswer(request.endpoint, client.environment_id, unchanged)
         else:
-            step = _identity(read, client, stored[client.environment_id, read.identifier])
-        if isinstance(step, IsolatedWork):
             # The first one is evaluated in any case, so each batch makes progress.
             is_late = bool(steps) and time.monotonic() > deadline
-            steps[read] = Postponed(read) if is_late else _evaluate(step)
-        elif step is not None:
-            steps[read] = step
+            steps[request] = request if is_late else _compute(asked)
     return steps
 
 
-def _identity(read: Read, client: SDKClient, stored: RequestIdentity) -> IsolatedWork | None:
-    """The evaluation of ``identities/``. None: the identity or its traits have to be stored."""
-    if read.body is None:
-        identity = stored
-        if stored.id is None:
-            return None
-    else:
-        traits, transient = read.body.traits if client.may_set_traits else [], read.body.transient
-        if stored.traits_to_store(traits, transient=transient, persist_traits=client.persist_trait_data) is not None:
-            return None
-        identity = stored.with_unstored(traits, transient=transient)
-    work = partial(responses.identity, identity=identity, server_side=client.server_side)
-    # A key of its own: traits can change without a new version, so no other read shares the answer.
-    return IsolatedWork(IDENTITIES, client.version, client.organisation_id, object(), work)
+def _identity(request: Request, client: SDKClient, stored: RequestIdentity) -> RequestIdentity | None:
+    """The identity of ``identities/``. None: it or its traits have to be stored."""
+    if request.posted is None:
+        return stored if stored.id is not None else None
+    traits, transient = request.posted.traits if client.may_set_traits else [], request.posted.transient
+    if stored.traits_to_store(traits, transient=transient, persist_traits=client.persist_trait_data) is not None:
+        return None
+    return stored.with_unstored(traits, transient=transient)
 
 
-def _evaluation(request: EvaluationRequest, client: SDKClient) -> IsolatedWork | ReadyAnswer:
-    if (unchanged := ofrep.unchanged(request, client)) is not None:
-        return ReadyAnswer(OFREP, client.environment_id, unchanged)
-    work = ofrep.work(request, client)
-    return IsolatedWork(OFREP, client.version, client.organisation_id, request, work, request.flag)
-
-
-def _evaluate(isolated: IsolatedWork) -> Step:
-    result = _run_unless_expensive(isolated, isolation.CHEAP_IDENTITY_SECONDS)
-    if not isinstance(result, WorkResult):
-        return result
-    return ReadyAnswer(isolated.endpoint, isolated.version.environment_id, result.value)
-
-
-def _run_unless_expensive(isolated: IsolatedWork, cheap_seconds: float) -> WorkResult[Answer] | IsolatedWork | None:
-    """Do the work in this thread, unless it is expensive. A failure affects only its own environment's reads."""
+def _compute(asked: VersionedRead) -> Step:
+    """Answer in this thread, unless the environment is expensive. A failure affects only reads of its environment."""
     try:
-        return isolation.run_in_server_process(isolated.version, isolated.work, cheap_seconds)
+        result = isolation.run_in_server_process(asked.version, asked.work, asked.cheap_seconds)
     except isolation.EnvironmentIsExpensive:
-        return isolated
+        return Isolated(asked)
     except Environment.DoesNotExist:
         return None
     except DATABASE_ERRORS:
         raise
     except Exception as error:
         # In Django the same failure occurs, and is logged with its traceback.
-        logger.warning("read_failed", environment=isolated.version.environment_id, error=repr(error))
+        logger.warning("read_failed", environment=asked.version.environment_id, error=repr(error))
         return None
+    if asked.read.is_shared:
+        return _cached(asked, answers.add(asked, result))
+    return ReadyAnswer(asked.read.endpoint, asked.version.environment_id, result.value)
 
 
-def _with_clients(reads: list[Read]) -> Iterator[tuple[Read, SDKClient]]:
-    """The reads whose key is valid and whose organisation is served."""
-    clients = authentication.clients_by_key({read.environment_key for read in reads})
-    for read in reads:
-        client = clients.get(read.environment_key)
+def _with_clients(requests: list[Request]) -> Iterator[tuple[Request, SDKClient]]:
+    """The requests whose key is valid and whose organisation is served."""
+    clients = authentication.clients_by_key({request.key for request in requests})
+    for request in requests:
+        client = clients.get(request.key)
         if client is not None and not client.stop_serving_flags:
-            yield read, client
+            yield request, client
 
 
-def _read_identities(reads: list[tuple[Read, SDKClient]]) -> dict[tuple[int, str], RequestIdentity]:
+def _read_identities(requests: list[tuple[Request, SDKClient]]) -> dict[tuple[int, str], RequestIdentity]:
     """The stored identities by environment's primary key and identifier, with one query for each environment."""
     identifiers: dict[int, set[str]] = defaultdict(set)
-    for read, client in reads:
-        if read.endpoint is IDENTITIES:
-            identifiers[client.environment_id].add(read.identifier)
+    for request, client in requests:
+        if request.endpoint == IDENTITIES:
+            identifiers[client.environment_id].add(request.identifier)
     return {
         (environment_id, identifier): identity
         for environment_id, in_environment in identifiers.items()

@@ -1,4 +1,4 @@
-"""Views of the SDK API. They authenticate and validate; ``responses`` builds the encoded responses.
+"""Views of the SDK API. They authenticate and validate; ``answers`` answers.
 
 A request is not one transaction: traits are stored first, then the response is read in its own snapshot.
 """
@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -24,10 +24,12 @@ from app_analytics.models import Resource
 from core.items import Items
 from core.parsers import StrictJSONParser
 from environment_documents import isolation
-from environment_documents.isolation import Work
+from environment_documents.cache import CompiledDocument
 from environments.identities.traits.models import TraitValue
 from environments.models import Environment
-from sdk import identify, responses, schema, shared_answers
+from realtime.reads.read import DOCUMENT, FLAGS, IDENTITIES, Read
+from sdk import answers, identify, schema
+from sdk.answers import VersionedRead
 from sdk.authentication import (
     UNKNOWN,
     EnvironmentKeyAuthentication,
@@ -41,7 +43,6 @@ from sdk.serializers import (
     IdentitiesSerializer,
     IdentityTraitSerializer,
 )
-from sdk.shared_answers import SharedKey
 from sdk.throttles import ClientStorageThrottle
 
 STORAGE_LIMIT_REACHED = "Client keys of this environment have stored too much lately."
@@ -50,9 +51,6 @@ STORAGE_LIMIT_REACHED = "Client keys of this environment have stored too much la
 EVALUATION_COUNTS = range(1, 2**31)
 
 FEATURE = OpenApiParameter("feature", str, description="A feature's name: the response is only this flag.")
-
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -110,10 +108,11 @@ class SDKView(APIView):
         unlimited = number == 0 or self.client.server_side
         return unlimited or self.storage_throttle.allow_bytes(self.client.environment_id, number)
 
-    def evaluate(self, work: Work[T]) -> T:
-        """The result of the work for the client's environment, at the client's version or a newer one."""
+    def answer(self, read: Read) -> HttpResponse:
+        """The response to a read, from the client's version of the environment or a newer one."""
         with _deleted_environment_is_403():
-            return isolation.run(self.client.version, self.client.organisation_id, work).value
+            asked = VersionedRead(self.client.version, self.client.organisation_id, read)
+            return answers.get(asked).http_response(self.request)
 
 
 class FlagsView(SDKView):
@@ -123,12 +122,7 @@ class FlagsView(SDKView):
     @extend_schema(parameters=[FEATURE], responses={200: schema.FLAGS})
     def get(self, request: Request) -> HttpResponse:
         """The environment's flags."""
-        name = request.query_params.get("feature")
-        if name is not None:
-            work = partial(responses.flag, name=name, server_side=self.client.server_side)
-            return self.evaluate(work).http_response(request)
-        with _deleted_environment_is_403():
-            return shared_answers.get(SharedKey.for_flags(self.client)).http_response(request)
+        return self.answer(Read(FLAGS, self.client.server_side, request.query_params.get("feature")))
 
 
 class IdentitiesView(SDKView):
@@ -150,12 +144,8 @@ class IdentitiesView(SDKView):
             persist_traits=self.client.persist_trait_data,
             may_store=self.may_store,
         )
-        name, server_side = request.query_params.get("feature"), self.client.server_side
-        if name:
-            work = partial(responses.identity_flag, identity=identity, name=name, server_side=server_side)
-        else:
-            work = partial(responses.identity, identity=identity, server_side=server_side)
-        return self.evaluate(work).http_response(request)
+        feature = request.query_params.get("feature") or None
+        return self.answer(Read(IDENTITIES, self.client.server_side, feature, identity))
 
     @extend_schema(request=IdentitiesSerializer, responses={200: schema.IDENTITY})
     def post(self, request: Request) -> HttpResponse:
@@ -175,8 +165,7 @@ class IdentitiesView(SDKView):
             )
         else:
             identity = identify.anonymous(traits)
-        work = partial(responses.identity, identity=identity, server_side=self.client.server_side)
-        return self.evaluate(work).http_response(request)
+        return self.answer(Read(IDENTITIES, self.client.server_side, None, identity))
 
 
 class TraitsView(SDKView):
@@ -235,8 +224,7 @@ class DocumentView(SDKView):
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> HttpResponse:
         """All that an SDK needs to evaluate the environment's flags itself. Only for server-side keys."""
-        with _deleted_environment_is_403():
-            return shared_answers.get(SharedKey.for_document(self.client)).http_response(request)
+        return self.answer(Read(DOCUMENT, True))
 
 
 class FlagAnalyticsView(SDKView):
@@ -250,7 +238,9 @@ class FlagAnalyticsView(SDKView):
         """
         if not isinstance(request.data, dict):
             raise ValidationError({"non_field_errors": ["Expected a JSON object."]})
-        feature_ids = self.evaluate(partial(responses.feature_ids, names=frozenset(request.data)))
+        version, work = self.client.version, partial(_feature_ids, names=frozenset(request.data))
+        with _deleted_environment_is_403():
+            feature_ids = isolation.run(version, self.client.organisation_id, work).value
         counts = {
             feature_ids[name]: count
             for name, count in request.data.items()
@@ -259,3 +249,8 @@ class FlagAnalyticsView(SDKView):
         meter.count_evaluations(self.client.environment_id, counts, request.headers)
         # Not empty: Kotlin's SDK treats an empty body as a failure.
         return HttpResponse(b"null", content_type="application/json")
+
+
+def _feature_ids(compiled: CompiledDocument, names: frozenset[str]) -> dict[str, int]:
+    """The primary keys of the project's features with these names, by name."""
+    return {feature.name: feature.id for feature in compiled.document.features if feature.name in names}

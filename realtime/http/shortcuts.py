@@ -25,10 +25,15 @@ class DeferredResponse(Protocol):
         """Let the application respond by ASGI."""
 
 
-class Channel(Protocol):
-    """The connection of a plain GET without a response. Either ``defer`` or ``take_over`` is called, once."""
+class Deferrable(Protocol):
+    """A request without a response."""
 
-    def defer(self) -> DeferredResponse: ...
+    def defer(self) -> DeferredResponse:
+        """Respond later. Is called once."""
+
+
+class Channel(Deferrable, Protocol):
+    """The connection of a plain GET without a response. Either ``defer`` or ``take_over`` is called, once."""
 
     def take_over(self) -> Sink:
         """Turn the connection into a stream's sink."""

@@ -4,7 +4,7 @@ It knows no database and no server, so the product and the relay answer with the
 and a document to a response. docs/ofrep.md describes the mapping of Flagsmith's flags to the protocol.
 """
 
-from realtime.ofrep.answers import State, answer, failure, rejection, unauthorized, unchanged
+from realtime.ofrep.answers import answer, failure, rejection, unauthorized, unchanged
 from realtime.ofrep.evaluations import Evaluations
 from realtime.ofrep.requests import PREFIX, EvaluationRequest, api_key, flag_of_path, is_evaluation, parse
 
@@ -12,7 +12,6 @@ __all__ = [
     "PREFIX",
     "EvaluationRequest",
     "Evaluations",
-    "State",
     "answer",
     "api_key",
     "failure",

@@ -1,54 +1,47 @@
 """OFREP answers: status, headers and body, in the protocol's shapes."""
 
 import hashlib
-from typing import NamedTuple
 
 from realtime.answers import Answer
 from realtime.evaluation.encoding import encode
 from realtime.ofrep.evaluations import Evaluations
-from realtime.ofrep.requests import EvaluationRequest, InvalidRequest, parse_identity
+from realtime.ofrep.requests import InvalidRequest, parse_identity
+from realtime.reads.read import Read
+from realtime.types import UpdatedAt
 
 
-class State(NamedTuple):
-    """All that an answer depends on besides the request."""
-
-    revision: str
-    """Identifies the environment and the content of its document: equal only if that is equal."""
-
-    server_side: bool
-    """The caller has a server-side key."""
-
-    streaming_enabled: bool
-    """The gate is open: clients may open a stream."""
-
-    def etag(self, body: bytes) -> str:
-        """The ``ETag`` of a bulk evaluation with this request body."""
-        parts = f"{self.revision} {self.server_side:d}{self.streaming_enabled:d}\n".encode()
-        return f'"{hashlib.blake2b(parts + body, digest_size=16).hexdigest()}"'
+def _etag(read: Read, revision: str) -> str:
+    """The ``ETag`` of a bulk evaluation."""
+    parts = f"{revision} {read.server_side:d}{read.streaming_enabled:d}\n".encode()
+    return f'"{hashlib.blake2b(parts + read.body, digest_size=16).hexdigest()}"'
 
 
-def unchanged(request: EvaluationRequest, state: State) -> Answer | None:
-    """304 if the client has the answer to this bulk evaluation already. It needs no evaluation."""
-    if request.flag is not None or not request.if_none_match:
+def unchanged(read: Read, revision: str, updated_at: UpdatedAt) -> Answer | None:
+    """304 if the client has the answer to this bulk evaluation already. It needs no evaluation.
+
+    ``revision``: identifies the environment and the content of its document: equal only if that is equal.
+    """
+    if read.feature is not None or not read.if_none_match:
         return None
-    etag = state.etag(request.body)
-    known = [tag.strip().removeprefix("W/") for tag in request.if_none_match.split(",")]
-    return Answer(304, b"", (("ETag", etag),)) if etag in known else None
+    etag = _etag(read, revision)
+    known = [tag.strip().removeprefix("W/") for tag in read.if_none_match.split(",")]
+    return Answer(304, b"", (("ETag", etag),), (), updated_at) if etag in known else None
 
 
-def answer(request: EvaluationRequest, state: State, evaluations: Evaluations) -> Answer:
-    """The answer to a request with a valid key. ``evaluations``: those of the document of ``state.revision``."""
+def answer(read: Read, revision: str, updated_at: UpdatedAt, evaluations: Evaluations) -> Answer:
+    """The answer to a read with a valid key. ``evaluations``: those of the document of this revision."""
+    flag = read.feature
     try:
-        identity = parse_identity(request.body)
+        identity = parse_identity(read.body)
     except InvalidRequest as invalid:
-        return failure(400, request.flag, invalid.code, invalid.details)
-    if request.flag is None:
-        body = evaluations.all(identity, state.server_side, state.streaming_enabled)
-        return Answer(200, body, (("ETag", state.etag(request.body)),))
-    found = evaluations.one(identity, request.flag, state.server_side)
+        return failure(400, flag, invalid.code, invalid.details)
+    if flag is None:
+        body = evaluations.all(identity, read.server_side, read.streaming_enabled)
+        return Answer(200, body, (("ETag", _etag(read, revision)),), (), updated_at)
+    found = evaluations.one(identity, flag, read.server_side)
     if found is None:
-        return failure(404, request.flag, "FLAG_NOT_FOUND", "No flag has this key.")
-    return Answer(200, found)
+        return failure(404, flag, "FLAG_NOT_FOUND", "No flag has this key.")
+    return Answer(200, found, (), (), updated_at)
 
 
 def failure(status: int, flag: str | None, code: str, details: str) -> Answer:

@@ -1,7 +1,6 @@
 """OFREP requests: the key, the flag's name in the path, and the evaluation context in the body."""
 
 import math
-from typing import NamedTuple
 
 from realtime.evaluation import Identity, IdentityTrait
 from realtime.evaluation.decoding import decode
@@ -15,17 +14,9 @@ BEARER = "bearer "
 MAX_IDENTIFIER_LENGTH = 2_000
 
 
-class EvaluationRequest(NamedTuple):
-    """A request for one flag, or for all."""
-
-    key: str
-    """The environment's client-side or server-side key. Empty: none was sent."""
-
-    flag: str | None
-    """The name of the flag. None: all flags (bulk evaluation)."""
-
-    body: bytes
-    if_none_match: str = ""
+EvaluationRequest = tuple[str, str | None, str]
+"""The environment's client-side or server-side key (empty: none was sent), the name of the flag (None: all flags, a
+bulk evaluation), and ``If-None-Match``."""
 
 
 class InvalidRequest(Exception):
@@ -55,8 +46,8 @@ def is_evaluation(path: str) -> bool:
     return path == PREFIX or (path.startswith(f"{PREFIX}/") and flag_of_path(path) is not None)
 
 
-def parse(scope: Scope, body: bytes) -> EvaluationRequest | None:
-    """The request of an ASGI scope. None: its path is another."""
+def parse(scope: Scope) -> EvaluationRequest | None:
+    """The request of an ASGI scope, without its body. None: its path is another."""
     path: str = scope["path"]
     if not is_evaluation(path):
         return None
@@ -69,7 +60,7 @@ def parse(scope: Scope, body: bytes) -> EvaluationRequest | None:
         elif name == b"if-none-match":
             if_none_match = value
     key = api_key(x_api_key.decode("latin-1"), authorization.decode("latin-1"))
-    return EvaluationRequest(key, flag_of_path(path), body, if_none_match.decode("latin-1"))
+    return key, flag_of_path(path), if_none_match.decode("latin-1")
 
 
 def parse_identity(body: bytes) -> Identity:

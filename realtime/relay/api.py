@@ -1,9 +1,5 @@
-"""The SDK API and OFREP (docs/ofrep.md) from memory: as shortcuts on a client's connection, and as ASGI.
+"""The SDK API and OFREP (docs/ofrep.md) from memory: as shortcuts on a client's connection, and as ASGI."""
 
-Both parse a request to the same ``Read`` or call the same ``post``.
-"""
-
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,16 +8,19 @@ from urllib.parse import parse_qsl
 import structlog
 
 from realtime import ofrep
-from realtime.answers import Answer, ConditionalHeaders, accepts_gzip
+from realtime.answers import Answer, ConditionalHeaders, Response, accepts_gzip
 from realtime.delivery.spread import refetch_rate
 from realtime.evaluation import Identity
-from realtime.http.shortcuts import Answerer, Channel, DeferredResponse
+from realtime.http.asgi_response import ASGIResponse
+from realtime.http.shortcuts import Deferrable, DeferredResponse
 from realtime.ofrep import EvaluationRequest
+from realtime.reads.answering import answer
+from realtime.reads.read import DOCUMENT, FLAGS, IDENTITIES, OFREP, Read
 from realtime.relay import identities, relay_metrics, responding, traits, usage
 from realtime.relay.document import HeldDocument
 from realtime.relay.environments import Environments
-from realtime.relay.evaluator import Evaluation, Evaluator
-from realtime.relay.responding import InvalidRequest, NoDocument, Origins, Rejected, Response, Result, UnknownKey
+from realtime.relay.evaluator import Evaluator
+from realtime.relay.responding import InvalidRequest, NoDocument, Origins, Rejected, UnknownKey
 from realtime.relay.traits import TraitForwarder, TraitRequest
 from realtime.relay.usage import Usage
 from realtime.types import Application, Message, Receive, Scope, Send
@@ -30,17 +29,15 @@ logger = structlog.get_logger(__name__)
 
 PREFIXES = ("/api/", ofrep.PREFIX)
 
-FLAGS = "/api/v1/flags"
-IDENTITIES = "/api/v1/identities"
-DOCUMENT = "/api/v1/environment-document"
+IDENTITIES_PATH = "/api/v1/identities"
 ANALYTICS = "/api/v1/analytics/flags"
 ANALYTICS_2 = "/api/v2/analytics/flags"
 TRAITS = "/api/v1/traits"
 BULK_TRAITS = "/api/v1/traits/bulk"
 
-READS = (FLAGS, IDENTITIES, DOCUMENT)
+READS = {"/api/v1/flags": FLAGS, IDENTITIES_PATH: IDENTITIES, "/api/v1/environment-document": DOCUMENT}
 WRITES = {
-    IDENTITIES: ("POST",),
+    IDENTITIES_PATH: ("POST",),
     ANALYTICS: ("POST",),
     ANALYTICS_2: ("POST",),
     TRAITS: ("POST",),
@@ -52,11 +49,8 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 Found = tuple[HeldDocument, bool]
 """The document of a key, and whether the key is server-side."""
 
-Read = Callable[[], Result]
-"""Responds to a GET. It is called for each request of the same bytes."""
-
-Posted = Answer | Evaluation
-"""The answer to a POST or PUT, or how to make it."""
+Respond = Callable[[Deferrable], bool]
+"""Responds to a GET, now or later, and returns true (``Answerer``)."""
 
 
 class API:
@@ -76,13 +70,8 @@ class API:
         self._usage = usage_counts
         self._forwarder = forwarder
         self._has_logged_traits = False
-        self._reads: dict[str, Callable[[Scope, bytes], Read]] = {
-            FLAGS: self._flags,
-            IDENTITIES: self._identity,
-            DOCUMENT: self._document,
-        }
-        self._posts: dict[str, Callable[[Scope, Found, bytes], Posted]] = {
-            IDENTITIES: self._post_identity,
+        self._posts: dict[str, Callable[[Scope, Found, bytes], Answer | Read]] = {
+            IDENTITIES_PATH: self._post_identity,
             ANALYTICS: self._post_totals,
             ANALYTICS_2: self._post_evaluations,
             TRAITS: self._post_trait,
@@ -91,35 +80,75 @@ class API:
 
     # Requests
 
-    def read(self, scope: Scope) -> Read | None:
-        """The handler of a GET; None: the path is none of the API's reads."""
-        handler = self._reads.get(_path(scope))
-        if handler is None:
+    def shortcut(self, scope: Scope) -> Respond | None:
+        """What responds to GETs of the same bytes. None: the path is none of the API's reads."""
+        endpoint = READS.get(_path(scope))
+        if endpoint is None:
             return None
         cors = self._cors(scope)
         try:
-            read = handler(scope, cors)
+            return self._responder(scope, endpoint, cors)
         except InvalidRequest as invalid:
-            response = responding.encode(invalid.answer, cors)
-            return lambda: response
-        return read
+            return partial(_reply, responding.encode(invalid.answer, cors))
 
-    def post(self, scope: Scope, body: bytes) -> Result | None:
-        """The response to a POST or PUT; None: the path is none of the API's writes."""
+    def _responder(self, scope: Scope, endpoint: str, cors: bytes) -> Respond:
+        key, reads = _key(scope), _parse_reads(scope, endpoint)
+        accept_encoding = _header(scope, b"accept-encoding").decode("latin-1")
+        form = accepts_gzip(accept_encoding), cors
+        is_document, is_individual = endpoint is DOCUMENT, not reads[False].is_shared
+        names = (b"if-none-match", b"if-modified-since") if is_document else ()
+        conditions = ConditionalHeaders(*(_header(scope, name).decode("latin-1") for name in names))
+        find, evaluate = self._find, self._evaluator.respond
+        count, add_refetch = relay_metrics.reads[endpoint].add, refetch_rate.add
+
+        def respond(channel: Deferrable) -> bool:
+            deferred = channel.defer()
+            try:
+                held, server_side = find(key)
+                if is_document and not server_side:
+                    raise UnknownKey(key)
+                count()
+                add_refetch()
+                if is_individual:
+                    evaluate(reads[server_side], held, cors, deferred)
+                    return True
+                rendered = held.rendered_flags[server_side]
+                response = None if is_document else rendered.get(form)
+                if response is None:
+                    shared = answer(reads[server_side], held)
+                    response = responding.encode_for(shared, accept_encoding, conditions, cors)
+                    if not is_document:
+                        rendered[form] = response
+            except Rejected as rejected:
+                response = self._reject(rejected, cors)
+            except Exception:
+                response = responding.failed()
+            deferred.reply(*response)
+            return True
+
+        return respond
+
+    def post(self, scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
+        """Respond to a POST or PUT. False: the path is none of the API's writes."""
         cors = self._cors(scope)
         try:
-            posted = self._posted(scope, body)
+            if (request := ofrep.parse(scope)) is not None:
+                self._respond_to_ofrep(request, body, cors, deferred)
+                return True
+            handler = self._posts.get(_path(scope))
+            if handler is None:
+                return False
+            found = self._find(_key(scope))
+            posted = handler(scope, found, body)
+            if isinstance(posted, Read):
+                self._evaluator.respond(posted, found[0], cors, deferred)
+            else:
+                deferred.reply(*responding.encode(posted, cors))
         except Rejected as rejected:
-            return self._reject(rejected, cors)
-        if isinstance(posted, Evaluation):
-            return self._evaluator.evaluate(posted, cors)
-        return None if posted is None else responding.encode(posted, cors)
-
-    def _posted(self, scope: Scope, body: bytes) -> Posted | None:
-        if (request := ofrep.parse(scope, body)) is not None:
-            return self._ofrep(request)
-        handler = self._posts.get(_path(scope))
-        return None if handler is None else handler(scope, self._find(_key(scope)), body)
+            deferred.reply(*self._reject(rejected, cors))
+        except Exception:
+            deferred.reply(*responding.failed(path=scope["path"]))
+        return True
 
     def _reject(self, rejected: Rejected, cors: bytes) -> Response:
         relay_metrics.rejected.add()
@@ -137,79 +166,12 @@ class API:
         answer = responding.json_answer(413, {"detail": "The request's body is too large."})
         return responding.encode(answer, self._cors(scope))
 
-    # Reads
-
-    def _flags(self, scope: Scope, cors: bytes) -> Read:
-        key, feature = _key(scope), _query(scope).get("feature")
-        accept_encoding = _header(scope, b"accept-encoding").decode("latin-1")
-        find = self._find
-        count, add_refetch = relay_metrics.reads["flags"].add, refetch_rate.add
-        is_gzip = accepts_gzip(accept_encoding)
-
-        def read() -> Response:
-            try:
-                held, server_side = find(key)
-            except Rejected as rejected:
-                return self._reject(rejected, cors)
-            count()
-            add_refetch()
-            if not feature:
-                return _shared(held, server_side, is_gzip, cors)
-            body = held.compiled.flag(feature, server_side)
-            return responding.encode(responding.evaluated(held, body, feature), cors)
-
-        return read
-
-    def _document(self, scope: Scope, cors: bytes) -> Read:
-        key = _key(scope)
-        accept_encoding = _header(scope, b"accept-encoding").decode("latin-1")
-        names = (b"if-none-match", b"if-modified-since")
-        conditions = ConditionalHeaders(*(_header(scope, name).decode("latin-1") for name in names))
-
-        def read() -> Response:
-            try:
-                held, server_side = self._find(key)
-            except Rejected as rejected:
-                return self._reject(rejected, cors)
-            if not server_side:
-                return responding.encode(UnknownKey(key).answer, cors)
-            relay_metrics.reads["environment-document"].add()
-            return responding.encode_for(held.document, accept_encoding, conditions, cors)
-
-        return read
-
-    def _identity(self, scope: Scope, cors: bytes) -> Read:
-        query = _query(scope)
-        key, identifier, feature = _key(scope), query.get("identifier"), query.get("feature") or None
-        if not identifier:
-            raise InvalidRequest("missing", ["query", "identifier"], "Field required")
-
-        def read() -> Result:
-            try:
-                evaluation = self._evaluation(self._find(key), Identity(identifier), feature)
-            except Rejected as rejected:
-                return self._reject(rejected, cors)
-            return self._evaluator.evaluate(evaluation, cors)
-
-        return read
-
-    def _evaluation(self, found: Found, identity: Identity, feature: str | None = None) -> Evaluation:
-        """An identity's flags, or one of them, to be evaluated."""
-        held, server_side = found
-        relay_metrics.reads["identities"].add()
-        refetch_rate.add()
-
-        def run() -> Answer:
-            if feature is not None:
-                return responding.evaluated(held, held.compiled.identity_flag(identity, feature, server_side), feature)
-            return responding.evaluated(held, held.compiled.identity(identity, server_side))
-
-        return Evaluation(held, run)
-
-    def _ofrep(self, request: EvaluationRequest) -> Posted:
-        """The answer to a request of OFREP, or its evaluation."""
+    def _respond_to_ofrep(
+        self, request: EvaluationRequest, body: bytes, cors: bytes, deferred: DeferredResponse
+    ) -> None:
+        key, flag, known = request
         try:
-            held, server_side = self._find(request.key)
+            held, server_side = self._find(key)
         except UnknownKey:
             raise Rejected(ofrep.unauthorized()) from None
         except NoDocument:
@@ -217,25 +179,27 @@ class API:
             raise Rejected(ofrep.rejection(500, responding.NO_DOCUMENT, responding.RETRY)) from None
         if not held.is_served:
             raise Rejected(ofrep.rejection(403, "The organisation is disabled from serving flags."))
-        relay_metrics.reads["identities"].add()
+        relay_metrics.reads[IDENTITIES].add()
         refetch_rate.add()
-        state = held.ofrep_states[server_side]
-        return ofrep.unchanged(request, state) or Evaluation(
-            held,
-            partial(ofrep.answer, request, state, held.evaluations),
-            partial(ofrep.failure, 400, request.flag, "GENERAL", responding.TOOK_TOO_LONG),
-        )
+        read = Read(OFREP, server_side, flag, None, body, known, held.names_streams)
+        unchanged = ofrep.unchanged(read, held.revision, held.updated_at)
+        if unchanged is None:
+            self._evaluator.respond(read, held, cors, deferred)
+        else:
+            deferred.reply(*responding.encode(unchanged, cors))
 
     # Writes
 
-    def _post_identity(self, scope: Scope, found: Found, body: bytes) -> Evaluation:
+    def _post_identity(self, scope: Scope, found: Found, body: bytes) -> Read:
         held, server_side = found
         posted = identities.parse(body)
         may_set_traits = server_side or held.allows_client_traits
         if self._forwarder is not None and posted.traits and may_set_traits and not posted.is_transient:
             self._forward("POST", "identities/", _key(scope), posted.identifier, body)
         identity = posted.identity() if may_set_traits else Identity(posted.identifier)
-        return self._evaluation(found, identity)
+        relay_metrics.reads[IDENTITIES].add()
+        refetch_rate.add()
+        return Read(IDENTITIES, server_side, None, identity)
 
     def _post_totals(self, scope: Scope, found: Found, body: bytes) -> Answer:
         posted = identities.parse_json(body)
@@ -315,66 +279,13 @@ class API:
         return environment.held, server_side
 
     def _cors(self, scope: Scope) -> bytes:
-        return self._origins.headers(_header(scope, b"origin"))
-
-    # Servers
-
-    def shortcut(self, scope: Scope) -> Answerer | None:
-        """The reads, as a shortcut."""
-        read = self.read(scope)
-        return None if read is None else partial(_answer, read)
-
-    def post_shortcut(self, scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
-        """The POSTs, as a shortcut."""
-        try:
-            result = self.post(scope, body)
-        except Exception:
-            result = _failed(path=scope["path"])
-        if result is None:
-            return False
-        _reply(deferred, result)
-        return True
+        origins = self._origins
+        return origins.headers(b"" if origins.allows_all else _header(scope, b"origin"))
 
 
-def _answer(read: Read, channel: Channel) -> bool:
-    try:
-        result = read()
-    except Exception:
-        result = _failed()
-    _reply(channel.defer(), result)
+def _reply(response: Response, channel: Deferrable) -> bool:
+    channel.defer().reply(*response)
     return True
-
-
-def _reply(deferred: DeferredResponse, result: Result) -> None:
-    if isinstance(result, Response):
-        deferred.reply(result.head, result.body)
-    else:
-        result.add_done_callback(partial(_reply_later, deferred))
-
-
-def _reply_later(deferred: DeferredResponse, task: "asyncio.Task[Response]") -> None:
-    try:
-        response = task.result()
-    except (Exception, asyncio.CancelledError):
-        response = _failed()
-    deferred.reply(response.head, response.body)
-
-
-def _failed(**fields: str) -> Response:
-    """The response after an exception, which is logged."""
-    logger.exception("relay_request_failed", **fields)
-    return responding.encode(responding.json_answer(500, {"detail": "Internal Server Error"}), b"")
-
-
-def _shared(held: HeldDocument, server_side: bool, is_gzip: bool, cors: bytes) -> Response:
-    """The response that all clients with the same kind of key share."""
-    name = server_side, is_gzip, cors
-    response: Response | None = held.encoded_flags.get(name)
-    if response is None:
-        encoding = "gzip" if is_gzip else ""
-        response = responding.encode_for(held.flags[server_side], encoding, ConditionalHeaders(), cors)
-        held.encoded_flags[name] = response
-    return response
 
 
 def _path(scope: Scope) -> str:
@@ -397,6 +308,18 @@ def _key(scope: Scope) -> str | None:
     return key or None
 
 
+def _parse_reads(scope: Scope, endpoint: str) -> tuple[Read, Read]:
+    """The read of a GET with a client-side key, and with a server-side key. Raises InvalidRequest."""
+    query = {} if endpoint is DOCUMENT else _query(scope)
+    identity = None
+    if endpoint is IDENTITIES:
+        if not (identifier := query.get("identifier")):
+            raise InvalidRequest("missing", ["query", "identifier"], "Field required")
+        identity = Identity(identifier)
+    feature = query.get("feature") or None
+    return Read(endpoint, False, feature, identity), Read(endpoint, True, feature, identity)
+
+
 def _query(scope: Scope) -> dict[str, str]:
     try:
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="strict")
@@ -407,8 +330,11 @@ def _query(scope: Scope) -> dict[str, str]:
 
 
 def _header(scope: Scope, name: bytes) -> bytes:
-    value: bytes = next((value for header, value in scope["headers"] if header == name), b"")
-    return value
+    value: bytes
+    for header, value in scope["headers"]:
+        if header == name:
+            return value
+    return b""
 
 
 def with_api(api: Callable[[], API | None], application: Application) -> Application:
@@ -419,29 +345,26 @@ def with_api(api: Callable[[], API | None], application: Application) -> Applica
         if not scope["path"].startswith(PREFIXES) or current is None:
             await application(scope, receive, send)
             return
-        response = await _respond(current, {**scope}, receive)
-        if response is not None:
-            if scope["method"] == "HEAD":
-                response = response._replace(body=b"")
-            await response.send(send)
+        scope, method, deferred = {**scope}, scope["method"], ASGIResponse()
+        responds = False
+        if method in ("GET", "HEAD"):
+            respond = current.shortcut(scope)
+            responds = respond is not None and respond(deferred)
+        elif method in _write_methods(scope):
+            body = await _body(receive)
+            if body is None:
+                return
+            if len(body) > MAX_BODY_BYTES:
+                responds = _reply(current.too_large(scope), deferred)
+            else:
+                responds = current.post(scope, body, deferred)
+        if not responds:
+            _reply(current.other(scope), deferred)
+        response = await deferred.response
+        assert response is not None
+        await response.send(send, has_body=method != "HEAD")
 
     return call
-
-
-async def _respond(api: API, scope: Scope, receive: Receive) -> Response | None:
-    """The response; None: the client has disconnected."""
-    method, result = scope["method"], None
-    if method in ("GET", "HEAD"):
-        read = api.read(scope)
-        result = read() if read is not None else None
-    elif method in _write_methods(scope):
-        body = await _body(receive)
-        if body is None:
-            return None
-        result = api.too_large(scope) if len(body) > MAX_BODY_BYTES else api.post(scope, body)
-    if isinstance(result, asyncio.Task):
-        return await result
-    return api.other(scope) if result is None else result
 
 
 async def _body(receive: Receive) -> bytes | None:

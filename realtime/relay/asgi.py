@@ -25,7 +25,7 @@ def _read(scope: Scope) -> Answerer | None:
 
 def _post(scope: Scope, body: bytes, deferred: DeferredResponse) -> bool:
     current = relay.api()
-    return current is not None and current.post_shortcut(scope, body, deferred)
+    return current is not None and current.post(scope, body, deferred)
 
 
 # Uvicorn logs requests that it passes on, so with an access log there are no shortcuts.

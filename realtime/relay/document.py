@@ -18,16 +18,16 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, NamedTuple, Self, cast
 
-from realtime import ofrep
-from realtime.answers import Answer, EncodedBody, Validators
+from realtime.answers import KEY_HEADER, Answer, Response, version_headers
 from realtime.evaluation import CompiledEnvironment, EnvironmentDocument, Identity, patterns
 from realtime.evaluation.decoding import decode
 from realtime.evaluation.processor_time import thread_time
+from realtime.reads.environment import ServedEnvironment
+from realtime.relay import responding
 from realtime.relay.configuration import SERVER_KEY_PREFIX
 from realtime.relay.upstream import UpstreamError
 from realtime.types import EPOCH, TICK, EnvironmentKey, EnvironmentState, UpdatedAt, epoch_seconds, first_readable
@@ -86,40 +86,51 @@ class Stored(NamedTuple):
             raise ValueError(f"no stored document: {error!r}") from error
 
 
-@dataclass(slots=True, eq=False)
-class HeldDocument:
-    """A document in memory, compiled, with the responses that are equal for all clients."""
+Rendered = dict[tuple[bool, bytes], Response]
+"""Responses by whether they are compressed, and their CORS headers."""
 
-    key: EnvironmentKey
-    stored: Stored
-    compiled: CompiledEnvironment
-    """Server-side keys get disabled flags even if the project hides them, as in the Edge Proxy; a Flagsmith hides them
-    from both."""
 
-    streaming_enabled: bool
-    is_served: bool
-    """The organisation has flags served. Only OFREP depends on it: the Edge Proxy serves every document."""
+class HeldDocument(ServedEnvironment):
+    """A document in memory, compiled, with the responses that are equal for all clients.
 
-    allows_client_traits: bool
-    feature_names: frozenset[str]
-    flags: dict[bool, Answer]
-    """By whether the key is server-side."""
+    Server-side keys get disabled flags even if the project hides them, as in the Edge Proxy; a Flagsmith hides them
+    from both.
+    """
 
-    evaluations: ofrep.Evaluations
-    """Those of OFREP."""
+    def __init__(self, key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_streams: bool) -> None:
+        """Compile a document, and encode its responses. Raises an exception if it cannot be evaluated."""
+        compiled = CompiledEnvironment(cast(EnvironmentDocument, document), shows_disabled_to_server_keys=True)
+        revision = f"{stored.raw_digest} {epoch_seconds(stored.version)}"
+        super().__init__(compiled, stored.body, stored.version, stored.last_modified, revision)
+        project = document["project"]
+        self.key = key
+        self.stored = stored
+        self.individual_headers = version_headers(stored.version, KEY_HEADER)
+        self.streaming_enabled = always_streams or bool(project.get("enable_realtime_updates"))
+        # With a server-side key in place of the client-side key, streams are at a path with the server-side key.
+        self.names_streams = self.streaming_enabled and key == document["api_key"]
+        self.is_served = not project.get("organisation", {}).get("stop_serving_flags")
+        """The organisation has flags served. Only OFREP depends on it: the Edge Proxy serves every document."""
 
-    ofrep_states: tuple[ofrep.State, ofrep.State]
-    """By whether the key is server-side."""
+        self.allows_client_traits = bool(document.get("allow_client_traits", True))
+        self.feature_names = frozenset(compiled.evaluator.environment_flags)
+        self.rendered_flags: tuple[Rendered, Rendered] = {}, {}
+        """Responses with all flags, by whether the key is server-side."""
 
-    document: Answer
-    has_patterns: bool
-    """Conditions have regular expressions, whose time depends on what clients send."""
+        # Make the shared answers here, in a thread.
+        _ = self.flags(False), self.flags(True), self.document_answer
+        seconds = _evaluation_seconds(compiled)
+        conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
+        self.has_patterns = any(condition["operator"] == REGEX for condition in conditions)
+        """Conditions have regular expressions, whose time depends on what clients send."""
 
-    is_expensive: bool
-    """Identities are evaluated in a thread."""
-
-    encoded_flags: dict[Any, Any] = field(default_factory=dict)
-    """Encoded responses with all flags, by what they depend on (``api.py``)."""
+        self.is_expensive = (
+            len(self.feature_names) > MAX_FEATURES
+            or len(conditions) > MAX_CONDITIONS
+            or seconds > MAX_EVALUATION_SECONDS
+            or any(_is_query(condition) for condition in conditions)
+        )
+        """Identities are evaluated in a thread."""
 
     @property
     def version(self) -> UpdatedAt:
@@ -128,6 +139,9 @@ class HeldDocument:
     @property
     def state(self) -> EnvironmentState:
         return EnvironmentState(self.key, self.stored.version, self.streaming_enabled)
+
+    def feature_not_found(self, feature: str | None) -> Answer:
+        return responding.json_answer(404, {"status": "not_found", "message": f"feature '{feature}' not found"})
 
 
 def receive(
@@ -171,51 +185,10 @@ def restore(key: EnvironmentKey, stored: Stored, *, always_streams: bool = False
 
 
 def _hold(key: EnvironmentKey, stored: Stored, document: dict[str, Any], always_streams: bool) -> HeldDocument:
-    """Compile a document, and encode its responses. Raises UpstreamError if it cannot be evaluated."""
-    project = document["project"]
     try:
-        compiled = CompiledEnvironment(cast(EnvironmentDocument, document), shows_disabled_to_server_keys=True)
-        flags = _flags(compiled, stored.version)
-        evaluations = ofrep.Evaluations(compiled, stored.version)
-        seconds = _evaluation_seconds(compiled)
-        names = frozenset(compiled.evaluator.environment_flags)
-        conditions = [condition for segment in project["segments"] for condition in _conditions(segment["rules"])]
+        return HeldDocument(key, stored, document, always_streams)
     except Exception as error:
         raise UpstreamError("invalid", f"it cannot be evaluated: {error!r}") from error
-    encoded = EncodedBody(stored.body)
-    streaming_enabled = always_streams or bool(project.get("enable_realtime_updates"))
-    revision = f"{stored.raw_digest} {epoch_seconds(stored.version)}"
-    # With a server-side key in place of the client-side key, streams are at a path with the server-side key.
-    state = ofrep.State(revision, False, streaming_enabled and key == document["api_key"])
-    return HeldDocument(
-        key=key,
-        stored=stored,
-        compiled=compiled,
-        streaming_enabled=streaming_enabled,
-        is_served=not project.get("organisation", {}).get("stop_serving_flags"),
-        allows_client_traits=bool(document.get("allow_client_traits", True)),
-        feature_names=names,
-        flags=flags,
-        evaluations=evaluations,
-        ofrep_states=(state, state._replace(server_side=True)),
-        document=Answer.of_version(
-            stored.version,
-            encoded.encoded,
-            encoded.gzipped,
-            validators=Validators(encoded.etag, stored.last_modified),
-        ),
-        has_patterns=any(condition["operator"] == REGEX for condition in conditions),
-        is_expensive=len(names) > MAX_FEATURES
-        or len(conditions) > MAX_CONDITIONS
-        or seconds > MAX_EVALUATION_SECONDS
-        or any(_is_query(condition) for condition in conditions),
-    )
-
-
-def _flags(compiled: CompiledEnvironment, version: UpdatedAt) -> dict[bool, Answer]:
-    bodies = {False: EncodedBody(compiled.flags(False))}
-    bodies[True] = EncodedBody(compiled.flags(True)) if compiled.depends_on_key else bodies[False]
-    return {kind: Answer.of_version(version, body.encoded, body.gzipped) for kind, body in bodies.items()}
 
 
 def _evaluation_seconds(compiled: CompiledEnvironment) -> float:

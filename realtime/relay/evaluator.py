@@ -1,17 +1,19 @@
 """Evaluates requests with held documents: in the event loop, or in a thread if the environment is expensive."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from realtime.answers import Answer
 from realtime.batching import Batcher, DatabaseThread
 from realtime.evaluation import patterns
+from realtime.http.shortcuts import DeferredResponse
+from realtime.reads.answering import answer
+from realtime.reads.read import Read
 from realtime.relay import responding
 from realtime.relay.document import HeldDocument
-from realtime.relay.responding import Response, Result
 from realtime.types import EnvironmentKey
 
 logger = structlog.get_logger(__name__)
@@ -23,12 +25,10 @@ EVALUATION_SECONDS = 0.5
 
 @dataclass(slots=True, eq=False)
 class Evaluation:
-    """The evaluation of one request."""
+    """A read that waits for the thread."""
 
+    read: Read
     held: HeldDocument
-    run: Callable[[], Answer]
-    took_too_long: Callable[[], Answer] = responding.took_too_long
-    """The answer if the regular expressions of the environment's segments have used all their time."""
 
 
 class Evaluator:
@@ -47,32 +47,30 @@ class Evaluator:
             group=_environment_of,
         )
 
-    def evaluate(self, evaluation: Evaluation, cors: bytes) -> Result:
-        """The encoded answer to a request."""
-        held = evaluation.held
+    def respond(self, read: Read, held: HeldDocument, cors: bytes, deferred: DeferredResponse) -> None:
+        """Respond to a read, now or later."""
         if not held.is_expensive:
             try:
-                return responding.encode(_evaluate_here(evaluation), cors)
+                if held.has_patterns:
+                    with patterns.time_limit(PATTERN_SECONDS):
+                        evaluated = answer(read, held)
+                else:
+                    evaluated = answer(read, held)
             except patterns.TimeLimitExceeded:
                 held.is_expensive = True
                 logger.warning("environment_is_expensive", environment=held.key, reason="slow regular expressions")
-        return asyncio.create_task(self._evaluate_later(evaluation, cors))
-
-    async def _evaluate_later(self, evaluation: Evaluation, cors: bytes) -> Response:
-        future = self._batcher.submit(evaluation)
-        # A cancelled future would fail in the batcher.
-        await asyncio.wait([future])
-        answer = future.result()
-        assert answer is not None
-        return responding.encode(answer, cors)
+            else:
+                deferred.reply(*responding.encode(evaluated, cors))
+                return
+        self._batcher.submit(Evaluation(read, held)).add_done_callback(partial(_reply, deferred, cors))
 
 
-def _evaluate_here(evaluation: Evaluation) -> Answer:
-    """Evaluate in the event loop. Raises patterns.TimeLimitExceeded."""
-    if not evaluation.held.has_patterns:
-        return evaluation.run()
-    with patterns.time_limit(PATTERN_SECONDS):
-        return evaluation.run()
+def _reply(deferred: DeferredResponse, cors: bytes, future: "asyncio.Future[Answer]") -> None:
+    try:
+        response = responding.encode(future.result(), cors)
+    except (Exception, asyncio.CancelledError):
+        response = responding.failed()
+    deferred.reply(*response)
 
 
 def _environment_of(evaluation: Evaluation) -> EnvironmentKey:
@@ -84,7 +82,7 @@ def _evaluate_in_thread(evaluations: list[Evaluation]) -> dict[Evaluation, Answe
     for evaluation in evaluations:
         try:
             with patterns.time_limit(EVALUATION_SECONDS):
-                results[evaluation] = evaluation.run()
+                results[evaluation] = answer(evaluation.read, evaluation.held)
         except patterns.TimeLimitExceeded:
-            results[evaluation] = evaluation.took_too_long()
+            results[evaluation] = responding.took_too_long(evaluation.read)
     return results

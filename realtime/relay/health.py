@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from realtime.answers import Headers, http_head
+from realtime.answers import Headers, Response, http_head
 from realtime.relay import environments
 from realtime.relay.environments import Environment
-from realtime.relay.responding import NOSNIFF, Response, encode, json_answer
+from realtime.relay.responding import NOSNIFF, encode, json_answer
 from realtime.serving.health import Part
 from realtime.types import Application, Message, Receive, Send
 
@@ -32,8 +32,7 @@ def with_health(application: Application) -> Application:
         if page is None:
             await application(scope, receive, send)
         else:
-            response = page()
-            await (response._replace(body=b"") if scope["method"] == "HEAD" else response).send(send)
+            await page().send(send, has_body=scope["method"] != "HEAD")
 
     return call
 

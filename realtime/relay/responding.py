@@ -1,14 +1,17 @@
 """Encodes the relay's answers, with CORS headers. Errors in the Edge Proxy's shapes."""
 
-import asyncio
 import json
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from realtime.answers import KEY_HEADER, VERSION_HEADER, Answer, ConditionalHeaders, Headers, http_head
-from realtime.relay.document import HeldDocument
-from realtime.types import Send, UpdatedAt, epoch_seconds
+import structlog
+
+from realtime import ofrep
+from realtime.answers import Answer, ConditionalHeaders, Headers, Response, http_head
+from realtime.reads.read import OFREP, Read
+
+logger = structlog.get_logger(__name__)
 
 CONTENT_TYPE = (b"content-type", b"application/json")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -24,41 +27,19 @@ NO_DOCUMENT = "The upstream has not sent this environment's document yet."
 TOOK_TOO_LONG = "The rules of this environment's segments take too long to evaluate for these traits."
 
 
-class Response(NamedTuple):
-    """A response as it is sent: the status line and the headers, without those of the connection, and the body."""
-
-    head: bytes
-    body: bytes
-
-    @property
-    def status(self) -> int:
-        return int(self.head[9:12])
-
-    async def send(self, send: Send) -> None:
-        """Send the response by ASGI."""
-        lines = self.head.split(b"\r\n")[1:-1]
-        headers = [tuple(line.split(b": ", 1)) for line in lines]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
-
-
-Result = Response | asyncio.Task[Response]
-"""A response, or the task that makes it."""
-
-
 class Origins:
     """The origins of ``allow_origins``."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
-        self._allows_all = "*" in allowed
+        self.allows_all = "*" in allowed
         self._allowed = frozenset(origin.encode() for origin in allowed)
 
     def allows(self, origin: bytes) -> bool:
-        return self._allows_all or origin in self._allowed
+        return self.allows_all or origin in self._allowed
 
     def headers(self, origin: bytes) -> bytes:
         """The encoded CORS headers of a response to this origin; empty: none was sent."""
-        if self._allows_all:
+        if self.allows_all:
             return _cors(b"*")
         return (_cors(origin) if origin in self._allowed else b"") + b"vary: Origin\r\n"
 
@@ -110,19 +91,6 @@ def encode_for(answer: Answer, accept_encoding: str, conditions: ConditionalHead
     return encode(Answer(answer.status, body, tuple(headers.items())), cors)
 
 
-def evaluated(held: HeldDocument, body: bytes | None, feature: str | None = None) -> Answer:
-    """The answer to one request. None: there is no flag of this name for this kind of key."""
-    if body is None:
-        return json_answer(404, {"status": "not_found", "message": f"feature '{feature}' not found"})
-    return Answer(200, body, (), _version_headers(held.version), held.version)
-
-
-@lru_cache(maxsize=1_024)
-def _version_headers(version: UpdatedAt) -> Headers:
-    """Those of answers that are never compressed, unlike those that all clients share."""
-    return ((VERSION_HEADER, epoch_seconds(version)), ("Vary", KEY_HEADER))
-
-
 def json_answer(status: int, content: Any, headers: Headers = ()) -> Answer:
     body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return Answer(status, body, headers)
@@ -164,5 +132,14 @@ def not_found() -> Answer:
     return json_answer(404, {"detail": "Not Found"})
 
 
-def took_too_long() -> Answer:
+def took_too_long(read: Read) -> Answer:
+    """The answer if the regular expressions of the environment's segments have used all their time."""
+    if read.endpoint == OFREP:
+        return ofrep.failure(400, read.feature, "GENERAL", TOOK_TOO_LONG)
     return json_answer(422, {"detail": TOOK_TOO_LONG})
+
+
+def failed(**fields: str) -> Response:
+    """The response after an exception, which is logged."""
+    logger.exception("relay_request_failed", **fields)
+    return encode(json_answer(500, {"detail": "Internal Server Error"}), b"")

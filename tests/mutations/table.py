@@ -200,7 +200,7 @@ MUTATIONS = (
     ),
     Mutation(
         "transaction-fills-cache",
-        "sdk/shared_answers.py",
+        "sdk/answers.py",
         "    if connections[DEFAULT_DB_ALIAS].in_atomic_block:\n",
         "    if False:\n",
         ("tests/sdk/test_cache.py", "tests/sdk/test_snapshot.py"),

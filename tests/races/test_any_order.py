@@ -190,8 +190,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert flags == stored(environment)
 
     def cached_document_matches_a_new_one(self, environment: Environment) -> None:
-        cached = environment_cache.get(Version.of(environment)).document_body.encoded
-        assert cached == CompiledDocument(build(read_environment_row(environment.pk))).document_body.encoded
+        cached = environment_cache.get(Version.of(environment)).document_body
+        assert cached == CompiledDocument(build(read_environment_row(environment.pk))).document_body
         assert datetime.fromisoformat(json.loads(cached)["updated_at"]) == environment.updated_at
 
     def teardown(self) -> None:

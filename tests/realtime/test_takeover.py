@@ -265,11 +265,11 @@ async def test_read__connection_reset_before_the_response__nothing_fails(
     loop.set_exception_handler(lambda _, context: failures.append(context))
     began = asyncio.Event()
 
-    def find_answers(reads: list[read_path.Read]) -> dict[read_path.Read, read_path.ReadyAnswer]:
+    def find_answers(requests: list[read_path.Request]) -> dict[read_path.Request, read_path.ReadyAnswer]:
         loop.call_soon_threadsafe(began.set)
         go_on.wait(PATIENCE)
-        answer = Answer.of_version(START, b"[]")
-        return {read: read_path.ReadyAnswer(read.endpoint, 1, answer) for read in reads if known}
+        answer = Answer(200, b"[]", updated_at=START)
+        return {request: read_path.ReadyAnswer(request.endpoint, 1, answer) for request in requests if known}
 
     with mock.patch.object(read_path, "find_answers", find_answers):
         client = socket.create_connection(("127.0.0.1", server.port))

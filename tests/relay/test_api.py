@@ -101,7 +101,7 @@ def get(sdk_api: API, scope: Scope) -> Request:
 
 def post(sdk_api: API, scope: Scope, content: Any) -> Request:
     request = Request()
-    assert sdk_api.post_shortcut(scope, json.dumps(content).encode(), cast(Any, request))
+    assert sdk_api.post(scope, json.dumps(content).encode(), cast(Any, request))
     return request
 
 
@@ -406,7 +406,7 @@ async def test_shortcuts__each_request__its_status(sdk_api: API) -> None:
     of_ofrep: Scope = {"path": ofrep.PREFIX, "headers": [(b"x-api-key", SHOP.encode())]}
     assert await post(sdk_api, of_ofrep, evaluation).status() == 200
     assert sdk_api.shortcut(scope_of("/api/v1/other/")) is None
-    assert not sdk_api.post_shortcut(scope_of("/api/v1/flags/"), b"", cast(Any, None))
+    assert not sdk_api.post(scope_of("/api/v1/flags/"), b"", cast(Any, None))
 
 
 async def test_shortcuts__bug__500(sdk_api: API, monkeypatch: pytest.MonkeyPatch) -> None:

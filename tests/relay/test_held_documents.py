@@ -39,7 +39,7 @@ def test_receive__first_document__as_it_came_with_the_upstreams_version() -> Non
     held = received(content)
 
     assert held is not None
-    assert (held.version, json.loads(held.document.body)) == (START, content)
+    assert (held.version, json.loads(held.document_body)) == (START, content)
 
 
 @given(st.randoms(use_true_random=False))
@@ -69,8 +69,8 @@ def test_receive__other_content_and_same_version__version_is_the_clocks_and_in_t
     assert held is not None
     assert before <= held.version <= datetime.now(UTC) + timedelta(seconds=1)
     assert not reads_as_newer(held.version)
-    assert json.loads(held.document.body)["updated_at"] == held.version.isoformat()
-    assert held.flags[False].updated_at == held.version
+    assert json.loads(held.document_body)["updated_at"] == held.version.isoformat()
+    assert held.flags(False).updated_at == held.version
 
 
 def test_receive__upstreams_version_is_behind_the_chosen_one__version_rises() -> None:

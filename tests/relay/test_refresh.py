@@ -107,7 +107,7 @@ def serves(made: Environments, value: str) -> bool:
     """Whether the flag ``banner`` has this value."""
     held = made.by_client_key[KEY].held
     assert held is not None
-    return value.encode() in held.flags[False].body
+    return value.encode() in held.flags(False).body
 
 
 @pytest.mark.parametrize("is_newer", [True, False], ids=["newer post", "older post"])
@@ -386,7 +386,7 @@ async def test_storage__document_of_another_environment__refused_and_fetched(
 
     environment = made.by_client_key[EnvironmentKey("other")]
     assert environment.held is not None
-    assert json.loads(environment.held.document.body)["api_key"] == "other"
+    assert json.loads(environment.held.document_body)["api_key"] == "other"
     assert "stored_document_refused" in caplog.text
 
 

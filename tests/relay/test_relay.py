@@ -57,7 +57,7 @@ def banner(made: Relay, shop: Environment) -> bytes:
     """The flags of an environment."""
     held = made.environments.by_client_key[EnvironmentKey(shop.key)].held
     assert held is not None
-    return held.flags[False].body
+    return held.flags(False).body
 
 
 @pytest.mark.django_db

@@ -23,8 +23,10 @@ from environment_documents.snapshot import snapshot
 from environments.models import Environment, EnvironmentAPIKey
 from features.models import Feature, FeatureState
 from realtime.answers import VERSION_HEADER, Answer
+from realtime.reads.answering import answer
+from realtime.reads.read import DOCUMENT, FLAGS, IDENTITIES, Read
 from realtime.types import epoch_seconds
-from sdk import identify, responses
+from sdk import identify
 from tests.sdk.conftest import application
 from tests.sdk.operations import BEGINNING, OPERATIONS, Tenant
 from tests.support.samples import size
@@ -66,10 +68,8 @@ def check(environment: Environment) -> None:
     compiled = build_without_cache(environment)
     ada = identify.identify(environment.pk, "ada", [], transient=True, persist_traits=True, may_store=bool)
     expected = [
-        responses.flags(compiled, server_side=False),
-        responses.flags(compiled, server_side=True),
-        responses.document(compiled),
-        responses.identity(compiled, ada, server_side=False),
+        answer(read, compiled)
+        for read in (Read(FLAGS, False), Read(FLAGS, True), Read(DOCUMENT, True), Read(IDENTITIES, False, None, ada))
     ]
     for response, expected_response in zip(responses_found, expected, strict=True):
         assert response.status_code == 200
@@ -120,8 +120,8 @@ def test_get__changed_environment__rebuilt(environment: Environment, state: Feat
     after = environment_cache.get(version_of(environment))
     assert after is not before
     assert (
-        b'"enabled":true' in before.client_side_flags.encoded,
-        b'"enabled":true' in after.client_side_flags.encoded,
+        b'"enabled":true' in before.flags(False).body,
+        b'"enabled":true' in after.flags(False).body,
     ) == (False, True)
     assert environment_cache.get(version_of(environment)) is after
 
@@ -177,7 +177,7 @@ def test_get__inside_a_transaction__not_shared(environment: Environment, state: 
         state.enabled = True
         state.save()
         inside = environment_cache.get(version_of(environment))
-        assert b'"enabled":true' in inside.client_side_flags.encoded
+        assert b'"enabled":true' in inside.flags(False).body
         transaction.set_rollback(True)
     # The same revision again, with another content.
     state.refresh_from_db()
@@ -185,7 +185,7 @@ def test_get__inside_a_transaction__not_shared(environment: Environment, state: 
     state.feature_state_value.save()
     after = environment_cache.get(version_of(environment))
     assert after.version.revision == inside.version.revision == before.version.revision + 1
-    assert b'"enabled":true' not in after.client_side_flags.encoded
+    assert b'"enabled":true' not in after.flags(False).body
 
 
 def test_document__requested_in_a_transaction_that_is_rolled_back__not_shared(
@@ -245,7 +245,7 @@ def test_cache__entry_larger_than_the_limit__served_and_not_cached(
 ) -> None:
     settings.DOCUMENT_CACHE_BYTES = 10
     cache = EnvironmentCache()
-    assert b"banner" in cache.get(version_of(environment)).client_side_flags.encoded
+    assert b"banner" in cache.get(version_of(environment)).flags(False).body
     assert cache.memory_bytes == 0
 
 
@@ -255,7 +255,7 @@ def test_cache__document_larger_than_the_limit__its_answers_stay_cached(
     cache, version = EnvironmentCache(), version_of(environment)
     settings.DOCUMENT_CACHE_BYTES = cache.get(version).memory_bytes - 1
     cache.clear()
-    flags = responses.flags(cache.get(version), server_side=False)
+    flags = cache.get(version).flags(False)
     cached = cache.add_answer(version, "flags", flags)
     # For an identity, which has no shared answer.
     cache.get(version)

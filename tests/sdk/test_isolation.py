@@ -38,19 +38,21 @@ import os
 from environment_documents import document
 from environment_documents.cache import CompiledDocument
 from environments.models import Environment
-from sdk import identify, responses
+from realtime.reads.answering import answer
+from realtime.reads.read import DOCUMENT, FLAGS, IDENTITIES, Read
+from sdk import identify
 
 environment = Environment.objects.get(api_key={key!r})
 compiled = CompiledDocument(document.build(document.read_environment_row(environment.pk)))
 ada = identify.read(environment.pk, ["ada"])["ada"]
-responses = [
-    responses.flags(compiled, server_side=False),
-    responses.document(compiled),
-    responses.identity(compiled, ada, server_side=False),
-    responses.flag(compiled, "banner", server_side=False),
-    responses.identity_flag(compiled, ada, "banner", server_side=False),
+reads = [
+    Read(FLAGS, False),
+    Read(DOCUMENT, False),
+    Read(IDENTITIES, False, None, ada),
+    Read(FLAGS, False, "banner"),
+    Read(IDENTITIES, False, "banner", ada),
 ]
-print(json.dumps([response.body.decode() for response in responses]))
+print(json.dumps([answer(read, compiled).body.decode() for read in reads]))
 """
 
 

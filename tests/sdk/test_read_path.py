@@ -32,8 +32,11 @@ from features.models import Feature, FeatureState
 from organisations.models import Organisation
 from projects.models import Project
 from realtime import runtime
+from realtime.evaluation import CompiledEnvironment
+from realtime.reads.answering import answer
+from realtime.reads.read import FLAGS, Read
 from realtime.types import Application, Message
-from sdk import authentication, read_path, responses
+from sdk import authentication, read_path
 from settings.asgi import django_application
 from tests.sdk import generated
 from tests.support.asgi import eventually
@@ -292,8 +295,8 @@ async def test_i13_read_path__evaluation_for_one_tenant_is_running__flags_of_oth
 ) -> None:
     await Identity.objects.acreate(environment=environment, identifier="ada")
     slow, key = [("x-environment-key", each.api_key) for each in (environment, production)]
-    evaluated: Callable[..., int] = lambda entry, **options: entry.version.environment_id  # noqa: E731
-    with blocked(responses, "identity", evaluated, environment.pk) as started:
+    evaluated: Callable[..., int] = lambda compiled, *arguments: compiled.document["id"]  # noqa: E731
+    with blocked(CompiledEnvironment, "identity", evaluated, environment.pk) as started:
         request = scope("/api/v1/identities/", [slow], query="identifier=ada")
         waiting = asyncio.create_task(send_request(fast_path, request))
         assert await asyncio.to_thread(started.wait, PATIENCE)
@@ -440,7 +443,7 @@ async def test_run__expensive_environment__database_connection_released_while_wa
 
     def run() -> Any:
         assert Environment.objects.exists()
-        return isolation.run(version, 1, partial(responses.flags, server_side=False))
+        return isolation.run(version, 1, partial(answer, Read(FLAGS, False)))
 
     assert await sync_to_async(run)() is None
 

@@ -12,7 +12,8 @@ import requests
 
 from realtime import ofrep
 from realtime.evaluation import CompiledEnvironment
-from realtime.ofrep import EvaluationRequest, Evaluations, State
+from realtime.ofrep import Evaluations
+from realtime.reads.read import OFREP, Read
 from tests.ofrep import protocol
 from tests.ofrep.conftest import Client
 from tests.support import sse
@@ -85,9 +86,9 @@ def expected(environment: Environment, context: Any, flag: str | None = None, *,
         # As in ``identities/`` of the relay.
         document = {**document, "hide_disabled_flags": False}
     evaluations = Evaluations(CompiledEnvironment(document), environment.version)
-    request = EvaluationRequest("", flag, json.dumps({"context": context}).encode())
-    state = State("", server_side, document["project"]["enable_realtime_updates"])
-    return ofrep.answer(request, state, evaluations).body
+    body, streaming = json.dumps({"context": context}).encode(), document["project"]["enable_realtime_updates"]
+    read = Read(OFREP, server_side, flag, body=body, streaming_enabled=streaming)
+    return ofrep.answer(read, "", environment.version, evaluations).body
 
 
 def test_all__kinds_of_keys_and_contexts__bytes_of_the_document(
