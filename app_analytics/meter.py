@@ -44,18 +44,15 @@ class Meter:
         self._removed_on = 0
         """The day on which old counts were last removed."""
 
-    def write(self) -> bool:
-        """Write the counts, and return whether it succeeded. If not, they are kept for the next attempt."""
+    def write(self) -> None:
+        """Write the counts. If it raises, they are kept for the next attempt."""
         counts = self.counters.take()
         try:
             if counts:
                 store.add(counts)
-        except Exception as error:
+        except Exception:
             self.counters.put_back(counts)
-            self.thread.failures.failed(error)
-            return False
-        self.thread.failures.succeeded()
-        return True
+            raise
 
     def remove_old(self) -> None:
         """Remove counts older than ``BUCKETED_ANALYTICS_DATA_RETENTION_DAYS``, once a day."""
@@ -71,8 +68,8 @@ class Meter:
             logger.exception("old_usage_not_removed")
 
     def _write_regularly(self) -> float:
-        if self.write():
-            self.remove_old()
+        self.write()
+        self.remove_old()
         # Until the next write, the thread needs no connection of the pool, and an open one could be lost.
         connections.close_all()
         interval: float = settings.API_USAGE_CACHE_SECONDS
@@ -80,11 +77,18 @@ class Meter:
 
     def _write_rest(self) -> None:
         deadline = time.monotonic() + END_SECONDS
-        while not self.write():
-            connections.close_all()
+        while True:
+            try:
+                self.write()
+            except Exception as error:
+                self.thread.failures.failed(error)
+                connections.close_all()
+            else:
+                self.thread.failures.succeeded()
+                return
             if time.monotonic() > deadline:
                 logger.error("usage_lost", counts=len(self.counters.take()))
-                break
+                return
             time.sleep(RETRY_SECONDS)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from structlog.testing import capture_logs
 
@@ -17,6 +17,7 @@ from app_analytics.counters import PendingCounts
 from app_analytics.meter import Meter
 from app_analytics.models import APIUsageBucket, FeatureEvaluationBucket, Resource
 from environments.models import Environment
+from realtime import workers
 from tests.app_analytics.conftest import TODAY
 from tests.support.patience import PATIENCE
 
@@ -37,12 +38,14 @@ class FailingStore:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.unavailable = True
         self.called = threading.Event()
+        self.failures = threading.Semaphore(0)
         self._add = store.add
         monkeypatch.setattr(store, "add", self.add)
 
     def add(self, counts: PendingCounts) -> None:
         self.called.set()
         if self.unavailable:
+            self.failures.release()
             raise OperationalError("the database is unavailable")
         self._add(counts)
 
@@ -65,10 +68,12 @@ def test_meters__concurrent_on_the_same_rows__no_count_lost(environment: Environ
                     meter.counters.request(app % 3 + 1, Resource.FLAGS, app_labels)
                     meter.counters.evaluations(app % 3 + 1, {1: 2, 2: 1}, app_labels)
                 meter.counters.stream(environment.api_key)
-                if not meter.write():
+                try:
+                    meter.write()
+                except DatabaseError:
                     failures.append(number)
             # Counts of a failed write (a deadlock) are in the next one.
-            assert meter.write()
+            meter.write()
         finally:
             connection.close()
 
@@ -91,34 +96,67 @@ def test_write__thousands_of_rows__few_statements(meter: Meter) -> None:
     for environment in range(1, 2_501):
         meter.counters.request(environment, Resource.FLAGS, labels.NONE)
     with CaptureQueriesContext(connection) as queries:
-        assert meter.write()
+        meter.write()
     assert sum("INSERT" in query["sql"] for query in queries) == 3
     assert APIUsageBucket.objects.count() == 2_500
     with CaptureQueriesContext(connection) as queries:
-        assert meter.write()
+        meter.write()
     assert len(queries) == 0, "nothing was counted"
 
 
 def test_write__database_unavailable__kept_and_written_once_later(meter: Meter, failing_store: FailingStore) -> None:
-    with capture_logs() as logs:
-        for _ in range(3):
-            meter.counters.request(1, Resource.FLAGS, labels.NONE)
-            assert not meter.write()
-        failing_store.unavailable = False
+    for _ in range(3):
         meter.counters.request(1, Resource.FLAGS, labels.NONE)
-        assert meter.write()
-        assert meter.write()
+        with pytest.raises(OperationalError):
+            meter.write()
+    failing_store.unavailable = False
+    meter.counters.request(1, Resource.FLAGS, labels.NONE)
+    meter.write()
+    meter.write()
     assert stored_requests() == {(1, 1, "{}"): 4}
-    assert [log["event"] for log in logs] == ["usage_not_written", "usage_written_again"]
 
 
 def test_write__second_statement_fails__nothing_written(meter: Meter) -> None:
     meter.counters.request(1, Resource.FLAGS, labels.NONE)
     # Too large for the column.
     meter.counters.evaluations(1, {1: 2**70}, labels.NONE)
-    assert not meter.write()
+    with pytest.raises(OverflowError):
+        meter.write()
     assert stored_requests() == {}
     assert len(meter.counters.take()) == 2
+
+
+def test_thread__database_unavailable__one_failure_and_one_recovery_are_logged(
+    meter: Meter, settings: Any, failing_store: FailingStore
+) -> None:
+    settings.API_USAGE_CACHE_SECONDS = 0.01
+    meter.thread.pauses = (0.01, 0.01)
+    meter.counters.request(1, Resource.FLAGS, labels.NONE)
+    with capture_logs() as logs:
+        meter.thread.start()
+        for _ in range(3):
+            assert failing_store.failures.acquire(timeout=PATIENCE)
+        assert [log["event"] for log in logs] == ["usage_not_written"]
+        failing_store.unavailable = False
+        meter.thread.stop()
+    assert [log["event"] for log in logs] == ["usage_not_written", "usage_written_again"]
+    assert stored_requests() == {(1, 1, "{}"): 1}
+
+
+def test_thread__database_unavailable__pauses_grow(
+    meter: Meter, settings: Any, failing_store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.API_USAGE_CACHE_SECONDS = 0
+    waits: list[float | None] = []
+    monkeypatch.setattr(workers.random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(meter.thread, "_wait", waits.append)
+    meter.counters.request(1, Resource.FLAGS, labels.NONE)
+    meter.thread.start()
+    for _ in range(4):
+        assert failing_store.failures.acquire(timeout=PATIENCE)
+    failing_store.unavailable = False
+    meter.thread.stop()
+    assert waits[:4] == [0, 0.5, 1, 2]
 
 
 def test_thread__stopped__has_written_and_can_be_restarted(meter: Meter) -> None:
