@@ -225,10 +225,10 @@ class EmbeddedHost(Host):
         if len(keys) != 1:
             return self._read(self.environments.filter(api_key__in=list(keys)))
         using = router.db_for_read(self.environments.model)
-        rows = prepared.rows(
-            "states", using, lambda key: self._rows(self.environments.filter(api_key=key)), next(iter(keys))
-        )
-        return self._of_rows(rows)
+        return self._of_rows(prepared.rows(self._query, using, next(iter(keys))))
+
+    def _query(self, key: EnvironmentKey) -> Any:
+        return self._rows(self.environments.filter(api_key=key))
 
     def lock(self, ids: Iterable[EnvironmentID], exclusive: bool = False) -> dict[EnvironmentID, UpdatedAt]:
         """Lock these environments until the end of the transaction, in the order of their primary keys.

@@ -4,8 +4,7 @@ For a query by one key, compiling the SQL takes 19 µs and its execution 1 µs. 
 as the values, and each execution replaces the placeholders (docs/performance.md).
 """
 
-import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,10 +13,11 @@ from django.db import connections
 from django.db.models import Expression, QuerySet
 from django.dispatch import receiver
 
-from realtime.compat.django import compile_query
+from realtime.compat.django import CompiledQuery, compile_query
 
-MakeQuery = Callable[..., "QuerySet[Any, tuple[Any, ...]]"]
-"""The query for these values: a ``values_list``, in which they are parameters and nothing else depends on them."""
+MakeQuery = Callable[..., "QuerySet[Any, Any]"]
+"""The query for these values, in which they are parameters and nothing else depends on them. It identifies the query,
+so it is a function of a module, or a method of an object that exists as long as the process."""
 
 
 class _Placeholder(Expression):
@@ -35,59 +35,28 @@ def _filled(parameters: Iterable[Any], values: Sequence[Any]) -> tuple[Any, ...]
     return tuple([values[each.index] if isinstance(each, _Placeholder) else each for each in parameters])
 
 
-class Prepared:
-    """One query, for one database connection."""
-
-    def __init__(self, queryset: "QuerySet[Any, tuple[Any, ...]]", connection: Any) -> None:
-        self.connection = connection
-        self._sql, self._parameters, self._converters = compile_query(queryset, connection)
-
-    def rows(self, values: Sequence[Any]) -> list[list[Any]]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(self._sql, _filled(self._parameters, values))
-            rows = [list(row) for row in cursor.fetchall()]
-        for column, (converters, expression) in self._converters.items():
-            for row in rows:
-                for converter in converters:
-                    row[column] = converter(row[column], expression, self.connection)
-        return rows
-
-
-class _ThreadQueries(threading.local):
-    """The prepared queries of a thread, because database connections belong to a thread."""
-
-    def __init__(self) -> None:
-        self.queries: dict[tuple[Hashable, str, int], Prepared] = {}
-        """By name, database and number of values."""
-        self.generation = 0
-
-
-_thread_queries = _ThreadQueries()
-_generation = 0
-
-
-def rows(name: Hashable, using: str, make: MakeQuery, *values: Any) -> list[list[Any]]:
-    """The rows of ``make(*values)``. ``name`` identifies the query, ``using`` the database."""
-    if _thread_queries.generation != _generation:
-        _thread_queries.queries, _thread_queries.generation = {}, _generation
+def rows(make: MakeQuery, using: str, *values: Any) -> list[list[Any]]:
+    """The rows of ``make(*values)``, a ``values_list``. ``using`` identifies the database."""
+    query = _compiled(make, len(values), using)
     connection = connections[using]
-    query_key = (name, using, len(values))
-    prepared = _thread_queries.queries.get(query_key)
-    if prepared is None or prepared.connection is not connection:
-        placeholders = [_Placeholder(index) for index in range(len(values))]
-        prepared = _thread_queries.queries[query_key] = Prepared(make(*placeholders), connection)
-    return prepared.rows(values)
+    with connection.cursor() as cursor:
+        cursor.execute(query.sql, _filled(query.parameters, values))
+        found = [list(row) for row in cursor.fetchall()]
+    for column, (converters, expression) in query.converters.items():
+        for row in found:
+            for converter in converters:
+                row[column] = converter(row[column], expression, connection)
+    return found
 
 
 class PreparedSubquery(Expression):
     """The query ``make(value, *constants)``, for the right side of ``__in``.
 
-    ``make`` must be a module-level function that uses the value only as a query parameter. The value is a number or
-    string in the database's format, or an expression. The constants must be hashable, with few distinct values. Raises
-    ValueError if the SQL does not contain the value.
+    The value is a number or string in the database's format, or an expression. The constants must be hashable, with few
+    distinct values. Raises ValueError if the SQL does not contain the value.
     """
 
-    def __init__(self, make: Callable[..., "QuerySet[Any, Any]"], value: Any, *constants: Any) -> None:
+    def __init__(self, make: MakeQuery, value: Any, *constants: Any) -> None:
         super().__init__()
         self.make = make
         self.value = value
@@ -99,18 +68,28 @@ class PreparedSubquery(Expression):
 
 
 @cache
-def _subquery(make: Any, constants: tuple[Any, ...], using: str) -> tuple[str, tuple[Any, ...]]:
+def _compiled(make: MakeQuery, number: int, using: str) -> CompiledQuery:
+    return _compile(make(*map(_Placeholder, range(number))), using)
+
+
+@cache
+def _subquery(make: MakeQuery, constants: tuple[Any, ...], using: str) -> tuple[str, tuple[Any, ...]]:
     # Without an order, as in the subqueries that Django itself compiles: the database would sort unnecessarily.
-    sql, parameters, _ = compile_query(make(_Placeholder(), *constants).order_by(), connections[using])
+    sql, parameters, _ = _compile(make(_Placeholder(), *constants).order_by(), using)
     if not any(isinstance(each, _Placeholder) for each in parameters):
         # The cached SQL would give the same result for every value.
         raise ValueError(f"{make.__name__} does not use its value.")
     return f"({sql})", parameters
 
 
+def _compile(queryset: "QuerySet[Any, Any]", using: str) -> CompiledQuery:
+    # The converters keep their connection. That of this thread would stay open after the thread's end, so it is another
+    # one, which is never opened.
+    return compile_query(queryset, connections[using].copy())
+
+
 @receiver(setting_changed)
 def _clear_queries(**kwargs: Any) -> None:
     """Compile again after a change of settings, which name models and fields."""
-    global _generation
-    _generation += 1
+    _compiled.cache_clear()
     _subquery.cache_clear()

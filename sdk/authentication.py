@@ -116,20 +116,20 @@ def _fields() -> list[str]:
     return [*FIELDS, *hosts.gate_fields()]
 
 
-def _client_side_query(keys: list[str]) -> "QuerySet[Environment, tuple[Any, ...]]":
+def _client_side_query(*keys: str) -> "QuerySet[Environment, tuple[Any, ...]]":
     return Environment.objects.filter(api_key__in=keys).values_list("api_key", *_fields())
 
 
-def _server_side_query(keys: list[str]) -> "QuerySet[EnvironmentAPIKey, tuple[Any, ...]]":
+def _server_side_query(*keys: str) -> "QuerySet[EnvironmentAPIKey, tuple[Any, ...]]":
     fields = (f"environment__{field}" for field in _fields())
     return EnvironmentAPIKey.objects.filter(key__in=keys, active=True).values_list("expires_at", "key", *fields)
 
 
-def _rows(query: Callable[[list[str]], Any], model: type[Model], keys: list[str]) -> Iterable[Sequence[Any]]:
+def _rows(query: Callable[..., Any], model: type[Model], keys: list[str]) -> Iterable[Sequence[Any]]:
     """Run the query. For a single key, which is the most frequent case, its SQL is compiled once."""
     if len(keys) == 1:
-        return prepared.rows(query, router.db_for_read(model), lambda key: query([key]), keys[0])
-    return query(keys) if keys else ()
+        return prepared.rows(query, router.db_for_read(model), keys[0])
+    return query(*keys) if keys else ()
 
 
 def _clients(rows: Iterable[Sequence[Any]], server_side: bool) -> Iterator[tuple[str, SDKClient]]:

@@ -255,7 +255,7 @@ def _rows(environment_id: int, identifiers: list[str]) -> Iterable[Sequence[Any]
         return _query(environment_id, *identifiers)
     # The SQL depends on the number. It is compiled for powers of two, and the last identifier is repeated.
     repeated = identifiers[-1:] * ((1 << (number - 1).bit_length()) - number)
-    return prepared.rows(_query, router.db_for_read(IdentityModel), _query, environment_id, *identifiers, *repeated)
+    return prepared.rows(_query, router.db_for_read(IdentityModel), environment_id, *identifiers, *repeated)
 
 
 def _query(environment_id: int, *identifiers: str) -> "QuerySet[IdentityModel, tuple[Any, ...]]":
