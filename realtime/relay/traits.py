@@ -9,8 +9,9 @@ from realtime.waiting import wait_for_event
 
 QUEUES = 4
 
-# Requests that wait in a queue. Beyond that, the oldest is dropped.
+# Requests that wait in a queue, and the bytes of their bodies. Beyond that, the oldest is dropped.
 MAX_QUEUED = 2_500
+MAX_QUEUED_BYTES = 8 * 1024 * 1024
 
 MAX_TRAIT_LENGTH = 2_000
 
@@ -58,18 +59,26 @@ class _Queue(Forwarder):
     def __init__(self, upstream: Upstream) -> None:
         super().__init__(upstream, "traits")
         self._waiting: dict[TraitRequest, None] = {}
+        self._bytes = 0
         self._added = asyncio.Event()
         self._idle = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
     def add(self, request: TraitRequest) -> None:
-        self._waiting.pop(request, None)
-        if len(self._waiting) >= MAX_QUEUED:
-            del self._waiting[next(iter(self._waiting))]
-            self._drop(1, f"{MAX_QUEUED} requests wait for the upstream")
+        if request in self._waiting:
+            self._remove(request)
+        size = len(request.body)
+        while len(self._waiting) >= MAX_QUEUED or (self._waiting and self._bytes + size > MAX_QUEUED_BYTES):
+            self._drop(1, f"{len(self._waiting)} requests with {self._bytes} bytes wait for the upstream")
+            self._remove(next(iter(self._waiting)))
         self._waiting[request] = None
+        self._bytes += size
         self._idle.clear()
         self._added.set()
+
+    def _remove(self, request: TraitRequest) -> None:
+        del self._waiting[request]
+        self._bytes -= len(request.body)
 
     async def close(self) -> None:
         if not self._failures.is_failing:
@@ -84,7 +93,7 @@ class _Queue(Forwarder):
                 self._added.clear()
                 await self._added.wait()
             method, path, key, _, body = request = next(iter(self._waiting))
-            del self._waiting[request]
+            self._remove(request)
             pause = FIRST_RETRY_SECONDS
             while isinstance(error := await self._send(method, path, key, body), UpstreamError):
                 await asyncio.sleep(pause)

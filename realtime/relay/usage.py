@@ -10,12 +10,16 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from realtime.relay.forwarding import CLOSE_SECONDS, Forwarder
+from realtime.relay.limits import identifier_errors
 from realtime.relay.upstream import RawHeaders, Upstream, UpstreamError
 
 INTERVAL_SECONDS = 10.0
 
 # Different counts that are kept. Identifiers are part of a count in version 2.
 MAX_COUNTS = 50_000
+
+# In JSON, with the labels of each.
+MAX_BYTES = 16 * 1024 * 1024
 
 # Evaluations in one request of version 2.
 MAX_EVALUATIONS = 1_000
@@ -46,16 +50,18 @@ class Usage(Forwarder):
     def __init__(self, upstream: Upstream) -> None:
         super().__init__(upstream, "usage")
         self._counts: dict[Source, dict[Any, int]] = {}
-        self._size = 0
+        self._number = self._bytes = 0
         self._task = asyncio.create_task(self._run())
 
     def count(self, source: Source, evaluation: Any, number: int) -> None:
         """Add evaluations of a flag."""
         if evaluation not in self._counts.get(source, {}):
-            if self._size >= MAX_COUNTS:
-                self._drop(number, f"{MAX_COUNTS} different counts wait for the upstream")
+            size = _size(source, evaluation)
+            if self._number >= MAX_COUNTS or self._bytes + size > MAX_BYTES:
+                self._drop(number, f"{self._number} counts with {self._bytes} bytes wait for the upstream")
                 return
-            self._size += 1
+            self._number += 1
+            self._bytes += size
         counts = self._counts.setdefault(source, {})
         counts[evaluation] = min(counts.get(evaluation, 0) + number, MAX_COUNT)
 
@@ -73,7 +79,7 @@ class Usage(Forwarder):
 
     async def _send_all(self) -> None:
         """Send all counts. Those of a failing environment are kept for the next time, all if the upstream is away."""
-        self._dropping = False
+        self._full.succeeded()
         failing: set[str] = set()
         for source in list(self._counts):
             if source.key not in failing and (error := await self._send_counts(source)) is not None:
@@ -97,10 +103,16 @@ class Usage(Forwarder):
                 counts[evaluation] -= number
                 if not counts[evaluation]:
                     del counts[evaluation]
-                    self._size -= 1
+                    self._number -= 1
+                    self._bytes -= _size(source, evaluation)
         if not counts:
             del self._counts[source]
         return None
+
+
+def _size(source: Source, evaluation: Any) -> int:
+    """The bytes of a count."""
+    return len(json.dumps(evaluation)) + sum(len(label) for _, label in source.labels)
 
 
 def _evaluations(batch: list[tuple[Any, int]]) -> list[dict[str, Any]]:
@@ -160,8 +172,11 @@ def _item_errors(item: Any) -> dict[str, list[str]]:
             found[name] = ["This field is required."]
         elif type(item[name]) is not kind:
             found[name] = [message]
-    if not isinstance(item.get("identity_identifier"), str | None):
+    identifier = item.get("identity_identifier")
+    if not isinstance(identifier, str | None):
         found["identity_identifier"] = ["Not a valid string."]
+    elif identifier and (texts := identifier_errors(identifier)):
+        found["identity_identifier"] = texts
     return found
 
 

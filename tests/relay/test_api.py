@@ -293,6 +293,12 @@ async def test_analytics_v2__some_evaluations_are_wrong__400_with_their_places(c
     first, second, third = response.json()["evaluations"]
     fields = {"feature_name", "count", "enabled_when_evaluated", "identity_identifier"}
     assert (first, {*second}, {*third}) == ({}, fields, {"non_field_errors"})
+    for identifier in ("x" * 2_001, "語" * 900, "x\0"):
+        posted = {"evaluations": [right, {**right, "identity_identifier": identifier}]}
+        refused = await client.post(url, json=posted, headers=headers)
+        assert (refused.status_code, {*refused.json()["evaluations"][1]}) == (400, {"identity_identifier"})
+    longest = {**right, "identity_identifier": "x" * 2_000}
+    assert (await client.post(url, json={"evaluations": [longest]}, headers=headers)).status_code == 204
     # A feature that the environment does not have is ignored, as by Flagsmith.
     unknown = {**right, "feature_name": "unknown"}
     assert (await client.post(url, json={"evaluations": [right, unknown]}, headers=headers)).status_code == 204

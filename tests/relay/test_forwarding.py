@@ -161,6 +161,26 @@ async def test_usage__more_different_counts_than_are_kept__others_dropped_and_lo
     assert len(logged("usage_dropped")) == 1
 
 
+async def test_usage__more_bytes_than_are_kept__others_dropped_and_logged_once(
+    counts: Usage, upstream: Upstream, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MAX_BYTES", 110)
+    before = number_dropped("usage")
+    source = Source("shop", (), 2)
+    for _ in range(2):
+        for identifier in ("a" * 60, "b" * 60, "c", "a" * 60):
+            counts.count(source, ("banner", identifier, True), 3)
+        # Not at the same time as its own rounds.
+        counts._task.cancel()
+        await counts._send_all()
+
+    evaluations = [each for request in upstream.received(USAGE_2) for each in request.json()["evaluations"]]
+    # What was sent takes no bytes.
+    assert [(each["identity_identifier"][0], each["count"]) for each in evaluations] == [("a", 6), ("c", 3)] * 2
+    assert number_dropped("usage") == before + 6
+    assert len(logged("usage_dropped")) == 2
+
+
 async def test_usage__different_senders_than_are_kept__nothing_of_them_is_kept(
     counts: Usage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +280,29 @@ async def test_traits__more_wait_than_are_kept__oldest_dropped_and_logged_once(
     assert {*values(upstream)} == {0, 3, 4}
     assert number_dropped("traits") == before + 2
     assert len(logged("traits_dropped")) == 1
+
+
+async def test_traits__more_bytes_wait_than_are_kept__oldest_dropped_and_logged_once(
+    forwarder: TraitForwarder, upstream: Upstream, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traits, "MAX_QUEUED_BYTES", 2 * len(trait("bob", 0).body))
+    before = number_dropped("traits")
+    upstream.statuses[TRAITS] = 503
+    forwarder.add(trait("bob", 0))
+    await eventually(lambda: values(upstream) == [0])
+    for value in (1, 2, 3, 4, 4):
+        forwarder.add(trait("bob", value))
+    del upstream.statuses[TRAITS]
+
+    await eventually(lambda: values(upstream)[-2:] == [3, 4])
+    assert {*values(upstream)} == {0, 3, 4}
+    assert number_dropped("traits") == before + 2
+    assert len(logged("traits_dropped")) == 1
+    # Those that were sent take no bytes. One that is larger than all is kept, if it is the only one.
+    for value in (5, 6, "7" * 100):
+        forwarder.add(trait("bob", value))
+    await eventually(lambda: values(upstream)[-1] == "7" * 100)
+    assert number_dropped("traits") == before + 4
 
 
 async def test_traits__bug__dropped_logged_once_and_the_next_is_sent(
