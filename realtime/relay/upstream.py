@@ -90,13 +90,10 @@ class Upstream:
         self.apis = Failover(configuration.api_urls)
         self._realtime = Failover(configuration.upstream_realtime_urls)
         seconds = configuration.api_poll_timeout_seconds
-        self._stream_timeout = httpx.Timeout(seconds, read=STREAM_SILENCE_SECONDS)
-        self._client = httpx.AsyncClient(
-            timeout=seconds,
-            follow_redirects=True,
-            headers={"User-Agent": USER_AGENT},
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS),
-        )
+        self._client = _client(httpx.Timeout(seconds))
+        # Of its own: httpcore compares the number of all connections, also of those in use, with that of idle ones that
+        # it keeps, and goes through all of them for each request.
+        self._stream_client = _client(httpx.Timeout(seconds, read=STREAM_SILENCE_SECONDS))
 
     async def document(self, server_key: str, newer_than: UpdatedAt | None) -> Fetched:
         """Fetch an environment document, of the next URL if one fails.
@@ -154,11 +151,8 @@ class Upstream:
     async def stream(self, client_key: str) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of the upstream's event stream of this environment. Raises UpstreamError."""
         with _attempt(self._realtime) as url:
-            async with self._client.stream(
-                "GET",
-                f"{url}/sse/environments/{client_key}/stream",
-                headers=STREAM_HEADERS,
-                timeout=self._stream_timeout,
+            async with self._stream_client.stream(
+                "GET", f"{url}/sse/environments/{client_key}/stream", headers=STREAM_HEADERS
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     raise UpstreamError("failed", f"the upstream's stream answers {response.status_code}")
@@ -167,6 +161,16 @@ class Upstream:
 
     async def close(self) -> None:
         await self._client.aclose()
+        await self._stream_client.aclose()
+
+
+def _client(timeout: httpx.Timeout) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=timeout,
+        follow_redirects=True,
+        headers={"User-Agent": USER_AGENT},
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS),
+    )
 
 
 @contextmanager

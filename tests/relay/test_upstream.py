@@ -1,5 +1,7 @@
 """The client of the upstream, in this process."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 
 from realtime.relay import upstream as client
@@ -24,6 +26,26 @@ async def test_document__upstream_is_busy__error_with_the_time(upstream: Upstrea
     await made.close()
 
     assert (failed.value.result, failed.value.status, failed.value.retry_after) == ("failed", 503, 7.0)
+
+
+async def test_document__many_open_streams__fetched_on_one_connection(upstream: Upstream, shop: Environment) -> None:
+    ports: set[int] = set()
+
+    def answer(handler: Handler) -> None:
+        ports.add(handler.client_address[1])
+        handler.send_document(shop)
+
+    shop.answer = answer
+    urls = (upstream.api_url,)
+    made = Client(Configuration((), api_urls=urls, upstream_realtime_urls=(upstream.url,)))
+    async with AsyncExitStack() as streams:
+        for _ in range(client.MAX_IDLE_CONNECTIONS + 1):
+            await streams.enter_async_context(made.stream(shop.key))
+        for _ in range(3):
+            await made.document(shop.server_key, None)
+    await made.close()
+
+    assert len(ports) == 1
 
 
 def slow(handler: Handler) -> None:
