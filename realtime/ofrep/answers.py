@@ -34,20 +34,21 @@ def answer(read: Read, revision: str, updated_at: UpdatedAt, evaluations: Evalua
     try:
         identity = parse_identity(read.body)
     except InvalidRequest as invalid:
-        return failure(400, flag, invalid.code, invalid.details)
+        return failure(400, flag, invalid.code, invalid.details, updated_at)
     if flag is None:
         body = evaluations.all(identity, read.server_side, read.streaming_enabled)
         return Answer(200, body, (("ETag", _etag(read, revision)),), (), updated_at)
     found = evaluations.one(identity, flag, read.server_side)
     if found is None:
-        return failure(404, flag, "FLAG_NOT_FOUND", "No flag has this key.")
+        return failure(404, flag, "FLAG_NOT_FOUND", "No flag has this key.", updated_at)
     return Answer(200, found, (), (), updated_at)
 
 
-def failure(status: int, flag: str | None, code: str, details: str) -> Answer:
+def failure(status: int, flag: str | None, code: str, details: str, updated_at: UpdatedAt | None = None) -> Answer:
     """An evaluation that failed: of this flag, or of all (None)."""
     key = {} if flag is None else {"key": flag}
-    return Answer(status, encode({**key, "errorCode": code, "errorDetails": details}).encode())
+    body = encode({**key, "errorCode": code, "errorDetails": details}).encode()
+    return Answer(status, body, updated_at=updated_at)
 
 
 def rejection(status: int, details: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

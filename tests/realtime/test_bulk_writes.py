@@ -54,7 +54,7 @@ EXCEPTIONS = {
     "realtime/compat/psycopg2.py Psycopg2Connection.send_query": "listens",
     "realtime/flagsmith/late_writes.py Rewriter.__call__": "executes Flagsmith's own statements",
     "realtime/posted_versions/sql.py SQLStore.store_newer": "posted versions, which queue_change.store publishes",
-    "realtime/prepared.py Prepared.rows": "reads",
+    "realtime/prepared.py rows": "reads",
     "webhooks/signals.py feature_state": "a dict",
     "webhooks/signals.py share": "a dict",
 }

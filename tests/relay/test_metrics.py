@@ -28,9 +28,13 @@ def test_page__metrics__same_as_in_a_scrape(start_relay: Callable[..., RelayServ
 def test_page__events_in_the_log__all_are_named() -> None:
     page = PAGE.read_text()
     sources = [path.read_text() for path in SOURCES.glob("*.py")]
-    warnings = {name for source in sources for name in re.findall(r'logger\.(?:warning|error)\(\s*"(\w+)"', source)}
+    warnings = {
+        name
+        for source in sources
+        for name in re.findall(r'(?:logger\.(?:warning|error)\(\s*|FailureLog\(logger, )"(\w+)"', source)
+    }
     for source in sources:
-        for event in re.findall(r'logger\.warning\(f"\{self\._kind\}_(\w+)"', source):
+        for event in re.findall(r'f"\{(?:self\._)?kind\}_(\w+)"', source):
             warnings |= {f"{kind}_{event}" for kind in ("usage", "traits")}
 
     assert {"usage_rejected", "traits_dropped"} < warnings
