@@ -120,13 +120,16 @@ async def test_server__each_second__has_new_headers() -> None:
 
 
 def test_server__signals__are_kept_and_raised_at_the_end() -> None:
-    server = Server(config())
-    capturing = server.capture_signals()
-    capturing.__enter__()
-    server.handle_exit(signal.SIGINT, None)
-    assert server._captured_signals == [signal.SIGINT]
-    with pytest.raises(KeyboardInterrupt):
-        capturing.__exit__(None, None, None)
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        server = Server(config())
+        with server.capture_signals():
+            server.handle_exit(signal.SIGINT, None)
+            assert (server._captured_signals, received) == ([signal.SIGINT], [])
+        assert received == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("name", ["processes", "sockets", "should_exit"])
